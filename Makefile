@@ -1,0 +1,39 @@
+# make demo    see it work, against an Inlive API on this machine; ends by itself
+# make test    every check and test; what needs a tool you lack is skipped and says which
+# make bench   the figures of the README, as ratios measured side by side
+# make lint    ruff, mypy, import contracts only
+SHELL := /bin/bash
+PYTHON ?= python3
+UV_VERSION := 0.9.9
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test bench lint format clean
+
+$(VENV)/.synced: pyproject.toml uv.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode
+	touch $@
+
+demo: $(VENV)/.synced
+	$(BIN)/refresher demo
+
+lint: $(VENV)/.synced
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+bench: $(VENV)/.synced
+	$(BIN)/python tests/bench/bench.py
+
+format: $(VENV)/.synced
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

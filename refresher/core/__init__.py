@@ -1,0 +1,1 @@
+"""The rules: no I/O, no clock, no dice. Time and chance are arguments; what comes out says why."""

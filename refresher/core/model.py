@@ -1,0 +1,166 @@
+"""The values that everything else speaks of: secrets, tokens, what an output holds, why, and how it went."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn
+
+from refresher.core.instant import Instant
+
+
+class SecretStr:
+    """Text that does not print itself: an application key, an access token, a refresh token.
+
+    ``str``, ``repr``, ``format`` and pickling never give the text away; `reveal` does, and is called only
+    where the text leaves for the place it is meant for.
+    """
+
+    __slots__ = ("_text", "fingerprint")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.fingerprint = fingerprint(text)
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"<secret {self.fingerprint}>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SecretStr):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
+
+
+def fingerprint(text: str) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of `text`: names a secret without telling it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """What may be told about a token to anybody: everything but its value.
+
+    ``lifetime`` is what is believed, ``requested`` what was asked for, both in seconds. ``issued`` is the
+    moment before the mint request was sent, so that the token never ends sooner than believed.
+    ``with_refresh`` says that a refresh token was issued along.
+    """
+
+    issued: Instant
+    lifetime: float
+    requested: float
+    key_fingerprint: str
+    fingerprint: str
+    with_refresh: bool
+
+    @property
+    def expiry(self) -> Instant:
+        return self.issued + self.lifetime
+
+    def remaining(self, now: Instant) -> float:
+        """Seconds until it expires by whichever clock says so first; negative once it has."""
+        return self.lifetime - self.issued.age(now)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token in hand. ``refresh`` may be unknown for one that was read back from an output."""
+
+    facts: TokenFacts
+    access: SecretStr
+    refresh: SecretStr | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was issued is in hand, the refresh token included."""
+        return self.refresh is not None or not self.facts.with_refresh
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What an output was found to hold.
+
+    ``facts`` is None when there is nothing, or something whose end is not known. ``token`` is None where
+    the format does not let the value be read back. ``intact``: content and mode are as they were written.
+    """
+
+    facts: TokenFacts | None = None
+    token: Token | None = None
+    intact: bool = False
+
+    def remaining(self, now: Instant) -> float:
+        """Seconds for which a consumer can still use it; never negative, 0 when there is no valid token."""
+        return max(0.0, self.facts.remaining(now)) if self.facts else 0.0
+
+
+class Reason(StrEnum):
+    """Why a token was obtained: the ``reason`` label of ``token_refresher_refreshes_total``."""
+
+    FIRST = "first"
+    SCHEDULED = "scheduled"
+    KEY_CHANGED = "key_changed"
+    REPORTED_EXPIRED = "reported_expired"
+    REQUESTED = "requested"  # SIGUSR1
+    ADOPTED = "adopted"
+
+
+class Outcome(StrEnum):
+    """What a mint request came to: the ``outcome`` label of ``token_refresher_mint_requests_total``."""
+
+    OK = "ok"
+    KEY_REFUSED = "key_refused"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server_error"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    BAD_RESPONSE = "bad_response"
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The issuer's yes: what it gave, and the moment before it was asked."""
+
+    access: SecretStr
+    refresh: SecretStr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Any other end of a mint request. ``retry_after`` is in seconds; ``message`` is fit to be logged."""
+
+    outcome: Outcome
+    message: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One HTTP request to the issuer: what it came to and how many seconds it took."""
+
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MintResult:
+    """One whole attempt. ``sent`` is the moment before the last request was sent, ``skew`` how many seconds
+    our wall clock is ahead of the issuer's ``Date`` header (None when it sent none)."""
+
+    answer: Granted | Declined
+    sent: Instant
+    tries: tuple[Try, ...]
+    skew: float | None = None

@@ -1,0 +1,56 @@
+"""What the engine needs of the world outside, as protocols. Adapters promise what stands here and no more."""
+
+from typing import Protocol
+
+from refresher.core.instant import Instant
+from refresher.core.model import Holding, MintResult, SecretStr, Token
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> Instant:
+        """The present moment by both clocks."""
+
+
+class Issuer(Protocol):
+    """Who mints tokens."""
+
+    def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
+        """Ask for one token that lives `lifetime` seconds; the whole attempt ends within `budget` seconds.
+
+        Quick retries of what passes by itself (a reset connection, a 502) stay inside the budget. Whatever
+        goes wrong comes back as a `Declined`; nothing is raised. Called from several threads at once.
+        """
+
+
+class KeySource(Protocol):
+    """Where an application key is read from."""
+
+    name: str
+
+    def read(self) -> SecretStr:
+        """The key as it is now. Cheap: called every few seconds. Raises KeyUnreadableError."""
+
+
+class Output(Protocol):
+    """Where a token is published. One thread at a time uses an output.
+
+    Every implementation passes the contract suite in tests/outputs/contract.py.
+    """
+
+    name: str  # "file:/var/run/inlive/access-token"; unique within a configuration
+    needs_refresh: bool  # whether what it writes holds the refresh token
+
+    def inspect(self, now: Instant) -> Holding:
+        """What it holds now; `Holding()` where there is nothing. Raises OutputError if it cannot be told."""
+
+    def write(self, token: Token, now: Instant) -> None:
+        """Publish `token` in one step: a reader sees the old value or the new one, never a mixture.
+
+        When this returns, what was written has been read back. Raises OutputError, and then the old value
+        is still in place.
+        """
+
+    def clear_debris(self) -> None:
+        """Remove what a killed predecessor left half-written. Called once at start. Raises OutputError."""

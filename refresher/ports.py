@@ -1,8 +1,10 @@
 """What the engine needs of the world outside, as protocols. Adapters promise what stands here and no more."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from refresher.core.instant import Instant
+from refresher.core.messages import Announcement, Event
 from refresher.core.model import Holding, MintResult, SecretStr, Token
 
 
@@ -54,3 +56,38 @@ class Output(Protocol):
 
     def clear_debris(self) -> None:
         """Remove what a killed predecessor left half-written. Called once at start. Raises OutputError."""
+
+
+class Letter(NamedTuple):
+    """What is posted to the engine: an event for one token, for all of them (None), or none at all.
+
+    `said` is told to the observers before the event is applied.
+    """
+
+    token: str | None
+    event: Event | None
+    said: tuple[Announcement, ...] = ()
+
+
+class Mailbox(Protocol):
+    """The one queue by which everything reaches the engine's thread. `crew.Mailbox` is the real one."""
+
+    def post(self, letter: Letter) -> None:
+        """Leave a letter. From any thread, and from a signal handler."""
+
+    def take(self, timeout: float) -> Letter | None:
+        """The next letter, or None if none came within `timeout` seconds."""
+
+
+class Crew(Protocol):
+    """Who performs steps while the engine goes on. `crew.Crew` is the real one."""
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have `job`, which does not raise, done as soon as may be."""
+
+
+class Observer(Protocol):
+    """Who is told what happened: logs, metrics. Called on the engine's thread: must not block."""
+
+    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+        """`token` is the token's name."""

@@ -1,0 +1,38 @@
+"""How long to wait after a failure. All seconds; `roll`, 0 to 1, is chance and comes from the shell."""
+
+from refresher.core.model import Outcome
+
+SHORTEST = 1.0
+LONGEST = 60.0
+LONGEST_WITHOUT_TOKEN = 30.0
+LONGEST_ASKED = 15 * 60.0  # of a Retry-After: an issuer's mistake must not put us to sleep for a day
+KEY_PROBE = 5 * 60.0  # how often a refused key is tried again: keys are also un-revoked
+
+
+def retry_wait(failures: int, left: float, roll: float) -> float:
+    """The wait after the `failures`-th failure in a row, while consumers are served for `left` more seconds.
+
+    Between half and all of the least of 2ⁿ, a minute and a tenth of what is left: a doubling without an end
+    sleeps past the expiry, a flat five seconds storms an issuer that is on its knees.
+    """
+    longest = min(LONGEST, left / 10) if left > 0 else LONGEST_WITHOUT_TOKEN
+    ceiling = min(2.0 ** min(failures, 10), longest)
+    return max(SHORTEST, ceiling * (1 + roll) / 2)
+
+
+def wait_after(
+    outcome: Outcome, retry_after: float | None, failures: int, left: float, budget: float, roll: float
+) -> float:
+    """The wait after a mint that came to `outcome`.
+
+    A throttling issuer is given the time it asked for and a refused key its slow probe, but neither past the
+    moment from which one whole attempt (`budget`) still fits in before consumers are without.
+    """
+    wait = retry_wait(failures, left, roll)
+    if outcome is Outcome.KEY_REFUSED:
+        asked = KEY_PROBE
+    elif outcome is Outcome.THROTTLED and retry_after is not None:
+        asked = min(retry_after, LONGEST_ASKED)
+    else:
+        return wait
+    return max(wait, min(asked, left - budget) if left > 0 else asked)

@@ -1,0 +1,108 @@
+"""How a token stands, for whoever asks: readiness, status, metrics, exit codes. No secret in it."""
+
+from dataclasses import dataclass
+
+from refresher.core import machine, schedule
+from refresher.core.instant import Instant
+from refresher.core.model import Outcome
+from refresher.core.state import OutputState, State, TokenPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCondition:
+    """`expires` is a wall time, None when the output holds nothing whose end is known."""
+
+    name: str
+    valid: bool
+    expires: float | None
+    token_fingerprint: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCondition:
+    """`issued`, `expires`, `next_refresh` are wall times. `problems` says what keeps consumers, or will keep
+    them, from a valid token; empty when all is well."""
+
+    name: str
+    valid: bool
+    issued: float | None
+    expires: float | None
+    lifetime: float
+    headroom: float
+    next_refresh: float | None
+    next_reason: str | None
+    key_fingerprint: str | None
+    key_accepted: bool | None
+    token_fingerprint: str | None
+    problems: tuple[str, ...]
+    outputs: tuple[OutputCondition, ...]
+
+
+def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition:
+    """How the token stands at `now`."""
+    outputs = tuple(_output_condition(output, now) for output in state.outputs)
+    facts = state.facts
+    if facts is None:  # not adopted, but perhaps of another key and still good
+        held = [output.holding.facts for output in state.outputs if output.holding and output.holding.facts]
+        facts = min(held, key=lambda each: each.remaining(now), default=None)
+    planned = min(machine.attempts(state, policy, now), key=lambda attempt: attempt[2], default=None)
+    newest = state.newest
+    return TokenCondition(
+        name=policy.name,
+        valid=all(output.valid for output in outputs),
+        issued=facts.issued.wall if facts else None,
+        expires=now.wall + facts.remaining(now) if facts else None,
+        lifetime=policy.lifetime,
+        headroom=schedule.headroom(policy.lifetime, policy.refresh_at, policy.runway, policy.timeout),
+        next_refresh=now.wall + planned[2] - now.boot if planned else None,
+        next_reason=planned[1] if planned else None,
+        key_fingerprint=newest.key.fingerprint if newest else None,
+        key_accepted=not newest.is_refused if newest else None,
+        token_fingerprint=facts.fingerprint if facts else None,
+        problems=_problems(state),
+        outputs=outputs,
+    )
+
+
+def _output_condition(output: OutputState, now: Instant) -> OutputCondition:
+    holding = output.holding
+    facts = holding.facts if holding else None
+    problem = output.problem
+    if output.busy_since is not None and now.boot - output.busy_since > machine.STALLED:
+        problem = f"does not answer since {now.boot - output.busy_since:.0f} s"
+    elif holding is None:
+        problem = problem or "not looked at yet"
+    elif holding.remaining(now) <= 0:
+        problem = problem or (
+            "its token has expired" if facts else "holds no token that is known to be valid"
+        )
+    return OutputCondition(
+        name=output.name,
+        valid=holding is not None and holding.remaining(now) > 0,
+        expires=now.wall + facts.remaining(now) if facts else None,
+        token_fingerprint=facts.fingerprint if facts else None,
+        problem=problem,
+    )
+
+
+def _problems(state: State) -> tuple[str, ...]:
+    problems = []
+    if state.key_problem is not None:
+        problems.append(state.key_problem)
+    elif state.newest is None:
+        problems.append("the application key has not been read yet")
+    for credential in (state.candidate, state.proven):
+        if credential is not None and credential.declined is not None:
+            key = f"key {credential.key.fingerprint}"
+            problems.append(f"{credential.declined.outcome} ({key}): {credential.declined.message}")
+    problems.extend(f"{output.name}: {output.problem}" for output in state.outputs if output.problem)
+    return tuple(problems)
+
+
+def failures(state: State) -> tuple[Outcome | None, bool]:
+    """What the last mint failed with, if it did, and whether an output could not be read or written."""
+    declined = next(
+        (each.declined for each in (state.candidate, state.proven) if each and each.declined), None
+    )
+    return (declined.outcome if declined else None), any(output.problem for output in state.outputs)

@@ -1,0 +1,168 @@
+"""One token as a state machine without I/O: what to do next, and what an event changes.
+
+`next_step` and `observe` are all there is. The engine performs steps with threads and sockets, the simulator
+and the tests with a simulated world; neither decides anything.
+"""
+
+from collections.abc import Callable, Iterator
+
+from refresher.core import adoption, observing, schedule
+from refresher.core.instant import Instant
+from refresher.core.messages import Adopt, Announcement, Event, Inspect, Mint, Step, Wait, Write
+from refresher.core.model import Reason, TokenFacts
+from refresher.core.state import Credential, OutputPolicy, OutputState, State, TokenPolicy
+
+LOOK_AGAIN = 30.0  # a deleted or altered output is put right within a minute (design §3)
+STALLED = 10.0  # an output that does not answer for so long holds nothing else back
+FOREVER = float("inf")
+
+
+def next_step(state: State, policy: TokenPolicy, now: Instant) -> Step:
+    """What is to be done now, or until when nothing is. Several steps may be in flight at once: one mint, and
+    one per output; each is made known by `Started` before the next question."""
+    if state.stopping:
+        rules: tuple[Rule, ...] = (_publish,)
+    elif _still_looking(state, now):
+        rules = (_look_first,)
+    else:
+        rules = (_adopt, _publish, _mint, _look_again)
+    nearest = Wait(FOREVER, "nothing to do")
+    for rule in rules:
+        for step in rule(state, policy, now):
+            if not isinstance(step, Wait):
+                return step
+            nearest = min(nearest, step)
+    return nearest
+
+
+def observe(
+    state: State, policy: TokenPolicy, event: Event, now: Instant
+) -> tuple[State, tuple[Announcement, ...]]:
+    """The state after `event`, and what observers are to be told of it."""
+    return observing.observe(state, policy, event, now)
+
+
+Rule = Callable[[State, TokenPolicy, Instant], Iterator[Step]]
+
+
+def _still_looking(state: State, now: Instant) -> bool:
+    """Nothing is decided before every output was looked at, or has had its chance to answer."""
+    return any(
+        output.holding is None and (output.busy_since is None or now.boot < output.busy_since + STALLED)
+        for output in state.outputs
+    )
+
+
+def _look_first(state: State, _policy: TokenPolicy, _now: Instant) -> Iterator[Step]:
+    for output in state.outputs:
+        if output.holding is None:
+            if output.busy_since is None:
+                yield Inspect(output.name, first=True)
+            else:
+                yield Wait(output.busy_since + STALLED, f"looking at {output.name}")
+
+
+def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    if state.facts is None and state.newest is not None and state.minting is None:
+        chosen = adoption.choose(state.outputs, state.newest.key.fingerprint, policy.lifetime, now)
+        if chosen is not None and chosen.holding is not None:
+            yield Adopt(chosen.name, chosen.holding)
+
+
+def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    for output, wants in zip(state.outputs, policy.outputs, strict=True):
+        reason = why_write(state, output, wants, now)
+        if reason is None or state.token is None or output.busy_since is not None:
+            continue
+        if now.boot >= output.next_try:
+            yield Write(output.name, state.token, reason)
+        elif not state.stopping:
+            yield Wait(output.next_try, f"writing {output.name} again")
+
+
+def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Instant) -> str | None:
+    """Why this output is to be written with the token in hand, or None if it is not."""
+    token = state.token
+    if token is None or output.holding is None or token.facts.remaining(now) <= 0:
+        return None
+    if wants.needs_refresh and not token.is_whole:
+        return None
+    held = output.holding.facts
+    if held is not None and held.fingerprint == token.facts.fingerprint and output.holding.intact:
+        return None
+    if not state.own and output.holding.remaining(now) > token.facts.remaining(now):
+        return None  # a good value is not overwritten by a worse one; the next mint replaces both
+    return observing.kind_of_write(output, token)
+
+
+def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    if state.minting is not None:
+        return
+    for credential, reason, at in attempts(state, policy, now):
+        if now.boot >= at:
+            yield Mint(credential.key, reason)
+        yield Wait(at, f"minting ({reason})")
+
+
+def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[Credential, Reason, float]]:
+    """The mints that are planned: with which key, why, and when (boot seconds). A key not proven yet comes
+    first, but does not stand in the way of the proven one: each has its own back-off."""
+    reason, due = due_at(state, policy, now)
+    if state.candidate is not None:
+        changed = state.proven is not None or reason is Reason.KEY_CHANGED
+        why = Reason.KEY_CHANGED if changed else reason
+        yield state.candidate, why, max(state.candidate.next_try, now.boot)
+    if state.proven is not None:
+        yield state.proven, reason, max(state.proven.next_try, due)
+
+
+def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float]:
+    """Why and when (boot seconds) the token is to be replaced, whatever the key."""
+    facts = state.facts
+    if state.wanted is Reason.REQUESTED:
+        return Reason.REQUESTED, now.boot
+    if facts is None:
+        elsewhere = any(output.holding and output.holding.remaining(now) > 0 for output in state.outputs)
+        return (Reason.KEY_CHANGED if elsewhere and _of_another_key(state) else Reason.FIRST), now.boot
+    if _value_is_missing(state, policy, now):
+        return Reason.FIRST, now.boot
+    if state.wanted is Reason.REPORTED_EXPIRED:
+        return Reason.REPORTED_EXPIRED, _when_aged(facts, schedule.soonest(facts.lifetime), now)
+    age = schedule.due_age(
+        facts.lifetime, policy.refresh_at, policy.runway, schedule.jitter_of(facts.fingerprint)
+    )
+    soonest = schedule.soonest(facts.lifetime)
+    return Reason.SCHEDULED, _when_aged(facts, max(soonest, age - policy.horizon), now)
+
+
+def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:
+    """When (boot seconds) the token will have this age, by whichever clock says so first."""
+    return now.boot + age - facts.issued.age(now)
+
+
+def _of_another_key(state: State) -> bool:
+    newest = state.newest
+    return newest is not None and any(
+        output.holding
+        and output.holding.facts
+        and output.holding.facts.key_fingerprint != newest.key.fingerprint
+        for output in state.outputs
+    )
+
+
+def _value_is_missing(state: State, policy: TokenPolicy, now: Instant) -> bool:
+    """Whether an output has no valid token and the one in hand cannot be written there: adopted from where its
+    value, or its refresh token, cannot be read back."""
+    return any(
+        (state.token is None or (wants.needs_refresh and not state.token.is_whole))
+        and output.holding is not None
+        and output.holding.remaining(now) <= 0
+        for output, wants in zip(state.outputs, policy.outputs, strict=True)
+    )
+
+
+def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    for output in state.outputs:
+        if output.busy_since is None:
+            at = output.looked_at + LOOK_AGAIN
+            yield Inspect(output.name) if now.boot >= at else Wait(at, f"looking at {output.name}")

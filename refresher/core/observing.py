@@ -1,0 +1,265 @@
+"""What each event changes. One function an event; `machine` is the way in."""
+
+from dataclasses import replace
+
+from refresher.core import backoff, schedule
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    Adopt,
+    Announcement,
+    Event,
+    ExpiryReported,
+    Found,
+    Inspect,
+    InspectFailed,
+    KeyLoaded,
+    KeyLost,
+    KeyProven,
+    KeyRead,
+    KeyUnreadable,
+    Mint,
+    Minted,
+    MintFailed,
+    OutputDisturbed,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    RefreshRequested,
+    Started,
+    Stopping,
+    TokenAdopted,
+    TokenMinted,
+    Write,
+    WriteFailed,
+    Written,
+)
+from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr, Token
+from refresher.core.state import NEVER, Credential, OutputState, State, TokenPolicy
+
+Observed = tuple[State, tuple[Announcement, ...]]
+
+SAME_TOKEN = "the issuer gave the same token as before; its old expiry stands"  # noqa: S105 -- a message
+
+
+def observe(state: State, policy: TokenPolicy, event: Event, now: Instant) -> Observed:  # noqa: C901, PLR0911
+    match event:
+        case Started():
+            return _started(state, event, now)
+        case KeyRead():
+            return _key_read(state, event)
+        case KeyUnreadable():
+            return _key_unreadable(state, event)
+        case Minted():
+            return _minted(state, policy, event, now)
+        case MintFailed():
+            return _mint_failed(state, policy, event, now)
+        case Written():
+            return _written(state, event, now)
+        case WriteFailed():
+            return _write_failed(state, event, now)
+        case Found():
+            return _found(state, event, now)
+        case InspectFailed():
+            return _inspect_failed(state, event, now)
+        case ExpiryReported():
+            return _expiry_reported(state, event), ()
+        case RefreshRequested():
+            return _refresh_requested(state), ()
+        case Stopping():
+            return replace(state, stopping=True), ()
+
+
+def _started(state: State, event: Started, now: Instant) -> Observed:
+    match event.step:
+        case Mint():
+            return replace(state, minting=event.step), ()
+        case Write(output=name) | Inspect(output=name):
+            return _with_output(state, replace(state.output(name), busy_since=now.boot)), ()
+        case Adopt(holding=holding):
+            # A key whose token is still good has proven itself to whoever minted it.
+            adopted = replace(
+                state, facts=holding.facts, token=holding.token, proven=state.newest, candidate=None
+            )
+            announced = (TokenAdopted(event.step.output, holding.facts),) if holding.facts else ()
+            return adopted, announced
+
+
+def _key_read(state: State, event: KeyRead) -> Observed:
+    fingerprint = event.key.fingerprint
+    recovered = state.key_problem is not None
+    state = replace(state, key_problem=None)
+    if state.newest is not None and state.newest.key.fingerprint == fingerprint:
+        return state, ((KeyLoaded(fingerprint, changed=False),) if recovered else ())
+    if state.proven is not None and state.proven.key.fingerprint == fingerprint:
+        # Put back: the newer key is forgotten. The operator has acted, so the old one is tried without delay.
+        state = replace(state, proven=replace(state.proven, next_try=NEVER), candidate=None)
+        return state, (KeyLoaded(fingerprint, changed=True),)
+    changed = state.newest is not None
+    return replace(state, candidate=Credential(event.key)), (KeyLoaded(fingerprint, changed),)
+
+
+def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
+    if state.key_problem == event.message:
+        return state, ()
+    kept = state.newest is not None
+    return replace(state, key_problem=event.message), (KeyLost(event.message, kept),)
+
+
+def _minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> Observed:
+    known = {
+        output.holding.facts.fingerprint
+        for output in state.outputs
+        if output.holding and output.holding.facts
+    }
+    if state.facts is not None:
+        known.add(state.facts.fingerprint)
+    if event.token.facts.fingerprint in known:
+        same = MintFailed(event.key, Declined(Outcome.OK, SAME_TOKEN), event.roll)
+        failed, announced = _mint_failed(state, policy, same, now)
+        return _prove(failed, event.key), announced
+    before = _credential(state, event.key)
+    reason = state.minting.reason if state.minting else Reason.FIRST
+    announcements: list[Announcement] = [
+        TokenMinted(reason, event.token.facts, before.failures if before else 0)
+    ]
+    if before is not None and (before.is_refused or (before is state.candidate and state.proven)):
+        announcements.append(KeyProven(event.key.fingerprint))
+    if before is not None:
+        state = _prove(_with_credential(state, Credential(event.key)), event.key)
+    return replace(
+        state,
+        facts=event.token.facts,
+        token=event.token,
+        own=True,
+        minting=None,
+        wanted=state.wanted if state.wanted_late else None,
+        wanted_late=False,
+    ), tuple(announcements)
+
+
+def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Instant) -> Observed:
+    key, declined = event.key, event.declined
+    reason = state.minting.reason if state.minting else Reason.FIRST
+    state = replace(state, minting=None, wanted_late=False)
+    left = left_to_consumers(state, policy, now)
+    credential = _credential(state, key)
+    if credential is None:
+        return state, ()  # the key was replaced meanwhile: how it fared is of no interest any more
+    failures = credential.failures + 1
+    budget = schedule.attempt_budget(policy.timeout, policy.lifetime)
+    wait = backoff.wait_after(declined.outcome, declined.retry_after, failures, left, budget, event.roll)
+    state = _with_credential(state, Credential(key, failures, now.boot + wait, declined))
+    return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
+
+
+def left_to_consumers(state: State, policy: TokenPolicy, now: Instant) -> float:
+    """Seconds until the first consumer is without a valid token if nothing new is published."""
+    if state.facts is not None:
+        return schedule.left_to_consumers(state.facts.remaining(now), policy.runway)
+    return min(
+        schedule.left_to_consumers(output.holding.remaining(now) if output.holding else 0.0, wants.runway)
+        for output, wants in zip(state.outputs, policy.outputs, strict=True)
+    )
+
+
+def _credential(state: State, key: SecretStr) -> Credential | None:
+    for credential in (state.candidate, state.proven):
+        if credential is not None and credential.key.fingerprint == key.fingerprint:
+            return credential
+    return None
+
+
+def _with_credential(state: State, credential: Credential) -> State:
+    if state.candidate is not None and state.candidate.key.fingerprint == credential.key.fingerprint:
+        return replace(state, candidate=credential)
+    return replace(state, proven=credential)
+
+
+def _prove(state: State, key: SecretStr) -> State:
+    """The issuer has accepted `key`: from here on it is the one in use, and an older one is forgotten."""
+    if state.candidate is not None and state.candidate.key.fingerprint == key.fingerprint:
+        return replace(state, proven=state.candidate, candidate=None)
+    return state
+
+
+def _written(state: State, event: Written, now: Instant) -> Observed:
+    output = state.output(event.output)
+    facts = event.token.facts
+    after = OutputState(output.name, Holding(facts, None, intact=True), facts.fingerprint, looked_at=now.boot)
+    return _with_output(state, after), (
+        OutputWritten(output.name, kind_of_write(output, event.token), facts),
+    )
+
+
+def kind_of_write(output: OutputState, token: Token) -> str:
+    """Whether writing `token` brings something new or puts right what was disturbed: `Write.reason`."""
+    return "repair" if output.published == token.facts.fingerprint else "new"
+
+
+def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
+    output = state.output(event.output)
+    failures = output.failures + 1
+    remaining = output.holding.remaining(now) if output.holding else 0.0
+    wait = min(backoff.retry_wait(failures, remaining, event.roll), backoff.LONGEST_WITHOUT_TOKEN)
+    after = replace(
+        output, busy_since=None, failures=failures, next_try=now.boot + wait, problem=event.message
+    )
+    return _with_output(state, after), (_output_failed(output, event.message, now, writing=True),)
+
+
+def _found(state: State, event: Found, now: Instant) -> Observed:
+    output = state.output(event.output)
+    found = event.holding
+    held = found.facts.fingerprint if found.facts and found.intact else None
+    was_intact = output.holding is not None and output.holding.intact
+    disturbed = was_intact and held != output.published
+    after = replace(
+        output,
+        holding=found,
+        published=held or output.published,
+        looked_at=now.boot,
+        busy_since=None,
+        problem=output.problem if output.failures else None,  # reading does not mend what ails writing
+    )
+    return _with_output(state, after), ((OutputDisturbed(output.name),) if disturbed else ())
+
+
+def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:
+    output = state.output(event.output)
+    after = replace(output, holding=Holding(), looked_at=now.boot, busy_since=None, problem=event.message)
+    if output.problem == event.message:
+        return _with_output(state, after), ()
+    return _with_output(state, after), (_output_failed(output, event.message, now, writing=False),)
+
+
+def _output_failed(output: OutputState, message: str, now: Instant, *, writing: bool) -> OutputFailed:
+    facts = output.holding.facts if output.holding else None
+    expiry = facts.expiry if facts and facts.remaining(now) > 0 else None
+    return OutputFailed(output.name, message, expiry, writing)
+
+
+def _expiry_reported(state: State, event: ExpiryReported) -> State:
+    if (
+        state.facts is None
+        or state.facts.fingerprint != event.fingerprint
+        or state.wanted is Reason.REQUESTED
+    ):
+        return state
+    return replace(state, wanted=Reason.REPORTED_EXPIRED)
+
+
+def _refresh_requested(state: State) -> State:
+    """An operator asks: no back-off stands in the way of that."""
+    return replace(
+        state,
+        wanted=Reason.REQUESTED,
+        wanted_late=state.minting is not None,
+        proven=replace(state.proven, next_try=NEVER) if state.proven else None,
+        candidate=replace(state.candidate, next_try=NEVER) if state.candidate else None,
+    )
+
+
+def _with_output(state: State, output: OutputState) -> State:
+    return replace(
+        state, outputs=tuple(output if known.name == output.name else known for known in state.outputs)
+    )

@@ -1,0 +1,110 @@
+"""What the machine knows about one token, and what it was told to keep to. Frozen values, nothing else."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from refresher.core.messages import Mint
+from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr, Token, TokenFacts
+
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPolicy:
+    """`runway`: the longest, in seconds, that its consumers take to see a new value."""
+
+    name: str
+    runway: float
+    needs_refresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPolicy:
+    """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime.
+
+    `horizon`: what would come due within it is minted now (``once --every``).
+    """
+
+    name: str
+    lifetime: float
+    refresh_at: float
+    timeout: float
+    outputs: tuple[OutputPolicy, ...]
+    horizon: float = 0.0
+
+    @property
+    def runway(self) -> float:
+        """The longest of its outputs' runways."""
+        return max(output.runway for output in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key and how minting with it goes. `next_try` is in boot seconds."""
+
+    key: SecretStr
+    failures: int = 0
+    next_try: float = NEVER
+    declined: Declined | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        return self.declined is not None and self.declined.outcome is Outcome.KEY_REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class OutputState:
+    """One output as last seen. Times are boot seconds.
+
+    `holding` is None until it was looked at. `published`: the fingerprint of the token that was last put or
+    adopted there. `busy_since`: when the step in flight began, if there is one.
+    """
+
+    name: str
+    holding: Holding | None = None
+    published: str | None = None
+    looked_at: float = NEVER
+    busy_since: float | None = None
+    failures: int = 0
+    next_try: float = NEVER
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is known about one token.
+
+    `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.
+    `facts` and `token`: the token to publish; the value may be unknown for an adopted one. `own`: minted by
+    this process. `wanted`: a refresh that somebody asked for; `wanted_late`: while a mint was in flight.
+    """
+
+    outputs: tuple[OutputState, ...]
+    proven: Credential | None = None
+    candidate: Credential | None = None
+    key_problem: str | None = None
+    facts: TokenFacts | None = None
+    token: Token | None = None
+    own: bool = False
+    minting: Mint | None = None
+    wanted: Reason | None = None
+    wanted_late: bool = False
+    stopping: bool = False
+
+    @classmethod
+    def initial(cls, policy: TokenPolicy) -> Self:
+        """Knowing nothing yet."""
+        return cls(tuple(OutputState(output.name) for output in policy.outputs))
+
+    @property
+    def newest(self) -> Credential | None:
+        """The key that the source held last."""
+        return self.candidate or self.proven
+
+    def output(self, name: str) -> OutputState:
+        return next(output for output in self.outputs if output.name == name)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step is in flight."""
+        return self.minting is not None or any(output.busy_since is not None for output in self.outputs)

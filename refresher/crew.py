@@ -1,0 +1,57 @@
+"""Threads that perform steps, and the one queue by which results come back."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Letter = TypeVar("Letter")
+
+
+class Mailbox(Generic[Letter]):
+    """A queue to post to from any thread, and from a signal handler: SimpleQueue.put is reentrant."""
+
+    def __init__(self) -> None:
+        self._letters: queue.SimpleQueue[Letter] = queue.SimpleQueue()
+
+    def post(self, letter: Letter) -> None:
+        self._letters.put(letter)
+
+    def take(self, timeout: float) -> Letter | None:
+        """The next letter, or None if none came within `timeout` seconds."""
+        try:
+            return self._letters.get(timeout=max(0.0, timeout))
+        except queue.Empty:
+            return None
+
+
+class Crew:
+    """At most `size` daemon threads, started as they are needed.
+
+    Not a ThreadPoolExecutor: that one joins its threads when the interpreter ends, so that an issuer that
+    hangs would hold up SIGTERM until its time-out. Submitted to by one thread only.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have `job` done as soon as a thread is free. It must not raise."""
+        self._jobs.put(job)
+        if self._idle.acquire(blocking=False) or self._started == self._size:
+            return
+        self._started += 1
+        threading.Thread(target=self._work, name=f"crew-{self._started}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                self._idle.release()
+                job = self._jobs.get()
+            job()
+            del job  # it may hold a token

@@ -1,0 +1,174 @@
+"""The only loop: wakes tokens when they are due, has steps performed by the crew, applies what comes back.
+
+One thread does all of that, so no lock is anywhere near a rule. Others may read `view` at any time: states
+are frozen values.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+from refresher.core.instant import Instant
+from refresher.core.machine import next_step, observe
+from refresher.core.messages import Adopt, Announcement, Crashed, Errand, Event, Started, Stopping, Wait
+from refresher.core.model import SecretStr
+from refresher.core.state import State, TokenPolicy
+from refresher.hands import Charge, Hands, KeyWatch
+from refresher.ports import Clock, Crew, Letter, Mailbox, Observer
+
+SLICE = 30.0  # the longest sleep: clocks jump and machines are suspended, and nobody tells us (design §3)
+KEY_POLL = (
+    2.0  # kubelet swaps a symlink, so content is compared; leaves 8 s of "in use within 10 s" to the mint
+)
+GRACE = 4.0  # for what is in flight at SIGTERM: a whole stop fits into 5 s
+
+
+class Engine:
+    """Drives every token from its first inspection until it is told to stop."""
+
+    def __init__(  # noqa: PLR0913 -- the ports, by name
+        self,
+        charges: Iterable[Charge],
+        *,
+        hands: Hands,
+        clock: Clock,
+        mailbox: Mailbox,
+        crew: Crew,
+        observers: Sequence[Observer],
+    ) -> None:
+        self._charges = {charge.policy.name: charge for charge in charges}
+        self._states = {name: State.initial(charge.policy) for name, charge in self._charges.items()}
+        self._keys = KeyWatch(self._charges.values())
+        self._hands, self._clock, self._mailbox, self._crew = hands, clock, mailbox, crew
+        self._observers = observers
+        self._alarms: list[tuple[float, str]] = []
+        self._alarm_of: dict[str, float] = {}
+        self._next_poll: float = float("-inf")
+        self._polling = False
+        self._unsettled = set(self._charges)
+        self._stop_by: float | None = None
+        self.last_turn = clock.now()
+
+    def run(self) -> None:
+        """Refresh until a `Stopping` letter comes, then finish what is in flight within `GRACE` seconds.
+        A second one ends it at once."""
+        self._begin()
+        while not self._is_over():
+            self._turn()
+
+    def settle(self) -> None:
+        """Do what is due now, each thing once, and return (``refresher once``)."""
+        self._begin()
+        while self._unsettled and not self._is_over():
+            self._turn()
+
+    def view(self) -> Iterator[tuple[TokenPolicy, State]]:
+        """Every token with its present state; from any thread."""
+        for name, charge in self._charges.items():
+            yield charge.policy, self._states[name]
+
+    def secrets(self) -> Iterator[SecretStr]:
+        """Every key and token in hand, for redaction."""
+        for _, state in self.view():
+            for credential in (state.proven, state.candidate):
+                if credential is not None:
+                    yield credential.key
+            if state.token is not None:
+                yield state.token.access
+                if state.token.refresh is not None:
+                    yield state.token.refresh
+
+    def _begin(self) -> None:
+        now = self._clock.now()
+        self._poll_keys(now)
+        for name in self._charges:
+            self._apply(name, None, now)
+
+    def _turn(self) -> None:
+        now = self._clock.now()
+        nearest = min(self._alarms[0][0], self._next_poll) if self._alarms else self._next_poll
+        letter = self._mailbox.take(min(SLICE, nearest - now.boot))
+        self.last_turn = now = self._clock.now()
+        while letter is not None:
+            self._deliver(letter, now)
+            letter = self._mailbox.take(0)
+        self._poll_keys(now)
+        while self._alarms and self._alarms[0][0] <= now.boot:
+            at, name = heapq.heappop(self._alarms)
+            if self._alarm_of.get(name) == at:  # else it has been set anew since
+                del self._alarm_of[name]
+                self._apply(name, None, now)
+
+    def _is_over(self) -> bool:
+        if self._stop_by is None:
+            return False
+        busy = any(state.is_busy for state in self._states.values())
+        return not busy or self._clock.now().boot >= self._stop_by
+
+    def _poll_keys(self, now: Instant) -> None:
+        if self._polling or now.boot < self._next_poll or self._stop_by is not None:
+            return
+        self._polling, self._next_poll = True, float("inf")
+        self._crew.submit(self._read_keys)
+
+    def _read_keys(self) -> None:
+        for letter in self._keys.poll():
+            self._mailbox.post(letter)
+        self._mailbox.post(Letter(None, None))
+
+    def _deliver(self, letter: Letter, now: Instant) -> None:
+        if letter.event is None:
+            self._polling, self._next_poll = False, now.boot + KEY_POLL
+            return
+        if isinstance(letter.event, Stopping):
+            self._stop_by = now.boot + (GRACE if self._stop_by is None else 0)
+        for name in self._charges if letter.token is None else (letter.token,):
+            for announcement in letter.said:
+                self._tell(name, announcement, now)
+            self._apply(name, letter.event, now)
+
+    def _apply(self, name: str, event: Event | None, now: Instant) -> None:
+        """Apply `event`, if there is one, and have done what follows from it."""
+        try:
+            if event is not None:
+                self._observe(name, event, now)
+            self._advance(name, now)
+        except Exception as error:  # noqa: BLE001 -- a mistake in one token's rules must not end the others'
+            self._tell(name, Crashed("applying the rules", error), now)
+            self._set_alarm(name, now.boot + SLICE)
+
+    def _advance(self, name: str, now: Instant) -> None:
+        """Have done whatever this token needs now, and set its alarm."""
+        charge = self._charges[name]
+        while True:
+            step = next_step(self._states[name], charge.policy, now)
+            if isinstance(step, Wait):
+                break
+            self._observe(name, Started(step), now)
+            if not isinstance(step, Adopt):
+                self._crew.submit(partial(self._run_errand, charge, step))
+        self._set_alarm(name, min(step.until, now.boot + SLICE))
+        state = self._states[name]
+        if not state.is_busy and (state.newest is not None or state.key_problem is not None):
+            self._unsettled.discard(name)
+        else:
+            self._unsettled.add(name)
+
+    def _run_errand(self, charge: Charge, errand: Errand) -> None:
+        self._mailbox.post(self._hands.perform(charge, errand))
+
+    def _set_alarm(self, name: str, at: float) -> None:
+        if self._alarm_of.get(name) != at:
+            self._alarm_of[name] = at
+            heapq.heappush(self._alarms, (at, name))
+
+    def _observe(self, name: str, event: Event, now: Instant) -> None:
+        self._states[name], announcements = observe(
+            self._states[name], self._charges[name].policy, event, now
+        )
+        for announcement in announcements:
+            self._tell(name, announcement, now)
+
+    def _tell(self, name: str, announcement: Announcement, now: Instant) -> None:
+        for observer in self._observers:
+            observer.notice(name, announcement, now)

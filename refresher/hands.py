@@ -1,0 +1,159 @@
+"""Performing steps: each does its I/O on a thread of the crew and comes back as a letter with an event.
+
+Nothing here decides; what went wrong comes back as an event too, so that no step is ever left hanging.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from refresher.core import expiry
+from refresher.core.messages import (
+    Announcement,
+    Crashed,
+    Errand,
+    Event,
+    Found,
+    Inspect,
+    InspectFailed,
+    IssuerAnswered,
+    KeyRead,
+    KeyUnreadable,
+    Mint,
+    Minted,
+    MintFailed,
+    OutputFailed,
+    Write,
+    WriteFailed,
+    Written,
+)
+from refresher.core.model import Declined, Granted, MintResult, Outcome, SecretStr, Token, TokenFacts
+from refresher.core.schedule import attempt_budget
+from refresher.core.state import TokenPolicy
+from refresher.errors import KeyUnreadableError, OutputError
+from refresher.ports import Clock, Issuer, KeySource, Letter, Output
+
+
+class Charge(NamedTuple):
+    """One token in our charge: what is wanted, and the parts of the world it concerns."""
+
+    policy: TokenPolicy
+    key: KeySource
+    outputs: tuple[Output, ...]
+
+    def output(self, name: str) -> Output:
+        return next(output for output in self.outputs if output.name == name)
+
+
+class Hands:
+    """Performs the steps of every token. `roll` gives chance between 0 and 1."""
+
+    def __init__(self, issuer: Issuer, clock: Clock, roll: Callable[[], float]) -> None:
+        self._issuer = issuer
+        self._clock = clock
+        self._roll = roll
+
+    def perform(self, charge: Charge, step: Errand) -> Letter:
+        """Do one step; never raises."""
+        name = charge.policy.name
+        try:
+            match step:
+                case Mint():
+                    return self._mint(charge, step)
+                case Write():
+                    return Letter(name, self._write(charge, step))
+                case Inspect():
+                    return self._inspect(charge, step)
+        except Exception as error:  # noqa: BLE001 -- a mistake of ours must come back too, or the step hangs for ever
+            return Letter(name, self._gave_up(step, error), (Crashed(type(step).__name__, error),))
+
+    def _mint(self, charge: Charge, step: Mint) -> Letter:
+        policy = charge.policy
+        budget = attempt_budget(policy.timeout, policy.lifetime)
+        result = self._issuer.mint(step.key, policy.lifetime, budget)
+        said = IssuerAnswered(result.tries, result.skew)
+        if isinstance(result.answer, Declined):
+            event: Event = MintFailed(step.key, result.answer, self._roll())
+        else:
+            event = Minted(step.key, token_of(result, result.answer, step.key, policy.lifetime), self._roll())
+        return Letter(policy.name, event, (said,))
+
+    def _write(self, charge: Charge, step: Write) -> Event:
+        try:
+            charge.output(step.output).write(step.token, self._clock.now())
+        except OutputError as error:
+            return WriteFailed(step.output, str(error), self._roll())
+        return Written(step.output, step.token)
+
+    def _inspect(self, charge: Charge, step: Inspect) -> Letter:
+        name, output = charge.policy.name, charge.output(step.output)
+        said: tuple[Announcement, ...] = ()
+        if step.first:
+            try:
+                output.clear_debris()
+            except OutputError as error:  # a nuisance, not a reason to think that the output holds nothing
+                said = (OutputFailed(step.output, str(error), None, writing=False),)
+        try:
+            return Letter(name, Found(step.output, output.inspect(self._clock.now())), said)
+        except OutputError as error:
+            return Letter(name, InspectFailed(step.output, str(error)), said)
+
+    def _gave_up(self, step: Errand, error: Exception) -> Event:
+        message = _own_mistake(error)
+        match step:
+            case Mint(key=key):
+                return MintFailed(key, Declined(Outcome.BAD_RESPONSE, message), self._roll())
+            case Write(output=output):
+                return WriteFailed(output, message, self._roll())
+            case Inspect(output=output):
+                return InspectFailed(output, message)
+
+
+def token_of(result: MintResult, granted: Granted, key: SecretStr, lifetime: float) -> Token:
+    """The token that the issuer granted: it lives from the moment before it was asked for, and as long as
+    believed (core/expiry.py)."""
+    believed = expiry.believed_lifetime(lifetime, granted.access.reveal())
+    facts = TokenFacts(
+        issued=result.sent,
+        lifetime=believed,
+        requested=lifetime,
+        key_fingerprint=key.fingerprint,
+        fingerprint=granted.access.fingerprint,
+        with_refresh=granted.refresh is not None,
+    )
+    return Token(facts, granted.access, granted.refresh)
+
+
+class KeyWatch:
+    """Reads every key source and tells what is new since the last time. Used by one thread at a time."""
+
+    def __init__(self, charges: Iterable[Charge]) -> None:
+        self._tokens: dict[str, list[str]] = {}
+        self._sources: dict[str, KeySource] = {}
+        self._last: dict[str, str] = {}
+        for charge in charges:
+            self._sources[charge.key.name] = charge.key
+            self._tokens.setdefault(charge.key.name, []).append(charge.policy.name)
+
+    def poll(self) -> list[Letter]:
+        """A letter for each token whose key source changed its content or its readability; never raises."""
+        letters: list[Letter] = []
+        for name, source in self._sources.items():
+            event = _read(source)
+            seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
+            if self._last.get(name) != seen:
+                self._last[name] = seen
+                letters.extend(Letter(token, event) for token in self._tokens[name])
+        return letters
+
+
+def _read(source: KeySource) -> KeyRead | KeyUnreadable:
+    try:
+        return KeyRead(source.read())
+    except KeyUnreadableError as error:
+        return KeyUnreadable(str(error))
+    except Exception as error:  # noqa: BLE001 -- as in Hands.perform
+        return KeyUnreadable(f"{source.name}: {_own_mistake(error)}")
+
+
+def _own_mistake(error: Exception) -> str:
+    return f"a mistake of the refresher itself ({type(error).__name__}: {error})"

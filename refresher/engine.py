@@ -6,15 +6,14 @@ are frozen values.
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 
 from refresher.core.instant import Instant
 from refresher.core.machine import next_step, observe
-from refresher.core.messages import Adopt, Announcement, Crashed, Errand, Event, Started, Stopping, Wait
+from refresher.core.messages import Adopt, Announcement, Crashed, Event, Started, Stopping, Wait
 from refresher.core.model import SecretStr
 from refresher.core.state import State, TokenPolicy
 from refresher.hands import Charge, Hands, KeyWatch
-from refresher.ports import Clock, Crew, Letter, Mailbox, Observer
+from refresher.ports import Clock, Letter, Mailbox, Observer
 
 SLICE = 30.0  # the longest sleep: clocks jump and machines are suspended, and nobody tells us (design §3)
 KEY_POLL = (
@@ -33,13 +32,12 @@ class Engine:
         hands: Hands,
         clock: Clock,
         mailbox: Mailbox,
-        crew: Crew,
         observers: Sequence[Observer],
     ) -> None:
         self._charges = {charge.policy.name: charge for charge in charges}
         self._states = {name: State.initial(charge.policy) for name, charge in self._charges.items()}
         self._keys = KeyWatch(self._charges.values())
-        self._hands, self._clock, self._mailbox, self._crew = hands, clock, mailbox, crew
+        self._hands, self._clock, self._mailbox = hands, clock, mailbox
         self._observers = observers
         self._alarms: list[tuple[float, str]] = []
         self._alarm_of: dict[str, float] = {}
@@ -109,12 +107,7 @@ class Engine:
         if self._polling or now.boot < self._next_poll or self._stop_by is not None:
             return
         self._polling, self._next_poll = True, float("inf")
-        self._crew.submit(self._read_keys)
-
-    def _read_keys(self) -> None:
-        for letter in self._keys.poll():
-            self._mailbox.post(letter)
-        self._mailbox.post(Letter(None, None))
+        self._hands.read_keys(self._keys)
 
     def _deliver(self, letter: Letter, now: Instant) -> None:
         if letter.event is None:
@@ -146,16 +139,13 @@ class Engine:
                 break
             self._observe(name, Started(step), now)
             if not isinstance(step, Adopt):
-                self._crew.submit(partial(self._run_errand, charge, step))
+                self._hands.start(charge, step)
         self._set_alarm(name, min(step.until, now.boot + SLICE))
         state = self._states[name]
         if not state.is_busy and (state.newest is not None or state.key_problem is not None):
             self._unsettled.discard(name)
         else:
             self._unsettled.add(name)
-
-    def _run_errand(self, charge: Charge, errand: Errand) -> None:
-        self._mailbox.post(self._hands.perform(charge, errand))
 
     def _set_alarm(self, name: str, at: float) -> None:
         if self._alarm_of.get(name) != at:

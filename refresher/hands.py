@@ -1,6 +1,6 @@
-"""Performing steps: each does its I/O on a thread of the crew and comes back as a letter with an event.
+"""Performing errands: each does its I/O on a thread of the crew and comes back as a letter with an event.
 
-Nothing here decides; what went wrong comes back as an event too, so that no step is ever left hanging.
+Nothing here decides; what went wrong comes back as an event too, so that no errand is ever left hanging.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,8 +29,9 @@ from refresher.core.messages import (
 from refresher.core.model import Declined, Granted, MintResult, Outcome, SecretStr, Token, TokenFacts
 from refresher.core.schedule import attempt_budget
 from refresher.core.state import TokenPolicy
+from refresher.crew import Crew
 from refresher.errors import KeyUnreadableError, OutputError
-from refresher.ports import Clock, Issuer, KeySource, Letter, Output
+from refresher.ports import Clock, Issuer, KeySource, Letter, Mailbox, Output
 
 
 class Charge(NamedTuple):
@@ -45,15 +46,29 @@ class Charge(NamedTuple):
 
 
 class Hands:
-    """Performs the steps of every token. `roll` gives chance between 0 and 1."""
+    """Performs the errands of every token. `roll` gives chance between 0 and 1."""
 
-    def __init__(self, issuer: Issuer, clock: Clock, roll: Callable[[], float]) -> None:
-        self._issuer = issuer
-        self._clock = clock
-        self._roll = roll
+    def __init__(
+        self, issuer: Issuer, clock: Clock, mailbox: Mailbox, crew: Crew, roll: Callable[[], float]
+    ) -> None:
+        self._issuer, self._clock, self._mailbox, self._crew, self._roll = issuer, clock, mailbox, crew, roll
+
+    def start(self, charge: Charge, errand: Errand) -> None:
+        """Have one errand done; its letter will be in the mailbox."""
+        self._crew.submit(lambda: self._mailbox.post(self.perform(charge, errand)))
+
+    def read_keys(self, keys: "KeyWatch") -> None:
+        """Have the keys read; a letter for each token concerned will be in the mailbox, then an empty one."""
+
+        def read() -> None:
+            for letter in keys.poll():
+                self._mailbox.post(letter)
+            self._mailbox.post(Letter(None, None))
+
+        self._crew.submit(read)
 
     def perform(self, charge: Charge, step: Errand) -> Letter:
-        """Do one step; never raises."""
+        """Do one errand and say how it went; never raises."""
         name = charge.policy.name
         try:
             match step:

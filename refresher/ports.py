@@ -1,6 +1,5 @@
 """What the engine needs of the world outside, as protocols. Adapters promise what stands here and no more."""
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from refresher.core.instant import Instant
@@ -77,13 +76,6 @@ class Mailbox(Protocol):
 
     def take(self, timeout: float) -> Letter | None:
         """The next letter, or None if none came within `timeout` seconds."""
-
-
-class Crew(Protocol):
-    """Who performs steps while the engine goes on. `crew.Crew` is the real one."""
-
-    def submit(self, job: Callable[[], None]) -> None:
-        """Have `job`, which does not raise, done as soon as may be."""
 
 
 class Observer(Protocol):

@@ -1,6 +1,6 @@
 """How long to wait after a failure. All seconds; `roll`, 0 to 1, is chance and comes from the shell."""
 
-from refresher.core.model import Outcome
+from refresher.core.model import Declined, Outcome
 
 SHORTEST = 1.0
 LONGEST = 60.0
@@ -20,19 +20,17 @@ def retry_wait(failures: int, left: float, roll: float) -> float:
     return max(SHORTEST, ceiling * (1 + roll) / 2)
 
 
-def wait_after(
-    outcome: Outcome, retry_after: float | None, failures: int, left: float, budget: float, roll: float
-) -> float:
-    """The wait after a mint that came to `outcome`.
+def wait_after(declined: Declined, failures: int, left: float, budget: float, roll: float) -> float:
+    """The wait after the `failures`-th mint in a row that was `declined`.
 
     A throttling issuer is given the time it asked for and a refused key its slow probe, but neither past the
     moment from which one whole attempt (`budget`) still fits in before consumers are without.
     """
     wait = retry_wait(failures, left, roll)
-    if outcome is Outcome.KEY_REFUSED:
+    if declined.outcome is Outcome.KEY_REFUSED:
         asked = KEY_PROBE
-    elif outcome is Outcome.THROTTLED and retry_after is not None:
-        asked = min(retry_after, LONGEST_ASKED)
+    elif declined.outcome is Outcome.THROTTLED and declined.retry_after is not None:
+        asked = min(declined.retry_after, LONGEST_ASKED)
     else:
         return wait
     return max(wait, min(asked, left - budget) if left > 0 else asked)

@@ -151,8 +151,8 @@ def _of_another_key(state: State) -> bool:
 
 
 def _value_is_missing(state: State, policy: TokenPolicy, now: Instant) -> bool:
-    """Whether an output has no valid token and the one in hand cannot be written there: adopted from where its
-    value, or its refresh token, cannot be read back."""
+    """Whether an output has no valid token and the one in hand cannot be written there: it was adopted from
+    where its value, or its refresh token, cannot be read back."""
     return any(
         (state.token is None or (wants.needs_refresh and not state.token.is_whole))
         and output.holding is not None

@@ -185,7 +185,7 @@ class TokenAdopted(NamedTuple):
 
 
 class RefreshFailed(NamedTuple):
-    """No new token. `wait`: seconds until the next attempt; `left`: seconds for which consumers are served."""
+    """No new token. `wait`: seconds until the next attempt; `left`: seconds that consumers are served."""
 
     reason: Reason
     outcome: Outcome

@@ -147,7 +147,7 @@ def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Inst
         return state, ()  # the key was replaced meanwhile: how it fared is of no interest any more
     failures = credential.failures + 1
     budget = schedule.attempt_budget(policy.timeout, policy.lifetime)
-    wait = backoff.wait_after(declined.outcome, declined.retry_after, failures, left, budget, event.roll)
+    wait = backoff.wait_after(declined, failures, left, budget, event.roll)
     state = _with_credential(state, Credential(key, failures, now.boot + wait, declined))
     return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
 

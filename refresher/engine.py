@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from refresher.core.instant import Instant
 from refresher.core.machine import next_step, observe
-from refresher.core.messages import Adopt, Announcement, Crashed, Event, Started, Stopping, Wait
+from refresher.core.messages import Adopt, Announcement, Crashed, Event, KeysPolled, Started, Stopping, Wait
 from refresher.core.model import SecretStr
 from refresher.core.state import State, TokenPolicy
 from refresher.hands import Charge, Hands, KeyWatch
@@ -19,13 +19,14 @@ SLICE = 30.0  # the longest sleep: clocks jump and machines are suspended, and n
 KEY_POLL = (
     2.0  # kubelet swaps a symlink, so content is compared; leaves 8 s of "in use within 10 s" to the mint
 )
+NOT_SOON, NEVER_YET = float("inf"), float("-inf")
 GRACE = 4.0  # for what is in flight at SIGTERM: a whole stop fits into 5 s
 
 
 class Engine:
     """Drives every token from its first inspection until it is told to stop."""
 
-    def __init__(  # noqa: PLR0913 -- the ports, by name
+    def __init__(
         self,
         charges: Iterable[Charge],
         *,
@@ -41,10 +42,9 @@ class Engine:
         self._observers = observers
         self._alarms: list[tuple[float, str]] = []
         self._alarm_of: dict[str, float] = {}
-        self._next_poll: float = float("-inf")
-        self._polling = False
+        self._next_poll = NEVER_YET
         self._unsettled = set(self._charges)
-        self._stop_by: float | None = None
+        self._stop_by = NOT_SOON
         self.last_turn = clock.now()
 
     def run(self) -> None:
@@ -84,7 +84,7 @@ class Engine:
 
     def _turn(self) -> None:
         now = self._clock.now()
-        nearest = min(self._alarms[0][0], self._next_poll) if self._alarms else self._next_poll
+        nearest = min(self._next_poll, self._stop_by, self._alarms[0][0] if self._alarms else NOT_SOON)
         letter = self._mailbox.take(min(SLICE, nearest - now.boot))
         self.last_turn = now = self._clock.now()
         while letter is not None:
@@ -98,27 +98,28 @@ class Engine:
                 self._apply(name, None, now)
 
     def _is_over(self) -> bool:
-        if self._stop_by is None:
+        if self._stop_by == NOT_SOON:
             return False
         busy = any(state.is_busy for state in self._states.values())
         return not busy or self._clock.now().boot >= self._stop_by
 
     def _poll_keys(self, now: Instant) -> None:
-        if self._polling or now.boot < self._next_poll or self._stop_by is not None:
+        if now.boot < self._next_poll or self._stop_by != NOT_SOON:
             return
-        self._polling, self._next_poll = True, float("inf")
+        self._next_poll = NOT_SOON  # until this one has come back
         self._hands.read_keys(self._keys)
 
     def _deliver(self, letter: Letter, now: Instant) -> None:
-        if letter.event is None:
-            self._polling, self._next_poll = False, now.boot + KEY_POLL
+        event = letter.event
+        if isinstance(event, KeysPolled):
+            self._next_poll = now.boot + KEY_POLL
             return
-        if isinstance(letter.event, Stopping):
-            self._stop_by = now.boot + (GRACE if self._stop_by is None else 0)
+        if isinstance(event, Stopping):
+            self._stop_by = now.boot + (GRACE if self._stop_by == NOT_SOON else 0)
+        for announcement in letter.said:
+            self._tell(letter.token or "", announcement, now)
         for name in self._charges if letter.token is None else (letter.token,):
-            for announcement in letter.said:
-                self._tell(name, announcement, now)
-            self._apply(name, letter.event, now)
+            self._apply(name, event, now)
 
     def _apply(self, name: str, event: Event | None, now: Instant) -> None:
         """Apply `event`, if there is one, and have done what follows from it."""

@@ -17,6 +17,7 @@ from refresher.core.messages import (
     InspectFailed,
     IssuerAnswered,
     KeyRead,
+    KeysPolled,
     KeyUnreadable,
     Mint,
     Minted,
@@ -58,12 +59,12 @@ class Hands:
         self._crew.submit(lambda: self._mailbox.post(self.perform(charge, errand)))
 
     def read_keys(self, keys: "KeyWatch") -> None:
-        """Have the keys read; a letter for each token concerned will be in the mailbox, then an empty one."""
+        """Have the keys read; a letter for each token concerned will be in the mailbox, then `KeysPolled`."""
 
         def read() -> None:
             for letter in keys.poll():
                 self._mailbox.post(letter)
-            self._mailbox.post(Letter(None, None))
+            self._mailbox.post(Letter(None, KeysPolled()))
 
         self._crew.submit(read)
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 from refresher.core.instant import Instant
-from refresher.core.messages import Announcement, Event
+from refresher.core.messages import Announcement, Event, KeysPolled
 from refresher.core.model import Holding, MintResult, SecretStr, Token
 
 
@@ -44,7 +44,11 @@ class Output(Protocol):
     needs_refresh: bool  # whether what it writes holds the refresh token
 
     def inspect(self, now: Instant) -> Holding:
-        """What it holds now; `Holding()` where there is nothing. Raises OutputError if it cannot be told."""
+        """What it holds now, as recorded when it was written; `Holding()` where there is nothing.
+
+        Whether the times recorded are to be believed is not decided here. Raises OutputError if what it holds
+        cannot be told.
+        """
 
     def write(self, token: Token, now: Instant) -> None:
         """Publish `token` in one step: a reader sees the old value or the new one, never a mixture.
@@ -58,13 +62,13 @@ class Output(Protocol):
 
 
 class Letter(NamedTuple):
-    """What is posted to the engine: an event for one token, for all of them (None), or none at all.
+    """What is posted to the engine: an event for one token or for all of them (None).
 
     `said` is told to the observers before the event is applied.
     """
 
     token: str | None
-    event: Event | None
+    event: Event | KeysPolled | None
     said: tuple[Announcement, ...] = ()
 
 
@@ -82,4 +86,4 @@ class Observer(Protocol):
     """Who is told what happened: logs, metrics. Called on the engine's thread: must not block."""
 
     def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
-        """`token` is the token's name."""
+        """`token` is the token's name; empty for what concerns the whole process."""

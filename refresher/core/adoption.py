@@ -1,10 +1,18 @@
-"""Whether a token found in an output can be taken over instead of minting a new one."""
+"""Whether what an output was found to hold is believed, and can be taken over instead of minting anew."""
 
 from collections.abc import Iterable
 
 from refresher.core.instant import Instant
 from refresher.core.model import Holding
 from refresher.core.state import OutputState
+
+
+def believed(found: Holding, now: Instant) -> Holding:
+    """What may be relied on of what an output says of itself: an issue in the future is not believed.
+
+    The clock was set back since, or another machine's was ahead.
+    """
+    return found if found.facts is None or found.facts.issued.wall <= now.wall else Holding()
 
 
 def choose(

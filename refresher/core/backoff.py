@@ -23,8 +23,9 @@ def retry_wait(failures: int, left: float, roll: float) -> float:
 def wait_after(declined: Declined, failures: int, left: float, budget: float, roll: float) -> float:
     """The wait after the `failures`-th mint in a row that was `declined`.
 
-    A throttling issuer is given the time it asked for and a refused key its slow probe, but neither past the
-    moment from which one whole attempt (`budget`) still fits in before consumers are without.
+    A throttling issuer is given the time it asked for and a refused key its slow probe, but only while there
+    is time: the last minute before consumers are without, and one whole attempt (`budget`), are kept for more
+    than one try; of less than twice that, half.
     """
     wait = retry_wait(failures, left, roll)
     if declined.outcome is Outcome.KEY_REFUSED:
@@ -33,4 +34,4 @@ def wait_after(declined: Declined, failures: int, left: float, budget: float, ro
         asked = min(declined.retry_after, LONGEST_ASKED)
     else:
         return wait
-    return max(wait, min(asked, left - budget) if left > 0 else asked)
+    return max(wait, min(asked, max(left / 2, left - LONGEST - budget)) if left > 0 else asked)

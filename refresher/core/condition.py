@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from refresher.core import machine, schedule
 from refresher.core.instant import Instant
-from refresher.core.model import Outcome
 from refresher.core.state import OutputState, State, TokenPolicy
 
 
@@ -87,22 +86,10 @@ def _output_condition(output: OutputState, now: Instant) -> OutputCondition:
 
 
 def _problems(state: State) -> tuple[str, ...]:
-    problems = []
-    if state.key_problem is not None:
-        problems.append(state.key_problem)
-    elif state.newest is None:
-        problems.append("the application key has not been read yet")
+    problems = [] if state.key_problem is None else [state.key_problem]
     for credential in (state.candidate, state.proven):
         if credential is not None and credential.declined is not None:
             key = f"key {credential.key.fingerprint}"
             problems.append(f"{credential.declined.outcome} ({key}): {credential.declined.message}")
     problems.extend(f"{output.name}: {output.problem}" for output in state.outputs if output.problem)
     return tuple(problems)
-
-
-def failures(state: State) -> tuple[Outcome | None, bool]:
-    """What the last mint failed with, if it did, and whether an output could not be read or written."""
-    declined = next(
-        (each.declined for each in (state.candidate, state.proven) if each and each.declined), None
-    )
-    return (declined.outcome if declined else None), any(output.problem for output in state.outputs)

@@ -157,6 +157,7 @@ def _value_is_missing(state: State, policy: TokenPolicy, now: Instant) -> bool:
         (state.token is None or (wants.needs_refresh and not state.token.is_whole))
         and output.holding is not None
         and output.holding.remaining(now) <= 0
+        and output.problem is None  # what merely cannot be read may well be there
         for output, wants in zip(state.outputs, policy.outputs, strict=True)
     )
 

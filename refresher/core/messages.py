@@ -131,6 +131,10 @@ class Stopping(NamedTuple):
     """No new mint from here on; what is in hand is still written."""
 
 
+class KeysPolled(NamedTuple):
+    """Every key source has been read. Concerns the engine only, no token."""
+
+
 Event = (
     Started
     | KeyRead
@@ -232,6 +236,12 @@ class Crashed(NamedTuple):
     error: Exception
 
 
+class NotSupported(NamedTuple):
+    """Somebody asked for what this version cannot do; it goes on as before."""
+
+    message: str
+
+
 Announcement = (
     KeyLoaded
     | KeyLost
@@ -244,4 +254,5 @@ Announcement = (
     | OutputDisturbed
     | IssuerAnswered
     | Crashed
+    | NotSupported
 )

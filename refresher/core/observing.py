@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from refresher.core import backoff, schedule
+from refresher.core import adoption, backoff, schedule
 from refresher.core.instant import Instant
 from refresher.core.messages import (
     Adopt,
@@ -209,7 +209,7 @@ def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
 
 def _found(state: State, event: Found, now: Instant) -> Observed:
     output = state.output(event.output)
-    found = event.holding
+    found = _believed(event.holding, state, now)
     held = found.facts.fingerprint if found.facts and found.intact else None
     was_intact = output.holding is not None and output.holding.intact
     disturbed = was_intact and held != output.published
@@ -222,6 +222,13 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
         problem=output.problem if output.failures else None,  # reading does not mend what ails writing
     )
     return _with_output(state, after), ((OutputDisturbed(output.name),) if disturbed else ())
+
+
+def _believed(found: Holding, state: State, now: Instant) -> Holding:
+    """Of the token in hand, memory is believed: it has both clocks, an output only the wall clock's."""
+    if found.facts and state.facts and found.facts.fingerprint == state.facts.fingerprint:
+        return replace(found, facts=state.facts)
+    return adoption.believed(found, now)
 
 
 def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:

@@ -1,0 +1,136 @@
+"""From settings to parts: what the commands have in common."""
+
+import argparse
+import os
+import random
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from refresher.clock import SystemClock
+from refresher.config.declarations import IssuerSettings, Settings, TokenSettings
+from refresher.config.durations import parse_duration
+from refresher.config.loader import Loaded, load
+from refresher.core.model import SecretStr
+from refresher.core.state import OutputPolicy, TokenPolicy
+from refresher.crew import Crew, Mailbox
+from refresher.engine import Engine
+from refresher.errors import ConfigurationError, Mistake
+from refresher.hands import Charge, Hands
+from refresher.issuer.client import InliveIssuer
+from refresher.keys.keyfile import KeyFile
+from refresher.observers import log
+from refresher.outputs import build
+from refresher.ports import Clock, Letter, Observer
+
+WORKERS = 16  # mints, writes and inspections at once; threads are started as they are needed
+
+LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
+
+
+def add_log_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare how to log."""
+    group = parser.add_argument_group("logging", "To standard error.")
+    group.add_argument(
+        "--log-format",
+        choices=("auto", "text", "json"),
+        help="Default: auto, which is text on a terminal and JSON otherwise. [REFRESHER_LOG_FORMAT]",
+    )
+    group.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="Default: info. [REFRESHER_LOG_LEVEL]",
+    )
+
+
+def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str]) -> Loaded:
+    """The configuration of this call; warnings about it are told on standard error.
+
+    Raises ConfigurationError with every mistake.
+    """
+    found = load(
+        vars(arguments),
+        os.environ,
+        os.getcwd(),
+        needs=needs,
+        command=command,
+        other_variables=LOG_VARIABLES,
+    )
+    for warning in found.warnings:
+        print(f"refresher: warning: {warning}", file=sys.stderr)
+    return found
+
+
+def duration(where: str, text: str) -> float:
+    """A duration given by a flag of a command, in seconds. Raises ConfigurationError."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigurationError((Mistake(where, str(error)),)) from error
+
+
+def configure_log(arguments: argparse.Namespace, secrets: Callable[[], Iterable[SecretStr]]) -> None:
+    """Log as flags or variables say, with every one of `secrets` blotted out."""
+    log.configure(
+        arguments.log_format or os.environ.get("REFRESHER_LOG_FORMAT") or "auto",
+        arguments.log_level or os.environ.get("REFRESHER_LOG_LEVEL") or "info",
+        sys.stderr,
+        secrets,
+    )
+
+
+def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> InliveIssuer:
+    """The issuer's client, for so many attempts at once."""
+    return InliveIssuer(settings.url, clock=clock, ca_file=settings.ca_file, pool_size=connections)
+
+
+class Installation(NamedTuple):
+    """An engine with real hands, and how to reach it."""
+
+    engine: Engine
+    mailbox: Mailbox[Letter]
+    clock: SystemClock
+
+
+def installation(settings: Settings, observers: Sequence[Observer], horizon: float = 0.0) -> Installation:
+    """The engine for these settings; `horizon` as in TokenPolicy."""
+    clock, mailbox = SystemClock(), Mailbox[Letter]()
+    all_charges = charges(settings, horizon)
+    minter = issuer(settings.issuer, clock, min(WORKERS, len(all_charges)))
+    engine = Engine(
+        all_charges,
+        hands=Hands(minter, clock, mailbox, Crew(WORKERS), random.random),
+        clock=clock,
+        mailbox=mailbox,
+        observers=observers,
+    )
+    return Installation(engine, mailbox, clock)
+
+
+def charges(settings: Settings, horizon: float = 0.0) -> list[Charge]:
+    """Every token with its key source and outputs. Keys in one file are read once."""
+    keys = {token.key_file: KeyFile(token.key_file) for token in settings.tokens}
+    return [_charge(token, settings, keys[token.key_file], horizon) for token in settings.tokens]
+
+
+def _charge(token: TokenSettings, settings: Settings, key: KeyFile, horizon: float) -> Charge:
+    outputs = tuple(build(output, settings.issuer.url) for output in token.outputs)
+    policy = TokenPolicy(
+        name=token.name,
+        lifetime=token.lifetime,
+        refresh_at=token.refresh_at,
+        timeout=settings.issuer.timeout,
+        outputs=tuple(
+            OutputPolicy(output.name, wants.runway, output.needs_refresh)
+            for output, wants in zip(outputs, token.outputs, strict=True)
+        ),
+        horizon=horizon,
+    )
+    return Charge(policy, key, outputs)
+
+
+def keep_secrets_in() -> None:
+    """No core dump of this process: it would hold the application key."""
+    import resource  # noqa: PLC0415 -- for the commands that hold a key
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

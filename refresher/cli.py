@@ -1,0 +1,103 @@
+"""The command line: which commands there are, and what is common to them. Each has a module of its own in
+`refresher.commands`, imported only when it is asked for."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+from refresher import __version__, exits
+from refresher.errors import ConfigurationError, RefresherError
+
+COMMANDS = {
+    "run": "the daemon: keep every token fresh until stopped",
+    "once": "one pass for cron: mint only what is due, write, exit",
+    "mint": "print one fresh token",
+    "check": "try out configuration, key, issuer and outputs, and say what to do about a failure",
+    "status": "how every token and output stands; never a secret",
+    "wait": "block until every output holds a valid token",
+    "emulator": "an Inlive API on this machine, to develop and test against",
+    "demo": "see it work: emulator, daemon and a consumer on this machine; ends by itself",
+    "config": "about the configuration file: print its JSON Schema",
+}
+
+EPILOG = """\
+start here:
+  refresher demo                                  see it work, without an account
+  refresher run --key-file KEY --to-file TOKEN    keep TOKEN fresh
+  refresher COMMAND --help                        options and an example of a command
+
+exit codes:
+  0 done, 2 wrong use of the command line, 73 an output cannot be written, 75 the issuer cannot be reached or
+  asked us to wait, 77 the key was refused, 78 configuration
+"""
+
+
+class Command(Protocol):
+    """What a module in `refresher.commands` offers."""
+
+    EXAMPLE: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's options."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; the exit code. Raises RefresherError."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; its exit code. Mistakes are told on standard error, never as a traceback."""
+    parser = build_parser(only=next((word for word in argv if not word.startswith("-")), ""))
+    arguments = parser.parse_args(argv)
+    try:
+        code = cast("int", arguments.run(arguments))
+        sys.stdout.flush()
+    except ConfigurationError as error:
+        return _complain(str(mistake) for mistake in error.mistakes)
+    except RefresherError as error:
+        return _complain([str(error)])
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    return code
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line, or with the options of one command `only`: that one's module is
+    the only one imported then."""
+    parser = argparse.ArgumentParser(
+        prog="refresher",
+        description="Keeps short-lived Inlive access tokens fresh: one process holds the application key, "
+        "no consumer is ever without a valid token.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"inlive-token-refresher {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        if only in (None, name):
+            module = cast("Command", import_module(f"refresher.commands.{name}"))
+            chosen = commands.add_parser(
+                name,
+                help=summary,
+                description=f"{summary[0].upper()}{summary[1:]}.",
+                epilog=f"example:\n{module.EXAMPLE}",
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+                allow_abbrev=False,
+            )
+            module.add_arguments(chosen)
+            chosen.set_defaults(run=module.run)
+        else:
+            commands.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def _complain(mistakes: Iterable[str]) -> int:
+    for mistake in mistakes:
+        print(f"refresher: {mistake}", file=sys.stderr)
+    return exits.CONFIGURATION

@@ -1,0 +1,21 @@
+"""`refresher config schema`: the JSON Schema of the configuration file, for editors."""
+
+import argparse
+import json
+
+from refresher import exits
+
+EXAMPLE = """\
+  refresher config schema > refresher.schema.json
+  # then, as the first line of the configuration: # yaml-language-server: $schema=refresher.schema.json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("schema",), help="what to print")
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    from refresher.config.schema import json_schema  # noqa: PLC0415 -- not for `--help`
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return exits.DONE

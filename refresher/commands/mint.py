@@ -1,0 +1,57 @@
+"""`refresher mint`: one fresh token on standard output."""
+
+import argparse
+import sys
+
+from refresher import assembly, exits
+from refresher.clock import SystemClock
+from refresher.config import flags
+from refresher.config.declarations import Settings, TokenSettings
+from refresher.config.overrides import KEY
+from refresher.core.formats import Format, render
+from refresher.core.model import Declined
+from refresher.core.schedule import attempt_budget
+from refresher.errors import ConfigurationError, Mistake
+from refresher.hands import token_of
+from refresher.keys.keyfile import KeyFile
+
+EXAMPLE = """\
+  TOKEN=$(refresher mint --key-file /etc/inlive/key --lifetime 15m)
+  curl -H "$(refresher mint --key-file /etc/inlive/key --format template \\
+      --template 'Authorization: Bearer $access_token')" https://hub.inlive.app/v1/rooms/ID"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "token", nargs="?", metavar="NAME", help="which token of the configuration, if it has several"
+    )
+    flags.add_flags(parser, ("config", "key", "token", "format", "issuer"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    assembly.keep_secrets_in()
+    found = assembly.loaded(arguments, command="mint", needs=(KEY,))
+    wanted = _chosen(found.settings, arguments.token)
+    clock = SystemClock()
+    key = KeyFile(wanted.key_file).read()
+    issuer = assembly.issuer(found.settings.issuer, clock)
+    budget = attempt_budget(found.settings.issuer.timeout, wanted.lifetime)
+    result = issuer.mint(key, wanted.lifetime, budget)
+    if isinstance(result.answer, Declined):
+        print(f"refresher: {result.answer.outcome}: {result.answer.message}", file=sys.stderr)
+        return exits.of_outcome(result.answer.outcome)
+    token = token_of(result, result.answer, key, wanted.lifetime)
+    text = render(Format(found.format, found.template), token, clock.now(), found.settings.issuer.url)
+    sys.stdout.buffer.write(text)
+    return exits.DONE
+
+
+def _chosen(settings: Settings, name: str | None) -> TokenSettings:
+    names = [token.name for token in settings.tokens]
+    if name is None and len(names) == 1:
+        return settings.tokens[0]
+    for token in settings.tokens:
+        if token.name == name:
+            return token
+    given = f"{name!r} is not in the configuration" if name else "which one? the configuration has several"
+    raise ConfigurationError((Mistake("NAME", f"{given}; accepted: {', '.join(names)}"),))

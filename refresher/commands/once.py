@@ -1,0 +1,43 @@
+"""`refresher once`: one pass, for cron, timers and init containers."""
+
+import argparse
+import signal
+
+from refresher import assembly, exits
+from refresher.config import flags
+from refresher.config.checks import mistakes_of_period
+from refresher.config.overrides import KEY, OUTPUTS
+from refresher.core.messages import Stopping
+from refresher.errors import ConfigurationError
+from refresher.observers.log import LogObserver
+from refresher.ports import Letter
+
+EXAMPLE = """\
+  */10 * * * *  refresher once --every 10m --key-file /etc/inlive/key --to-file /var/lib/inlive/access-token
+
+A token is minted when it is due, or with --every when it would come due before the next call."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--every",
+        metavar="DURATION",
+        help="how often this is called: what would come due before the next call is minted now",
+    )
+    flags.add_flags(parser, [group for group in flags.GROUPS if group != "listen"])
+    assembly.add_log_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    assembly.keep_secrets_in()
+    settings = assembly.loaded(arguments, command="once", needs=(KEY, OUTPUTS)).settings
+    every = assembly.duration("--every", arguments.every) if arguments.every else 0.0
+    mistakes = mistakes_of_period(every, settings.tokens) if every else ()
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    here = assembly.installation(settings, [LogObserver()], horizon=every)
+    assembly.configure_log(arguments, here.engine.secrets)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: here.mailbox.post(Letter(None, Stopping())))
+    here.engine.settle()
+    return exits.of_states(state for _, state in here.engine.view())

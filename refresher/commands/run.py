@@ -1,0 +1,104 @@
+"""`refresher run`: the daemon."""
+
+import argparse
+import signal
+import socket
+import threading
+from functools import partial
+from types import FrameType
+
+from refresher import __version__, assembly, exits
+from refresher.config import flags
+from refresher.config.overrides import KEY, OUTPUTS
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    Announcement,
+    Event,
+    NotSupported,
+    OutputWritten,
+    RefreshRequested,
+    Stopping,
+    TokenAdopted,
+)
+from refresher.crew import Mailbox
+from refresher.observers.log import LogObserver
+from refresher.observers.tally import Tally
+from refresher.ports import Letter
+
+SERVE_AFTER = 1.0  # seconds: the endpoints answer after the first token, or this long after the start
+
+EXAMPLE = """\
+  refresher run --key-file /var/run/secrets/inlive/application-key \\
+      --to-file /var/run/inlive/access-token --lifetime 1h --listen :9464
+  refresher run --config /etc/inlive/refresher.yaml
+
+signals:
+  SIGTERM, SIGINT  stop      SIGUSR1  mint every token anew now (after a leak)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    flags.add_flags(parser)
+    assembly.add_log_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    assembly.keep_secrets_in()
+    settings = assembly.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
+    tally, first = Tally(), FirstToken()
+    here = assembly.installation(settings, [LogObserver(), tally, first])
+    assembly.configure_log(arguments, here.engine.secrets)
+    if settings.listen is not None:
+        from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
+
+        listening = bind(settings.listen)  # now: an address in use is told before anything is minted
+        serve = partial(_serve, listening, here, tally, first)
+        threading.Thread(target=serve, name="endpoints", daemon=True).start()
+    _obey_signals(here.mailbox)
+    here.engine.run()
+    return exits.DONE
+
+
+class FirstToken:
+    """An observer that lets others wait until there is a token to be told about."""
+
+    def __init__(self) -> None:
+        self._seen = threading.Event()
+
+    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:  # noqa: ARG002
+        if isinstance(announcement, OutputWritten | TokenAdopted):
+            self._seen.set()
+
+    def wait(self, timeout: float) -> None:
+        self._seen.wait(timeout)
+
+
+def _serve(listening: socket.socket, here: assembly.Installation, tally: Tally, first: "FirstToken") -> None:
+    """Serve the endpoints. What they are made of is imported when the first token is out: connections wait in
+    the backlog meanwhile."""
+    first.wait(SERVE_AFTER)
+    from refresher.web.endpoints import Endpoints  # noqa: PLC0415
+    from refresher.web.server import Server  # noqa: PLC0415
+
+    endpoints = Endpoints(here.engine.view, lambda: here.engine.last_turn, here.clock, tally, __version__)
+    Server(listening, endpoints.answer).serve()
+
+
+def _obey_signals(mailbox: Mailbox[Letter]) -> None:
+    """Signals become letters: nothing is done in a handler but posting."""
+
+    def posting(event: Event | None, *said: Announcement) -> None:
+        mailbox.post(Letter(None, event, said))
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        posting(Stopping())
+
+    def refresh(_number: int, _frame: FrameType | None) -> None:
+        posting(RefreshRequested())
+
+    def reload(_number: int, _frame: FrameType | None) -> None:
+        posting(None, NotSupported("SIGHUP: reading the configuration again is not supported yet; restart"))
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGUSR1, refresh)
+    signal.signal(signal.SIGHUP, reload)

@@ -1,0 +1,78 @@
+"""`refresher status`: how every token and output stands."""
+
+import argparse
+import json
+from typing import Any
+
+from refresher import __version__, assembly, exits
+from refresher.clock import SystemClock
+from refresher.config import flags
+from refresher.config.overrides import OUTPUTS
+from refresher.core.condition import TokenCondition, condition
+from refresher.core.machine import observe
+from refresher.core.messages import Event, Found, InspectFailed
+from refresher.core.state import State
+from refresher.errors import OutputError, UnreachableDaemonError
+from refresher.hands import Charge
+from refresher.observers import status
+from refresher.ports import Clock, Output
+
+TIMEOUT = 5.0  # seconds, for the daemon to answer
+
+EXAMPLE = """\
+  refresher status --url http://localhost:9464       of a running daemon
+  refresher status --config /etc/inlive/refresher.yaml
+  refresher status --to-file /var/run/inlive/access-token --json
+
+Exit code 75 if an output holds no valid token."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", metavar="URL", help="ask the daemon that listens there (its --listen)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    flags.add_flags(parser, ("config", "format", "output"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.url:
+        document = _of_daemon(arguments.url)
+    else:
+        settings = assembly.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
+        clock = SystemClock()
+        conditions = [_of_outputs(charge, clock) for charge in assembly.charges(settings)]
+        document = status.document(conditions, clock.now(), __version__)
+    print(json.dumps(document, indent=2) if arguments.json else status.table(document))
+    return exits.DONE if all(token["valid"] for token in document["tokens"]) else exits.TRY_AGAIN
+
+
+def _of_outputs(charge: Charge, clock: Clock) -> TokenCondition:
+    """What the outputs themselves tell: neither the key nor a running daemon is needed for that."""
+    state = State.initial(charge.policy)
+    for output in charge.outputs:
+        state, _ = observe(state, charge.policy, _inspected(output, clock), clock.now())
+    return condition(state, charge.policy, clock.now())
+
+
+def _inspected(output: Output, clock: Clock) -> Event:
+    try:
+        return Found(output.name, output.inspect(clock.now()))
+    except OutputError as error:
+        return InspectFailed(output.name, str(error))
+
+
+def _of_daemon(url: str) -> dict[str, Any]:
+    import requests  # noqa: PLC0415 -- for --url only
+
+    try:
+        answer = requests.get(
+            f"{url.rstrip('/')}/status", headers={"Accept": "application/json"}, timeout=TIMEOUT
+        )
+        document = answer.json()
+        if answer.status_code != 200 or not isinstance(document["tokens"], list):
+            raise UnreachableDaemonError(f"{url}: what answers there is not a refresher")
+    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        raise UnreachableDaemonError(
+            f"{url}: no refresher answers there ({type(error).__name__}); give the address of its --listen, "
+            "such as http://localhost:9464"
+        ) from error
+    return dict(document)

@@ -1,0 +1,55 @@
+"""`refresher wait`: the gate for start scripts and native sidecars."""
+
+import argparse
+import sys
+import time
+
+from refresher import assembly, exits
+from refresher.clock import SystemClock
+from refresher.config import flags
+from refresher.config.durations import format_duration
+from refresher.config.overrides import OUTPUTS
+from refresher.core.adoption import believed
+from refresher.errors import OutputError
+from refresher.ports import Clock, Output
+
+POLL = 0.2  # seconds; an inspection costs some tens of microseconds
+
+EXAMPLE = """\
+  refresher wait --to-file /var/run/inlive/access-token --timeout 30s && exec my-application
+
+Needs no key. Exit code 75 if an output still holds no valid token when the time is up."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout", metavar="DURATION", default="1m", help="how long to wait at most. Default: 1m."
+    )
+    flags.add_flags(parser, ("config", "format", "output"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings = assembly.loaded(arguments, command="wait", needs=(OUTPUTS,)).settings
+    timeout = assembly.duration("--timeout", arguments.timeout)
+    clock = SystemClock()
+    outputs = [output for charge in assembly.charges(settings) for output in charge.outputs]
+    deadline = clock.now().boot + timeout
+    while lacking := [reason for output in outputs if (reason := why_not_ready(output, clock))]:
+        left = deadline - clock.now().boot
+        if left <= 0:
+            for reason in lacking:
+                print(f"refresher: not within {format_duration(timeout)}: {reason}", file=sys.stderr)
+            return exits.TRY_AGAIN
+        time.sleep(min(POLL, left))
+    return exits.DONE
+
+
+def why_not_ready(output: Output, clock: Clock) -> str | None:
+    """Why a consumer cannot start yet, or None if `output` holds a valid token."""
+    try:
+        holding = believed(output.inspect(clock.now()), clock.now())
+    except OutputError as error:
+        return str(error)
+    if holding.remaining(clock.now()) > 0:
+        return None
+    return f"{output.name} {'holds an expired token' if holding.facts else 'holds no token'}"

@@ -1,0 +1,42 @@
+"""Exit codes: sysexits.h, so that cron, systemd and scripts understand them."""
+
+from collections.abc import Iterable
+
+from refresher.core.model import Outcome
+from refresher.core.state import State
+
+DONE = 0
+USAGE = 2  # argparse's own
+CANT_CREATE = 73  # an output cannot be written
+TRY_AGAIN = 75  # the issuer could not be reached or asked us to wait
+NO_PERMISSION = 77  # the key was refused
+CONFIGURATION = 78
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_GRAVEST_FIRST = (CONFIGURATION, NO_PERMISSION, CANT_CREATE, TRY_AGAIN)
+
+
+def gravest(codes: Iterable[int]) -> int:
+    """Of several failures the first that applies; 0 when there is none."""
+    given = set(codes)
+    return next((code for code in _GRAVEST_FIRST if code in given), DONE)
+
+
+def of_outcome(outcome: Outcome) -> int:
+    """The exit code for a mint that came to `outcome` and gave no token."""
+    return NO_PERMISSION if outcome is Outcome.KEY_REFUSED else TRY_AGAIN
+
+
+def of_states(states: Iterable[State]) -> int:
+    """The exit code for what is wrong with these tokens now."""
+    return gravest(code for state in states for code in _codes(state))
+
+
+def _codes(state: State) -> Iterable[int]:
+    if state.key_problem is not None:
+        yield CONFIGURATION
+    for credential in (state.candidate, state.proven):
+        if credential is not None and credential.declined is not None:
+            yield of_outcome(credential.declined.outcome)
+    if any(output.problem for output in state.outputs):
+        yield CANT_CREATE

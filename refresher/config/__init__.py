@@ -1,0 +1,1 @@
+"""Flags, environment and file become frozen settings, or every mistake at once."""

@@ -1,0 +1,145 @@
+"""How a token is written down for its consumers, and read back from there."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Template
+
+from refresher.core import rfc3339
+from refresher.core.instant import Instant
+from refresher.core.model import SecretStr, Token, fingerprint
+
+NAMES = ("token", "bearer", "env", "json", "inlive-sdk", "template")
+PLACEHOLDERS = ("access_token", "refresh_token", "token_type", "issued_at", "expires_at", "expires_in")
+TOKEN_TYPE = "Bearer"  # noqa: S105 -- RFC 6750, section 4
+MINT_PATH = "/v1/keys/accesstoken"
+
+Credentials = tuple[SecretStr, SecretStr | None]
+"""An access token, and the refresh token where the format carries one."""
+
+# What stands before and after the token. A token proper (RFC 6750, b64token) needs no quotes in an env file.
+_AROUND = {"token": ("", ""), "bearer": (f"{TOKEN_TYPE} ", ""), "env": ("INLIVE_ACCESS_TOKEN=", "\n")}
+_IN_JSON = ("access_token", "token_type", "expires_at", "expires_in")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One of `NAMES`; ``template`` is the operator's own text, for the format of that name only."""
+
+    name: str = "token"
+    template: str | None = None
+
+    def identity(self, issuer_url: str) -> str:
+        """Names what the content depends on besides the token; it never holds the template itself.
+
+        Content of another identity is not what would be written now, although its token may well be good.
+        """
+        depends_on = {"template": self.template, "inlive-sdk": issuer_url}.get(self.name)
+        return self.name if depends_on is None else f"{self.name}:{fingerprint(depends_on)}"
+
+
+def of_identity(identity: str) -> Format:
+    """The format that has this `identity`, to read back from; a template's text is not recovered."""
+    return Format(identity.partition(":")[0])
+
+
+def needs_refresh(form: Format) -> bool:
+    """Whether what is written holds the refresh token."""
+    return form.name == "inlive-sdk" or "refresh_token" in _names_in(form.template or "")
+
+
+def render(form: Format, token: Token, now: Instant, issuer_url: str) -> bytes:
+    """What an output of this format holds for `token` when it is written at `now`.
+
+    `issuer_url` is where the JavaScript SDK goes on to mint. A template names nothing but `PLACEHOLDERS`; the
+    configuration saw to that.
+    """
+    match form.name:
+        case "json":
+            fields = _fields(token, now)
+            text = _json_line({name: fields[name] for name in _IN_JSON})
+        case "inlive-sdk":
+            text = _json_line(_sdk_auth(token, issuer_url))
+        case "template":
+            text = Template(form.template or "").substitute(_fields(token, now))
+        case plain:
+            before, after = _AROUND[plain]
+            text = before + token.access.reveal() + after
+    return text.encode()
+
+
+def read_back(form: Format, content: bytes) -> Credentials | None:
+    """The credentials in what `render` made; None for a template, and for what `render` does not make."""
+    try:
+        text = content.decode()
+        document = json.loads(text) if form.name in ("json", "inlive-sdk") else None
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, or JSON nested too deep to be ours
+        return None
+    match form.name, document:
+        case "json", {"access_token": access}:
+            return _credentials(access)
+        case "inlive-sdk", {"data": {"accessToken": access, "refreshToken": refresh}}:
+            return _credentials(access, refresh)
+        case ("token" | "bearer" | "env") as plain, _:
+            return _credentials(_between(text, *_AROUND[plain]))
+    return None
+
+
+def _names_in(template: str) -> list[str]:
+    return Template(template).get_identifiers()
+
+
+def _fields(token: Token, now: Instant) -> dict[str, str | int]:
+    facts = token.facts
+    return {
+        "access_token": token.access.reveal(),
+        "refresh_token": token.refresh.reveal() if token.refresh else "",
+        "token_type": TOKEN_TYPE,
+        "issued_at": rfc3339.to_second(facts.issued.wall),
+        "expires_at": rfc3339.to_second(facts.expiry.wall),
+        "expires_in": max(0, math.floor(facts.remaining(now))),
+    }
+
+
+def _sdk_auth(token: Token, issuer_url: str) -> dict[str, object]:
+    """What the official JavaScript SDK's ``createAuth()`` returns and ``room.setAuth()`` takes (SDK 0.21.4).
+
+    It takes ``expirySeconds`` for the lifetime to ask for at its own next mint, so that is what was asked for
+    here, not what is left. A missing refresh token is an empty text there.
+    """
+    return {
+        "url": issuer_url.rstrip("/") + MINT_PATH,
+        "code": 200,
+        "ok": True,
+        "message": "",
+        "data": {
+            "accessToken": token.access.reveal(),
+            "refreshToken": token.refresh.reveal() if token.refresh else "",
+            "expirySeconds": int(token.facts.requested),
+        },
+    }
+
+
+def _json_line(document: Mapping[str, object]) -> str:
+    return json.dumps(document) + "\n"
+
+
+def _between(text: str, before: str, after: str) -> str | None:
+    if not (text.startswith(before) and text.endswith(after)):
+        return None
+    return text.removeprefix(before).removesuffix(after)
+
+
+def _credentials(access: object, refresh: object = None) -> Credentials | None:
+    token = _secret(access)
+    return None if token is None else (token, _secret(refresh))
+
+
+def _secret(value: object) -> SecretStr | None:
+    """`value` if it can be a token: a text, not empty, without control characters and lone surrogates."""
+    if not isinstance(value, str) or not value:
+        return None
+    if any(sign < " " or sign == "\x7f" or "\ud800" <= sign <= "\udfff" for sign in value):
+        return None
+    return SecretStr(value)

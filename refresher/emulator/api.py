@@ -1,0 +1,261 @@
+"""The rules of the Inlive API as a state without I/O: keys, the tokens issued for them, and who is let in.
+
+What the real API does, and where that is known from, stands beside each rule as [doc], [sdk] or [app]; where
+nothing is known, the choice is named as one.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from refresher.core.model import fingerprint
+from refresher.emulator.exchange import Answer, Request, envelope, wrong_method
+from refresher.emulator.faults import Fault, Script
+from refresher.emulator.records import Counts, MintSeen, Tally, headers_kept
+from refresher.emulator.tokens import TokenMaker, opaque
+
+MINT_PATH = "/v1/keys/accesstoken"
+ROOMS_PATH = "/v1/rooms/"
+DEFAULT_EXPIRY = 3600  # seconds [doc]
+LONGEST_EXPIRY = 10**9  # our choice: keeps `exp` within the years that can be written
+REMEMBERED_TOKENS = 100_000
+REMEMBERED_ROOMS = 10_000
+EXPIRED_HEADER = ("X-Access-Token-Expired", "true")  # [doc]; the value as seen in use
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to send back: `answer` (None: nothing, ever), changed on its way by `fault`. `clock`: the wall
+    seconds that the upstream believes in. `note`: what an access log may say of it."""
+
+    answer: Answer | None
+    fault: Fault | None
+    clock: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Issued:
+    key: str  # fingerprint of the key it was issued for
+    expires: float  # wall seconds
+    is_refresh: bool
+
+
+class Upstream:
+    """An Inlive API. Keys and tokens are known by their fingerprints. One thread at a time.
+
+    ``refusal``: the status for a wrong key. Not known of the real API; 401 and 403 are both plausible.
+    ``min_expiry``: seconds; a mint that asks for less is answered 400. ``remembered``: how many access and
+    refresh tokens are known at most.
+    """
+
+    def __init__(
+        self,
+        *,
+        refusal: int = 401,
+        min_expiry: float = 1.0,
+        make_token: TokenMaker = opaque,
+        remembered: int = REMEMBERED_TOKENS,
+    ) -> None:
+        self._refusal = refusal
+        self._min_expiry = min_expiry
+        self._make_token = make_token
+        self._remembered = remembered
+        self._keys: dict[str, bool] = {}  # fingerprint → in force
+        self._issued: dict[str, _Issued] = {}
+        self._last: dict[str, tuple[str, str]] = {}  # key → the pair it was given last, for `same_token`
+        self._rooms: dict[str, str] = {}
+        self._room_numbers = itertools.count(1)
+        self._script = Script()
+        self._tally = Tally()
+
+    # Keys
+
+    def add_key(self, key: str) -> str:
+        """Accept `key` from now on, also after it was revoked. Returns its fingerprint."""
+        name = fingerprint(key)
+        self._keys[name] = True
+        return name
+
+    def revoke_key(self, key_fingerprint: str) -> bool:
+        """Refuse this key and its refresh tokens from now on; False if there is none such in force.
+
+        Its access tokens stay good until they expire: our choice, the harder one for whoever rotates keys.
+        """
+        if not self.accepts(key_fingerprint):
+            return False
+        self._keys[key_fingerprint] = False
+        return True
+
+    def accepts(self, key_fingerprint: str) -> bool:
+        return self._keys.get(key_fingerprint, False)
+
+    # What is looked at and set from outside
+
+    @property
+    def keys(self) -> dict[str, bool]:
+        """Every key ever added, by fingerprint, and whether it is in force."""
+        return dict(self._keys)
+
+    @property
+    def faults(self) -> list[dict[str, object]]:
+        return self._script.describe()
+
+    @property
+    def counts(self) -> Counts:
+        return self._tally.snapshot()
+
+    def set_faults(self, faults: Iterable[Fault]) -> None:
+        """Let these apply from now on, instead of those before."""
+        self._script = Script(faults)
+
+    def reset_counts(self) -> None:
+        self._tally = Tally()
+
+    def is_valid(self, access_token: str, now: float) -> bool:
+        """Whether a product call with this token would be let in."""
+        return self._judge(access_token, now) == "ok"
+
+    # The API
+
+    def respond(self, request: Request, now: float) -> Reply:
+        """The reply to a request that came in at `now` (wall seconds); counted before it is sent."""
+        if request.method == "OPTIONS":
+            return Reply(Answer(204), None, now)  # CORS preflight; what it allows is on every answer
+        if request.path == MINT_PATH and request.method == "POST":
+            return self._mint(request, now)
+        if request.path.startswith(ROOMS_PATH):
+            return self._product(request, now)
+        self._tally.other += 1
+        if request.path == MINT_PATH:
+            return Reply(wrong_method("POST"), None, now)
+        paths = f"POST {MINT_PATH}, POST {ROOMS_PATH}create, GET {ROOMS_PATH}<id>"
+        return Reply(envelope(404, f"no such path; there are {paths} and /_emulator/state"), None, now)
+
+    def _mint(self, request: Request, now: float) -> Reply:
+        fault = self._script.take("mint")
+        bearer = request.bearer
+        credential = fingerprint(bearer) if bearer else None
+        key, kind, refused = self._key_behind(credential, now)
+        asked, bad_request = self._asked_expiry(request)
+        if fault and fault.replaces:
+            answer = None if fault.silent else fault.answer()
+        elif key is None:
+            answer = envelope(self._refusal, refused)
+        elif bad_request:
+            answer = envelope(400, bad_request)
+        else:
+            pair = self._issue(key, DEFAULT_EXPIRY if asked is None else asked, now, fault)
+            tokens = dict(zip(("access_token", "refresh_token"), pair, strict=True))
+            answer = envelope(200, "access token created", tokens)
+        outcome = str(answer.status) if answer else ("hang" if fault and fault.hang else "reset")
+        seen = MintSeen(now, asked, credential, kind, outcome, request.path, headers_kept(request))
+        self._tally.mint(seen, key)
+        return _reply(answer, fault, now, f"{kind} {credential}" if credential else "")
+
+    def _key_behind(self, credential: str | None, now: float) -> tuple[str | None, str, str]:
+        """The key (fingerprint) that a bearer mints with, the kind of bearer it is, and why it is refused.
+
+        A refresh token is accepted in place of its key [sdk]."""
+        if credential is None:
+            return None, "unknown", "missing bearer credential"
+        if self.accepts(credential):
+            return credential, "key", ""
+        issued = self._issued.get(credential)
+        if issued is None or not issued.is_refresh or not self.accepts(issued.key):
+            return None, "unknown", "invalid application key"
+        if now >= issued.expires:
+            return None, "refresh", "refresh token expired"
+        return issued.key, "refresh", ""
+
+    def _asked_expiry(self, request: Request) -> tuple[int | None, str]:
+        """``expiry_seconds`` if it was given, and what is wrong with the body, if anything.
+
+        Whole numbers only: our choice, a client that sends 90.5 is to learn of it here."""
+        try:
+            asked = request.document().get("expiry_seconds", DEFAULT_EXPIRY)
+        except ValueError as error:
+            return None, str(error)
+        if not isinstance(asked, int) or isinstance(asked, bool):
+            return None, "expiry_seconds must be a whole number of seconds"
+        if not self._min_expiry <= asked <= LONGEST_EXPIRY:
+            return asked, f"expiry_seconds must be {self._min_expiry:g} to {LONGEST_EXPIRY}"
+        return asked, ""
+
+    def _issue(self, key: str, lifetime: float, now: float, fault: Fault | None) -> tuple[str, str]:
+        if fault and fault.same_token and key in self._last:
+            return self._last[key]
+        if fault and fault.lifetime is not None:
+            lifetime = fault.lifetime
+        issued = now + (fault.clock_offset if fault else 0.0)
+        access = self._make_token(issued, lifetime)
+        refresh = self._make_token(issued, 2 * lifetime)  # lives twice as long [sdk]
+        if len(self._issued) >= self._remembered:
+            self._forget(now)
+        self._issued[fingerprint(access)] = _Issued(key, now + lifetime, is_refresh=False)
+        self._issued[fingerprint(refresh)] = _Issued(key, now + 2 * lifetime, is_refresh=True)
+        self._last[key] = access, refresh
+        self._tally.issued += 1
+        return access, refresh
+
+    def _forget(self, now: float) -> None:
+        """Make room: the expired go first, and are answered as unknown from then on; then the oldest."""
+        kept = [(name, issued) for name, issued in self._issued.items() if now < issued.expires]
+        self._issued = dict(kept[-(self._remembered // 2) :])
+
+    def _judge(self, access_token: str, now: float) -> str:
+        issued = self._issued.get(fingerprint(access_token))
+        if issued is None or issued.is_refresh:
+            return "refused"
+        return "ok" if now < issued.expires else "expired"
+
+    def _product(self, request: Request, now: float) -> Reply:
+        fault = self._script.take("product")
+        bearer = request.bearer
+        standing = self._judge(bearer, now) if bearer else "refused"
+        if fault and fault.replaces:
+            standing = "fault"
+            answer = None if fault.silent else fault.answer()
+        elif bearer is None:
+            answer = envelope(401, "missing access token")
+        elif standing == "expired":
+            answer = envelope(403, "access token expired", headers=(EXPIRED_HEADER,))
+        elif standing == "refused":
+            answer = envelope(403, "invalid access token")  # without the header [app]
+        else:
+            answer = self._room(request)
+        self._tally.product[standing] += 1
+        return _reply(answer, fault, now, f"access token {fingerprint(bearer)} {standing}" if bearer else "")
+
+    def _room(self, request: Request) -> Answer:
+        name_in_path = unquote(request.path.removeprefix(ROOMS_PATH))
+        if request.method == "GET":
+            if name_in_path not in self._rooms:
+                return envelope(404, "no such room")
+            return envelope(200, "", {"id": name_in_path, "name": self._rooms[name_in_path]})
+        if name_in_path != "create" or request.method != "POST":
+            return wrong_method("POST" if name_in_path == "create" else "GET")
+        try:
+            wanted = request.document()
+        except ValueError as error:
+            return envelope(400, str(error))
+        # The SDK always sends both, empty where its caller gave none [sdk].
+        name, room = wanted.get("name", ""), wanted.get("id", "")
+        if not isinstance(name, str) or not isinstance(room, str):
+            return envelope(400, "name and id must be text")
+        room = room or f"room-{next(self._room_numbers)}"
+        if len(self._rooms) >= REMEMBERED_ROOMS:
+            del self._rooms[next(iter(self._rooms))]
+        self._rooms[room] = name
+        return envelope(200, "room created", {"id": room, "name": name})
+
+
+def _reply(answer: Answer | None, fault: Fault | None, now: float, note: str) -> Reply:
+    if fault is None:
+        return Reply(answer, None, now, note)
+    if answer is not None and fault.content_type is not None:
+        answer = dataclasses.replace(answer, content_type=fault.content_type)
+    described = " ".join(f"{name}={value}" for name, value in fault.describe().items())
+    return Reply(answer, fault, now + fault.clock_offset, f"{note} fault: {described}".strip())

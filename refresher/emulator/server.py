@@ -1,0 +1,223 @@
+"""The emulator as one object: start it, break it, look at what it saw, stop it."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from refresher.clock import SystemClock
+from refresher.core.model import SecretStr, fingerprint
+from refresher.emulator import control
+from refresher.emulator.api import MINT_PATH, Reply, Upstream
+from refresher.emulator.connection import Service
+from refresher.emulator.exchange import Request
+from refresher.emulator.faults import Fault
+from refresher.emulator.listener import Listener
+from refresher.emulator.records import Counts
+from refresher.emulator.tokens import jwt_maker, opaque
+from refresher.errors import ConfigurationError, ListenError, Mistake
+
+if TYPE_CHECKING:
+    from refresher.ports import Clock
+
+_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (where a wildcard is reached)
+
+
+class Emulator:
+    """An Inlive API on this machine. A context manager; its methods may be called from any thread.
+
+    It may be stopped and started again, on the same port and with the tokens it has issued.
+
+    `host`, `port`: where to listen; port 0 takes a free one, and keeps it. `keys`: the application keys it
+    accepts; without any it makes one up. `jwt`: whether tokens are JWTs. `cert`, `key`: PEM files, for HTTPS
+    (`key` may be in the file of `cert`). `refusal`: the status for a wrong key, 401 or 403. `min_expiry`:
+    seconds; less is refused with 400. `clock`: its wall reading is the emulator's time. `log`: called with
+    one line per request, from many threads, without a secret in it.
+
+    Raises ConfigurationError for what is not accepted.
+    """
+
+    def __init__(  # noqa: PLR0913 (all have defaults, and most are given by name only)
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        keys: Iterable[str | SecretStr] = (),
+        *,
+        jwt: bool = False,
+        cert: str | None = None,
+        key: str | None = None,
+        refusal: int = 401,
+        min_expiry: float = 1.0,
+        clock: "Clock | None" = None,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
+        if refusal not in (401, 403):
+            raise ConfigurationError((Mistake("refusal", f"{refusal} is not accepted; accepted: 401, 403"),))
+        if key is not None and cert is None:
+            raise ConfigurationError(
+                (Mistake("key", "a TLS key without cert; accepted: both, cert alone, none"),)
+            )
+        self._host, self._port = host, port
+        self._cert, self._cert_key = cert, key
+        self._clock = clock or SystemClock()
+        self._log = log
+        make_token = jwt_maker(_random_text().encode()) if jwt else opaque
+        self._upstream = Upstream(refusal=refusal, min_expiry=min_expiry, make_token=make_token)
+        self._lock = threading.Lock()  # around every use of `_upstream`
+        self._keys: dict[str, SecretStr] = {}
+        self._listener: Listener | None = None
+        for application_key in keys:
+            self.add_key(application_key)
+        if not self._keys:
+            self.add_key()
+
+    # Its life
+
+    def start(self) -> Self:
+        """Listen, and answer from now on. Raises ListenError, ConfigurationError for the TLS files."""
+        if self._listener is None:
+            tls = self._tls_context()
+            service = Service(self._respond, self._now, threading.Event(), self._log)
+            try:
+                listener = Listener(*self._resolved(), service, tls)
+            except (OSError, ValueError) as error:  # UnicodeError, a ValueError: what cannot be a host name
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                where = f"{self._host or '*'}:{self._port}"
+                raise ListenError(f"the emulator cannot listen on {where}: {reason}") from error
+            self._port = listener.server_port
+            listener.start()
+            self._listener = listener
+        return self
+
+    def stop(self) -> None:
+        """Close the socket and sever every connection, whatever it is doing. Idempotent."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # Where it is
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 if it was to take a free one and was never started."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """What to give as ``issuer.url``. A wildcard address is told as the loopback one."""
+        host = _LOOPBACK.get(self._host, self._host)
+        scheme = "http" if self._cert is None else "https"
+        return f"{scheme}://[{host}]:{self._port}" if ":" in host else f"{scheme}://{host}:{self._port}"
+
+    @property
+    def mint_url(self) -> str:
+        return self.url + MINT_PATH
+
+    # What it accepts
+
+    @property
+    def keys(self) -> tuple[SecretStr, ...]:
+        """The keys in force, oldest first; not those added over HTTP, whose text is not kept."""
+        with self._lock:
+            return tuple(key for name, key in self._keys.items() if self._upstream.accepts(name))
+
+    def add_key(self, key: str | SecretStr | None = None) -> SecretStr:
+        """Accept this key, or a new one, from now on. Raises ConfigurationError if it cannot be a key."""
+        text = f"inlive-emulator-{_random_text()}" if key is None else _text_of(key)
+        added = SecretStr(control.checked_key(text))
+        with self._lock:
+            self._upstream.add_key(text)
+            self._keys[added.fingerprint] = added
+        return added
+
+    def revoke_key(self, key: str | SecretStr) -> None:
+        """Refuse this key and its refresh tokens from now on; access tokens stay good until they expire.
+
+        Raises ConfigurationError if it is not in force.
+        """
+        name = fingerprint(_text_of(key))
+        with self._lock:
+            if not self._upstream.revoke_key(name):
+                raise ConfigurationError((Mistake("key", f"no key with fingerprint {name} is in force"),))
+
+    def valid(self, token: str | SecretStr) -> bool:
+        """Whether a product call with this access token would be let in now."""
+        with self._lock:
+            return self._upstream.is_valid(_text_of(token), self._now())
+
+    # What goes wrong
+
+    def faults(self, *faults: Fault, **settings: object) -> None:
+        """Let these faults apply from now on, instead of those before.
+
+        That is each of `faults`, and the one that `settings` describe by the names in `Fault`. To a request
+        applies the first whose scope is right and whose count is not used up: several are a script.
+        Raises ConfigurationError.
+        """
+        script = [*faults, Fault.parse(settings)] if settings else faults
+        with self._lock:
+            self._upstream.set_faults(script)
+
+    def heal(self) -> None:
+        """No faults from now on. A request that hangs already goes on hanging, a drip goes on dripping."""
+        self.faults()
+
+    # What it saw
+
+    @property
+    def counts(self) -> Counts:
+        with self._lock:
+            return self._upstream.counts
+
+    def reset_counts(self) -> None:
+        with self._lock:
+            self._upstream.reset_counts()
+
+    def _respond(self, request: Request) -> Reply:
+        with self._lock:
+            now = self._now()
+            if request.path.startswith(control.PREFIX) and request.method != "OPTIONS":
+                return Reply(control.respond(request, self._upstream), None, now)
+            return self._upstream.respond(request, now)
+
+    def _now(self) -> float:
+        return self._clock.now().wall
+
+    def _resolved(self) -> tuple[socket.AddressFamily, Any]:
+        if not 0 <= self._port <= 65535:  # the resolver would take it modulo 65536
+            raise ValueError("ports are 0 to 65535")
+        found = socket.getaddrinfo(
+            self._host or None, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        return found[0][0], found[0][4]
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if self._cert is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # The empty password: an encrypted key is a mistake to be told, not a question on the terminal.
+            context.load_cert_chain(self._cert, self._cert_key, password="")
+        except OSError as error:
+            named = self._cert if self._cert_key is None else f"{self._cert} and {self._cert_key}"
+            problem = f"{named} cannot be used: {error.strerror or error}; accepted: PEM files, unencrypted"
+            raise ConfigurationError((Mistake("cert", problem),)) from error
+        return context
+
+
+def _random_text() -> str:
+    return opaque(0.0, 0.0)
+
+
+def _text_of(secret: str | SecretStr) -> str:
+    return secret.reveal() if isinstance(secret, SecretStr) else secret

@@ -1,0 +1,1 @@
+"""The one who mints: the HTTP client of the Inlive API."""

@@ -1,0 +1,1 @@
+"""Where application keys are read from."""

@@ -1,0 +1,77 @@
+"""An application key in a file: of a person, of systemd's credentials, of a mounted Kubernetes Secret."""
+
+import os
+import stat
+from typing import BinaryIO
+
+from refresher.core.keytext import LONGEST_KEY, parse_key
+from refresher.core.model import SecretStr
+from refresher.errors import KeyUnreadableError
+
+_REMEDIES: dict[type[Exception], str] = {
+    FileNotFoundError: "create or mount it, or name another file",
+    PermissionError: "let the user who runs this read it",
+    IsADirectoryError: "name the file in it",
+}
+
+
+class KeyFile:
+    """`ports.KeySource` over one path.
+
+    Opened anew at each reading, symbolic links followed: kubelet replaces a mounted Secret by swapping the
+    link ``..data`` to another directory, so that each reading finds the old content or the new one, whole.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.name = f"file:{path}"
+
+    def read(self) -> SecretStr:
+        """The key as it is now. Raises KeyUnreadableError, which says what to do and shows no content."""
+        try:
+            with open(self.path, "rb", opener=_open) as file:
+                self._expect_regular(file)
+                raw = file.read(LONGEST_KEY + 1)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        try:
+            return parse_key(raw)
+        except ValueError as error:
+            raise KeyUnreadableError(f"the key file {self.path} holds no key: {error}") from error
+
+    def permissions_warning(self) -> str | None:
+        """A sentence for `check` when others than the owner may read the file, None when they may not.
+
+        No more than a hint: kubelet mounts Secrets with mode 0644, in a directory that only the pod sees.
+        Raises KeyUnreadableError.
+        """
+        try:
+            mode = stat.S_IMODE(os.stat(self.path).st_mode)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        if not mode & 0o077:
+            return None
+        return f"the key file {self.path} is open to others than its owner (mode {mode:04o}): chmod 600 it"
+
+    def _expect_regular(self, file: BinaryIO) -> None:
+        """A pipe or a device is read once and never again, a key file every few seconds."""
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("not a regular file")
+
+    def _unreadable(self, error: OSError | ValueError) -> KeyUnreadableError:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        remedy = _REMEDIES.get(type(error), "name a file that can be read")
+        return KeyUnreadableError(f"the key file {self.path} cannot be read: {why}; {remedy}")
+
+
+def _open(path: str, flags: int) -> int:
+    """Without blocking, where a named pipe would wait for its writer for ever.
+
+    Once more if nothing is there: kubelet removes the old directory right after the swap, and we may have
+    been on our way through it.
+    """
+    flags |= os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        return os.open(path, flags)

@@ -1,0 +1,128 @@
+"""The log: one line for what happened, on standard error."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    Announcement,
+    Crashed,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    TokenMinted,
+)
+from refresher.core.model import SecretStr
+from refresher.core.rfc3339 import to_second
+from refresher.errors import ConfigurationError, Mistake
+from refresher.observers.log_format import OURS, JsonFormatter, TextFormatter
+from refresher.observers.repeats import Episode, Repeats, sort_of
+from refresher.observers.sentences import told
+
+FORMATS = ("auto", "text", "json")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class LogObserver:
+    """`ports.Observer` that writes a log line for each announcement.
+
+    INFO for what goes as it should, WARNING for what fails while consumers are still served, ERROR for a
+    refused key, consumers without a valid token, an output that cannot be written, and our own mistakes. Of
+    failures that repeat themselves one in five minutes is told, with how many were left out.
+    """
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger(OURS)
+        self._repeats = Repeats()
+
+    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+        line = told(announcement, now)
+        text = f"{token}: {line.text}" if token else line.text
+        fields: dict[str, object] = {"token": token} if token else {}
+        failing = _failing(announcement)
+        if failing is not None:
+            subject, sort = failing
+            episode = self._repeats.failed(token, subject, f"{line.level} {sort}", now)
+            if episode is None:
+                return
+            text += _history(episode)
+            fields |= {"since": to_second(episode.since.wall), "failures": episode.times}
+        for subject in _mended(announcement):
+            mended = self._repeats.mended(token, subject)
+            if mended is not None and not isinstance(announcement, TokenMinted):
+                text += f"; it had failed since {to_second(mended.since.wall)}"
+        self._logger.log(
+            line.level,
+            text,
+            exc_info=line.error,
+            extra={"event": type(announcement).__name__, "vouched": line.vouched, **fields, **line.fields},
+        )
+
+
+def _failing(announcement: Announcement) -> tuple[str, str] | None:
+    """What has failed, and in which way; None for what is told each time."""
+    match announcement:
+        case RefreshFailed(outcome=outcome, message=message, key_fingerprint=key):
+            return f"mint {key}", f"{outcome} {sort_of(message)}"
+        case OutputFailed(output=output, message=message, expiry=expiry, writing=writing):
+            return f"{'write' if writing else 'read'} {output}", f"{expiry is None} {sort_of(message)}"
+        case Crashed(what=what, error=error):
+            return f"crash {what}", repr(error)
+    return None
+
+
+def _mended(announcement: Announcement) -> tuple[str, ...]:
+    """What fails no longer."""
+    match announcement:
+        case TokenMinted(facts=facts):
+            return (f"mint {facts.key_fingerprint}",)
+        case OutputWritten(output=output):
+            return f"write {output}", f"read {output}"
+    return ()
+
+
+def _history(episode: Episode) -> str:
+    """What is to be added to the line about a failure that is not the first."""
+    if episode.times == 1:
+        return ""
+    text = f"; failing since {to_second(episode.since.wall)}, {episode.times} times so far"
+    return text + (f", {episode.left_out} of them not logged" if episode.left_out else "")
+
+
+def configure(
+    log_format: str, level: str, stream: TextIO, secrets: Callable[[], Iterable[SecretStr]]
+) -> None:
+    """Log to `stream` and nowhere else, with every one of `secrets` blotted out.
+
+    `log_format`: text, json, or auto, which is text on a terminal and JSON otherwise. `level`: debug, info,
+    warning or error. Raises ConfigurationError for anything else.
+    """
+    log_format, level = log_format.lower(), level.lower()
+    mistakes = [
+        Mistake(
+            f"--log-{what} or REFRESHER_LOG_{what.upper()}", f"{given!r}; accepted: {', '.join(accepted)}"
+        )
+        for what, given, accepted in (("format", log_format, FORMATS), ("level", level, LEVELS))
+        if given not in accepted
+    ]
+    if mistakes:
+        raise ConfigurationError(tuple(mistakes))
+    as_text = log_format == "text" or (log_format == "auto" and stream.isatty())
+    handler = LineWriter(stream)
+    handler.setFormatter((TextFormatter if as_text else JsonFormatter)(secrets))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Its warnings are worth a line; what it says below that is of use to whoever looks into the HTTP itself.
+    logging.getLogger("urllib3").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+
+
+class LineWriter(logging.StreamHandler[TextIO]):
+    """Writes records to a stream. What cannot be written is not told in logging's own way, which prints the
+    record's arguments with any secret in them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # the stream is gone, and with it the place to tell that
+            self.stream.write(f"a log record of {record.name} could not be written{self.terminator}")

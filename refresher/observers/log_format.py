@@ -1,0 +1,85 @@
+"""Log records as lines of text or of JSON, without secrets in either."""
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Iterable
+
+from refresher.core.model import SecretStr
+from refresher.core.rfc3339 import to_second
+from refresher.observers.redaction import blot_out
+
+OURS = "refresher"  # the logger whose name goes without saying
+
+# What a record has by itself; anything else was given as `extra`.
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "vouched"}
+
+
+class _Formatter(logging.Formatter):
+    """What both have in common: secrets are blotted out after everything was rendered, the traceback too."""
+
+    def __init__(self, secrets: Callable[[], Iterable[SecretStr]]) -> None:
+        super().__init__()
+        self._secrets = secrets
+
+    def _clean(self, record: logging.LogRecord, text: str) -> str:
+        """`text` without secrets. What is `vouched` for has none: with ten thousand tokens, looking for all
+        their secrets would cost each routine line ten milliseconds."""
+        return text if getattr(record, "vouched", False) else blot_out(text, self._secrets)
+
+    def _message(self, record: logging.LogRecord) -> str:
+        try:
+            return self._clean(record, record.getMessage())
+        except (TypeError, ValueError) as error:  # arguments that do not fit: a library's mistake, not ours
+            return f"(a message of {record.name} that cannot be formatted: {type(error).__name__})"
+
+    def _trace(self, record: logging.LogRecord) -> str:
+        """The traceback, or nothing. Not left in the record, where another handler would find it."""
+        if not record.exc_info or record.exc_info[1] is None:
+            return ""
+        return self._clean(record, "".join(traceback.format_exception(record.exc_info[1])).rstrip("\n"))
+
+
+class TextFormatter(_Formatter):
+    """``2026-11-24T19:17:15Z INFO  studio: minted a token``: one record is one line, but for its traceback,
+    whose lines are indented so that none of them passes for a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = _on_one_line(self._message(record))
+        source = "" if record.name == OURS else f"{record.name}: "
+        line = f"{to_second(record.created)} {record.levelname:<5} {source}{message}"
+        traced = self._trace(record)
+        return line + "".join(f"\n  {_on_one_line(each)}" for each in traced.splitlines())
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object a line: ts, level, logger, message, what was given as `extra`, and exc."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = {
+            name: self._clean(record, value) if isinstance(value, str) else value
+            for name, value in record.__dict__.items()
+            if name not in _STANDARD
+        }
+        entry: dict[str, object] = {
+            "ts": _to_millisecond(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self._message(record),
+        }
+        entry |= {name: value for name, value in extra.items() if name not in entry}
+        traced = self._trace(record)
+        if traced:
+            entry["exc"] = traced
+        return json.dumps(entry, default=lambda each: self._clean(record, str(each)))
+
+
+def _to_millisecond(wall: float) -> str:
+    return f"{to_second(wall)[:-1]}.{int(wall * 1000) % 1000:03d}Z"
+
+
+def _on_one_line(text: str) -> str:
+    """`text` with line breaks and whatever else steers a terminal made visible."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -1,0 +1,190 @@
+"""What happened, in a sentence for whoever is on call: why, until when consumers are served, what to do."""
+
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    Announcement,
+    Crashed,
+    IssuerAnswered,
+    KeyLoaded,
+    KeyLost,
+    KeyProven,
+    NotSupported,
+    OutputDisturbed,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    TokenAdopted,
+    TokenMinted,
+)
+from refresher.core.model import Outcome, TokenFacts
+from refresher.core.rfc3339 import to_second
+from refresher.observers.spans import span
+
+_ASK_WHY = "see with `refresher check` what is in the way: name, network, proxy, certificate"
+
+ADVICE: Mapping[Outcome, str] = {
+    Outcome.OK: "if this lasts, ask Inlive why it repeats itself",
+    Outcome.KEY_REFUSED: "put a valid key into the key's file: it is tried within seconds",
+    Outcome.THROTTLED: "if this lasts, let tokens live longer, or mint fewer with this key",
+    Outcome.SERVER_ERROR: "if this lasts, ask Inlive",
+    Outcome.UNREACHABLE: _ASK_WHY,
+    Outcome.TIMEOUT: _ASK_WHY,
+    Outcome.BAD_RESPONSE: "see whether issuer.url is the Inlive API, and no proxy or portal answers instead",
+}
+
+
+class Line(NamedTuple):
+    """One entry of the log. `fields`: the same for machines. `error`: whose traceback belongs to it.
+
+    `vouched`: made of names, fingerprints and times alone, so that no secret can be in it.
+    """
+
+    level: int
+    text: str
+    fields: dict[str, object]
+    vouched: bool = False
+    error: Exception | None = None
+
+
+def told(announcement: Announcement, now: Instant) -> Line:  # noqa: C901, PLR0911 -- one short case each
+    """The entry for what was announced at `now`, without the token's name."""
+    match announcement:
+        case TokenMinted():
+            return _minted(announcement)
+        case RefreshFailed():
+            return _refresh_failed(announcement, now)
+        case OutputWritten():
+            return _written(announcement)
+        case OutputFailed():
+            return _output_failed(announcement)
+        case KeyLoaded():
+            return _key_loaded(announcement)
+        case KeyLost():
+            return _key_lost(announcement)
+        case TokenAdopted(output=output, facts=facts):
+            text = f"adopted the token in {output} instead of minting, {_until(facts)}"
+            return Line(logging.INFO, text, {"output": output, **_of_token(facts)}, vouched=True)
+        case KeyProven(fingerprint=fingerprint):
+            text = f"the issuer has accepted the key {fingerprint}"
+            return Line(logging.INFO, text, {"key_fingerprint": fingerprint}, vouched=True)
+        case OutputDisturbed(output=output):
+            text = f"somebody else deleted or altered {output}; it is being put right"
+            return Line(logging.WARNING, text, {"output": output})
+        case IssuerAnswered():
+            return _answered(announcement)
+        case Crashed(what=what, error=error):
+            text = (
+                f"a mistake of the refresher itself ({what}): {type(error).__name__}: {error}; "
+                "it goes on; please report it, with the traceback"
+            )
+            return Line(logging.ERROR, text, {"what": what}, error=error)
+        case NotSupported(message=message):
+            return Line(logging.WARNING, message, {})
+
+
+def _minted(event: TokenMinted) -> Line:
+    facts = event.facts
+    text = f"minted a token ({event.reason}), {_until(facts)}"
+    if facts.lifetime < facts.requested:
+        text += (
+            f": it says itself that it lives {span(facts.lifetime)}, {span(facts.requested)} was asked for"
+        )
+    if event.failures:
+        text += f"; {_times(event.failures, 'attempt')} had failed before"
+    return Line(
+        logging.INFO,
+        text,
+        {"reason": event.reason.value, "failures": event.failures, **_of_token(facts)},
+        vouched=True,
+    )
+
+
+def _refresh_failed(event: RefreshFailed, now: Instant) -> Line:
+    refused = event.outcome is Outcome.KEY_REFUSED
+    end = to_second(now.wall + event.left)
+    if event.left > 0:
+        served = f"consumers are served until {end} ({span(event.left)} more)"
+    else:
+        served = "CONSUMERS HAVE NO VALID TOKEN"
+    what = f"the issuer refuses the key {event.key_fingerprint}" if refused else str(event.outcome)
+    text = (
+        f"no new token ({event.reason}): {what}: {event.message}; {served}; "
+        f"next attempt in {span(event.wait)}; {ADVICE[event.outcome]}"
+    )
+    fields: dict[str, object] = {
+        "reason": event.reason.value,
+        "outcome": event.outcome.value,
+        "key_fingerprint": event.key_fingerprint,
+        "wait_seconds": round(event.wait, 3),
+        "left_seconds": round(event.left, 3),
+    }
+    return Line(logging.ERROR if refused or event.left <= 0 else logging.WARNING, text, fields)
+
+
+def _written(event: OutputWritten) -> Line:
+    verb = "put right" if event.reason == "repair" else "wrote"
+    return Line(
+        logging.INFO,
+        f"{verb} {event.output}, {_until(event.facts)}",
+        {"output": event.output, "reason": event.reason, **_of_token(event.facts)},
+        vouched=True,
+    )
+
+
+def _output_failed(event: OutputFailed) -> Line:
+    fields: dict[str, object] = {"output": event.output}
+    text = event.message
+    if event.expiry is not None:
+        fields["expires_at"] = to_second(event.expiry.wall)
+        text += f"; it holds a token valid until {fields['expires_at']}"
+    elif event.writing:
+        text += "; IT HOLDS NO VALID TOKEN"
+    return Line(logging.ERROR if event.writing else logging.WARNING, text, fields)
+
+
+def _key_loaded(event: KeyLoaded) -> Line:
+    text = f"read the key {event.fingerprint}"
+    if event.changed:
+        text = (
+            f"the key has changed, it is {event.fingerprint} now; the one before stays in use until the "
+            "issuer has accepted this one"
+        )
+    return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
+
+
+def _key_lost(event: KeyLost) -> Line:
+    if event.kept:
+        text = f"{event.message}; the last key stays in use, but would not outlive a restart"
+        return Line(logging.WARNING, text, {})
+    return Line(logging.ERROR, f"{event.message}; without a key nothing can be minted", {})
+
+
+def _answered(event: IssuerAnswered) -> Line:
+    tries = ", ".join(f"{each.outcome} in {each.seconds:.3f} s" for each in event.tries) or "was not asked"
+    fields: dict[str, object] = {"requests": len(event.tries)}
+    text = f"the issuer: {tries}"
+    if event.skew is not None:
+        fields["clock_skew_seconds"] = round(event.skew, 3)
+        text += f"; our clock is {event.skew:+.1f} s from its"
+    return Line(logging.DEBUG, text, fields)
+
+
+def _until(facts: TokenFacts) -> str:
+    return f"valid until {to_second(facts.expiry.wall)}"
+
+
+def _of_token(facts: TokenFacts) -> dict[str, object]:
+    return {
+        "token_fingerprint": facts.fingerprint,
+        "key_fingerprint": facts.key_fingerprint,
+        "issued_at": to_second(facts.issued.wall),
+        "expires_at": to_second(facts.expiry.wall),
+    }
+
+
+def _times(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

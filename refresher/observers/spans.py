@@ -1,0 +1,16 @@
+"""How long, in the words of a log line or a table."""
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def span(seconds: float) -> str:
+    """The two largest units, rounded down: ``3d4h``, ``1h5m``, ``42m10s``, ``8s``; ``-8s`` for the past."""
+    rest = int(abs(seconds))
+    parts = []
+    for size, unit in _UNITS:
+        count, rest = divmod(rest, size)
+        parts.append(f"{count}{unit}" if count else "")
+    first = next((at for at, part in enumerate(parts) if part), None)
+    if first is None:
+        return "0s"
+    return ("-" if seconds < 0 else "") + "".join(parts[first : first + 2])

@@ -1,0 +1,100 @@
+import argparse
+
+import pytest
+
+from refresher.config import flags
+from refresher.config.declarations import (
+    FileOutputSettings,
+    IssuerSettings,
+    Settings,
+    TokenSettings,
+    options_of,
+)
+from refresher.config.loader import load
+from refresher.errors import ConfigurationError, Mistake
+
+
+def parser(groups=flags.GROUPS):
+    built = argparse.ArgumentParser(allow_abbrev=False)
+    flags.add_flags(built, groups)
+    return built
+
+
+def test_every_plain_option_has_a_flag_and_a_variable_of_its_own():
+    plain = [
+        option
+        for section in (Settings, IssuerSettings, TokenSettings, FileOutputSettings)
+        for option in options_of(section).values()
+        if option.section is None
+    ]
+    declared = [option for _, option in flags.declared_flags()]
+    assert {option.flag for option in plain} | {"--config"} == {option.flag for option in declared}
+    assert len({option.variable for option in declared}) == len(declared)
+    assert len({flags.destination(option) for option in declared}) == len(declared)
+    assert {option.group for option in declared} == set(flags.GROUPS)
+
+
+def test_what_the_parser_made_is_what_the_loader_takes():
+    arguments = parser().parse_args(["--key-file=/k", "--to-file", "/a", "--to-file", "/b", "--name", "x"])
+    [token] = load(vars(arguments), {}, "/").settings.tokens
+    assert (token.name, [output.path for output in token.outputs]) == ("x", ["/a", "/b"])
+
+
+def test_a_command_has_only_the_flags_of_its_groups():
+    arguments = parser(("config", "issuer")).parse_args([])
+    assert set(vars(arguments)) == {"config", "issuer_url", "issuer_timeout", "ca_file", "max_lifetime"}
+
+
+def test_help_tells_default_and_variable():
+    text = " ".join(parser().format_help().split())
+    assert "How long each token lives, in whole seconds. Default: 1h. [REFRESHER_LIFETIME]" in text
+    assert "Default: 70%. [REFRESHER_REFRESH_AT]" in text
+    assert "Default: 0600. [REFRESHER_MODE]" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("REFRESHER_LIFETME", "REFRESHER_LIFETIME"),
+        ("REFRESHER_KEYFILE", "REFRESHER_KEY_FILE"),
+        ("REFRESHER_TO_FILES", "REFRESHER_TO_FILE"),
+        ("REFRESHER_ISSUER_URI", "REFRESHER_ISSUER_URL"),
+    ],
+)
+def test_a_misspelt_variable_is_warned_of(name, meant):
+    found = load({"key_file": "k", "to_file": ["t"]}, {name: "hunter2"}, "/").warnings
+    assert found == (Mistake(name, f"has no effect; did you mean {meant}?"),)
+
+
+@pytest.mark.parametrize("name", ["REFRESHER_KEY", "REFRESHER_API_KEY", "REFRESHER_APPLICATION_KEY"])
+def test_a_key_in_the_environment_is_warned_of_and_not_repeated(name):
+    [warning] = flags.doubtful_variables({name: "hunter2"})
+    assert "the file that REFRESHER_KEY_FILE names" in str(warning)
+    assert "hunter2" not in str(warning)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "REFRESHER_SERVICE_HOST",
+        "REFRESHER_SERVICE_PORT",
+        "REFRESHER_SERVICE_PORT_LISTEN",
+        "REFRESHER_PORT",
+        "REFRESHER_PORT_9464_TCP",
+        "REFRESHER_PORT_9464_TCP_ADDR",
+        "REFRESHER_FORMAT_PORT_9464_TCP_PROTO",
+        "REFRESHER_WHOLLY_ELSE",
+        "OTHER_LIFETME",
+        "REFRESHER_LIFETIME",
+        "REFRESHER_TO_FAIL",
+    ],
+)
+def test_what_kubernetes_sets_or_nobody_misspelt_is_passed_over(name):
+    assert flags.doubtful_variables({name: "x"}, others=["REFRESHER_TO_FAIL"]) == ()
+
+
+def test_a_misspelt_variable_is_told_beside_the_mistake_it_caused():
+    with pytest.raises(
+        ConfigurationError, match="REFRESHER_KEYFILE: has no effect; did you mean REFRESHER_KEY_FILE"
+    ):
+        load({"to_file": ["t"]}, {"REFRESHER_KEYFILE": "/k"}, "/")

@@ -1,0 +1,178 @@
+import re
+
+import pytest
+
+from refresher.config import addresses, kinds
+from refresher.config.kinds import duration
+from refresher.config.located import Ambiguous
+
+LIFETIME = duration(10.0, 86400.0, "whole seconds, 10s to 24h", whole=True)
+
+ACCEPTED = [
+    (LIFETIME, "1h", 3600.0),
+    (LIFETIME, 10, 10.0),
+    (LIFETIME, "1.5h", 5400.0),
+    (kinds.SHARE, "70%", 0.7),
+    (kinds.SHARE, "62.5%", 0.625),
+    (kinds.SHARE, "20%", 0.2),
+    (kinds.SHARE, "95%", 0.95),
+    (kinds.SHARE, "0.7", 0.7),
+    (kinds.SHARE, 0.7, 0.7),
+    (kinds.NAME, "studio", "studio"),
+    (kinds.NAME, "a", "a"),
+    (kinds.NAME, "a" * 63, "a" * 63),
+    (kinds.FORMAT, "inlive-sdk", "inlive-sdk"),
+    (kinds.GROUP, "www-data", "www-data"),
+    (kinds.GROUP, "0", "0"),
+    (kinds.GROUP, 1000, "1000"),
+    (kinds.MODE, "0640", 0o640),
+    (kinds.MODE, "600", 0o600),
+    (kinds.FILE, "../access-token", "../access-token"),
+    (kinds.FILE, "dir with spaces/tökén", "dir with spaces/tökén"),
+    (kinds.FILE, "/a/.b", "/a/.b"),
+    (kinds.TEMPLATE, "$$ ${access_token}\n", "$$ ${access_token}\n"),
+    (addresses.URL, "https://api.inlive.app/", "https://api.inlive.app"),
+    (addresses.URL, "https://proxy.example:8443/inlive//", "https://proxy.example:8443/inlive"),
+    (addresses.URL, "http://localhost:8080", "http://localhost:8080"),
+    (addresses.URL, "http://127.8.0.1", "http://127.8.0.1"),
+    (addresses.URL, "http://[::1]:80", "http://[::1]:80"),
+    (addresses.URL, "https://[2001:db8::1]", "https://[2001:db8::1]"),
+    (addresses.URL, "https://host/a@b", "https://host/a@b"),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "setting"), ACCEPTED)
+def test_is_accepted(kind, given, setting):
+    assert kind.parse(given) == setting
+
+
+REFUSED = [
+    (LIFETIME, "9s", "'9s' is out of range; accepted: whole seconds, 10s to 24h"),
+    (LIFETIME, 86401, "86401 is out of range"),
+    (LIFETIME, 10.5, "10.5 is out of range"),
+    (LIFETIME, True, "true is not a duration"),
+    (LIFETIME, Ambiguous("012", "the number 10"), "YAML reads 012 as the number 10; accepted: whole seconds"),
+    (LIFETIME, Ambiguous("1:30", "a number to the base of sixty"), "write 1m30s or 1h30m"),
+    (kinds.SHARE, 70, "70 is not a share; did you mean 70%? accepted: 20% to 95%"),
+    (kinds.SHARE, "70", "did you mean 70%?"),
+    (kinds.SHARE, "19.9%", "accepted: 20% to 95% of the lifetime, such as 70% or 0.7"),
+    (kinds.SHARE, "95.1%", "accepted: 20%"),
+    (kinds.SHARE, 0.96, "accepted: 20%"),
+    (kinds.SHARE, 1, "1 is not a share; accepted"),
+    (kinds.SHARE, True, "true is not a share; accepted"),
+    (kinds.SHARE, "x%", "'x%' is not a share; accepted"),
+    (kinds.NAME, "Studio", "'Studio' is not a token name; accepted: 1 to 63 of a-z, 0-9 and -"),
+    (kinds.NAME, "-a", "accepted"),
+    (kinds.NAME, "a\n", r"'a\n' is not a token name"),
+    (kinds.NAME, "a" * 64, "accepted"),
+    (kinds.NAME, "", "'' is not a token name"),
+    (kinds.NAME, 12, "12 is a number; write it in quotes"),
+    (kinds.NAME, True, "true is a boolean; write it in quotes"),
+    (kinds.NAME, {}, "a mapping is given; accepted"),
+    (kinds.NAME, Ambiguous("no", "a boolean"), 'YAML reads no as a boolean; write it in quotes: "no"'),
+    (kinds.FORMAT, "jsn", "'jsn' is not a format; did you mean json? accepted: token, bearer, env, json"),
+    (kinds.FORMAT, "wholly else", "'wholly else' is not a format; accepted"),
+    (kinds.GROUP, -1, "-1 is not a group"),
+    (kinds.GROUP, 2**32 - 1, "4294967295 is not a group; accepted: a group's name or number"),
+    (kinds.GROUP, "4294967295", "is not a group"),
+    (kinds.GROUP, "", "is not a group"),
+    (kinds.GROUP, "a:b", "is not a group"),
+    (kinds.MODE, "rwx", "'rwx' is not a file mode; accepted: octal digits in quotes such as \"0600\""),
+    (kinds.MODE, 640, "640 is not a text; accepted: octal digits in quotes"),
+    (kinds.MODE, Ambiguous("0640", "the number 416"), 'write it in quotes: "0640"'),
+    (kinds.MODE, Ambiguous("0o640", "the number 416"), 'write it in quotes: "0640"'),
+    (kinds.MODE, "0440", "lets its owner, the refresher, not read and write it"),
+    (kinds.MODE, "0602", "lets everybody write it"),
+    (kinds.MODE, "4600", "sets setuid, setgid or sticky"),
+    (kinds.MODE, "1600", "sets setuid, setgid or sticky"),
+    (kinds.FILE, "~/token", "'~/token' begins with ~, which is not expanded; write the whole path"),
+    (kinds.FILE, "", "'' is not a path"),
+    (kinds.FILE, "a\0b", "is not a path"),
+    (kinds.FILE, "a\nb", "is not a path"),
+    (kinds.FILE, "a/", "'a/' names a directory"),
+    (kinds.FILE, "a/..", "'a/..' names a directory"),
+    (kinds.FILE, ".", "'.' names a directory"),
+    (kinds.FILE, "a" * 4096, "is longer than 4095 characters"),
+    (kinds.FILE, "\ud800", "half a character"),
+    (kinds.TEMPLATE, "x", "the token is not in it, $access_token"),
+    (kinds.TEMPLATE, "$refresh_token", "the token is not in it"),
+    (kinds.TEMPLATE, "$acces_token", "$acces_token is no placeholder; did you mean access_token?"),
+    (kinds.TEMPLATE, "a\n$ $access_token", "a lone $ in line 2; write $$ for a dollar"),
+    (kinds.TEMPLATE, "$access_token" + "x" * 65536, "at most 65536 characters"),
+    (addresses.URL, "http://api.inlive.app", "would send the key unencrypted; accepted: https://HOST"),
+    (addresses.URL, "http://127.0.0.1.evil.example", "would send the key unencrypted"),
+    (addresses.URL, "http://localhost.evil.example", "would send the key unencrypted"),
+    (addresses.URL, "http://127.1", "accepted"),
+    (addresses.URL, "http://[::2]", "would send the key unencrypted"),
+    (addresses.URL, r"http://localhost\@evil.example", "accepted"),
+    (addresses.URL, "api.inlive.app", "is not an issuer's URL"),
+    (addresses.URL, "ftp://api.inlive.app", "is not an issuer's URL"),
+    (addresses.URL, "https://", "is not an issuer's URL"),
+    (addresses.URL, "https://host:0", "no valid host or port"),
+    (addresses.URL, "https://host:65536", "no valid host or port"),
+    (addresses.URL, "https://1.2.3", "no valid host or port"),
+    (addresses.URL, "https://[::::]", "no valid host or port"),
+    (addresses.URL, "https://h" + "o" * 2048, "is not an issuer's URL"),
+    (addresses.URL, "https://api.inlive.app/v1/keys/accesstoken", "/v1/keys/accesstoken, which is added"),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "message"), REFUSED)
+def test_is_refused_with_what_was_given_and_what_is_accepted(kind, given, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        kind.parse(given)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (addresses.URL, "https://user:hunter2@api.inlive.app"),
+        (addresses.URL, "user:hunter2@api.inlive.app"),
+        (addresses.URL, "https://api.inlive.app/?key=hunter2"),
+        (addresses.URL, "https://api.inlive.app/#hunter2"),
+        (kinds.SECRET_FILE, "~hunter2"),
+        (kinds.SECRET_FILE, "hunter2\n"),
+        (kinds.SECRET_FILE, Ambiguous("0x22hunter2", "a number")),
+        (kinds.TEMPLATE, "hunter2"),
+        (kinds.TEMPLATE, "$ hunter2"),
+    ],
+)
+def test_what_may_hold_a_secret_is_not_quoted(kind, given):
+    with pytest.raises(ValueError, match=r"accepted|write") as caught:
+        kind.parse(given)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "port"),
+    [
+        (":9464", "", 9464),
+        ("127.0.0.1:0", "127.0.0.1", 0),
+        ("[::1]:9464", "::1", 9464),
+        ("[fe80::1%eth0]:1", "fe80::1%eth0", 1),
+        ("metrics.local:65535", "metrics.local", 65535),
+    ],
+)
+def test_an_address_to_listen_on_is_host_and_port(given, host, port):
+    assert addresses.split_listen(given) == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("9464", "did you mean :9464?"),
+        (9464, "9464 is a number; write it in quotes"),
+        ("::1:9464", "is not an address"),
+        ("localhost", "is not an address"),
+        (":65536", "is not an address"),
+        (":", "is not an address"),
+        ("[::1::]:1", "is not an address"),
+        ("300.0.0.1:1", "is not an address"),
+        ("*:80", 'accepted: [HOST]:PORT such as ":9464"'),
+        ("http://localhost:80", "is not an address"),
+    ],
+)
+def test_anything_else_is_no_address(given, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        addresses.split_listen(given)

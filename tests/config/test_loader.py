@@ -1,0 +1,257 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from refresher.config.declarations import (
+    FileOutputSettings,
+    IssuerSettings,
+    ListenAddress,
+    Settings,
+    TokenSettings,
+)
+from refresher.config.findings import MOST
+from refresher.config.loader import load
+from refresher.errors import ConfigurationError
+
+SHORTEST = "tokens:\n- name: studio\n  key_file: key\n  outputs:\n  - file: token\n"
+
+
+def test_the_shortest_file_takes_every_default(tmp_path, loaded):
+    token = TokenSettings("studio", f"{tmp_path}/key", (FileOutputSettings(f"{tmp_path}/token"),))
+    found = loaded(SHORTEST)
+    assert found.settings == Settings((token,))
+    assert found.config_path == f"{tmp_path}/refresher.yaml"
+    assert found.warnings == ()
+    assert (token.lifetime, token.refresh_at, token.outputs[0].mode) == (3600.0, 0.7, 0o600)
+
+
+def test_every_option_of_a_file_reaches_the_settings(tmp_path, loaded):
+    text = """
+        issuer: {url: 'https://proxy.example/', timeout: 1m30s, ca_file: /ca.pem, max_lifetime: 2d}
+        listen: "[::1]:9464"
+        tokens:
+        - name: studio
+          key_file: /keys/./studio
+          lifetime: 36h
+          refresh_at: 50%
+          outputs:
+          - {file: out//a, format: template, template: $access_token, mode: "0640", group: 33, runway: 2m}
+          - {file: b, format: json}
+        - {name: two, key_file: /keys/studio, outputs: [{file: c}]}
+    """
+    outputs = (
+        FileOutputSettings(f"{tmp_path}/out/a", "template", "$access_token", 0o640, "33", 120.0),
+        FileOutputSettings(f"{tmp_path}/b", "json"),
+    )
+    assert loaded(text).settings == Settings(
+        (
+            TokenSettings("studio", "/keys/studio", outputs, 129_600.0, 0.5),
+            TokenSettings("two", "/keys/studio", (FileOutputSettings(f"{tmp_path}/c"),)),
+        ),
+        IssuerSettings("https://proxy.example", 90.0, "/ca.pem", 172_800.0),
+        ListenAddress("::1", 9464),
+    )
+
+
+def test_relative_paths_begin_where_they_are_given(tmp_path, written):
+    (tmp_path / "etc").mkdir()
+    written(SHORTEST, "etc/refresher.yaml")
+    arguments = {"config": "etc/refresher.yaml", "ca_file": "ca.pem"}
+    found = load(arguments, {}, str(tmp_path)).settings
+    assert found.tokens[0].key_file == f"{tmp_path}/etc/key"
+    assert found.issuer.ca_file == f"{tmp_path}/ca.pem"
+
+
+BAD = """\
+issuer:
+  url: http://api.inlive.app
+  timeout: 1:30
+  tmeout: 3s
+listen: 9464
+tokens:
+- name: no
+  key: hunter2
+  lifetime: 1h
+  lifetime: 25h
+  refresh_at: 70
+  outputs:
+  - file: ~/token
+    mode: 0640
+    format: jsn
+  - file: a
+    runway: 13h
+- name: two
+  key_file:
+  lifetime: 30s
+  outputs: []
+- name: two
+  keyFile: k
+  timeout: 3s
+  outputs:
+  - {file: a, template: $access_token}
+secret: studio/inlive
+"""
+
+
+def test_every_mistake_is_told_at_once_with_its_line_and_path(tmp_path, mistakes):
+    assert [mistake.split(";")[0] for mistake in mistakes(BAD)] == [
+        "refresher.yaml:2: issuer.url: 'http://api.inlive.app' would send the key unencrypted",
+        "refresher.yaml:3: issuer.timeout: '1:30' could be minutes or hours",
+        "refresher.yaml:4: issuer.tmeout: no option",
+        "refresher.yaml:5: listen: 9464 is a number",
+        "refresher.yaml:7: tokens[0].name: YAML reads no as a boolean",
+        "refresher.yaml:7: tokens[0].key_file: is missing",
+        "refresher.yaml:8: tokens[0].key: no option",
+        "refresher.yaml:10: tokens[0].lifetime: given twice, first in line 9",
+        "refresher.yaml:10: tokens[0].lifetime: 25h is more than issuer.max_lifetime allows",
+        "refresher.yaml:11: tokens[0].refresh_at: 70 is not a share",
+        "refresher.yaml:13: tokens[0].outputs[0].file: '~/token' begins with ~, which is not expanded",
+        "refresher.yaml:14: tokens[0].outputs[0].mode: YAML reads 0640 as the number 416",
+        "refresher.yaml:15: tokens[0].outputs[0].format: 'jsn' is not a format",
+        "refresher.yaml:17: tokens[0].outputs[1].runway: 13h is half of the lifetime 25h or more",
+        "refresher.yaml:19: tokens[1].key_file: nothing is given",
+        "refresher.yaml:21: tokens[1].outputs: an empty list is given",
+        "refresher.yaml:22: tokens[2].key_file: is missing",
+        "refresher.yaml:22: tokens[2].name: 'two' is the name of tokens[1].name (line 18) as well",
+        "refresher.yaml:23: tokens[2].keyFile: no option",
+        "refresher.yaml:24: tokens[2].timeout: no option here",
+        "refresher.yaml:26: tokens[2].outputs[0].template: is for format 'template', the format is 'token'",
+        f"refresher.yaml:26: tokens[2].outputs[0].file: {tmp_path}/a is the target of "
+        "tokens[0].outputs[1].file (line 16) as well",
+        "refresher.yaml:27: secret: no option",
+    ]
+
+
+def test_an_inline_key_is_never_repeated_and_the_way_is_shown(mistakes):
+    found = mistakes(SHORTEST.replace("key_file: key", "key: hunter2"))
+    assert "hunter2" not in "".join(found)
+    assert "the application key is read from the file that key_file names" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("keyfile: k", "did you mean key_file?"),
+        ("keyFile: k", "did you mean key_file?"),
+        ("Key-File: k", "did you mean key_file?"),
+        ("lifetme: 1h", "did you mean lifetime?"),
+        ("refresh: 70%", "did you mean refresh_at?"),
+        ("format: json", "it belongs at tokens[].outputs[].format"),
+        ("url: https://a", "it belongs at issuer.url"),
+        ("listen: ':1'", "it belongs at listen"),
+        ("zzz: 1", "no option; accepted: name, key_file, outputs, lifetime, refresh_at"),
+    ],
+)
+def test_an_unknown_option_is_a_mistake_that_knows_what_was_meant(mistakes, given, meant):
+    assert meant in mistakes(f"{SHORTEST}  {given}\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "refresher.yaml: is empty"),
+        ("a b c", "refresher.yaml: a text is given; accepted: a mapping with tokens, issuer, listen"),
+        ("- a", "refresher.yaml: a list is given"),
+        ("tokens: {studio: {}}", "refresher.yaml:1: tokens: a mapping is given; accepted: a list"),
+        ("tokens:", "refresher.yaml:1: tokens: nothing is given; accepted: a list"),
+        (
+            "tokens: [x]",
+            "refresher.yaml:1: tokens[0]: a text is given; accepted: a mapping with name, key_file",
+        ),
+        ("issuer:\n" + SHORTEST, "refresher.yaml:1: issuer: nothing is given; accepted: a mapping with url"),
+        ("issuer: {url: }\n" + SHORTEST, "issuer.url: nothing is given; write a value such as url: https://"),
+        ("a: 1\n\tb: 2", "refresher.yaml:2:1: a tab; YAML is indented with spaces"),
+        ("a: &a [*a]", "refresher.yaml:1:8: aliases (*name) are not supported"),
+        (
+            "listen: :1",
+            "refresher.yaml: tokens: no token is configured; the shortest that works: refresher run",
+        ),
+    ],
+)
+def test_a_file_of_the_wrong_shape_is_told(mistakes, text, message):
+    [mistake] = mistakes(text)
+    assert message in mistake
+
+
+def test_a_token_without_an_output_is_a_mistake(mistakes):
+    [mistake] = mistakes("tokens: [{name: a, key_file: k}]")
+    assert "tokens[0].outputs: a token needs an output; add one such as: outputs: [{file: " in mistake
+
+
+def test_json_has_the_same_mistakes_without_lines(mistakes):
+    [mode, twice] = mistakes(
+        '{"tokens": [{"name": "a", "name": "b", "key_file": "k", "outputs": [{"file": "a", "mode": 416}]}]}',
+        "c.json",
+    )
+    assert twice.startswith("c.json: tokens[0].outputs[0].mode: 416 is not a text; accepted: octal digits")
+    assert mode == "c.json: tokens[0].name: given twice, in the same mapping; keep one"
+
+
+def test_a_file_that_is_not_there_is_told_with_the_other_mistakes(tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        load({"config": "none.yaml", "listen": "x"}, {}, str(tmp_path))
+    listen, config = map(str, caught.value.mistakes)
+    assert listen.startswith("--listen: ")
+    assert config == f"none.yaml: cannot be read, at {tmp_path}/none.yaml: No such file or directory"
+
+
+def test_the_wrong_file_altogether_does_not_make_a_million_mistakes(mistakes):
+    found = mistakes("".join(f"wrong_{number}: 1\n" for number in range(50_000)))
+    assert len(found) == MOST + 2
+    assert found[-1] == f"refresher.yaml: more than {MOST} mistakes; the rest is not told"
+
+
+@pytest.mark.parametrize("name", ["many.yaml", "many.json"])
+def test_ten_thousand_tokens_load(loaded, name):
+    token = '{{"name": "t{0}", "key_file": "k{0}", "outputs": [{{"file": "out/{0}", "mode": "0640"}}]}}'
+    tokens = ",\n".join(token.format(number) for number in range(10_000))
+    assert len(loaded(f'{{"tokens": [\n{tokens}\n]}}', name).settings.tokens) == 10_000
+
+
+def test_a_second_load_sees_the_changed_file(loaded):
+    assert loaded(SHORTEST).settings.tokens[0].lifetime == 3600.0
+    assert loaded(SHORTEST + "  lifetime: 2h\n").settings.tokens[0].lifetime == 7200.0
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2000)
+@given(
+    st.binary()
+    | st.text().map(str.encode)
+    | st.text(alphabet="ab:- \n\t{}[]&*!|>'\"#%@`,?0123456789~<tokens").map(
+        lambda text: f"tokens: {text}".encode()
+    ),
+    st.sampled_from(["c.yaml", "c.json"]),
+)
+def test_whatever_is_in_a_file_nothing_but_a_configuration_error_comes_of_it(tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load({"config": name}, {}, str(tmp_path))
+    assert all("\n" not in str(mistake) for mistake in caught.value.mistakes)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2000)
+@given(st.data())
+def test_however_a_good_file_is_damaged_nothing_but_a_configuration_error_comes_of_it(tmp_path, data):
+    position = data.draw(st.integers(0, len(BAD)))
+    cut = data.draw(st.integers(0, 5))
+    text = BAD[:position] + data.draw(st.text(max_size=5)) + BAD[position + cut :]
+    (tmp_path / "c.yaml").write_text(text, "utf-8", newline="")
+    with pytest.raises(ConfigurationError):
+        load({"config": "c.yaml"}, {}, str(tmp_path))
+
+
+def test_flags_alone_import_nothing_that_only_files_and_mistakes_need():
+    program = (
+        "import sys\n"
+        "from refresher.config.loader import load\n"
+        "load({'key_file': 'k', 'to_file': ['t'], 'listen': ':0', 'lifetime': '1h'}, {}, '/')\n"
+        "print(sorted({'yaml', 'jsonschema', 'difflib', 'ipaddress', 'urllib.parse'} & set(sys.modules)))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert ran.stdout == "[]\n"

@@ -1,0 +1,227 @@
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher.config import flags
+from refresher.config.declarations import FileOutputSettings, ListenAddress, Settings, TokenSettings
+from refresher.config.loader import load
+from refresher.config.overrides import KEY, OUTPUTS
+from refresher.errors import ConfigurationError
+
+ONE = (
+    "tokens:\n- name: studio\n  key_file: key\n  lifetime: 2h\n  outputs:\n  - {file: token, mode: '0640'}\n"
+)
+TWO_OUTPUTS = ONE + "  - {file: other}\n"
+TWO = ONE + "- {name: two, key_file: key, outputs: [{file: two}]}\n"
+
+
+def of_flags(environ=None, **flags):
+    return load(flags, environ or {}, "/work")
+
+
+def mistakes_of(environ=None, *, needs=(KEY, OUTPUTS), command="run", **flags):
+    with pytest.raises(ConfigurationError) as caught:
+        load(flags, environ or {}, "/work", needs=needs, command=command)
+    return [str(mistake) for mistake in caught.value.mistakes]
+
+
+def test_two_flags_make_a_token():
+    output = FileOutputSettings("/work/token")
+    assert of_flags(key_file="key", to_file=["token"]).settings == Settings(
+        (TokenSettings("default", "/work/key", (output,)),)
+    )
+
+
+def test_every_flag_reaches_the_settings():
+    found = of_flags(
+        key_file="/key",
+        to_file=["/a", "/b"],
+        token_name="studio",
+        lifetime="30m",
+        refresh_at="50%",
+        format="template",
+        template="$access_token",
+        mode="640",
+        group="0",
+        runway="10s",
+        issuer_url="http://localhost:1",
+        issuer_timeout="5",
+        ca_file="/ca",
+        max_lifetime="1h",
+        listen=":9464",
+    ).settings
+    [token] = found.tokens
+    assert (token.name, token.lifetime, token.refresh_at) == ("studio", 1800.0, 0.5)
+    assert token.outputs == tuple(
+        FileOutputSettings(path, "template", "$access_token", 0o640, "0", 10.0) for path in ("/a", "/b")
+    )
+    assert (found.issuer.url, found.issuer.timeout, found.issuer.ca_file) == (
+        "http://localhost:1",
+        5.0,
+        "/ca",
+    )
+    assert found.issuer.max_lifetime == 3600.0
+    assert found.listen == ListenAddress("", 9464)
+
+
+def test_every_flag_has_its_variable_and_beats_it():
+    environ = {"REFRESHER_KEY_FILE": "/key", "REFRESHER_TO_FILE": "/a:b", "REFRESHER_LIFETIME": "30m"}
+    [token] = of_flags(environ).settings.tokens
+    assert [output.path for output in token.outputs] == ["/a", "/work/b"]
+    assert token.lifetime == 1800.0
+    [token] = of_flags(environ, lifetime="2h", to_file=["/c"]).settings.tokens
+    assert (token.lifetime, [output.path for output in token.outputs]) == (7200.0, ["/c"])
+
+
+def test_an_empty_variable_is_as_good_as_none():
+    environ = {"REFRESHER_LIFETIME": "", "REFRESHER_CONFIG": "", "REFRESHER_TO_FILE": ":"}
+    assert (
+        of_flags(environ | {"REFRESHER_TO_FILE": "a::"}, key_file="key").settings.tokens[0].lifetime == 3600.0
+    )
+    assert "--to-file: is missing" in mistakes_of(environ, key_file="key")[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "lifetime"),
+    [
+        ({"lifetime": "4h"}, {"REFRESHER_LIFETIME": "3h"}, 4 * 3600),
+        ({}, {"REFRESHER_LIFETIME": "3h"}, 3 * 3600),
+        ({}, {}, 2 * 3600),
+    ],
+)
+def test_flag_beats_variable_beats_file(loaded, flags, variables, lifetime):
+    assert loaded(ONE, environ=variables, **flags).settings.tokens[0].lifetime == lifetime
+
+
+def test_the_file_may_be_named_by_a_variable(tmp_path, written):
+    written(ONE)
+    environ = {"REFRESHER_CONFIG": str(tmp_path / "refresher.yaml")}
+    assert load({}, environ, "/").settings.tokens[0].name == "studio"
+
+
+def test_flags_change_the_one_token_and_the_one_output_of_a_file(tmp_path, loaded):
+    [token] = loaded(ONE, token_name="x", key_file="/k", format="json").settings.tokens
+    assert token == TokenSettings(
+        "x", "/k", (FileOutputSettings(f"{tmp_path}/token", "json", mode=0o640),), 7200.0
+    )
+
+
+def test_to_file_takes_the_place_of_the_files_outputs(loaded):
+    [token] = loaded(TWO_OUTPUTS, to_file=["/a"], format="env").settings.tokens
+    assert token.outputs == (FileOutputSettings("/a", "env"),), "its mode does not stay behind"
+
+
+def test_another_format_takes_the_template_of_the_file_along(loaded):
+    text = ONE.replace("mode: '0640'", "format: template, template: $access_token")
+    assert loaded(text, format="json").settings.tokens[0].outputs[0].template is None
+    assert (
+        loaded(text, template="x $access_token").settings.tokens[0].outputs[0].template == "x $access_token"
+    )
+
+
+def test_flags_for_one_token_do_not_fit_a_file_of_several(mistakes):
+    assert mistakes(TWO, lifetime="1h", to_file=["a", "b"], environ={"REFRESHER_MODE": "0600"}) == [
+        f"{flag}: for one token only, and the file has 2; write it into the file"
+        for flag in ("--lifetime", "--to-file", "REFRESHER_MODE")
+    ]
+
+
+def test_flags_for_one_output_do_not_fit_a_token_of_several(mistakes):
+    [mistake] = mistakes(TWO_OUTPUTS, format="json")
+    assert mistake.startswith("--format: for one output only, and the file has 2; ")
+
+
+def test_issuer_and_listen_fit_any_file(loaded):
+    found = loaded(TWO, issuer_url="https://proxy.example", listen="localhost:1").settings
+    assert (found.issuer.url, found.listen) == ("https://proxy.example", ListenAddress("localhost", 1))
+
+
+def test_a_file_may_leave_its_token_to_flags(loaded):
+    found = loaded("issuer: {timeout: 3s}", key_file="/k", to_file=["/t"]).settings
+    assert (found.issuer.timeout, found.tokens[0].key_file) == (3.0, "/k")
+
+
+def test_a_mistake_of_the_file_is_told_even_where_a_flag_beats_it(mistakes):
+    [mistake] = mistakes(ONE.replace("2h", "2 hours"), lifetime="1h")
+    assert "tokens[0].lifetime: '2 hours' is not a duration" in mistake
+
+
+def test_mistakes_name_the_flag_or_the_variable():
+    found = mistakes_of({"REFRESHER_MODE": "rwx"}, key_file="~/k", to_file=["t", "./t"], lifetime="1:30")
+    assert [mistake.split(": ")[0] for mistake in found] == [
+        "--key-file",
+        "--lifetime",
+        "REFRESHER_MODE",
+        "--to-file",
+    ]
+    assert "is the target of --to-file as well" in found[-1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "where"),
+    [
+        ({"lifetime": "25h"}, "--lifetime"),
+        ({"max_lifetime": "30m"}, "--lifetime"),
+        ({"runway": "30m"}, "--runway"),
+        ({"format": "template"}, "--format"),
+        ({"template": "$access_token"}, "--template"),
+    ],
+)
+def test_rules_between_options_hold_for_flags_too(flags, where):
+    [mistake] = mistakes_of(key_file="k", to_file=["t"], **flags)
+    assert mistake.startswith(f"{where}: ")
+
+
+def test_with_nothing_given_the_shortest_command_that_works_is_told():
+    assert mistakes_of(command="once") == [
+        "--config: no token is configured; the shortest that works: "
+        "refresher once --key-file KEY_FILE --to-file FILE"
+    ]
+    assert "refresher mint --key-file KEY_FILE" in mistakes_of(needs=(KEY,), command="mint")[0]
+
+
+def test_what_is_half_given_is_told_by_the_flag_that_lacks():
+    assert mistakes_of(key_file="k")[0].startswith("--to-file: is missing, a token needs an output; ")
+    assert mistakes_of(to_file=["t"])[0].startswith("--key-file: is missing; ")
+
+
+def test_a_command_that_needs_no_outputs_is_content_without(loaded):
+    found = load({"key_file": "/k", "format": "env"}, {}, "/", needs=(KEY,))
+    assert found.settings.tokens == (TokenSettings("default", "/k", ()),)
+    assert found.format == "env"
+
+
+def test_a_command_that_needs_no_outputs_changes_none_by_its_format(tmp_path, written):
+    written(TWO_OUTPUTS)
+    found = load({"config": "refresher.yaml", "format": "env"}, {}, str(tmp_path), needs=(KEY,))
+    assert [output.format for output in found.settings.tokens[0].outputs] == ["token", "token"]
+    assert (found.format, found.template) == ("env", None)
+
+
+def test_format_and_template_belong_together_without_outputs_too():
+    assert mistakes_of(key_file="k", format="template", needs=(KEY,))[0].startswith("--format: ")
+
+
+def test_a_command_that_needs_no_key_is_content_without():
+    found = load({"to_file": ["/t"]}, {}, "/", needs=(OUTPUTS,)).settings
+    assert found.tokens == (TokenSettings("default", "", (FileOutputSettings("/t"),)),)
+
+
+def test_a_command_that_needs_nothing_may_have_no_token():
+    assert load({}, {}, "/", needs=()).settings.tokens == ()
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([flags.destination(option) for _, option in flags.declared_flags()]),
+        st.text(st.characters(exclude_characters="\0")),
+    ),
+    st.sampled_from([(KEY, OUTPUTS), (KEY,), (OUTPUTS,), ()]),
+)
+def test_whatever_flags_say_nothing_but_a_configuration_error_comes_of_it(arguments, needs):
+    if "to_file" in arguments:
+        arguments["to_file"] = [arguments["to_file"], "x"]
+    with suppress(ConfigurationError):
+        load(arguments, {}, "/nowhere", needs=needs)

@@ -1,0 +1,119 @@
+import pytest
+import yaml
+
+from refresher.config.located import Ambiguous, MalformedError, line_of
+from refresher.config.yaml_source import read_yaml
+
+LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
+
+
+@pytest.fixture(params=LOADERS, ids=lambda loader: loader.__name__)
+def read(request):
+    return lambda text: read_yaml(text, request.param)
+
+
+def test_values_are_what_every_yaml_and_json_agree_on(read):
+    text = "{a: b, n: 12, f: 0.7, neg: -1, t: true, null: ~, empty: , list: [1, x], quoted: 'no'}"
+    values = {"a": "b", "n": 12, "f": 0.7, "neg": -1, "t": True, "null": None, "empty": None}
+    assert read(text) == values | {"list": [1, "x"], "quoted": "no"}
+
+
+@pytest.mark.parametrize("word", ["1h", "70%", ":9464", "127.0.0.1:9464", "/a/b", "a:b", "y"])
+def test_a_word_that_only_looks_like_a_number_is_a_text(read, word):
+    assert read(f"- {word}") == [word]
+
+
+@pytest.mark.parametrize(
+    ("word", "meaning"),
+    [
+        ("no", "a boolean"),
+        ("On", "a boolean"),
+        ("YES", "a boolean"),
+        ("012", "the number 10"),
+        ("0640", "the number 416"),
+        ("0o640", "the number 416"),
+        ("1:30", "a number to the base of sixty"),
+        ("1:30:00.5", "a number to the base of sixty"),
+        ("0x1F", "a number"),
+        ("1_000", "a number"),
+        ("+5", "a number"),
+        (".5", "a number"),
+        ("089", "a number"),
+        (".inf", "a number"),
+        (".NaN", "a number"),
+        ("1" * 41, "a number"),
+        ("2026-01-01", "a date"),
+        ("2026-01-01 10:00:00", "a date"),
+    ],
+)
+def test_a_word_that_means_something_else_in_yaml_is_kept_with_what_it_means(read, word, meaning):
+    [value] = read(f"- {word}")
+    assert isinstance(value, Ambiguous)
+    assert (value.text, value.meaning) == (word, meaning)
+
+
+def test_the_line_of_every_value_is_known(read):
+    document = read("a: 1\n\ntokens:\n- name: x\n  outputs:\n  - file: a\n\n  -\n    file: b\n")
+    assert line_of(document, ("a",)) == 1
+    assert line_of(document, ("tokens",)) == 3
+    assert line_of(document, ("tokens", 0)) == 4
+    assert line_of(document, ("tokens", 0, "outputs", 1, "file")) == 9
+    assert line_of(document, ("tokens", 0, "outputs", 0, "mode")) == 6, "the nearest there is"
+
+
+def test_a_key_given_twice_is_known_with_its_first_line(read):
+    document = read("a: 1\nb: 2\na: 3\n")
+    assert document.duplicates == [("a", 1)]
+    assert line_of(document, ("a",)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "line"),
+    [
+        ("a: &x 1\nb: *x\n", "aliases (*name) are not supported; write the value out", 2),
+        ("*x : 1\n", "aliases", 1),
+        ("a:\n  <<: {b: 1}\n", "merge keys (<<) are not supported", 2),
+        ("a: !!str 1\n", "tags (!name) are not supported", 1),
+        ("a: !!python/object:os.system {}\n", "tags", 1),
+        ("a: 1\n---\nb: 2\n", "a second document (---)", 2),
+        ("\n{[a]: 1}\n", "a list in the place of a key", 2),
+        ("? {a: 1}\n: 2\n", "a mapping in the place of a key", 1),
+        ("a:\n\tb: 1\n", "a tab; YAML is indented with spaces", 2),
+        ("a:\n  b: 1\n\t c: 1\n", "a tab; YAML is indented with spaces", 3),
+        ("a: [1\n", "not YAML: ", 2),
+        ("a: b: c\n", "not YAML: mapping values are not allowed", 1),
+        ("a: '\n", "not YAML: ", 2),
+        ("[" * 100, "nested more than 20 deep", 1),
+        ("- " * 1000 + "x", "nested more than 20 deep", 1),
+    ],
+)
+def test_what_a_configuration_does_not_need_is_refused_where_it_stands(read, text, problem, line):
+    with pytest.raises(MalformedError) as caught:
+        read(text)
+    assert problem in caught.value.problem
+    assert caught.value.line == line
+
+
+def test_an_alias_bomb_is_refused_at_its_first_alias(read):
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    with pytest.raises(MalformedError, match="aliases") as caught:
+        read(bomb)
+    assert (caught.value.line, caught.value.column) == (2, 8)
+
+
+def test_a_character_that_yaml_forbids_is_told(read):
+    with pytest.raises(MalformedError, match="control character"):
+        read("a: \x07")
+
+
+def test_the_parsers_words_come_without_the_documents(read):
+    with pytest.raises(MalformedError) as caught:
+        read("key: hunter2\n  : - [hunter2\n")
+    assert "hunter2" not in caught.value.problem
+
+
+def test_an_empty_document_is_nothing(read):
+    assert read("") is None
+    assert read("# only a remark\n---\n") is None

@@ -1,0 +1,97 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher.core import adoption
+from refresher.core.instant import Instant
+from refresher.core.model import Holding
+from refresher.core.state import OutputState
+from tests.core.builders import KEY, NEW_KEY, NOW, held, held_opaquely, held_without_refresh, token
+
+HOUR = 3600.0
+
+
+def chosen(*holdings, key=KEY, now=NOW):
+    """The number of the output whose token is adopted, of those that hold this."""
+    outputs = [OutputState(str(number), holding) for number, holding in enumerate(holdings)]
+    choice = adoption.choose(outputs, key.fingerprint, HOUR, now)
+    return None if choice is None else int(choice.name)
+
+
+@pytest.mark.parametrize(
+    ("holding", "because"),
+    [
+        (held(token(age=3599.0)), "it is valid for a second yet"),
+        (held(token(lifetime=1800.0, requested=HOUR)), "it says itself that it lives shorter than asked for"),
+        (held(token(), intact=False), "only the mode of the file was altered"),
+        (held_opaquely(token()), "its end is known, though its value is not"),
+        (held_without_refresh(token()), "only its refresh token is not known"),
+    ],
+)
+def test_a_valid_token_of_this_key_and_lifetime_is_adopted(holding, because):
+    assert chosen(holding) == 0, because
+
+
+@pytest.mark.parametrize(
+    ("holding", "because"),
+    [
+        (None, "the output was not looked at"),
+        (Holding(), "there is nothing"),
+        (held(token(age=HOUR)), "it has expired"),
+        (held(token(age=2 * HOUR)), "it has expired long ago"),
+        (held(token(key=NEW_KEY)), "it is of another key"),
+        (held(token(lifetime=HOUR, requested=7200.0)), "it was asked for with another lifetime"),
+        (held(token(lifetime=1800.0)), "it was asked for with another lifetime"),
+    ],
+)
+def test_nothing_else_is_adopted(holding, because):
+    assert chosen(holding) is None, because
+
+
+def test_a_token_that_expires_by_either_clock_is_not_adopted():
+    assert chosen(held(token()), now=Instant(NOW.wall + 60.0, NOW.boot + HOUR)) is None  # the machine slept
+    assert chosen(held(token()), now=Instant(NOW.wall + HOUR, NOW.boot + 60.0)) is None  # the clock was set
+
+
+@pytest.mark.parametrize(
+    ("holdings", "number", "because"),
+    [
+        ((held(token(1, age=900.0)), held(token(2, age=60.0))), 1, "it lasts longer"),
+        ((held(token(1, age=900.0)), held_opaquely(token(2, age=60.0))), 1, "it lasts longer, whatever is known"),
+        ((held_opaquely(token()), held(token())), 1, "of the same token, this one tells the value"),
+        ((held_without_refresh(token()), held(token())), 1, "of the same token, this one tells all"),
+        ((held_opaquely(token()), held_without_refresh(token())), 1, "the value without the rest is more than none"),
+        ((held(token(1, key=NEW_KEY)), held(token(2, age=3000.0))), 1, "the other is of another key"),
+        ((Holding(), held(token(1, age=3600.0)), held(token(2, age=3599.0))), 2, "the others are of no use"),
+    ],
+)
+def test_of_several_the_longest_lasting_is_adopted_then_the_best_known(holdings, number, because):
+    assert chosen(*holdings) == number, because
+    assert chosen(*reversed(holdings)) == len(holdings) - 1 - number, because
+
+
+holdings = st.builds(
+    lambda form, age, lifetime, requested, key: form(token(age=age, lifetime=lifetime, requested=requested, key=key)),
+    st.sampled_from((held, held_opaquely, held_without_refresh)),
+    st.floats(-10.0, 8000.0),
+    st.sampled_from((1800.0, HOUR)),
+    st.sampled_from((HOUR, 7200.0)),
+    st.sampled_from((KEY, NEW_KEY)),
+)
+
+
+@given(st.lists(st.none() | st.just(Holding()) | holdings, max_size=5))
+def test_what_is_adopted_serves_and_nothing_better_is_passed_over(found):
+    number = chosen(*found)
+    fit = [
+        each.remaining(NOW)
+        for each in found
+        if each and each.facts and each.facts.key_fingerprint == KEY.fingerprint and each.facts.requested == HOUR
+    ]
+    best = max(fit, default=0.0)
+    if number is None:
+        assert best == 0.0
+    else:
+        assert found[number].remaining(NOW) == best > 0.0
+        assert found[number].facts.key_fingerprint == KEY.fingerprint
+        assert found[number].facts.requested == HOUR

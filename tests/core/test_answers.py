@@ -1,0 +1,285 @@
+"""What an answer of the issuer means. Every row of the design's table "Failures" is a row here."""
+
+import gzip
+import json
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from refresher.core.answers import LONGEST_ANSWER, LONGEST_MESSAGE, RawAnswer, classify, retry_after, skew
+from refresher.core.expiry import LONGEST_TOKEN
+from refresher.core.model import Declined, Granted, Outcome, SecretStr
+from tests.core.test_expiry import jwt
+
+KEY = SecretStr("inlive-4f7c91d2aa")
+NOW = datetime(2026, 11, 5, 10, 0, 0, tzinfo=UTC).timestamp()
+A_MINUTE_LATER = "Thu, 05 Nov 2026 10:01:00 GMT"
+
+
+def answer(status: int, content: object = b"", **headers: str) -> RawAnswer:
+    """An answer whose body is `content`: raw bytes, or what becomes JSON and is announced as such."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if isinstance(content, bytes):
+        return RawAnswer(status, named, content)
+    return RawAnswer(status, {"content-type": "application/json", **named}, json.dumps(content).encode())
+
+
+def granting(**data: object) -> dict[str, object]:
+    return {"code": 200, "ok": True, "message": "", "data": {"access_token": "T0ken", **data}}
+
+
+def declined(raw: RawAnswer) -> Declined:
+    meaning = classify(raw, KEY, NOW)
+    assert isinstance(meaning, Declined)
+    return meaning
+
+
+# --- a token
+
+
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_a_success_with_a_token_is_granted(status: int) -> None:
+    granted = classify(answer(status, granting(refresh_token="r3fresh")), KEY, NOW)
+    assert granted == Granted(SecretStr("T0ken"), SecretStr("r3fresh"))
+
+
+@pytest.mark.parametrize("data", [{}, {"refresh_token": None}, {"refresh_token": ""}])
+def test_a_refresh_token_is_not_needed(data: dict[str, object]) -> None:
+    assert classify(answer(200, granting(**data)), KEY, NOW) == Granted(SecretStr("T0ken"), None)
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_a_content_type_may_have_parameters_and_capitals(content_type: str) -> None:
+    assert isinstance(classify(answer(200, granting(), content_type=content_type), KEY, NOW), Granted)
+
+
+def test_what_the_body_does_not_say_is_not_missed() -> None:
+    assert isinstance(classify(answer(200, {"data": {"access_token": "T0ken"}}), KEY, NOW), Granted)
+
+
+def test_of_two_equal_names_the_last_counts_as_in_the_official_sdk() -> None:
+    body = b'{"data": {"access_token": "first"}, "data": {"access_token": "last"}}'
+    assert classify(answer(200, body, content_type="application/json"), KEY, NOW) == Granted(
+        SecretStr("last"), None
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        pytest.param(answer(200, granting() | {"ok": False}), "says that it failed", id="ok: false"),
+        pytest.param(answer(200, {"ok": True}), "no data", id="no data"),
+        pytest.param(answer(200, {"data": "T0ken"}), "no data", id="data that is no object"),
+        pytest.param(answer(200, {"data": {}}), "no access token", id="no token"),
+        pytest.param(answer(200, granting(access_token="")), "no access token", id="empty token"),
+        pytest.param(answer(200, granting(access_token=None)), "no access token", id="null token"),
+        pytest.param(answer(200, granting(access_token=7)), "access token is not a text", id="a number"),
+        pytest.param(answer(200, granting(access_token=["T0ken"])), "is not a text", id="a list"),
+        pytest.param(answer(200, granting(access_token="a\nb")), "cannot stand in", id="a line break"),
+        pytest.param(answer(200, granting(access_token="a b")), "cannot stand in", id="a space"),
+        pytest.param(
+            answer(200, granting(access_token="T0ken\n")), "cannot stand in", id="a final line break"
+        ),
+        pytest.param(answer(200, granting(access_token="a\0")), "cannot stand in", id="a NUL"),
+        pytest.param(answer(200, granting(access_token="tök")), "cannot stand in", id="not ASCII"),
+        pytest.param(answer(200, granting(access_token="\ud800")), "cannot stand in", id="half a surrogate"),
+        pytest.param(
+            answer(200, granting(access_token="t" * (LONGEST_TOKEN + 1))), "longer", id="over 64 KiB"
+        ),
+        pytest.param(
+            answer(200, granting(refresh_token=7)), "refresh token is not", id="malformed refresh token"
+        ),
+        pytest.param(answer(200, granting(refresh_token="a b")), "its refresh token", id="a space in it"),
+        pytest.param(
+            answer(200, granting(access_token=jwt({"iat": 9, "exp": 9}))), "exp is not", id="exp = iat"
+        ),
+        pytest.param(answer(200), "content type", id="no body"),
+        pytest.param(answer(200, b"T0ken", content_type="application/json"), "not JSON", id="not JSON"),
+        pytest.param(answer(200, granting(), content_type="text/html"), "content type", id="another type"),
+        pytest.param(answer(200, ["T0ken"]), "not a JSON object", id="no object"),
+        pytest.param(answer(200, b'{"data"', content_type="application/json"), "not JSON", id="half of it"),
+        pytest.param(answer(200, b"\xff{}", content_type="application/json"), "not JSON", id="not UTF-8"),
+        pytest.param(answer(200, b'{"a": NaN}', content_type="application/json"), "not JSON", id="NaN"),
+        pytest.param(
+            answer(200, b"[" * 100_000, content_type="application/json"), "not JSON", id="deep nesting"
+        ),
+        pytest.param(
+            answer(200, b"9" * 10_000, content_type="application/json"), "not JSON", id="10,000 digits"
+        ),
+        pytest.param(
+            answer(200, gzip.compress(b"{}"), content_type="application/json", content_encoding="gzip"),
+            "compressed",
+            id="compressed",
+        ),
+        pytest.param(answer(200, b" " * (LONGEST_ANSWER + 1)), "longer than 1048576", id="over 1 MiB"),
+        pytest.param(RawAnswer(200, {}, b"", overlong=True), "longer than 1048576", id="cut off at 1 MiB"),
+    ],
+)
+def test_a_success_without_a_usable_token_is_a_bad_response_that_says_why(raw: RawAnswer, why: str) -> None:
+    meaning = declined(raw)
+    assert meaning.outcome is Outcome.BAD_RESPONSE
+    assert meaning.message.startswith("200, but ")
+    assert why in meaning.message
+    assert "T0ken" not in meaning.message
+
+
+# --- no token
+
+
+@pytest.mark.parametrize(
+    ("raw", "outcome", "wait"),
+    [
+        pytest.param(answer(401), Outcome.KEY_REFUSED, None, id="401"),
+        pytest.param(answer(403), Outcome.KEY_REFUSED, None, id="403"),
+        pytest.param(
+            answer(403, retry_after="60"), Outcome.KEY_REFUSED, None, id="403, even if asked to wait"
+        ),
+        pytest.param(answer(429), Outcome.THROTTLED, None, id="429"),
+        pytest.param(answer(429, retry_after="60"), Outcome.THROTTLED, 60.0, id="429 with seconds"),
+        pytest.param(answer(429, retry_after="soon"), Outcome.THROTTLED, None, id="429 with nonsense"),
+        pytest.param(answer(503, retry_after="60"), Outcome.THROTTLED, 60.0, id="503 with seconds"),
+        pytest.param(answer(503, retry_after=A_MINUTE_LATER), Outcome.THROTTLED, 60.0, id="503 with a date"),
+        pytest.param(answer(503), Outcome.SERVER_ERROR, None, id="503"),
+        pytest.param(answer(503, retry_after="soon"), Outcome.SERVER_ERROR, None, id="503 with nonsense"),
+        pytest.param(answer(500), Outcome.SERVER_ERROR, None, id="500"),
+        pytest.param(answer(502, retry_after="60"), Outcome.SERVER_ERROR, None, id="502"),
+        pytest.param(answer(599), Outcome.SERVER_ERROR, None, id="599"),
+        pytest.param(answer(400), Outcome.BAD_RESPONSE, None, id="400"),
+        pytest.param(answer(404), Outcome.BAD_RESPONSE, None, id="404"),
+        pytest.param(answer(301, location="https://else.where"), Outcome.BAD_RESPONSE, None, id="301"),
+        pytest.param(answer(307, granting()), Outcome.BAD_RESPONSE, None, id="307 with a token"),
+        pytest.param(answer(101), Outcome.BAD_RESPONSE, None, id="101"),
+        pytest.param(answer(600), Outcome.BAD_RESPONSE, None, id="600"),
+    ],
+)
+def test_every_other_status_has_its_class(raw: RawAnswer, outcome: Outcome, wait: float | None) -> None:
+    meaning = declined(raw)
+    assert (meaning.outcome, meaning.retry_after) == (outcome, wait)
+    assert str(raw.status) in meaning.message
+
+
+# --- how long to wait
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry-after": "120"}, 120.0),
+        ({"retry-after": " 0 "}, 0.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": A_MINUTE_LATER}, 60.0),
+        ({"retry-after": "Thursday, 05-Nov-26 10:01:00 GMT"}, 60.0),
+        ({"retry-after": "Thu Nov  5 10:01:00 2026"}, 60.0),
+        ({"retry-after": "Thu, 05 Nov 2026 09:00:00 GMT"}, 0.0),
+        ({"retry-after": A_MINUTE_LATER, "date": "Thu, 05 Nov 2026 10:00:50 GMT"}, 10.0),
+        ({"retry-after": A_MINUTE_LATER, "date": "yesterday"}, 60.0),
+        ({}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "1e9"}, None),
+        ({"retry-after": "9" * 5000}, None),
+        ({"retry-after": "\u0661"}, None),
+        ({"retry-after": "Thu, 05 Nov 99999999999 10:01:00 GMT"}, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_by_the_issuers_own_clock(
+    headers: dict[str, str], wait: float | None
+) -> None:
+    assert retry_after(headers, NOW) == wait
+
+
+def test_skew_is_how_far_our_clock_is_ahead_half_way_through_the_request() -> None:
+    date = {"date": "Thu, 05 Nov 2026 10:00:00 GMT"}  # told at 10:00:00.5 on average
+    assert skew(date, NOW + 29.5, NOW + 31.5) == 30.0
+    assert skew(date, NOW - 60.5, NOW - 58.5) == -60.0
+    assert skew({}, NOW, NOW) is None
+
+
+# --- what is told
+
+
+def said(status: int, content: object, **headers: str) -> str:
+    return declined(answer(status, content, **headers)).message
+
+
+def test_a_short_message_of_an_error_is_told() -> None:
+    assert said(401, {"code": 401, "ok": False, "message": "no such key"}) == "401: no such key"
+    assert said(200, {"ok": False, "message": "not today"}) == "200, but it says that it failed: not today"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        pytest.param({"message": "x" * (LONGEST_MESSAGE + 1)}, {}, id="long"),
+        pytest.param({"message": {"text": "no"}}, {}, id="not a text"),
+        pytest.param({"error": "no such key"}, {}, id="another name"),
+        pytest.param(b"no such key", {"content_type": "text/plain"}, id="no JSON"),
+        pytest.param(b'{"message": "no such key"}', {"content_type": "text/html"}, id="announced as HTML"),
+    ],
+)
+def test_any_other_error_body_is_not_told(content: object, headers: dict[str, str]) -> None:
+    assert said(400, content, **headers) == "400"
+
+
+def test_control_characters_of_a_message_are_escaped() -> None:
+    assert said(400, {"message": "a\nb\x1b[2J\u202ec"}) == "400: a\\nb\\x1b[2J\\u202ec"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param({"message": f"no such key: {KEY.reveal()}"}, id="the key"),
+        pytest.param({"message": f"no such key: {KEY.reveal()[:8]}..."}, id="the beginning of the key"),
+        pytest.param({"message": f"no such key: ***{KEY.reveal()[-8:]}"}, id="the end of the key"),
+        pytest.param({"message": "token abc.def is old", "data": {"refresh_token": "abc.def"}}, id="a token"),
+    ],
+)
+def test_a_message_that_repeats_part_of_a_secret_is_not_told(content: object) -> None:
+    assert said(401, content) == "401: (its message repeats part of a secret and is not shown)"
+
+
+_SECRET = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=40)
+_HEADER = st.text(max_size=60) | st.datetimes().map(
+    lambda when: format_datetime(when.replace(tzinfo=UTC), usegmt=True)
+)
+_HEADERS = st.dictionaries(
+    st.sampled_from(["content-type", "content-encoding", "retry-after", "date"]),
+    _HEADER | st.just("application/json"),
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner)
+    | st.dictionaries(st.text() | st.sampled_from(["data", "ok", "message"]), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    st.integers(100, 999),
+    _HEADERS,
+    st.binary() | _JSON.map(lambda content: json.dumps(content).encode()),
+    _SECRET,
+)
+@example(503, {"retry-after": "Thu, 32 Foo 2026 99:99:99 +9999999999"}, b"", "12345678")
+def test_no_answer_makes_it_raise(status: int, headers: dict[str, str], body: bytes, key: str) -> None:
+    meaning = classify(RawAnswer(status, headers, body), SecretStr(key), NOW)
+    assert isinstance(meaning, Granted) or meaning.message.isprintable()
+    skew(headers, NOW, NOW)
+
+
+@given(
+    st.integers(100, 999),
+    st.text(max_size=60),
+    st.text(max_size=60),
+    _SECRET,
+    st.sampled_from(["key", "token"]),
+)
+def test_no_message_carries_a_secret(status: int, before: str, after: str, secret: str, sort: str) -> None:
+    key = secret if sort == "key" else KEY.reveal()
+    content = {"ok": False, "message": before + secret + after, "data": {"access_token": secret}}
+    meaning = classify(answer(status, content), SecretStr(key), NOW)
+    assert isinstance(meaning, Declined)
+    assert secret not in meaning.message

@@ -1,0 +1,195 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher.core import formats, rfc3339
+from refresher.core.formats import Format
+from refresher.core.instant import Instant
+from refresher.core.model import SecretStr, Token, TokenFacts
+
+ISSUED = Instant(1_793_872_800.75, 5000.0)  # 2026-11-05T10:00:00.75Z
+NOW = ISSUED + 10.5
+URL = "https://api.inlive.app"
+READABLE = [Format(name) for name in formats.NAMES if name != "template"]
+
+secrets = st.text(
+    st.characters(min_codepoint=0x20, exclude_categories=("Cs",), exclude_characters="\x7f"), min_size=1
+)
+
+
+def token(access="a.b-c", refresh=None, lifetime=3600.0, requested=3600.0):
+    access = SecretStr(access)
+    facts = TokenFacts(ISSUED, lifetime, requested, "0" * 16, access.fingerprint, refresh is not None)
+    return Token(facts, access, refresh and SecretStr(refresh))
+
+
+def rendered(form, of, now=NOW, url=URL):
+    return formats.render(form, of, now, url)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("token", b"a.b-c"), ("bearer", b"Bearer a.b-c"), ("env", b"INLIVE_ACCESS_TOKEN=a.b-c\n")],
+)
+def test_a_plain_format_is_the_token_and_what_stands_around_it(name, content):
+    assert rendered(Format(name), token()) == content
+
+
+def test_json_says_the_token_its_type_and_its_end():
+    assert json.loads(rendered(Format("json"), token(refresh="r"))) == {
+        "access_token": "a.b-c",
+        "token_type": "Bearer",
+        "expires_at": "2026-11-05T11:00:00Z",  # of …00.75
+        "expires_in": 3589,  # of 3589.5
+    }
+
+
+def test_the_sdk_object_is_what_set_auth_takes():
+    assert json.loads(rendered(Format("inlive-sdk"), token(refresh="r", lifetime=1800.0))) == {
+        "url": "https://api.inlive.app/v1/keys/accesstoken",
+        "code": 200,
+        "ok": True,
+        "message": "",
+        # What was asked for, not what is believed: the SDK asks for as much at its own next mint.
+        "data": {"accessToken": "a.b-c", "refreshToken": "r", "expirySeconds": 3600},
+    }
+
+
+def test_the_sdk_object_without_a_refresh_token_has_an_empty_one():
+    document = json.loads(rendered(Format("inlive-sdk"), token()))
+    assert document["data"]["refreshToken"] == ""
+
+
+def test_a_slash_at_the_end_of_the_issuer_is_not_doubled():
+    document = json.loads(rendered(Format("inlive-sdk"), token(), url="https://host/inlive/"))
+    assert document["url"] == "https://host/inlive/v1/keys/accesstoken"
+
+
+@pytest.mark.parametrize("name", ["json", "inlive-sdk", "env"])
+def test_what_people_print_ends_with_a_newline(name):
+    assert rendered(Format(name), token()).endswith(b"\n")
+
+
+def test_a_template_is_filled_in():
+    template = "$token_type ${access_token} r=$refresh_token $issued_at $expires_at $expires_in $$5"
+    assert rendered(Format("template", template), token(refresh="r")) == (
+        b"Bearer a.b-c r=r 2026-11-05T10:00:00Z 2026-11-05T11:00:00Z 3589 $5"
+    )
+
+
+def test_every_placeholder_has_a_value():
+    template = " ".join(f"${name}" for name in formats.PLACEHOLDERS)
+    assert b"$" not in rendered(Format("template", template), token())
+
+
+def test_a_token_with_a_dollar_sign_is_not_filled_in_again():
+    assert rendered(Format("template", "$access_token"), token("$refresh_token")) == b"$refresh_token"
+
+
+def test_what_is_left_of_an_expired_token_is_zero():
+    assert json.loads(rendered(Format("json"), token(), ISSUED + 9999.0))["expires_in"] == 0
+
+
+@given(st.floats(min_value=0, max_value=4e9), st.floats(min_value=0.1, max_value=1e6), st.floats(0, 1e6))
+def test_the_end_is_never_told_later_than_it_is(wall, lifetime, age):
+    issued = Instant(wall, 0.0)
+    facts = TokenFacts(issued, lifetime, lifetime, "0" * 16, "0" * 16, with_refresh=False)
+    now = issued + age
+    document = json.loads(rendered(Format("json"), Token(facts, SecretStr("a")), now))
+    assert rfc3339.parse(document["expires_at"]) <= facts.expiry.wall
+    assert document["expires_in"] <= max(0.0, facts.remaining(now))
+
+
+@pytest.mark.parametrize("form", READABLE, ids=lambda form: form.name)
+@given(access=secrets, refresh=st.none() | secrets)
+def test_what_was_rendered_is_read_back(form, access, refresh):
+    found = formats.read_back(form, rendered(form, token(access, refresh)))
+    kept = refresh if formats.needs_refresh(form) else None
+    assert found is not None
+    assert found[0].reveal() == access
+    assert (found[1] and found[1].reveal()) == kept
+
+
+def test_a_template_is_not_read_back():
+    form = Format("template", "$access_token")
+    assert formats.read_back(form, rendered(form, token())) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("token", b""),
+        ("token", b"two\nlines"),
+        ("token", b"\xff\xfe"),
+        ("bearer", b"a.b-c"),
+        ("bearer", b"Bearer "),
+        ("env", b"INLIVE_ACCESS_TOKEN=a"),
+        ("env", b"INLIVE_ACCESS_TOKEN=\n"),
+        ("env", b"INLIVE_ACCESS_TOKEN=a\nB=c\n"),
+        ("json", b"a.b-c"),
+        ("json", b"null"),
+        ("json", b"[]"),
+        ("json", b'{"access_token": ""}'),
+        ("json", b'{"access_token": 7}'),
+        ("json", b'{"access_token": "\\ud800"}'),
+        ("json", b'{"access_token": "a\\nb"}'),
+        ("json", b'{"data": {"accessToken": "a", "refreshToken": ""}}'),
+        ("json", b"[" * 100_000),
+        ("inlive-sdk", b'{"access_token": "a"}'),
+        ("inlive-sdk", b'{"data": "a"}'),
+        ("inlive-sdk", b'{"data": {"accessToken": "a"}}'),
+        ("a format of tomorrow", b"a.b-c"),
+    ],
+)
+def test_what_the_format_does_not_make_is_not_read_back(name, content):
+    assert formats.read_back(Format(name), content) is None
+
+
+@pytest.mark.parametrize("name", formats.NAMES)
+@given(content=st.binary())
+def test_any_content_is_credentials_or_nothing(name, content):
+    found = formats.read_back(Format(name), content)
+    assert found is None or found[0].reveal()
+
+
+@pytest.mark.parametrize(
+    ("form", "needed"),
+    [
+        *((Format(name), name == "inlive-sdk") for name in formats.NAMES if name != "template"),
+        (Format("template", "$access_token"), False),
+        (Format("template", "$access_token $refresh_token"), True),
+        (Format("template", "$access_token ${refresh_token}"), True),
+        (Format("template", "$access_token $$refresh_token"), False),
+    ],
+)
+def test_the_refresh_token_is_needed_where_it_is_written(form, needed):
+    assert formats.needs_refresh(form) is needed
+    assert (b"R3fr3sh" in rendered(form, token(refresh="R3fr3sh"))) is needed
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ((Format("token"), URL), (Format("token"), "https://elsewhere"), True),
+        ((Format("token"), URL), (Format("bearer"), URL), False),
+        ((Format("inlive-sdk"), URL), (Format("inlive-sdk"), URL), True),
+        ((Format("inlive-sdk"), URL), (Format("inlive-sdk"), "https://elsewhere"), False),
+        ((Format("template", "$access_token"), URL), (Format("template", "$access_token"), URL), True),
+        ((Format("template", "$access_token"), URL), (Format("template", "a $access_token"), URL), False),
+    ],
+)
+def test_an_identity_differs_where_the_content_would(one, other, same):
+    identities = one[0].identity(one[1]), other[0].identity(other[1])
+    assert (identities[0] == identities[1]) is same
+    assert (rendered(one[0], token(), url=one[1]) == rendered(other[0], token(), url=other[1])) is same
+
+
+@pytest.mark.parametrize("name", formats.NAMES)
+def test_an_identity_leads_back_to_its_format(name):
+    assert formats.of_identity(Format(name, "x" if name == "template" else None).identity(URL)).name == name
+
+
+def test_an_identity_does_not_tell_the_template():
+    assert "hunter2" not in Format("template", "password=hunter2 $access_token").identity(URL)

@@ -1,0 +1,55 @@
+"""What can be an application key."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher.core.keytext import LONGEST_KEY, parse_key
+
+
+@pytest.mark.parametrize("trailing", [b"", b"\n", b"\r\n", b" \t\r\n\v\f\n"])
+def test_trailing_white_space_does_not_belong_to_the_key(trailing: bytes) -> None:
+    assert parse_key(b"app-key_1~" + trailing).reveal() == "app-key_1~"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        pytest.param(b"", "empty", id="nothing"),
+        pytest.param(b" \r\n", "nothing but white space", id="white space only"),
+        pytest.param(b"k" * LONGEST_KEY + b"\n", "longer than 8192 bytes", id="over 8 KiB"),
+        pytest.param(b"\xef\xbb\xbfsesame", "UTF-8 byte order mark", id="BOM of UTF-8"),
+        pytest.param("sesame".encode("utf-16"), "UTF-16 byte order mark", id="BOM of UTF-16, little-endian"),
+        pytest.param(b"\xfe\xff\0s\0e", "UTF-16 byte order mark", id="BOM of UTF-16, big-endian"),
+        pytest.param("sesame".encode("utf-16-le"), "a NUL at byte 2", id="UTF-16 without a BOM"),
+        pytest.param(b"\tsesame", "begins with white space", id="leading white space"),
+        pytest.param(b"sesame\0", "a NUL at byte 7", id="NUL at the end"),
+        pytest.param(b"ses\x1bame", "a control character at byte 4", id="escape"),
+        pytest.param(b"ses\x7fame", "a control character at byte 4", id="delete"),
+        pytest.param(b"sesame\nsesame", "a line break (more than one line?) at byte 7", id="two lines"),
+        pytest.param(
+            b"Bearer sesame", "white space (more than the key itself?) at byte 7", id="with its scheme"
+        ),
+        pytest.param("ses\u00e1me".encode(), "a character that is not ASCII at byte 4", id="accent"),
+    ],
+)
+def test_what_cannot_be_a_key_is_refused_with_the_reason_and_the_place(raw: bytes, reason: str) -> None:
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 -- the text is compared below
+        parse_key(raw)
+    assert reason in str(refusal.value)
+    assert "sesame" not in str(refusal.value)
+
+
+def test_a_key_of_8_kib_is_accepted() -> None:
+    assert len(parse_key(b"k" * LONGEST_KEY).reveal()) == LONGEST_KEY
+
+
+@given(st.binary(max_size=64))
+def test_whatever_is_accepted_can_stand_in_a_header(raw: bytes) -> None:
+    try:
+        key = parse_key(raw).reveal()
+    except ValueError:
+        return
+    assert key
+    assert all("\x21" <= each <= "\x7e" for each in key)
+    assert raw.startswith(key.encode())

@@ -1,0 +1,380 @@
+"""What one token's machine does next, when nothing goes wrong: starting, adopting, minting when due, stopping.
+
+Keys are in test_machine_keys, failures of the issuer in test_machine_issuer, outputs in test_machine_outputs, what
+holds whatever happens in test_machine_always.
+"""
+
+import pytest
+
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    Adopt,
+    ExpiryReported,
+    Found,
+    Inspect,
+    InspectFailed,
+    KeyRead,
+    Mint,
+    RefreshRequested,
+    Stopping,
+    Wait,
+    Write,
+)
+from refresher.core.model import Holding, Reason
+from tests.core.builders import (
+    KEY,
+    NEW_KEY,
+    NOW,
+    UNREACHABLE,
+    Driver,
+    at_work,
+    held,
+    held_opaquely,
+    held_without_refresh,
+    output,
+    policy,
+    token,
+)
+
+TWO = policy(output("a"), output("b"))
+WITH_SDK = policy(output("file"), output("sdk", needs_refresh=True))
+
+
+# --- Starting.
+
+
+def test_every_output_is_looked_at_before_anything_else_is_done():
+    driver = Driver(TWO)
+    driver.tell(KeyRead(KEY))
+    assert driver.steps() == [Inspect("a", first=True), Inspect("b", first=True)]
+    driver.tell(Found("a", Holding()))
+    assert driver.steps() == []  # b may hold a token that saves the mint
+
+
+def test_the_first_start_mints_and_then_writes_every_output():
+    driver = Driver(TWO)
+    assert driver.begin() == [Mint(KEY, Reason.FIRST)]
+    assert driver.minted(token()) == [Write("a", token(), "new"), Write("b", token(), "new")]
+
+
+def test_without_a_key_nothing_is_minted():
+    driver = Driver()
+    driver.perform(driver.steps())
+    assert driver.steps() == []
+    driver.tell(KeyRead(KEY))
+    assert driver.steps() == [Mint(KEY, Reason.FIRST)]
+
+
+def test_an_output_that_hangs_at_the_first_look_holds_back_nothing_for_longer_than_ten_seconds():
+    driver = Driver(TWO)
+    driver.tell(KeyRead(KEY))
+    driver.steps()
+    driver.tell(Found("a", Holding()))
+    driver.passes(9.9)
+    assert driver.steps() == []
+    assert driver.wait.until == NOW.boot + 10.0
+    driver.passes(0.1)
+    assert driver.steps() == [Mint(KEY, Reason.FIRST)]
+    assert driver.minted(token()) == [Write("a", token(), "new")]
+    driver.tell(Found("b", held(token(2, age=60.0))))  # it answers at last: too late to be adopted
+    assert driver.steps() == [Write("b", token(), "new")]
+
+
+def test_outputs_that_hang_together_are_all_waited_for_only_once():
+    driver = Driver(TWO)
+    driver.tell(KeyRead(KEY))
+    driver.steps()
+    driver.passes(10.0)
+    assert driver.steps() == [Mint(KEY, Reason.FIRST)]
+
+
+def test_an_output_that_cannot_be_read_at_the_first_look_holds_back_no_other():
+    driver = Driver(TWO, Holding())
+    driver.tell(KeyRead(KEY))
+    driver.steps()
+    driver.tell(InspectFailed("b", "b: permission denied"))
+    driver.tell(Found("a", held(token(age=60.0))))
+    assert driver.steps() == [Adopt("a", held(token(age=60.0))), Write("b", token(age=60.0), "new")]
+
+
+# --- Adopting.
+
+
+def test_a_valid_token_is_adopted_instead_of_minted_and_written_where_it_is_missing():
+    kept = held(token(age=1000.0))
+    driver = Driver(TWO, kept)
+    assert driver.begin() == [Adopt("a", kept), Write("b", token(age=1000.0), "new")]
+    driver.perform([Write("b", token(age=1000.0), "new")])
+    assert driver.until(Mint) == (1520.0, Mint(KEY, Reason.SCHEDULED))
+
+
+def test_a_token_is_adopted_when_the_key_comes_after_the_first_look():
+    driver = Driver(policy(), held(token(age=60.0)))
+    driver.perform(driver.steps())
+    assert driver.steps() == []
+    driver.tell(KeyRead(KEY))
+    assert driver.steps() == [Adopt("file", held(token(age=60.0)))]
+
+
+def test_an_adopted_token_that_is_due_is_replaced_at_once():
+    driver = Driver(policy(), held(token(age=2600.0)))
+    assert driver.begin() == [Adopt("file", held(token(age=2600.0))), Mint(KEY, Reason.SCHEDULED)]
+
+
+def test_a_token_whose_value_cannot_be_read_back_is_adopted_until_it_is_due():
+    driver = Driver(policy(), held_opaquely(token(age=1000.0)))
+    assert driver.begin() == [Adopt("file", held_opaquely(token(age=1000.0)))]
+    assert driver.until(Mint) == (1520.0, Mint(KEY, Reason.SCHEDULED))
+
+
+def test_another_output_that_needs_the_value_has_it_minted_at_once():
+    driver = Driver(TWO, held_opaquely(token(1, age=1000.0)))
+    assert driver.begin() == [Adopt("a", held_opaquely(token(1, age=1000.0))), Mint(KEY, Reason.FIRST)]
+    assert driver.minted(token(2)) == [Write("a", token(2), "new"), Write("b", token(2), "new")]
+
+
+def test_a_template_that_is_deleted_needs_the_value_too():
+    driver = Driver(policy(), held_opaquely(token(1, age=1000.0)))
+    driver.begin()
+    driver.contents["file"] = Holding()
+    after, mint = driver.until(Mint)
+    assert after <= 60.0
+    assert mint == Mint(KEY, Reason.FIRST)
+
+
+def test_an_output_that_needs_the_refresh_token_has_it_minted_when_it_cannot_be_read_back():
+    driver = Driver(WITH_SDK, held_without_refresh(token(1, age=60.0)))
+    assert driver.begin() == [Adopt("file", held_without_refresh(token(1, age=60.0))), Mint(KEY, Reason.FIRST)]
+    assert driver.minted(token(2)) == [Write("file", token(2), "new"), Write("sdk", token(2), "new")]
+
+
+def test_an_output_that_needs_the_refresh_token_does_without_when_none_was_issued():
+    driver = Driver(WITH_SDK, held(token(age=60.0, refresh=None)))
+    assert driver.begin()[1:] == [Write("sdk", token(age=60.0, refresh=None), "new")]
+
+
+def test_an_output_that_needs_the_refresh_token_and_has_it_already_needs_no_mint():
+    driver = Driver(WITH_SDK, held_without_refresh(token(age=60.0)), held(token(age=60.0)))
+    assert [type(step) for step in driver.begin()] == [Adopt]
+
+
+@pytest.mark.parametrize(
+    ("wants", "adopted"),
+    [
+        (TWO, held_opaquely(token(2, age=0.0))),
+        (policy(output("a"), output("b", needs_refresh=True)), held_without_refresh(token(2, age=0.0))),
+    ],
+    ids=["its value", "its refresh token"],
+)
+def test_an_older_token_that_cannot_be_replaced_by_the_adopted_one_is_replaced_before_it_ends(wants, adopted):
+    """Killed between the writes of two outputs: the second still holds the token before. Its consumers are
+    owed a valid one at every moment (invariant 1), and the one that was adopted cannot be written there."""
+    driver = Driver(wants, adopted, held(token(1, age=2520.0)))
+    driver.tell(KeyRead(KEY))
+    after, _ = driver.until(Mint)
+    assert after <= 3600.0 - 2520.0 - 60.0  # a minute is kept for retries
+
+
+def test_a_good_value_is_not_overwritten_by_an_adopted_one_that_ends_sooner():
+    longer = held(token(2, age=60.0, lifetime=7200.0))  # asked for with another lifetime: not adoptable
+    driver = Driver(TWO, held(token(1, age=60.0)), longer)
+    assert driver.begin() == [Adopt("a", held(token(1, age=60.0)))]
+
+
+# --- What is valid but cannot be adopted stays until something better is in hand.
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "because"),
+    [
+        ((held(token(1, age=60.0, key=NEW_KEY)),), Reason.KEY_CHANGED, "a valid token of another key"),
+        ((held_opaquely(token(1, age=60.0, key=NEW_KEY)),), Reason.KEY_CHANGED, "the same in a template"),
+        ((held(token(1, age=3600.0, key=NEW_KEY)),), Reason.FIRST, "that one has expired: it serves nobody"),
+        ((held(token(1, age=60.0, lifetime=7200.0)),), Reason.FIRST, "the key is the same, the lifetime is not"),
+        (
+            (held(token(1, age=60.0, lifetime=7200.0)), held(token(2, age=3600.0, key=NEW_KEY))),
+            Reason.FIRST,
+            "what is valid is of this key, what is of another key has expired",
+        ),
+    ],
+)
+def test_the_first_mint_says_whether_it_replaces_a_token_of_another_key(found, reason, because):
+    driver = Driver(TWO if len(found) == 2 else policy(), *found)
+    assert driver.begin() == [Mint(KEY, reason)], because
+
+
+def test_a_valid_token_of_another_key_stays_until_a_mint_succeeds():
+    driver = Driver(policy(), held(token(1, age=60.0, key=NEW_KEY)))
+    driver.begin()
+    driver.declined(UNREACHABLE)
+    assert driver.steps() == []
+    assert driver.state.output("file").holding.remaining(driver.now) == 3540.0
+    assert driver.until(Mint)[1] == Mint(KEY, Reason.KEY_CHANGED)
+    assert driver.minted(token(2)) == [Write("file", token(2), "new")]
+
+
+# --- When a token is due (schedule), by both clocks.
+
+
+@pytest.mark.parametrize(
+    ("wants", "after"),
+    [
+        (policy(), 2520.0),
+        (policy(output(runway=120.0)), 2520.0),
+        (policy(output(runway=120.0), lifetime=600.0), 420.0),
+        (policy(output("a"), output("b", runway=200.0), lifetime=600.0), 340.0),  # the longest runway counts
+        (policy(refresh_at=0.5), 1800.0),
+        (policy(lifetime=10.0), 5.0),
+    ],
+)
+def test_a_token_is_replaced_when_it_is_due_and_not_before(wants, after):
+    driver = at_work(wants, first=token(lifetime=wants.lifetime))
+    assert driver.until(Mint) == (pytest.approx(after), Mint(KEY, Reason.SCHEDULED))
+
+
+def test_a_token_that_lives_shorter_than_asked_for_is_due_by_its_own_lifetime():
+    driver = at_work(first=token(lifetime=1000.0, requested=3600.0))
+    assert driver.until(Mint)[0] == pytest.approx(700.0)
+
+
+def test_what_comes_due_before_the_next_call_is_minted_now():
+    every_ten_minutes = policy(horizon=600.0)
+    assert Driver(every_ten_minutes, held(token(age=1919.0))).begin()[1:] == []
+    assert Driver(every_ten_minutes, held(token(age=1920.0))).begin()[1:] == [Mint(KEY, Reason.SCHEDULED)]
+
+
+def test_no_horizon_replaces_a_token_younger_than_a_tenth_of_its_lifetime():
+    once_an_hour = policy(horizon=3500.0)
+    assert Driver(once_an_hour, held(token(age=359.0))).begin()[1:] == []
+    assert Driver(once_an_hour, held(token(age=360.0))).begin()[1:] == [Mint(KEY, Reason.SCHEDULED)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wall", "because"),
+    [
+        (2520.0, 2520.0, "both clocks say so"),
+        (60.0, 2520.0, "the wall clock jumped ahead"),
+        (2520.0, -3600.0, "the wall clock was set back, which makes no token younger"),
+        (2520.0, 30.0, "the machine slept, and its wall clock does not know yet"),
+    ],
+)
+def test_a_token_is_due_when_either_clock_says_so(seconds, wall, because):
+    driver = at_work()
+    driver.passes(seconds, wall=wall)
+    assert Mint(KEY, Reason.SCHEDULED) in driver.steps(), because
+
+
+@pytest.mark.parametrize("now", [Instant(3600.0, 60.0), Instant(60.0, 3600.0), Instant(-60.0, 3600.0)])
+def test_a_token_that_has_expired_by_either_clock_is_written_nowhere(now):
+    driver = at_work()
+    driver.passes(now.boot, wall=now.wall)
+    driver.contents["file"] = Holding()
+    driver.perform(driver.steps())
+    assert driver.steps() == []
+    assert driver.state.minting == Mint(KEY, Reason.SCHEDULED)
+
+
+def test_only_one_mint_is_in_flight():
+    driver = at_work()
+    driver.passes(2520.0)
+    assert Mint(KEY, Reason.SCHEDULED) in driver.steps()
+    driver.passes(600.0)
+    driver.tell(RefreshRequested())
+    driver.tell(KeyRead(NEW_KEY))
+    assert not any(isinstance(step, Mint) for step in driver.steps())
+
+
+# --- Asked for: by a consumer that was told of an expiry, by an operator.
+
+
+@pytest.mark.parametrize(("age", "after"), [(0.0, 360.0), (100.0, 260.0), (360.0, 0.0), (1000.0, 0.0)])
+def test_a_reported_expiry_is_believed_but_not_within_a_tenth_of_the_lifetime(age, after):
+    driver = at_work()
+    driver.passes(age)
+    driver.tell(ExpiryReported(token().facts.fingerprint))
+    assert driver.until(Mint) == (pytest.approx(after), Mint(KEY, Reason.REPORTED_EXPIRED))
+
+
+def test_a_report_is_done_with_when_a_new_token_is_there():
+    driver = at_work()
+    driver.passes(1000.0)
+    driver.tell(ExpiryReported(token(1).facts.fingerprint))
+    driver.until(Mint)
+    renewed = token(2, age=-1000.0)
+    driver.perform(driver.minted(renewed))
+    driver.tell(ExpiryReported(token(1).facts.fingerprint))  # a consumer that still has the old one
+    assert driver.until(Mint) == (pytest.approx(2520.0), Mint(KEY, Reason.SCHEDULED))
+
+
+@pytest.mark.parametrize("age", [0.0, 5.0, 2000.0])
+def test_an_operator_gets_a_new_token_at_once(age):
+    driver = at_work()
+    driver.passes(age)
+    driver.tell(RefreshRequested())
+    assert Mint(KEY, Reason.REQUESTED) in driver.steps()
+    assert driver.state.output("file").holding.remaining(driver.now) > 0  # none is taken away before
+
+
+def test_an_operator_who_asks_before_the_first_mint_gets_one_token():
+    driver = Driver()
+    driver.tell(RefreshRequested())
+    assert driver.begin() == [Mint(KEY, Reason.REQUESTED)]
+    driver.perform(driver.minted(token()))
+    assert driver.until(Mint)[0] == pytest.approx(2520.0)
+
+
+def test_an_operator_who_asks_while_a_mint_is_in_flight_gets_one_that_began_afterwards():
+    driver = at_work()
+    driver.until(Mint)
+    driver.tell(RefreshRequested())
+    driver.tell(RefreshRequested())
+    assert driver.steps() == []
+    assert Mint(KEY, Reason.REQUESTED) in driver.minted(token(2, age=-2520.0))
+    driver.perform(driver.minted(token(3, age=-2520.0)))
+    assert driver.until(Mint)[0] == pytest.approx(2520.0)
+
+
+def test_when_the_mint_in_flight_fails_the_next_one_is_what_the_operator_asked_for():
+    driver = at_work()
+    driver.until(Mint)
+    driver.tell(RefreshRequested())
+    driver.declined(UNREACHABLE)
+    assert driver.until(Mint) == (2.0, Mint(KEY, Reason.REQUESTED))
+    driver.perform(driver.minted(token(2, age=-2522.0)))
+    assert driver.until(Mint)[1] == Mint(KEY, Reason.SCHEDULED)
+
+
+def test_an_operator_gets_a_new_token_although_an_adopted_one_is_good():
+    driver = Driver(policy(), held(token(age=60.0)))
+    driver.tell(RefreshRequested())
+    assert driver.begin() == [Adopt("file", held(token(age=60.0))), Mint(KEY, Reason.REQUESTED)]
+
+
+# --- Stopping.
+
+
+def test_a_process_that_stops_mints_nothing_and_looks_at_nothing():
+    driver = at_work()
+    driver.passes(3000.0)
+    driver.tell(RefreshRequested())
+    driver.tell(Stopping())
+    assert driver.steps() == []
+    assert driver.wait.until == float("inf")
+
+
+def test_a_process_that_stops_before_its_first_look_does_nothing():
+    driver = Driver()
+    driver.tell(KeyRead(KEY))
+    driver.tell(Stopping())
+    assert driver.steps() == []
+
+
+def test_a_token_that_arrives_while_stopping_is_still_written():
+    driver = at_work(TWO)
+    driver.until(Mint)
+    driver.tell(Stopping())
+    renewed = token(2, age=-2520.0)
+    assert driver.minted(renewed) == [Write("a", renewed, "new"), Write("b", renewed, "new")]
+    driver.perform([Write("a", renewed, "new"), Write("b", renewed, "new")])
+    assert driver.steps() == []
+    assert driver.wait == Wait(float("inf"), "nothing to do")

@@ -1,0 +1,115 @@
+import copy
+import logging
+import pickle
+
+import pytest
+
+from refresher.core.instant import Instant
+from refresher.core.model import Granted, Holding, Reason, SecretStr, Token, fingerprint
+from refresher.core.state import Credential, State
+from tests.core.builders import NOW, held, output, policy, token
+
+SECRET = SecretStr("abc")
+ABC = "ba7816bf8f01cfea"  # sha256sum of "abc" begins with this (FIPS 180-2, B.1)
+
+
+def test_a_fingerprint_is_the_first_sixteen_digits_of_sha_256():
+    assert fingerprint("abc") == SECRET.fingerprint == ABC
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        str(SECRET),
+        repr(SECRET),
+        f"{SECRET}",
+        f"{SECRET!r}",
+        f"{SECRET!s:>20}",
+        f"{SECRET:<30}",
+        "%s" % SECRET,  # noqa: UP031 -- that is the way that is tried
+        "%r" % SECRET,  # noqa: UP031
+        "{:s}".format(SECRET),  # noqa: UP032
+        str([SECRET]),
+        str({"key": SECRET}),
+        logging.LogRecord("", 0, "", 0, "%s", (SECRET,), None).getMessage(),
+        repr(Granted(SECRET, SECRET)),
+        repr(Token(token().facts, SECRET, SECRET)),
+        repr(Holding(token().facts, Token(token().facts, SECRET, SECRET))),
+        repr(State((), proven=Credential(SECRET))),
+    ],
+)
+def test_a_secret_prints_its_fingerprint_and_never_itself(shown):
+    assert f"<secret {ABC}>" in shown
+    assert "abc" not in shown.replace(ABC, "")
+
+
+def test_a_secret_is_told_only_to_who_asks_for_it_by_name():
+    assert SECRET.reveal() == "abc"
+    assert not hasattr(SECRET, "__dict__")  # vars() and what walks over it would tell
+
+
+@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_secret_is_not_pickled(way):
+    with pytest.raises(TypeError, match="not pickled"):
+        way(SECRET)
+
+
+def test_secrets_are_equal_when_their_texts_are():
+    assert SecretStr("abc") == SECRET
+    assert SecretStr("abd") != SECRET
+    assert SECRET != "abc"
+    assert SecretStr("ключ") == SecretStr("ключ")
+    assert len({SECRET, SecretStr("abc"), SecretStr("abd")}) == 2
+
+
+def test_a_token_expires_a_lifetime_after_the_moment_before_it_was_asked_for():
+    facts = token(lifetime=3600.0).facts
+    assert facts.expiry == Instant(1_800_003_600.0, 8_600.0)
+
+
+@pytest.mark.parametrize(
+    ("wall", "boot", "remaining"),
+    [
+        (0.0, 0.0, 3600.0),
+        (600.0, 600.0, 3000.0),
+        (3600.0, 600.0, 0.0),  # the wall clock jumped ahead
+        (-600.0, 600.0, 3000.0),  # it was set back: no younger for that
+        (10.0, 4000.0, -400.0),  # the machine slept
+    ],
+)
+def test_a_token_has_expired_when_either_clock_says_so(wall, boot, remaining):
+    now = Instant(NOW.wall + wall, NOW.boot + boot)
+    assert token(lifetime=3600.0).facts.remaining(now) == remaining
+
+
+@pytest.mark.parametrize(
+    ("holding", "remaining"),
+    [
+        (Holding(), 0.0),
+        (held(token(age=600.0)), 3000.0),
+        (held(token(age=600.0), intact=False), 3000.0),
+        (held(token(age=4000.0)), 0.0),
+    ],
+)
+def test_what_an_output_holds_serves_until_its_end_and_never_less_than_not_at_all(holding, remaining):
+    assert holding.remaining(NOW) == remaining
+
+
+@pytest.mark.parametrize(
+    ("what", "whole"),
+    [
+        (token(refresh="refresh"), True),
+        (token(refresh=None), True),  # none was issued: none is missing
+        (Token(token(refresh="refresh").facts, SecretStr("access")), False),
+    ],
+)
+def test_a_token_is_whole_when_all_that_was_issued_is_in_hand(what, whole):
+    assert what.is_whole is whole
+
+
+def test_reasons_are_the_values_of_the_metric_label():
+    assert {*Reason} >= {"first", "scheduled", "key_changed", "reported_expired", "adopted"}
+
+
+def test_the_longest_runway_of_the_outputs_counts_for_the_token():
+    assert policy(output("a", runway=30.0), output("b", runway=120.0)).runway == 120.0

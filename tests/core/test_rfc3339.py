@@ -1,0 +1,73 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher.core import rfc3339
+
+# From the first day of 1970 to the last of 9999, less a day for the largest offset.
+wall_times = st.floats(min_value=0, max_value=253_402_214_400, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("wall", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00Z"),
+        (1_793_872_800.0, "2026-11-05T10:00:00Z"),
+        (1_793_872_800.999999, "2026-11-05T10:00:00Z"),
+        (-0.5, "1969-12-31T23:59:59Z"),
+    ],
+)
+def test_seconds_are_rounded_down(wall, text):
+    assert rfc3339.to_second(wall) == text
+
+
+@pytest.mark.parametrize(
+    ("wall", "text"),
+    [
+        (1_793_872_800.0, "2026-11-05T10:00:00.000000Z"),
+        (1_793_872_800.25, "2026-11-05T10:00:00.250000Z"),
+        (1_793_872_800.1234567, "2026-11-05T10:00:00.123457Z"),
+    ],
+)
+def test_microseconds_are_always_six_digits(wall, text):
+    assert rfc3339.to_microsecond(wall) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-05T10:00:00Z",
+        "2026-11-05T10:00:00.000000Z",
+        "2026-11-05T12:00:00+02:00",
+        "2026-11-05T07:30:00-02:30",
+    ],
+)
+def test_any_offset_names_the_same_moment(text):
+    assert rfc3339.parse(text) == 1_793_872_800.0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "now", "2026-11-05", "2026-11-05T10:00:00", "2026-13-05T10:00:00Z", "1793872800", "\ud800"]
+)
+def test_what_names_no_moment_is_refused(text):
+    with pytest.raises(ValueError, match=r".+"):
+        rfc3339.parse(text)
+
+
+@given(wall_times)
+def test_a_wall_time_survives_to_the_microsecond(wall):
+    # 32 µs is how far apart two floats are in the year 9999; today's are a quarter of a microsecond apart.
+    assert rfc3339.parse(rfc3339.to_microsecond(wall)) == pytest.approx(wall, abs=4e-5, rel=0)
+
+
+@given(wall_times)
+def test_the_second_is_never_later_than_the_truth(wall):
+    assert 0 <= wall - rfc3339.parse(rfc3339.to_second(wall)) < 1
+
+
+@given(st.text())
+def test_any_text_is_a_moment_or_a_value_error(text):
+    with contextlib.suppress(ValueError):
+        assert isinstance(rfc3339.parse(text), float)

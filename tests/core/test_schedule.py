@@ -1,0 +1,156 @@
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher.core import schedule
+from refresher.core.model import SecretStr
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+SECRET_RUNWAY = 2 * MINUTE  # the default of a Secret (design §3)
+
+# What a configuration accepts (config/checks.py): ten seconds to thirty days, a share of 20 % to 95 %, a runway
+# of less than half the lifetime.
+lifetimes = st.floats(10.0, 30 * DAY)
+shares = st.floats(0.20, 0.95)
+portions = st.floats(0.0, 0.5, exclude_max=True)
+jitters = st.floats(0.0, 1.0)
+timeouts = st.floats(1.0, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "runway", "kept"),
+    [
+        (HOUR, 0.0, 60.0),
+        (HOUR, SECRET_RUNWAY, 180.0),
+        (6 * MINUTE, SECRET_RUNWAY, 180.0),  # exactly half
+        (5 * MINUTE, SECRET_RUNWAY, 150.0),  # 180 would be more than half
+        (10.0, 0.0, 5.0),
+    ],
+)
+def test_the_margin_is_the_runway_and_a_minute_but_at_most_half_the_lifetime(lifetime, runway, kept):
+    assert schedule.margin(lifetime, runway) == kept
+
+
+@pytest.mark.parametrize(("lifetime", "age"), [(DAY, 8640.0), (HOUR, 360.0), (60.0, 6.0), (10.0, 1.0), (5.0, 1.0)])
+def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, age):
+    assert schedule.soonest(lifetime) == pytest.approx(age)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "refresh_at", "runway", "jitter", "age"),
+    [
+        (HOUR, 0.7, 0.0, 0.0, 2520.0),
+        (HOUR, 0.7, 0.0, 0.5, 2340.0),
+        (HOUR, 0.7, 0.0, 1.0, 2160.0),
+        (DAY, 0.7, 0.0, 1.0, 51840.0),
+        (HOUR, 0.7, SECRET_RUNWAY, 0.0, 2520.0),  # three minutes before the end is later: no matter
+        (10 * MINUTE, 0.9, SECRET_RUNWAY, 0.0, 420.0),  # nine minutes, but for the margin of three
+        (10 * MINUTE, 0.9, SECRET_RUNWAY, 1.0, 420.0),  # jitter takes 60 s off the nine minutes: still too late
+        (10 * MINUTE, 0.75, SECRET_RUNWAY, 1.0, 390.0),  # 450 - 60
+        (HOUR, 0.95, 0.0, 0.0, 3420.0),
+        (2 * MINUTE, 0.7, 0.0, 0.0, 60.0),  # 84 s, but for a margin of a minute
+        (MINUTE, 0.7, 0.0, 0.0, 30.0),  # the margin clamped to half
+        (10.0, 0.7, 0.0, 0.0, 5.0),
+        (10.0, 0.2, 0.0, 1.0, 1.0),  # a tenth: no sooner than that
+    ],
+)
+def test_a_token_is_due_at_its_share_less_jitter_within_margin_and_soonest(lifetime, refresh_at, runway, jitter, age):
+    assert schedule.due_age(lifetime, refresh_at, runway, jitter) == pytest.approx(age)
+
+
+@given(lifetimes, shares, portions, jitters)
+def test_a_token_is_never_due_too_soon_nor_after_its_end(lifetime, refresh_at, portion, jitter):
+    runway = portion * lifetime
+    due = schedule.due_age(lifetime, refresh_at, runway, jitter)
+    assert schedule.soonest(lifetime) <= due < lifetime
+    assert due <= max(schedule.soonest(lifetime), lifetime - schedule.margin(lifetime, runway))
+    assert due <= schedule.latest_due_age(lifetime, refresh_at, runway)
+
+
+@given(lifetimes, shares, portions, jitters)
+def test_jitter_moves_a_refresh_forward_by_a_tenth_of_the_lifetime_at_most(lifetime, refresh_at, portion, jitter):
+    runway = portion * lifetime
+    due = schedule.due_age(lifetime, refresh_at, runway, jitter)
+    assert 0 <= schedule.latest_due_age(lifetime, refresh_at, runway) - due <= 0.1 * lifetime + 1e-6
+
+
+@given(st.floats(10.0, 30 * DAY), st.floats(0.0, 60 * DAY))
+def test_the_margin_is_never_more_than_half_the_lifetime(lifetime, runway):
+    assert 0 < schedule.margin(lifetime, runway) <= lifetime / 2
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "place"),
+    [
+        ("0000000000000000", 0.0),
+        ("4000000000000000", 0.25),
+        ("8000000000000000", 0.5),
+        ("c000000000000000", 0.75),
+        ("ffffffffffffffff", 1.0),
+    ],
+)
+def test_the_jitter_of_a_token_is_read_off_its_fingerprint(fingerprint, place):
+    assert schedule.jitter_of(fingerprint) == pytest.approx(place)
+
+
+def test_jitter_spreads_tokens_evenly():
+    rolled = [schedule.jitter_of(SecretStr(f"token-{number}").fingerprint) for number in range(10_000)]
+    assert statistics.mean(rolled) == pytest.approx(0.5, abs=0.01)
+    for tenth in range(10):
+        share = sum(tenth / 10 <= each < (tenth + 1) / 10 for each in rolled) / len(rolled)
+        assert share == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "lifetime", "budget"),
+    [(10.0, HOUR, 10.0), (10.0, 60.0, 6.0), (10.0, 10.0, 1.0), (300.0, HOUR, 300.0), (300.0, 5.0, 1.0)],
+)
+def test_an_attempt_ends_within_the_timeout_or_a_tenth_of_the_lifetime_but_has_a_second(timeout, lifetime, budget):
+    assert schedule.attempt_budget(timeout, lifetime) == budget
+
+
+@pytest.mark.parametrize(
+    ("remaining", "runway", "left"),
+    [
+        (3600.0, 0.0, 3600.0),
+        (3600.0, 120.0, 3480.0),
+        (121.0, 120.0, 1.0),
+        (120.0, 120.0, 120.0),  # too late for the slowest consumer: the token's own end is what counts now
+        (0.0, 120.0, 0.0),
+        (-5.0, 0.0, 0.0),
+    ],
+)
+def test_consumers_are_served_until_the_slowest_would_see_a_new_token_too_late(remaining, runway, left):
+    assert schedule.left_to_consumers(remaining, runway) == left
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "refresh_at", "runway", "timeout", "seconds"),
+    [
+        # (1 - refresh_at) x lifetime - runway - 1 min - timeout, where the longest wait is a minute:
+        (HOUR, 0.7, 0.0, 10.0, 1010.0),
+        (HOUR, 0.7, SECRET_RUNWAY, 10.0, 890.0),
+        (DAY, 0.7, 0.0, 10.0, 25850.0),
+        (HOUR, 0.5, 0.0, 30.0, 1710.0),
+        # Less is left, and the longest wait is a tenth of that:
+        (10 * MINUTE, 0.7, 0.0, 10.0, 152.0),  # 180 - 18 - 10
+        (10 * MINUTE, 0.9, SECRET_RUNWAY, 10.0, 44.0),  # due at 420, so 60 left - 6 - 10
+        (10.0, 0.7, 0.0, 10.0, 3.0),  # due at 5; 5 - 1 - 1
+        (10.0, 0.7, 4.9, 10.0, 0.0),  # 0.1 s left: nothing to spare
+    ],
+)
+def test_headroom_is_what_is_left_when_due_less_the_longest_wait_and_one_attempt(
+    lifetime, refresh_at, runway, timeout, seconds
+):
+    assert schedule.headroom(lifetime, refresh_at, runway, timeout) == pytest.approx(seconds)
+
+
+@given(lifetimes, shares, portions, timeouts)
+def test_headroom_is_never_less_than_was_promised(lifetime, refresh_at, portion, timeout):
+    runway = portion * lifetime
+    promised = (1 - refresh_at) * lifetime - runway - 60.0 - timeout
+    headroom = schedule.headroom(lifetime, refresh_at, runway, timeout)
+    assert headroom >= max(0.0, promised) - 1e-6
+    assert headroom < lifetime

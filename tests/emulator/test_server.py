@@ -1,0 +1,330 @@
+"""The emulator as an object: where it listens, what it accepts, how it stops, TLS."""
+
+import http.client
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import trustme
+from cryptography.hazmat.primitives import serialization
+
+from refresher.core.instant import Instant
+from refresher.core.model import SecretStr
+from refresher.emulator.server import Emulator
+from refresher.errors import ConfigurationError, ListenError
+
+MINT = b"POST /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-application-key\r\n\r\n"
+PROMPT = 1.0  # seconds within which a stop has to be over
+
+
+def mint(emulator: Emulator, key: str | None = None, **options: Any) -> requests.Response:
+    bearer = emulator.keys[0].reveal() if key is None else key
+    headers = {"Authorization": f"Bearer {bearer}"}
+    return requests.post(
+        emulator.mint_url, json={"expiry_seconds": 60}, headers=headers, timeout=5, **options
+    )
+
+
+def test_importing_it_brings_nothing_along_that_it_does_not_need() -> None:
+    code = "import sys, refresher.emulator.server; print([m for m in sys.argv[1:] if m in sys.modules])"
+    unwanted = ["requests", "urllib3", "yaml", "tenacity", "prometheus_client", "logging"]
+    done = subprocess.run([sys.executable, "-c", code, *unwanted], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_a_key_it_makes_one_up() -> None:
+    with Emulator() as emulator, Emulator() as another:
+        assert len(emulator.keys) == 1
+        assert emulator.keys != another.keys
+        assert mint(emulator).status_code == 200
+        assert mint(another, emulator.keys[0].reveal()).status_code == 401
+
+
+def test_keys_come_and_go_while_it_runs(emulator: Emulator) -> None:
+    made_up = emulator.add_key()
+    emulator.add_key(SecretStr("third-key"))
+    assert [key.reveal() for key in emulator.keys] == ["the-application-key", made_up.reveal(), "third-key"]
+    assert mint(emulator, made_up.reveal()).status_code == 200
+    emulator.revoke_key(made_up)
+    emulator.revoke_key("the-application-key")
+    assert mint(emulator, made_up.reveal()).status_code == 401
+    assert [key.reveal() for key in emulator.keys] == ["third-key"]
+
+
+def test_a_key_that_is_not_in_force_cannot_be_revoked(emulator: Emulator) -> None:
+    with pytest.raises(ConfigurationError, match="is in force") as raised:
+        emulator.revoke_key("never-added")
+    assert "never-added" not in str(raised.value)
+
+
+def test_a_token_is_valid_until_its_end_by_the_clock_that_was_given() -> None:
+    @dataclass
+    class MovableClock:
+        wall: float = 1_800_000_000.0
+
+        def now(self) -> Instant:
+            return Instant(self.wall, self.wall)
+
+    clock = MovableClock()
+    with Emulator(clock=clock, jwt=True) as emulator:
+        access = mint(emulator).json()["data"]["access_token"]
+        headers = {"Authorization": f"Bearer {access}"}
+        room = requests.post(f"{emulator.url}/v1/rooms/create", json={"name": ""}, headers=headers, timeout=5)
+        assert room.status_code == 200
+        assert emulator.valid(access)
+        assert not emulator.valid("never-issued")
+        clock.wall += 60
+        room = requests.post(f"{emulator.url}/v1/rooms/create", json={"name": ""}, headers=headers, timeout=5)
+        assert (room.status_code, room.headers["X-Access-Token-Expired"]) == (403, "true")
+        assert not emulator.valid(SecretStr(access))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"refusal": 404}, {"key": "tls.key"}, {"keys": ["good", "b\nad"]}, {"keys": [""]}]
+)
+def test_what_is_not_accepted_is_told_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="accepted"):
+        Emulator(**wrong)
+
+
+def test_an_address_in_use_is_told(emulator: Emulator) -> None:
+    with pytest.raises(
+        ListenError, match=rf"cannot listen on 127\.0\.0\.1:{emulator.port}: Address already in use"
+    ):
+        Emulator(port=emulator.port).start()
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("not..a.host", 0), ("127.0.0.1", 70_000), ("127.0.0.1", -1), ("192.0.2.1", 0)]
+)
+def test_an_address_that_cannot_be_listened_on_is_told(host: str, port: int) -> None:
+    with pytest.raises(ListenError, match=f"the emulator cannot listen on {host}:{port}: "):
+        Emulator(host, port).start()
+
+
+def test_by_default_it_listens_on_loopback_only(emulator: Emulator) -> None:
+    assert emulator.url == f"http://127.0.0.1:{emulator.port}"
+    assert emulator.mint_url == f"{emulator.url}/v1/keys/accesstoken"
+    with (
+        pytest.raises(OSError, match="refused"),
+        socket.create_connection(("127.0.0.2", emulator.port), timeout=5),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")]
+)
+def test_the_url_is_one_that_can_be_called(host: str, shown: str) -> None:
+    if host == "::1" and not _has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    with Emulator(host) as emulator:
+        assert emulator.url == f"http://{shown}:{emulator.port}"
+        assert mint(emulator).status_code == 200
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def test_it_comes_back_on_the_same_port_with_the_tokens_and_the_counts_it_had(emulator: Emulator) -> None:
+    session = requests.Session()
+    headers = {"Authorization": "Bearer the-application-key"}
+    access = session.post(emulator.mint_url, headers=headers, timeout=5).json()["data"]["access_token"]
+    port = emulator.port
+    emulator.stop()
+    with pytest.raises(requests.ConnectionError):
+        session.post(emulator.mint_url, headers=headers, timeout=5)
+    emulator.start()
+    assert emulator.port == port
+    assert session.post(emulator.mint_url, headers=headers, timeout=5).status_code == 200
+    assert emulator.valid(access)
+    assert emulator.counts.mints == 2
+    session.close()
+
+
+def test_starting_and_stopping_twice_is_once(emulator: Emulator) -> None:
+    assert emulator.start() is emulator
+    emulator.stop()
+    emulator.stop()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"hang": True},
+        {"latency": 600},
+        {"drip": 600},
+        {"drip": 600, "drip_head": True},
+        {"endless": "chunked"},
+        {"endless": "close", "drip": 0.01},
+        {},
+    ],
+    ids=str,
+)
+def test_it_stops_promptly_whatever_its_connections_are_doing(
+    emulator: Emulator, fault: dict[str, object], eventually: Callable[..., None]
+) -> None:
+    emulator.faults(**fault)
+    before = threading.active_count()
+    clients = [socket.create_connection(("127.0.0.1", emulator.port), timeout=5) for _ in range(8)]
+    for client in clients:
+        client.sendall(MINT)
+    eventually(lambda: emulator.counts.mints == 8)
+    began = time.monotonic()
+    emulator.stop()
+    assert time.monotonic() - began < PROMPT
+    assert (
+        threading.active_count() < before
+    )  # the accepting thread has gone, and none of a connection is left
+    for client in clients:
+        _read_to_the_end(client)
+        client.close()
+
+
+def _read_to_the_end(client: socket.socket) -> None:
+    try:
+        while client.recv(1 << 20):
+            pass
+    except ConnectionResetError:
+        pass
+
+
+def test_a_hanging_connection_ends_when_its_client_goes(
+    emulator: Emulator, eventually: Callable[..., None]
+) -> None:
+    before = threading.active_count()
+    emulator.faults(hang=True)
+    with socket.create_connection(("127.0.0.1", emulator.port), timeout=5) as client:
+        client.sendall(MINT)
+        eventually(lambda: emulator.counts.mints == 1)
+        assert threading.active_count() == before + 1
+    eventually(lambda: threading.active_count() == before)
+
+
+def test_many_clients_at_once_are_all_served_and_counted(emulator: Emulator) -> None:
+    def mint_often(_: int) -> set[int]:
+        with requests.Session() as session:
+            headers = {"Authorization": "Bearer the-application-key"}
+            return {
+                session.post(emulator.mint_url, headers=headers, timeout=5).status_code for _ in range(20)
+            }
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set.union(*pool.map(mint_often, range(16))) == {200}
+    assert emulator.counts.mints == emulator.counts.issued == 320
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def pem(tmp_path: Path, authority: trustme.CA) -> dict[str, str]:
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    issued.private_key_pem.write_to_path(str(tmp_path / "tls.key"))
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "tls.crt"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    private = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"a passphrase"),
+    )
+    (tmp_path / "encrypted.key").write_bytes(locked)
+    names = ("both.pem", "tls.key", "encrypted.key", "tls.crt", "ca.pem", "absent")
+    return {name: str(tmp_path / name) for name in names}
+
+
+@pytest.mark.parametrize(("cert", "key"), [("both.pem", None), ("tls.crt", "tls.key")])
+def test_it_speaks_https_to_those_who_trust_its_certificate(
+    pem: dict[str, str], cert: str, key: str | None
+) -> None:
+    with Emulator(cert=pem[cert], key=key and pem[key]) as emulator:
+        assert emulator.url == f"https://127.0.0.1:{emulator.port}"
+        assert mint(emulator, verify=pem["ca.pem"]).status_code == 200
+        with pytest.raises(requests.exceptions.SSLError):
+            mint(emulator)
+
+
+@pytest.mark.parametrize(
+    ("cert", "key"),
+    [("absent", None), ("tls.crt", None), ("tls.key", "tls.crt"), ("tls.crt", "encrypted.key")],
+)
+def test_a_certificate_that_cannot_be_used_is_told(pem: dict[str, str], cert: str, key: str | None) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be used: .+; accepted: PEM files"):
+        Emulator(cert=pem[cert], key=key and pem[key]).start()
+
+
+def test_neither_a_silent_client_nor_one_without_tls_keeps_others_out(
+    pem: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator(cert=pem["both.pem"]) as emulator:
+        silent = socket.create_connection(("127.0.0.1", emulator.port), timeout=5)
+        with socket.create_connection(("127.0.0.1", emulator.port), timeout=5) as plain:
+            plain.sendall(MINT)
+            _read_to_the_end(plain)
+        assert mint(emulator, verify=pem["ca.pem"]).status_code == 200
+        began = time.monotonic()
+        emulator.stop()
+        assert time.monotonic() - began < PROMPT
+        silent.close()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("fault", [{"hang": True}, {"endless": "chunked"}, {"drip": 600}], ids=str)
+def test_it_stops_promptly_over_tls_too(
+    pem: dict[str, str],
+    fault: dict[str, object],
+    eventually: Callable[..., None],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with Emulator(keys=["the-application-key"], cert=pem["both.pem"]) as emulator:
+        emulator.faults(**fault)
+        trusting = ssl.create_default_context(cafile=pem["ca.pem"])
+        with socket.create_connection(("127.0.0.1", emulator.port), timeout=5) as plain:
+            client = trusting.wrap_socket(plain, server_hostname="127.0.0.1")
+            client.sendall(MINT)
+            eventually(lambda: emulator.counts.mints == 1)
+            began = time.monotonic()
+            emulator.stop()
+            assert time.monotonic() - began < PROMPT
+            client.close()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_reset_and_a_cut_body_strike_over_tls_too(pem: dict[str, str]) -> None:
+    with Emulator(keys=["the-application-key"], cert=pem["both.pem"]) as emulator:
+        trusting = ssl.create_default_context(cafile=pem["ca.pem"])
+        emulator.faults(cut_body=True)
+        connection = http.client.HTTPSConnection("127.0.0.1", emulator.port, timeout=5, context=trusting)
+        connection.request(
+            "POST", "/v1/keys/accesstoken", headers={"Authorization": "Bearer the-application-key"}
+        )
+        with pytest.raises(http.client.IncompleteRead):
+            connection.getresponse().read()
+        connection.close()
+        emulator.faults(reset=True)
+        with (
+            socket.create_connection(("127.0.0.1", emulator.port), timeout=5) as plain,
+            trusting.wrap_socket(plain, server_hostname="127.0.0.1") as client,
+        ):
+            client.sendall(MINT)
+            with pytest.raises(ConnectionResetError):  # an orderly close would be an empty read
+                client.recv(1)

@@ -1,0 +1,164 @@
+"""A peer on a real socket that does to its clients what a script says, and remembers what they sent."""
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+GRANT = json.dumps({"ok": True, "data": {"access_token": "T0ken", "refresh_token": "r3fresh"}}).encode()
+
+Script = Callable[["Caller"], object]
+
+
+class Caller:
+    """One connection of a client to the peer."""
+
+    def __init__(self, sock: socket.socket, peer: "Peer") -> None:
+        self.sock, self.peer = sock, peer
+        self._received = sock.makefile("rb")
+
+    def request(self) -> bool:
+        """Read one whole request; False when the client has gone."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = self._received.readline()
+            if not line:
+                return False
+            head += line
+        length = next(
+            (int(at[15:]) for at in head.lower().split(b"\r\n") if at.startswith(b"content-length:")), 0
+        )
+        self.peer.requests.append((head + self._received.read(length)).decode())
+        return True
+
+    def send(self, *parts: bytes) -> None:
+        self.sock.sendall(b"".join(parts))
+
+    def answer(self, status: int, body: bytes = b"", *headers: str, length: int | None = None) -> None:
+        lines = [f"HTTP/1.1 {status} Whatever", "Content-Type: application/json", *headers]
+        lines.append(f"Content-Length: {len(body) if length is None else length}")
+        self.send("\r\n".join(lines).encode(), b"\r\n\r\n", body)
+
+    def drip(self, octets: bytes = b"x") -> None:
+        """Send these octets every 50 ms until the client or the test has had enough."""
+        while not self.peer.over.wait(0.05):
+            self.send(octets)
+
+
+class Peer:
+    """Listens on loopback. The first connection is served by the first script, and so on; the last script
+    serves all that come after."""
+
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[str] = []
+        self.connections = 0
+        self.over = threading.Event()
+        self._scripts, self._tls = scripts, tls
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        self.over.set()
+        with suppress(OSError):  # not connected, says macOS
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            script = self._scripts[min(self.connections, len(self._scripts) - 1)]
+            self.connections += 1
+            thread = threading.Thread(target=self._serve, args=(sock, script))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, sock: socket.socket, script: Script) -> None:
+        sock.settimeout(10)
+        with suppress(OSError), sock:  # that the client goes is part of most scripts
+            if self._tls:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            with sock:
+                script(Caller(sock, self))
+
+
+@contextmanager
+def peer(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[Peer]:
+    serving = Peer(*scripts, tls=tls)
+    try:
+        yield serving
+    finally:
+        serving.close()
+
+
+def answering(status: int, body: bytes = b"", *headers: str) -> Script:
+    """Answers every request of a connection like this."""
+
+    def script(caller: Caller) -> None:
+        while caller.request():
+            caller.answer(status, body, *headers)
+
+    return script
+
+
+granting = answering(200, GRANT)
+
+
+def sending(*octets: bytes) -> Script:
+    """Reads a request, sends these octets and closes the connection."""
+
+    def script(caller: Caller) -> None:
+        caller.request()
+        caller.send(*octets)
+
+    return script
+
+
+def dripping(*first: bytes, each: bytes = b"x") -> Script:
+    """Reads a request, sends the first octets at once, and then drips."""
+
+    def script(caller: Caller) -> None:
+        caller.request()
+        caller.send(*first)
+        caller.drip(each)
+
+    return script
+
+
+def silent(caller: Caller) -> None:
+    """Takes the connection and never says a word."""
+    caller.peer.over.wait()
+
+
+def tunnelling(target: Callable[[], int], told: bytes = b"HTTP/1.1 200 Established\r\n\r\n") -> Script:
+    """A proxy that answers CONNECT and then passes octets to and from the port `target` of this machine."""
+
+    def script(caller: Caller) -> None:
+        caller.request()
+        with socket.create_connection(("127.0.0.1", target()), timeout=10) as far:
+            caller.send(told)
+            back = threading.Thread(target=_pump, args=(far, caller.sock))
+            back.start()
+            _pump(caller.sock, far)
+            back.join()
+
+    return script
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while octets := source.recv(65536):
+            sink.sendall(octets)
+        sink.shutdown(socket.SHUT_WR)

@@ -1,0 +1,212 @@
+"""What every implementation of `ports.Output` promises. A test class inherits `OutputContract` and gives it a
+`place` fixture."""
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import pytest
+
+from refresher.core.instant import Instant
+from refresher.core.model import Holding
+from refresher.errors import OutputError
+from refresher.ports import Output
+from tests.outputs.tokens import LIFETIME, NOW, a_token
+
+
+class Place(Protocol):
+    """Where an output publishes, and what may befall it there."""
+
+    tells_value: bool  # whether what is written can be read back
+
+    def output(self) -> Output:
+        """A new output on this place: what a restarted process has."""
+
+    def content(self) -> bytes | None:
+        """What a consumer reads."""
+
+    def alter(self, content: bytes) -> None:
+        """Somebody else writes."""
+
+    def delete(self) -> None:
+        """Somebody deletes it."""
+
+    def make_unreadable(self) -> None:
+        """From now on, what it holds cannot be told."""
+
+    def refusing_writes(self) -> AbstractContextManager[None]:
+        """Within, no write succeeds."""
+
+
+class OutputContract:
+    def test_where_nothing_was_written_nothing_is_found(self, place: Place):
+        assert place.output().inspect(NOW) == Holding()
+
+    def test_what_was_written_is_found_intact(self, place: Place):
+        output, token = place.output(), a_token()
+        output.write(token, NOW)
+        found = output.inspect(NOW)
+        assert found.facts == token.facts
+        assert found.intact
+
+    def test_what_is_written_is_what_consumers_read(self, place: Place):
+        place.output().write(a_token(), NOW)
+        assert b"acc3ss-1-" in (place.content() or b"")
+
+    def test_the_refresh_token_is_written_where_it_was_said_to_be_needed(self, place: Place):
+        output = place.output()
+        output.write(a_token(), NOW)
+        assert (b"r3fresh-1-" in (place.content() or b"")) is output.needs_refresh
+
+    def test_a_newer_token_takes_the_place_of_the_older(self, place: Place):
+        output = place.output()
+        output.write(a_token(1), NOW)
+        output.write(a_token(2), NOW + 10)
+        assert output.inspect(NOW + 10).facts == a_token(2).facts
+        assert b"acc3ss-1-" not in (place.content() or b"")
+
+    def test_writing_the_same_token_again_is_no_change(self, place: Place):
+        output, token = place.output(), a_token()
+        output.write(token, NOW)
+        output.write(token, NOW + 10)
+        found = output.inspect(NOW + 10)
+        assert (found.facts, found.intact) == (token.facts, True)
+
+    def test_after_a_restart_all_is_known_that_adoption_takes(self, place: Place):
+        place.output().write(a_token(), NOW)
+        rebooted = Instant(NOW.wall + 60, boot=10.0)
+        found = place.output().inspect(rebooted)
+        assert found.facts is not None
+        assert found.facts.issued.wall == pytest.approx(NOW.wall, abs=1e-6, rel=0)
+        assert found.facts.issued.boot == pytest.approx(10.0 - 60, abs=1e-6)
+        assert found.remaining(rebooted) == pytest.approx(LIFETIME - 60, abs=1e-6)
+        written = a_token().facts
+        for fact in ("lifetime", "requested", "key_fingerprint", "fingerprint", "with_refresh"):
+            assert getattr(found.facts, fact) == getattr(written, fact)
+
+    def test_after_a_restart_the_value_is_known_where_the_format_tells_it(self, place: Place):
+        output, token = place.output(), a_token()
+        output.write(token, NOW)
+        found = place.output().inspect(NOW).token
+        if place.tells_value:
+            assert found is not None
+            assert (found.facts, found.access) == (token.facts, token.access)
+            assert found.refresh == (token.refresh if output.needs_refresh else None)
+        else:
+            assert found is None
+
+    def test_a_shorter_lifetime_than_requested_is_kept_apart(self, place: Place):
+        token = a_token(lifetime=1800.0)
+        place.output().write(token, NOW)
+        found = place.output().inspect(NOW).facts
+        assert found is not None
+        assert (found.lifetime, found.requested) == (1800.0, 3600.0)
+
+    def test_an_expired_token_is_told_as_it_is(self, place: Place):
+        place.output().write(a_token(), NOW)
+        found = place.output().inspect(NOW + LIFETIME + 1)
+        assert found.facts is not None
+        assert found.facts.remaining(NOW + LIFETIME + 1) == -1
+        assert found.remaining(NOW + LIFETIME + 1) == 0
+
+    def test_a_clock_set_back_changes_nothing_in_what_is_told(self, place: Place):
+        """Whether it is to be believed is decided by the core, which has the token's other clock reading."""
+        place.output().write(a_token(), NOW)
+        found = place.output().inspect(Instant(NOW.wall - 600, NOW.boot + 1))
+        assert found.facts is not None
+        assert found.facts.issued.wall == pytest.approx(NOW.wall, abs=1e-6, rel=0)
+
+    @pytest.mark.parametrize("content", [b"", b"acc3ss-2-", b"\x00\xff" * 50])
+    def test_an_altered_value_is_neither_intact_nor_believed(self, place: Place, content: bytes):
+        output = place.output()
+        output.write(a_token(), NOW)
+        place.alter(content)
+        assert output.inspect(NOW) == Holding()
+
+    def test_a_value_cut_short_is_neither_intact_nor_believed(self, place: Place):
+        output = place.output()
+        output.write(a_token(), NOW)
+        place.alter((place.content() or b"")[:-1])
+        assert output.inspect(NOW) == Holding()
+
+    def test_a_deleted_value_is_nothing(self, place: Place):
+        output = place.output()
+        output.write(a_token(), NOW)
+        place.delete()
+        assert output.inspect(NOW) == Holding()
+
+    def test_what_was_disturbed_is_put_right_by_writing_again(self, place: Place):
+        output = place.output()
+        output.write(a_token(), NOW)
+        place.alter(b"disturbed")
+        output.write(a_token(), NOW)
+        assert output.inspect(NOW).intact
+        place.delete()
+        output.write(a_token(), NOW)
+        assert output.inspect(NOW).intact
+
+    def test_a_failed_write_leaves_the_old_value_and_what_is_known_of_it(self, place: Place):
+        output = place.output()
+        output.write(a_token(1), NOW)
+        before = place.content()
+        with place.refusing_writes(), pytest.raises(OutputError):
+            output.write(a_token(2), NOW + 10)
+        assert place.content() == before
+        found = place.output().inspect(NOW + 10)
+        assert (found.facts and found.facts.fingerprint, found.intact) == (a_token(1).facts.fingerprint, True)
+
+    def test_a_failed_first_write_leaves_nothing(self, place: Place):
+        output = place.output()
+        with place.refusing_writes(), pytest.raises(OutputError):
+            output.write(a_token(), NOW)
+        assert place.content() is None
+        assert output.inspect(NOW) == Holding()
+
+    def test_a_failure_passes_with_its_cause(self, place: Place):
+        output = place.output()
+        with place.refusing_writes(), pytest.raises(OutputError):
+            output.write(a_token(1), NOW)
+        output.write(a_token(2), NOW)
+        assert output.inspect(NOW).intact
+
+    def test_an_error_names_the_output_and_tells_no_secret(self, place: Place):
+        output = place.output()
+        with place.refusing_writes(), pytest.raises(OutputError) as failure:
+            output.write(a_token(), NOW)
+        told = str(failure.value) + repr(failure.value.__cause__)
+        assert output.name in told
+        assert "acc3ss" not in told
+        assert "r3fresh" not in told
+
+    def test_what_cannot_be_read_is_an_error_that_names_the_output(self, place: Place):
+        output = place.output()
+        output.write(a_token(), NOW)
+        place.make_unreadable()
+        with pytest.raises(OutputError) as failure:
+            output.inspect(NOW)
+        assert output.name in str(failure.value)
+
+    def test_clearing_debris_leaves_the_value(self, place: Place):
+        output = place.output()
+        output.clear_debris()  # of nothing
+        output.write(a_token(), NOW)
+        output.clear_debris()
+        assert output.inspect(NOW).intact
+
+    def test_a_rehearsal_changes_nothing(self, place: Place):
+        output = place.output()
+        output.rehearse()
+        assert place.content() is None
+        output.write(a_token(), NOW)
+        before = place.content()
+        output.rehearse()
+        assert place.content() == before
+        assert output.inspect(NOW).intact
+
+    def test_a_rehearsal_fails_where_a_write_would(self, place: Place):
+        output = place.output()
+        with place.refusing_writes(), pytest.raises(OutputError) as failure:
+            output.rehearse()
+        assert output.name in str(failure.value)
+
+    def test_every_instance_has_the_same_name(self, place: Place):
+        assert place.output().name == place.output().name

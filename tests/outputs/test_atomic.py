@@ -1,0 +1,162 @@
+import errno
+import fcntl
+import os
+import stat
+import threading
+
+import pytest
+
+from refresher.outputs import atomic
+
+NAME = "access-token"
+TEMPORARY = f".{NAME}.0123456789ab.tmp"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / NAME
+
+
+def test_what_is_put_in_place_is_what_was_given(path):
+    atomic.replace(str(path), b"new", 0o640, None)
+    content, status = atomic.read(str(path), 100)
+    assert content == b"new"
+    assert stat.S_IMODE(status.st_mode) == 0o640
+    assert os.listdir(path.parent) == [NAME]
+
+
+def test_a_write_that_the_system_takes_in_pieces_is_completed(path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:1]))
+    atomic.replace(str(path), b"new", 0o600, None)
+    assert path.read_bytes() == b"new"
+
+
+def _directory_sync_fails_with(code, monkeypatch):
+    sync = os.fsync
+
+    def fsync(file):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_a_file_system_that_cannot_sync_directories_will_do(path, monkeypatch):
+    _directory_sync_fails_with(errno.EINVAL, monkeypatch)
+    atomic.replace(str(path), b"new", 0o600, None)
+    assert path.read_bytes() == b"new"
+
+
+def test_a_directory_that_fails_to_sync_is_an_error(path, monkeypatch):
+    _directory_sync_fails_with(errno.EIO, monkeypatch)
+    with pytest.raises(OSError, match="Input/output error"):
+        atomic.replace(str(path), b"new", 0o600, None)
+
+
+def test_content_and_rename_are_on_the_disk_in_this_order(path, monkeypatch):
+    done = []
+    sync, rename = os.fsync, os.rename
+
+    def fsync(file):
+        done.append("directory" if stat.S_ISDIR(os.fstat(file).st_mode) else "content")
+        sync(file)
+
+    def renamed(*arguments, **others):
+        done.append("rename")
+        rename(*arguments, **others)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", renamed)
+    atomic.replace(str(path), b"new", 0o600, None)
+    assert done == ["content", "rename", "directory"]
+
+
+def test_no_more_is_read_than_one_byte_beyond_the_limit(path):
+    path.write_bytes(b"12345")
+    assert atomic.read(str(path), 5)[0] == b"12345"
+    assert atomic.read(str(path), 3)[0] == b"1234"
+
+
+def test_a_pipe_does_not_keep_its_reader_waiting(path):
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="pipe"):
+        atomic.read(str(path), 5)
+
+
+def test_the_temporary_file_of_the_dead_is_removed(path):
+    (path.parent / TEMPORARY).write_bytes(b"half a tok")
+    atomic.clear(str(path))
+    assert os.listdir(path.parent) == []
+
+
+def test_the_temporary_file_of_the_living_is_left(path):
+    with (path.parent / TEMPORARY).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        atomic.clear(str(path))
+        assert os.listdir(path.parent) == [TEMPORARY]
+    atomic.clear(str(path))
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        NAME,
+        f".{NAME}.meta.json",
+        f".{NAME}.tmp",
+        f".{NAME}..tmp",
+        f".{NAME}.notes.tmp",
+        f".{NAME}.0123456789ab",
+        f".{NAME}.0123456789a.tmp",
+        f".{NAME}.0123456789abc.tmp",
+        f".{NAME}.0123456789AB.tmp",
+        f".{NAME}.0123456789ag.tmp",
+        f"{NAME}.0123456789ab.tmp",
+        f".{NAME}.old.0123456789ab.tmp",
+        ".another.0123456789ab.tmp",
+    ],
+)
+def test_a_file_that_is_named_otherwise_is_left(path, name):
+    (path.parent / name).write_bytes(b"")
+    atomic.clear(str(path))
+    assert os.listdir(path.parent) == [name]
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/hostname", path)])
+def test_what_is_no_file_is_left_whatever_its_name(path, make):
+    make(path.parent / TEMPORARY)
+    atomic.clear(str(path))
+    assert os.listdir(path.parent) == [TEMPORARY]
+
+
+def test_where_there_is_no_directory_nothing_is_to_be_cleared(tmp_path):
+    atomic.clear(str(tmp_path / "absent" / NAME))
+
+
+def test_clearing_up_beside_a_living_writer_takes_nothing_from_it(path):
+    """At worst its temporary file is taken before it is locked, and it is told that."""
+    stop = threading.Event()
+
+    def clear():
+        while not stop.is_set():
+            atomic.clear(str(path))
+
+    cleaner = threading.Thread(target=clear)
+    cleaner.start()
+    written = 0
+    try:
+        for number in range(300):
+            content = b"%d" % number
+            try:
+                atomic.replace(str(path), content, 0o600, None)
+            except BlockingIOError:
+                continue
+            written += 1
+            assert path.read_bytes() == content
+    finally:
+        stop.set()
+        cleaner.join()
+    assert written > 100
+    assert os.listdir(path.parent) == [NAME]

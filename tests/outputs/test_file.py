@@ -1,0 +1,470 @@
+import json
+import os
+import resource
+import socket
+import stat
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher import outputs
+from refresher.config.declarations import FileOutputSettings
+from refresher.core import formats
+from refresher.core.model import Holding
+from refresher.errors import OutputError
+from refresher.outputs.file import FileOutput
+from tests.outputs.contract import OutputContract
+from tests.outputs.tokens import LIFETIME, NOW, a_token
+
+URL = "https://api.inlive.app"
+TEMPLATE = "token = $access_token, until $expires_at\n"
+
+
+def settings(path, name="token", **others):
+    return FileOutputSettings(
+        path=str(path), format=name, template=TEMPLATE if name == "template" else None, **others
+    )
+
+
+def file_output(path, name="token", **others):
+    return FileOutput(settings(path, name, **others), URL)
+
+
+def record_of(path):
+    return path.with_name(f".{path.name}.meta.json")
+
+
+def entries_of(path):
+    return json.loads(record_of(path).read_bytes())["contents"]
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@contextmanager
+def file_size_limit(most):
+    """Writing beyond `most` bytes fails with EFBIG, for root too (setrlimit(2))."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class FilePlace:
+    def __init__(self, path, name):
+        self.path = path
+        self.name = name
+        self.tells_value = name != "template"
+
+    def output(self):
+        return file_output(self.path, self.name)
+
+    def content(self):
+        return self.path.read_bytes() if self.path.exists() else None
+
+    def alter(self, content):
+        self.path.write_bytes(content)
+
+    def delete(self):
+        self.path.unlink()
+
+    def make_unreadable(self):
+        self.path.unlink()
+        self.path.mkdir()
+
+    def refusing_writes(self):
+        return file_size_limit(0)
+
+
+class TestFileOutput(OutputContract):
+    @pytest.fixture(params=formats.NAMES)
+    def place(self, request, tmp_path):
+        return FilePlace(tmp_path / "access-token", request.param)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "access-token"
+
+
+def refusal(output, verb="write"):
+    acts = {
+        "write": lambda: output.write(a_token(), NOW),
+        "inspect": lambda: output.inspect(NOW),
+        "rehearse": output.rehearse,
+    }
+    act = acts[verb]
+    with pytest.raises(OutputError) as failure:
+        act()
+    return str(failure.value)
+
+
+def test_settings_of_a_file_build_a_file_output(path):
+    output = outputs.build(settings(path, "bearer"), URL)
+    output.write(a_token(), NOW)
+    assert output.name == f"file:{path}"
+    assert path.read_bytes() == b"Bearer acc3ss-1-"
+
+
+# The record
+
+
+def test_the_record_says_everything_but_the_secrets(path):
+    file_output(path, "inlive-sdk").write(a_token(), NOW)
+    (entry,) = entries_of(path)
+    assert entry == {
+        "sha256": entry["sha256"],
+        "format": entry["format"],
+        "issued_at": "2026-11-05T10:00:00.250000Z",
+        "expires_at": "2026-11-05T11:00:00.250000Z",
+        "lifetime": 3600.0,
+        "requested_lifetime": 3600.0,
+        "key_fingerprint": a_token().facts.key_fingerprint,
+        "token_fingerprint": a_token().facts.fingerprint,
+        "with_refresh_token": True,
+    }
+
+
+@pytest.mark.parametrize("name", formats.NAMES)
+def test_the_record_holds_no_secret(path, name):
+    output = file_output(path, name)
+    output.write(a_token(1), NOW)
+    output.write(a_token(2), NOW)
+    told = record_of(path).read_text()
+    assert not [secret for secret in ("acc3ss", "r3fresh", "k3y") if secret in told]
+    assert "token = " not in told  # a template is the operator's own
+
+
+def test_the_record_describes_the_value_in_place_and_the_one_before_newest_first(path):
+    output = file_output(path)
+    for number in (1, 2, 3):
+        output.write(a_token(number), NOW)
+    described = [entry["token_fingerprint"] for entry in entries_of(path)]
+    assert described == [a_token(3).facts.fingerprint, a_token(2).facts.fingerprint]
+
+
+def test_a_value_that_somebody_put_back_is_known_while_it_is_described(path):
+    """As a kill between the record and the value leaves it."""
+    output = file_output(path)
+    output.write(a_token(1), NOW)
+    before = path.read_bytes()
+    output.write(a_token(2), NOW)
+    path.write_bytes(before)
+    assert output.inspect(NOW).facts == a_token(1).facts
+
+
+def test_what_was_altered_is_no_longer_described(path):
+    output = file_output(path)
+    output.write(a_token(1), NOW)
+    path.write_bytes(b"altered")
+    output.write(a_token(2), NOW)
+    assert len(entries_of(path)) == 1
+
+
+def test_a_write_that_fails_after_the_record_leaves_the_old_value_described(path):
+    output = file_output(path)
+    output.write(a_token(1), NOW)
+    with file_size_limit(4096):  # enough for the record
+        message = refusal_of_a_large_token(output)
+    assert "File too large (EFBIG); raise the limit" in message
+    assert len(entries_of(path)) == 2
+    assert file_output(path).inspect(NOW).facts == a_token(1).facts
+    assert sorted(os.listdir(path.parent)) == [record_of(path).name, path.name]
+
+
+def refusal_of_a_large_token(output):
+    with pytest.raises(OutputError) as failure:
+        output.write(a_token(2, size=5000), NOW)
+    return str(failure.value)
+
+
+def test_a_value_that_another_writer_replaces_at_once_is_an_error(path, monkeypatch):
+    rename = os.rename
+
+    def overtaken(source, target, **directories):
+        rename(source, target, **directories)
+        if target == path.name:
+            path.write_bytes(b"another's")
+
+    monkeypatch.setattr(os, "rename", overtaken)
+    assert "look for another writer" in refusal(file_output(path))
+
+
+def test_without_its_record_a_value_has_no_known_end(path):
+    output = file_output(path)
+    output.write(a_token(), NOW)
+    record_of(path).unlink()
+    assert output.inspect(NOW) == Holding()
+
+
+@pytest.mark.parametrize("spoil", ["directory", "pipe", "loop", "large"])
+def test_an_unreadable_record_is_as_good_as_none_and_no_error(path, spoil):
+    output, record = file_output(path), record_of(path)
+    output.write(a_token(), NOW)
+    content = record.read_bytes()
+    record.unlink()
+    match spoil:
+        case "directory":
+            record.mkdir()
+        case "pipe":
+            os.mkfifo(record)
+        case "loop":
+            record.symlink_to(record)
+        case "large":
+            record.write_bytes(content + b" " * 65536)
+    assert output.inspect(NOW) == Holding()
+
+
+@given(garbage=st.binary())
+def test_any_bytes_for_a_record_are_no_error_and_not_believed(tmp_path_factory, garbage):
+    path = tmp_path_factory.mktemp("any") / "access-token"
+    output = file_output(path)
+    output.write(a_token(), NOW)
+    record_of(path).write_bytes(garbage)
+    assert output.inspect(NOW) == Holding()
+    output.write(a_token(), NOW)
+    assert output.inspect(NOW).intact
+
+
+def test_a_record_that_names_another_token_for_the_content_is_not_believed(path):
+    output = file_output(path)
+    output.write(a_token(), NOW)
+    document = json.loads(record_of(path).read_bytes())
+    document["contents"][0]["token_fingerprint"] = "0" * 16
+    record_of(path).write_text(json.dumps(document))
+    assert output.inspect(NOW) == Holding()
+
+
+# A changed configuration
+
+
+@pytest.mark.parametrize("before", formats.NAMES)
+@pytest.mark.parametrize("after", formats.NAMES)
+def test_a_value_in_another_format_is_known_but_to_be_written_anew(path, before, after):
+    file_output(path, before).write(a_token(), NOW)
+    found = file_output(path, after).inspect(NOW)
+    assert found.facts == a_token().facts
+    assert (found.token is None) is (before == "template")
+    assert found.intact is (before == after)
+
+
+def test_a_changed_template_is_noticed(path):
+    before = settings(path, "template")
+    FileOutput(before, URL).write(a_token(), NOW)
+    found = FileOutput(replace(before, template=TEMPLATE + "#"), URL).inspect(NOW)
+    assert (found.facts, found.intact) == (a_token().facts, False)
+
+
+def test_another_issuer_in_the_sdk_object_is_noticed(path):
+    file_output(path, "inlive-sdk").write(a_token(), NOW)
+    found = FileOutput(settings(path, "inlive-sdk"), "https://elsewhere").inspect(NOW)
+    assert (found.facts, found.intact) == (a_token().facts, False)
+
+
+# Permissions
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_the_mode_is_exact_whatever_the_umask(path, umask, mode):
+    before = os.umask(umask)
+    try:
+        file_output(path, mode=mode).write(a_token(), NOW)
+    finally:
+        os.umask(before)
+    assert (mode_of(path), mode_of(record_of(path))) == (mode, mode)
+
+
+@pytest.mark.parametrize("drifted", [0o400, 0o644, 0o4600])
+def test_a_drifted_mode_is_not_intact_and_put_right(path, drifted):
+    output = file_output(path)
+    output.write(a_token(), NOW)
+    path.chmod(drifted)
+    found = output.inspect(NOW)
+    assert (found.facts, found.intact) == (a_token().facts, False)
+    output.write(a_token(), NOW)
+    assert output.inspect(NOW).intact
+
+
+def test_a_group_can_be_given_by_number(path):
+    output = file_output(path, group=str(os.getgid()))
+    output.write(a_token(), NOW)
+    assert output.inspect(NOW).intact
+
+
+def test_a_group_can_be_given_by_name(path):
+    grp = pytest.importorskip("grp")
+    output = file_output(path, group=grp.getgrgid(os.getgid()).gr_name)
+    output.write(a_token(), NOW)
+    assert output.inspect(NOW).intact
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to any group")
+def test_a_drifted_group_is_not_intact_and_put_right(path):
+    output = file_output(path, mode=0o640, group="4242")
+    output.write(a_token(), NOW)
+    assert (path.stat().st_gid, record_of(path).stat().st_gid, mode_of(path)) == (4242, 4242, 0o640)
+    os.chown(path, -1, 4243)
+    found = output.inspect(NOW)
+    assert (found.facts, found.intact) == (a_token().facts, False)
+    output.write(a_token(), NOW)
+    assert output.inspect(NOW).intact
+
+
+def test_an_unknown_group_is_refused_with_what_to_do(path):
+    output = file_output(path, group="no-such-group")
+    message = refusal(output)
+    assert "no-such-group" in message
+    assert "create it, or configure the number of one" in message
+    assert not path.exists()
+
+
+def test_a_value_whose_configured_group_is_unknown_can_still_be_adopted(path):
+    file_output(path).write(a_token(), NOW)
+    found = file_output(path, group="no-such-group").inspect(NOW)
+    assert (found.facts, found.intact) == (a_token().facts, False)
+
+
+# Where it leads
+
+
+def test_a_link_stays_a_link_and_everything_is_beside_its_target(path, tmp_path):
+    (tmp_path / "real").mkdir()
+    real = tmp_path / "real" / "value"
+    real.write_text("old")
+    path.symlink_to(real)
+    output = file_output(path)
+    output.write(a_token(), NOW)
+    assert path.is_symlink()
+    assert real.read_bytes() == b"acc3ss-1-"
+    assert output.inspect(NOW).intact
+    assert sorted(os.listdir(tmp_path)) == [path.name, "real"]
+    assert sorted(os.listdir(tmp_path / "real")) == [record_of(real).name, "value"]
+
+
+def test_a_dangling_link_gets_its_target(path, tmp_path):
+    path.symlink_to("value")
+    output = file_output(path)
+    assert output.inspect(NOW) == Holding()
+    output.write(a_token(), NOW)
+    assert path.is_symlink()
+    assert (tmp_path / "value").read_bytes() == b"acc3ss-1-"
+
+
+def test_a_link_to_another_place_is_followed_from_then_on(path, tmp_path):
+    output = file_output(path)
+    path.symlink_to("one")
+    output.write(a_token(), NOW)
+    path.unlink()
+    path.symlink_to("two")
+    assert output.inspect(NOW) == Holding()
+    output.write(a_token(2), NOW)
+    assert (tmp_path / "one").read_bytes() == b"acc3ss-1-"
+    assert (tmp_path / "two").read_bytes() == b"acc3ss-2-"
+
+
+def test_a_link_in_the_way_to_it_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "run").symlink_to("real")
+    output = file_output(tmp_path / "run" / "access-token")
+    output.write(a_token(), NOW)
+    assert output.inspect(NOW).intact
+
+
+@pytest.mark.parametrize("verb", ["write", "inspect"])
+def test_a_loop_of_links_is_an_error(path, verb):
+    path.symlink_to(path)
+    assert "(ELOOP)" in refusal(file_output(path), verb)
+    assert path.is_symlink()
+
+
+def test_another_name_of_the_old_file_keeps_the_old_value(path, tmp_path):
+    """A hard link is of the file, not of the place."""
+    output = file_output(path)
+    output.write(a_token(1), NOW)
+    os.link(path, tmp_path / "kept")
+    output.write(a_token(2), NOW)
+    assert (tmp_path / "kept").read_bytes() == b"acc3ss-1-"
+
+
+@pytest.mark.parametrize("verb", ["write", "inspect"])
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [(os.mkdir, "EISDIR"), (os.mkfifo, "EINVAL"), (lambda path: _bind(path), "EINVAL")],
+    ids=["directory", "pipe", "socket"],
+)
+def test_what_is_no_file_is_refused_and_left_alone(path, verb, make, code):
+    make(path)
+    before = path.lstat()
+    message = refusal(file_output(path), verb)
+    assert f"({code})" in message
+    assert "an output is a" in message
+    assert path.lstat().st_ino == before.st_ino
+
+
+def _bind(path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+def test_a_missing_directory_is_nothing_to_read_and_an_error_to_write(tmp_path):
+    output = file_output(tmp_path / "absent" / "access-token")
+    assert output.inspect(NOW) == Holding()
+    output.clear_debris()
+    assert f"(ENOENT); create {tmp_path}/absent, or mount the volume there" in refusal(output)
+
+
+@pytest.mark.parametrize("verb", ["write", "inspect"])
+def test_a_file_in_the_place_of_the_directory_is_an_error(tmp_path, verb):
+    (tmp_path / "file").write_text("x")
+    message = refusal(file_output(tmp_path / "file" / "access-token"), verb)
+    assert f"(ENOTDIR); {tmp_path}/file is no directory" in message
+
+
+def test_a_rehearsal_leaves_no_file(path):
+    file_output(path).rehearse()
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize("others", [{"group": "no-such-group"}, {}], ids=["group", "directory"])
+def test_a_rehearsal_is_refused_like_a_write(path, others):
+    output = file_output(path if others else path / "below" / "it", **others)
+    assert refusal(output, "rehearse") == refusal(output, "write")
+
+
+def test_an_error_says_where_a_link_leads(path, tmp_path):
+    path.symlink_to(tmp_path / "absent" / "value")
+    assert f"which leads to {tmp_path}/absent/value" in refusal(file_output(path))
+
+
+def test_a_name_with_no_room_for_a_temporary_beside_it_is_an_error(tmp_path):
+    assert "(ENAMETOOLONG); choose a shorter name" in refusal(file_output(tmp_path / ("n" * 227)))
+    file_output(tmp_path / ("n" * 226)).write(a_token(), NOW)
+
+
+def test_a_value_that_grew_without_end_is_read_no_further_than_needed(path):
+    output = file_output(path)
+    output.write(a_token(), NOW)
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)  # a terabyte, on paper
+    assert output.inspect(NOW) == Holding()
+
+
+@given(content=st.binary())
+def test_any_other_content_is_not_believed(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any") / "access-token"
+    output = file_output(path)
+    output.write(a_token(), NOW)
+    path.write_bytes(content)
+    assert (output.inspect(NOW) == Holding()) is (content != b"acc3ss-1-")
+
+
+def test_what_is_left_in_json_is_counted_from_the_write(path):
+    file_output(path, "json").write(a_token(), NOW + 600)
+    assert json.loads(path.read_bytes())["expires_in"] == LIFETIME - 600

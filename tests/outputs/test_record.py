@@ -1,0 +1,146 @@
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refresher.core.instant import Instant
+from refresher.core.model import TokenFacts
+from refresher.outputs import record
+from refresher.outputs.record import Entry
+from tests.outputs.tokens import NOW, a_token
+
+ONE, TWO = record.digest(b"one"), record.digest(b"two")
+ENTRY = Entry("token", a_token().facts)
+
+fingerprints = st.text("0123456789abcdef", min_size=16, max_size=16)
+durations = st.floats(min_value=0.5, max_value=1e8)
+facts = st.builds(
+    TokenFacts,
+    issued=st.floats(min_value=0, max_value=4e9).map(lambda wall: Instant(wall, 0.0)),
+    lifetime=durations,
+    requested=durations,
+    key_fingerprint=fingerprints,
+    fingerprint=fingerprints,
+    with_refresh=st.booleans(),
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def spoiled(**fields):
+    """A record of one entry in which these fields stand instead."""
+    document = json.loads(record.dump({ONE: ENTRY}))
+    document["contents"][0] |= fields
+    return json.dumps(document).encode()
+
+
+def test_a_digest_is_what_sha256sum_prints():
+    assert record.digest(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+@given(st.dictionaries(st.sampled_from([ONE, TWO]), st.builds(Entry, st.text(), facts)))
+def test_what_was_recorded_is_told_again(entries):
+    found = record.load(record.dump(entries), NOW)
+    assert list(found) == list(entries)
+    for sha256, entry in entries.items():
+        assert found[sha256].format == entry.format
+        known, told = entry.facts, found[sha256].facts
+        assert told.issued.wall == pytest.approx(known.issued.wall, abs=1e-6, rel=0)
+        assert (told.lifetime, told.requested) == (known.lifetime, known.requested)
+        assert (told.key_fingerprint, told.fingerprint) == (known.key_fingerprint, known.fingerprint)
+        assert told.with_refresh is known.with_refresh
+
+
+def test_a_time_is_told_by_the_boot_clock_of_the_reader():
+    found = record.load(record.dump({ONE: ENTRY}), Instant(NOW.wall + 60, 10.0))[ONE]
+    assert found.facts.issued == Instant(NOW.wall, -50.0)
+
+
+def test_an_unspoiled_record_is_believed():
+    assert record.load(spoiled(), NOW) == {ONE: ENTRY}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sha256": ONE[:-1]},
+        {"sha256": ONE.upper()},
+        {"sha256": None},
+        {"format": None},
+        {"issued_at": "2026-11-05T10:00:00.250000"},
+        {"issued_at": 1_793_872_800.25},
+        {"issued_at": "2026-11-05T10:00:01.250000Z"},
+        {"expires_at": "2026-11-05T11:00:00.252000Z"},
+        {"expires_at": "9999-12-31T23:59:59Z"},
+        {"expires_at": "later"},
+        {"lifetime": 7200.0},
+        {"lifetime": -3600.0},
+        {"lifetime": "3600"},
+        {"lifetime": None},
+        {"lifetime": math.nan},
+        {"lifetime": math.inf},
+        {"lifetime": 10**400},
+        {"requested_lifetime": 0},
+        {"requested_lifetime": True},
+        {"requested_lifetime": math.inf},
+        {"requested_lifetime": math.nan},
+        {"requested_lifetime": 10**400},
+        {"key_fingerprint": "0" * 15},
+        {"key_fingerprint": "0" * 15 + "g"},
+        {"key_fingerprint": "\u0660" * 16},
+        {"token_fingerprint": ""},
+        {"token_fingerprint": 0},
+        {"with_refresh_token": 1},
+        {"with_refresh_token": None},
+    ],
+    ids=lambda fields: str(fields)[:50],
+)
+def test_an_entry_with_a_field_that_cannot_be_is_left_out(fields):
+    assert record.load(spoiled(**fields), NOW) == {}
+
+
+def test_a_sound_entry_beside_a_spoiled_one_is_kept():
+    document = json.loads(record.dump({ONE: ENTRY, TWO: ENTRY}))
+    document["contents"][0]["lifetime"] = "long"
+    assert record.load(json.dumps(document).encode(), NOW) == {TWO: ENTRY}
+
+
+@pytest.mark.parametrize("name", json.loads(record.dump({ONE: ENTRY}))["contents"][0])
+@given(value=json_values)
+@settings(max_examples=30)
+def test_any_value_in_a_field_is_left_out_or_makes_sense(name, value):
+    for entry in record.load(spoiled(**{name: value}), NOW).values():
+        told = entry.facts
+        assert abs(told.issued.wall + told.lifetime - ENTRY.facts.expiry.wall) <= 0.001
+        assert 0 < told.requested < math.inf
+        assert len(told.key_fingerprint) == len(told.fingerprint) == 16
+        assert isinstance(told.with_refresh, bool)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b"\xff",
+        b"[" * 60_000,
+        b'{"version": 1}',
+        b'{"version": 1, "contents": {}}',
+        b'{"version": 1, "contents": [null, 1, "a", [], {}]}',
+        record.dump({ONE: ENTRY}).replace(b'"version": 1', b'"version": 2'),
+        record.dump({ONE: ENTRY}) + b" " * record.LARGEST,
+    ],
+    ids=lambda content: repr(content[:50]),
+)
+def test_what_is_no_record_of_this_version_says_nothing(content):
+    assert record.load(content, NOW) == {}
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_say_nothing_and_raise_nothing(content):
+    assert record.load(content, NOW) == {}

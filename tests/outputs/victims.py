@@ -1,0 +1,105 @@
+"""Processes for the tests to kill or to hinder: ``python -m tests.outputs.victims COMMAND PATH [GROUP]``."""
+
+import json
+import os
+import signal
+import sys
+from itertools import count
+from pathlib import Path
+
+from refresher.config.declarations import FileOutputSettings
+from refresher.errors import OutputError
+from refresher.outputs.file import FileOutput
+from tests.outputs.tokens import NOW, a_token
+
+NOBODY = 65534
+LARGE = 20_000
+
+
+def output_at(path: Path, group: str | None = None) -> FileOutput:
+    settings = FileOutputSettings(path=str(path), format="json", group=group)
+    return FileOutput(settings, "https://api.inlive.app")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def write_without_end(path: Path) -> None:
+    """Write a value after the other, from the moment a line is printed."""
+    output = output_at(path)
+    say("writing")
+    for number in count(1):
+        output.write(a_token(number, size=LARGE * (number % 2)), NOW)
+
+
+def die_before_every_line(path: Path) -> None:
+    """Print, for each line that a write goes through, what a kill before that line leaves behind."""
+    for line in count(1):
+        folder = path / str(line)
+        folder.mkdir()
+        output = output_at(folder / "access-token")
+        output.write(a_token(1), NOW)
+        child = os.fork()
+        if child == 0:
+            sys.settrace(_killing_before(line))
+            output.write(a_token(2), NOW + 1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            return
+        say(str(folder))
+
+
+def _killing_before(line):
+    left = line
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if os.path.basename(os.path.dirname(frame.f_code.co_filename)) != "outputs":
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    return trace
+
+
+def write_as_nobody(path: Path, group: str | None = None) -> None:
+    """`write_and_look`, without root's rights."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    write_and_look(path, group)
+
+
+def write_and_look(path: Path, group: str | None = None) -> None:
+    """Write a small value, then a large one, then look: print what came of each, and the files there are."""
+    output = output_at(path, group)
+    told: dict[str, object] = {}
+    for name, token in (("small", a_token(1)), ("large", a_token(2, size=LARGE))):
+        try:
+            told[name] = output.write(token, NOW)
+        except OutputError as error:
+            told[name] = str(error)
+    try:
+        facts = output.inspect(NOW).facts
+        told["found"] = facts and facts.fingerprint
+    except OutputError as error:
+        told["found"] = str(error)
+    told["files"] = sorted(os.listdir(path.parent))
+    say(json.dumps(told))
+
+
+if __name__ == "__main__":
+    commands = {
+        "write-without-end": write_without_end,
+        "die-before-every-line": die_before_every_line,
+        "write-as-nobody": write_as_nobody,
+        "write-and-look": write_and_look,
+    }
+    commands[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

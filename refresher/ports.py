@@ -60,6 +60,12 @@ class Output(Protocol):
     def clear_debris(self) -> None:
         """Remove what a killed predecessor left half-written. Called once at start. Raises OutputError."""
 
+    def rehearse(self) -> None:
+        """Try out whether a write would go well, as far as can be told without changing what readers see.
+
+        Leaves nothing behind. Raises OutputError.
+        """
+
 
 class Letter(NamedTuple):
     """What is posted to the engine: an event for one token or for all of them (None).

@@ -7,6 +7,7 @@ and the tests with a simulated world; neither decides anything.
 from collections.abc import Callable, Iterator
 
 from refresher.core import adoption, observing, schedule
+from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.instant import Instant
 from refresher.core.messages import Adopt, Announcement, Event, Inspect, Mint, Step, Wait, Write
 from refresher.core.model import Reason, TokenFacts
@@ -109,8 +110,7 @@ def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[
     first, but does not stand in the way of the proven one: each has its own back-off."""
     reason, due = due_at(state, policy, now)
     if state.candidate is not None:
-        changed = state.proven is not None or reason is Reason.KEY_CHANGED
-        why = Reason.KEY_CHANGED if changed else reason
+        why = Reason.KEY_CHANGED if state.proven is not None else reason
         yield state.candidate, why, max(state.candidate.next_try, now.boot)
     if state.proven is not None:
         yield state.proven, reason, max(state.proven.next_try, due)
@@ -122,44 +122,27 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
     if state.wanted is Reason.REQUESTED:
         return Reason.REQUESTED, now.boot
     if facts is None:
-        elsewhere = any(output.holding and output.holding.remaining(now) > 0 for output in state.outputs)
-        return (Reason.KEY_CHANGED if elsewhere and _of_another_key(state) else Reason.FIRST), now.boot
-    if _value_is_missing(state, policy, now):
+        changed = state.newest is not None and serves_another_key(state, state.newest.key.fingerprint, now)
+        return (Reason.KEY_CHANGED if changed else Reason.FIRST), now.boot
+    others = [output.holding for output in beyond_reach(state, policy) if output.holding]
+    if any(held.remaining(now) <= 0 for held in others):
         return Reason.FIRST, now.boot
     if state.wanted is Reason.REPORTED_EXPIRED:
         return Reason.REPORTED_EXPIRED, _when_aged(facts, schedule.soonest(facts.lifetime), now)
-    age = schedule.due_age(
-        facts.lifetime, policy.refresh_at, policy.runway, schedule.jitter_of(facts.fingerprint)
-    )
-    soonest = schedule.soonest(facts.lifetime)
-    return Reason.SCHEDULED, _when_aged(facts, max(soonest, age - policy.horizon), now)
+    due = [_scheduled(each, policy, now) for each in (facts, *(held.facts for held in others)) if each]
+    return Reason.SCHEDULED, min(due)
+
+
+def _scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
+    """When (boot seconds) this token is to be replaced by the schedule, ahead by the policy's horizon."""
+    jitter = schedule.jitter_of(facts.fingerprint)
+    age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.runway, jitter)
+    return _when_aged(facts, max(schedule.soonest(facts.lifetime), age - policy.horizon), now)
 
 
 def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:
     """When (boot seconds) the token will have this age, by whichever clock says so first."""
     return now.boot + age - facts.issued.age(now)
-
-
-def _of_another_key(state: State) -> bool:
-    newest = state.newest
-    return newest is not None and any(
-        output.holding
-        and output.holding.facts
-        and output.holding.facts.key_fingerprint != newest.key.fingerprint
-        for output in state.outputs
-    )
-
-
-def _value_is_missing(state: State, policy: TokenPolicy, now: Instant) -> bool:
-    """Whether an output has no valid token and the one in hand cannot be written there: it was adopted from
-    where its value, or its refresh token, cannot be read back."""
-    return any(
-        (state.token is None or (wants.needs_refresh and not state.token.is_whole))
-        and output.holding is not None
-        and output.holding.remaining(now) <= 0
-        and output.problem is None  # what merely cannot be read may well be there
-        for output, wants in zip(state.outputs, policy.outputs, strict=True)
-    )
 
 
 def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:

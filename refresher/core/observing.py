@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from refresher.core import adoption, backoff, schedule
+from refresher.core.consumers import left_to_consumers
 from refresher.core.instant import Instant
 from refresher.core.messages import (
     Adopt,
@@ -113,28 +114,24 @@ def _minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> O
     }
     if state.facts is not None:
         known.add(state.facts.fingerprint)
-    if event.token.facts.fingerprint in known:
-        same = MintFailed(event.key, Declined(Outcome.OK, SAME_TOKEN), event.roll)
-        failed, announced = _mint_failed(state, policy, same, now)
-        return _prove(failed, event.key), announced
     before = _credential(state, event.key)
     reason = state.minting.reason if state.minting else Reason.FIRST
-    announcements: list[Announcement] = [
-        TokenMinted(reason, event.token.facts, before.failures if before else 0)
-    ]
-    if before is not None and (before.is_refused or (before is state.candidate and state.proven)):
-        announcements.append(KeyProven(event.key.fingerprint))
-    if before is not None:
-        state = _prove(_with_credential(state, Credential(event.key)), event.key)
+    state, proven = _accepted(state, event.key)
+    if event.token.facts.fingerprint in known:
+        same = MintFailed(event.key, Declined(Outcome.OK, SAME_TOKEN), event.roll)
+        state, failed = _mint_failed(state, policy, same, now)
+        return state, failed + proven
+    minted = TokenMinted(reason, event.token.facts, before.failures if before else 0)
     return replace(
         state,
+        proven=Credential(event.key),
         facts=event.token.facts,
         token=event.token,
         own=True,
         minting=None,
         wanted=state.wanted if state.wanted_late else None,
         wanted_late=False,
-    ), tuple(announcements)
+    ), (minted, *proven)
 
 
 def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Instant) -> Observed:
@@ -152,16 +149,6 @@ def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Inst
     return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
 
 
-def left_to_consumers(state: State, policy: TokenPolicy, now: Instant) -> float:
-    """Seconds until the first consumer is without a valid token if nothing new is published."""
-    if state.facts is not None:
-        return schedule.left_to_consumers(state.facts.remaining(now), policy.runway)
-    return min(
-        schedule.left_to_consumers(output.holding.remaining(now) if output.holding else 0.0, wants.runway)
-        for output, wants in zip(state.outputs, policy.outputs, strict=True)
-    )
-
-
 def _credential(state: State, key: SecretStr) -> Credential | None:
     for credential in (state.candidate, state.proven):
         if credential is not None and credential.key.fingerprint == key.fingerprint:
@@ -175,11 +162,14 @@ def _with_credential(state: State, credential: Credential) -> State:
     return replace(state, proven=credential)
 
 
-def _prove(state: State, key: SecretStr) -> State:
-    """The issuer has accepted `key`: from here on it is the one in use, and an older one is forgotten."""
-    if state.candidate is not None and state.candidate.key.fingerprint == key.fingerprint:
-        return replace(state, proven=state.candidate, candidate=None)
-    return state
+def _accepted(state: State, key: SecretStr) -> Observed:
+    """The issuer has accepted `key`: from here on it is the one in use, and older ones are forgotten. One
+    that was read while the answer was under way is still to be proved."""
+    credential = _credential(state, key) or Credential(key)
+    others = state.candidate if state.candidate is not credential else None
+    is_news = credential.is_refused or (state.proven is not None and state.proven is not credential)
+    state = replace(state, proven=credential, candidate=others)
+    return state, ((KeyProven(key.fingerprint),) if is_news else ())
 
 
 def _written(state: State, event: Written, now: Instant) -> Observed:
@@ -210,18 +200,23 @@ def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
 def _found(state: State, event: Found, now: Instant) -> Observed:
     output = state.output(event.output)
     found = _believed(event.holding, state, now)
-    held = found.facts.fingerprint if found.facts and found.intact else None
-    was_intact = output.holding is not None and output.holding.intact
-    disturbed = was_intact and held != output.published
+    held = _holds(found)
+    was_in_place = output.published is not None and _holds(output.holding) == output.published
+    disturbed = was_in_place and held != output.published
     after = replace(
         output,
         holding=found,
-        published=held or output.published,
+        published=output.published or held,  # at the first look: what a predecessor published
         looked_at=now.boot,
         busy_since=None,
         problem=output.problem if output.failures else None,  # reading does not mend what ails writing
     )
     return _with_output(state, after), ((OutputDisturbed(output.name),) if disturbed else ())
+
+
+def _holds(holding: Holding | None) -> str | None:
+    """The fingerprint of the token that is there, intact."""
+    return holding.facts.fingerprint if holding and holding.facts and holding.intact else None
 
 
 def _believed(found: Holding, state: State, now: Instant) -> Holding:

@@ -26,11 +26,12 @@ class InliveIssuer:
     """`ports.Issuer` at `url`, over one pool of connections for all threads.
 
     Works with requests' transport adapter and without its Session, whose conveniences are dangers here: it
-    reads a redirect's body whole even when it is not to follow it, keeps cookies, and lets ``.netrc`` replace
-    the Authorization header. So redirects are never followed and ``.netrc`` is never read. Proxies are taken
-    from the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), as it is when this is made, but never
-    for an issuer on this machine: a key for one must not leave it. Authorities come from `ca_file` alone, not
-    from REQUESTS_CA_BUNDLE and its like, so that whom the key is shown to stands in our configuration.
+    reads and unpacks a redirect's body whole even when it is not to follow it (64 KiB became 128 MiB), keeps
+    cookies, and lets ``.netrc`` replace the Authorization header. So redirects are never followed and
+    ``.netrc`` is never read. Proxies are taken from the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
+    NO_PROXY), as it is when this is made, but never for an issuer on this machine: a key for one must not
+    leave it. Authorities come from `ca_file` alone, not from REQUESTS_CA_BUNDLE and its like, so that whom
+    the key is shown to stands in our configuration.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_chain, wait_random
 
 from refresher.core.model import MintResult
 
@@ -31,7 +31,7 @@ def persist(
 
     retrying = Retrying(
         retry=retry_if_result(lambda outcome: outcome[1]),
-        wait=wait_exponential_jitter(initial=0.1, max=1.0, jitter=0.1),
+        wait=wait_chain(wait_random(0.1, 0.2), wait_random(0.2, 0.3)),
         stop=lambda state: stop_after_attempt(TRIES)(state) or no_room(state),
         retry_error_callback=lambda _: None,  # the last failure is the result, not an exception
     )

@@ -11,7 +11,8 @@ import io
 import socket
 import ssl
 import time
-from http.client import HTTPResponse
+from http import HTTPStatus
+from http.client import HTTPResponse, IncompleteRead
 from typing import Any
 
 from requests import PreparedRequest
@@ -105,8 +106,8 @@ class BoundedAdapter(HTTPAdapter):
             context = create_urllib3_context()
             try:
                 context.load_verify_locations(path)
-            except OSError as error:  # ssl.SSLError is one
-                why = error.strerror or "no certificates in it"
+            except OSError as error:
+                why = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
                 raise UnusableError(f"the CA file {path} cannot be used: {why}") from error
             self._context = context
         return self._context
@@ -114,6 +115,8 @@ class BoundedAdapter(HTTPAdapter):
 
 class _BoundedReader(io.RawIOBase):
     """Reads a socket until a moment that is set once, and no more than `LONGEST_ANSWER` bytes."""
+
+    in_head = True  # whether the end of the stream would cut the headers off
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw, self._sock, self._room = raw, sock, LONGEST_ANSWER
@@ -128,6 +131,8 @@ class _BoundedReader(io.RawIOBase):
         self._room -= count or 0
         if self._room < 0:
             raise AnswerTooLongError(f"longer than {LONGEST_ANSWER} bytes")
+        if not count and self.in_head and self._room < LONGEST_ANSWER:
+            raise IncompleteRead(b"")  # http.client would take these headers for all of them
         return count
 
     def close(self) -> None:
@@ -143,7 +148,22 @@ class _BoundedResponse(HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp: io.BufferedReader = io.BufferedReader(_BoundedReader(self.fp.detach(), sock))
+        self._reader = _BoundedReader(self.fp.detach(), sock)
+        self.fp: io.BufferedReader = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        self._reader.in_head = False
+        # What is no header is dropped here. urllib3 would log it, and it may be anything.
+        self.headers.set_payload("")
+        self.headers.defects.clear()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Passes over interim answers of every kind (RFC 9110 §15.2). http.client knows only 100, and would
+        leave the real answer on the connection for the next request, which may be another key's."""
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        is_interim = 100 <= status <= 199 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if is_interim else status, reason
 
 
 class _Connection(HTTPConnection):

@@ -57,10 +57,18 @@ def test_a_token_that_expires_by_either_clock_is_not_adopted():
     ("holdings", "number", "because"),
     [
         ((held(token(1, age=900.0)), held(token(2, age=60.0))), 1, "it lasts longer"),
-        ((held(token(1, age=900.0)), held_opaquely(token(2, age=60.0))), 1, "it lasts longer, whatever is known"),
+        (
+            (held(token(1, age=900.0)), held_opaquely(token(2, age=60.0))),
+            1,
+            "it lasts longer, whatever is known",
+        ),
         ((held_opaquely(token()), held(token())), 1, "of the same token, this one tells the value"),
         ((held_without_refresh(token()), held(token())), 1, "of the same token, this one tells all"),
-        ((held_opaquely(token()), held_without_refresh(token())), 1, "the value without the rest is more than none"),
+        (
+            (held_opaquely(token()), held_without_refresh(token())),
+            1,
+            "the value without the rest is more than none",
+        ),
         ((held(token(1, key=NEW_KEY)), held(token(2, age=3000.0))), 1, "the other is of another key"),
         ((Holding(), held(token(1, age=3600.0)), held(token(2, age=3599.0))), 2, "the others are of no use"),
     ],
@@ -71,7 +79,9 @@ def test_of_several_the_longest_lasting_is_adopted_then_the_best_known(holdings,
 
 
 holdings = st.builds(
-    lambda form, age, lifetime, requested, key: form(token(age=age, lifetime=lifetime, requested=requested, key=key)),
+    lambda form, age, lifetime, requested, key: form(
+        token(age=age, lifetime=lifetime, requested=requested, key=key)
+    ),
     st.sampled_from((held, held_opaquely, held_without_refresh)),
     st.floats(-10.0, 8000.0),
     st.sampled_from((1800.0, HOUR)),
@@ -86,7 +96,10 @@ def test_what_is_adopted_serves_and_nothing_better_is_passed_over(found):
     fit = [
         each.remaining(NOW)
         for each in found
-        if each and each.facts and each.facts.key_fingerprint == KEY.fingerprint and each.facts.requested == HOUR
+        if each
+        and each.facts
+        and each.facts.key_fingerprint == KEY.fingerprint
+        and each.facts.requested == HOUR
     ]
     best = max(fit, default=0.0)
     if number is None:

@@ -40,7 +40,9 @@ answers = st.sampled_from((UNREACHABLE, SERVER_ERROR, KEY_REFUSED, throttled(Non
         (5000, -100.0, 30.0),
     ],
 )
-def test_a_retry_waits_twice_as_long_each_time_within_a_minute_and_a_tenth_of_what_is_left(failed, left, longest):
+def test_a_retry_waits_twice_as_long_each_time_within_a_minute_and_a_tenth_of_what_is_left(
+    failed, left, longest
+):
     assert retry_wait(failed, left, roll=1.0) == pytest.approx(longest)
     assert retry_wait(failed, left, roll=0.0) == pytest.approx(max(1.0, longest / 2))
 
@@ -69,7 +71,9 @@ def test_chance_spreads_the_wait_over_its_upper_half(failed, left):
         Declined(Outcome.BAD_RESPONSE, "not JSON"),
         Declined(Outcome.OK, "the same token as before"),
         throttled(None),
-        Declined(Outcome.SERVER_ERROR, "500 with a Retry-After that is not ours to honour", retry_after=600.0),
+        Declined(
+            Outcome.SERVER_ERROR, "500 with a Retry-After that is not ours to honour", retry_after=600.0
+        ),
     ],
 )
 def test_most_failures_are_backed_off_from(declined):
@@ -106,7 +110,9 @@ def test_what_the_issuer_asks_for_is_granted_while_there_is_time(declined, left,
 
 
 @given(answers, failures, lefts, budgets, rolls)
-def test_no_wait_is_shorter_than_the_back_off_or_longer_than_fifteen_minutes(declined, failed, left, budget, roll):
+def test_no_wait_is_shorter_than_the_back_off_or_longer_than_fifteen_minutes(
+    declined, failed, left, budget, roll
+):
     assert retry_wait(failed, left, roll) <= wait_after(declined, failed, left, budget, roll) <= 900.0
 
 
@@ -127,7 +133,9 @@ def test_no_wait_reaches_past_the_end_of_a_good_token(declined, failed, left, bu
     declined=answers,
     seed=st.integers(0, 2**32),
 )
-def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(lifetime, refresh_at, portion, timeout, declined, seed):
+def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(
+    lifetime, refresh_at, portion, timeout, declined, seed
+):
     dice = random.Random(seed)
     runway = portion * lifetime
     budget = schedule.attempt_budget(timeout, lifetime)

@@ -14,7 +14,12 @@ moments = st.builds(Instant, st.floats(0, 4e9), st.floats(0, 1e8))
     ("wall", "boot", "age", "because"),
     [
         (60.0, 60.0, 60.0, "both clocks agree"),
-        (3660.0, 60.0, 3660.0, "the wall clock was set forward, or the machine was replaced by one after a reboot"),
+        (
+            3660.0,
+            60.0,
+            3660.0,
+            "the wall clock was set forward, or the machine was replaced by one after a reboot",
+        ),
         (-3540.0, 60.0, 60.0, "the wall clock was set back"),
         (60.0, 7260.0, 7260.0, "the machine slept and the wall clock was not set yet"),
         (60.0, -4900.0, 60.0, "the boot clock began anew"),

@@ -1,7 +1,7 @@
-"""What one token's machine does next, when nothing goes wrong: starting, adopting, minting when due, stopping.
+"""What one token's machine does next when nothing goes wrong: starting, adopting, minting when due, stopping.
 
-Keys are in test_machine_keys, failures of the issuer in test_machine_issuer, outputs in test_machine_outputs, what
-holds whatever happens in test_machine_always.
+Keys are in test_machine_keys, failures of the issuer in test_machine_issuer, outputs in test_machine_outputs,
+what holds whatever happens in tests/simulation.
 """
 
 import pytest
@@ -144,7 +144,10 @@ def test_a_template_that_is_deleted_needs_the_value_too():
 
 def test_an_output_that_needs_the_refresh_token_has_it_minted_when_it_cannot_be_read_back():
     driver = Driver(WITH_SDK, held_without_refresh(token(1, age=60.0)))
-    assert driver.begin() == [Adopt("file", held_without_refresh(token(1, age=60.0))), Mint(KEY, Reason.FIRST)]
+    assert driver.begin() == [
+        Adopt("file", held_without_refresh(token(1, age=60.0))),
+        Mint(KEY, Reason.FIRST),
+    ]
     assert driver.minted(token(2)) == [Write("file", token(2), "new"), Write("sdk", token(2), "new")]
 
 
@@ -190,7 +193,11 @@ def test_a_good_value_is_not_overwritten_by_an_adopted_one_that_ends_sooner():
         ((held(token(1, age=60.0, key=NEW_KEY)),), Reason.KEY_CHANGED, "a valid token of another key"),
         ((held_opaquely(token(1, age=60.0, key=NEW_KEY)),), Reason.KEY_CHANGED, "the same in a template"),
         ((held(token(1, age=3600.0, key=NEW_KEY)),), Reason.FIRST, "that one has expired: it serves nobody"),
-        ((held(token(1, age=60.0, lifetime=7200.0)),), Reason.FIRST, "the key is the same, the lifetime is not"),
+        (
+            (held(token(1, age=60.0, lifetime=7200.0)),),
+            Reason.FIRST,
+            "the key is the same, the lifetime is not",
+        ),
         (
             (held(token(1, age=60.0, lifetime=7200.0)), held(token(2, age=3600.0, key=NEW_KEY))),
             Reason.FIRST,

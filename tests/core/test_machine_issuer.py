@@ -31,7 +31,12 @@ def test_a_failure_is_announced_with_its_reason_and_what_time_is_left():
     driver = due()
     assert driver.declined(UNREACHABLE) == [
         RefreshFailed(
-            Reason.SCHEDULED, Outcome.UNREACHABLE, "connection refused", KEY.fingerprint, wait=2.0, left=1080.0
+            Reason.SCHEDULED,
+            Outcome.UNREACHABLE,
+            "connection refused",
+            KEY.fingerprint,
+            wait=2.0,
+            left=1080.0,
         )
     ]
 

@@ -1,4 +1,4 @@
-"""A key that changes is proved before the old one is forgotten; a bad new key takes no working one's place."""
+"""A key that changes is proved before the old one is forgotten; a bad one takes no working one's place."""
 
 import pytest
 
@@ -35,7 +35,9 @@ def test_a_new_key_is_tried_at_once_and_its_token_published():
     driver = at_work()
     driver.passes(100.0)
     assert driver.tell(KeyRead(NEW_KEY)) == [KeyLoaded(NEW_KEY.fingerprint, changed=True)]
-    assert Mint(NEW_KEY, Reason.KEY_CHANGED) in driver.steps()
+    steps = driver.steps()
+    assert Mint(NEW_KEY, Reason.KEY_CHANGED) in steps
+    driver.perform(steps)
     renewed = token(2, age=-100.0, key=NEW_KEY)
     assert driver.minted(renewed, NEW_KEY) == [Write("file", renewed, "new")]
     assert driver.said[-2:] == [
@@ -77,7 +79,10 @@ def test_when_a_new_key_is_refused_the_old_one_goes_on():
     renewed = token(2, age=-2520.0)
     assert Write("file", renewed, "new") in driver.minted(renewed)
     driver.perform([Write("file", renewed, "new")])
-    assert driver.until(Mint) == (pytest.approx(180.0), Mint(NEW_KEY, Reason.KEY_CHANGED))  # 2700: still probed
+    assert driver.until(Mint) == (
+        pytest.approx(180.0),
+        Mint(NEW_KEY, Reason.KEY_CHANGED),
+    )  # 2700: still probed
 
 
 def test_a_new_key_that_meets_an_outage_does_not_stand_in_the_way_of_the_old_one():
@@ -87,7 +92,10 @@ def test_a_new_key_that_meets_an_outage_does_not_stand_in_the_way_of_the_old_one
     driver.tell(KeyRead(NEW_KEY))
     assert driver.steps() == [Mint(NEW_KEY, Reason.KEY_CHANGED)]
     driver.declined(SERVER_ERROR, NEW_KEY)
-    assert driver.until(Mint) == (1.0, Mint(KEY, Reason.SCHEDULED))  # due at 2520, while the new one waits 2 s
+    assert driver.until(Mint) == (
+        1.0,
+        Mint(KEY, Reason.SCHEDULED),
+    )  # due at 2520, while the new one waits 2 s
     driver.declined(UNREACHABLE)
     assert driver.until(Mint) == (1.0, Mint(NEW_KEY, Reason.KEY_CHANGED))
     driver.declined(SERVER_ERROR, NEW_KEY)

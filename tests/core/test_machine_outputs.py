@@ -9,12 +9,13 @@ from refresher.core.messages import (
     OutputDisturbed,
     OutputFailed,
     OutputWritten,
+    RefreshRequested,
     Write,
     WriteFailed,
     Written,
 )
-from refresher.core.model import Holding
-from tests.core.builders import NOW, UNREACHABLE, Driver, at_work, held, output, policy, token
+from refresher.core.model import Holding, Reason
+from tests.core.builders import KEY, NOW, UNREACHABLE, Driver, at_work, held, output, policy, token
 
 TWO = policy(output("a"), output("b"))
 FULL = "b: no space left on device"
@@ -25,14 +26,17 @@ def with_b_failing() -> Driver:
     driver = Driver(TWO)
     driver.begin()
     driver.minted(token())
-    driver.tell(Written("a", token()))
+    driver.perform([Write("a", token(), "new")])
     driver.tell(WriteFailed("b", FULL, roll=1.0))
     return driver
 
 
 def test_one_output_failing_holds_back_no_other_and_is_retried_with_the_token_in_hand():
     driver = with_b_failing()
-    assert driver.said[-2:] == [OutputWritten("a", "new", token().facts), OutputFailed("b", FULL, None, writing=True)]
+    assert driver.said[-2:] == [
+        OutputWritten("a", "new", token().facts),
+        OutputFailed("b", FULL, None, writing=True),
+    ]
     assert driver.until(Write) == (2.0, Write("b", token(), "new"))
 
 
@@ -73,16 +77,17 @@ def test_a_failed_write_says_how_long_the_old_token_lasts():
 
 def test_a_new_token_is_written_where_the_one_before_could_not_be():
     driver = with_b_failing()
-    while driver.until(Write)[1].token == token():
-        driver.tell(WriteFailed("b", FULL, roll=1.0))
-        if driver.now.boot >= NOW.boot + 2520.0:
-            driver.until(Mint)
-            driver.minted(token(2, age=-2520.0))
-    assert driver.state.facts == token(2, age=-2520.0).facts
+    driver.tell(RefreshRequested())
+    assert driver.steps() == [Mint(KEY, Reason.REQUESTED)]
+    assert driver.minted(token(2)) == [Write("a", token(2), "new")]  # b has its own back-off
+    driver.perform([Write("a", token(2), "new")])
+    assert driver.until(Write) == (2.0, Write("b", token(2), "new"))
 
 
 @pytest.mark.parametrize(
-    "found", [Holding(), held(token(), intact=False), held(token(9, age=7200.0))], ids=["deleted", "mode", "older"]
+    "found",
+    [Holding(), held(token(), intact=False), held(token(9, age=7200.0))],
+    ids=["deleted", "mode", "older"],
 )
 def test_what_somebody_disturbs_is_put_right_within_a_minute_and_announced(found):
     driver = at_work()

@@ -10,7 +10,7 @@ from refresher.core.model import SecretStr
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SECRET_RUNWAY = 2 * MINUTE  # the default of a Secret (design §3)
 
-# What a configuration accepts (config/checks.py): ten seconds to thirty days, a share of 20 % to 95 %, a runway
+# What a configuration accepts (config/checks.py): ten seconds to thirty days, 20 % to 95 %, a runway
 # of less than half the lifetime.
 lifetimes = st.floats(10.0, 30 * DAY)
 shares = st.floats(0.20, 0.95)
@@ -33,7 +33,9 @@ def test_the_margin_is_the_runway_and_a_minute_but_at_most_half_the_lifetime(lif
     assert schedule.margin(lifetime, runway) == kept
 
 
-@pytest.mark.parametrize(("lifetime", "age"), [(DAY, 8640.0), (HOUR, 360.0), (60.0, 6.0), (10.0, 1.0), (5.0, 1.0)])
+@pytest.mark.parametrize(
+    ("lifetime", "age"), [(DAY, 8640.0), (HOUR, 360.0), (60.0, 6.0), (10.0, 1.0), (5.0, 1.0)]
+)
 def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, age):
     assert schedule.soonest(lifetime) == pytest.approx(age)
 
@@ -47,7 +49,13 @@ def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, 
         (DAY, 0.7, 0.0, 1.0, 51840.0),
         (HOUR, 0.7, SECRET_RUNWAY, 0.0, 2520.0),  # three minutes before the end is later: no matter
         (10 * MINUTE, 0.9, SECRET_RUNWAY, 0.0, 420.0),  # nine minutes, but for the margin of three
-        (10 * MINUTE, 0.9, SECRET_RUNWAY, 1.0, 420.0),  # jitter takes 60 s off the nine minutes: still too late
+        (
+            10 * MINUTE,
+            0.9,
+            SECRET_RUNWAY,
+            1.0,
+            420.0,
+        ),  # jitter takes 60 s off the nine minutes: still too late
         (10 * MINUTE, 0.75, SECRET_RUNWAY, 1.0, 390.0),  # 450 - 60
         (HOUR, 0.95, 0.0, 0.0, 3420.0),
         (2 * MINUTE, 0.7, 0.0, 0.0, 60.0),  # 84 s, but for a margin of a minute
@@ -56,7 +64,9 @@ def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, 
         (10.0, 0.2, 0.0, 1.0, 1.0),  # a tenth: no sooner than that
     ],
 )
-def test_a_token_is_due_at_its_share_less_jitter_within_margin_and_soonest(lifetime, refresh_at, runway, jitter, age):
+def test_a_token_is_due_at_its_share_less_jitter_within_margin_and_soonest(
+    lifetime, refresh_at, runway, jitter, age
+):
     assert schedule.due_age(lifetime, refresh_at, runway, jitter) == pytest.approx(age)
 
 
@@ -70,7 +80,9 @@ def test_a_token_is_never_due_too_soon_nor_after_its_end(lifetime, refresh_at, p
 
 
 @given(lifetimes, shares, portions, jitters)
-def test_jitter_moves_a_refresh_forward_by_a_tenth_of_the_lifetime_at_most(lifetime, refresh_at, portion, jitter):
+def test_jitter_moves_a_refresh_forward_by_a_tenth_of_the_lifetime_at_most(
+    lifetime, refresh_at, portion, jitter
+):
     runway = portion * lifetime
     due = schedule.due_age(lifetime, refresh_at, runway, jitter)
     assert 0 <= schedule.latest_due_age(lifetime, refresh_at, runway) - due <= 0.1 * lifetime + 1e-6
@@ -107,7 +119,9 @@ def test_jitter_spreads_tokens_evenly():
     ("timeout", "lifetime", "budget"),
     [(10.0, HOUR, 10.0), (10.0, 60.0, 6.0), (10.0, 10.0, 1.0), (300.0, HOUR, 300.0), (300.0, 5.0, 1.0)],
 )
-def test_an_attempt_ends_within_the_timeout_or_a_tenth_of_the_lifetime_but_has_a_second(timeout, lifetime, budget):
+def test_an_attempt_ends_within_the_timeout_or_a_tenth_of_the_lifetime_but_has_a_second(
+    timeout, lifetime, budget
+):
     assert schedule.attempt_budget(timeout, lifetime) == budget
 
 

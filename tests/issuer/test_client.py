@@ -107,8 +107,8 @@ def reset(caller: Caller) -> None:
         pytest.param(reset, UNREACHABLE, id="a connection closed without an answer"),
         pytest.param(sending(CUT), UNREACHABLE, id="a cut body"),
         pytest.param(sending(CUT[:40]), UNREACHABLE, id="cut headers"),
-        pytest.param(answering(502), SERVER_ERROR, id="502"),
-        pytest.param(answering(504), SERVER_ERROR, id="504"),
+        pytest.param(answering(502, b"", "Connection: close"), SERVER_ERROR, id="502"),
+        pytest.param(answering(504, b"", "Connection: close"), SERVER_ERROR, id="504"),
     ],
 )
 def test_what_passes_by_itself_is_tried_again_at_once(script: object, first: Outcome) -> None:

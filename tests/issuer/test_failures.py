@@ -102,7 +102,11 @@ def test_an_expired_certificate_is_refused(authority: trustme.CA, ca_file: str) 
 
 
 def test_an_issuer_that_speaks_no_tls_is_told_as_such() -> None:
-    with peer(sending(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as issuer:
+    def in_the_clear(caller: Caller) -> None:
+        caller.sock.recv(65536)
+        caller.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with peer(in_the_clear) as issuer:
         result = mint(issuer.url.replace("http:", "https:"))
     assert outcomes(result) == [UNREACHABLE]
     assert declined(result).message == f"TLS with 127.0.0.1:{issuer.port} failed: wrong version number"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from refresher.core import schedule
 from refresher.core.messages import RefreshRequested
@@ -55,9 +56,7 @@ class Scenario:
         self.issuer = SimulatedIssuer(self.world, {"key-0"}, slow=dice.choice((0.1, 2.0)))
         self.key = SimulatedKey(self.world, "key-0")
         self.installation = Installation(self.world, self.issuer, self.key, self.policy, self.outputs)
-        self.headroom = schedule.headroom(
-            lifetime, self.policy.refresh_at, runway, self.policy.timeout
-        )
+        self.headroom = schedule.headroom(lifetime, self.policy.refresh_at, runway, self.policy.timeout)
         self.end = self.world.boot + self.days * 86400
         self.excused: set[str] = {output.name for output in self.outputs}  # no valid token owed there now
         self.may_mint_early: list[float] = []
@@ -205,7 +204,9 @@ class Scenario:
         self.tell(f"wall clock jumps by {by:+.0f} s")
         self.world.wall_ahead += by
         self.may_mint_early.append(self.world.boot)
-        if by < 0:  # a successor would find issues in its future and could believe none: not one trouble but two
+        if (
+            by < 0
+        ):  # a successor would find issues in its future and could believe none: not one trouble but two
             self.clock_behind_until = self.world.boot - by
         return 1.0
 
@@ -226,16 +227,18 @@ class Scenario:
                 self.violated(f"{output.name} holds no valid token")
 
     def _check_mints(self) -> None:
-        """3: at most one mint in (refresh_at - 10 %) of a lifetime, but for what the operator or a kill costs."""
+        """3: at most one mint in (refresh_at - 10 %) of a lifetime, but for what operator and kills cost."""
         lifetime, refresh_at, runway = self.policy.lifetime, self.policy.refresh_at, self.policy.runway
         latest = schedule.latest_due_age(lifetime, refresh_at, runway)
         shortest = min(latest, (refresh_at - 0.1) * lifetime) - 2 * self.issuer.slow
         times = [at for at, _ in self.issuer.minted]
-        for before, after in zip(times, times[1:], strict=False):
+        for before, after in pairwise(times):
             if after - before < shortest and not any(
                 before - EFFECT <= excuse <= after for excuse in self.may_mint_early
             ):
-                self.violated(f"minted after {after - before:.0f} s, sooner than {shortest:.0f} s, at {after:.1f}")
+                self.violated(
+                    f"minted after {after - before:.0f} s, sooner than {shortest:.0f} s, at {after:.1f}"
+                )
         allowed = len(times) + 40 * self.days * 24  # at most one probe or retry in 90 s on the average
         if len(self.issuer.asked) > allowed:
             self.violated(f"{len(self.issuer.asked)} requests for {len(times)} tokens: a storm")

@@ -1,7 +1,7 @@
 """A simulated world around the real engine: virtual time, an issuer and outputs that keep state.
 
-Nothing sleeps and nothing is patched: the engine gets other hands, another clock and another mailbox. An errand
-takes virtual time, so that signals, outages and kills fall between its beginning and its end.
+Nothing sleeps and nothing is patched: the engine gets other hands, another clock and another mailbox. An
+errand takes virtual time, so that signals, outages and kills fall between its beginning and its end.
 """
 
 import contextlib
@@ -133,7 +133,9 @@ class SimulatedHands(Hands):
                     self._box.post(letter)
                 self._box.post(Letter(None, KeysPolled()))
             elif not self._box.closed:
-                self._world.key_watchers.append(lambda: self._world.after(self._world.dice.uniform(0, KEY_POLL), read))
+                self._world.key_watchers.append(
+                    lambda: self._world.after(self._world.dice.uniform(0, KEY_POLL), read)
+                )
 
         self._world.after(0.001, read)
 
@@ -244,6 +246,9 @@ class SimulatedOutput:
     def clear_debris(self) -> None:
         pass
 
+    def rehearse(self) -> None:
+        pass
+
 
 @dataclass
 class Notebook:
@@ -262,7 +267,11 @@ class Installation:
     """One token's process in a world: it can be started, run for a while, killed and started again."""
 
     def __init__(
-        self, world: World, issuer: SimulatedIssuer, key: SimulatedKey, policy: TokenPolicy,
+        self,
+        world: World,
+        issuer: SimulatedIssuer,
+        key: SimulatedKey,
+        policy: TokenPolicy,
         outputs: tuple[SimulatedOutput, ...],
     ) -> None:
         self.world, self.issuer, self.key, self.policy, self.outputs = world, issuer, key, policy, outputs

@@ -1,0 +1,98 @@
+"""Counts what happens, for the metrics. Knows nothing of how they are exposed."""
+
+from bisect import bisect_left
+from typing import NamedTuple, Self, TypeVar
+
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    Announcement,
+    IssuerAnswered,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    TokenAdopted,
+    TokenMinted,
+)
+from refresher.core.model import Outcome, Reason, Try
+
+Key = TypeVar("Key")
+
+SUCCESS, FAILURE = "success", "failure"
+RESULTS = (SUCCESS, FAILURE)
+
+# Seconds. From an issuer next door to one that uses up its `issuer.timeout`, which is 10 s where nothing else
+# is configured: what was cut off by that lies beyond the last bound.
+BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Durations(NamedTuple):
+    """A histogram. `counts`: how many took at most each of BOUNDS and longer than the one before it, and last
+    how many took longer than all of them. `total`: the sum of all, in seconds."""
+
+    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
+    total: float = 0.0
+
+    def with_one_of(self, seconds: float) -> Self:
+        """The histogram with one duration more."""
+        counts = list(self.counts)
+        counts[bisect_left(BOUNDS, seconds)] += 1
+        return self._replace(counts=tuple(counts), total=self.total + seconds)
+
+
+class Tally:
+    """`ports.Observer` that counts, from the start of the process.
+
+    The engine's thread alone writes; other threads read at any time, and no lock is needed for that: nobody
+    iterates over a dictionary here, a reader looks up one key, which gives the count before or after an event
+    (so do CPython's dictionaries with and without the global interpreter lock); and what has several parts
+    that must agree, `durations`, is a frozen value that is replaced whole. Counts of different names may be
+    an event apart, as they may be between two metrics of any scrape.
+
+    What is counted for a token stays when the token goes: it is as good as nothing, and is told only of
+    tokens that are asked for.
+    """
+
+    def __init__(self) -> None:
+        self._refreshes: dict[tuple[str, str, str], int] = {}
+        self._mint_requests: dict[str, int] = {}
+        self._output_writes: dict[tuple[str, str, str], int] = {}
+        self.durations = Durations()  # of requests to the issuer, whatever they came to
+        self.clock_skew: float | None = None  # seconds we are ahead of the issuer; None: it has not told
+
+    def refreshes(self, token: str, reason: Reason, result: str) -> int:
+        """How often a token was obtained (SUCCESS), or an attempt at it has ended without one (FAILURE)."""
+        return self._refreshes.get((token, reason, result), 0)
+
+    def mint_requests(self, outcome: Outcome) -> int:
+        """How many requests to the issuer came to this; an attempt may have made several."""
+        return self._mint_requests.get(outcome, 0)
+
+    def output_writes(self, token: str, output: str, result: str) -> int:
+        """How often an output was written (SUCCESS) or could not be (FAILURE)."""
+        return self._output_writes.get((token, output, result), 0)
+
+    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:  # noqa: ARG002
+        match announcement:
+            case TokenMinted(reason=reason):
+                _count(self._refreshes, (token, reason, SUCCESS))
+            case TokenAdopted():
+                _count(self._refreshes, (token, Reason.ADOPTED, SUCCESS))
+            case RefreshFailed(reason=reason):
+                _count(self._refreshes, (token, reason, FAILURE))
+            case OutputWritten(output=output):
+                _count(self._output_writes, (token, output, SUCCESS))
+            case OutputFailed(output=output, writing=True):
+                _count(self._output_writes, (token, output, FAILURE))
+            case IssuerAnswered(tries=tries, skew=skew):
+                self._answered(tries, skew)
+
+    def _answered(self, tries: tuple[Try, ...], skew: float | None) -> None:
+        for each in tries:
+            _count(self._mint_requests, each.outcome)
+            self.durations = self.durations.with_one_of(each.seconds)
+        if skew is not None:
+            self.clock_skew = skew
+
+
+def _count(counts: dict[Key, int], key: Key) -> None:
+    counts[key] = counts.get(key, 0) + 1

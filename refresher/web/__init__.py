@@ -1,0 +1,1 @@
+"""Who asks over HTTP: Prometheus, the kubelet's probes, people with a browser. They influence nothing."""

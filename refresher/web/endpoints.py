@@ -1,0 +1,126 @@
+"""What the endpoints say: whether the daemon lives, whether it is ready, how every token stands, the metrics.
+
+All of it is computed when it is asked for, from frozen states; nothing is remembered between two requests.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from refresher.core.condition import TokenCondition, condition
+from refresher.core.instant import Instant
+from refresher.core.state import State, TokenPolicy
+from refresher.observers import status, status_page
+from refresher.observers.metrics import Metrics
+from refresher.observers.tally import Tally
+from refresher.ports import Clock
+from refresher.web.exchange import HTML, JSON, Answer, Request, text
+
+# Seconds since the engine's last turn. It sleeps for 30 s at the most: two turns missed, and room for a machine
+# that is short of time.
+STALLED = 90.0
+
+ENDPOINTS = {
+    "/metrics": "for Prometheus, in its text format or as OpenMetrics",
+    "/livez": "200 while the engine makes progress: for a liveness probe",
+    "/readyz": "200 while every output of every token holds a valid token: for a readiness probe",
+    "/status": "how every token and output stands: JSON, or HTML for a browser",
+}
+
+
+class Endpoints:
+    """Answers requests. `view` and `last_turn` are the engine's; `version` is the daemon's."""
+
+    def __init__(
+        self,
+        view: Callable[[], Iterable[tuple[TokenPolicy, State]]],
+        last_turn: Callable[[], Instant],
+        clock: Clock,
+        tally: Tally,
+        version: str,
+    ) -> None:
+        self._view, self._last_turn, self._clock, self._version = view, last_turn, clock, version
+        self._metrics = Metrics(view, last_turn, clock, tally, version)
+        self._routes: dict[str, Callable[[str], Answer]] = {
+            "/": _index,
+            "/metrics": self._exposition,
+            "/livez": self._liveness,
+            "/readyz": self._readiness,
+            "/status": self._status,
+        }
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to GET; to HEAD as well, whose body the server leaves out."""
+        route = self._routes.get(request.path)
+        if route is None:
+            return text(HTTPStatus.NOT_FOUND, f"not found; there are {', '.join(self._routes)}")
+        return route(request.headers.get("accept", ""))
+
+    def _exposition(self, accept: str) -> Answer:
+        body, content_type = self._metrics.exposition(accept)
+        return Answer(HTTPStatus.OK, content_type, body)
+
+    def _liveness(self, _accept: str) -> Answer:
+        """Nothing else counts: an issuer or a disk that fails is not mended by a restart."""
+        ago = self._clock.now().boot - self._last_turn().boot
+        if ago < STALLED:
+            return text(HTTPStatus.OK, "ok")
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, f"the engine's last turn was {ago:.0f} s ago")
+
+    def _readiness(self, _accept: str) -> Answer:
+        reasons = status.reasons(self._conditions(self._clock.now()))
+        if not reasons:
+            return _json(HTTPStatus.OK, {"ready": True})
+        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"ready": False, "reasons": reasons})
+
+    def _status(self, accept: str) -> Answer:
+        now = self._clock.now()
+        document = status.document(self._conditions(now), now, self._version)
+        if quality(accept, "text/html") > quality(accept, "application/json"):
+            return _html(status_page.page(document))
+        return _json(HTTPStatus.OK, document)
+
+    def _conditions(self, now: Instant) -> list[TokenCondition]:
+        return [condition(state, policy, now) for policy, state in self._view()]
+
+
+def quality(accept: str, media_type: str) -> float:
+    """How much a client that sent this Accept header wants `media_type`: 0 to 1 (RFC 9110 §12.5.1).
+
+    The most specific range that fits counts. No header means anything. What cannot be read counts as unwanted.
+    """
+    kind = media_type.partition("/")[0]
+    wanted = dict(_ranges(accept or "*/*"))
+    return next((wanted[each] for each in (media_type, f"{kind}/*", "*/*") if each in wanted), 0.0)
+
+
+def _ranges(accept: str) -> Iterable[tuple[str, float]]:
+    for each in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in each.split(";"))
+        weights = [part[2:] for part in parameters if part.startswith("q=")]
+        try:
+            yield media_range, float(weights[0]) if weights else 1.0
+        except ValueError:
+            yield media_range, 0.0
+
+
+def _index(accept: str) -> Answer:
+    if quality(accept, "text/html") > quality(accept, "text/plain"):
+        items = "".join(
+            f'<dt><a href="{path}">{path}</a></dt><dd>{says}</dd>' for path, says in ENDPOINTS.items()
+        )
+        title = "inlive-token-refresher"
+        return _html(
+            '<!DOCTYPE html><html lang="en"><meta charset="utf-8">'
+            f"<title>{title}</title><h1>{title}</h1><dl>{items}</dl></html>\n"
+        )
+    return text(HTTPStatus.OK, "\n".join(f"{path:10}{says}" for path, says in ENDPOINTS.items()))
+
+
+def _html(page: str) -> Answer:
+    return Answer(HTTPStatus.OK, HTML, page.encode())
+
+
+def _json(code: HTTPStatus, document: Any) -> Answer:
+    return Answer(code, JSON, f"{json.dumps(document, indent=2)}\n".encode())

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from refresher import __version__, exits
-from refresher.errors import ConfigurationError, RefresherError
+from refresher.errors import ConfigurationError, RefresherError, UnreachableDaemonError
 
 COMMANDS = {
     "run": "the daemon: keep every token fresh until stopped",
@@ -55,9 +55,11 @@ def main(argv: Sequence[str]) -> int:
         code = cast("int", arguments.run(arguments))
         sys.stdout.flush()
     except ConfigurationError as error:
-        return _complain(str(mistake) for mistake in error.mistakes)
+        _complain(str(mistake) for mistake in error.mistakes)
+        return exits.CONFIGURATION
     except RefresherError as error:
-        return _complain([str(error)])
+        _complain([str(error)])
+        return exits.TRY_AGAIN if isinstance(error, UnreachableDaemonError) else exits.CONFIGURATION
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
@@ -97,7 +99,6 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _complain(mistakes: Iterable[str]) -> int:
+def _complain(mistakes: Iterable[str]) -> None:
     for mistake in mistakes:
         print(f"refresher: {mistake}", file=sys.stderr)
-    return exits.CONFIGURATION

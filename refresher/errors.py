@@ -16,7 +16,7 @@ class OutputError(RefresherError):
 
 
 class UnreachableDaemonError(RefresherError):
-    """`refresher status --url` or `wait --url` found nobody who answers as a refresher."""
+    """`refresher status --url` found nobody who answers as a refresher."""
 
 
 class ListenError(RefresherError):

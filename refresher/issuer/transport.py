@@ -99,6 +99,13 @@ class BoundedAdapter(HTTPAdapter):
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to set on a pool: the context verifies, and brings its authorities along."""
 
+    def close(self) -> None:
+        """Close the idle connections now: urllib3 leaves them to the garbage collector."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 -- no iteration over the container itself
+                manager.pools[key].close()
+        super().close()
+
     def _tls_context(self) -> ssl.SSLContext:
         """Raises UnusableError."""
         if self._context is None:

@@ -2,6 +2,9 @@
 
 import contextlib
 import logging
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
@@ -49,10 +52,9 @@ class LogObserver:
                 return
             text += _history(episode)
             fields |= {"since": to_second(episode.since.wall), "failures": episode.times}
-        for subject in _mended(announcement):
-            mended = self._repeats.mended(token, subject)
-            if mended is not None and not isinstance(announcement, TokenMinted):
-                text += f"; it had failed since {to_second(mended.since.wall)}"
+        over = [self._repeats.mended(token, subject, now) for subject in _mended(announcement)]
+        if since := [episode.since.wall for episode in over if episode is not None]:
+            text += f"; it had failed since {to_second(min(since))}"
         self._logger.log(
             line.level,
             text,
@@ -115,14 +117,46 @@ def configure(
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its warnings are worth a line; what it says below that is of use to whoever looks into the HTTP itself.
     logging.getLogger("urllib3").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    # What nobody catches would be printed by Python itself, with whatever secret is in its text.
+    sys.excepthook = lambda _kind, error, _trace: _tell_uncaught("the process", error)
+    threading.excepthook = lambda end: _tell_uncaught("a thread", end.exc_value)
+
+
+def _tell_uncaught(what: str, error: BaseException | None) -> None:
+    text = f"a mistake of the refresher itself ended {what}; please report it, with the traceback"
+    logging.getLogger(OURS).error(text, exc_info=error)
 
 
 class LineWriter(logging.StreamHandler[TextIO]):
-    """Writes records to a stream. What cannot be written is not told in logging's own way, which prints the
-    record's arguments with any secret in them."""
+    """Writes records to a stream, and lives on when it is broken: a full disk, a reader that left."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # the stream is gone, and with it the place to tell that
-            self.stream.write(f"a log record of {record.name} could not be written{self.terminator}")
+        """Tell that a record could not be written, and where it came from. Not in logging's own way, which
+        prints the record's arguments with any secret in them."""
+        source = f"{record.name}, {record.filename}:{record.lineno}"
+        kind = sys.exc_info()[0]
+        standing_in = {
+            "name": record.name,
+            "levelno": record.levelno,
+            "levelname": record.levelname,
+            "msg": f"a record of {source} cannot be written: {kind.__name__ if kind else 'unknown'}",
+            "vouched": True,
+        }
+        with contextlib.suppress(OSError, ValueError):  # it is the stream: there is no place to tell that
+            self.stream.write(self.format(logging.makeLogRecord(standing_in)) + self.terminator)
+            self.stream.flush()
+
+    def flush(self) -> None:
+        """Write out what a buffer holds; what cannot be is kept for the next time."""
+        with contextlib.suppress(OSError, ValueError):
+            super().flush()
+
+    def close(self) -> None:
+        """Called by logging at the end. What a broken stream still holds is dropped: Python would try once more
+        to write it, fail, and make exit code 120 of ours."""
+        try:
+            if not self.stream.closed:
+                self.stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        super().close()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import traceback
 from collections.abc import Callable, Iterable
 
@@ -28,10 +29,7 @@ class _Formatter(logging.Formatter):
         return text if getattr(record, "vouched", False) else blot_out(text, self._secrets)
 
     def _message(self, record: logging.LogRecord) -> str:
-        try:
-            return self._clean(record, record.getMessage())
-        except (TypeError, ValueError) as error:  # arguments that do not fit: a library's mistake, not ours
-            return f"(a message of {record.name} that cannot be formatted: {type(error).__name__})"
+        return self._clean(record, record.getMessage())
 
     def _trace(self, record: logging.LogRecord) -> str:
         """The traceback, or nothing. Not left in the record, where another handler would find it."""
@@ -41,41 +39,39 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """``2026-11-24T19:17:15Z INFO  studio: minted a token``: one record is one line, but for its traceback,
+    """``2026-11-24T19:17:15Z INFO    studio: minted a token``: one record is one line, but for its traceback,
     whose lines are indented so that none of them passes for a record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = _on_one_line(self._message(record))
         source = "" if record.name == OURS else f"{record.name}: "
-        line = f"{to_second(record.created)} {record.levelname:<5} {source}{message}"
-        traced = self._trace(record)
-        return line + "".join(f"\n  {_on_one_line(each)}" for each in traced.splitlines())
+        line = f"{to_second(record.created)} {record.levelname:<7} {source}{self._message(record)}"
+        traced = (f"\n  {_on_one_line(each)}" for each in self._trace(record).splitlines())
+        return _on_one_line(line) + "".join(traced)
 
 
 class JsonFormatter(_Formatter):
     """One JSON object a line: ts, level, logger, message, what was given as `extra`, and exc."""
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = {
-            name: self._clean(record, value) if isinstance(value, str) else value
-            for name, value in record.__dict__.items()
-            if name not in _STANDARD
-        }
         entry: dict[str, object] = {
-            "ts": _to_millisecond(record.created),
+            "ts": f"{to_second(record.created)[:-1]}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": self._message(record),
         }
-        entry |= {name: value for name, value in extra.items() if name not in entry}
+        for name, value in record.__dict__.items():
+            if name not in _STANDARD and name not in entry:
+                entry[name] = value if _is_plain(value) else self._clean(record, str(value))
         traced = self._trace(record)
         if traced:
             entry["exc"] = traced
-        return json.dumps(entry, default=lambda each: self._clean(record, str(each)))
+        return json.dumps(entry)
 
 
-def _to_millisecond(wall: float) -> str:
-    return f"{to_second(wall)[:-1]}.{int(wall * 1000) % 1000:03d}Z"
+def _is_plain(value: object) -> bool:
+    """Whether it is a number that JSON has, or nothing. Anything else is told as its text, because there may
+    be a secret in it: in a container too."""
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _on_one_line(text: str) -> str:

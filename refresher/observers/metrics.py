@@ -27,14 +27,15 @@ PREFIX = "token_refresher_"
 class Metrics:
     """What there is to scrape: our own metrics, and those of the process (``process_*``).
 
-    One collector over the states rather than an object a series: with ten thousand tokens nothing is kept
-    between two scrapes, and a token that goes takes its series along. `view` and `last_turn` are the
-    engine's. Used by several threads at once.
+    One collector over the states rather than an object for each series: nothing is kept between two scrapes,
+    and a token that goes takes its series along. With ten thousand tokens (190,000 series) a scrape takes
+    about a second, during which the engine goes on. `view` and `last_turn` are the engine's. Used by several
+    threads at once.
 
-    What cannot be known yet is left out: an expiry of 0 would be 1970 to every dashboard, and NaN silences
-    each comparison and sum it gets into. Such a token is still told of by its counters, which begin at 0, so
-    that an output that never held anything is found by ``…_output_writes_total unless on(token, output)
-    …_output_token_expiry_timestamp_seconds``.
+    What is not known is left out. An expiry of 0 would be the year 1970 to every dashboard, and NaN makes
+    each sum it gets into NaN and each comparison false. The token is told of all the same, by its counters,
+    which begin at 0: an output without a token whose end is known is found by ``…output_writes_total unless
+    on(token, output) …output_token_expiry_timestamp_seconds``.
     """
 
     def __init__(
@@ -52,8 +53,8 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """The metrics in the format that suits the request header `accept`, and their content type."""
-        accept = " ".join(accept.split())  # a folded header must not fold ours: its version is repeated there
+        """The metrics in the format that suits the request's header `accept`, and their content type."""
+        accept = " ".join(accept.split())  # its version comes back in the content type: no line break in that
         try:
             encode, content_type = choose_encoder(accept)
         except TypeError:  # what it raises for a version that is not made of numbers
@@ -61,53 +62,62 @@ class Metrics:
         return encode(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:
-        """Every family of metrics, for prometheus_client."""
+        """Every metric of our own, for prometheus_client."""
         now = self._clock.now()
-        conditions = [condition(state, policy, now) for policy, state in self._view()]
+        tokens = [condition(state, policy, now) for policy, state in self._view()]
         yield InfoMetricFamily(f"{PREFIX}build", "The version that runs.", {"version": self._version})
-        yield GaugeMetricFamily(
-            f"{PREFIX}last_loop_timestamp_seconds",
-            "When the scheduler last made a turn. Never more than 30 s ago, or it hangs: restart it.",
-            self._last_turn().wall,
+        yield _gauge(
+            "last_loop_timestamp_seconds",
+            "When the scheduler last made a turn; more than a minute ago: it hangs, restart the process.",
+            (),
+            [((), self._last_turn().wall)],
         )
-        yield from _of_tokens(conditions)
-        yield from _of_outputs(conditions)
-        yield from _counted_of_tokens(conditions, self._tally)
-        yield from _counted_of_issuer(self._tally)
+        yield from _of_tokens(tokens)
+        yield from _of_outputs(tokens)
+        yield _refreshes(tokens, self._tally)
+        yield _output_writes(tokens, self._tally)
+        yield from _of_issuer(self._tally)
 
 
-def _gauge(
-    name: str, means: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float | None]]
-) -> Metric:
-    """A gauge for each of `values` that is known."""
-    from prometheus_client.core import Sample
-    family = Metric(PREFIX + name, means, "gauge")
-    family.samples = (Sample(family.name, dict(zip(labels, of)), v) for of, v in values if v is not None)
+Labels = tuple[str, ...]
+
+
+def _gauge(name: str, means: str, labels: Labels, values: Iterable[tuple[Labels, float | None]]) -> Metric:
+    """A gauge with those of `values` that are known.
+
+    To the millisecond: the two clocks are read a little apart, and an expiry that has not changed must not
+    look as if it had.
+    """
+    family = GaugeMetricFamily(PREFIX + name, means, labels=labels)
+    for of, value in values:
+        if value is not None:
+            family.add_metric(of, round(value, 3))
     return family
 
 
 def _of_tokens(tokens: list[TokenCondition]) -> Iterator[Metric]:
     yield _gauge(
         "token_expiry_timestamp_seconds",
-        "When the token in hand expires.",
+        "When the current token expires; absent while there is none.",
         ("token",),
         (((each.name,), each.expires) for each in tokens),
     )
     yield _gauge(
         "token_issued_timestamp_seconds",
-        "When the token in hand was asked for.",
+        "When the current token was asked for; absent while there is none.",
         ("token",),
         (((each.name,), each.issued) for each in tokens),
     )
     yield _gauge(
         "next_refresh_timestamp_seconds",
-        "When the next mint is planned",
+        "When the next attempt to mint is planned, or, once it is due, now; absent without a key.",
         ("token",),
         (((each.name,), each.next_refresh) for each in tokens),
     )
     yield _gauge(
         "key_accepted",
-        "0 ",
+        "0: the issuer refuses the key that the key file holds, put a valid one there. 1: it has not refused "
+        "it. Absent until a key was read.",
         ("token",),
         (((each.name,), each.key_accepted) for each in tokens),
     )
@@ -116,26 +126,68 @@ def _of_tokens(tokens: list[TokenCondition]) -> Iterator[Metric]:
 def _of_outputs(tokens: list[TokenCondition]) -> Iterator[Metric]:
     yield _gauge(
         "output_token_expiry_timestamp_seconds",
-        "When",
+        "When the token that consumers find in this output expires; in the past: they are without a valid "
+        "one. Absent while the output holds none whose end is known.",
         ("token", "output"),
-        (((each.name, output.name), output.expires) for each in tokens for output in each.outputs),
+        (((each.name, _label(output.name)), output.expires) for each in tokens for output in each.outputs),
     )
 
 
-def _counted_of_tokens(tokens: list[TokenCondition], tally: Tally) -> Iterator[Metric]:
-    from prometheus_client.core import Sample
-    f = Metric(f"{PREFIX}refreshes", "R", "counter")
-    f.samples = (Sample(PREFIX+"refreshes_total", {"token": t.name, "reason": r, "result": x}, tally.refreshes(t.name, r, x)) for t in tokens for r in Reason for x in RESULTS)
-    yield f
-    f = Metric(f"{PREFIX}output_writes", "R", "counter")
-    f.samples = (Sample(PREFIX+"output_writes_total", {"token": t.name, "output": o.name, "result": x}, tally.output_writes(t.name, o.name, x)) for t in tokens for o in t.outputs for x in RESULTS)
-    yield f
+def _refreshes(tokens: list[TokenCondition], tally: Tally) -> Metric:
+    family = CounterMetricFamily(
+        f"{PREFIX}refreshes_total",
+        "Tokens obtained (success) and attempts that ended without one (failure: the log says why), by what "
+        "made it necessary; reason adopted: found valid in an output and taken over without a mint.",
+        labels=("token", "reason", "result"),
+    )
+    for token in tokens:
+        for reason in Reason:
+            for result in RESULTS:
+                count = tally.refreshes(token.name, reason, result)
+                family.add_metric((token.name, reason, result), count)
+    return family
 
-def _counted_of_issuer(tally: Tally) -> Iterator[Metric]:
-    requests = CounterMetricFamily(f"{PREFIX}mint_requests", "R", labels=("outcome",))
+
+def _output_writes(tokens: list[TokenCondition], tally: Tally) -> Metric:
+    family = CounterMetricFamily(
+        f"{PREFIX}output_writes_total",
+        "Writes of this output. After a failure it still holds what it held, and is tried again within 30 s.",
+        labels=("token", "output", "result"),
+    )
+    for token in tokens:
+        for output in token.outputs:
+            for result in RESULTS:
+                count = tally.output_writes(token.name, output.name, result)
+                family.add_metric((token.name, _label(output.name), result), count)
+    return family
+
+
+def _of_issuer(tally: Tally) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        f"{PREFIX}mint_requests_total",
+        "HTTP requests to the issuer by what they came to; one attempt to mint may make up to three.",
+        labels=("outcome",),
+    )
     for outcome in Outcome:
         requests.add_metric((outcome,), tally.mint_requests(outcome))
     yield requests
     durations = tally.durations
-    yield HistogramMetricFamily(f"{PREFIX}mint_duration_seconds", "h", list(zip([*map(str, BOUNDS), "+Inf"], accumulate(durations.counts))), durations.total)
-    yield _gauge("clock_skew_seconds", "s", (), [((), tally.clock_skew)])
+    bounds = [str(bound) for bound in BOUNDS] + ["+Inf"]
+    yield HistogramMetricFamily(
+        f"{PREFIX}mint_duration_seconds",
+        "How long HTTP requests to the issuer took, the failed ones included.",
+        list(zip(bounds, accumulate(durations.counts), strict=True)),
+        durations.total,
+    )
+    yield _gauge(
+        "clock_skew_seconds",
+        "How far this machine's clock is ahead of the issuer's, by its latest answer that told the time; no "
+        "expiry depends on it, but consumers may compare times.",
+        (),
+        [((), tally.clock_skew)],
+    )
+
+
+def _label(name: str) -> str:
+    """`name` as a label's value. Paths are bytes; what of one is no UTF-8 cannot be exposed as it is."""
+    return name.encode(errors="backslashreplace").decode()

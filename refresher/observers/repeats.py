@@ -1,6 +1,7 @@
-"""Which of many like failures are worth a line: the first, then one in five minutes, and what differs."""
+"""Which of many like failures are worth a line: the first of each sort, then one in five minutes."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from refresher.core.instant import Instant
@@ -13,38 +14,43 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)? s\b")
 
 
 class Episode(NamedTuple):
-    """Failures of one subject in a row: `since` when, how many times, how many of them not told yet."""
+    """Failures of one subject in a row: since when, how many, and how many of them were left out since the
+    last line. `seen`: when the last failure was, `told`: when each sort of late had its line (boot seconds).
+    """
 
     since: Instant
-    times: int
-    left_out: int
-    sort: str
-    told: float  # boot seconds of the last line
-    seen: float  # boot seconds of the last failure
+    seen: float
+    times: int = 0
+    left_out: int = 0
+    told: Mapping[str, float] = {}
 
 
 class Repeats:
     """The episodes that are going on, by token and subject."""
 
     def __init__(self) -> None:
-        self._episodes: dict[str, dict[str, Episode]] = {}
+        self._episodes: dict[tuple[str, str], Episode] = {}
 
     def failed(self, token: str, subject: str, sort: str, now: Instant) -> Episode | None:
         """Count a failure. The episode, this failure counted, if it is worth a line; None to leave it out."""
-        episodes = self._episodes.setdefault(token, {})
-        before = episodes.get(subject)
-        if before is None or now.boot - before.seen > QUIET:
-            before = Episode(now, 0, 0, "", float("-inf"), now.boot)
+        before = self._going_on(token, subject, now) or Episode(now, now.boot)
+        told = {each: at for each, at in before.told.items() if now.boot - at < EVERY}
         episode = before._replace(times=before.times + 1, seen=now.boot)
-        if before.sort == sort and now.boot - before.told < EVERY:
-            episodes[subject] = episode._replace(left_out=before.left_out + 1)
+        if sort in told:
+            self._episodes[token, subject] = episode._replace(left_out=before.left_out + 1)
             return None
-        episodes[subject] = episode._replace(sort=sort, told=now.boot, left_out=0)
+        self._episodes[token, subject] = episode._replace(left_out=0, told=told | {sort: now.boot})
         return episode
 
-    def mended(self, token: str, subject: str) -> Episode | None:
+    def mended(self, token: str, subject: str, now: Instant) -> Episode | None:
         """End the episode of `subject`; it, if there was one."""
-        return self._episodes.get(token, {}).pop(subject, None)
+        episode = self._going_on(token, subject, now)
+        self._episodes.pop((token, subject), None)
+        return episode
+
+    def _going_on(self, token: str, subject: str, now: Instant) -> Episode | None:
+        episode = self._episodes.get((token, subject))
+        return None if episode is None or now.boot - episode.seen > QUIET else episode
 
 
 def sort_of(message: str) -> str:

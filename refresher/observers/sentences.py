@@ -73,7 +73,7 @@ def told(announcement: Announcement, now: Instant) -> Line:  # noqa: C901, PLR09
             return Line(logging.INFO, text, {"key_fingerprint": fingerprint}, vouched=True)
         case OutputDisturbed(output=output):
             text = f"somebody else deleted or altered {output}; it is being put right"
-            return Line(logging.WARNING, text, {"output": output})
+            return Line(logging.WARNING, text, {"output": output}, vouched=True)
         case IssuerAnswered():
             return _answered(announcement)
         case Crashed(what=what, error=error):
@@ -110,9 +110,12 @@ def _refresh_failed(event: RefreshFailed, now: Instant) -> Line:
         served = f"consumers are served until {end} ({span(event.left)} more)"
     else:
         served = "CONSUMERS HAVE NO VALID TOKEN"
-    what = f"the issuer refuses the key {event.key_fingerprint}" if refused else str(event.outcome)
+    if refused:
+        what = f"the issuer refuses the key {event.key_fingerprint}: "
+    else:  # "ok" that it answered, but with nothing new, as its message says
+        what = "" if event.outcome is Outcome.OK else f"{event.outcome}: "
     text = (
-        f"no new token ({event.reason}): {what}: {event.message}; {served}; "
+        f"no new token ({event.reason}): {what}{event.message}; {served}; "
         f"next attempt in {span(event.wait)}; {ADVICE[event.outcome]}"
     )
     fields: dict[str, object] = {
@@ -150,7 +153,7 @@ def _key_loaded(event: KeyLoaded) -> Line:
     text = f"read the key {event.fingerprint}"
     if event.changed:
         text = (
-            f"the key has changed, it is {event.fingerprint} now; the one before stays in use until the "
+            f"the key has changed, it is {event.fingerprint} now; one that works stays in use until the "
             "issuer has accepted this one"
         )
     return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
@@ -170,7 +173,7 @@ def _answered(event: IssuerAnswered) -> Line:
     if event.skew is not None:
         fields["clock_skew_seconds"] = round(event.skew, 3)
         text += f"; our clock is {event.skew:+.1f} s from its"
-    return Line(logging.DEBUG, text, fields)
+    return Line(logging.DEBUG, text, fields, vouched=True)
 
 
 def _until(facts: TokenFacts) -> str:

@@ -17,8 +17,8 @@ from refresher.observers.tally import Tally
 from refresher.ports import Clock
 from refresher.web.exchange import HTML, JSON, Answer, Request, text
 
-# Seconds since the engine's last turn. It sleeps for 30 s at the most: two turns missed, and room for a machine
-# that is short of time.
+# Seconds since the engine's last turn. It sleeps for 30 s at the most: two turns missed, and room for a
+# machine that is short of time.
 STALLED = 90.0
 
 ENDPOINTS = {
@@ -69,9 +69,10 @@ class Endpoints:
         return text(HTTPStatus.SERVICE_UNAVAILABLE, f"the engine's last turn was {ago:.0f} s ago")
 
     def _readiness(self, _accept: str) -> Answer:
-        reasons = status.reasons(self._conditions(self._clock.now()))
-        if not reasons:
+        conditions = self._conditions(self._clock.now())
+        if all(each.valid for each in conditions):
             return _json(HTTPStatus.OK, {"ready": True})
+        reasons = status.reasons(conditions)
         return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"ready": False, "reasons": reasons})
 
     def _status(self, accept: str) -> Answer:
@@ -88,7 +89,7 @@ class Endpoints:
 def quality(accept: str, media_type: str) -> float:
     """How much a client that sent this Accept header wants `media_type`: 0 to 1 (RFC 9110 §12.5.1).
 
-    The most specific range that fits counts. No header means anything. What cannot be read counts as unwanted.
+    The most specific range that fits counts. No header means anything. What cannot be read is unwanted.
     """
     kind = media_type.partition("/")[0]
     wanted = dict(_ranges(accept or "*/*"))

@@ -11,7 +11,7 @@ BACKLOG = 128  # connections that wait while the endpoints are not served yet; t
 
 _REMEDIES = {
     errno.EADDRINUSE: "another process listens there; stop it or choose another --listen",
-    errno.EACCES: "not permitted; ports below 1024 take a privilege (CAP_NET_BIND_SERVICE): choose a higher one",
+    errno.EACCES: "not permitted; ports below 1024 take CAP_NET_BIND_SERVICE: choose a higher one",
     errno.EADDRNOTAVAIL: "this machine has no such address; choose one that it has, or :PORT for all of them",
 }
 # What a machine without IPv6 says: to the making of such a socket, or to its binding.
@@ -34,8 +34,6 @@ def bind(address: ListenAddress) -> socket.socket:
         # create_server adds the address in its own words to strerror.
         why = _REMEDIES.get(error.errno or 0) or str(error.strerror or error).partition(" (while")[0]
         raise ListenError(_cannot(address, why)) from error
-    except UnicodeError as error:  # of the resolver: a label of the name is empty or too long
-        raise ListenError(_cannot(address, "this cannot be the name of a host")) from error
 
 
 def _every_address(port: int) -> socket.socket:
@@ -51,7 +49,8 @@ def _every_address(port: int) -> socket.socket:
 
 
 def _named(address: ListenAddress) -> socket.socket:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    host = address.host.encode("ascii")  # bytes: for text the codec of international names would be imported
+    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     found.sort(key=lambda each: each[0] is not socket.AF_INET)  # "localhost" is for most 127.0.0.1
     for place, (family, _, _, _, where) in enumerate(found, start=1):
         try:

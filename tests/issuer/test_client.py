@@ -12,7 +12,7 @@ from refresher.clock import SystemClock
 from refresher.core.model import Granted, Outcome, SecretStr
 from refresher.issuer.client import InliveIssuer
 from tests.issuer.ask import KEY, declined, mint, outcomes
-from tests.issuer.peer import GRANT, Caller, answering, granting, peer, sending
+from tests.issuer.peer import GRANT, Caller, Script, answering, granting, peer, sending
 
 OK, UNREACHABLE, SERVER_ERROR = Outcome.OK, Outcome.UNREACHABLE, Outcome.SERVER_ERROR
 
@@ -181,7 +181,8 @@ def test_threads_share_one_pool_of_connections() -> None:
         assert server.connections <= 8
 
 
-def test_closing_it_closes_the_idle_connections() -> None:
+@pytest.mark.parametrize("before", [[], [reset]], ids=["at once", "after a failure"])
+def test_closing_it_closes_the_idle_connections(before: list[Script]) -> None:
     gone: list[bool] = []
 
     def until_gone(caller: Caller) -> None:
@@ -189,7 +190,7 @@ def test_closing_it_closes_the_idle_connections() -> None:
         caller.answer(200, GRANT)
         gone.append(not caller.request())
 
-    with peer(until_gone) as server:
+    with peer(*before, until_gone) as server:
         issuer = InliveIssuer(server.url, SystemClock())
         issuer.mint(KEY, 60.0, 5.0)
         issuer.close()

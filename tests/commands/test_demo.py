@@ -1,0 +1,48 @@
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+from refresher.commands.demo import Consumer
+from refresher.emulator.server import Emulator
+
+
+def test_the_demo_tells_its_story_and_ends_with_no_call_refused():
+    ended = subprocess.run(
+        [sys.executable, "-m", "refresher", "demo"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = dict(re.findall(r"^  (\w[\w ]*\w) +(\d+)$", ended.stdout, re.MULTILINE))
+    assert int(told["calls made"]) > 100
+    assert told["calls refused"] == "0"
+    assert int(told["of them failed"]) >= 1  # the outage was felt, by the daemon alone
+    assert int(told["refreshes"]) >= 4  # one by the schedule, one after the outage, two with the new key
+    assert ended.stdout.index("OUTAGE") < ended.stdout.index("ROTATION") < ended.stdout.index("The end")
+
+
+def served(inlive: Emulator, path: str, enough: Callable[[Consumer], bool]) -> bool:
+    consumer = Consumer(path, inlive.url)
+    consumer.start()
+    waiting = threading.Event()
+    while not enough(consumer):
+        assert not waiting.wait(0.01) and consumer.is_alive()  # noqa: PT018 -- an interruptible look
+    consumer.enough.set()
+    consumer.join(5)
+    return consumer.was_served
+
+
+def test_a_consumer_that_is_refused_once_was_not_served(tmp_path):
+    (tmp_path / "token").write_text("not a token")
+    with Emulator() as inlive:
+        assert not served(inlive, str(tmp_path / "token"), lambda consumer: consumer.refused > 0)
+
+
+def test_a_consumer_that_finds_no_token_was_not_served(tmp_path):
+    with Emulator() as inlive:
+        assert not served(inlive, str(tmp_path / "none"), lambda consumer: consumer.refused > 0)
+
+
+def test_a_consumer_that_never_called_was_not_served(tmp_path):
+    with Emulator() as inlive:
+        assert not served(inlive, str(tmp_path / "none"), lambda _: True) 

@@ -1,0 +1,135 @@
+"""What is counted, and what is not."""
+
+import threading
+
+import pytest
+
+from refresher.core.messages import (
+    Announcement,
+    IssuerAnswered,
+    KeyLoaded,
+    OutputDisturbed,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    TokenAdopted,
+    TokenMinted,
+)
+from refresher.core.model import Outcome, Reason, Try
+from refresher.observers.tally import BOUNDS, FAILURE, RESULTS, SUCCESS, Durations, Tally
+from tests.core.builders import KEY, NOW, token
+
+FACTS = token().facts
+
+
+def failed(reason: Reason) -> RefreshFailed:
+    return RefreshFailed(reason, Outcome.TIMEOUT, "timed out", KEY.fingerprint, wait=1.0, left=60.0)
+
+
+def answered(*outcomes: Outcome, seconds: float = 0.2, skew: float | None = None) -> IssuerAnswered:
+    return IssuerAnswered(tuple(Try(outcome, seconds) for outcome in outcomes), skew)
+
+
+def tally_of(*announcements: Announcement) -> Tally:
+    tally = Tally()
+    for announcement in announcements:
+        tally.notice("studio", announcement, NOW)
+    return tally
+
+
+def refreshes(tally: Tally) -> dict[tuple[Reason, str], int]:
+    """Those of studio that are not 0."""
+    counts = {
+        (reason, result): tally.refreshes("studio", reason, result) for reason in Reason for result in RESULTS
+    }
+    return {of: count for of, count in counts.items() if count}
+
+
+@pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.ADOPTED])
+def test_a_minted_token_and_a_failed_attempt_are_counted_by_their_reason(reason: Reason) -> None:
+    minted = TokenMinted(reason, FACTS, failures=1)
+    assert refreshes(tally_of(failed(reason), minted, minted)) == {(reason, FAILURE): 1, (reason, SUCCESS): 2}
+
+
+def test_an_adopted_token_is_a_refresh_of_its_own_reason() -> None:
+    assert refreshes(tally_of(TokenAdopted("file", FACTS))) == {(Reason.ADOPTED, SUCCESS): 1}
+
+
+def test_each_token_has_its_own_counts() -> None:
+    tally = tally_of(TokenMinted(Reason.FIRST, FACTS, 0))
+    assert tally.refreshes("other", Reason.FIRST, SUCCESS) == 0
+
+
+def test_every_request_of_an_attempt_is_counted_by_what_it_came_to() -> None:
+    tally = tally_of(answered(Outcome.UNREACHABLE, Outcome.UNREACHABLE, Outcome.OK), answered(Outcome.OK))
+    counts = {outcome: tally.mint_requests(outcome) for outcome in Outcome}
+    assert counts == dict.fromkeys(Outcome, 0) | {Outcome.UNREACHABLE: 2, Outcome.OK: 2}
+
+
+def test_an_attempt_that_made_no_request_counts_for_nothing() -> None:
+    tally = tally_of(answered())
+    assert sum(map(tally.mint_requests, Outcome)) == sum(tally.durations.counts) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "place"),
+    [(0.0, 0), (0.05, 0), (0.051, 1), (0.1, 1), (1.0, 4), (9.99, 7), (10.0, 7), (10.001, 8), (3600.0, 8)],
+)
+def test_a_duration_counts_where_it_is_at_most_the_bound(seconds: float, place: int) -> None:
+    counts = Durations().with_one_of(seconds).counts
+    assert counts == tuple(int(at == place) for at in range(len(BOUNDS) + 1))
+
+
+def test_the_durations_of_all_requests_add_up_the_failed_ones_included() -> None:
+    durations = tally_of(answered(Outcome.OK, Outcome.TIMEOUT, seconds=1.5)).durations
+    assert sum(durations.counts) == 2
+    assert durations.total == 3.0
+
+
+def test_writes_are_counted_by_output_and_result() -> None:
+    tally = tally_of(
+        OutputWritten("a", "new", FACTS),
+        OutputWritten("a", "repair", FACTS),
+        OutputFailed("b", "disk full", None, writing=True),
+    )
+    counts = {
+        (output, result): tally.output_writes("studio", output, result)
+        for output in "ab"
+        for result in RESULTS
+    }
+    assert counts == {("a", SUCCESS): 2, ("a", FAILURE): 0, ("b", SUCCESS): 0, ("b", FAILURE): 1}
+
+
+def test_an_output_that_could_not_be_read_is_no_failed_write() -> None:
+    tally = tally_of(
+        OutputFailed("a", "denied", None, writing=False), OutputDisturbed("a"), KeyLoaded("f", True)
+    )
+    assert tally.output_writes("studio", "a", FAILURE) == 0
+
+
+def test_the_clock_skew_is_the_last_that_the_issuer_told() -> None:
+    assert tally_of(answered(Outcome.OK)).clock_skew is None
+    told = answered(Outcome.OK, skew=2.5), answered(Outcome.OK, skew=-0.5), answered(Outcome.TIMEOUT)
+    assert tally_of(*told).clock_skew == -0.5
+
+
+def test_an_issuer_that_agrees_with_our_clock_sharp_is_one_that_told() -> None:
+    assert tally_of(answered(Outcome.OK, skew=2.5), answered(Outcome.OK, skew=0.0)).clock_skew == 0.0
+
+
+def test_a_reader_never_sees_a_histogram_whose_parts_do_not_agree() -> None:
+    tally = Tally()
+    seen: list[Durations] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.append(tally.durations)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(5000):
+        tally.notice("studio", answered(Outcome.OK, seconds=0.25), NOW)
+    done.set()
+    reader.join()
+    assert all(durations.total == sum(durations.counts) * 0.25 for durations in seen)

@@ -1,0 +1,364 @@
+"""The HTTP server: what it accepts, what it adds, and whom it does not wait for."""
+
+import http.client
+import logging
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refresher.web.exchange import HTML, TEXT, Answer, Request, parsed, rendered
+from refresher.web.server import Limits
+from tests.web.conftest import DEADLINE, Serve, everything
+
+GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"
+QUICK = Limits(head=0.2, answer=0.2, farewell=0.2)
+PATIENT = Limits(
+    head=60.0, answer=60.0, farewell=60.0
+)  # longer than a test: nothing here ends by its time-out
+
+
+def hello(request: Request) -> Answer:
+    return Answer(200, TEXT, f"hello {request.method} {request.path}".encode())
+
+
+# What is asked, and what is answered
+
+
+def test_a_request_is_given_to_who_answers_it_and_the_answer_to_the_client(serve: Serve) -> None:
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Answer:
+        seen.append(request)
+        return Answer(203, "text/csv", b"a,b", (("X-More", "yes"),))
+
+    received = serve(answer).call("/there", Accept="text/csv", **{"X-UPPER": "Kept As It Is"})
+    assert (received.status, received.body) == (203, b"a,b")
+    assert received.headers["Content-Type"] == "text/csv"
+    assert received.headers["Content-Length"] == "3"
+    assert received.headers["X-More"] == "yes"
+    (request,) = seen
+    assert (request.method, request.path) == ("GET", "/there")
+    assert (request.headers["accept"], request.headers["x-upper"]) == ("text/csv", "Kept As It Is")
+
+
+def test_head_has_the_head_of_get_and_no_body(serve: Serve) -> None:
+    site = serve(hello)
+    whole, head = site.raw(GET), site.raw(GET.replace(b"GET", b"HEAD"))
+    assert whole.endswith(b"\r\n\r\nhello GET /there")
+    assert head.endswith(b"\r\n\r\n")
+    assert b"Content-Length: 17\r\n" in head  # of "hello HEAD /there": its own answer, unsent
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"])
+def test_no_other_method_is_allowed(serve: Serve, method: str) -> None:
+    received = serve(hello).call("/there", method, b"body")
+    assert (received.status, received.headers["Allow"]) == (405, "GET, HEAD")
+    assert b"hello" not in received.body
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/there?x=1&y=/z", "/there"),
+        (b"http://x:9464/there?x", "/there"),
+        (b"HTTP://x", "/"),
+        (b"//there", "/there"),
+        (b"/th%65re", "/th%65re"),
+    ],
+)
+def test_the_path_is_without_query_and_origin(serve: Serve, target: bytes, path: str) -> None:
+    response = serve(hello).raw(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert response.endswith(f"hello GET {path}".encode())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /there HTTP/1.0\r\n\r\n",
+        b"GET /there HTTP/1.1\nHost: x\n\n",
+        b"\r\n\r\n" + GET,
+        GET + GET,
+        GET.replace(b"Host", b"Connection: keep-alive\r\nHost"),
+    ],
+)
+def test_one_request_is_answered_however_it_is_put_and_the_connection_closed(
+    serve: Serve, head: bytes
+) -> None:
+    response = serve(hello).raw(head)
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert response.count(b"hello GET /there") == 1
+    assert b"\r\nConnection: close\r\n" in response
+
+
+def test_a_request_may_come_in_pieces(serve: Serve) -> None:
+    pieces = (GET[at : at + 1] for at in range(len(GET)))
+    assert serve(hello).raw(*pieces).endswith(b"hello GET /there")
+
+
+def test_headers_of_one_name_are_one_and_folded_ones_are_unfolded(serve: Serve) -> None:
+    seen: list[str] = []
+
+    def answer(request: Request) -> Answer:
+        seen.append(request.headers["accept"])
+        return hello(request)
+
+    serve(answer).raw(b"GET / HTTP/1.1\r\nAccept: a,\r\n b\r\nHost: x\r\naccept: c\r\n\r\n")
+    assert seen == ["a, b, c"]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"not http at all\r\n\r\n", 400),
+        (b"GET /there HTTP/nine\r\n\r\n", 400),
+        (b"GET /there HTTP/3.0\r\n\r\n", 505),
+        (b"GET /there HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+        (b"GET /there HTTP/1.1\r\nX: " + b"y" * 20_000, 431),
+        (b"GET /" + b"y" * 20_000, 431),
+    ],
+    ids=["nonsense", "no version", "a later version", "too many", "too large", "endless line"],
+)
+def test_what_cannot_be_read_is_refused_and_not_repeated(serve: Serve, head: bytes, status: int) -> None:
+    response = serve(hello).raw(head)
+    assert response.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"hello" not in response
+    assert b"there" not in response
+    assert b"yyy" not in response
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200) | st.from_regex(rb"(GET|HEAD|PUT) [^\n]{0,20}(HTTP/1\.[01])?\n[^\x80]{0,40}"))
+def test_whatever_is_sent_it_is_a_request_or_refused(sent: bytes) -> None:
+    request = parsed(sent + b"\r\n\r\n")
+    if isinstance(request, Request):
+        assert request.method in ("GET", "HEAD")
+        assert not any(set(value) & {"\r", "\n"} for value in request.headers.values())
+    else:
+        assert 400 <= request.status < 600
+        assert rendered(request).startswith(b"HTTP/1.1 ")
+
+
+def test_a_body_that_nobody_reads_does_not_keep_the_answer_from_its_client(serve: Serve) -> None:
+    site = serve(hello)
+    for size in (1, 10_000, 60_000):
+        head = f"GET /there HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
+        assert site.raw(head + b"x" * size).endswith(b"hello GET /there")
+
+
+def test_a_body_without_an_end_is_not_read_without_an_end(serve: Serve) -> None:
+    with serve(hello, PATIENT).client() as sock, pytest.raises((ConnectionResetError, BrokenPipeError)):
+        sock.sendall(GET)
+        while True:
+            sock.sendall(b"x" * 4096)
+
+
+def test_every_answer_forbids_storing_and_sniffing_and_names_no_version(serve: Serve) -> None:
+    site = serve(hello)
+    for received in (site.call("/there"), site.call("/there", "POST")):
+        assert received.headers["Cache-Control"] == "no-store"
+        assert received.headers["X-Content-Type-Options"] == "nosniff"
+        assert received.headers["Server"] == "inlive-token-refresher"
+        assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", received.headers["Date"])
+        assert "Content-Security-Policy" not in received.headers
+
+
+def test_a_page_may_do_nothing_but_be_looked_at(serve: Serve) -> None:
+    policy = serve(lambda _: Answer(200, HTML, b"<p>")).call("/").headers["Content-Security-Policy"]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == rules["frame-ancestors"] == rules["form-action"] == "'none'"
+    assert rules["style-src"] == "'unsafe-inline'"
+    assert "script-src" not in rules
+
+
+# Who is not waited for
+
+
+def test_a_hundred_silent_clients_keep_nobody_from_an_answer(serve: Serve) -> None:
+    site = serve(hello, PATIENT)
+    with ExitStack() as hoard:
+        for _ in range(100):
+            hoard.enter_context(site.client())
+        assert site.call("/there").body == b"hello GET /there"
+
+
+def test_clients_that_do_not_read_their_answers_keep_nobody_from_one(serve: Serve) -> None:
+    large = bytes(16_000_000)  # more than the buffers of both sides take
+    site = serve(
+        lambda request: hello(request)._replace(body=large if request.path == "/large" else b""), PATIENT
+    )
+    with ExitStack() as hoard:
+        for _ in range(20):
+            hoard.enter_context(site.client()).sendall(GET.replace(b"/there", b"/large"))
+        assert site.call("/there").status == 200
+
+
+def test_a_head_that_drips_is_given_up_though_it_never_stops(serve: Serve) -> None:
+    over = threading.Event()
+    with serve(hello, PATIENT._replace(head=0.3)).client() as sock:
+
+        def drip() -> None:
+            sock.sendall(b"GET / HTTP/1.1\r\nX: ")
+            while not over.wait(0.02):
+                try:
+                    sock.sendall(b"y")
+                except OSError:
+                    return
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            assert everything(sock) == b""  # and it ends: else the client's own time-out is raised
+        finally:
+            over.set()
+            dripping.join()
+
+
+def test_a_silent_client_is_given_up(serve: Serve) -> None:
+    with serve(hello, PATIENT._replace(head=0.2)).client() as sock:
+        assert sock.recv(1) == b""
+
+
+def test_a_client_that_reads_too_slowly_is_given_up(serve: Serve) -> None:
+    large = bytes(64_000_000)
+    site = serve(lambda _: Answer(200, TEXT, large), PATIENT._replace(answer=0.3))
+    with site.client() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(GET)
+        pause, received = threading.Event(), 0
+        try:
+            while piece := sock.recv(4096):
+                received += len(piece)
+                pause.wait(0.002)
+        except ConnectionResetError:
+            pass
+        assert 0 < received < len(large)
+
+
+def test_a_client_that_does_not_close_its_side_is_left(serve: Serve) -> None:
+    with serve(hello, PATIENT._replace(farewell=0.2)).client() as sock:
+        sock.sendall(GET)
+        assert everything(sock).endswith(b"hello GET /there")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):  # once the other side is closed for good
+            while True:
+                sock.sendall(b"x")
+                threading.Event().wait(0.01)
+
+
+def test_of_too_many_connections_the_oldest_is_closed(serve: Serve) -> None:
+    site = serve(hello, PATIENT._replace(connections=3))
+    with site.client() as oldest, site.client() as older, site.client(), site.client() as newest:
+        assert oldest.recv(1) == b""
+        newest.sendall(GET)
+        assert everything(newest).endswith(b"hello GET /there")
+        older.sendall(GET)
+        assert everything(older).endswith(b"hello GET /there")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /", GET])
+def test_a_client_that_goes_at_any_time_is_no_error(
+    serve: Serve, sent: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    large = bytes(16_000_000)
+    site = serve(lambda _: Answer(200, TEXT, large), PATIENT)
+    for reset in (False, True):
+        with site.client() as sock:
+            sock.sendall(sent)
+            if reset:  # linger 0: closing is a reset
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert len(site.call("/there").body) == len(large)
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+# What goes wrong on our side
+
+
+def fail(request: Request) -> Answer:
+    if request.path == "/fails":
+        raise ValueError("the inner text")
+    return hello(request)
+
+
+def test_a_mistake_in_an_answer_is_logged_and_not_told_and_the_server_lives_on(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = serve(fail)
+    received = site.call("/fails?secret")
+    assert (received.status, received.body) == (500, b"Internal Server Error\n")
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("refresher", logging.ERROR)
+    assert record.getMessage().endswith("while answering '/fails'")
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "the inner text"
+    assert site.call("/fails", "HEAD").body == b""
+    assert site.call("/there").status == 200
+
+
+def test_an_answer_that_cannot_be_sent_is_a_mistake_like_any_other(serve: Serve) -> None:
+    site = serve(lambda request: Answer(200, "text/plain\N{BULLET}" if request.path == "/odd" else TEXT, b""))
+    assert site.call("/odd").status == 500
+    assert site.call("/there").status == 200
+
+
+OUT_OF_DESCRIPTORS = """
+import logging, resource, sys, threading, time
+from refresher.config.declarations import ListenAddress
+from refresher.web.exchange import TEXT, Answer
+from refresher.web.server import Limits, Server
+from refresher.web.socket import bind
+
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+listening = bind(ListenAddress("127.0.0.1", 0))
+server = Server(listening, lambda _: Answer(200, TEXT, b"hello"), Limits(60.0, 60.0, 60.0))
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+if "others" in sys.argv:  # it is not our connections that take them all
+    others = []
+    while len(others) < 16:
+        try:
+            others.append(open("/dev/null"))
+        except OSError:
+            break
+print(listening.getsockname()[1], flush=True)
+threading.Thread(target=server.serve, daemon=True).start()
+sys.stdin.readline()
+if "others" in sys.argv:
+    others.clear()
+sys.stdin.readline()
+print(time.process_time(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("culprit", ["ours", "others"])
+def test_without_a_descriptor_left_it_neither_dies_nor_spins(culprit: str) -> None:
+    program = [sys.executable, "-c", OUT_OF_DESCRIPTORS, culprit]
+    with (
+        subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+        ExitStack() as hoard,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        for _ in range(40):
+            hoard.enter_context(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE))
+        told = process.stdout.readline()
+        assert told.startswith("the endpoints cannot take another connection: Too many open files")
+        threading.Event().wait(1.0)  # in which a loop that spins would use up a second
+        process.stdin.write("\n")
+        process.stdin.flush()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"hello"
+        connection.close()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        rest = process.stdout.read().splitlines()
+        assert float(rest[-1]) < 0.9
+        assert len(rest) < 10, "it is not told again and again"

@@ -29,7 +29,7 @@ test: lint
 	$(BIN)/pytest
 
 bench: $(VENV)/.synced
-	$(BIN)/python tests/bench/bench.py
+	PYTHONPATH=. $(BIN)/python tests/bench/bench.py $(ONLY)
 
 format: $(VENV)/.synced
 	$(BIN)/ruff check --fix .

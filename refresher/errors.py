@@ -1,6 +1,6 @@
 """The project's own errors. Adapters turn every foreign exception into one of these, chained with `from`."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class RefresherError(Exception):
@@ -23,8 +23,7 @@ class ListenError(RefresherError):
     """The address for the endpoints cannot be listened on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(NamedTuple):
     """One mistake in a configuration: where, what was given, what is accepted."""
 
     where: str  # e.g. "refresher.yaml:12: tokens[0].outputs[1].mode", "--lifetime", "REFRESHER_LIFETIME"

@@ -1,7 +1,7 @@
 """`refresher check`: try everything out that a deployment depends on, and say what to do about a failure."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from refresher import assembly, exits
@@ -14,28 +14,42 @@ from refresher.core import schedule
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr
 from refresher.errors import KeyUnreadableError, OutputError
 from refresher.hands import Charge
-from refresher.issuer.client import InliveIssuer
+from refresher.keys.keyfile import KeyFile
+from refresher.ports import Issuer
 
-PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0, 3600.0)  # seconds; the first that the issuer takes
+PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; the first that the issuer takes, then the token's own
 SKEW_WORTH_TELLING = 5.0  # seconds; harmless to us, but not to whoever reads the times we write
+
+_OF_ALL_KEYS = (Outcome.UNREACHABLE, Outcome.TIMEOUT)  # whoever is not there is not there for the next key
+_IN_BETWEEN = "is issuer.url right, and is there a firewall or a proxy in between?"
+_ADVICE = {
+    Outcome.KEY_REFUSED: "put a key that is in force into the file; Inlive's integration page makes one",
+    Outcome.UNREACHABLE: _IN_BETWEEN,
+    Outcome.TIMEOUT: _IN_BETWEEN,
+    Outcome.THROTTLED: "it asks for patience: try again later",
+    Outcome.SERVER_ERROR: "that is the issuer's own trouble: try again later",
+    Outcome.BAD_RESPONSE: "is issuer.url right, and does the issuer grant the lifetime?",
+}
 
 EXAMPLE = """\
   refresher check --config /etc/inlive/refresher.yaml
   refresher check --offline --key-file /etc/inlive/key --to-file /var/run/inlive/access-token
 
 Proves each key with a real mint of the shortest lifetime that the issuer takes, and publishes nothing;
---offline leaves the network alone."""
+--offline leaves the network alone. A hint is worth a look and fails nothing."""
 
 
 class Finding(NamedTuple):
-    """One line of the report. `code` is 0 when all is well."""
+    """One line of the report. `code` is 0 when all is well, or well enough: a hint."""
 
     subject: str
     code: int
     text: str
+    is_hint: bool = False
 
     def __str__(self) -> str:
-        return f"{'FAIL' if self.code else 'ok':5}{self.subject}: {self.text}"
+        mark = "FAIL" if self.code else "hint" if self.is_hint else "ok"
+        return f"{mark:5}{self.subject}: {self.text}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,56 +69,77 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
     count = len(settings.tokens)
-    yield Finding("configuration", 0, f"{path or 'flags'}, {count} token{'s' if count > 1 else ''}")
-    charges = assembly.charges(settings)
+    source = path or "flags and variables"
+    yield Finding("configuration", 0, f"{source}, {count} token{'s' if count > 1 else ''}")
     keys: dict[str, SecretStr] = {}
-    for source in {charge.key.name: charge.key for charge in charges}.values():
-        try:
-            keys[source.name] = source.read()
-        except KeyUnreadableError as error:
-            yield Finding("key", exits.CONFIGURATION, str(error))
-        else:
-            yield Finding("key", 0, f"{source.name}, fingerprint {keys[source.name].fingerprint}")
+    for key_file in dict.fromkeys(token.key_file for token in settings.tokens):
+        yield from _key_findings(KeyFile(key_file), keys)
     if offline:
         yield Finding("issuer", 0, f"{settings.issuer.url} was not asked (--offline)")
     else:
-        issuer = assembly.issuer(settings.issuer, SystemClock())
-        for name, key in keys.items():
-            yield from _issuer_findings(issuer, settings, name, key)
-    for charge in charges:
+        yield from _issuer_findings(settings, keys)
+    for charge in assembly.charges(settings):
         yield from _token_findings(charge)
 
 
-def _issuer_findings(
-    issuer: InliveIssuer, settings: Settings, name: str, key: SecretStr
-) -> Iterator[Finding]:
-    result, lifetime = _prove(issuer, key, settings.issuer.timeout)
-    url = settings.issuer.url
-    if isinstance(result.answer, Declined):
-        code = exits.of_outcome(result.answer.outcome)
-        yield Finding("issuer", code, f"{url}, {name}: {result.answer.outcome}: {result.answer.message}")
+def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Finding]:
+    """What there is to say about one key file; the key in it goes into `keys` by its path."""
+    try:
+        key = keys[source.path] = source.read()
+        warning = source.permissions_warning()
+    except KeyUnreadableError as error:
+        yield Finding("key", exits.CONFIGURATION, str(error))
         return
-    yield Finding(
-        "issuer", 0, f"{url} accepted {name}; minted a token of {format_duration(lifetime)} to prove it"
-    )
-    if result.skew is not None:
-        ahead = f"{abs(result.skew):.0f} s {'ahead of' if result.skew > 0 else 'behind'} the issuer's"
-        doubt = (
-            "; see to time synchronisation (chrony, ntpd)" if abs(result.skew) > SKEW_WORTH_TELLING else ""
+    yield Finding("key", 0, f"{source.name}, fingerprint {key.fingerprint}")
+    if warning:
+        yield Finding("key", 0, f"{warning}, unless nobody else gets at its directory", is_hint=True)
+
+
+def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Iterator[Finding]:
+    """What the issuer makes of each of `keys`, which are by path, and how its clock compares with ours."""
+    clock = SystemClock()
+    url, issuer = settings.issuer.url, assembly.issuer(settings.issuer, clock)
+    skew: float | None = None
+    for number, (path, key) in enumerate(keys.items(), start=1):
+        shortest = min(token.lifetime for token in settings.tokens if token.key_file == path)
+        result, lifetime = _prove(issuer, key, shortest, settings.issuer.timeout)
+        skew = result.skew if skew is None else skew
+        if not isinstance(result.answer, Declined):
+            proof = f"minted a token of {format_duration(lifetime)} to prove it"
+            yield Finding("issuer", 0, f"{url} accepted the key in {path}; {proof}")
+            continue
+        outcome = result.answer.outcome
+        text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {_ADVICE[outcome]}"
+        untried = len(keys) - number if outcome in _OF_ALL_KEYS else 0
+        yield Finding(
+            "issuer", exits.of_outcome(outcome), text + (f" Other keys not tried: {untried}." if untried else "")
         )
-        yield Finding("clock", 0, ahead + doubt)
+        if untried:
+            break
+    if skew is not None:
+        yield _clock_finding(skew)
 
 
-def _prove(issuer: InliveIssuer, key: SecretStr, timeout: float) -> tuple[MintResult, float]:
-    """A mint of the shortest lifetime that the issuer takes, and that lifetime."""
-    for lifetime in PROOF_LIFETIMES:
-        result = issuer.mint(key, lifetime, timeout)
+def _prove(issuer: Issuer, key: SecretStr, shortest: float, timeout: float) -> tuple[MintResult, float]:
+    """A mint of the least lifetime that the issuer takes, and that lifetime: up to `shortest`, with which the
+    daemon is going to ask, and as patient as the daemon is then."""
+    for lifetime in (*(each for each in PROOF_LIFETIMES if each < shortest), shortest):
+        result = issuer.mint(key, lifetime, schedule.attempt_budget(timeout, shortest))
         refused_as_such = (
             isinstance(result.answer, Declined) and result.answer.outcome is Outcome.BAD_RESPONSE
         )
         if not refused_as_such:
             break
     return result, lifetime
+
+
+def _clock_finding(skew: float) -> Finding:
+    if abs(skew) < 1.0:
+        return Finding("clock", 0, "within a second of the issuer's")
+    ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the issuer's"
+    if abs(skew) <= SKEW_WORTH_TELLING:
+        return Finding("clock", 0, ahead)
+    return Finding("clock", 0, f"{ahead}; see to time synchronisation (chrony, ntpd)", is_hint=True)
 
 
 def _token_findings(charge: Charge) -> Iterator[Finding]:
@@ -118,9 +153,11 @@ def _token_findings(charge: Charge) -> Iterator[Finding]:
             yield Finding("output", 0, f"{output.name} can be written")
     headroom = schedule.headroom(policy.lifetime, policy.refresh_at, policy.runway, policy.timeout)
     due = schedule.latest_due_age(policy.lifetime, policy.refresh_at, policy.runway)
+    felt = "no shorter outage of the issuer is felt" if headroom else "every outage of the issuer may be felt"
     yield Finding(
         f"token {policy.name}",
         0,
         f"lives {format_duration(policy.lifetime)}, is replaced after {format_duration(round(due))} at the "
-        f"latest; headroom {format_duration(round(headroom))}: no shorter outage of the issuer is felt",
+        f"latest; headroom {format_duration(round(headroom))}: {felt}",
+        is_hint=not headroom,
     )

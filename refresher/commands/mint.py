@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "token", nargs="?", metavar="NAME", help="which token of the configuration, if it has several"
     )
-    flags.add_flags(parser, ("config", "key", "token", "format", "issuer"))
+    flags.add_flags(parser, ("config", "key", "format", "issuer"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     budget = attempt_budget(found.settings.issuer.timeout, wanted.lifetime)
     result = issuer.mint(key, wanted.lifetime, budget)
     if isinstance(result.answer, Declined):
-        print(f"refresher: {result.answer.outcome}: {result.answer.message}", file=sys.stderr)
+        why = f"{result.answer.outcome}: {result.answer.message}"
+        print(f"refresher: {found.settings.issuer.url}: {why}", file=sys.stderr)
         return exits.of_outcome(result.answer.outcome)
     token = token_of(result, result.answer, key, wanted.lifetime)
     text = render(Format(found.format, found.template), token, clock.now(), found.settings.issuer.url)

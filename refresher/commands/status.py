@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.url:
+    if arguments.url is not None:
         document = _of_daemon(arguments.url)
     else:
         settings = assembly.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         conditions = [_of_outputs(charge, clock) for charge in assembly.charges(settings)]
         document = status.document(conditions, clock.now(), __version__)
     print(json.dumps(document, indent=2) if arguments.json else status.table(document))
-    return exits.DONE if all(token["valid"] for token in document["tokens"]) else exits.TRY_AGAIN
+    return exits.DONE if document.get("valid") is True else exits.TRY_AGAIN
 
 
 def _of_outputs(charge: Charge, clock: Clock) -> TokenCondition:
@@ -60,19 +60,25 @@ def _inspected(output: Output, clock: Clock) -> Event:
         return InspectFailed(output.name, str(error))
 
 
-def _of_daemon(url: str) -> dict[str, Any]:
+def _of_daemon(url: str) -> Mapping[str, Any]:
+    """The status document of the daemon at `url`. Raises UnreachableDaemonError."""
     import requests  # noqa: PLC0415 -- for --url only
 
-    try:
-        answer = requests.get(
-            f"{url.rstrip('/')}/status", headers={"Accept": "application/json"}, timeout=TIMEOUT
-        )
-        document = answer.json()
-        if answer.status_code != 200 or not isinstance(document["tokens"], list):
-            raise UnreachableDaemonError(f"{url}: what answers there is not a refresher")
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        raise UnreachableDaemonError(
-            f"{url}: no refresher answers there ({type(error).__name__}); give the address of its --listen, "
-            "such as http://localhost:9464"
-        ) from error
-    return dict(document)
+    with requests.Session() as session:
+        session.trust_env = False  # a daemon is a neighbour: no proxy, and nothing of .netrc for it
+        try:
+            with session.get(
+                f"{url.rstrip('/')}/status",
+                headers={"Accept": "application/json"},
+                timeout=TIMEOUT,
+                stream=True,
+            ) as answer:
+                document = json.loads(answer.raw.read(LARGEST, decode_content=True))
+        except (requests.RequestException, HTTPError, OSError, ValueError, RecursionError) as error:
+            raise UnreachableDaemonError(
+                f"{url}: no refresher answers there ({type(error).__name__}); give the address of its "
+                "--listen, such as http://localhost:9464"
+            ) from error
+    if not isinstance(document, dict) or not isinstance(document.get("tokens"), list):
+        raise UnreachableDaemonError(f"{url}: what answers there is not a refresher")
+    return document

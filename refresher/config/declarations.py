@@ -5,9 +5,8 @@ Each field that a user can set carries its option: the one place from which the 
 flags and their variables are made.
 """
 
-from dataclasses import MISSING, dataclass, field, fields
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from refresher.config import addresses, kinds
 from refresher.config.kinds import Kind, duration
@@ -21,8 +20,8 @@ class Option(NamedTuple):
     """One thing a user can set. ``key`` is its name in the file, ``attribute`` in the settings."""
 
     doc: str
-    example: Any = None
     kind: Kind = kinds.SECTION
+    example: Any = None
     section: type | None = None  # instead of a kind: a mapping with options of its own
     repeated: bool = False  # a list of such sections, at least one
     flag: str | None = None
@@ -47,17 +46,17 @@ class Option(NamedTuple):
 def options_of(section: type) -> dict[str, Option]:
     """The options of a settings type by their key in the file, in order of declaration."""
     found: dict[str, Option] = {}
-    for each in fields(section):
-        option: Option = each.metadata["option"]
-        key = option.key or each.name
+    for attribute, annotation in section.__annotations__.items():
+        option: Option = annotation.__metadata__[0]
+        key = option.key or attribute
+        defaults: dict[str, Any] = section._field_defaults  # type: ignore[attr-defined]  # a NamedTuple's
         found[key] = option._replace(
-            key=key, attribute=each.name, default=each.default, required=each.default is MISSING
+            key=key,
+            attribute=attribute,
+            default=defaults.get(attribute),
+            required=attribute not in defaults,
         )
     return found
-
-
-def _option(doc: str, kind: Kind = kinds.SECTION, **more: Any) -> dict[str, Option]:
-    return {"option": Option(doc, kind=kind, **more)}
 
 
 _TIMEOUT = duration(1.0, 300.0, "1s to 5m")
@@ -68,164 +67,164 @@ _LIFETIME = duration(
 _RUNWAY = duration(0.0, LONGEST_LIFETIME, "0s to less than half of the lifetime")
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerSettings:
-    url: str = field(
-        default="https://api.inlive.app",
-        metadata=_option(
+class IssuerSettings(NamedTuple):
+    url: Annotated[
+        str,
+        Option(
             "Base URL of the Inlive API; tokens are minted at {url}/v1/keys/accesstoken.",
             addresses.URL,
             example="https://api.inlive.app",
             flag="--issuer-url",
             group="issuer",
         ),
-    )
-    timeout: float = field(
-        default=10.0,
-        metadata=_option(
+    ] = "https://api.inlive.app"
+    timeout: Annotated[
+        float,
+        Option(
             "How long one whole attempt may take, its quick retries included.",
             _TIMEOUT,
             example="10s",
             flag="--issuer-timeout",
             group="issuer",
         ),
-    )
-    ca_file: str | None = field(
-        default=None,
-        metadata=_option(
+    ] = 10.0
+    ca_file: Annotated[
+        str | None,
+        Option(
             "PEM file of the authorities that may vouch for the issuer, instead of the system's.",
             kinds.FILE,
             example="/etc/ssl/inlive.pem",
             flag="--ca-file",
             group="issuer",
         ),
-    )
-    max_lifetime: float = field(
-        default=MAX_LIFETIME,
-        metadata=_option(
+    ] = None
+    max_lifetime: Annotated[
+        float,
+        Option(
             "The operator's policy: a token's lifetime longer than this is refused.",
             _CEILING,
             example="24h",
             flag="--max-lifetime",
             group="issuer",
         ),
-    )
+    ] = MAX_LIFETIME
 
 
-@dataclass(frozen=True, slots=True)
-class FileOutputSettings:
-    path: str = field(  # absolute
-        metadata=_option(
+class FileOutputSettings(NamedTuple):
+    path: Annotated[  # absolute
+        str,
+        Option(
             "The file that always holds a valid token.",
             kinds.FILE,
             example="/var/run/inlive/access-token",
             key="file",
             flag="--to-file",
             group="output",
-        )
-    )
-    format: str = field(
-        default="token",
-        metadata=_option(
+        ),
+    ]
+    format: Annotated[
+        str,
+        Option(
             "What is written: token, bearer, env, json, inlive-sdk or template.",
             kinds.FORMAT,
             example="json",
             flag="--format",
             group="format",
         ),
-    )
-    template: str | None = field(  # with format "template" only
-        default=None,
-        metadata=_option(
+    ] = "token"
+    template: Annotated[  # with format "template" only
+        str | None,
+        Option(
             "With format template: the text, in which $access_token and its like are replaced.",
             kinds.TEMPLATE,
             example="token = $access_token\n",
             flag="--template",
             group="format",
         ),
-    )
-    mode: int = field(
-        default=0o600,
-        metadata=_option(
+    ] = None
+    mode: Annotated[
+        int,
+        Option(
             "Permissions of the file in octal digits (in YAML: in quotes).",
             kinds.MODE,
             example="0640",
             flag="--mode",
             group="output",
         ),
-    )
-    group: str | None = field(  # name or number
-        default=None,
-        metadata=_option(
+    ] = 0o600
+    group: Annotated[  # name or number
+        str | None,
+        Option(
             "Group that the file is given to, name or number.",
             kinds.GROUP,
             example="www-data",
             flag="--group",
             group="output",
         ),
-    )
-    runway: float = field(
-        default=0.0,
-        metadata=_option(
+    ] = None
+    runway: Annotated[
+        float,
+        Option(
             "The longest its consumers take to see a new value; the token is replaced that much earlier.",
             _RUNWAY,
             example="30s",
             flag="--runway",
             group="output",
         ),
-    )
+    ] = 0.0
 
 
 OutputSettings = FileOutputSettings  # a union once there is a second kind
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSettings:
-    name: str = field(
-        metadata=_option(
+class TokenSettings(NamedTuple):
+    name: Annotated[
+        str,
+        Option(
             "Name of the token in logs, metrics and commands.",
             kinds.NAME,
             example="studio",
             flag="--name",
             group="token",
-        )
-    )
-    key_file: str = field(  # absolute; empty where a command needs no key and flags gave none
-        metadata=_option(
+        ),
+    ]
+    key_file: Annotated[  # absolute; empty where a command needs no key and flags gave none
+        str,
+        Option(
             "File that holds the application key.",
             kinds.SECRET_FILE,
             example="/var/run/secrets/inlive/application-key",
             flag="--key-file",
             group="key",
-        )
-    )
-    outputs: tuple[OutputSettings, ...] = field(
-        metadata=_option("Where the token is published.", section=FileOutputSettings, repeated=True)
-    )
-    lifetime: float = field(
-        default=3600.0,
-        metadata=_option(
+        ),
+    ]
+    outputs: Annotated[
+        tuple[OutputSettings, ...],
+        Option("Where the token is published.", section=FileOutputSettings, repeated=True),
+    ]
+    lifetime: Annotated[
+        float,
+        Option(
             "How long each token lives, in whole seconds.",
             _LIFETIME,
             example="1h",
             flag="--lifetime",
             group="key",
         ),
-    )
-    refresh_at: float = field(  # fraction of the lifetime
-        default=0.70,
-        metadata=_option(
+    ] = 3600.0
+    refresh_at: Annotated[  # fraction of the lifetime
+        float,
+        Option(
             "When in its lifetime a token is replaced; earlier survives longer outages and mints more often.",
             kinds.SHARE,
             example="70%",
             flag="--refresh-at",
             group="token",
         ),
-    )
+    ] = 0.70
 
 
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
+class ListenAddress(NamedTuple):
     """``host`` is empty for every address of the machine, IPv4 and IPv6."""
 
     host: str
@@ -236,21 +235,20 @@ def _parse_listen(value: object) -> ListenAddress:
     return ListenAddress(*addresses.split_listen(value))
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    tokens: tuple[TokenSettings, ...] = field(
-        metadata=_option("The tokens to keep fresh.", section=TokenSettings, repeated=True)
+class Settings(NamedTuple):
+    tokens: Annotated[
+        tuple[TokenSettings, ...], Option("The tokens to keep fresh.", section=TokenSettings, repeated=True)
+    ]
+    issuer: Annotated[IssuerSettings, Option("Who mints the tokens.", section=IssuerSettings)] = (
+        IssuerSettings()
     )
-    issuer: IssuerSettings = field(
-        default=IssuerSettings(), metadata=_option("Who mints the tokens.", section=IssuerSettings)
-    )
-    listen: ListenAddress | None = field(
-        default=None,
-        metadata=_option(
+    listen: Annotated[
+        ListenAddress | None,
+        Option(
             "Where /metrics, /livez, /readyz and /status are served; nowhere when not given.",
             Kind(_parse_listen, addresses.LISTEN_SCHEMA, "[HOST]:PORT"),
             example=":9464",
             flag="--listen",
             group="listen",
         ),
-    )
+    ] = None

@@ -1,14 +1,13 @@
 """How a token stands, for whoever asks: readiness, status, metrics, exit codes. No secret in it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from refresher.core import machine, schedule
 from refresher.core.instant import Instant
 from refresher.core.state import OutputState, State, TokenPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class OutputCondition:
+class OutputCondition(NamedTuple):
     """`expires` is a wall time, None when the output holds nothing whose end is known."""
 
     name: str
@@ -18,8 +17,7 @@ class OutputCondition:
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCondition:
+class TokenCondition(NamedTuple):
     """`issued`, `expires`, `next_refresh` are wall times. `problems` says what keeps consumers, or will keep
     them, from a valid token; empty when all is well."""
 

@@ -3,8 +3,8 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from string import Template
+from typing import NamedTuple
 
 from refresher.core import rfc3339
 from refresher.core.instant import Instant
@@ -23,8 +23,7 @@ _AROUND = {"token": ("", ""), "bearer": (f"{TOKEN_TYPE} ", ""), "env": ("INLIVE_
 _IN_JSON = ("access_token", "token_type", "expires_at", "expires_in")
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """One of `NAMES`; ``template`` is the operator's own text, for the format of that name only."""
 
     name: str = "token"

@@ -1,10 +1,9 @@
 """Time as one value with two readings, because either clock alone can be wrong."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(NamedTuple):
     """One moment, read from both clocks.
 
     ``wall`` is seconds since the Unix epoch: what outputs and humans are told, and what survives a reboot.
@@ -15,7 +14,7 @@ class Instant:
     wall: float
     boot: float
 
-    def __add__(self, seconds: float) -> "Instant":
+    def __add__(self, seconds: float) -> "Instant":  # type: ignore[override]  # not a tuple's
         return Instant(self.wall + seconds, self.boot + seconds)
 
     def age(self, now: "Instant") -> float:

@@ -2,9 +2,8 @@
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from refresher.core.instant import Instant
 
@@ -51,8 +50,7 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class TokenFacts:
+class TokenFacts(NamedTuple):
     """What may be told about a token to anybody: everything but its value.
 
     ``lifetime`` is what is believed, ``requested`` what was asked for, both in seconds. ``issued`` is the
@@ -76,8 +74,7 @@ class TokenFacts:
         return self.lifetime - self.issued.age(now)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A token in hand. ``refresh`` may be unknown for one that was read back from an output."""
 
     facts: TokenFacts
@@ -90,8 +87,7 @@ class Token:
         return self.refresh is not None or not self.facts.with_refresh
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """What an output was found to hold.
 
     ``facts`` is None when there is nothing, or something whose end is not known. ``token`` is None where
@@ -130,16 +126,14 @@ class Outcome(StrEnum):
     BAD_RESPONSE = "bad_response"
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """The issuer's yes: what it gave, and the moment before it was asked."""
 
     access: SecretStr
     refresh: SecretStr | None
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(NamedTuple):
     """Any other end of a mint request. ``retry_after`` is in seconds; ``message`` is fit to be logged."""
 
     outcome: Outcome
@@ -147,16 +141,14 @@ class Declined:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(NamedTuple):
     """One HTTP request to the issuer: what it came to and how many seconds it took."""
 
     outcome: Outcome
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class MintResult:
+class MintResult(NamedTuple):
     """One whole attempt. ``sent`` is the moment before the last request was sent, ``skew`` how many seconds
     our wall clock is ahead of the issuer's ``Date`` header (None when it sent none)."""
 

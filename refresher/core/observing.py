@@ -1,7 +1,5 @@
 """What each event changes. One function an event; `machine` is the way in."""
 
-from dataclasses import replace
-
 from refresher.core import adoption, backoff, schedule
 from refresher.core.consumers import left_to_consumers
 from refresher.core.instant import Instant
@@ -67,19 +65,19 @@ def observe(state: State, policy: TokenPolicy, event: Event, now: Instant) -> Ob
         case RefreshRequested():
             return _refresh_requested(state), ()
         case Stopping():
-            return replace(state, stopping=True), ()
+            return state._replace(stopping=True), ()
 
 
 def _started(state: State, event: Started, now: Instant) -> Observed:
     match event.step:
         case Mint():
-            return replace(state, minting=event.step), ()
+            return state._replace(minting=event.step), ()
         case Write(output=name) | Inspect(output=name):
-            return _with_output(state, replace(state.output(name), busy_since=now.boot)), ()
+            return _with_output(state, state.output(name)._replace(busy_since=now.boot)), ()
         case Adopt(holding=holding):
             # A key whose token is still good has proven itself to whoever minted it.
-            adopted = replace(
-                state, facts=holding.facts, token=holding.token, proven=state.newest, candidate=None
+            adopted = state._replace(
+                facts=holding.facts, token=holding.token, proven=state.newest, candidate=None
             )
             announced = (TokenAdopted(event.step.output, holding.facts),) if holding.facts else ()
             return adopted, announced
@@ -88,22 +86,22 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
 def _key_read(state: State, event: KeyRead) -> Observed:
     fingerprint = event.key.fingerprint
     recovered = state.key_problem is not None
-    state = replace(state, key_problem=None)
+    state = state._replace(key_problem=None)
     if state.newest is not None and state.newest.key.fingerprint == fingerprint:
         return state, ((KeyLoaded(fingerprint, changed=False),) if recovered else ())
     if state.proven is not None and state.proven.key.fingerprint == fingerprint:
         # Put back: the newer key is forgotten. The operator has acted, so the old one is tried without delay.
-        state = replace(state, proven=replace(state.proven, next_try=NEVER), candidate=None)
+        state = state._replace(proven=state.proven._replace(next_try=NEVER), candidate=None)
         return state, (KeyLoaded(fingerprint, changed=True),)
     changed = state.newest is not None
-    return replace(state, candidate=Credential(event.key)), (KeyLoaded(fingerprint, changed),)
+    return state._replace(candidate=Credential(event.key)), (KeyLoaded(fingerprint, changed),)
 
 
 def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
     if state.key_problem == event.message:
         return state, ()
     kept = state.newest is not None
-    return replace(state, key_problem=event.message), (KeyLost(event.message, kept),)
+    return state._replace(key_problem=event.message), (KeyLost(event.message, kept),)
 
 
 def _minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> Observed:
@@ -122,8 +120,7 @@ def _minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> O
         state, failed = _mint_failed(state, policy, same, now)
         return state, failed + proven
     minted = TokenMinted(reason, event.token.facts, before.failures if before else 0)
-    return replace(
-        state,
+    return state._replace(
         proven=Credential(event.key),
         facts=event.token.facts,
         token=event.token,
@@ -137,7 +134,7 @@ def _minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> O
 def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Instant) -> Observed:
     key, declined = event.key, event.declined
     reason = state.minting.reason if state.minting else Reason.FIRST
-    state = replace(state, minting=None, wanted_late=False)
+    state = state._replace(minting=None, wanted_late=False)
     left = left_to_consumers(state, policy, now)
     credential = _credential(state, key)
     if credential is None:
@@ -158,8 +155,8 @@ def _credential(state: State, key: SecretStr) -> Credential | None:
 
 def _with_credential(state: State, credential: Credential) -> State:
     if state.candidate is not None and state.candidate.key.fingerprint == credential.key.fingerprint:
-        return replace(state, candidate=credential)
-    return replace(state, proven=credential)
+        return state._replace(candidate=credential)
+    return state._replace(proven=credential)
 
 
 def _accepted(state: State, key: SecretStr) -> Observed:
@@ -168,7 +165,7 @@ def _accepted(state: State, key: SecretStr) -> Observed:
     credential = _credential(state, key) or Credential(key)
     others = state.candidate if state.candidate is not credential else None
     is_news = credential.is_refused or (state.proven is not None and state.proven is not credential)
-    state = replace(state, proven=credential, candidate=others)
+    state = state._replace(proven=credential, candidate=others)
     return state, ((KeyProven(key.fingerprint),) if is_news else ())
 
 
@@ -191,8 +188,8 @@ def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     failures = output.failures + 1
     remaining = output.holding.remaining(now) if output.holding else 0.0
     wait = min(backoff.retry_wait(failures, remaining, event.roll), backoff.LONGEST_WITHOUT_TOKEN)
-    after = replace(
-        output, busy_since=None, failures=failures, next_try=now.boot + wait, problem=event.message
+    after = output._replace(
+        busy_since=None, failures=failures, next_try=now.boot + wait, problem=event.message
     )
     return _with_output(state, after), (_output_failed(output, event.message, now, writing=True),)
 
@@ -203,8 +200,7 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
     held = _holds(found)
     was_in_place = output.published is not None and _holds(output.holding) == output.published
     disturbed = was_in_place and held != output.published
-    after = replace(
-        output,
+    after = output._replace(
         holding=found,
         published=output.published or held,  # at the first look: what a predecessor published
         looked_at=now.boot,
@@ -222,13 +218,13 @@ def _holds(holding: Holding | None) -> str | None:
 def _believed(found: Holding, state: State, now: Instant) -> Holding:
     """Of the token in hand, memory is believed: it has both clocks, an output only the wall clock's."""
     if found.facts and state.facts and found.facts.fingerprint == state.facts.fingerprint:
-        return replace(found, facts=state.facts)
+        return found._replace(facts=state.facts)
     return adoption.believed(found, now)
 
 
 def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:
     output = state.output(event.output)
-    after = replace(output, holding=Holding(), looked_at=now.boot, busy_since=None, problem=event.message)
+    after = output._replace(holding=Holding(), looked_at=now.boot, busy_since=None, problem=event.message)
     if output.problem == event.message:
         return _with_output(state, after), ()
     return _with_output(state, after), (_output_failed(output, event.message, now, writing=False),)
@@ -247,21 +243,20 @@ def _expiry_reported(state: State, event: ExpiryReported) -> State:
         or state.wanted is Reason.REQUESTED
     ):
         return state
-    return replace(state, wanted=Reason.REPORTED_EXPIRED)
+    return state._replace(wanted=Reason.REPORTED_EXPIRED)
 
 
 def _refresh_requested(state: State) -> State:
     """An operator asks: no back-off stands in the way of that."""
-    return replace(
-        state,
+    return state._replace(
         wanted=Reason.REQUESTED,
         wanted_late=state.minting is not None,
-        proven=replace(state.proven, next_try=NEVER) if state.proven else None,
-        candidate=replace(state.candidate, next_try=NEVER) if state.candidate else None,
+        proven=state.proven._replace(next_try=NEVER) if state.proven else None,
+        candidate=state.candidate._replace(next_try=NEVER) if state.candidate else None,
     )
 
 
 def _with_output(state: State, output: OutputState) -> State:
-    return replace(
-        state, outputs=tuple(output if known.name == output.name else known for known in state.outputs)
+    return state._replace(
+        outputs=tuple(output if known.name == output.name else known for known in state.outputs)
     )

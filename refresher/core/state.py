@@ -1,7 +1,6 @@
 """What the machine knows about one token, and what it was told to keep to. Frozen values, nothing else."""
 
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from refresher.core.messages import Mint
 from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr, Token, TokenFacts
@@ -9,8 +8,7 @@ from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr, 
 NEVER = float("-inf")
 
 
-@dataclass(frozen=True, slots=True)
-class OutputPolicy:
+class OutputPolicy(NamedTuple):
     """`runway`: the longest, in seconds, that its consumers take to see a new value."""
 
     name: str
@@ -18,8 +16,7 @@ class OutputPolicy:
     needs_refresh: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPolicy:
+class TokenPolicy(NamedTuple):
     """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime.
 
     `horizon`: what would come due within it is minted now (``once --every``).
@@ -38,8 +35,7 @@ class TokenPolicy:
         return max(output.runway for output in self.outputs)
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(NamedTuple):
     """A key and how minting with it goes. `next_try` is in boot seconds."""
 
     key: SecretStr
@@ -52,8 +48,7 @@ class Credential:
         return self.declined is not None and self.declined.outcome is Outcome.KEY_REFUSED
 
 
-@dataclass(frozen=True, slots=True)
-class OutputState:
+class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
     `holding` is None until it was looked at. `published`: the fingerprint of the token that was last put or
@@ -70,8 +65,7 @@ class OutputState:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """All that is known about one token.
 
     `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.

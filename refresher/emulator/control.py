@@ -8,13 +8,13 @@ import dataclasses
 import json
 import re
 
+from refresher.core.keytext import LONGEST_KEY
 from refresher.emulator.api import Upstream
 from refresher.emulator.exchange import Answer, Request, envelope, wrong_method
 from refresher.emulator.faults import Fault
 from refresher.errors import ConfigurationError, Mistake
 
 PREFIX = "/_emulator/"
-LONGEST_KEY = 8192  # as for key files: longer is refused
 _KEY = re.compile(rf"(?=.{{1,{LONGEST_KEY}}}\Z)[!-~]([ -~]*[!-~])?")
 
 

@@ -44,11 +44,15 @@ def failure(error: Exception, host: str, proxy: str | None, seconds: float) -> t
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error itself and what led to it, down to the first."""
+    """The error itself and what led to it, down to the first.
+
+    What urllib3 wraps without raising it, a TLS failure behind a proxy, is in the arguments of the wrapping.
+    """
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        wrapped = next((each for each in cause.args if isinstance(each, BaseException)), None)
+        cause = cause.__cause__ or cause.__context__ or wrapped
 
 
 def _timeout(_: TimeoutError, peer: Peer) -> str:

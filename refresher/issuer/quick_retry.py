@@ -1,7 +1,6 @@
 """The retries of seconds, inside one attempt. Those of minutes, between attempts, are the schedule's."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_chain, wait_random
 
@@ -36,4 +35,4 @@ def persist(
         retry_error_callback=lambda _: None,  # the last failure is the result, not an exception
     )
     retrying(one_try)
-    return replace(made[-1], tries=tuple(each for result in made for each in result.tries))
+    return made[-1]._replace(tries=tuple(each for result in made for each in result.tries))

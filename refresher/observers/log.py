@@ -152,8 +152,8 @@ class LineWriter(logging.StreamHandler[TextIO]):
             super().flush()
 
     def close(self) -> None:
-        """Called by logging at the end. What a broken stream still holds is dropped: Python would try once more
-        to write it, fail, and make exit code 120 of ours."""
+        """Called by logging at the end. What a broken stream still holds is dropped: Python would try it once
+        more, fail, and make exit code 120 of ours."""
         try:
             if not self.stream.closed:
                 self.stream.flush()

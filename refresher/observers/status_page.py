@@ -47,7 +47,8 @@ def page(document: Mapping[str, Any]) -> str:
 def _section(row: Row) -> str:
     kind, heading = ("output", "h3") if row.is_output else ("token", "h2")
     valid = {"yes": "valid", "NO": "NOT VALID"}.get(row.valid, "validity unknown")
-    left = f"expired {row.left[1:]} ago" if row.left[:1] == "-" < row.left else f"{row.left} left"
+    is_past = row.left.startswith("-") and row.left != UNKNOWN
+    left = f"expired {row.left[1:]} ago" if is_past else f"{row.left} left"
     terms = [valid, left, f"expires {row.expires}"]
     if row.next_mint:
         terms.append(f"next mint {row.next_mint}")

@@ -21,6 +21,7 @@ log = logging.getLogger("refresher")
 _PIECE = 4096  # bytes read at once
 _DRAINED = 64 * 1024  # bytes of an unread body that are thrown away so that the client gets to our answer
 _ACCEPT_PAUSE = 0.1  # seconds, when not even an end to our own conversations lets another connection in
+_WARN_EVERY = 60.0  # seconds
 
 
 class Limits(NamedTuple):
@@ -28,14 +29,15 @@ class Limits(NamedTuple):
 
     ``head``: until the whole head of the request has come. ``answer``: until the whole answer has gone, as
     long as Prometheus waits by default (scrape_timeout). ``farewell``: until the client has closed its side.
-    ``connections``: at one more than that, the oldest is closed.
+    ``connections``: at one more than that, the oldest is closed. One is accepted a turn, so that a prompt
+    client is through long before it is the oldest, however many others come.
     """
 
     head: float = 5.0
     answer: float = 10.0
     farewell: float = 1.0
     head_size: int = 16 * 1024
-    connections: int = 128
+    connections: int = 32
 
 
 class Server:
@@ -49,7 +51,7 @@ class Server:
     ) -> None:
         self._listening, self._answer, self._limits = listening, answer, limits or Limits()
         self._selector = selectors.DefaultSelector()
-        self._is_refusing = False
+        self._next_warning = 0.0  # monotonic
 
     def serve(self) -> None:
         """Serve until the socket is shut down, which in the daemon is never."""
@@ -85,6 +87,9 @@ class Server:
         """Take one connection; False when there will be no more."""
         try:
             sock, _ = self._listening.accept()
+            sock.settimeout(0)
+            conversation = _Conversation(sock, self._answer, self._limits)
+            self._selector.register(sock, selectors.EVENT_READ, conversation)
         except (BlockingIOError, ConnectionAbortedError):  # the client has gone already
             return True
         except OSError as error:
@@ -92,19 +97,16 @@ class Server:
                 return False
             self._make_room(error)
             return True
-        self._is_refusing = False
         open_ones = self._conversations()
-        if len(open_ones) >= self._limits.connections:
+        if len(open_ones) > self._limits.connections:
             self._end(open_ones[0])
-        sock.settimeout(0)
-        conversation = _Conversation(sock, self._answer, self._limits)
-        self._selector.register(sock, selectors.EVENT_READ, conversation)
         return True
 
     def _make_room(self, error: OSError) -> None:
         """There is no descriptor or memory left for another connection, which stays in the backlog."""
-        if not self._is_refusing:
-            self._is_refusing = True
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARN_EVERY
             log.warning("the endpoints cannot take another connection: %s", error.strerror)
         open_ones = self._conversations()
         if open_ones:
@@ -173,12 +175,12 @@ def _response(head: bytes, answer: Callable[[Request], Answer]) -> bytes:
     if not is_whole(head):
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         return rendered(text(status, status.phrase))
-    request = parsed(head)
-    if isinstance(request, Answer):
-        return rendered(request)
+    head_only = head.startswith(b"HEAD ")
     try:
-        return rendered(answer(request), head_only=request.method == "HEAD")
-    except Exception:  # a mistake in one endpoint must not end the others
-        log.exception("a mistake of the refresher itself while answering %.100r", request.path)
+        request = parsed(head)
+        given = request if isinstance(request, Answer) else answer(request)
+        return rendered(given, head_only=head_only)
+    except Exception:  # a mistake in one answer must not end the others
+        log.exception("a mistake of the refresher itself while answering a request over HTTP")
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return rendered(text(status, status.phrase), head_only=request.method == "HEAD")
+        return rendered(text(status, status.phrase), head_only=head_only)

@@ -18,19 +18,19 @@ TWO = ONE + "- {name: two, key_file: key, outputs: [{file: two}]}\n"
 
 
 def of_flags(environ=None, **flags):
-    return load(flags, environ or {}, "/work")
+    return load(flags, environ or {}, "/here")
 
 
 def mistakes_of(environ=None, *, needs=(KEY, OUTPUTS), command="run", **flags):
     with pytest.raises(ConfigurationError) as caught:
-        load(flags, environ or {}, "/work", needs=needs, command=command)
+        load(flags, environ or {}, "/here", needs=needs, command=command)
     return [str(mistake) for mistake in caught.value.mistakes]
 
 
 def test_two_flags_make_a_token():
-    output = FileOutputSettings("/work/token")
+    output = FileOutputSettings("/here/token")
     assert of_flags(key_file="key", to_file=["token"]).settings == Settings(
-        (TokenSettings("default", "/work/key", (output,)),)
+        (TokenSettings("default", "/here/key", (output,)),)
     )
 
 
@@ -69,7 +69,7 @@ def test_every_flag_reaches_the_settings():
 def test_every_flag_has_its_variable_and_beats_it():
     environ = {"REFRESHER_KEY_FILE": "/key", "REFRESHER_TO_FILE": "/a:b", "REFRESHER_LIFETIME": "30m"}
     [token] = of_flags(environ).settings.tokens
-    assert [output.path for output in token.outputs] == ["/a", "/work/b"]
+    assert [output.path for output in token.outputs] == ["/a", "/here/b"]
     assert token.lifetime == 1800.0
     [token] = of_flags(environ, lifetime="2h", to_file=["/c"]).settings.tokens
     assert (token.lifetime, [output.path for output in token.outputs]) == (7200.0, ["/c"])

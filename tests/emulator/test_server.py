@@ -61,6 +61,39 @@ def test_keys_come_and_go_while_it_runs(emulator: Emulator) -> None:
     assert [key.reveal() for key in emulator.keys] == ["third-key"]
 
 
+def test_the_text_of_a_key_that_was_added_over_http_is_not_kept(emulator: Emulator) -> None:
+    requests.post(f"{emulator.url}/_emulator/keys", json={"key": "over-http"}, timeout=5)
+    assert mint(emulator, "over-http").status_code == 200
+    assert [key.reveal() for key in emulator.keys] == ["the-application-key"]
+
+
+@pytest.mark.parametrize("refusal", [401, 403])
+def test_a_wrong_key_is_refused_with_the_status_that_was_chosen(refusal: int) -> None:
+    with Emulator(refusal=refusal) as emulator:
+        assert mint(emulator, "another").status_code == refusal
+
+
+def test_its_counts_can_start_again_at_zero(emulator: Emulator) -> None:
+    mint(emulator)
+    emulator.reset_counts()
+    mint(emulator)
+    assert emulator.counts.mints == 1
+
+
+def test_healing_does_not_wake_a_request_that_hangs(
+    emulator: Emulator, eventually: Callable[..., None]
+) -> None:
+    emulator.faults(hang=True)
+    with socket.create_connection(("127.0.0.1", emulator.port), timeout=5) as hanging:
+        hanging.sendall(MINT)
+        eventually(lambda: emulator.counts.mints == 1)
+        emulator.heal()
+        assert mint(emulator).status_code == 200
+        hanging.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            hanging.recv(1)
+
+
 def test_a_key_that_is_not_in_force_cannot_be_revoked(emulator: Emulator) -> None:
     with pytest.raises(ConfigurationError, match="is in force") as raised:
         emulator.revoke_key("never-added")
@@ -123,7 +156,8 @@ def test_by_default_it_listens_on_loopback_only(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")]
+    ("host", "shown"),
+    [("0.0.0.0", "127.0.0.1"), ("", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")],
 )
 def test_the_url_is_one_that_can_be_called(host: str, shown: str) -> None:
     if host == "::1" and not _has_ipv6():
@@ -158,9 +192,15 @@ def test_it_comes_back_on_the_same_port_with_the_tokens_and_the_counts_it_had(em
 
 
 def test_starting_and_stopping_twice_is_once(emulator: Emulator) -> None:
+    port = emulator.port
     assert emulator.start() is emulator
+    assert emulator.port == port
     emulator.stop()
     emulator.stop()
+
+
+def test_it_has_no_port_before_it_takes_a_free_one() -> None:
+    assert Emulator().port == 0
 
 
 @pytest.mark.parametrize(

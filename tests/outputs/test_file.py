@@ -4,7 +4,6 @@ import resource
 import socket
 import stat
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -257,7 +256,7 @@ def test_a_value_in_another_format_is_known_but_to_be_written_anew(path, before,
 def test_a_changed_template_is_noticed(path):
     before = settings(path, "template")
     FileOutput(before, URL).write(a_token(), NOW)
-    found = FileOutput(replace(before, template=TEMPLATE + "#"), URL).inspect(NOW)
+    found = FileOutput(before._replace(template=TEMPLATE + "#"), URL).inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from refresher.web.exchange import HTML, TEXT, Answer, Request, parsed, rendered
 from refresher.web.server import Limits
-from tests.web.conftest import DEADLINE, Serve, everything
+from tests.web.site import DEADLINE, Serve, everything
 
 GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"
-QUICK = Limits(head=0.2, answer=0.2, farewell=0.2)
 PATIENT = Limits(
     head=60.0, answer=60.0, farewell=60.0
 )  # longer than a test: nothing here ends by its time-out
@@ -27,6 +26,14 @@ PATIENT = Limits(
 
 def hello(request: Request) -> Answer:
     return Answer(200, TEXT, f"hello {request.method} {request.path}".encode())
+
+
+def send_for_ever(sock: socket.socket, piece: bytes, pause: float = 0.0) -> None:
+    """Send this over and over, until the other side has closed the connection for good."""
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until:
+        sock.sendall(piece)
+        threading.Event().wait(pause)
 
 
 # What is asked, and what is answered
@@ -39,14 +46,14 @@ def test_a_request_is_given_to_who_answers_it_and_the_answer_to_the_client(serve
         seen.append(request)
         return Answer(203, "text/csv", b"a,b", (("X-More", "yes"),))
 
-    received = serve(answer).call("/there", Accept="text/csv", **{"X-UPPER": "Kept As It Is"})
+    received = serve(answer).call("/there", accept="Text/CSV")
     assert (received.status, received.body) == (203, b"a,b")
     assert received.headers["Content-Type"] == "text/csv"
     assert received.headers["Content-Length"] == "3"
     assert received.headers["X-More"] == "yes"
     (request,) = seen
     assert (request.method, request.path) == ("GET", "/there")
-    assert (request.headers["accept"], request.headers["x-upper"]) == ("text/csv", "Kept As It Is")
+    assert request.headers["accept"] == "Text/CSV"
 
 
 def test_head_has_the_head_of_get_and_no_body(serve: Serve) -> None:
@@ -154,10 +161,10 @@ def test_a_body_that_nobody_reads_does_not_keep_the_answer_from_its_client(serve
 
 
 def test_a_body_without_an_end_is_not_read_without_an_end(serve: Serve) -> None:
-    with serve(hello, PATIENT).client() as sock, pytest.raises((ConnectionResetError, BrokenPipeError)):
+    with serve(hello, PATIENT).client() as sock:
         sock.sendall(GET)
-        while True:
-            sock.sendall(b"x" * 4096)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            send_for_ever(sock, b"x" * 4096)
 
 
 def test_every_answer_forbids_storing_and_sniffing_and_names_no_version(serve: Serve) -> None:
@@ -190,7 +197,7 @@ def test_a_hundred_silent_clients_keep_nobody_from_an_answer(serve: Serve) -> No
 
 
 def test_clients_that_do_not_read_their_answers_keep_nobody_from_one(serve: Serve) -> None:
-    large = bytes(16_000_000)  # more than the buffers of both sides take
+    large = bytes(6_000_000)  # more than the buffers of both sides take
     site = serve(
         lambda request: hello(request)._replace(body=large if request.path == "/large" else b""), PATIENT
     )
@@ -227,18 +234,15 @@ def test_a_silent_client_is_given_up(serve: Serve) -> None:
 
 
 def test_a_client_that_reads_too_slowly_is_given_up(serve: Serve) -> None:
-    large = bytes(64_000_000)
+    large = bytes(32_000_000)
     site = serve(lambda _: Answer(200, TEXT, large), PATIENT._replace(answer=0.3))
     with site.client() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(GET)
-        pause, received = threading.Event(), 0
-        try:
-            while piece := sock.recv(4096):
-                received += len(piece)
-                pause.wait(0.002)
-        except ConnectionResetError:
-            pass
+        received, until = 0, time.monotonic() + 0.5
+        while time.monotonic() < until:  # reading a little all the time
+            received += len(sock.recv(4096))
+            threading.Event().wait(0.01)
+        received += len(everything(sock))  # what the system had taken from the server
         assert 0 < received < len(large)
 
 
@@ -246,10 +250,8 @@ def test_a_client_that_does_not_close_its_side_is_left(serve: Serve) -> None:
     with serve(hello, PATIENT._replace(farewell=0.2)).client() as sock:
         sock.sendall(GET)
         assert everything(sock).endswith(b"hello GET /there")
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):  # once the other side is closed for good
-            while True:
-                sock.sendall(b"x")
-                threading.Event().wait(0.01)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            send_for_ever(sock, b"x", pause=0.01)
 
 
 def test_of_too_many_connections_the_oldest_is_closed(serve: Serve) -> None:
@@ -295,7 +297,7 @@ def test_a_mistake_in_an_answer_is_logged_and_not_told_and_the_server_lives_on(
     assert (received.status, received.body) == (500, b"Internal Server Error\n")
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("refresher", logging.ERROR)
-    assert record.getMessage().endswith("while answering '/fails'")
+    assert "fails" not in record.getMessage()  # what clients write stays out of the log
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "the inner text"
     assert site.call("/fails", "HEAD").body == b""
@@ -327,12 +329,13 @@ if "others" in sys.argv:  # it is not our connections that take them all
         except OSError:
             break
 print(listening.getsockname()[1], flush=True)
+began, worked = time.monotonic(), time.process_time()
 threading.Thread(target=server.serve, daemon=True).start()
 sys.stdin.readline()
 if "others" in sys.argv:
     others.clear()
 sys.stdin.readline()
-print(time.process_time(), flush=True)
+print((time.process_time() - worked) / (time.monotonic() - began), flush=True)
 """
 
 
@@ -350,7 +353,7 @@ def test_without_a_descriptor_left_it_neither_dies_nor_spins(culprit: str) -> No
             hoard.enter_context(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE))
         told = process.stdout.readline()
         assert told.startswith("the endpoints cannot take another connection: Too many open files")
-        threading.Event().wait(1.0)  # in which a loop that spins would use up a second
+        threading.Event().wait(0.5)  # a loop that spins would be at work all the time
         process.stdin.write("\n")
         process.stdin.flush()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
@@ -359,6 +362,5 @@ def test_without_a_descriptor_left_it_neither_dies_nor_spins(culprit: str) -> No
         connection.close()
         process.stdin.write("\n")
         process.stdin.flush()
-        rest = process.stdout.read().splitlines()
-        assert float(rest[-1]) < 0.9
-        assert len(rest) < 10, "it is not told again and again"
+        (share_of_time,) = process.stdout.read().splitlines()  # and the warning is not repeated
+        assert float(share_of_time) < 0.5

@@ -1,0 +1,186 @@
+"""The figures of the README. Each is a ratio of two things measured in turn, or a count, on this machine, now.
+
+    make bench              everything, about two minutes
+    make bench ONLY=start   one of: start, memory, idle, mints
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import ProxyHandler, Request, build_opener
+
+import requests
+
+from refresher.clock import SystemClock
+from refresher.core.model import Granted, SecretStr
+from refresher.issuer.client import InliveIssuer
+
+HERE = Path(__file__).parent
+STARTS = 21  # processes of each kind, in turn
+WORKERS = 16
+MINTS = 1600
+LATENCY = 0.05  # seconds that the issuer takes, as over a continent
+IDLE_SECONDS = 60
+
+ISSUER = """
+import sys
+from refresher.emulator.server import Emulator
+with Emulator() as inlive:
+    print(inlive.url, inlive.keys[0].reveal(), flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def emulated_inlive() -> Iterator[tuple[str, str]]:
+    """An Inlive API in a process of its own: its URL and a key."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ISSUER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        url, key = process.stdout.readline().split()
+        yield url, key
+        process.stdin.close()
+
+
+def told(what: str, figure: str, limit: str) -> None:
+    print(f"  {what:<58}{figure:>12}   {limit}", flush=True)
+
+
+def start(url: str, folder: Path) -> None:
+    """From the start of a process until its token is in the file, and how that compares with a bare script."""
+    key_file = folder / "key"
+    kinds = {
+        "bare": [str(HERE / "bare.py"), str(key_file), "TOKEN", url],
+        "once": ["-m", "refresher", "once", "--key-file", str(key_file), "--to-file", "TOKEN"],
+        "run": ["-m", "refresher", "run", "--key-file", str(key_file), "--to-file", "TOKEN"],
+    }
+    for kind in ("once", "run"):
+        kinds[kind] += ["--issuer-url", url, "--listen", "127.0.0.1:0"] if kind == "run" else ["--issuer-url", url]
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number in range(STARTS + 1):
+        for kind, command in kinds.items():
+            token_file = folder / f"{kind}-{number}"
+            took = until_written([each.replace("TOKEN", str(token_file)) for each in command], token_file)
+            if number:  # the first of each warms the page cache
+                seconds[kind].append(took)
+    bare = statistics.median(seconds["bare"])
+    told("a bare script (requests, POST, write): start to token", f"{bare * 1000:.0f} ms", "")
+    for kind in ("once", "run"):
+        ratios = [ours / theirs for ours, theirs in zip(seconds[kind], seconds["bare"], strict=True)]
+        ratio = statistics.median(ratios)
+        took = statistics.median(seconds[kind])
+        told(f"refresher {kind}: start to token, {took * 1000:.0f} ms", f"{ratio:.2f} x", "at most 1.5, aim 1.3")
+
+
+def until_written(arguments: list[str], token_file: Path) -> float:
+    began = time.perf_counter()
+    with subprocess.Popen([sys.executable, *arguments], stderr=subprocess.DEVNULL) as process:
+        while not (token_file.exists() and token_file.stat().st_size):
+            if process.poll() not in (None, 0):
+                raise RuntimeError(f"{arguments} has ended with {process.returncode}")
+            time.sleep(0.0002)
+        took = time.perf_counter() - began
+        process.kill()
+    return took
+
+
+def memory(url: str, folder: Path) -> None:
+    """Resident memory on virtual time: after an hour, and how it grows over ten thousand refreshes."""
+    hour, few, many = 720, 10, 10_000
+    command = [sys.executable, str(HERE / "leap.py"), str(folder / "key"), str(folder / "token"), url]
+    command += [str(stop) for stop in (few, hour, many)]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    seen = {each["refreshes"]: each for each in map(json.loads, lines.stdout.splitlines())}
+    mib = {refreshes: each["rss"] / 2**20 for refreshes, each in seen.items()}
+    what = f"resident after {hour} refreshes in {seen[hour]['seconds'] / 60:.0f} virtual minutes, scraped"
+    told(what, f"{mib[hour]:.1f} MiB", "at most 36, aim 34")
+    grown = (seen[many]["rss"] - seen[few]["rss"]) / 1024
+    told(f"growth from refresh {few} to refresh {many}", f"{grown:+.0f} KiB", "none")
+
+
+def idle(url: str, folder: Path) -> None:
+    """CPU of a daemon with nothing to do but to look whether there is."""
+    command = [sys.executable, "-m", "refresher", "run", "--key-file", str(folder / "key")]
+    command += ["--to-file", str(folder / "idle"), "--issuer-url", url, "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        time.sleep(3)  # what the endpoints need is imported by then
+        before = cpu_of(process.pid)
+        time.sleep(IDLE_SECONDS)
+        share = (cpu_of(process.pid) - before) / IDLE_SECONDS
+        process.kill()
+    told(f"CPU of an idle daemon over {IDLE_SECONDS} s", f"{share:.3%}", "at most 0.2 % of a core")
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds that all threads of a process have run (Documentation/scheduler/sched-stats.rst)."""
+    tasks = os.listdir(f"/proc/{pid}/task")
+    return sum(int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def mints(url: str, key: str) -> None:
+    """Mints a second through our client and through plain requests, both with 16 threads."""
+    faults = json.dumps({"latency": LATENCY, "scope": "mint"}).encode()
+    opener = build_opener(ProxyHandler({}))
+    opener.open(Request(f"{url}/_emulator/faults", data=faults, method="PUT")).close()
+    issuer, secret = InliveIssuer(url, SystemClock(), pool_size=WORKERS), SecretStr(key)
+    session = requests.Session()
+    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=WORKERS))
+
+    def ours(_: int) -> bool:
+        return isinstance(issuer.mint(secret, 3600.0, 10.0).answer, Granted)
+
+    def plain(_: int) -> bool:
+        answer = session.post(
+            f"{url}/v1/keys/accesstoken",
+            json={"expiry_seconds": 3600},
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=10,
+            allow_redirects=False,
+        )
+        return bool(answer.json()["data"]["access_token"])
+
+    rates: dict[Callable[[int], bool], list[float]] = {plain: [], ours: []}
+    for _ in range(5):
+        for way, seen in rates.items():
+            seen.append(rate(way))
+    told(f"plain requests, {WORKERS} threads", f"{statistics.median(rates[plain]):.0f} /s", "")
+    ratio = statistics.median(a / b for a, b in zip(rates[ours], rates[plain], strict=True))
+    what = f"our client, {WORKERS} threads, {statistics.median(rates[ours]):.0f} mints a second"
+    told(what, f"{ratio:.2f} x", "at least 0.9")
+
+
+def rate(way: Callable[[int], bool]) -> float:
+    with ThreadPoolExecutor(WORKERS) as pool:
+        began = time.perf_counter()
+        if not all(pool.map(way, range(MINTS))):
+            raise RuntimeError("a mint failed")
+        return MINTS / (time.perf_counter() - began)
+
+
+def main(only: str = "") -> None:
+    with emulated_inlive() as (url, key), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "key").write_text(key)
+        measures = {
+            "start": lambda: start(url, folder),
+            "memory": lambda: memory(url, folder),
+            "idle": lambda: idle(url, folder),
+            "mints": lambda: mints(url, key),  # the last: it makes the issuer slow
+        }
+        for wanted, measure in measures.items():
+            if only in ("", wanted):
+                print(wanted)
+                measure()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,150 @@
+"""The whole daemon, with its real client, files, log and endpoints, on a clock that leaps over every wait.
+
+Run as a program it prints a line of JSON for each number of refreshes that it was asked for: how many virtual
+seconds have passed, and how much memory is resident.
+"""
+
+import json
+import os
+import random
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from urllib.request import ProxyHandler, build_opener
+
+from refresher import __version__, assembly
+from refresher.clock import SystemClock
+from refresher.config.declarations import FileOutputSettings, IssuerSettings, Settings, TokenSettings
+from refresher.core.instant import Instant
+from refresher.core.messages import Announcement, Stopping, TokenMinted
+from refresher.crew import Crew, Mailbox
+from refresher.engine import Engine
+from refresher.hands import Hands
+from refresher.observers import log
+from refresher.observers.tally import Tally
+from refresher.ports import Letter
+
+LIFETIME = 10.0  # seconds, so that most of what passes is refreshes and not looks at files
+SCRAPE_EVERY = 60  # refreshes
+
+
+class LeapingClock(SystemClock):
+    def __init__(self) -> None:
+        self.leapt = 0.0
+
+    def now(self) -> Instant:
+        return super().now() + self.leapt
+
+
+class CountingCrew(Crew):
+    """Knows how many errands have not come back yet."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._lock = threading.Lock()
+        self.under_way = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        def counted() -> None:
+            job()
+            with self._lock:
+                self.under_way -= 1
+
+        with self._lock:
+            self.under_way += 1
+        super().submit(counted)
+
+
+class LeapingMailbox(Mailbox[Letter]):
+    """Waits for errands that are under way, and leaps over any other wait."""
+
+    def __init__(self, clock: LeapingClock, crew: CountingCrew) -> None:
+        super().__init__()
+        self._clock, self._crew = clock, crew
+
+    def take(self, timeout: float) -> Letter | None:
+        letter = super().take(0)
+        while letter is None and self._crew.under_way:
+            letter = super().take(0.0005)
+        if letter is None:
+            letter = super().take(0)
+        if letter is None and timeout > 0:
+            self._clock.leapt += timeout
+        return letter
+
+
+class Meter:
+    """An observer that notes the memory at certain numbers of refreshes, and stops after the last."""
+
+    def __init__(self, stops: Sequence[int], scrape: Callable[[], None], stop: Callable[[], None]) -> None:
+        self._stops, self._scrape, self._stop = stops, scrape, stop
+        self._count = 0
+        self._first: Instant | None = None
+
+    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+        del token
+        if not isinstance(announcement, TokenMinted):
+            return
+        self._first = self._first or now
+        if self._count % SCRAPE_EVERY == 0:
+            self._scrape()
+        if self._count in self._stops:
+            passed = now.boot - self._first.boot
+            print(json.dumps({"refreshes": self._count, "seconds": passed, "rss": rss_of("self")}), flush=True)
+        if self._count == self._stops[-1]:
+            self._stop()
+        self._count += 1
+
+
+def rss_of(pid: int | str) -> int:
+    """Resident bytes of a process."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
+    token = TokenSettings("bench", key_file, (FileOutputSettings(token_file),), lifetime=LIFETIME)
+    settings = Settings((token,), IssuerSettings(url))
+    clock, crew = LeapingClock(), CountingCrew(assembly.WORKERS)
+    mailbox = LeapingMailbox(clock, crew)
+    tally = Tally()
+    served: list[str] = []
+
+    def scrape() -> None:
+        """As Prometheus does it: over HTTP, in a thread of its own."""
+        if served:
+            with build_opener(ProxyHandler({})).open(served[0], timeout=10) as answer:
+                answer.read()
+
+    meter = Meter(
+        [int(stop) for stop in stops],
+        lambda: threading.Thread(target=scrape).start(),
+        lambda: mailbox.post(Letter(None, Stopping())),
+    )
+    engine = Engine(
+        assembly.charges(settings),
+        hands=Hands(assembly.issuer(settings.issuer, clock), clock, mailbox, crew, random.random),
+        clock=clock,
+        mailbox=mailbox,
+        observers=[log.LogObserver(), tally, meter],
+    )
+    log.configure("json", "info", sys.stderr, engine.secrets)
+    served.append(serve(engine, clock, tally))
+    engine.run()
+
+
+def serve(engine: Engine, clock: LeapingClock, tally: Tally) -> str:
+    """The endpoints, as `refresher run` has them; where to scrape."""
+    from refresher.config.declarations import ListenAddress
+    from refresher.web.endpoints import Endpoints
+    from refresher.web.server import Server
+    from refresher.web.socket import bind
+
+    listening = bind(ListenAddress("127.0.0.1", 0))
+    endpoints = Endpoints(engine.view, lambda: engine.last_turn, clock, tally, __version__)
+    threading.Thread(target=Server(listening, endpoints.answer).serve, daemon=True).start()
+    return f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,166 @@
+"""`refresher once`, for cron, timers and init containers: what it mints, how it ends."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refresher.emulator.faults import Fault
+from refresher.emulator.server import Emulator
+from tests.commands.daemon import KEY, STOP_WITHIN, Ended, ended, eventually, plant, refresher, start
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def issuer():
+    with Emulator(keys=[KEY]) as inlive:
+        yield inlive
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with a key in it, and a token file to be."""
+    (tmp_path / "key").write_text(KEY)
+    return tmp_path
+
+
+def words(issuer: Emulator, place: Path) -> tuple[object, ...]:
+    return ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
+
+
+def once(issuer: Emulator, place: Path, *more: object) -> Ended:
+    return refresher("once", *words(issuer, place), *more)
+
+
+# What is minted
+
+
+def test_the_first_call_mints_and_the_second_has_nothing_to_do(issuer, place):
+    first, second = once(issuer, place), once(issuer, place)
+    assert (first.code, second.code) == (0, 0)
+    assert issuer.valid((place / "token").read_text())
+    assert issuer.counts.mints == 1
+    assert [entry["event"] for entry in second.log] == ["KeyLoaded", "TokenAdopted"]
+
+
+def test_what_is_due_is_replaced(issuer, place):
+    old = plant(place / "token", age=0.8 * HOUR)
+    assert once(issuer, place).code == 0
+    assert (place / "token").read_text() != old
+    assert issuer.valid((place / "token").read_text())
+
+
+@pytest.mark.parametrize(
+    ("every", "mints"), [(None, 0), ("20m", 0), ("45m", 1)], ids=["not told", "before it is due", "after it is due"]
+)
+def test_what_would_come_due_before_the_next_call_is_minted_now(issuer, place, every, mints):
+    plant(place / "token", age=10 * 60)  # due after 36 to 42 minutes
+    ended = once(issuer, place, *(("--every", every) if every else ()))
+    assert ended.code == 0
+    assert issuer.counts.mints == mints
+
+
+@pytest.mark.parametrize("every", ["59m", "1h", "2h"])
+def test_a_period_that_cannot_hold_the_promise_is_told_with_its_arithmetic(issuer, place, every):
+    ended = once(issuer, place, "--every", every)
+    assert ended.code == 78
+    assert ended.said == (
+        f'refresher: --every {every}: {every} + 1m margin ≥ lifetime 1h of token "default"; '
+        "accepted: less than 59m, or a longer lifetime\n"
+    )
+    assert issuer.counts.mints == 0
+
+
+# How it ends
+
+
+def configuration(place: Path, issuer: Emulator, *tokens: dict[str, Any]) -> Path:
+    document = {
+        "issuer": {"url": issuer.url},
+        "tokens": [
+            {
+                "name": f"t{number}",
+                "key_file": str(place / token.get("key", "key")),
+                "outputs": [{"file": str(place / token.get("directory", ".") / f"token-{number}")}],
+            }
+            for number, token in enumerate(tokens)
+        ],
+    }
+    path = place / "refresher.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+GOOD: dict[str, str] = {}
+NO_KEY = {"key": "no-such-key"}
+REFUSED = {"key": "wrong-key"}
+UNWRITABLE = {"directory": "no-such-directory"}
+ONE_FAILS = Fault(status=500, count=1)  # whichever token comes first
+
+
+@pytest.mark.parametrize(
+    ("tokens", "fault", "code"),
+    [
+        ([GOOD, GOOD], None, 0),
+        ([GOOD, GOOD], ONE_FAILS, 75),
+        ([GOOD, UNWRITABLE], None, 73),
+        ([UNWRITABLE, UNWRITABLE], ONE_FAILS, 73),
+        ([GOOD, REFUSED], None, 77),
+        ([REFUSED, REFUSED], ONE_FAILS, 77),
+        ([REFUSED, UNWRITABLE], None, 77),
+        ([NO_KEY, GOOD], ONE_FAILS, 78),
+        ([NO_KEY, UNWRITABLE, REFUSED], None, 78),
+    ],
+    ids=[
+        "nothing fails",
+        "issuer",
+        "output",
+        "output before issuer",
+        "key",
+        "key before issuer",
+        "key before output",
+        "configuration before issuer",
+        "configuration before everything",
+    ],
+)
+def test_of_several_failures_the_gravest_is_the_exit_code(issuer, place, tokens, fault, code):
+    (place / "wrong-key").write_text("a-key-of-somebody-else")
+    if fault is not None:
+        issuer.faults(fault)
+    config = configuration(place, issuer, *tokens)
+    assert refresher("once", "--config", config).code == code
+    for number, token in enumerate(tokens):
+        written = (place / f"token-{number}").exists()
+        assert not written if token is not GOOD else written or fault is ONE_FAILS
+
+
+def test_an_issuer_that_fails_while_the_old_token_lasts_is_told_all_the_same(issuer, place):
+    old = plant(place / "token", age=0.8 * HOUR)
+    issuer.faults(status=429, retry_after="60")
+    assert once(issuer, place).code == 75
+    assert (place / "token").read_text() == old
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_although_the_issuer_hangs(issuer, place, number):
+    issuer.faults(hang=True)
+    process = start("once", *words(issuer, place))
+    eventually(lambda: issuer.counts.mints, "the issuer is asked")
+    process.send_signal(number)
+    process.send_signal(number)  # a second one: no grace for what is in flight
+    process.wait(STOP_WITHIN)
+    assert ended(process).code == 0
+    assert os.listdir(place) == ["key"]
+
+
+def test_two_at_once_on_one_file_leave_one_whole_token(issuer, place):
+    for _ in range(4):
+        both = [start("once", *words(issuer, place)) for _ in range(2)]
+        assert [ended(process)[0] for process in both] == [0, 0]
+        assert issuer.valid((place / "token").read_text())
+        assert sorted(os.listdir(place)) == [".token.meta.json", "key", "token"]
+        (place / "token").unlink()

@@ -1,0 +1,352 @@
+"""`refresher run`, the daemon: what its users see of it, from the first token to the last signal."""
+
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refresher.emulator.server import Emulator
+from tests.commands.daemon import (
+    DEADLINE,
+    KEY,
+    STOP_WITHIN,
+    Daemon,
+    eventually,
+    start,
+)
+
+NEW_KEY = "application-key-after-rotation-8Hn2"
+NOTICED = 5.0  # seconds from a changed key file to a token of the new key
+LOOKED_AFTER = 60.0  # seconds until a disturbed output is put right (design §3)
+
+
+@pytest.fixture
+def issuer():
+    with Emulator(keys=[KEY]) as inlive:
+        yield inlive
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with a key in it, and a token file to be."""
+    (tmp_path / "key").write_text(KEY)
+    return tmp_path
+
+
+@pytest.fixture
+def daemon(issuer, place) -> Callable[..., Daemon]:
+    """A daemon that keeps `place`/token fresh, with more words for its command line."""
+
+    def make(*more: object, **options: Any) -> Daemon:
+        words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
+        return Daemon(*words, *more, **options)
+
+    return make
+
+
+def configuration(place: Path, issuer: Emulator, outputs: dict[str, list[dict[str, Any]]], **of_tokens: Any) -> Path:
+    """A file that configures a token of each name with these outputs; paths are meant from `place`."""
+    path = place / "refresher.yaml"  # JSON is YAML
+    tokens = [
+        {"name": name, "key_file": "key", "outputs": those, **of_tokens} for name, those in outputs.items()
+    ]
+    path.write_text(json.dumps({"issuer": {"url": issuer.url}, "tokens": tokens}, indent=1))
+    return path
+
+
+def another_than(path: Path, old: str) -> Callable[[], str]:
+    """Gives what is in the file once that is not `old` any more. It is never without a token."""
+
+    def look() -> str:
+        found = path.read_text()
+        assert found
+        return found if found != old else ""
+
+    return look
+
+
+# The first token, and those after it
+
+
+def test_the_token_appears_for_its_owner_only_and_is_replaced_in_time(issuer, place, daemon):
+    with daemon("--lifetime", "10s") as running:
+        running.wait_for("OutputWritten")
+        token = place / "token"
+        first = token.read_text()
+        assert issuer.valid(first)
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        assert issuer.counts.recent[0].expiry_seconds == 10
+        second = eventually(another_than(token, first), "the token is replaced")
+        assert issuer.valid(first), "it is replaced before it ends"
+        assert issuer.valid(second)
+        assert running.wait_for("TokenMinted", reason="scheduled")
+
+
+def test_a_restart_adopts_what_its_predecessor_published_and_clears_up_after_it(issuer, place, daemon):
+    with daemon() as running:
+        running.wait_for("OutputWritten")
+        running.process.kill()
+    debris = [place / ".token.0123456789ab.tmp", place / "..token.meta.json.0123456789ab.tmp"]
+    foreign = place / ".token.notes.tmp"
+    for path in (*debris, foreign):
+        path.write_text("left behind")
+    before = (place / "token").read_text()
+    with daemon() as running:
+        running.wait_for("TokenAdopted")
+        assert running.end() == 0
+    assert (place / "token").read_text() == before
+    assert issuer.counts.mints == 1
+    assert sorted(os.listdir(place)) == [".token.meta.json", ".token.notes.tmp", "key", "token"]
+
+
+def test_without_a_key_it_waits_for_one(issuer, place, daemon):
+    (place / "key").unlink()
+    with daemon(endpoints=True) as running:
+        assert running.wait_for("KeyLost")["level"] == "ERROR"
+        assert running.get("/readyz").status == 503
+        (place / "key").write_text(f"{KEY}\n")
+        running.wait_for("OutputWritten", within=NOTICED)
+        assert issuer.valid((place / "token").read_text())
+        assert running.get("/readyz").status == 200
+
+
+def test_an_output_that_fails_holds_back_no_other_and_costs_no_mint(issuer, place):
+    outputs = {"broken": [{"file": "missing/token"}, {"file": "beside"}], "whole": [{"file": "whole"}]}
+    with Daemon("--config", configuration(place, issuer, outputs)) as running:
+        failed = running.wait_for("OutputFailed")
+        running.wait_for("OutputWritten", times=2)
+        assert failed["level"] == "ERROR"
+        assert f"create {place}/missing" in failed["message"]
+        (place / "missing").mkdir()
+        running.wait_for("OutputWritten", output=f"file:{place}/missing/token")
+        assert (place / "missing" / "token").read_text() == (place / "beside").read_text()
+        assert issuer.counts.mints == 2
+
+
+def test_three_hundred_tokens_start_and_settle(issuer, place):
+    names = [f"t{number}" for number in range(300)]
+    config = configuration(place, issuer, {name: [{"file": f"token-{name}"}] for name in names})
+    with Daemon("--config", config, endpoints=True) as running:
+        running.wait_for("OutputWritten", times=300)
+        assert running.get("/readyz").status == 200
+        assert issuer.counts.mints == 300
+        assert len({(place / f"token-{name}").read_text() for name in names}) == 300
+        assert running.end() == 0
+
+
+def test_whatever_is_deleted_or_altered_is_put_right_within_a_minute(issuer, place):
+    """Slow: outputs are looked at every 30 s."""
+    names = ["deleted", "altered", "opened", "left"]
+    config = configuration(place, issuer, {"t": [{"file": name} for name in names]})
+    with Daemon("--config", config) as running:
+        running.wait_for("OutputWritten", times=4)
+        token = (place / "left").read_text()
+        (place / "deleted").unlink()
+        (place / "altered").write_text("altered")
+        (place / "opened").chmod(0o644)
+        running.wait_for("OutputWritten", times=3, within=LOOKED_AFTER, reason="repair")
+        assert {(place / name).read_text() for name in names} == {token}
+        assert {stat.S_IMODE((place / name).stat().st_mode) for name in names} == {0o600}
+        assert len(running.entries("OutputDisturbed")) == 3
+        assert issuer.counts.mints == 1
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it(place, daemon, number):
+    with daemon() as running:
+        running.wait_for("OutputWritten")
+        assert running.end(number) == 0
+
+
+def test_a_signal_stops_it_although_the_issuer_hangs(issuer, daemon):
+    issuer.faults(hang=True)
+    with daemon() as one, daemon("--to-file", os.devnull + "-none") as other:
+        eventually(lambda: issuer.counts.mints == 2, "the issuer is asked")
+        one.send(signal.SIGTERM)
+        other.send(signal.SIGINT)
+        assert [one.code(STOP_WITHIN), other.code(STOP_WITHIN)] == [0, 0]
+
+
+def test_when_it_is_stopped_every_token_in_hand_is_still_written(issuer, place):
+    names = [f"t{number}" for number in range(200)]
+    config = configuration(place, issuer, {name: [{"file": f"token-{name}"}] for name in names})
+    issuer.faults(latency=0.1)
+    with Daemon("--config", config) as running:
+        running.wait_for("OutputWritten", times=5)
+        assert running.end() == 0
+    written = [path for path in place.iterdir() if path.name.startswith("token-")]
+    assert all(issuer.valid(path.read_text()) for path in written)
+    assert [path.name for path in place.iterdir() if path.name.endswith(".tmp")] == []
+    assert 5 <= len(written) < 200, "no new mint"
+    assert len(written) == issuer.counts.issued
+
+
+def test_sigusr1_mints_anew_and_sighup_changes_nothing(issuer, place, daemon):
+    with daemon() as running:
+        running.wait_for("OutputWritten")
+        leaked = (place / "token").read_text()
+        running.send(signal.SIGHUP)
+        assert "not supported yet" in running.wait_for("NotSupported")["message"]
+        running.send(signal.SIGUSR1)
+        fresh = eventually(another_than(place / "token", leaked), "the token is replaced")
+        assert issuer.valid(fresh)
+        assert running.wait_for("TokenMinted", reason="requested")
+        assert issuer.counts.mints == 2
+        assert running.end() == 0
+
+
+# Keys
+
+
+def test_a_key_swapped_in_by_kubelet_is_in_use_within_seconds(issuer, tmp_path):
+    for revision, key in (("..one", KEY), ("..two", NEW_KEY)):
+        (tmp_path / revision).mkdir()
+        (tmp_path / revision / "key").write_text(key)
+    (tmp_path / "..data").symlink_to("..one")
+    (tmp_path / "key").symlink_to("..data/key")
+    words = ("--key-file", tmp_path / "key", "--to-file", tmp_path / "token", "--issuer-url", issuer.url)
+    with Daemon(*words) as running:
+        running.wait_for("OutputWritten")
+        new = issuer.add_key(NEW_KEY)
+        (tmp_path / "..data_tmp").symlink_to("..two")
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        (tmp_path / "..one" / "key").unlink()
+        proven = running.wait_for("KeyProven", within=NOTICED)
+        written = running.wait_for("OutputWritten", times=2, within=NOTICED)
+        assert proven["key_fingerprint"] == written["key_fingerprint"] == new.fingerprint
+        assert issuer.counts.by_key[new.fingerprint] == 1
+
+
+def test_a_bad_new_key_raises_the_alarm_and_the_old_one_goes_on(issuer, place, daemon):
+    with daemon(endpoints=True) as running:
+        running.wait_for("OutputWritten")
+        assert running.metric('key_accepted{token="default"}') == 1
+        first = (place / "token").read_text()
+        (place / "key").write_text("a-key-that-nobody-knows")
+        alarm = running.wait_for("RefreshFailed", within=NOTICED)
+        assert (alarm["level"], alarm["outcome"]) == ("ERROR", "key_refused")
+        assert running.metric('key_accepted{token="default"}') == 0
+        assert (place / "token").read_text() == first
+        assert running.get("/readyz").status == 200
+        running.send(signal.SIGUSR1)
+        second = eventually(another_than(place / "token", first), "the old key mints")
+        assert issuer.valid(second)
+        (place / "key").write_text(KEY)
+        eventually(lambda: running.metric('key_accepted{token="default"}') == 1, "the alarm ends", NOTICED)
+
+
+# The endpoints
+
+
+def test_readiness_is_given_with_the_first_token_and_taken_back_with_the_last(place):
+    with Emulator(keys=[KEY], jwt=True) as issuer:
+        issuer.faults(status=500)
+        words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
+        with Daemon(*words, endpoints=True) as running:
+            running.wait_for("RefreshFailed")
+            refused = running.get("/readyz")
+            assert refused.status == 503
+            assert refused.document["reasons"][0]["output"] == f"file:{place}/token"
+            assert not running.get("/status").document["valid"]
+            assert running.get("/livez").status == 200
+            issuer.faults(lifetime=4)  # and the token says so itself
+            eventually(lambda: running.get("/readyz").status == 200, "ready")
+            issuer.faults(status=500)
+            eventually(lambda: running.get("/readyz").status == 503, "not ready any more")
+            assert running.get("/livez").status == 200, "an outage is not mended by a restart"
+
+
+def test_the_endpoints_tell_how_the_token_stands(place, daemon):
+    with daemon(endpoints=True) as running:
+        written = running.wait_for("OutputWritten")
+        status = running.get("/status")
+        assert status.document["valid"]
+        (token,) = status.document["tokens"]
+        assert (token["name"], token["expires_at"]) == ("default", written["expires_at"])
+        assert token["outputs"][0]["name"] == f"file:{place}/token"
+        assert running.metric('refreshes_total{reason="first",result="success",token="default"}') == 1
+        assert running.metric('token_expiry_timestamp_seconds{token="default"}') == pytest.approx(
+            running.metric('token_issued_timestamp_seconds{token="default"}') + 3600
+        )
+        assert running.get("/nowhere").status == 404
+
+
+# What it keeps to itself
+
+
+def test_no_secret_is_told_anywhere(issuer, place):
+    outputs = {"t": [{"file": "auth", "format": "inlive-sdk"}, {"file": "missing/token"}]}
+    config = configuration(place, issuer, outputs)
+    secrets = [KEY, "a-key-that-nobody-knows"]
+    with Daemon("--config", config, "--log-level", "debug", endpoints=True) as running:
+        for times, prompt in enumerate([lambda: None, lambda: running.send(signal.SIGUSR1)], start=1):
+            prompt()
+            running.wait_for("OutputWritten", times=times)
+            credentials = json.loads((place / "auth").read_text())["data"]
+            secrets += [credentials["accessToken"], credentials["refreshToken"]]
+        (place / "key").write_text("a-key-that-nobody-knows")
+        running.wait_for("RefreshFailed")
+        (place / "key").write_text(f"{KEY}\r\nsecond line")
+        running.wait_for("KeyLost")
+        pages = [running.get(path, accept=accept).body for path in PAGES for accept in ("*/*", "text/html")]
+        pages.append(Path(f"/proc/{running.process.pid}/cmdline").read_text())
+        running.end()
+        pages.append(running.said)
+    assert len(set(secrets)) == 6
+    told = "\n".join(pages)
+    assert [secret for secret in secrets if secret in told] == []
+    assert "refused" in told, "it has told something"
+
+
+PAGES = ("/", "/metrics", "/livez", "/readyz", "/status")
+
+
+def test_it_logs_json_lines_to_standard_error_where_that_is_no_terminal(place, daemon):
+    with daemon() as running:
+        running.wait_for("OutputWritten")
+        assert running.end() == 0
+        assert all(json.loads(line)["ts"] for line in running.said.splitlines())
+
+
+def test_it_logs_text_on_a_terminal(issuer, place):
+    terminal, its_end = pty.openpty()
+    words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
+    with start("run", *words, stderr=its_end) as process:
+        try:
+            os.close(its_end)
+            told = b""
+            while b"wrote" not in told:
+                told += os.read(terminal, 4096)
+            process.terminate()
+            assert process.wait(STOP_WITHIN) == 0
+        finally:
+            process.kill()
+            os.close(terminal)
+    assert re.match(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    default: read the key [0-9a-f]{16}\r\n", told)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limits of a process are read from /proc")
+def test_it_dumps_no_core(daemon):
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if hard == 0:
+        pytest.skip("nobody dumps core here (ulimit -Hc is 0)")
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        with daemon() as running:
+            running.wait_for("OutputWritten", within=DEADLINE)
+            limits = Path(f"/proc/{running.process.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)

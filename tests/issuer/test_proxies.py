@@ -1,0 +1,106 @@
+"""Proxies, as the environment names them: which requests go through one, and what it gets to see."""
+
+import ssl
+
+import pytest
+
+from refresher.core.model import Granted, Outcome
+from tests.issuer.ask import KEY, declined, mint, outcomes
+from tests.issuer.peer import Peer, dripping, granting, peer, tunnelling
+
+ISSUER = "https://issuer.test"  # leads nowhere but through a proxy (RFC 6761, section 6.2)
+
+
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+def test_a_proxy_is_asked_for_a_tunnel_and_does_not_see_the_key(
+    variable: str, tls: ssl.SSLContext, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with peer(granting, tls=tls) as issuer, peer(tunnelling(lambda: issuer.port)) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        assert isinstance(mint(ISSUER, ca_file=ca_file).answer, Granted)
+        assert f"Authorization: Bearer {KEY.reveal()}" in issuer.requests[0]
+        assert proxy.requests[0].startswith("CONNECT issuer.test:443 HTTP/1.")
+        assert KEY.reveal() not in proxy.requests[0]
+
+
+def test_a_proxys_password_is_for_the_proxy_only(
+    tls: ssl.SSLContext, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with peer(granting, tls=tls) as issuer, peer(tunnelling(lambda: issuer.port)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:s3same@"))
+        assert isinstance(mint(ISSUER, ca_file=ca_file).answer, Granted)
+        assert "Proxy-Authorization: Basic dXNlcjpzM3NhbWU=" in proxy.requests[0]
+        assert "dXNlcjpzM3NhbWU=" not in issuer.requests[0]
+
+
+@pytest.mark.parametrize("excepted", ["issuer.test", ".test", "*"])
+def test_no_proxy_is_heeded(excepted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with peer(granting) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", excepted)
+        assert declined(mint(ISSUER)).message.startswith("the name of issuer.test cannot be resolved")
+        assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_key_for_an_issuer_on_this_machine_does_not_leave_it(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with peer(granting) as issuer, peer(granting) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("all_proxy", proxy.url)
+        assert isinstance(mint(f"http://{host}:{issuer.port}").answer, Granted)
+        assert proxy.connections == 0
+
+
+def test_the_certificate_is_verified_through_a_proxy_too(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with peer(granting, tls=tls) as issuer, peer(tunnelling(lambda: issuer.port)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        assert "certificate of issuer.test could not be verified" in declined(mint(ISSUER)).message
+        assert issuer.requests == []
+
+
+def told(proxy: Peer, budget: float, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Outcome], str]:
+    """What came of a mint through this proxy, which has a password."""
+    monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:s3same@"))
+    result = mint(ISSUER, budget)
+    message = declined(result).message
+    assert "s3same" not in message
+    return outcomes(result), message.replace(f"127.0.0.1:{proxy.port}", "PROXY")
+
+
+def test_a_proxy_that_opens_no_tunnel_is_told_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = b"HTTP/1.1 407 S3cret\r\n\r\n"
+    with peer(tunnelling(lambda: other.port, refusal)) as proxy, peer(granting) as other:
+        outcome, message = told(proxy, 5.0, monkeypatch)
+    assert (outcome, message) == ([Outcome.UNREACHABLE], "the proxy PROXY: opens no tunnel, status 407")
+
+
+@pytest.mark.parametrize(
+    "each", [b"x", b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"], ids=["no head", "a head", "headers"]
+)
+def test_a_proxy_that_dawdles_has_no_more_time_than_the_issuer(
+    each: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with peer(dripping(b"HTTP/1.1 200 ", each=each)) as proxy:
+        assert told(proxy, 0.3, monkeypatch)[0] == [Outcome.TIMEOUT]
+
+
+def test_an_issuer_that_dawdles_behind_a_proxy_has_what_the_proxy_left(
+    tls: ssl.SSLContext, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        peer(dripping(b"HTTP/1.1 200 "), tls=tls) as issuer,
+        peer(tunnelling(lambda: issuer.port)) as proxy,
+    ):
+        monkeypatch.setenv("https_proxy", proxy.url)
+        result = mint(ISSUER, 0.3, ca_file)
+        assert outcomes(result) == [Outcome.TIMEOUT]
+        assert result.tries[0].seconds < 2.0
+
+
+def test_a_socks_proxy_is_told_as_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks5://user:s3same@127.0.0.1:1")
+    assert declined(mint(ISSUER)).message == "SOCKS proxies are not supported"

@@ -1,0 +1,72 @@
+"""A daemon as observers see it: the real machine, a real tally, a clock that stands still."""
+
+from collections.abc import Iterator
+
+from refresher.core.instant import Instant
+from refresher.core.messages import Event, IssuerAnswered
+from refresher.core.model import Outcome, SecretStr, Token, Try
+from refresher.core.state import OutputPolicy, State, TokenPolicy
+from refresher.observers.metrics import Metrics
+from refresher.observers.tally import Tally
+from tests.core.builders import KEY, NOW, Driver, token
+
+OK = IssuerAnswered((Try(Outcome.OK, 0.2),), skew=-1.5)
+
+
+class Clock:
+    """Stands where it was put: `ports.Clock`."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> Instant:
+        return self.time
+
+
+class Daemon:
+    """Tokens with their states, as an engine has them; everything announced is tallied."""
+
+    def __init__(
+        self, *names: str, outputs: tuple[OutputPolicy, ...] = (OutputPolicy("file:/a", 0.0, False),)
+    ) -> None:
+        policies = [TokenPolicy(name, 3600.0, 0.7, 10.0, outputs) for name in names]
+        self.tokens = {policy.name: Driver(policy) for policy in policies}
+        self.clock, self.tally = Clock(), Tally()
+        self.metrics = Metrics(self.view, self.clock.now, self.clock, self.tally, "1.2.3")
+
+    def view(self) -> Iterator[tuple[TokenPolicy, State]]:
+        for driver in self.tokens.values():
+            yield driver.policy, driver.state
+
+    def begin(self, name: str, key: SecretStr = KEY) -> None:
+        """The token's key is read and its outputs are looked at."""
+        self.tokens[name].begin(key)
+        self._tally(name)
+
+    def mints(self, name: str, what: Token | None = None) -> None:
+        """The mint in flight gives a token, and it is written to every output."""
+        driver = self.tokens[name]
+        self.tally.notice(name, OK, self.clock.now())
+        driver.perform(driver.minted(what or token()))
+        self._tally(name)
+
+    def tell(self, name: str, event: Event) -> None:
+        self.tokens[name].tell(event)
+        self._tally(name)
+
+    def _tally(self, name: str) -> None:
+        driver = self.tokens[name]
+        for announcement in driver.said:
+            self.tally.notice(name, announcement, driver.now)
+        driver.said.clear()
+
+
+def at_work(
+    *names: str, outputs: tuple[OutputPolicy, ...] = (OutputPolicy("file:/a", 0.0, False),)
+) -> Daemon:
+    """A daemon that has just minted and written the first token of each name."""
+    daemon = Daemon(*names, outputs=outputs)
+    for name in names:
+        daemon.begin(name)
+        daemon.mints(name)
+    return daemon

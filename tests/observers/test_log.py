@@ -1,0 +1,342 @@
+"""The log as a whole: announcements in, lines out; and what becomes of it when its stream is broken."""
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from refresher.core.messages import (
+    Announcement,
+    Crashed,
+    KeyLoaded,
+    NotSupported,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    TokenMinted,
+)
+from refresher.core.model import Outcome, Reason, SecretStr
+from refresher.errors import ConfigurationError
+from refresher.observers.log import LogObserver, configure
+from tests.core.builders import KEY, NEW_KEY, NOW, token
+
+FILE = "file:/run/inlive/token"
+FACTS = token().facts
+SECRET = SecretStr("open-sesame-01")
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    """Leave logging, which is the whole process's, as it was."""
+    root, urllib3 = logging.getLogger(), logging.getLogger("urllib3")
+    before = root.handlers[:], root.level, urllib3.level, sys.excepthook, threading.excepthook
+    for handler in root.handlers[:]:  # configure() closes what it finds
+        root.removeHandler(handler)
+    yield
+    root.handlers[:], level, of_urllib3, sys.excepthook, threading.excepthook = before
+    root.setLevel(level)
+    urllib3.setLevel(of_urllib3)
+
+
+class Log:
+    """What an observer writes, on a virtual clock."""
+
+    def __init__(self, log_format: str = "json", level: str = "info") -> None:
+        self.stream = io.StringIO()
+        self.now = NOW
+        configure(log_format, level, self.stream, lambda: [SECRET])
+        self.observer = LogObserver()
+
+    def lines(self) -> list[str]:
+        """What was written since the last call."""
+        written = self.stream.getvalue().splitlines()
+        self.stream.seek(0)
+        self.stream.truncate()
+        return written
+
+    def of(self, announcement: Announcement, *, after: float = 0.0, token: str = "studio") -> dict | None:
+        """The entry for an announcement, or None if it has no line."""
+        self.now += after
+        self.observer.notice(token, announcement, self.now)
+        lines = self.lines()
+        assert len(lines) <= 1
+        return json.loads(lines[0]) if lines else None
+
+
+def refresh_failed(message: str = "500", *, left: float = 600.0, key: SecretStr = KEY) -> RefreshFailed:
+    return RefreshFailed(
+        Reason.SCHEDULED, Outcome.SERVER_ERROR, message, key.fingerprint, wait=2.0, left=left
+    )
+
+
+def write_failed(message: str = "no space") -> OutputFailed:
+    return OutputFailed(FILE, message, FACTS.expiry, writing=True)
+
+
+MINTED = TokenMinted(Reason.SCHEDULED, FACTS, failures=2)
+WRITTEN = OutputWritten(FILE, "new", FACTS)
+
+
+# --- One line for what happened.
+
+
+def test_an_announcement_is_one_line_with_the_tokens_name():
+    entry = Log().of(KeyLoaded("00000000000000aa", changed=False))
+    del entry["ts"]
+    assert entry == {
+        "level": "INFO",
+        "logger": "refresher",
+        "message": "studio: read the key 00000000000000aa",
+        "event": "KeyLoaded",
+        "token": "studio",
+        "key_fingerprint": "00000000000000aa",
+    }
+
+
+def test_what_concerns_the_whole_process_names_no_token():
+    entry = Log().of(NotSupported("SIGHUP: not supported"), token="")
+    assert entry["message"] == "SIGHUP: not supported"
+    assert "token" not in entry
+
+
+def test_a_percent_sign_in_a_message_is_no_placeholder():
+    assert "100%s full" in Log().of(write_failed("100%s full"))["message"]
+
+
+def test_our_own_mistake_is_told_with_its_traceback():
+    entry = Log().of(Crashed("Write", KeyError("studio")))
+    assert entry["level"] == "ERROR"
+    assert entry["exc"].endswith("KeyError: 'studio'")
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_no_secret_is_told_whatever_is_announced(log_format):
+    log = Log(log_format)
+    cause = ValueError(f"header Authorization: Bearer {SECRET.reveal()}")
+    error = RuntimeError("x")
+    error.__cause__ = cause
+    for announcement in (
+        refresh_failed(f"500: {SECRET.reveal()}"),
+        write_failed(SECRET.reveal()),
+        Crashed("Mint", error),
+        NotSupported(SECRET.reveal()),
+    ):
+        log.observer.notice("studio", announcement, NOW)
+    assert SECRET.reveal() not in log.stream.getvalue()
+    assert log.stream.getvalue().count(repr(SECRET)) == 4
+
+
+# --- Failures that repeat themselves.
+
+
+def test_a_failure_that_repeats_itself_has_a_line_in_five_minutes_that_tells_how_often():
+    log = Log()
+    first = log.of(refresh_failed())
+    assert (first["since"], first["failures"]) == ("2027-01-15T08:00:00Z", 1)
+    assert "failing since" not in first["message"]
+    assert [log.of(refresh_failed(), after=60.0) for _ in range(4)] == [None] * 4
+    again = log.of(refresh_failed(), after=60.0)
+    assert (again["since"], again["failures"]) == ("2027-01-15T08:00:00Z", 6)
+    assert again["message"].endswith(
+        "; failing since 2027-01-15T08:00:00Z, 6 times so far, 4 of them not logged"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "because"),
+    [
+        (refresh_failed(), refresh_failed(left=0.0), "it has become an error: consumers are without"),
+        (refresh_failed("500"), refresh_failed("502"), "it says something else"),
+        (refresh_failed(), refresh_failed(key=NEW_KEY), "it is another key"),
+        (write_failed(), OutputFailed(FILE, "no space", None, writing=True), "what it held has expired"),
+        (write_failed(), OutputFailed("file:/b", "no space", FACTS.expiry, writing=True), "another output"),
+        (Crashed("Write", KeyError("a")), Crashed("Write", KeyError("b")), "it is another mistake"),
+        (Crashed("Write", KeyError("a")), Crashed("Mint", KeyError("a")), "elsewhere"),
+    ],
+)
+def test_what_differs_is_told_at_once(first, then, because):
+    log = Log()
+    log.of(first)
+    assert log.of(first) is None
+    assert log.of(then) is not None, because
+
+
+def test_tokens_are_told_of_separately():
+    log = Log()
+    log.of(refresh_failed())
+    assert log.of(refresh_failed(), token="other") is not None
+
+
+def test_what_is_no_failure_is_told_each_time():
+    log = Log()
+    assert [log.of(WRITTEN)["message"] for _ in range(2)] == [
+        f"studio: wrote {FILE}, valid until 2027-01-15T09:00:00Z"
+    ] * 2
+
+
+@pytest.mark.parametrize(("failure", "success"), [(refresh_failed(), MINTED), (write_failed(), WRITTEN)])
+def test_the_first_success_tells_since_when_it_had_failed_and_the_next_failure_is_a_new_one(failure, success):
+    log = Log()
+    log.of(failure)
+    log.of(failure, after=60.0)
+    assert log.of(success, after=60.0)["message"].endswith("; it had failed since 2027-01-15T08:00:00Z")
+    assert "it had failed" not in log.of(success)["message"]
+    assert log.of(failure)["failures"] == 1
+
+
+def test_a_write_that_succeeds_ends_what_failed_in_reading_too():
+    log = Log()
+    log.of(OutputFailed(FILE, "permission denied", None, writing=False))
+    log.of(write_failed(), after=60.0)
+    assert log.of(WRITTEN)["message"].endswith("; it had failed since 2027-01-15T08:00:00Z")
+
+
+def test_another_keys_success_does_not_end_a_keys_failures():
+    log = Log()
+    log.of(refresh_failed(key=NEW_KEY))
+    assert "it had failed" not in log.of(MINTED)["message"]
+    assert log.of(refresh_failed(key=NEW_KEY)) is None
+
+
+# --- Where to, and how much.
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "INFO"])
+def test_what_is_below_the_level_is_left_out(level):
+    log = Log("text", level)
+    for each in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        logging.getLogger("refresher").log(each, "hello")
+    told = [line.split()[1].lower() for line in log.lines()]
+    order = ["debug", "info", "warning", "error"]
+    assert told == order[order.index(level.lower()) :]
+
+
+@pytest.mark.parametrize(("level", "told"), [("info", ["WARNING"]), ("debug", ["DEBUG", "INFO", "WARNING"])])
+def test_of_the_http_client_warnings_are_told_and_the_rest_where_details_are_wanted(level, told):
+    log = Log("text", level)
+    for each in (logging.DEBUG, logging.INFO, logging.WARNING):
+        logging.getLogger("urllib3.connectionpool").log(each, "hello")
+    assert [line.split()[1] for line in log.lines()] == told
+
+
+def test_auto_is_json_where_no_terminal_is():
+    log = Log("auto")
+    logging.getLogger("refresher").info("hello")
+    assert json.loads(log.lines()[0])["message"] == "hello"
+
+
+def test_auto_is_text_on_a_terminal():
+    ours, theirs = os.openpty()
+    with open(theirs, "w", encoding="utf-8") as terminal, open(ours, "rb", buffering=0) as screen:
+        configure("auto", "info", terminal, list)
+        logging.getLogger("refresher").info("hello")
+        assert screen.read(1000).endswith(b" INFO    hello\r\n")
+
+
+def test_every_mistake_in_the_settings_is_told_at_once():
+    with pytest.raises(ConfigurationError) as refusal:
+        configure("xml", "loud", io.StringIO(), list)
+    assert [str(mistake) for mistake in refusal.value.mistakes] == [
+        "--log-format or REFRESHER_LOG_FORMAT: 'xml'; accepted: auto, text, json",
+        "--log-level or REFRESHER_LOG_LEVEL: 'loud'; accepted: debug, info, warning, error",
+    ]
+
+
+def test_configuring_again_replaces_what_was_configured():
+    before, log = Log(), Log()
+    logging.getLogger("refresher").info("hello")
+    assert before.lines() == []
+    assert len(log.lines()) == 1
+
+
+# --- What cannot be told.
+
+
+def test_a_record_that_cannot_be_rendered_is_told_of_without_its_arguments():
+    log = Log()
+    logging.getLogger("urllib3").warning("%d tries", SECRET.reveal())
+    (line,) = log.lines()
+    entry = json.loads(line)
+    assert (entry["level"], entry["logger"]) == ("WARNING", "urllib3")
+    assert entry["message"].startswith("a record of urllib3, test_log.py:")
+    assert entry["message"].endswith(" cannot be written: TypeError")
+
+
+def test_when_the_secrets_cannot_be_had_nothing_of_the_record_is_told():
+    stream = io.StringIO()
+
+    def broken() -> list[SecretStr]:
+        raise LookupError(SECRET.reveal())
+
+    configure("text", "info", stream, broken)
+    logging.getLogger("refresher").warning("header %s", SECRET.reveal())
+    assert stream.getvalue().endswith(" cannot be written: LookupError\n")
+    assert SECRET.reveal() not in stream.getvalue()
+
+
+def process(code: str, **streams: object) -> subprocess.CompletedProcess[str]:
+    """A process that configures its log and then runs `code`."""
+    prelude = (
+        "import logging, sys, threading\n"
+        "from refresher.core.model import SecretStr\n"
+        "from refresher.observers.log import configure\n"
+        f"configure('json', 'info', sys.stderr, lambda: [SecretStr({SECRET.reveal()!r})])\n"
+        "log = logging.getLogger('refresher')\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", prelude + code],
+        **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams),
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+LOG_MUCH = "for number in range(1000): log.info('line %d', number)\nprint('done')"
+
+
+def test_the_process_lives_on_and_ends_well_when_the_reader_of_its_log_has_gone():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = process(LOG_MUCH, stderr=writing)
+    finally:
+        os.close(writing)
+    assert (ended.stdout, ended.returncode) == ("done\n", 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk that is always full")
+def test_the_process_lives_on_and_ends_well_when_the_disk_of_its_log_is_full():
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ended = process(LOG_MUCH, stderr=full)
+    assert (ended.stdout, ended.returncode) == ("done\n", 0)
+
+
+def test_the_process_lives_on_when_its_log_is_closed():
+    assert process(f"sys.stderr.close()\n{LOG_MUCH}").stdout == "done\n"
+
+
+def test_an_exception_that_ends_the_process_is_told_like_everything_else():
+    ended = process(f"raise ValueError({SECRET.reveal()!r})")
+    entry = json.loads(ended.stderr)
+    assert ended.returncode == 1
+    assert entry["level"] == "ERROR"
+    assert entry["message"].startswith("a mistake of the refresher itself ended the process")
+    assert repr(SECRET) in entry["exc"]
+    assert SECRET.reveal() not in ended.stderr
+
+
+def test_an_exception_that_ends_a_thread_is_told_like_everything_else():
+    ended = process(
+        f"def work(): raise ValueError({SECRET.reveal()!r})\n"
+        "thread = threading.Thread(target=work)\nthread.start()\nthread.join()"
+    )
+    entry = json.loads(ended.stderr)
+    assert entry["message"].startswith("a mistake of the refresher itself ended a thread")
+    assert repr(SECRET) in entry["exc"]
+    assert SECRET.reveal() not in ended.stderr

@@ -1,0 +1,226 @@
+"""Records as lines: none carries a secret, and none passes for another."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher.core.model import SecretStr
+from refresher.observers.log_format import JsonFormatter, TextFormatter
+from tests.core.builders import NOW
+
+KEY = SecretStr('sesame"open/01')
+FORMATTERS = (TextFormatter, JsonFormatter)
+ESCAPE = "\x1b[2K\r"
+
+
+def record(message: object = "hello", *arguments: object, name: str = "refresher", **extra: object):
+    """A record as a logger makes it. `exc_info` may be among `extra`."""
+    trace = extra.pop("exc_info", None)
+    made = logging.getLogger(name).makeRecord(
+        name, logging.INFO, __file__, 1, message, arguments, trace, extra=extra
+    )
+    made.created, made.msecs = NOW.wall, 0.0
+    return made
+
+
+def formatted(formatter: type[TextFormatter] | type[JsonFormatter], made: logging.LogRecord) -> str:
+    return formatter(lambda: [KEY]).format(made)
+
+
+def raised(error: Exception, cause: Exception | None = None) -> tuple:
+    """What `sys.exc_info` tells of an error that was raised."""
+
+    def fail() -> None:
+        raise error from cause
+
+    try:
+        fail()
+    except Exception:  # noqa: BLE001 -- whatever it is
+        return sys.exc_info()
+
+
+def entry(made: logging.LogRecord) -> dict[str, object]:
+    return json.loads(formatted(JsonFormatter, made))
+
+
+# --- What a line looks like.
+
+
+@pytest.mark.parametrize(
+    ("level", "line"),
+    [
+        (logging.INFO, "2027-01-15T08:00:00Z INFO    studio: minted"),
+        (logging.WARNING, "2027-01-15T08:00:00Z WARNING studio: minted"),
+        (logging.ERROR, "2027-01-15T08:00:00Z ERROR   studio: minted"),
+    ],
+)
+def test_a_line_of_text(level, line):
+    made = record("studio: minted")
+    made.levelno, made.levelname = level, logging.getLevelName(level)
+    assert formatted(TextFormatter, made) == line
+
+
+def test_others_than_the_refresher_are_named():
+    text = formatted(TextFormatter, record("pool is full: %s", "h", name="urllib3"))
+    assert text == "2027-01-15T08:00:00Z INFO    urllib3: pool is full: h"
+
+
+def test_a_line_of_json():
+    assert entry(record("studio: minted", token="studio", failures=0, left=1.5, gone=None, kept=True)) == {
+        "ts": "2027-01-15T08:00:00.000Z",
+        "level": "INFO",
+        "logger": "refresher",
+        "message": "studio: minted",
+        "token": "studio",
+        "failures": 0,
+        "left": 1.5,
+        "gone": None,
+        "kept": True,
+    }
+
+
+@given(st.floats(1.6e9, 4e9))
+def test_milliseconds_and_seconds_are_of_the_same_moment(created):
+    made = record()
+    made.created, made.msecs = created, (created - int(created)) * 1000
+    seconds = formatted(TextFormatter, made).partition("Z")[0]
+    assert entry(made)["ts"].startswith(f"{seconds}.")
+
+
+def test_no_extra_takes_the_place_of_what_every_line_has():
+    made = record("hello")
+    made.__dict__ |= {"level": "DEBUG", "ts": "never", "logger": "somebody"}
+    assert entry(made) == entry(record("hello"))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"a": [1]}, "{'a': [1]}"),
+        (float("nan"), "nan"),  # RFC 8259 has no number for it
+        (float("-inf"), "-inf"),
+        (KEY, repr(KEY)),
+    ],
+)
+def test_what_json_has_no_number_for_is_told_as_text(value, told):
+    assert entry(record(given=value))["given"] == told
+
+
+# --- No secret.
+
+NESTED = {"headers": [{"Authorization": f"Bearer {KEY.reveal()}"}]}
+LEAKS = {
+    "message": record(f"Bearer {KEY.reveal()}"),
+    "arguments": record("%s asked with %r", "x", KEY.reveal()),
+    "message that is an object": record(ValueError(KEY.reveal())),
+    "extra": record(header=f"Bearer {KEY.reveal()}"),
+    "bytes in an extra": record(header=KEY.reveal().encode()),
+    "extra in containers": record(request=NESTED),
+    "key of a mapping in an extra": record(request={KEY.reveal(): 1}),
+    "object in an extra": record(error=ValueError(KEY.reveal())),
+    "exception": record(exc_info=raised(ValueError(KEY.reveal()))),
+    "exception's arguments": record(exc_info=raised(ValueError({"key": KEY.reveal()}))),
+    "cause": record(exc_info=raised(ValueError("x"), ValueError(f"Bearer {KEY.reveal()}"))),
+    "group of exceptions": record(exc_info=raised(ExceptionGroup("x", [ValueError(KEY.reveal())]))),
+}
+
+
+def noted() -> Exception:
+    error = ValueError("x")
+    error.add_note(f"the header was {KEY.reveal()}")
+    return error
+
+
+LEAKS["note on an exception"] = record(exc_info=raised(noted()))
+
+
+def without_escapes(line: str) -> str:
+    """What a person, or a JSON parser within a parser, makes of `line`."""
+    return line.replace("\\", "")
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+@pytest.mark.parametrize("where", LEAKS)
+def test_no_secret_is_told(formatter, where):
+    line = formatted(formatter, LEAKS[where])
+    assert KEY.reveal() not in without_escapes(line)
+    if formatter is JsonFormatter or "extra" not in where:  # the text has no extras at all
+        assert repr(KEY) in line
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_a_traceback_is_not_left_in_the_record_for_other_handlers(formatter):
+    made = LEAKS["exception"]
+    formatted(formatter, made)
+    assert made.exc_text is None
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_what_is_vouched_for_is_not_searched(formatter):
+    asked = []
+
+    def secrets() -> Iterable[SecretStr]:
+        asked.append(True)
+        return []
+
+    formatter(secrets).format(record(vouched=True, token="studio"))
+    assert asked == []
+    formatter(secrets).format(record(token="studio"))
+    assert asked != []
+
+
+def test_that_it_is_vouched_for_is_nobody_elses_business():
+    assert "vouched" not in entry(record(vouched=True))
+
+
+# --- No injection.
+
+HOSTILE = (
+    "401: no\n2027-01-15T08:00:00Z INFO    studio: minted a token",
+    f"401: {ESCAPE}all is well",
+    "401: \u202eevas si gnihton\u2028\x85\x9b31m\x7f",
+)
+
+
+@pytest.mark.parametrize("message", HOSTILE)
+def test_a_message_stays_one_line_that_steers_no_terminal(message):
+    text, line = formatted(TextFormatter, record(message)), formatted(JsonFormatter, record(message))
+    assert text.isprintable()
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert json.loads(line)["message"] == message
+
+
+def test_what_is_not_printable_is_made_visible():
+    text = formatted(TextFormatter, record("é\n\x1b[31m\u2028"))
+    assert text.endswith(r" é\n\x1b[31m\u2028")
+
+
+@given(st.text(max_size=60))
+def test_whatever_is_logged_is_one_line(message):
+    made = record("%s", message, given=message)
+    assert formatted(TextFormatter, made).isprintable()
+    line = formatted(JsonFormatter, made)
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["given"] == message
+
+
+@given(st.text(max_size=60))
+def test_no_line_of_a_traceback_passes_for_a_record(message):
+    first, *others = formatted(TextFormatter, record("hello", exc_info=raised(ValueError(message)))).split(
+        "\n"
+    )
+    assert first == "2027-01-15T08:00:00Z INFO    hello"
+    assert all(line.startswith("  ") and line.isprintable() for line in others)
+
+
+def test_a_traceback_is_part_of_its_json_line():
+    line = formatted(JsonFormatter, record(exc_info=raised(ValueError("x\ny"), KeyError("z"))))
+    assert len(line.splitlines()) == 1
+    assert "KeyError: 'z'" in json.loads(line)["exc"]
+    assert json.loads(line)["exc"].endswith("ValueError: x\ny")

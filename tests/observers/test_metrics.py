@@ -1,0 +1,265 @@
+"""What Prometheus scrapes."""
+
+import subprocess
+
+import pytest
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
+
+from refresher.core.instant import Instant
+from refresher.core.messages import MintFailed, WriteFailed
+from refresher.core.model import Reason
+from refresher.core.state import OutputPolicy
+from tests import needs
+from tests.core.builders import KEY, KEY_REFUSED, NOW, token
+from tests.observers.daemon import Daemon, at_work
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+PLAIN = "text/plain; version=0.0.4"
+
+# Design §2, "Metrics", without `_leader`: how each is named, with which labels, and of which type.
+PROMISED = {
+    "build_info": ({"version"}, "gauge"),
+    "token_expiry_timestamp_seconds": ({"token"}, "gauge"),
+    "token_issued_timestamp_seconds": ({"token"}, "gauge"),
+    "next_refresh_timestamp_seconds": ({"token"}, "gauge"),
+    "refreshes_total": ({"token", "reason", "result"}, "counter"),
+    "mint_requests_total": ({"outcome"}, "counter"),
+    "mint_duration_seconds_bucket": ({"le"}, "histogram"),
+    "mint_duration_seconds_count": (set(), "histogram"),
+    "mint_duration_seconds_sum": (set(), "histogram"),
+    "output_writes_total": ({"token", "output", "result"}, "counter"),
+    "output_token_expiry_timestamp_seconds": ({"token", "output"}, "gauge"),
+    "key_accepted": ({"token"}, "gauge"),
+    "clock_skew_seconds": (set(), "gauge"),
+    "last_loop_timestamp_seconds": (set(), "gauge"),
+}
+OUTCOMES = ("ok", "key_refused", "throttled", "server_error", "unreachable", "timeout", "bad_response")
+REASONS = ("first", "scheduled", "key_changed", "reported_expired", "requested", "adopted")
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scraped(daemon: Daemon) -> Series:
+    """Every sample of one scrape, by name and labels."""
+    body, _ = daemon.metrics.exposition(PLAIN)
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parser.text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def value(series: Series, name: str, **labels: str) -> float | None:
+    return series.get((f"token_refresher_{name}", frozenset(labels.items())))
+
+
+def named(series: Series, name: str) -> list[dict[str, str]]:
+    """The labels of every series of this name."""
+    return [dict(labels) for found, labels in series if found == f"token_refresher_{name}"]
+
+
+def test_every_metric_promised_is_there_with_its_labels_and_type_and_no_other() -> None:
+    body, _ = at_work("studio").metrics.exposition(PLAIN)
+    found = {
+        sample.name: (set(sample.labels), family.type)
+        for family in parser.text_string_to_metric_families(body.decode())
+        for sample in family.samples
+        if not sample.name.startswith("process_")
+    }
+    assert found == {f"token_refresher_{name}": promised for name, promised in PROMISED.items()}
+
+
+def test_the_process_tells_of_itself_under_the_usual_names() -> None:
+    series = scraped(Daemon("studio"))
+    assert series["process_resident_memory_bytes", frozenset()] > 1e6
+    assert series["process_open_fds", frozenset()] > 0
+
+
+def test_promtool_finds_nothing_to_complain_about() -> None:
+    promtool = needs.tool("promtool")
+    body, _ = at_work("studio", "radio").metrics.exposition(PLAIN)
+    assert body.count(b"\n") > 50  # of nothing at all it does not complain either
+    checked = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+# --- Formats.
+
+
+def test_openmetrics_is_given_to_whom_asks_for_it_and_says_the_same() -> None:
+    daemon = at_work("studio")
+    body, content_type = daemon.metrics.exposition(OPENMETRICS)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    families = openmetrics_parser.text_string_to_metric_families(body.decode())
+    samples = {
+        (each.name, frozenset(each.labels.items())): each.value
+        for family in families
+        for each in family.samples
+    }
+    ours = {of: told for of, told in scraped(daemon).items() if of[0].startswith("token_refresher_")}
+    assert {of: told for of, told in samples.items() if of[0].startswith("token_refresher_")} == ours
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "text/html", PLAIN])
+def test_anybody_else_is_given_the_text_format(accept: str) -> None:
+    _, content_type = Daemon("studio").metrics.exposition(accept)
+    assert content_type == "text/plain; version=0.0.4; charset=utf-8"
+
+
+@pytest.mark.parametrize("media_type", ["application/openmetrics-text", "text/plain"])
+@pytest.mark.parametrize(
+    "version", ["latest", "1.x", "1.0.0\r\n evil: yes", "1.0.0.0\r\n evil: yes", "", "-"]
+)
+def test_a_version_that_is_none_harms_neither_us_nor_the_header(media_type: str, version: str) -> None:
+    body, content_type = Daemon("studio").metrics.exposition(f"{media_type}; version={version}")
+    assert b"token_refresher_build_info" in body
+    assert content_type.isprintable()
+
+
+# --- From the first event on.
+
+
+@pytest.mark.parametrize("accept", [PLAIN, OPENMETRICS])
+def test_no_series_tells_when_it_was_created(accept: str) -> None:
+    body, _ = at_work("studio").metrics.exposition(accept)
+    assert b"_created" not in body
+
+
+def test_every_counter_begins_at_0_so_that_the_first_event_is_an_increase() -> None:
+    outputs = OutputPolicy("file:/a", 0.0, False), OutputPolicy("file:/b", 0.0, False)
+    series = scraped(Daemon("studio", outputs=outputs))
+    counts = {
+        of: told for of, told in series.items() if of[0].startswith("token_refresher_") and "total" in of[0]
+    }
+    expected: list[tuple[str, dict[str, str]]] = [
+        ("mint_requests_total", {"outcome": each}) for each in OUTCOMES
+    ]
+    for result in ("success", "failure"):
+        expected += [
+            ("refreshes_total", {"token": "studio", "reason": reason, "result": result}) for reason in REASONS
+        ]
+        expected += [
+            ("output_writes_total", {"token": "studio", "output": output.name, "result": result})
+            for output in outputs
+        ]
+    assert counts == {(f"token_refresher_{name}", frozenset(of.items())): 0.0 for name, of in expected}
+    assert value(series, "mint_duration_seconds_count") == 0.0
+    assert value(series, "mint_duration_seconds_bucket", le="+Inf") == 0.0
+
+
+def test_what_happens_is_counted_where_it_belongs() -> None:
+    daemon = at_work("studio", "radio")
+    daemon.tell("studio", WriteFailed("file:/a", "disk full", roll=1.0))
+    series = scraped(daemon)
+    assert value(series, "refreshes_total", token="studio", reason="first", result="success") == 1
+    assert value(series, "output_writes_total", token="studio", output="file:/a", result="success") == 1
+    assert value(series, "output_writes_total", token="studio", output="file:/a", result="failure") == 1
+    assert value(series, "output_writes_total", token="radio", output="file:/a", result="failure") == 0
+    assert value(series, "mint_requests_total", outcome="ok") == 2
+    assert value(series, "clock_skew_seconds") == -1.5
+
+
+def test_the_histogram_is_cumulative() -> None:
+    series = scraped(at_work("studio", "radio"))  # two requests of 0.2 s
+    buckets = {
+        of["le"]: value(series, "mint_duration_seconds_bucket", **of)
+        for of in named(series, "mint_duration_seconds_bucket")
+    }
+    assert buckets == {"0.05": 0, "0.1": 0} | dict.fromkeys(
+        ("0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf"), 2
+    )
+    assert value(series, "mint_duration_seconds_count") == 2
+    assert value(series, "mint_duration_seconds_sum") == pytest.approx(0.4)
+
+
+# --- Gauges.
+
+
+def test_the_times_of_a_token_are_those_of_the_wall() -> None:
+    daemon = at_work("studio")
+    daemon.clock.time = NOW + 100
+    series = scraped(daemon)
+    assert value(series, "token_issued_timestamp_seconds", token="studio") == NOW.wall
+    assert value(series, "token_expiry_timestamp_seconds", token="studio") == NOW.wall + 3600
+    assert (
+        value(series, "output_token_expiry_timestamp_seconds", token="studio", output="file:/a")
+        == NOW.wall + 3600
+    )
+    assert value(series, "next_refresh_timestamp_seconds", token="studio") == NOW.wall + 2520
+    assert value(series, "last_loop_timestamp_seconds") == NOW.wall + 100
+
+
+def test_an_expiry_that_has_not_changed_does_not_look_as_if_it_had() -> None:
+    daemon = at_work("studio")
+    seen = set()
+    for microseconds in range(20):  # between the readings of the two clocks
+        daemon.clock.time = Instant(NOW.wall + 100, NOW.boot + 100 + microseconds / 1e6)
+        seen.add(value(scraped(daemon), "token_expiry_timestamp_seconds", token="studio"))
+    assert seen == {NOW.wall + 3600}
+
+
+def test_an_expired_token_is_told_with_the_time_when_it_did() -> None:
+    daemon = at_work("studio")
+    daemon.clock.time = NOW + 4000
+    series = scraped(daemon)
+    assert value(series, "token_expiry_timestamp_seconds", token="studio") == NOW.wall + 3600
+    output = {"token": "studio", "output": "file:/a"}
+    assert value(series, "output_token_expiry_timestamp_seconds", **output) == NOW.wall + 3600
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "token_expiry_timestamp_seconds",
+        "token_issued_timestamp_seconds",
+        "next_refresh_timestamp_seconds",
+        "output_token_expiry_timestamp_seconds",
+        "key_accepted",
+        "clock_skew_seconds",
+    ],
+)
+def test_what_is_not_known_yet_is_absent(name: str) -> None:
+    assert named(scraped(Daemon("studio")), name) == []
+
+
+def test_a_refused_key_is_not_accepted_and_a_working_one_is() -> None:
+    daemon = at_work("studio")
+    daemon.tokens |= Daemon("radio").tokens
+    daemon.begin("radio")
+    daemon.tell("radio", MintFailed(KEY, KEY_REFUSED, roll=1.0))
+    series = scraped(daemon)
+    assert value(series, "key_accepted", token="studio") == 1
+    assert value(series, "key_accepted", token="radio") == 0
+    assert value(series, "refreshes_total", token="radio", reason=Reason.FIRST, result="failure") == 1
+
+
+# --- Whose series.
+
+
+def test_a_token_that_goes_takes_its_series_along() -> None:
+    daemon = at_work("studio", "radio")
+    assert any(("token", "radio") in labels for _, labels in scraped(daemon))
+    del daemon.tokens["radio"]
+    series = scraped(daemon)
+    assert not any(("token", "radio") in labels for _, labels in series)
+    assert value(series, "token_expiry_timestamp_seconds", token="studio") is not None
+
+
+@pytest.mark.parametrize("accept", [PLAIN, OPENMETRICS])
+def test_no_secret_is_exposed(accept: str) -> None:
+    daemon = at_work("studio")
+    secret = token()
+    body, _ = daemon.metrics.exposition(accept)
+    assert secret.refresh is not None
+    for each in (KEY, secret.access, secret.refresh):
+        assert each.reveal().encode() not in body
+
+
+@pytest.mark.parametrize("accept", [PLAIN, OPENMETRICS])
+def test_a_path_is_a_label_whatever_is_in_it(accept: str) -> None:
+    path = 'file:/a "quoted" \\path\nof\udcff bytes/ä'
+    body, _ = at_work("studio", outputs=(OutputPolicy(path, 0.0, False),)).metrics.exposition(accept)
+    parse = (openmetrics_parser if accept == OPENMETRICS else parser).text_string_to_metric_families
+    labels = {sample.labels.get("output") for family in parse(body.decode()) for sample in family.samples}
+    assert labels == {None, 'file:/a "quoted" \\path\nof\\udcff bytes/ä'}

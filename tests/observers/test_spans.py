@@ -1,0 +1,30 @@
+"""How long, in words."""
+
+import pytest
+
+from refresher.observers.spans import span
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0s"),
+        (0.9, "0s"),  # rounded down
+        (59.9, "59s"),
+        (60.0, "1m"),
+        (61.0, "1m1s"),
+        (3599.0, "59m59s"),
+        (3600.0, "1h"),
+        (3900.0, "1h5m"),
+        (3905.0, "1h5m"),  # the two largest units
+        (3605.0, "1h"),  # the next smaller unit, or none: not hours and seconds
+        (86400.0, "1d"),
+        (273600.0, "3d4h"),
+        (8640000.0, "100d"),
+        (-0.5, "0s"),
+        (-8.0, "-8s"),
+        (-3900.0, "-1h5m"),
+    ],
+)
+def test_a_span_is_told_in_its_two_largest_units(seconds, words):
+    assert span(seconds) == words

@@ -1,0 +1,292 @@
+"""What the endpoints say, over real sockets and on virtual time."""
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from refresher.core.instant import Instant
+from refresher.core.messages import Found
+from refresher.core.model import Holding
+from refresher.core.state import State, TokenPolicy
+from refresher.observers.tally import Tally
+from refresher.web.endpoints import ENDPOINTS, Endpoints, quality
+from tests.core.builders import KEY, KEY_REFUSED, NOW, UNREACHABLE, Driver, at_work, output, policy, token
+from tests.web.site import Serve, Site
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"  # what Firefox sends
+SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
+ROUTES = ["/", *ENDPOINTS]
+
+
+class Daemon:
+    """Tokens, an engine's last turn and a clock, as the endpoints see them."""
+
+    def __init__(self, *drivers: Driver) -> None:
+        self.drivers = drivers
+        self.last_turn = NOW
+
+    def view(self) -> list[tuple[TokenPolicy, State]]:
+        return [(each.policy, each.state) for each in self.drivers]
+
+    def now(self) -> Instant:
+        return self.drivers[0].now
+
+    def passes(self, seconds: float, wall: float | None = None) -> None:
+        for each in self.drivers:
+            each.passes(seconds, wall=wall)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints(self.view, lambda: self.last_turn, self, Tally(), "1.2.3")
+
+
+@pytest.fixture
+def site_of(serve: Serve) -> Callable[[Daemon], Site]:
+    return lambda daemon: serve(daemon.endpoints.answer)
+
+
+SiteOf = Callable[[Daemon], Site]
+
+
+# What there is
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_each_endpoint_answers_get_and_head_alike_and_ignores_a_query(site_of: SiteOf, path: str) -> None:
+    site = site_of(Daemon(at_work()))
+    got, head, asked = site.call(path), site.call(path, "HEAD"), site.call(f"{path}?verbose=1")
+    assert (got.status, head.status, asked.status) == (200, 200, 200)
+    assert got.body
+    assert head.body == b""
+    assert head.headers["Content-Type"] == got.headers["Content-Type"] == asked.headers["Content-Type"]
+    assert site.call(path, "POST", b"").status == 405
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/livez/", "/Metrics", "/status/studio", "/../livez", "*"])
+def test_elsewhere_is_nothing_and_what_there_is_is_told(site_of: SiteOf, path: str) -> None:
+    received = site_of(Daemon(at_work())).call(path)
+    assert received.status == 404
+    told = received.body.decode()
+    assert all(each in told for each in ROUTES)
+    assert "nowhere" not in told
+
+
+def test_the_index_lists_what_there_is(site_of: SiteOf) -> None:
+    site = site_of(Daemon(at_work()))
+    plain, page = site.call("/"), site.call("/", accept=BROWSER)
+    assert plain.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert [line.split()[0] for line in plain.body.decode().splitlines()] == list(ENDPOINTS)
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert all(f'<a href="{each}">'.encode() in page.body for each in ENDPOINTS)
+
+
+def test_no_endpoint_tells_a_secret(site_of: SiteOf) -> None:
+    site = site_of(Daemon(at_work(), refused()))
+    for path in ROUTES:
+        for accept in (BROWSER, SCRAPER, "application/json", "text/plain"):
+            body = site.call(path, accept=accept).body.decode()
+            for secret in (KEY.reveal(), "access-1", "refresh-1"):
+                assert secret not in body
+
+
+def refused() -> Driver:
+    """A token whose key was refused before anything was minted."""
+    driver = Driver()
+    driver.begin()
+    driver.declined(KEY_REFUSED)
+    return driver
+
+
+# /livez
+
+
+@pytest.mark.parametrize(
+    ("since", "status", "told"),
+    [
+        (0.0, 200, b"ok\n"),
+        (89.9, 200, b"ok\n"),
+        (90.0, 503, b"the engine's last turn was 90 s ago\n"),
+        (3600.0, 503, b"the engine's last turn was 3600 s ago\n"),
+    ],
+)
+def test_it_lives_while_the_engine_makes_turns(
+    site_of: SiteOf, since: float, status: int, told: bytes
+) -> None:
+    daemon = Daemon(at_work())
+    site = site_of(daemon)
+    daemon.passes(since)
+    received = site.call("/livez")
+    assert (received.status, received.body) == (status, told)
+    daemon.last_turn = daemon.now()
+    assert site.call("/livez").status == 200
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+def test_a_wall_clock_that_jumps_kills_nobody(site_of: SiteOf, jump: float) -> None:
+    daemon = Daemon(at_work())
+    daemon.passes(1.0, wall=jump)
+    assert site_of(daemon).call("/livez").status == 200
+
+
+def test_an_issuer_that_fails_is_no_reason_for_a_restart(site_of: SiteOf) -> None:
+    driver = Driver()
+    driver.begin()
+    driver.declined(UNREACHABLE)
+    site = site_of(Daemon(driver))
+    assert site.call("/readyz").status == 503
+    assert site.call("/livez").status == 200
+
+
+# /readyz
+
+
+def test_it_is_ready_from_the_first_token_until_it_expires_and_again_with_the_next(site_of: SiteOf) -> None:
+    driver = Driver()
+    site = site_of(Daemon(driver))
+    driver.begin()
+    assert site.call("/readyz").status == 503
+    driver.perform(driver.minted(token(1)))
+    received = site.call("/readyz")
+    assert (received.status, json.loads(received.body)) == (200, {"ready": True})
+    driver.passes(3599.9)
+    assert site.call("/readyz").status == 200
+    driver.passes(0.1)
+    assert site.call("/readyz").status == 503
+    driver.perform(driver.steps())
+    driver.perform(driver.minted(token(2, age=-3600.0)))
+    assert site.call("/readyz").status == 200
+
+
+def test_what_is_not_ready_is_told_token_by_token_and_output_by_output(site_of: SiteOf) -> None:
+    driver = at_work(policy(output("file:/a"), output("file:/b")))
+    site = site_of(Daemon(at_work(), driver))
+    assert site.call("/readyz").status == 200
+    driver.tell(Found("file:/b", Holding()))  # somebody deleted it
+    received = site.call("/readyz")
+    assert received.headers["Content-Type"] == "application/json"
+    document = json.loads(received.body)
+    assert (received.status, document["ready"]) == (503, False)
+    (reason,) = document["reasons"]
+    assert (reason["token"], reason["output"]) == ("studio", "file:/b")
+    assert reason["problem"]
+
+
+def test_a_wall_clock_that_jumps_past_the_end_takes_readiness_back(site_of: SiteOf) -> None:
+    daemon = Daemon(at_work())
+    site = site_of(daemon)
+    daemon.passes(1.0, wall=3600.0)
+    assert site.call("/readyz").status == 503
+
+
+# /status
+
+
+def test_the_status_is_json_for_programs(site_of: SiteOf) -> None:
+    daemon = Daemon(at_work())
+    daemon.passes(600.0)
+    site = site_of(daemon)
+    for accept in (None, "*/*", "application/json", "text/html;q=0", "text/html, application/json"):
+        received = site.call("/status", accept=accept)
+        assert received.headers["Content-Type"] == "application/json"
+        document = json.loads(received.body)
+        assert document["version"] == "1.2.3"
+        (studio,) = document["tokens"]
+        assert (studio["name"], studio["valid"], studio["remaining_seconds"]) == ("studio", True, 3000.0)
+
+
+class Tags(HTMLParser):
+    """Which elements a page has, and its text."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.text = ""
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_status_is_a_page_for_a_browser_whatever_the_names_in_it(site_of: SiteOf) -> None:
+    hostile = '"><script>alert(1)</script>&amp;'
+    driver = at_work(policy(output(f"file:/{hostile}")))
+    received = site_of(Daemon(driver)).call("/status", accept=BROWSER)
+    assert received.status == 200
+    assert received.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in received.headers["Content-Security-Policy"]
+    page = Tags(received.body)
+    assert "script" not in page.names
+    assert "studio" in page.text
+    assert hostile in page.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "html", "plain"),
+    [
+        ("", 1.0, 1.0),
+        ("*/*", 1.0, 1.0),
+        (BROWSER, 1.0, 0.8),
+        ("text/*;q=0.5, text/html", 1.0, 0.5),
+        ("TEXT/HTML ; q=0.3", 0.3, 0.0),
+        ("text/html;level=1;q=0.4,*/*;q=0.1", 0.4, 0.1),
+        ("text/html;q=much", 0.0, 0.0),
+        ("application/json", 0.0, 0.0),
+        (";;,,q=1", 0.0, 0.0),
+    ],
+)
+def test_the_most_specific_range_tells_how_much_a_type_is_wanted(
+    accept: str, html: float, plain: float
+) -> None:
+    assert (quality(accept, "text/html"), quality(accept, "text/plain")) == (html, plain)
+
+
+# /metrics
+
+
+def test_metrics_are_in_the_format_that_the_scraper_prefers(site_of: SiteOf) -> None:
+    site = site_of(Daemon(at_work()))
+    plain, open_metrics = site.call("/metrics"), site.call("/metrics", accept=SCRAPER)
+    assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert open_metrics.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    of_text = {family.name: family for family in text_string_to_metric_families(plain.body.decode())}
+    of_open = {
+        family.name: family
+        for family in openmetrics.text_string_to_metric_families(open_metrics.body.decode())
+    }
+    for families in (of_text, of_open):
+        (expiry,) = families["token_refresher_token_expiry_timestamp_seconds"].samples
+        assert (expiry.labels, expiry.value) == ({"token": "studio"}, NOW.wall + 3600)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "nonsense",
+        ";;;,,,",
+        "application/openmetrics-text;version=x.y",
+        "application/openmetrics-text;version=1.0.0\xfc",
+        "application/openmetrics-text; version=9.9.9",
+        "text/plain;version=",
+    ],
+)
+def test_metrics_are_given_whatever_is_asked_for(site_of: SiteOf, accept: str) -> None:
+    received = site_of(Daemon(at_work())).call("/metrics", accept=accept)
+    assert received.status == 200
+    assert b"token_refresher_token_expiry_timestamp_seconds" in received.body
+
+
+def test_metrics_are_computed_at_the_scrape(site_of: SiteOf) -> None:
+    daemon = Daemon(at_work())
+    site = site_of(daemon)
+    daemon.passes(30.0)
+    daemon.last_turn = daemon.now()
+    families = text_string_to_metric_families(site.call("/metrics").body.decode())
+    (last,) = (each for each in families if each.name == "token_refresher_last_loop_timestamp_seconds")
+    assert last.samples[0].value == NOW.wall + 30.0

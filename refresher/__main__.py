@@ -1,5 +1,7 @@
 """``python -m refresher`` and the console script ``refresher``."""
 
+import io
+import os
 import sys
 
 from refresher.cli import main as _main
@@ -7,7 +9,23 @@ from refresher.cli import main as _main
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    _prepare_streams()
     sys.exit(_main(sys.argv[1:]))
+
+
+def _prepare_streams() -> None:
+    """Standard streams that are there and take every character.
+
+    A descriptor that our caller closed would be given to the next file that we open, a token's perhaps; and
+    the name of a file may hold bytes that are no character in any encoding.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 -- as long as the process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

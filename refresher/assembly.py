@@ -17,11 +17,10 @@ from refresher.crew import Crew, Mailbox
 from refresher.engine import Engine
 from refresher.errors import ConfigurationError, Mistake
 from refresher.hands import Charge, Hands
-from refresher.issuer.client import InliveIssuer
 from refresher.keys.keyfile import KeyFile
 from refresher.observers import log
 from refresher.outputs import build
-from refresher.ports import Clock, Letter, Observer
+from refresher.ports import Clock, Issuer, Letter, Observer
 
 WORKERS = 16  # mints, writes and inspections at once; threads are started as they are needed
 
@@ -79,8 +78,10 @@ def configure_log(arguments: argparse.Namespace, secrets: Callable[[], Iterable[
     )
 
 
-def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> InliveIssuer:
+def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> Issuer:
     """The issuer's client, for so many attempts at once."""
+    from refresher.issuer.client import InliveIssuer  # noqa: PLC0415 -- HTTP: not for `wait` and `status`
+
     return InliveIssuer(settings.url, clock=clock, ca_file=settings.ca_file, pool_size=connections)
 
 
@@ -99,12 +100,17 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
     minter = issuer(settings.issuer, clock, min(WORKERS, len(all_charges)))
     engine = Engine(
         all_charges,
-        hands=Hands(minter, clock, mailbox, Crew(WORKERS), random.random),
+        hands=Hands(minter, clock, mailbox, Crew(crew_size(all_charges)), random.random),
         clock=clock,
         mailbox=mailbox,
         observers=observers,
     )
     return Installation(engine, mailbox, clock)
+
+
+def crew_size(charges: Iterable[Charge]) -> int:
+    """How many threads can ever be of use: for each token its mint and its outputs, and one for the keys."""
+    return min(WORKERS, 1 + sum(1 + len(charge.outputs) for charge in charges))
 
 
 def charges(settings: Settings, horizon: float = 0.0) -> list[Charge]:

@@ -50,26 +50,39 @@ class Command(Protocol):
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit code. Mistakes are told on standard error, never as a traceback."""
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
+        _drop_output()
+        return exits.DONE
+    except OSError as error:  # adapters turn theirs into our own, so this is standard output's
+        _drop_output()
+        _complain([f"standard output cannot be written: {error.strerror or error}"])
+        return exits.CANT_CREATE
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
     gc.disable()  # imports make no garbage, and looking for it in them takes a twelfth of the start
     parser = build_parser(only=next((word for word in argv if not word.startswith("-")), ""))
     gc.freeze()  # what is imported stays, and need not be looked at again
     gc.enable()
-    arguments = parser.parse_args(argv)
     try:
-        code = cast("int", arguments.run(arguments))
-        sys.stdout.flush()
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(map(_named, unknown))} (values are not shown)")
+        return cast("int", arguments.run(arguments))
+    except SystemExit as end:  # argparse's own end: --help, --version, wrong use
+        return exits.USAGE if end.code else exits.DONE
     except ConfigurationError as error:
         _complain(str(mistake) for mistake in error.mistakes)
         return exits.CONFIGURATION
     except RefresherError as error:
         _complain([str(error)])
         return exits.TRY_AGAIN if isinstance(error, UnreachableDaemonError) else exits.CONFIGURATION
-    except KeyboardInterrupt:
-        return exits.INTERRUPTED
-    except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.DONE
-    return code
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -103,6 +116,20 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
+def _named(word: str) -> str:
+    """The name of a flag that there is none of, without its value: that is the key itself at times."""
+    if word.startswith("--"):
+        name, equals, _ = word.partition("=")
+        return f"{name}=…" if equals else name
+    return f"{word[:2]}…" if word.startswith("-") else "…"
+
+
 def _complain(mistakes: Iterable[str]) -> None:
     for mistake in mistakes:
         print(f"refresher: {mistake}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """What standard output still holds is dropped: Python would try it once more at its end, fail, and make
+    exit code 120 of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

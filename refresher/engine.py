@@ -7,10 +7,23 @@ are frozen values.
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 
+from refresher.core import schedule
 from refresher.core.instant import Instant
-from refresher.core.machine import next_step, observe
-from refresher.core.messages import Adopt, Announcement, Crashed, Event, KeysPolled, Started, Stopping, Wait
-from refresher.core.model import SecretStr
+from refresher.core.machine import STALLED, next_step, observe
+from refresher.core.messages import (
+    Adopt,
+    Announcement,
+    Crashed,
+    Event,
+    KeysPolled,
+    KeyUnreadable,
+    MintFailed,
+    Started,
+    Stopping,
+    Wait,
+    WriteFailed,
+)
+from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.state import State, TokenPolicy
 from refresher.hands import Charge, Hands, KeyWatch
 from refresher.ports import Clock, Letter, Mailbox, Observer
@@ -45,6 +58,7 @@ class Engine:
         self._next_poll = NEVER_YET
         self._unsettled = set(self._charges)
         self._stop_by = NOT_SOON
+        self._last_news = clock.now().boot
         self.last_turn = clock.now()
 
     def run(self) -> None:
@@ -55,10 +69,19 @@ class Engine:
             self._turn()
 
     def settle(self) -> None:
-        """Do what is due now, each thing once, and return (``refresher once``)."""
+        """Do what is due now, each thing once, and return (``refresher once``).
+
+        An issuer always answers within its budget, but a file system or the resolution of a name may hang.
+        When nothing has come back for as long as anything may take, what is in flight counts as failed.
+        """
         self._begin()
+        patience = STALLED + max(
+            (schedule.attempt_budget(policy.timeout, policy.lifetime) for policy, _ in self.view()), default=0
+        )
         while self._unsettled and not self._is_over():
             self._turn()
+            if self._clock.now().boot - self._last_news > patience:
+                self._give_up()
 
     def view(self) -> Iterator[tuple[TokenPolicy, State]]:
         """Every token with its present state; from any thread."""
@@ -75,6 +98,13 @@ class Engine:
                 yield state.token.access
                 if state.token.refresh is not None:
                     yield state.token.refresh
+
+    def _give_up(self) -> None:
+        now = self._clock.now()
+        for name in tuple(self._unsettled):
+            for event in _missing(self._states[name]):
+                self._apply(name, event, now, goes_on=False)
+        self._unsettled.clear()
 
     def _begin(self) -> None:
         now = self._clock.now()
@@ -114,6 +144,7 @@ class Engine:
         if isinstance(event, KeysPolled):
             self._next_poll = now.boot + KEY_POLL
             return
+        self._last_news = now.boot
         if isinstance(event, Stopping):
             self._stop_by = now.boot + (GRACE if self._stop_by == NOT_SOON else 0)
         for announcement in letter.said:
@@ -121,12 +152,13 @@ class Engine:
         for name in self._charges if letter.token is None else (letter.token,):
             self._apply(name, event, now)
 
-    def _apply(self, name: str, event: Event | None, now: Instant) -> None:
-        """Apply `event`, if there is one, and have done what follows from it."""
+    def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
+        """Apply `event`, if there is one, and if it `goes_on` have done what follows from it."""
         try:
             if event is not None:
                 self._observe(name, event, now)
-            self._advance(name, now)
+            if goes_on:
+                self._advance(name, now)
         except Exception as error:  # noqa: BLE001 -- a mistake in one token's rules must not end the others'
             self._tell(name, Crashed("applying the rules", error), now)
             self._set_alarm(name, now.boot + SLICE)
@@ -163,3 +195,14 @@ class Engine:
     def _tell(self, name: str, announcement: Announcement, now: Instant) -> None:
         for observer in self._observers:
             observer.notice(name, announcement, now)
+
+
+def _missing(state: State) -> Iterator[Event]:
+    """What is in flight or awaited, as failures."""
+    if state.newest is None and state.key_problem is None:
+        yield KeyUnreadable("the source of the key does not answer")
+    if state.minting is not None:
+        yield MintFailed(state.minting.key, Declined(Outcome.TIMEOUT, "the attempt did not end"), roll=1.0)
+    for output in state.outputs:
+        if output.busy_since is not None:
+            yield WriteFailed(output.name, f"{output.name} does not answer", roll=1.0)

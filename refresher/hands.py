@@ -154,22 +154,26 @@ class KeyWatch:
         """A letter for each token whose key source changed its content or its readability; never raises."""
         letters: list[Letter] = []
         for name, source in self._sources.items():
-            event = _read(source)
+            event, said = _read(source)
             seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
             if self._last.get(name) != seen:
                 self._last[name] = seen
-                letters.extend(Letter(token, event) for token in self._tokens[name])
+                for token in self._tokens[name]:
+                    letters.append(Letter(token, event, said))
+                    said = ()  # once for all tokens of this key
         return letters
 
 
-def _read(source: KeySource) -> KeyRead | KeyUnreadable:
+def _read(source: KeySource) -> tuple[KeyRead | KeyUnreadable, tuple[Announcement, ...]]:
     try:
-        return KeyRead(source.read())
+        return KeyRead(source.read()), ()
     except KeyUnreadableError as error:
-        return KeyUnreadable(str(error))
+        return KeyUnreadable(str(error)), ()
     except Exception as error:  # noqa: BLE001 -- as in Hands.perform
-        return KeyUnreadable(f"{source.name}: {_own_mistake(error)}")
+        return KeyUnreadable(f"{source.name}: {_own_mistake(error)}"), (Crashed("reading a key", error),)
 
 
 def _own_mistake(error: Exception) -> str:
-    return f"a mistake of the refresher itself ({type(error).__name__}: {error})"
+    """For the status, which shows it as it is: no text of an error that nobody has foreseen, which may have a
+    secret in it. `Crashed` takes that to the log, where secrets are blotted out."""
+    return f"a mistake of the refresher itself ({type(error).__name__}); its log says more"

@@ -111,9 +111,8 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
         outcome = result.answer.outcome
         text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {_ADVICE[outcome]}"
         untried = len(keys) - number if outcome in _OF_ALL_KEYS else 0
-        yield Finding(
-            "issuer", exits.of_outcome(outcome), text + (f" Other keys not tried: {untried}." if untried else "")
-        )
+        more = f"; not tried after that: {untried} more" if untried else ""
+        yield Finding("issuer", exits.of_outcome(outcome), text + more)
         if untried:
             break
     if skew is not None:

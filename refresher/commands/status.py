@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from refresher import __version__, assembly, exits
@@ -17,10 +18,13 @@ from refresher.hands import Charge
 from refresher.observers import status
 from refresher.ports import Clock, Output
 
-TIMEOUT = 5.0  # seconds, for the daemon to answer
+TIMEOUT = 5.0  # seconds, for the daemon to connect and for each piece of its answer
+LARGEST = 64 * 1024 * 1024  # bytes of an answer; ten thousand tokens take a tenth of it
+
+_BLOCK = 64 * 1024
 
 EXAMPLE = """\
-  refresher status --url http://localhost:9464       of a running daemon
+  refresher status --url http://localhost:9464   # of a running daemon
   refresher status --config /etc/inlive/refresher.yaml
   refresher status --to-file /var/run/inlive/access-token --json
 
@@ -34,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    document: Mapping[str, Any]
     if arguments.url is not None:
         document = _of_daemon(arguments.url)
     else:
@@ -65,20 +70,30 @@ def _of_daemon(url: str) -> Mapping[str, Any]:
     import requests  # noqa: PLC0415 -- for --url only
 
     with requests.Session() as session:
-        session.trust_env = False  # a daemon is a neighbour: no proxy, and nothing of .netrc for it
+        session.trust_env = False  # a daemon is a neighbour: no proxy for it, and nothing of .netrc
         try:
-            with session.get(
+            answer = session.get(
                 f"{url.rstrip('/')}/status",
                 headers={"Accept": "application/json"},
                 timeout=TIMEOUT,
                 stream=True,
-            ) as answer:
-                document = json.loads(answer.raw.read(LARGEST, decode_content=True))
-        except (requests.RequestException, HTTPError, OSError, ValueError, RecursionError) as error:
+            )
+            document = json.loads(_body(answer.iter_content(_BLOCK)))
+        except (requests.RequestException, ValueError, RecursionError) as error:
             raise UnreachableDaemonError(
                 f"{url}: no refresher answers there ({type(error).__name__}); give the address of its "
                 "--listen, such as http://localhost:9464"
             ) from error
-    if not isinstance(document, dict) or not isinstance(document.get("tokens"), list):
-        raise UnreachableDaemonError(f"{url}: what answers there is not a refresher")
-    return document
+    if answer.status_code == 200 and isinstance(document, dict) and isinstance(document.get("tokens"), list):
+        return document
+    raise UnreachableDaemonError(f"{url}: what answers there is not a refresher")
+
+
+def _body(blocks: Iterable[bytes]) -> bytearray:
+    """The whole of an answer. Raises ValueError for one that is too long."""
+    body = bytearray()
+    for block in blocks:
+        body += block
+        if len(body) > LARGEST:
+            raise ValueError
+    return body

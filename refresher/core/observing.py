@@ -142,7 +142,8 @@ def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Inst
     failures = credential.failures + 1
     budget = schedule.attempt_budget(policy.timeout, policy.lifetime)
     wait = backoff.wait_after(declined, failures, left, budget, event.roll)
-    state = _with_credential(state, Credential(key, failures, now.boot + wait, declined))
+    is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
+    state = _with_credential(state, Credential(key, failures, now.boot + wait, declined, is_refused))
     return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
 
 
@@ -162,10 +163,10 @@ def _with_credential(state: State, credential: Credential) -> State:
 def _accepted(state: State, key: SecretStr) -> Observed:
     """The issuer has accepted `key`: from here on it is the one in use, and older ones are forgotten. One
     that was read while the answer was under way is still to be proved."""
-    credential = _credential(state, key) or Credential(key)
-    others = state.candidate if state.candidate is not credential else None
-    is_news = credential.is_refused or (state.proven is not None and state.proven is not credential)
-    state = state._replace(proven=credential, candidate=others)
+    before = _credential(state, key) or Credential(key)
+    others = state.candidate if state.candidate is not before else None
+    is_news = before.is_refused or (state.proven is not None and state.proven is not before)
+    state = state._replace(proven=before._replace(is_refused=False), candidate=others)
     return state, ((KeyProven(key.fingerprint),) if is_news else ())
 
 

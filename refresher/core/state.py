@@ -3,7 +3,7 @@
 from typing import NamedTuple, Self
 
 from refresher.core.messages import Mint
-from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr, Token, TokenFacts
+from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
 
 NEVER = float("-inf")
 
@@ -36,16 +36,17 @@ class TokenPolicy(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """A key and how minting with it goes. `next_try` is in boot seconds."""
+    """A key and how minting with it goes. `next_try` is in boot seconds.
+
+    `declined`: how the last attempt failed. `is_refused`: the issuer's last word on the key itself was no;
+    what merely keeps us from asking again does not take that back.
+    """
 
     key: SecretStr
     failures: int = 0
     next_try: float = NEVER
     declined: Declined | None = None
-
-    @property
-    def is_refused(self) -> bool:
-        return self.declined is not None and self.declined.outcome is Outcome.KEY_REFUSED
+    is_refused: bool = False
 
 
 class OutputState(NamedTuple):

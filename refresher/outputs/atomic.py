@@ -8,13 +8,19 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_TO_LOCK = (
+    os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+)  # NFS locks no other
 _RANDOM_BYTES = 6
+_PATIENCE = 2.0  # seconds, with another writer of a file: none takes as long, unless it hangs
+_PAUSE = 0.002  # seconds, between two looks at its lock
 
 
 def replace(path: str, content: bytes, mode: int, gid: int | None) -> None:
@@ -23,9 +29,60 @@ def replace(path: str, content: bytes, mode: int, gid: int | None) -> None:
     On an error the old file is still in place, but for one that the directory's fsync reports: then it is not
     certain which of the two a power cut leaves.
     """
+    with replaced(path, content, mode, gid):
+        pass
+
+
+@contextmanager
+def replaced(path: str, content: bytes, mode: int, gid: int | None) -> Iterator[None]:
+    """`replace`, and in the block the new file is locked: it is nobody else's turn to be `alone` with it."""
     with _prepared(path, content, mode, gid) as (directory, temporary):
         os.rename(temporary, os.path.basename(path), src_dir_fd=directory, dst_dir_fd=directory)
         _sync_directory(directory)
+        yield
+
+
+@contextmanager
+def alone(path: str) -> Iterator[None]:
+    """While in the block, keep out all others who want to be alone with `path`, in this process or another.
+
+    The file at `path` is what is locked, an empty one if there is none. Where there are no locks, or their
+    holder hangs, one goes on without: two at once cost a mint or a retry, and never a whole value.
+    """
+    lock = _lock(path)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(path: str) -> int | None:
+    """A descriptor with the lock, None if it is not to be had."""
+    by = time.monotonic() + _PATIENCE
+    while time.monotonic() < by:
+        try:
+            descriptor = os.open(path, _TO_LOCK, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, descriptor):
+                return descriptor
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        except OSError:
+            by = 0.0
+        os.close(descriptor)
+    return None
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    """Whether it still is: the last holder of a lock has put a new file there."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def rehearse(path: str, size: int, mode: int, gid: int | None) -> None:

@@ -76,12 +76,13 @@ class FileOutput:
         entries = {record.digest(content): Entry(self._identity, token.facts)}
         with self._telling("written"):
             target = self._target()
-            recorded, in_place = _recorded(target, now), _digest_in_place(target)
-            if in_place in recorded:
-                entries.setdefault(in_place, recorded[in_place])
-            atomic.replace(_record_path(target), record.dump(entries), mode, gid)
-            atomic.replace(target, content, mode, gid)
-            found, _ = atomic.read(self._settings.path, LARGEST)
+            with atomic.alone(_record_path(target)):
+                recorded, in_place = _recorded(target, now), _digest_in_place(target)
+                if in_place in recorded:
+                    entries.setdefault(in_place, recorded[in_place])
+                with atomic.replaced(_record_path(target), record.dump(entries), mode, gid):
+                    atomic.replace(target, content, mode, gid)
+                    found, _ = atomic.read(self._settings.path, LARGEST)
         if found != content:
             raise OutputError(
                 f"{self.name} does not hold what was just written: look for another writer of it"

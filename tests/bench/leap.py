@@ -90,7 +90,9 @@ class Meter:
             self._scrape()
         if self._count in self._stops:
             passed = now.boot - self._first.boot
-            print(json.dumps({"refreshes": self._count, "seconds": passed, "rss": rss_of("self")}), flush=True)
+            print(
+                json.dumps({"refreshes": self._count, "seconds": passed, "rss": rss_of("self")}), flush=True
+            )
         if self._count == self._stops[-1]:
             self._stop()
         self._count += 1
@@ -105,7 +107,8 @@ def rss_of(pid: int | str) -> int:
 def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     token = TokenSettings("bench", key_file, (FileOutputSettings(token_file),), lifetime=LIFETIME)
     settings = Settings((token,), IssuerSettings(url))
-    clock, crew = LeapingClock(), CountingCrew(assembly.WORKERS)
+    charges = assembly.charges(settings)
+    clock, crew = LeapingClock(), CountingCrew(assembly.crew_size(charges))
     mailbox = LeapingMailbox(clock, crew)
     tally = Tally()
     served: list[str] = []
@@ -122,7 +125,7 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
         lambda: mailbox.post(Letter(None, Stopping())),
     )
     engine = Engine(
-        assembly.charges(settings),
+        charges,
         hands=Hands(assembly.issuer(settings.issuer, clock), clock, mailbox, crew, random.random),
         clock=clock,
         mailbox=mailbox,

@@ -175,7 +175,9 @@ class Daemon:
     def metric(self, sample: str) -> float:
         """The value of ``NAME`` or ``NAME{LABEL="VALUE"}`` in /metrics, without our prefix."""
         lines = self.get("/metrics").body.splitlines()
-        (value,) = [line.rpartition(" ")[2] for line in lines if line.startswith(f"token_refresher_{sample} ")]
+        (value,) = [
+            line.rpartition(" ")[2] for line in lines if line.startswith(f"token_refresher_{sample} ")
+        ]
         return float(value)
 
 
@@ -191,5 +193,7 @@ def plant(path: Path, *, age: float, lifetime: float = 3600.0, key: str = KEY) -
         fingerprint=access.fingerprint,
         with_refresh=False,
     )
-    FileOutput(FileOutputSettings(path=str(path)), "https://issuer.test").write(Token(facts, access), clock.now())
+    FileOutput(FileOutputSettings(path=str(path)), "https://issuer.test").write(
+        Token(facts, access), clock.now()
+    )
     return access.reveal()

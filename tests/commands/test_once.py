@@ -55,7 +55,9 @@ def test_what_is_due_is_replaced(issuer, place):
 
 
 @pytest.mark.parametrize(
-    ("every", "mints"), [(None, 0), ("20m", 0), ("45m", 1)], ids=["not told", "before it is due", "after it is due"]
+    ("every", "mints"),
+    [(None, 0), ("20m", 0), ("45m", 1)],
+    ids=["not told", "before it is due", "after it is due"],
 )
 def test_what_would_come_due_before_the_next_call_is_minted_now(issuer, place, every, mints):
     plant(place / "token", age=10 * 60)  # due after 36 to 42 minutes

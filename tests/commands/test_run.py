@@ -53,7 +53,9 @@ def daemon(issuer, place) -> Callable[..., Daemon]:
     return make
 
 
-def configuration(place: Path, issuer: Emulator, outputs: dict[str, list[dict[str, Any]]], **of_tokens: Any) -> Path:
+def configuration(
+    place: Path, issuer: Emulator, outputs: dict[str, list[dict[str, Any]]], **of_tokens: Any
+) -> Path:
     """A file that configures a token of each name with these outputs; paths are meant from `place`."""
     path = place / "refresher.yaml"  # JSON is YAML
     tokens = [
@@ -182,7 +184,7 @@ def test_a_signal_stops_it_although_the_issuer_hangs(issuer, daemon):
 def test_when_it_is_stopped_every_token_in_hand_is_still_written(issuer, place):
     names = [f"t{number}" for number in range(200)]
     config = configuration(place, issuer, {name: [{"file": f"token-{name}"}] for name in names})
-    issuer.faults(latency=0.1)
+    issuer.faults(latency=0.5)
     with Daemon("--config", config) as running:
         running.wait_for("OutputWritten", times=5)
         assert running.end() == 0
@@ -337,7 +339,9 @@ def test_it_logs_text_on_a_terminal(issuer, place):
     assert re.match(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    default: read the key [0-9a-f]{16}\r\n", told)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limits of a process are read from /proc")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the limits of a process are read from /proc"
+)
 def test_it_dumps_no_core(daemon):
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     if hard == 0:

@@ -206,3 +206,16 @@ def test_an_operator_has_a_refused_new_key_tried_and_then_the_old_one():
     assert driver.steps() == [Mint(NEW_KEY, Reason.KEY_CHANGED)]
     driver.declined(KEY_REFUSED, NEW_KEY)
     assert driver.steps() == [Mint(KEY, Reason.REQUESTED)]
+
+
+def test_a_refusal_stands_until_the_key_is_accepted_whatever_else_fails_meanwhile():
+    driver = at_work()
+    driver.until(Mint)
+    driver.declined(KEY_REFUSED)
+    driver.until(Mint)
+    driver.declined(UNREACHABLE)
+    assert driver.state.newest.is_refused
+    driver.until(Mint)
+    driver.minted(token(2, age=-2900.0))
+    assert not driver.state.newest.is_refused
+    assert driver.said.count(KeyProven(KEY.fingerprint)) == 1

@@ -291,6 +291,8 @@ def process(code: str, **streams: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", prelude + code],
         **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams),
+        # Without buffers nothing would be left to fail over at the end.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         text=True,
         check=False,
         timeout=60,

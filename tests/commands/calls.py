@@ -1,0 +1,30 @@
+"""A command called in this process: as a user calls it, but for the process."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from refresher.cli import main
+
+
+class Called(NamedTuple):
+    """What came of a call: its exit code, and what it said on each stream."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+def caller(capsys: pytest.CaptureFixture[str]) -> Callable[..., Called]:
+    """Calls ``refresher WORDS…``."""
+
+    def call(*words: object) -> Called:
+        code = main([str(word) for word in words])
+        return Called(code, *capsys.readouterr())
+
+    return call

@@ -1,0 +1,408 @@
+"""`refresher check`: one line for each thing a deployment depends on, and what to do about what is wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import trustme
+
+from refresher.core.model import fingerprint
+from refresher.emulator.server import Emulator
+from tests.commands.calls import caller
+from tests.commands.daemon import KEY, ROOT, free_port, plant, start
+
+OTHER_KEY = "application-key-of-another-token-7Tz"
+NOBODY = 65534  # a user without any rights
+
+
+@pytest.fixture
+def inlive():
+    with Emulator(keys=[KEY, OTHER_KEY]) as started:
+        yield started
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with two keys in it that only their owner reads."""
+    for name, key in (("key", KEY), ("other-key", OTHER_KEY)):
+        (tmp_path / name).write_text(key)
+        (tmp_path / name).chmod(0o600)
+    return tmp_path
+
+
+@pytest.fixture
+def call(capsys):
+    return caller(capsys)
+
+
+@pytest.fixture
+def check(call, inlive, place):
+    def perform(*words, url=None, key="key", token="token"):
+        files = ("--key-file", place / key, "--to-file", place / token)
+        return call("check", "--issuer-url", url or inlive.url, *files, *words)
+
+    return perform
+
+
+@pytest.fixture
+def check_all(call, inlive, place):
+    """Checks a configuration of these tokens: the name of each, and its key file and output."""
+
+    def perform(tokens, *words):
+        document = {
+            "issuer": {"url": inlive.url},
+            "tokens": [
+                {"name": name, "key_file": key, "outputs": [{"file": output}]}
+                for name, (key, output) in tokens.items()
+            ],
+        }
+        (place / "refresher.yaml").write_text(json.dumps(document))
+        return call("check", "--config", place / "refresher.yaml", *words)
+
+    return perform
+
+
+def line(called, subject):
+    """The one line of the report about `subject`."""
+    (found,) = [each for each in called.out.splitlines() if each[5:].startswith(f"{subject}: ")]
+    return found
+
+
+def test_all_is_well(check, inlive, place):
+    checked = check()
+    assert (checked.code, checked.err) == (0, "")
+    assert checked.out.splitlines() == [
+        "ok   configuration: flags and variables, 1 token",
+        f"ok   key: file:{place}/key, fingerprint {fingerprint(KEY)}",
+        f"ok   issuer: {inlive.url} accepted the key in {place}/key; minted a token of 1s to prove it",
+        "ok   clock: within a second of the issuer's",
+        f"ok   output: file:{place}/token can be written",
+        "ok   token default: lives 1h, is replaced after 42m at the latest; headroom 16m50s: "
+        "no shorter outage of the issuer is felt",
+    ]
+
+
+def test_nothing_is_published_and_the_old_value_stays(check, place):
+    planted = plant(place / "token", age=10.0)
+    before = {path: (path.read_bytes(), path.stat()) for path in place.iterdir()}
+    assert check().code == 0
+    assert (place / "token").read_text() == planted
+    assert {path: (path.read_bytes(), path.stat()) for path in place.iterdir()} == before
+
+
+def test_nothing_is_left_where_nothing_was(check, place):
+    assert check().code == 0
+    assert sorted(os.listdir(place)) == ["key", "other-key"]
+
+
+def test_no_secret_is_told(check, inlive):
+    inlive.faults(status=401, body={"ok": False, "message": f"I do not know {KEY}"})
+    told = check().said
+    assert "key_refused" in told
+    assert KEY not in told
+
+
+# --- The configuration
+
+
+def test_the_configuration_is_named(check_all, place):
+    checked = check_all({"studio": ("key", "a"), "stage": ("key", "b")})
+    assert line(checked, "configuration") == f"ok   configuration: {place}/refresher.yaml, 2 tokens"
+
+
+def test_mistakes_of_a_configuration_are_all_told_and_nothing_is_tried(check, inlive):
+    checked = check("--lifetime", "1s", "--mode", "rwx")
+    assert (checked.code, checked.out) == (78, "")
+    assert [each.split(": ")[1] for each in checked.err.splitlines()] == ["--lifetime", "--mode"]
+    assert inlive.counts.mints == 0
+
+
+# --- The key
+
+
+def test_a_key_file_that_is_missing(check, inlive, place):
+    checked = check(key="absent")
+    assert checked.code == 78
+    assert line(checked, "key") == (
+        f"FAIL key: the key file {place}/absent cannot be read: No such file or directory; "
+        "create or mount it, or name another file"
+    )
+    assert "issuer:" not in checked.out  # without a key there is nothing to ask it
+    assert line(checked, "output").startswith("ok ")  # the rest is looked at all the same
+
+
+def test_what_cannot_be_a_key(check, place):
+    (place / "key").write_text("two\nlines")
+    checked = check()
+    assert checked.code == 78
+    assert "holds no key: a line break (more than one line?) at byte 4" in line(checked, "key")
+    assert "two" not in checked.out
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_key_that_others_may_read_is_a_hint_and_no_failure(check, place, mode):
+    """kubelet mounts Secrets so, in a directory of the pod's own."""
+    (place / "key").chmod(mode)
+    checked = check()
+    assert checked.code == 0
+    assert (
+        f"hint key: the key file {place}/key is open to others than its owner (mode {mode:04o}): chmod 600 it, "
+        "unless nobody else gets at its directory"
+    ) in checked.out.splitlines()
+
+
+def test_a_key_that_only_its_owner_reads_needs_no_hint(check):
+    assert "hint" not in check().out
+
+
+# --- The issuer
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key(check, inlive, place, status):
+    inlive.faults(status=status)
+    checked = check()
+    assert checked.code == 77
+    assert line(checked, "issuer") == (
+        f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault; "
+        "put a key that is in force into the file; Inlive's integration page makes one"
+    )
+    assert inlive.counts.mints == 1  # no lifetime makes it a better key
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "advice"),
+    [
+        ({"status": 503}, "server_error: 503", "the issuer's own trouble: try again later"),
+        ({"status": 429}, "throttled: 429", "asks for patience: try again later"),
+        ({"reset": True}, "unreachable: ", "a firewall or a proxy in between?"),
+        ({"status": 404}, "bad_response: 404", "is issuer.url right"),
+        ({"garbage": True}, "bad_response: 200, but it is not JSON", "is issuer.url right"),
+        ({"redirect": "https://elsewhere.test/"}, "bad_response: 307", "correct issuer.url"),
+    ],
+)
+def test_an_issuer_that_fails(check, inlive, fault, told, advice):
+    inlive.faults(**fault)
+    checked = check()
+    assert checked.code == 75
+    assert line(checked, "issuer").startswith("FAIL")
+    assert told in line(checked, "issuer")
+    assert advice in line(checked, "issuer")
+
+
+def test_an_issuer_that_is_not_there(check):
+    checked = check(url=f"http://127.0.0.1:{free_port()}")
+    assert checked.code == 75
+    assert "unreachable: 127.0.0.1:" in line(checked, "issuer")
+    assert "Connection refused; is issuer.url right, and is there a firewall" in line(checked, "issuer")
+
+
+def test_it_is_as_patient_as_the_daemon_is_going_to_be(check, inlive):
+    """A tenth of the lifetime, however long the time-out."""
+    inlive.faults(hang=True)
+    checked = check("--lifetime", "10s", "--issuer-timeout", "30s")
+    assert checked.code == 75
+    assert "timeout: no whole answer" in line(checked, "issuer")
+    assert "within 1 s" in line(checked, "issuer")
+
+
+@pytest.fixture
+def certified(place):
+    """An emulator that speaks TLS, and the file of the authority that vouches for it."""
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(place / "server.pem")
+    authority.cert_pem.write_to_path(place / "ca.pem")
+    with Emulator(keys=[KEY], cert=str(place / "server.pem")) as inlive:
+        yield inlive
+
+
+def test_a_certificate_of_an_authority_that_is_not_trusted(check, certified):
+    checked = check(url=certified.url)
+    assert checked.code == 75
+    assert "the TLS certificate of 127.0.0.1:" in line(checked, "issuer")
+    assert "name its certificate in issuer.ca_file" in line(checked, "issuer")
+    assert certified.counts.mints == 0
+
+
+def test_a_certificate_of_an_authority_that_is_named(check, certified, place):
+    checked = check("--ca-file", place / "ca.pem", url=certified.url)
+    assert checked.code == 0
+    assert certified.counts.issued == 1
+
+
+def test_an_authority_that_cannot_be_read(check, certified, place):
+    checked = check("--ca-file", place / "absent.pem", url=certified.url)
+    assert checked.code == 75
+    assert f"the CA file {place}/absent.pem cannot be used: No such file" in line(checked, "issuer")
+
+
+def asked(inlive):
+    return [seen.expiry_seconds for seen in inlive.counts.recent]
+
+
+def test_the_proof_is_of_the_least_lifetime_that_the_issuer_takes(check, place):
+    with Emulator(keys=[KEY], min_expiry=60) as choosy:
+        checked = check(url=choosy.url)
+        assert asked(choosy) == [1, 10, 60]
+    assert checked.code == 0
+    assert line(checked, "issuer").endswith("minted a token of 1m to prove it")
+
+
+def test_no_proof_lives_longer_than_the_token_it_is_for(check):
+    """What the issuer would refuse the daemon is refused here, and no policy about lifetimes is exceeded."""
+    with Emulator(keys=[KEY], min_expiry=60) as choosy:
+        checked = check("--lifetime", "30s", url=choosy.url)
+        assert asked(choosy) == [1, 10, 30]
+    assert checked.code == 75
+    assert "bad_response: 400: expiry_seconds must be 60 to" in line(checked, "issuer")
+    assert "does the issuer grant the lifetime?" in line(checked, "issuer")
+
+
+def test_every_key_is_proven_once(check_all, inlive, place):
+    inlive.revoke_key(OTHER_KEY)
+    checked = check_all({"a": ("other-key", "1"), "b": ("key", "2"), "c": ("key", "3")})
+    assert checked.code == 77
+    refused, accepted = [each for each in checked.out.splitlines() if "issuer: " in each]
+    assert refused.startswith(f"FAIL issuer: {inlive.url}, key in {place}/other-key: key_refused")
+    assert accepted.startswith(f"ok   issuer: {inlive.url} accepted the key in {place}/key")
+    assert inlive.counts.mints == 2
+
+
+def test_an_issuer_that_does_not_answer_for_one_key_is_not_asked_for_the_next(check_all, inlive):
+    inlive.faults(reset=True, count=3)  # as many as one attempt tries
+    checked = check_all({"a": ("other-key", "1"), "b": ("key", "2")})
+    assert checked.code == 75
+    assert line(checked, "issuer").endswith("; not tried after that: 1 more")
+    assert inlive.counts.issued == 0
+
+
+@pytest.mark.parametrize(
+    ("ahead", "told"),
+    [
+        (-120.0, "hint clock: 12[01] s ahead of the issuer's; see to time synchronisation (chrony, ntpd)"),
+        (120.0, "hint clock: 1(19|20) s behind the issuer's; see to time synchronisation (chrony, ntpd)"),
+        (-3.0, "ok   clock: [34] s ahead of the issuer's"),
+    ],
+)
+def test_a_clock_that_differs_from_the_issuers_is_told_and_fails_nothing(check, inlive, ahead, told):
+    inlive.faults(clock_offset=ahead)
+    checked = check()
+    assert checked.code == 0
+    pattern = told.replace("(chrony, ntpd)", r"\(chrony, ntpd\)")
+    assert re.fullmatch(pattern, line(checked, "clock"))
+
+
+def test_offline_nobody_is_asked(check, inlive):
+    checked = check("--offline")
+    assert checked.code == 0
+    assert line(checked, "issuer") == f"ok   issuer: {inlive.url} was not asked (--offline)"
+    assert line(checked, "output").startswith("ok ")
+    assert inlive.counts.mints + inlive.counts.other == 0
+
+
+# --- The outputs and the arithmetic
+
+
+def test_a_directory_that_is_missing(check, place):
+    checked = check(token="absent/token")
+    assert checked.code == 73
+    assert line(checked, "output") == (
+        f"FAIL output: file:{place}/absent/token cannot be written: No such file or directory (ENOENT); "
+        f"create {place}/absent, or mount the volume there"
+    )
+
+
+def test_a_directory_that_is_none(check, place):
+    checked = check(token="key/token")
+    assert checked.code == 73
+    assert f"{place}/key is no directory: correct the path" in line(checked, "output")
+
+
+AS_NOBODY = f"""\
+import os, sys
+from refresher.cli import main
+main(sys.argv[1:])  # imports all there is to import, for which the next one may lack the rights
+os.setuid({NOBODY})
+print("as nobody:")
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+def test_a_directory_without_rights(place):
+    for parent in place.parents[:3]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    place.chmod(0o755)
+    (place / "key").chmod(0o644)
+    words = ("check", "--offline", "--key-file", place / "key", "--to-file", place / "token")
+    command = [sys.executable, "-c", AS_NOBODY, *map(str, words)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 73, ended.stderr
+    told = ended.stdout.partition("as nobody:")[2]
+    assert f"FAIL output: file:{place}/token cannot be written: Permission denied (EACCES); let user 65534" in told
+
+
+def test_every_output_of_every_token_has_its_line(check_all, place):
+    checked = check_all({"a": ("key", "here"), "b": ("key", "absent/there"), "c": ("key", "also-here")})
+    assert [each[:4] for each in checked.out.splitlines() if "output: " in each] == ["ok  ", "FAIL", "ok  "]
+    assert [each[:12] for each in checked.out.splitlines() if "token " in each and "lives" in each] == [
+        "ok   token a",
+        "ok   token b",
+        "ok   token c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--lifetime", "24h"), "lives 24h, is replaced after 16h48m at the latest; headroom 7h10m50s: no"),
+        (("--refresh-at", "50%"), "lives 1h, is replaced after 30m at the latest; headroom 28m50s: no shorter"),
+        (("--runway", "2m"), "lives 1h, is replaced after 42m at the latest; headroom 14m50s: no shorter"),
+    ],
+)
+def test_the_headroom_follows_from_lifetime_and_runway(check, words, told):
+    checked = check("--offline", *words)
+    assert line(checked, "token default").startswith(f"ok   token default: {told}")
+
+
+def test_without_any_headroom_there_is_a_hint(check):
+    checked = check("--offline", "--lifetime", "100s", "--runway", "49s")
+    assert checked.code == 0
+    assert line(checked, "token default").startswith("hint")
+    assert line(checked, "token default").endswith("headroom 0s: every outage of the issuer may be felt")
+
+
+# --- The exit code: of several failures 78 before 77 before 73 before 75
+
+
+@pytest.mark.parametrize(
+    ("tokens", "down", "code"),
+    [
+        ({"a": ("absent", "1"), "b": ("other-key", "2"), "c": ("key", "absent/3")}, False, 78),
+        ({"b": ("other-key", "2"), "c": ("key", "absent/3")}, False, 77),
+        ({"c": ("key", "absent/3")}, True, 73),
+        ({"d": ("key", "4")}, True, 75),
+        ({"d": ("key", "4")}, False, 0),
+    ],
+)
+def test_the_exit_code_is_that_of_the_gravest_failure(check_all, inlive, tokens, down, code):
+    inlive.revoke_key(OTHER_KEY)
+    if down:
+        inlive.faults(status=500)
+    assert check_all(tokens).code == code
+
+
+def test_what_was_found_so_far_is_told_when_somebody_gives_up_waiting(inlive, place):
+    inlive.faults(hang=True)
+    words = ("check", "--issuer-url", inlive.url, "--key-file", place / "key", "--to-file", place / "token")
+    with start(*words) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline() for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        rest, err = process.communicate(timeout=30)
+    assert [each[:10] for each in told] == ["ok   confi", "ok   key: "]
+    assert (process.returncode, rest, err) == (130, "", "")

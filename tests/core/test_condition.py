@@ -1,0 +1,346 @@
+"""How a token stands, for whoever asks."""
+
+import pytest
+
+from refresher.core import schedule
+from refresher.core.condition import OutputCondition, condition
+from refresher.core.messages import (
+    ExpiryReported,
+    Found,
+    Inspect,
+    InspectFailed,
+    KeyRead,
+    KeyUnreadable,
+    Mint,
+    RefreshRequested,
+    Started,
+    WriteFailed,
+    Written,
+)
+from refresher.core.model import Holding, Reason
+from tests.core.builders import (
+    KEY,
+    KEY_REFUSED,
+    NEW_KEY,
+    NOW,
+    UNREACHABLE,
+    Driver,
+    at_work,
+    held,
+    held_opaquely,
+    output,
+    policy,
+    throttled,
+    token,
+)
+
+TWO = policy(output("a"), output("b"))
+FULL = "b: no space left on device"
+
+
+def of(driver: Driver):
+    return condition(driver.state, driver.policy, driver.now)
+
+
+def of_output(driver: Driver, name: str = "file") -> OutputCondition:
+    return next(each for each in of(driver).outputs if each.name == name)
+
+
+def looked_at(*found: Holding) -> Driver:
+    """A driver without a key that has looked at its outputs: what `refresher status` knows of them."""
+    driver = Driver(policy(*(output(name) for name in "ab"[: len(found)])), *found)
+    driver.perform(driver.steps())
+    return driver
+
+
+# --- When all is well.
+
+
+def test_a_token_that_is_well():
+    stands = of(at_work())
+    assert stands._replace(outputs=()) == (
+        "studio",
+        True,  # valid
+        NOW.wall,  # issued
+        NOW.wall + 3600.0,  # expires
+        3600.0,  # lifetime
+        schedule.headroom(3600.0, 0.7, 0.0, 10.0),
+        NOW.wall + 2520.0,  # next refresh
+        Reason.SCHEDULED,
+        KEY.fingerprint,
+        True,  # accepted
+        token().facts.fingerprint,
+        (),  # problems
+        (),
+    )
+    assert stands.outputs == (
+        OutputCondition(
+            name="file",
+            valid=True,
+            expires=NOW.wall + 3600.0,
+            token_fingerprint=token().facts.fingerprint,
+            problem=None,
+        ),
+    )
+
+
+def test_the_headroom_counts_with_the_longest_runway():
+    wants = policy(output("a"), output("b", runway=120.0))
+    assert of(Driver(wants)).headroom == schedule.headroom(3600.0, 0.7, 120.0, 10.0)
+
+
+# --- Validity, for each output and for the token.
+
+
+def test_nothing_is_valid_before_it_was_looked_at():
+    driver = Driver()
+    assert not of(driver).valid
+    assert of_output(driver) == OutputCondition("file", False, None, None, "not looked at yet")
+
+
+@pytest.mark.parametrize(
+    ("found", "valid", "problem"),
+    [
+        (held(token(age=60.0)), True, None),
+        (held_opaquely(token(age=60.0)), True, None),
+        (held(token(age=60.0), intact=False), True, None),  # another mode: it serves, until it is put right
+        (held(token(age=60.0, key=NEW_KEY)), True, None),  # another key's is as good to consumers
+        (held(token(age=3600.0)), False, "its token has expired"),
+        (Holding(), False, "holds no token that is known to be valid"),
+        (held(token(age=-60.0)), False, "holds no token that is known to be valid"),  # issued in the future
+    ],
+)
+def test_an_output_is_valid_that_holds_a_token_which_has_not_expired(found, valid, problem):
+    driver = looked_at(found)
+    assert (of_output(driver, "a").valid, of_output(driver, "a").problem) == (valid, problem)
+    assert of(driver).valid == valid
+
+
+def test_a_token_is_valid_when_all_its_outputs_are():
+    assert of(looked_at(held(token()), held(token()))).valid
+    assert not of(looked_at(held(token()), Holding())).valid
+
+
+def test_a_token_in_hand_serves_nobody_before_it_is_written():
+    driver = Driver()
+    driver.begin()
+    driver.minted(token())
+    assert not of(driver).valid
+    assert of(driver).token_fingerprint == token().facts.fingerprint
+
+
+def test_an_output_that_still_holds_the_token_before_is_valid_until_that_ones_end():
+    driver = at_work()
+    driver.until(Mint)
+    driver.minted(token(2, age=-2520.0))
+    driver.tell(WriteFailed("file", FULL, roll=1.0))
+    assert of(driver).valid
+    assert of_output(driver) == OutputCondition(
+        "file", True, NOW.wall + 3600.0, token(1).facts.fingerprint, FULL
+    )
+    assert (of(driver).expires, of(driver).token_fingerprint) == (
+        NOW.wall + 6120.0,
+        token(2).facts.fingerprint,
+    )
+    driver.passes(1080.0)
+    assert not of(driver).valid
+    assert of(driver).problems[-1] == f"file: {FULL}"
+
+
+def test_an_output_that_cannot_be_read_is_not_said_to_be_valid():
+    driver = at_work()
+    driver.tell(InspectFailed("file", "file: permission denied"))
+    assert of_output(driver) == OutputCondition("file", False, None, None, "file: permission denied")
+
+
+# --- Expiry, by either clock.
+
+
+@pytest.mark.parametrize(
+    ("passed", "wall", "left", "because"),
+    [
+        (600.0, 600.0, 3000.0, "both clocks agree"),
+        (60.0, 3000.0, 600.0, "the wall clock jumped ahead"),
+        (3000.0, 0.0, 600.0, "the machine slept and its wall clock does not know yet"),
+        (600.0, -7200.0, 3000.0, "the wall clock was set back"),
+        (60.0, 3600.0, 0.0, "it has expired by the wall clock"),
+        (3600.0, 60.0, 0.0, "it has expired by the boot clock"),
+    ],
+)
+def test_what_is_told_as_the_expiry_lies_ahead_as_far_as_the_clock_says_that_saw_more_time_pass(
+    passed, wall, left, because
+):
+    driver = at_work()
+    driver.passes(passed, wall=wall)
+    assert of(driver).expires == pytest.approx(driver.now.wall + left), because
+    assert of_output(driver).expires == pytest.approx(driver.now.wall + left), because
+    assert of(driver).valid == (left > 0.0), because
+
+
+def test_an_expired_token_is_told_with_the_time_when_it_did():
+    driver = at_work()
+    driver.passes(4000.0)
+    assert of(driver).expires == NOW.wall + 3600.0
+    assert of_output(driver).problem == "its token has expired"
+
+
+# --- What is told while nothing is in hand.
+
+
+def test_without_a_token_and_without_a_key_nothing_is_known():
+    stands = of(looked_at(Holding()))
+    assert (stands.issued, stands.expires, stands.token_fingerprint) == (None, None, None)
+    assert (stands.next_refresh, stands.next_reason) == (None, None)
+    assert (stands.key_fingerprint, stands.key_accepted) == (None, None)
+
+
+def test_of_what_the_outputs_hold_the_token_is_told_that_ends_first():
+    stands = of(looked_at(held(token(1, age=60.0)), held(token(2, age=600.0))))
+    assert stands.token_fingerprint == token(2).facts.fingerprint
+    assert (stands.issued, stands.expires) == (NOW.wall - 600.0, NOW.wall + 3000.0)
+
+
+def test_a_token_in_hand_is_told_of_rather_than_what_an_output_holds():
+    driver = at_work()
+    driver.tell(Found("file", held(token(9, age=600.0))))
+    assert of(driver).token_fingerprint == token(1).facts.fingerprint
+    assert of_output(driver).token_fingerprint == token(9).facts.fingerprint
+
+
+# --- An output that does not answer.
+
+
+@pytest.mark.parametrize(("seconds", "problem"), [(10.0, None), (10.5, "does not answer since 10 s")])
+def test_an_output_that_does_not_answer_for_ten_seconds_is_said_to_be_stalled(seconds, problem):
+    driver = at_work()
+    driver.tell(Started(Inspect("file")))
+    driver.passes(seconds)
+    assert of_output(driver).problem == problem
+    assert of_output(driver).valid  # consumers are served with what it holds, as far as is known
+
+
+def test_that_an_output_stalls_is_told_rather_than_what_it_failed_of_before():
+    driver = at_work()
+    driver.tell(WriteFailed("file", FULL, roll=1.0))
+    driver.tell(Started(Inspect("file")))
+    driver.passes(60.0)
+    assert of_output(driver).problem == "does not answer since 60 s"
+
+
+def test_an_output_that_never_answered_is_stalled_and_not_valid():
+    driver = Driver()
+    driver.tell(Started(Inspect("file", first=True)))
+    assert of_output(driver).problem == "not looked at yet"
+    driver.passes(3600.0)
+    assert of_output(driver) == OutputCondition("file", False, None, None, "does not answer since 3600 s")
+
+
+# --- The key.
+
+
+def test_a_key_that_has_not_been_tried_counts_as_accepted():
+    driver = Driver()
+    driver.tell(KeyRead(KEY))
+    assert (of(driver).key_fingerprint, of(driver).key_accepted) == (KEY.fingerprint, True)
+
+
+@pytest.mark.parametrize(
+    ("declined", "accepted"), [(KEY_REFUSED, False), (UNREACHABLE, True), (throttled(60.0), True)]
+)
+def test_a_key_is_accepted_unless_the_issuer_refused_it(declined, accepted):
+    driver = at_work()
+    driver.until(Mint)
+    driver.declined(declined)
+    assert of(driver).key_accepted == accepted
+
+
+def test_what_is_told_of_the_key_is_told_of_the_newest_one():
+    driver = at_work()
+    driver.tell(KeyRead(NEW_KEY))
+    driver.until(Mint)
+    driver.declined(KEY_REFUSED, NEW_KEY)
+    assert (of(driver).key_fingerprint, of(driver).key_accepted) == (NEW_KEY.fingerprint, False)
+    driver.tell(KeyRead(KEY))
+    assert (of(driver).key_fingerprint, of(driver).key_accepted) == (KEY.fingerprint, True)
+
+
+# --- What is wrong.
+
+
+def test_everything_that_is_wrong_is_told_the_newest_key_first_and_the_outputs_last():
+    driver = at_work(TWO)
+    driver.until(Mint)
+    driver.declined(UNREACHABLE)
+    driver.tell(KeyRead(NEW_KEY))
+    driver.until(Mint)
+    driver.declined(KEY_REFUSED, NEW_KEY)
+    driver.tell(KeyUnreadable("key file /k: no such file"))
+    driver.tell(WriteFailed("b", FULL, roll=1.0))
+    driver.tell(WriteFailed("a", "a: permission denied", roll=1.0))
+    assert of(driver).problems == (
+        "key file /k: no such file",
+        f"key_refused (key {NEW_KEY.fingerprint}): the issuer answered 403",
+        f"unreachable (key {KEY.fingerprint}): connection refused",
+        "a: a: permission denied",
+        f"b: {FULL}",
+    )
+
+
+def test_what_is_mended_is_no_problem_any_more():
+    driver = at_work()
+    driver.tell(KeyUnreadable("key file /k: no such file"))
+    driver.until(Mint)
+    driver.declined(UNREACHABLE)
+    driver.tell(WriteFailed("file", FULL, roll=1.0))
+    assert len(of(driver).problems) == 3
+    driver.tell(KeyRead(KEY))
+    driver.until(Mint)
+    driver.minted(token(2, age=-2522.0))
+    driver.tell(Written("file", token(2, age=-2522.0)))
+    assert of(driver).problems == ()
+
+
+# --- The next refresh.
+
+
+def test_the_next_attempt_after_a_failure_is_told():
+    driver = at_work()
+    driver.until(Mint)
+    driver.declined(throttled(120.0))
+    assert (of(driver).next_refresh, of(driver).next_reason) == (
+        pytest.approx(driver.now.wall + 120.0),
+        Reason.SCHEDULED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (RefreshRequested(), Reason.REQUESTED),
+        (KeyRead(NEW_KEY), Reason.KEY_CHANGED),
+        (ExpiryReported(token().facts.fingerprint), Reason.REPORTED_EXPIRED),
+    ],
+)
+def test_what_is_to_be_done_at_once_is_told_with_its_reason(event, reason):
+    driver = at_work()
+    driver.passes(1000.0)
+    driver.tell(event)
+    assert (of(driver).next_refresh, of(driver).next_reason) == (pytest.approx(driver.now.wall), reason)
+
+
+def test_of_two_keys_the_attempt_is_told_that_comes_first():
+    driver = at_work()
+    driver.passes(2500.0)
+    driver.tell(KeyRead(NEW_KEY))
+    driver.until(Mint)
+    driver.declined(KEY_REFUSED, NEW_KEY)  # tried again in five minutes; the old one is due in 20 s
+    assert (of(driver).next_refresh, of(driver).next_reason) == (
+        pytest.approx(NOW.wall + 2520.0),
+        Reason.SCHEDULED,
+    )
+
+
+def test_the_next_refresh_is_a_wall_time_even_after_the_wall_clock_was_set():
+    driver = at_work()
+    driver.passes(20.0, wall=-7200.0)
+    assert of(driver).next_refresh == pytest.approx(driver.now.wall + 2500.0)

@@ -1,0 +1,65 @@
+"""A file output that two write at once: two calls of `refresher once`, an old pod beside the new one."""
+
+import fcntl
+import os
+import threading
+import time
+
+from refresher.outputs import atomic
+from tests.outputs.tokens import NOW, a_token
+from tests.outputs.victims import output_at
+
+WRITES = 60
+
+
+def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
+    path = tmp_path / "access-token"
+    failures: list[Exception] = []
+
+    def write(first: int) -> None:
+        output = output_at(path)
+        try:
+            for number in range(first, first + WRITES):
+                output.write(a_token(number), NOW)
+        except Exception as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=write, args=(first,)) for first in (1, 1001, 2001)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert failures == []
+    assert output_at(path).inspect(NOW).intact
+    assert sorted(os.listdir(tmp_path)) == [".access-token.meta.json", "access-token"]
+
+
+def test_a_writer_that_hangs_holds_nobody_up_for_long(tmp_path):
+    output = output_at(tmp_path / "access-token")
+    output.write(a_token(1), NOW)
+    with open(tmp_path / ".access-token.meta.json", "r+b") as stuck:
+        fcntl.flock(stuck, fcntl.LOCK_EX)
+        output.write(a_token(2), NOW)
+    assert output.inspect(NOW).facts == a_token(2).facts
+
+
+def test_it_is_one_turn_after_the_other_although_the_file_is_replaced_each_time(tmp_path):
+    path = str(tmp_path / "record")
+    inside: list[int] = []
+    most: list[int] = []
+
+    def take_turns() -> None:
+        for _ in range(WRITES):
+            with atomic.alone(path), atomic.replaced(path, b"content", 0o600, None):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0)  # the others would come in here
+                inside.pop()
+
+    threads = [threading.Thread(target=take_turns) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 4 * WRITES
+    assert max(most) == 1

@@ -1,0 +1,227 @@
+"""The command line as a whole: help that works, exit codes, streams that break, and what is not loaded."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from refresher import __version__
+from refresher.cli import COMMANDS, build_parser, main
+from tests.commands.daemon import KEY, refresher, start
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def examples(name: str) -> list[str]:
+    """The command lines ``refresher …`` in a command's EXAMPLE, continued lines joined, as a shell is given
+    them."""
+    text = import_module(f"refresher.commands.{name}").EXAMPLE.replace("\\\n", " ")
+    return [one[1] or one[2] for one in re.finditer(r"\$\((refresher [^)]+)\)|\b(refresher [a-z].*)", text)]
+
+
+def words_of(example: str) -> list[str]:
+    """The words after ``refresher`` up to where a shell would end the command."""
+    lexer = shlex.shlex(example, posix=True, punctuation_chars="();<>|&")
+    lexer.whitespace_split = True
+    words = list(lexer)[1:]
+    return words[: next((at for at, word in enumerate(words) if set(word) <= set("();<>|&")), len(words))]
+
+
+def test_the_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"inlive-token-refresher {__version__}\n"
+
+
+def test_the_help_names_every_command_the_exit_codes_and_where_to_start(capsys):
+    assert main(["--help"]) == 0
+    told = capsys.readouterr().out
+    for name, summary in COMMANDS.items():
+        assert re.search(rf"^    {name} +{re.escape(summary[:30])}", told, re.MULTILINE)
+    assert "refresher demo" in told
+    for code in ("0 done", "2 wrong use", "73 an output", "75 the issuer", "77 the key", "78 configuration"):
+        assert code in told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_ends_with_an_example(capsys, name):
+    assert main([name, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"usage: refresher {name} ")
+    assert told.endswith(f"example:\n{import_module(f'refresher.commands.{name}').EXAMPLE}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_parses(name):
+    found = examples(name)
+    assert any(words_of(example)[0] == name for example in found)
+    for example in found:
+        arguments = build_parser().parse_args(words_of(example))
+        assert arguments.run is import_module(f"refresher.commands.{words_of(example)[0]}").run
+
+
+def test_the_examples_of_mint_are_read_as_a_shell_does():
+    """That the test above does not pass by cutting them short."""
+    assert [words_of(example) for example in examples("mint")] == [
+        ["mint", "--key-file", "/etc/inlive/key", "--lifetime", "15m"],
+        ["mint", "--key-file", "/etc/inlive/key", "--format", "template", "--template",
+         "Authorization: Bearer $access_token"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [[], ["bogus"], ["--bogus"], ["run", "--bogus"], ["config"], ["mint", "a", "b"]])
+def test_wrong_use(capsys, words):
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("usage: refresher ")
+    assert "refresher" in told.err.splitlines()[-1]
+    assert ": error: " in told.err.splitlines()[-1]
+
+
+def test_an_unknown_command_is_answered_with_those_there_are(capsys):
+    assert main(["statsu"]) == 2
+    told = capsys.readouterr().err
+    assert all(name in told for name in COMMANDS)
+
+
+def test_no_flag_is_guessed_from_its_beginning(capsys):
+    """A flag added in a later version must not change what an abbreviation means."""
+    assert main(["wait", "--time", "1s"]) == 2
+    assert "unrecognized arguments: --time" in capsys.readouterr().err
+
+
+def test_every_mistake_of_a_configuration_is_told_on_a_line_of_its_own(capsys):
+    assert main(["wait", "--to-file", "/", "--format", "xml"]) == 78
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert [line.split(": ")[:2] for line in told.err.splitlines()] == [
+        ["refresher", "--to-file"],
+        ["refresher", "--format"],
+    ]
+
+
+# --- Streams that break. As processes: what Python does at its very end belongs to it.
+
+
+def with_output(out: object, *words: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """``refresher WORDS…`` with standard output there, buffered as it usually is."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "refresher", *words]
+    return subprocess.run(
+        command, stdout=out, stderr=subprocess.PIPE, env=kept | environ, cwd=ROOT, timeout=30, check=False
+    )  # fmt: skip
+
+
+LINES = (["--help"], ["--version"], ["run", "--help"], ["config", "schema"], ["status", "--to-file", "/absent"])
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+@pytest.mark.parametrize("environ", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_a_reader_that_has_seen_enough_is_no_failure(words, environ):
+    """``refresher --help | head -1``, at its worst: the reader is gone before the first byte."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = with_output(writer, *words, **environ)
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_an_output_that_is_full_is_a_failure_that_is_told(words):
+    with open("/dev/full", "wb") as full:
+        ended = with_output(full, *words)
+    told = b"refresher: standard output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (73, told)
+
+
+def test_streams_that_are_closed_from_the_start(tmp_path):
+    """Otherwise the next file that is opened, a token's, would become standard error."""
+    script = 'exec "$0" -m refresher config schema <&- >&- 2>&-'
+    assert subprocess.run(["sh", "-c", script, sys.executable], cwd=ROOT, timeout=30, check=False).returncode == 0
+    script = 'exec "$0" -m refresher wait --timeout nonsense --to-file /absent <&- 2>&-'
+    ended = subprocess.run(
+        ["sh", "-c", script, sys.executable], cwd=ROOT, stdout=subprocess.PIPE, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (78, b"")  # and what was for standard error is not there
+
+
+def test_a_name_of_bytes_that_are_no_characters(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"\xff")
+    words = ["check", "--offline", "--key-file", "/absent", "--to-file", path]
+    for encoding in ("utf-8:strict", "ascii:strict"):
+        ended = with_output(subprocess.PIPE, *words, PYTHONIOENCODING=encoding)
+        assert (ended.returncode, ended.stderr) == (78, b"")
+        assert b"\\udcff can be written" in ended.stdout
+
+
+def test_a_table_in_an_encoding_that_lacks_its_characters(tmp_path):
+    path = str(tmp_path / ("a" * 100) / "token")  # shortened, with an ellipsis
+    ended = with_output(subprocess.PIPE, "status", "--to-file", path, PYTHONIOENCODING="ascii:strict")
+    assert (ended.returncode, ended.stderr) == (75, b"")
+    assert b"\\u2026" in ended.stdout
+
+
+def test_an_interrupted_command_ends_as_shells_expect_it(tmp_path):
+    """After it has said its first word; a Ctrl-C during Python's own start is Python's."""
+    (tmp_path / "key").write_text(KEY)
+    mute = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+    words = ("check", "--issuer-url", url, "--key-file", tmp_path / "key", "--to-file", tmp_path / "token")
+    with mute, start(*words) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+    assert "Traceback" not in out
+
+
+# --- What is not loaded
+
+
+LOADED = "import json, sys; from refresher.cli import main; main(sys.argv[1:]); print(json.dumps(list(sys.modules)))"
+
+
+def loaded_by(*words: str) -> set[str]:
+    """The modules in a process after ``refresher WORDS…``."""
+    command = [sys.executable, "-c", LOADED, *words]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    return set(json.loads(ended.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["bogus"], []], ids=" ".join)
+def test_what_concerns_no_command_loads_none(words):
+    loaded = loaded_by(*words)
+    assert {name for name in loaded if name.startswith("refresher.commands.")} == set()
+    assert loaded.isdisjoint({"requests", "urllib3", "yaml", "tenacity", "prometheus_client", "logging"})
+
+
+@pytest.mark.parametrize("words", [["wait", "--to-file", "/absent", "--timeout", "0"], ["status", "--to-file", "/a"]])
+def test_what_looks_at_files_only_loads_nothing_for_http(words):
+    loaded = loaded_by(*words)
+    assert f"refresher.commands.{words[0]}" in loaded
+    assert loaded.isdisjoint({"requests", "urllib3", "ssl", "yaml", "tenacity", "prometheus_client", "http.client"})
+
+
+def test_a_command_loads_no_other(tmp_path):
+    loaded = loaded_by("config", "schema")
+    assert {name for name in loaded if name.startswith("refresher.commands.")} == {"refresher.commands.config"}
+
+
+def test_the_schema_is_json_schema_of_the_configuration():
+    ended = refresher("config", "schema")
+    assert ended.code == 0
+    schema = json.loads(ended.said)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert {"issuer", "listen", "tokens"} <= set(schema["properties"])

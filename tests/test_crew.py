@@ -1,0 +1,235 @@
+"""Threads that perform jobs, and the queue by which everything comes back."""
+
+import gc
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from refresher.crew import Crew, Mailbox
+
+PATIENCE = 20.0  # seconds: far more than anything here takes
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition; fail when it does not come to hold in time."""
+    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not come to hold in time"
+        pause.wait(0.005)
+
+
+class Jobs:
+    """Jobs that wait until they are let go, and who does them."""
+
+    def __init__(self) -> None:
+        self._gate = threading.Event()
+        self._lock = threading.Lock()
+        self.begun = self.done = self.most_at_once = 0
+        self.threads: set[str] = set()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self.begun += 1
+            self.most_at_once = max(self.most_at_once, self.begun - self.done)
+            self.threads.add(threading.current_thread().name)
+        self._gate.wait()
+        with self._lock:
+            self.done += 1
+
+    def let_go(self) -> None:
+        self._gate.set()
+
+
+@pytest.fixture
+def waiting():
+    """Jobs that are let go at the end at the latest, so that no thread outlives its test at work."""
+    jobs = Jobs()
+    yield jobs
+    jobs.let_go()
+
+
+def done(crew: Crew) -> str:
+    """Have one job done, and wait for it; the name of the thread that did it."""
+    name: list[str] = []
+    finished = threading.Event()
+
+    def job() -> None:
+        name.append(threading.current_thread().name)
+        finished.set()
+
+    crew.submit(job)
+    assert finished.wait(PATIENCE), "nobody does it"
+    return name[0]
+
+
+# --- The crew.
+
+
+def test_at_most_so_many_threads_are_at_work_and_every_job_is_done(waiting):
+    crew = Crew(3)
+    for _ in range(20):
+        crew.submit(waiting)
+    until(lambda: waiting.begun == 3)
+    waiting.let_go()
+    until(lambda: waiting.done == 20)
+    assert waiting.most_at_once == 3
+    assert waiting.threads == {"crew-1", "crew-2", "crew-3"}
+
+
+def test_as_many_threads_are_started_as_are_needed(waiting):
+    crew = Crew(16)
+    for _ in range(4):
+        crew.submit(waiting)
+    until(lambda: waiting.begun == 4)
+    assert len(waiting.threads) == 4
+
+
+def test_a_thread_is_reused_when_it_is_idle():
+    crew = Crew(16)
+    # Two, because the next job may come before the thread of the last one has gone back to wait.
+    assert len({done(crew) for _ in range(200)}) <= 2
+
+
+def test_jobs_that_hang_hold_back_no_others_while_there_are_threads(waiting):
+    crew = Crew(4)
+    for _ in range(3):
+        crew.submit(waiting)
+    until(lambda: waiting.begun == 3)
+    for _ in range(20):
+        assert done(crew) not in waiting.threads
+
+
+def test_jobs_wait_for_a_thread_when_all_are_busy(waiting):
+    crew, next_one = Crew(2), threading.Event()
+    crew.submit(waiting)
+    crew.submit(waiting)
+    until(lambda: waiting.begun == 2)
+    crew.submit(next_one.set)
+    assert not next_one.is_set()
+    waiting.let_go()
+    assert next_one.wait(PATIENCE)
+
+
+def test_jobs_are_begun_in_the_order_in_which_they_came(waiting):
+    crew, begun = Crew(1), []
+    crew.submit(waiting)
+    for number in range(50):
+        crew.submit(lambda number=number: begun.append(number))
+    waiting.let_go()
+    until(lambda: len(begun) == 50)
+    assert begun == list(range(50))
+
+
+def test_a_job_that_is_done_is_not_kept_as_it_may_hold_a_token():
+    class Job:
+        def __call__(self) -> None:
+            pass
+
+    job = Job()
+    forgotten = weakref.ref(job)
+    crew = Crew(1)
+    crew.submit(job)
+    del job
+    until(lambda: gc.collect() >= 0 and forgotten() is None)
+
+
+def test_a_job_that_hangs_does_not_hold_up_the_end_of_the_process():
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import threading\n"
+            "from refresher.crew import Crew\n"
+            "begun = threading.Event()\n"
+            "def hang():\n"
+            "    begun.set()\n"
+            "    threading.Event().wait()\n"
+            "Crew(4).submit(hang)\n"
+            "begun.wait()\n"
+            "print('hanging')\n",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "hanging\n", "")
+
+
+# --- The mailbox.
+
+
+def test_letters_are_taken_in_the_order_in_which_they_were_posted():
+    mailbox = Mailbox[int]()
+    for number in range(5):
+        mailbox.post(number)
+    assert [mailbox.take(0.0) for _ in range(6)] == [0, 1, 2, 3, 4, None]
+
+
+@pytest.mark.parametrize("timeout", [0.0, -5.0, 0.001])
+def test_an_empty_mailbox_gives_nothing_when_the_time_is_up(timeout):
+    assert Mailbox[int]().take(timeout) is None
+
+
+def test_whoever_waits_has_a_letter_as_soon_as_it_is_posted():
+    mailbox = Mailbox[str]()
+    crew = Crew(1)
+    crew.submit(lambda: mailbox.post("hello"))
+    assert mailbox.take(PATIENCE) == "hello"
+
+
+def test_no_letter_is_lost_or_doubled_when_many_post_at_once():
+    mailbox, crew = Mailbox[tuple[int, int]](), Crew(8)
+    for poster in range(8):
+        crew.submit(lambda poster=poster: [mailbox.post((poster, number)) for number in range(500)])
+    letters = [mailbox.take(PATIENCE) for _ in range(8 * 500)]
+    assert sorted(letters) == [(poster, number) for poster in range(8) for number in range(500)]
+    assert mailbox.take(0.0) is None
+
+
+@pytest.fixture
+def on_signal():
+    """Has a function called at a signal, for the length of a test."""
+    before = {}
+
+    def install(number: int, act: Callable[[], None]) -> None:
+        before[number] = signal.signal(number, lambda *_: act())
+
+    yield install
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_handler_wakes_whom_it_posts_to(on_signal):
+    mailbox = Mailbox[str]()
+    on_signal(signal.SIGUSR1, lambda: mailbox.post("refresh"))
+    main, crew = threading.main_thread().ident, Crew(1)
+    crew.submit(lambda: signal.pthread_kill(main, signal.SIGUSR1))
+    assert mailbox.take(PATIENCE) == "refresh"
+
+
+def test_a_signal_handler_may_post_while_its_own_thread_is_posting_and_taking(on_signal):
+    mailbox, posted = Mailbox[str](), []
+
+    def act() -> None:
+        posted.append(True)
+        mailbox.post("signal")
+
+    on_signal(signal.SIGVTALRM, act)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0002, 0.0002)
+    taken, rounds = [], 0
+    while len(posted) < 50:
+        rounds += 1
+        mailbox.post("own")
+        taken.append(mailbox.take(0.0))
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+    while (letter := mailbox.take(0.0)) is not None:
+        taken.append(letter)
+    assert (taken.count("own"), taken.count("signal")) == (rounds, len(posted))

@@ -1,0 +1,135 @@
+"""Exit codes: of several failures the gravest, 78 before 77 before 73 before 75 (design §2)."""
+
+from itertools import combinations
+
+import pytest
+
+from refresher import exits
+from refresher.core.messages import InspectFailed, KeyRead, KeyUnreadable, Mint, WriteFailed
+from refresher.core.model import Outcome
+from refresher.core.state import State
+from tests.core.builders import (
+    KEY,
+    KEY_REFUSED,
+    NEW_KEY,
+    SERVER_ERROR,
+    UNREACHABLE,
+    Driver,
+    at_work,
+    throttled,
+    token,
+)
+
+GRAVEST_FIRST = (78, 77, 73, 75)
+
+
+@pytest.mark.parametrize(("graver", "lesser"), list(combinations(GRAVEST_FIRST, 2)))
+def test_of_two_failures_the_graver_one_counts_in_whichever_order(graver, lesser):
+    assert exits.gravest([graver, lesser]) == exits.gravest([lesser, graver]) == graver
+
+
+def test_of_all_failures_the_configuration_is_the_gravest():
+    assert exits.gravest(reversed(GRAVEST_FIRST)) == 78
+
+
+@pytest.mark.parametrize("codes", [(), (0,), (0, 0)])
+def test_without_a_failure_it_is_0(codes):
+    assert exits.gravest(codes) == 0
+
+
+@pytest.mark.parametrize("code", GRAVEST_FIRST)
+def test_a_failure_among_successes_counts(code):
+    assert exits.gravest([0, code, 0]) == code
+
+
+@pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.OK])
+def test_a_refused_key_is_77_and_any_other_failure_of_the_issuer_75(outcome):
+    assert exits.of_outcome(outcome) == (77 if outcome is Outcome.KEY_REFUSED else 75)
+
+
+def well() -> Driver:
+    return at_work()
+
+
+def without_key() -> Driver:
+    driver = Driver()
+    driver.tell(KeyUnreadable("the key file /k cannot be read: no such file"))
+    driver.perform(driver.steps())
+    return driver
+
+
+def key_lost() -> Driver:
+    driver = at_work()
+    driver.tell(KeyUnreadable("the key file /k cannot be read: no such file"))
+    return driver
+
+
+def declined(why) -> Driver:
+    driver = at_work()
+    driver.until(Mint)
+    driver.declined(why)
+    return driver
+
+
+def candidate_refused() -> Driver:
+    driver = at_work()
+    driver.tell(KeyRead(NEW_KEY))
+    driver.until(Mint)
+    driver.declined(KEY_REFUSED, NEW_KEY)
+    return driver
+
+
+def unwritten() -> Driver:
+    driver = at_work()
+    driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
+    return driver
+
+
+def unread() -> Driver:
+    driver = at_work()
+    driver.tell(InspectFailed("file", "file: permission denied"))
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code", "because"),
+    [
+        ((), 0, "there is nothing to fail"),
+        ((well(),), 0, "all is well"),
+        ((without_key(),), 78, "there is no key"),
+        ((key_lost(),), 78, "the key would not outlive a restart"),
+        ((declined(KEY_REFUSED),), 77, "the key is refused"),
+        ((candidate_refused(),), 77, "the new key is refused, though the old one goes on"),
+        ((declined(UNREACHABLE),), 75, "the issuer cannot be reached"),
+        ((declined(SERVER_ERROR),), 75, "the issuer fails"),
+        ((declined(throttled(60.0)),), 75, "the issuer asks to wait"),
+        ((unwritten(),), 73, "the output cannot be written"),
+        ((unread(),), 73, "what the output holds cannot be told"),
+        ((well(), declined(UNREACHABLE)), 75, "one of two fails"),
+        ((declined(UNREACHABLE), unwritten(), declined(KEY_REFUSED)), 77, "of several the gravest"),
+        ((declined(UNREACHABLE), unwritten()), 73, "an output is graver than an outage"),
+        ((declined(KEY_REFUSED), without_key()), 78, "a missing key is the gravest"),
+    ],
+)
+def test_the_exit_code_for_tokens_as_they_stand(tokens, code, because):
+    states: list[State] = [each.state for each in tokens]
+    assert exits.of_states(states) == code, because
+
+
+def test_of_one_token_with_several_failures_the_gravest_counts():
+    driver = declined(UNREACHABLE)
+    driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
+    assert exits.of_states([driver.state]) == 73
+    driver.tell(KeyUnreadable("the key file /k is empty"))
+    assert exits.of_states([driver.state]) == 78
+
+
+def test_what_is_mended_counts_no_more():
+    driver = declined(UNREACHABLE)
+    driver.tell(KeyUnreadable("the key file /k is empty"))
+    driver.tell(KeyRead(KEY))
+    driver.until(Mint)
+    steps = driver.minted(token(2, age=-2522.0))
+    driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
+    driver.perform(steps)
+    assert exits.of_states([driver.state]) == 0

@@ -1,0 +1,150 @@
+"""What is loaded before the first token, and who may do what nobody else may."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from refresher.emulator.server import Emulator
+from tests.commands.daemon import KEY
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "refresher").rglob("*.py"))
+
+# A token is minted and published, and then the process tells what it has loaded for that.
+ONCE = "import json, sys; from refresher.cli import main; assert main(sys.argv[1:]) == 0; print(json.dumps(list(sys.modules)))"
+
+NOT_FOR_THE_FIRST_TOKEN = {
+    "difflib": "for mistakes in a configuration",
+    "http.server": "for the emulator",
+    "jsonschema": "for tests",
+    "prometheus_client": "for a scrape",
+    "refresher.emulator": "for development",
+    "refresher.observers.metrics": "for a scrape",
+    "refresher.web": "for the endpoints",
+    "tenacity": "for a failure that passes",
+    "yaml": "for a configuration in YAML",
+}
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The modules in a process that has just published its first token."""
+    place = tmp_path_factory.mktemp("once")
+    (place / "key").write_text(KEY)
+    with Emulator(keys=[KEY]) as inlive:
+        files = ["--key-file", str(place / "key"), "--to-file", str(place / "token")]
+        command = [sys.executable, "-c", ONCE, "once", "--issuer-url", inlive.url, *files]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert inlive.valid((place / "token").read_text())
+    return set(json.loads(ended.stdout))
+
+
+@pytest.mark.parametrize("name", NOT_FOR_THE_FIRST_TOKEN)
+def test_what_the_first_token_does_not_need_is_not_loaded_before_it(loaded, name):
+    assert {each for each in loaded if each == name or each.startswith(f"{name}.")} == set()
+
+
+def test_what_it_needs_is(loaded):
+    """That the test above looks at the right process."""
+    assert {"requests", "refresher.engine", "refresher.issuer.client", "refresher.outputs.file"} <= loaded
+
+
+# --- Rules about the source that import contracts cannot hold
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT / "refresher"))
+
+
+def full_names(module: ast.Module) -> dict[str, str]:
+    """What each imported name stands for: ``{"now": "time.time"}`` after ``from time import time as now``."""
+    names = {}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            names |= {each.asname or each.name.partition(".")[0]: each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+    return names
+
+
+def uses(module: ast.Module) -> Iterator[str]:
+    """The dotted name of every imported thing that is used."""
+    imported = full_names(module)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute | ast.Name):
+            first, *rest = ast.unparse(node).split(".")
+            if first in imported:
+                yield ".".join([imported[first], *rest])
+
+
+# What reads the wall clock or CLOCK_BOOTTIME. `time.monotonic` is not among them: it is for time-outs, which
+# concern nobody but who waits.
+CLOCKS = {
+    "datetime.date.today",
+    "datetime.datetime.now",
+    "datetime.datetime.today",
+    "datetime.datetime.utcnow",
+    "time.clock_gettime",
+    "time.clock_gettime_ns",
+    "time.ctime",
+    "time.gmtime",
+    "time.localtime",
+    "time.strftime",
+    "time.time",
+    "time.time_ns",
+}
+
+
+def test_one_module_reads_the_clocks():
+    assert {named(path) for path in MODULES if CLOCKS & set(uses(tree(path)))} == {"clock.py"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import time\ntime.time()", "from time import time as now\nnow()", "import datetime as d\nd.datetime.now()"],
+)
+def test_a_clock_that_is_read_in_disguise_is_seen(source):
+    assert CLOCKS & set(uses(ast.parse(source)))
+
+
+def catches_all(node: ast.AST) -> bool:
+    """Whether it is an ``except`` for every error there is."""
+    if not isinstance(node, ast.ExceptHandler):
+        return False
+    kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    return any(kind is None or ast.unparse(kind) in ("Exception", "BaseException") for kind in kinds)
+
+
+def test_every_error_there_is_is_caught_in_three_places_only():
+    """The rules of one token, the errands, and a request over HTTP: a mistake of ours must end no more than
+    what it happened in."""
+    found = {named(path) for path in MODULES if any(catches_all(node) for node in ast.walk(tree(path)))}
+    assert found == {"engine.py", "hands.py", "web/server.py"}
+
+
+def test_every_module_is_small_enough_to_be_read_in_one_go():
+    lengths = {named(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name for name, length in lengths.items() if length > 300} == set()
+
+
+def test_every_function_is_small_enough_to_be_one_idea():
+    """Forty lines, what its docstring promises apart."""
+    too_long = set()
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef):
+                documented = ast.get_docstring(node) is not None
+                first = node.body[1] if documented and len(node.body) > 1 else node.body[0]
+                if (node.end_lineno or 0) - first.lineno >= 40:
+                    too_long.add(f"{named(path)}: {node.name}")
+    assert too_long == set()

@@ -1,5 +1,5 @@
-"""Whatever comes in from outside and is wrong: told in a clear line, with the right exit code, without a traceback
-or a secret; nothing good is lost, and where it is the configuration that is wrong, nothing is begun."""
+"""Whatever comes in from outside and is wrong is told in a clear line, with the right exit code, without a
+traceback or a secret. Nothing good is lost, and with a mistake in the configuration nothing is begun."""
 
 import json
 import os
@@ -237,18 +237,23 @@ def line(number: int, instead: str) -> str:
     return "\n".join([*lines, ""])
 
 
+SHARED = "/token is the target of tokens[0].outputs[0].file"
+
 CONFIGURATIONS = {
     "empty": ("", "refresher.yaml: is empty"),
     "not UTF-8": (b"tokens:\n- name: \xff\n", "refresher.yaml:2: not UTF-8 text"),
     "a NUL": ("tokens:\n\0", "refresher.yaml:2: a NUL character"),
     "a tab": (line(3, "\tkey_file: key"), "refresher.yaml:3:1: a tab; YAML is indented with spaces"),
     "not YAML": (line(3, "    key_file: [key"), "not YAML"),
-    "a duplicate key": (f"{GOOD}tokens: []\n", "refresher.yaml:6: tokens: given twice, first in line 1; keep one"),
+    "a duplicate key": (
+        f"{GOOD}tokens: []\n",
+        "refresher.yaml:6: tokens: given twice, first in line 1; keep one",
+    ),
     "an alias bomb": (
         "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\ntokens: [*c, *c]\n",
         "refresher.yaml:2:8: aliases (*name) are not supported",
     ),
-    "nested 100,000 deep": ("[" * 100_000, "refresher.yaml:1:1001: not YAML: exceeded maximum nesting depth"),
+    "nested 100,000 deep": ("[" * 100_000, "nest"),
     "a tag": (line(2, "  - name: !!python/object/apply:os.system [true]"), "tags (!name) are not supported"),
     "two documents": (f"{GOOD}---\n{GOOD}", "refresher.yaml:6:1: a second document (---)"),
     "no in the place of a text": (line(2, "  - name: no"), "YAML reads no as a boolean; write it in quotes"),
@@ -269,18 +274,21 @@ CONFIGURATIONS = {
         line(5, "      - file: token\n        fromat: json"),
         "refresher.yaml:6: tokens[0].outputs[0].fromat: no option; did you mean format?",
     ),
-    "the key itself": (line(3, f"    key: {KEY}"), "the application key is read from the file that key_file names"),
+    "the key itself": (line(3, f"    key: {KEY}"), "is read from the file that key_file names"),
     "nested 30 deep": ("[" * 30, "refresher.yaml:1:21: nested more than 20 deep"),
     "a key of two lines for its path": (line(3, f'    key_file: "{KEY}\\n"'), "the value is not a path"),
-    "two outputs with one target": (f"{GOOD}      - file: token\n", "/token is the target of tokens[0].outputs[0].file"),
-    "one target, by way of ..": (f"{GOOD}      - file: sub/../token\n", "/token is the target of tokens[0].outputs[0].file"),
-    "one target, by a symbolic link": (f"{GOOD}      - file: link\n", "/token is the target of tokens[0].outputs[0].file"),
+    "two outputs with one target": (f"{GOOD}      - file: token\n", SHARED),
+    "one target, by way of ..": (f"{GOOD}      - file: sub/../token\n", SHARED),
+    "one target, by a symbolic link": (f"{GOOD}      - file: link\n", SHARED),
     "an output over the key": (line(5, "      - file: key"), "would overwrite the application key"),
-    "an output over the record of another": (f"{GOOD}      - file: .token.meta.json\n", "is the record beside"),
-    "a lifetime of 9 s": (line(2, "  - name: t\n    lifetime: 9s"), "'9s' is out of range; accepted: whole seconds, 10s"),
-    "a lifetime of two days": (line(2, "  - name: t\n    lifetime: 2d"), "is more than issuer.max_lifetime allows"),
-    "an issuer without TLS": (f"issuer: {{url: http://issuer.test}}\n{GOOD}", "would send the key unencrypted"),
-}  # fmt: skip
+    "an output over the record of another": (
+        f"{GOOD}      - file: .token.meta.json\n",
+        "is the record beside",
+    ),
+    "a lifetime of 9 s": (line(2, "  - name: t\n    lifetime: 9s"), "'9s' is out of range"),
+    "a lifetime of two days": (line(2, "  - name: t\n    lifetime: 2d"), "is more than issuer.max_lifetime"),
+    "an issuer without TLS": (f"issuer: {{url: http://issuer.test}}\n{GOOD}", "the key unencrypted"),
+}
 
 
 @pytest.mark.parametrize(("content", "told"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
@@ -352,6 +360,8 @@ def test_a_port_in_use_is_told_before_anything_is_minted(issuer, place):
 
 # The command line
 
+RUN = ("run", "--key-file", "k", "--to-file", "t")
+
 
 @pytest.mark.parametrize(
     ("words", "code", "told"),
@@ -366,10 +376,10 @@ def test_a_port_in_use_is_told_before_anything_is_minted(issuer, place):
         (("once", "--every", "often"), 78, "--every: 'often' is not a duration"),
         (("run",), 78, "--config: no token is configured; the shortest that works: refresher run --key-file"),
         (("run", "--to-file", "t"), 78, "--key-file: is missing"),
-        (("run", "--key-file", "k", "--to-file", "t", "--lifetime", "1:30"), 78, "--lifetime: '1:30' could be minutes"),
-        (("run", "--key-file", "k", "--to-file", "t", "--to-file", "./t"), 78, "is the target of --to-file as well"),
-        (("run", "--key-file", "k", "--to-file", "k"), 78, "would overwrite the application key"),
-        (("run", "--key-file", "k", "--to-file", "t", "--listen", "9464"), 78, "did you mean :9464?"),
+        ((*RUN, "--lifetime", "1:30"), 78, "--lifetime: '1:30' could be minutes or hours"),
+        ((*RUN, "--to-file", "./t"), 78, "is the target of --to-file as well"),
+        ((*RUN, "--to-file", "k"), 78, "would overwrite the application key"),
+        ((*RUN, "--listen", "9464"), 78, "did you mean :9464?"),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
 )  # fmt: skip

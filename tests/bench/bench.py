@@ -1,4 +1,4 @@
-"""The figures of the README. Each is a ratio of two things measured in turn, or a count, on this machine, now.
+"""The figures of the README: each a ratio of two things measured in turn, or a count, on this machine, now.
 
 make bench              everything, about two minutes
 make bench ONLY=start   one of: start, memory, idle, mints
@@ -56,7 +56,7 @@ def told(what: str, figure: str, limit: str) -> None:
 
 
 def start(url: str, folder: Path) -> None:
-    """From the start of a process until its token is in the file, and how that compares with a bare script."""
+    """From the start of a process until its token is in the file, compared with a bare script."""
     key_file = folder / "key"
     kinds = {
         "bare": [str(HERE / "bare.py"), str(key_file), "TOKEN", url],

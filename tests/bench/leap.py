@@ -14,7 +14,13 @@ from urllib.request import ProxyHandler, build_opener
 
 from refresher import __version__, assembly
 from refresher.clock import SystemClock
-from refresher.config.declarations import FileOutputSettings, IssuerSettings, Settings, TokenSettings
+from refresher.config.declarations import (
+    FileOutputSettings,
+    IssuerSettings,
+    ListenAddress,
+    Settings,
+    TokenSettings,
+)
 from refresher.core.instant import Instant
 from refresher.core.messages import Announcement, Stopping, TokenMinted
 from refresher.crew import Crew, Mailbox
@@ -23,6 +29,9 @@ from refresher.hands import Hands
 from refresher.observers import log
 from refresher.observers.tally import Tally
 from refresher.ports import Letter
+from refresher.web.endpoints import Endpoints
+from refresher.web.server import Server
+from refresher.web.socket import bind
 
 LIFETIME = 10.0  # seconds, so that most of what passes is refreshes and not looks at files
 SCRAPE_EVERY = 60  # refreshes
@@ -138,11 +147,6 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
 
 def serve(engine: Engine, clock: LeapingClock, tally: Tally) -> str:
     """The endpoints, as `refresher run` has them; where to scrape."""
-    from refresher.config.declarations import ListenAddress
-    from refresher.web.endpoints import Endpoints
-    from refresher.web.server import Server
-    from refresher.web.socket import bind
-
     listening = bind(ListenAddress("127.0.0.1", 0))
     endpoints = Endpoints(engine.view, lambda: engine.last_turn, clock, tally, __version__)
     threading.Thread(target=Server(listening, endpoints.answer).serve, daemon=True).start()

@@ -54,7 +54,8 @@ class Started:
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
         ended = subprocess.run(
             line,
-            check=False, shell=True,
+            check=False,
+            shell=True,
             capture_output=True,
             text=True,
             timeout=DEADLINE,

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 
+from refresher.errors import OutputError
 from refresher.outputs import atomic
 from tests.outputs.tokens import NOW, a_token
 from tests.outputs.victims import output_at
@@ -14,14 +15,14 @@ WRITES = 60
 
 def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
     path = tmp_path / "access-token"
-    failures: list[Exception] = []
+    failures: list[OutputError] = []
 
     def write(first: int) -> None:
         output = output_at(path)
         try:
             for number in range(first, first + WRITES):
                 output.write(a_token(number), NOW)
-        except Exception as error:
+        except OutputError as error:
             failures.append(error)
 
     writers = [threading.Thread(target=write, args=(first,)) for first in (1, 1001, 2001)]

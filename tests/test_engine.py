@@ -1,0 +1,514 @@
+"""The loop: several tokens at once, what keeps it alive, how it sleeps, and how it ends."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import pytest
+
+from refresher import exits
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    Announcement,
+    Crashed,
+    Errand,
+    IssuerAnswered,
+    KeysPolled,
+    Mint,
+    NotSupported,
+    OutputWritten,
+    RefreshRequested,
+    Stopping,
+    TokenMinted,
+)
+from refresher.core.model import Declined, Outcome, SecretStr
+from refresher.core.state import State
+from refresher.engine import GRACE, KEY_POLL, SLICE, Engine
+from refresher.hands import Charge, KeyWatch
+from refresher.ports import Letter
+from tests.simulation.world import (
+    KilledError,
+    SimulatedHands,
+    SimulatedIssuer,
+    SimulatedKey,
+    SimulatedMailbox,
+    SimulatedOutput,
+    World,
+    policy,
+)
+
+HOUR = 3600.0
+ERRAND = 0.1  # seconds; more than an errand in this world takes that is not told to take longer
+
+
+@dataclass
+class Memory:
+    """An observer that remembers whom it was told what about, and when."""
+
+    entries: list[tuple[float, str, Announcement]] = field(default_factory=list)
+
+    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+        self.entries.append((now.boot, token, announcement))
+
+    def of(self, kind: type, token: str | None = None) -> list[tuple[float, Announcement]]:
+        return [(at, said) for at, name, said in self.entries if isinstance(said, kind) and token in (None, name)]
+
+
+class Mailbox(SimulatedMailbox):
+    """Remembers for how long it was waited."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.sleeps: list[float] = []
+
+    def take(self, timeout: float) -> Letter | None:
+        self.sleeps.append(timeout)
+        return super().take(timeout)
+
+
+@dataclass
+class SlowIssuer(SimulatedIssuer):
+    """Takes this long for an answer, whatever it is."""
+
+    takes: float = 0.05
+
+    def latency(self, budget: float) -> float:
+        return self.takes
+
+
+class Hands(SimulatedHands):
+    """Reads keys as often as it is told to; what is in `hanging`, by name, never comes back."""
+
+    hanging: frozenset[str] = frozenset()
+
+    def start(self, charge: Charge, errand: Errand) -> None:
+        where = "issuer" if isinstance(errand, Mint) else errand.output
+        if where not in self.hanging:
+            super().start(charge, errand)
+
+    def read_keys(self, keys: KeyWatch) -> None:
+        def read() -> None:
+            for letter in keys.poll():
+                self._box.post(letter)
+            self._box.post(Letter(None, KeysPolled()))
+
+        if "key" not in self.hanging:
+            self._world.after(0.001, read)
+
+
+@dataclass
+class Key(SimulatedKey):
+    """Remembers when it was read."""
+
+    reads: list[float] = field(default_factory=list)
+
+    def read(self) -> SecretStr:
+        self.reads.append(self.world.boot)
+        return super().read()
+
+
+class Site:
+    """An engine in a world, with the tokens that it is given."""
+
+    def __init__(self, *names: str, takes: float = 0.05, hanging: Iterable[str] = (), **wants: float) -> None:
+        self.world = World(seed=1)
+        self.began = self.world.boot
+        self.issuer = SlowIssuer(self.world, {"key"}, takes=takes)
+        self.memory = Memory()
+        self.mailbox = Mailbox(self.world)
+        self.keys = {name: Key(self.world, "key", name=f"key of {name}") for name in names}
+        self.outputs = {name: SimulatedOutput(f"output of {name}") for name in names}
+        self.charges = {
+            name: Charge(
+                policy((self.outputs[name],), **wants)._replace(name=name),
+                self.keys[name],
+                (self.outputs[name],),
+            )
+            for name in names
+        }
+        self.hands = Hands(self.world, self.issuer, self.mailbox)
+        self.hands.hanging = frozenset(hanging)
+
+    def engine(self) -> Engine:
+        self.running = Engine(
+            self.charges.values(),
+            hands=self.hands,
+            clock=self.world,
+            mailbox=self.mailbox,
+            observers=[self.memory],
+        )
+        return self.running
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the beginning."""
+        return self.world.boot - self.began
+
+    def post(self, after: float, letter: Letter) -> None:
+        self.world.after(after, lambda: self.mailbox.post(letter))
+
+    def runs(self, seconds: float) -> "Site":
+        """It has run for so long, and was killed."""
+
+        def kill() -> None:
+            self.mailbox.closed = True
+
+        self.world.at(self.began + seconds, kill)
+        with contextlib.suppress(KilledError):
+            self.engine().run()
+        return self
+
+    def ends(self) -> "Site":
+        """It runs until it ends by itself."""
+        self.engine().run()
+        return self
+
+    def settles(self) -> "Site":
+        self.engine().settle()
+        return self
+
+    @property
+    def states(self) -> dict[str, State]:
+        return {policy.name: state for policy, state in self.running.view()}
+
+    def minted(self, name: str) -> int:
+        return len(self.memory.of(TokenMinted, name))
+
+
+# --- Several tokens
+
+
+def test_several_tokens_are_minted_at_once_and_each_in_its_own_time():
+    site = Site("a", "b", "c", takes=1.0).runs(1.5)
+    assert [site.minted(name) for name in "abc"] == [1, 1, 1]  # not one after another
+
+
+def day_of(trouble: Callable[[Site], None]) -> tuple[Site, list[int]]:
+    """A day of three tokens of which b has this trouble, and how often each was minted."""
+    site = Site("a", "b", "c")
+    trouble(site)
+    site.runs(24 * HOUR)
+    return site, [site.minted(name) for name in "abc"]
+
+
+def without_key(site: Site) -> None:
+    site.keys["b"].content = None
+
+
+def with_refused_key(site: Site) -> None:
+    site.keys["b"].content = "a key that is refused"
+
+
+def with_broken_output(site: Site) -> None:
+    site.outputs["b"].broken = True
+
+
+@pytest.mark.parametrize("trouble", [without_key, with_refused_key, with_broken_output])
+def test_the_trouble_of_one_is_none_of_the_others(trouble):
+    _, undisturbed = day_of(lambda _: None)
+    site, minted = day_of(trouble)
+    assert undisturbed[0] >= 24  # hourly ones, replaced well before their end
+    assert abs(minted[0] - undisturbed[0]) <= 1  # as often; the jitter falls otherwise
+    assert abs(minted[2] - undisturbed[2]) <= 1
+    assert site.outputs["a"].content is not None
+    assert site.outputs["b"].content is None
+
+
+def test_a_hanging_output_of_one_is_none_of_the_others():
+    site = Site("a", "b", hanging=["output of b"]).runs(24 * HOUR)
+    assert site.minted("a") >= 24
+    assert site.outputs["a"].content is not None
+
+
+def test_a_letter_for_all_is_for_each_of_them():
+    site = Site("a", "b")
+    site.post(60.0, Letter(None, RefreshRequested()))
+    site.runs(120.0)
+    assert (site.minted("a"), site.minted("b")) == (2, 2)
+
+
+def test_a_letter_for_one_is_for_no_other():
+    site = Site("a", "b")
+    site.post(60.0, Letter("b", RefreshRequested()))
+    site.runs(120.0)
+    assert (site.minted("a"), site.minted("b")) == (1, 2)
+
+
+def test_what_concerns_the_whole_process_is_told_once_and_changes_nothing():
+    site = Site("a", "b")
+    site.post(60.0, Letter(None, None, (NotSupported("not yet"),)))
+    site.runs(120.0)
+    ((_, token, _),) = [entry for entry in site.memory.entries if isinstance(entry[2], NotSupported)]
+    assert token == ""
+    assert (site.minted("a"), site.minted("b")) == (1, 1)
+
+
+def test_what_is_said_with_an_event_is_told_before_what_follows_from_it():
+    site = Site("a").runs(60.0)
+    kinds = [type(said) for _, _, said in site.memory.entries]
+    assert kinds.index(IssuerAnswered) < kinds.index(TokenMinted) < kinds.index(OutputWritten)
+
+
+# --- What keeps it alive
+
+
+def with_a_mistake_of_ours(site: Site) -> None:
+    """A policy that the configuration would never let through: the rules do not know what to make of it."""
+    charge = site.charges["b"]
+    site.charges["b"] = charge._replace(policy=charge.policy._replace(outputs=()))
+
+
+def test_a_mistake_in_the_rules_of_one_token_is_reported_and_the_others_live_on():
+    site, minted = day_of(with_a_mistake_of_ours)
+    crashes = site.memory.of(Crashed)
+    assert crashes
+    assert {name for _, name, said in site.memory.entries if isinstance(said, Crashed)} == {"b"}
+    assert minted[0] >= 24
+    assert minted[2] >= 24
+
+
+def test_a_mistake_that_repeats_itself_is_no_storm():
+    site, _ = day_of(with_a_mistake_of_ours)
+    assert len(site.memory.of(Crashed)) <= 24 * HOUR / SLICE + 2
+
+
+class MistakenOutput(SimulatedOutput):
+    """One of our own, with a mistake in it."""
+
+    def inspect(self, now):
+        raise RuntimeError("nobody has foreseen this")
+
+
+def test_a_mistake_in_an_output_is_reported_and_the_token_gets_to_the_others():
+    site = Site("a")
+    good, mistaken = site.outputs["a"], MistakenOutput("mistaken")
+    wants = policy((mistaken, good))._replace(name="a")
+    site.charges["a"] = Charge(wants, site.keys["a"], (mistaken, good))
+    site.runs(HOUR)
+    assert good.content is not None
+    assert all(said.what == "Inspect" for _, said in site.memory.of(Crashed))
+    assert site.memory.of(Crashed)
+
+
+# --- How it sleeps
+
+
+def test_no_sleep_is_longer_than_a_slice():
+    """Clocks jump and machines are suspended, and nobody tells us."""
+    site = Site("a", hanging=["key"], lifetime=24 * HOUR).runs(2 * HOUR)
+    assert max(site.mailbox.sleeps) == SLICE
+
+
+def test_a_wall_clock_that_jumps_is_noticed_within_a_slice():
+    site = Site("a", hanging=[], lifetime=24 * HOUR)
+
+    def jump() -> None:
+        site.world.wall_ahead += 48 * HOUR
+
+    site.world.after(HOUR, jump)
+    site.runs(2 * HOUR)
+    (first, _), (second, _) = site.memory.of(TokenMinted)
+    assert first - site.began < 1.0
+    assert HOUR <= second - site.began <= HOUR + SLICE + ERRAND
+
+
+def test_that_it_turns_can_be_seen():
+    site = Site("a", lifetime=24 * HOUR).runs(2 * HOUR)
+    assert site.running.last_turn.boot >= site.world.boot - SLICE
+
+
+def test_keys_are_read_every_two_seconds():
+    site = Site("a").runs(600.0)
+    reads = site.keys["a"].reads
+    pauses = [after - before for before, after in zip(reads, reads[1:], strict=False)]
+    assert pauses == pytest.approx([KEY_POLL] * len(pauses), abs=0.01)
+    assert len(reads) >= 299
+
+
+def test_a_reading_of_keys_that_hangs_is_not_joined_by_another_and_holds_nothing_up():
+    site = Site("a")
+
+    def hang() -> None:
+        site.hands.hanging = frozenset({"key"})
+
+    site.world.after(60.0, hang)
+    site.runs(24 * HOUR)
+    assert len(site.keys["a"].reads) <= 31
+    assert site.minted("a") >= 24
+
+
+# --- How it ends
+
+
+STOP = Letter(None, Stopping())
+
+
+def test_stopping_with_nothing_in_flight_ends_at_once():
+    site = Site("a")
+    site.post(60.0, STOP)
+    assert site.ends().passed == pytest.approx(60.0)
+
+
+def test_what_is_in_flight_is_finished_and_published():
+    """The issuer has perhaps granted it already."""
+    site = Site("a", takes=3.0)
+    site.post(1.0, STOP)
+    site.ends()
+    assert site.outputs["a"].content is not None
+    assert 3.0 < site.passed < 3.0 + 3 * ERRAND
+
+
+def test_no_mint_is_begun_any_more():
+    site = Site("a", "b", takes=3.0)
+    site.keys["b"].content = "refused"  # its attempt fails before the other's ends, and would be repeated
+    site.post(1.0, STOP)
+    site.post(2.0, Letter(None, RefreshRequested()))
+    site.ends()
+    assert len(site.issuer.asked) == 2
+
+
+def test_stopping_before_the_first_mint_asks_nobody():
+    site = Site("a")
+    site.post(0.0, STOP)
+    site.ends()
+    assert site.issuer.asked == []
+    assert site.passed < ERRAND
+
+
+def test_no_key_is_read_any_more():
+    site = Site("a", takes=3.5)
+    site.post(0.5, STOP)
+    site.ends()
+    assert site.passed > KEY_POLL
+    assert len(site.keys["a"].reads) == 1
+
+
+def test_what_takes_too_long_is_left_behind():
+    site = Site("a", takes=10.0)
+    site.post(1.0, STOP)
+    assert site.ends().passed == pytest.approx(1.0 + GRACE)
+    assert site.outputs["a"].content is None
+
+
+def test_whoever_asks_twice_is_not_kept_waiting():
+    site = Site("a", takes=10.0)
+    site.post(1.0, STOP)
+    site.post(2.0, STOP)
+    assert site.ends().passed == pytest.approx(2.0)
+
+
+# --- Once: everything that is due now, each thing once
+
+
+def test_settling_mints_and_publishes_and_ends():
+    site = Site("a", "b", takes=1.0).settles()
+    assert all(output.content is not None for output in site.outputs.values())
+    assert site.passed < 1.0 + 3 * ERRAND
+    assert exits.of_states(site.states.values()) == 0
+
+
+def test_settling_with_everything_in_place_asks_nobody():
+    before = Site("a").settles()
+    after = Site("a")
+    after.outputs["a"].content = before.outputs["a"].content
+    after.settles()
+    assert after.issuer.asked == []
+    assert after.passed < 2 * ERRAND
+
+
+def failing_issuer(site: Site) -> None:
+    site.issuer.failing = Declined(Outcome.SERVER_ERROR, "500")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(without_key, 78), (with_refused_key, 77), (with_broken_output, 73), (failing_issuer, 75)]
+)
+def test_settling_tries_once_whatever_fails(trouble, code):
+    site = Site("a", "b")
+    trouble(site)
+    site.settles()
+    assert exits.of_states(site.states.values()) == code
+    assert len(site.issuer.asked) <= 2
+    assert site.passed < 5 * ERRAND
+
+
+def test_settling_is_ended_by_a_signal_too():
+    site = Site("a", takes=10.0)
+    site.post(1.0, STOP)
+    assert site.settles().passed == pytest.approx(1.0 + GRACE)
+
+
+@pytest.mark.parametrize(
+    ("hanging", "code", "problem"),
+    [
+        ("output of b", 73, "output of b does not answer"),
+        ("issuer", 75, "the attempt did not end"),
+        ("key", 78, "the source of the key does not answer"),
+    ],
+)
+def test_settling_ends_whatever_hangs(hanging, code, problem):
+    """A file system, the resolution of a name: cron would start one process after another."""
+    site = Site("a", "b", hanging=[hanging]).settles()
+    assert site.passed < 90.0
+    assert exits.of_states(site.states.values()) == code
+    told = " ".join(str(said) for _, _, said in site.memory.entries)
+    assert problem in told
+    if hanging == "output of b":
+        assert site.outputs["a"].content is not None
+
+
+def test_settling_is_patient_with_an_issuer_that_takes_all_the_time_it_may():
+    site = Site("a", takes=9.9).settles()
+    assert site.outputs["a"].content is not None
+
+
+def test_settling_ends_although_the_rules_have_a_mistake():
+    site = Site("a", "b")
+    with_a_mistake_of_ours(site)
+    site.settles()
+    assert site.outputs["a"].content is not None
+    assert site.memory.of(Crashed)
+
+
+# --- What others may look at
+
+
+def test_its_secrets_are_every_key_and_token_in_hand():
+    site = Site("a", "b")
+
+    def another_key() -> None:
+        site.keys["a"].content = "a key that is refused"
+
+    site.world.after(60.0, another_key)
+    site.runs(120.0)
+    tokens = [state.token for state in site.states.values()]
+    assert None not in tokens
+    secrets = {secret.reveal() for secret in site.running.secrets()}
+    assert secrets == {
+        "key",
+        "a key that is refused",
+        *(token.access.reveal() for token in tokens),
+        *(token.refresh.reveal() for token in tokens),
+    }
+
+
+def test_its_view_may_be_read_from_another_thread_at_any_time():
+    site = Site("a", "b")
+    engine, over, seen = site.engine(), threading.Event(), []
+
+    def look() -> None:
+        while not over.is_set():
+            seen.append([(policy.name, type(state)) for policy, state in engine.view()])
+            list(engine.secrets())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        site.post(24 * HOUR, STOP)
+        engine.run()
+    finally:
+        over.set()
+        reader.join()
+    assert seen
+    assert all(each == [("a", State), ("b", State)] for each in seen)

@@ -1,0 +1,68 @@
+"""What the README shows works as it stands there."""
+
+import re
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from refresher.cli import COMMANDS, build_parser
+from refresher.config.loader import load
+from tests import needs
+from tests.observers.daemon import at_work
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def block(beginning: str) -> str:
+    (found,) = [each for each in BLOCKS if each.startswith(beginning)]
+    return str(found)
+
+
+def test_the_configuration_is_accepted(tmp_path):
+    path = tmp_path / "refresher.yaml"
+    path.write_text(block("# refresher run --config"))
+    assert len(load({"config": str(path)}, {}, "/").settings.tokens) == 2
+
+
+def test_the_sidecar_calls_commands_that_exist():
+    pod = yaml.safe_load(block("spec:"))["spec"]
+    (sidecar,) = pod["initContainers"]
+    parsed = build_parser().parse_args(sidecar["args"])
+    assert parsed.key_file.startswith("/key/")
+    build_parser().parse_args(sidecar["startupProbe"]["exec"]["command"][1:])
+    assert "key" not in [mount["name"] for mount in pod["containers"][0]["volumeMounts"]]
+
+
+def commands() -> list[str]:
+    text = README.read_text()
+    shown = re.findall(r"^(?:\$|\*/10 \* \* \* \*) +refresher (.*?)(?: +#.*)?$", text, re.MULTILINE)
+    return shown + re.findall(r"`refresher ((?:check|status) .*?)`", text)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_shown_parses(command):
+    assert build_parser().parse_args(command.split()).run
+
+
+def test_every_command_is_told_of():
+    told = re.findall(r"^\| `(\w+)[^`]*` \|", README.read_text(), re.MULTILINE)
+    assert set(COMMANDS) <= set(told)
+
+
+def test_the_alerts_are_ones_that_prometheus_takes(tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("groups:\n- name: inlive\n  rules:\n" + textwrap.indent(block("- alert:"), "  "))
+    promtool = needs.tool("promtool")
+    checked = subprocess.run([promtool, "check", "rules", rules], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "4 rules found" in checked.stdout
+
+
+def test_the_alerts_are_about_metrics_that_exist():
+    used = set(re.findall(r"token_refresher_\w+", block("- alert:")))
+    exposed, _ = at_work("studio").metrics.exposition("text/plain")
+    assert used <= set(re.findall(r"^token_refresher_\w+", exposed.decode(), re.MULTILINE))

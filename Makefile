@@ -2,13 +2,14 @@
 # make test    every check and test; what needs a tool you lack is skipped and says which
 # make bench   the figures of the README, as ratios measured side by side
 # make lint    ruff, mypy, import contracts only
+# make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.9.9
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test bench lint kube format clean
 
 $(VENV)/.synced: pyproject.toml uv.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +31,9 @@ test: lint
 
 bench: $(VENV)/.synced
 	PYTHONPATH=. $(BIN)/python tests/bench/bench.py $(ONLY)
+
+kube:
+	$(PYTHON) tests/kube/binaries.py
 
 format: $(VENV)/.synced
 	$(BIN)/ruff check --fix .

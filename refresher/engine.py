@@ -134,7 +134,7 @@ class Engine:
         return not busy or self._clock.now().boot >= self._stop_by
 
     def _poll_keys(self, now: Instant) -> None:
-        if now.boot < self._next_poll or self._stop_by != NOT_SOON:
+        if now.boot < self._next_poll:
             return
         self._next_poll = NOT_SOON  # until this one has come back
         self._hands.read_keys(self._keys)
@@ -142,11 +142,12 @@ class Engine:
     def _deliver(self, letter: Letter, now: Instant) -> None:
         event = letter.event
         if isinstance(event, KeysPolled):
-            self._next_poll = now.boot + KEY_POLL
+            self._next_poll = now.boot + KEY_POLL if self._stop_by == NOT_SOON else NOT_SOON
             return
         self._last_news = now.boot
         if isinstance(event, Stopping):
             self._stop_by = now.boot + (GRACE if self._stop_by == NOT_SOON else 0)
+            self._next_poll = NOT_SOON
         for announcement in letter.said:
             self._tell(letter.token or "", announcement, now)
         for name in self._charges if letter.token is None else (letter.token,):

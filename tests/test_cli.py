@@ -76,7 +76,9 @@ def test_the_examples_of_mint_are_read_as_a_shell_does():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [[], ["bogus"], ["--bogus"], ["run", "--bogus"], ["config"], ["mint", "a", "b"]])
+@pytest.mark.parametrize(
+    "words", [[], ["bogus"], ["--bogus"], ["run", "--bogus"], ["config"], ["mint", "a", "b"]]
+)
 def test_wrong_use(capsys, words):
     assert main(words) == 2
     told = capsys.readouterr()
@@ -120,7 +122,13 @@ def with_output(out: object, *words: str, **environ: str) -> subprocess.Complete
     )  # fmt: skip
 
 
-LINES = (["--help"], ["--version"], ["run", "--help"], ["config", "schema"], ["status", "--to-file", "/absent"])
+LINES = (
+    ["--help"],
+    ["--version"],
+    ["run", "--help"],
+    ["config", "schema"],
+    ["status", "--to-file", "/absent"],
+)
 
 
 @pytest.mark.parametrize("words", LINES, ids=" ".join)
@@ -148,7 +156,10 @@ def test_an_output_that_is_full_is_a_failure_that_is_told(words):
 def test_streams_that_are_closed_from_the_start(tmp_path):
     """Otherwise the next file that is opened, a token's, would become standard error."""
     script = 'exec "$0" -m refresher config schema <&- >&- 2>&-'
-    assert subprocess.run(["sh", "-c", script, sys.executable], cwd=ROOT, timeout=30, check=False).returncode == 0
+    assert (
+        subprocess.run(["sh", "-c", script, sys.executable], cwd=ROOT, timeout=30, check=False).returncode
+        == 0
+    )
     script = 'exec "$0" -m refresher wait --timeout nonsense --to-file /absent <&- 2>&-'
     ended = subprocess.run(
         ["sh", "-c", script, sys.executable], cwd=ROOT, stdout=subprocess.PIPE, timeout=30, check=False
@@ -190,7 +201,12 @@ def test_an_interrupted_command_ends_as_shells_expect_it(tmp_path):
 # --- What is not loaded
 
 
-LOADED = "import json, sys; from refresher.cli import main; main(sys.argv[1:]); print(json.dumps(list(sys.modules)))"
+LOADED = """\
+import json, sys
+from refresher.cli import main
+main(sys.argv[1:])
+print(json.dumps(list(sys.modules)))
+"""
 
 
 def loaded_by(*words: str) -> set[str]:
@@ -207,16 +223,22 @@ def test_what_concerns_no_command_loads_none(words):
     assert loaded.isdisjoint({"requests", "urllib3", "yaml", "tenacity", "prometheus_client", "logging"})
 
 
-@pytest.mark.parametrize("words", [["wait", "--to-file", "/absent", "--timeout", "0"], ["status", "--to-file", "/a"]])
+@pytest.mark.parametrize(
+    "words", [["wait", "--to-file", "/absent", "--timeout", "0"], ["status", "--to-file", "/a"]]
+)
 def test_what_looks_at_files_only_loads_nothing_for_http(words):
     loaded = loaded_by(*words)
     assert f"refresher.commands.{words[0]}" in loaded
-    assert loaded.isdisjoint({"requests", "urllib3", "ssl", "yaml", "tenacity", "prometheus_client", "http.client"})
+    assert loaded.isdisjoint(
+        {"requests", "urllib3", "ssl", "yaml", "tenacity", "prometheus_client", "http.client"}
+    )
 
 
 def test_a_command_loads_no_other(tmp_path):
     loaded = loaded_by("config", "schema")
-    assert {name for name in loaded if name.startswith("refresher.commands.")} == {"refresher.commands.config"}
+    assert {name for name in loaded if name.startswith("refresher.commands.")} == {
+        "refresher.commands.config"
+    }
 
 
 def test_the_schema_is_json_schema_of_the_configuration():

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
@@ -52,7 +53,9 @@ class Memory:
         self.entries.append((now.boot, token, announcement))
 
     def of(self, kind: type, token: str | None = None) -> list[tuple[float, Announcement]]:
-        return [(at, said) for at, name, said in self.entries if isinstance(said, kind) and token in (None, name)]
+        return [
+            (at, said) for at, name, said in self.entries if isinstance(said, kind) and token in (None, name)
+        ]
 
 
 class Mailbox(SimulatedMailbox):
@@ -321,7 +324,7 @@ def test_that_it_turns_can_be_seen():
 def test_keys_are_read_every_two_seconds():
     site = Site("a").runs(600.0)
     reads = site.keys["a"].reads
-    pauses = [after - before for before, after in zip(reads, reads[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(reads)]
     assert pauses == pytest.approx([KEY_POLL] * len(pauses), abs=0.01)
     assert len(reads) >= 299
 
@@ -361,7 +364,7 @@ def test_what_is_in_flight_is_finished_and_published():
 
 def test_no_mint_is_begun_any_more():
     site = Site("a", "b", takes=3.0)
-    site.keys["b"].content = "refused"  # its attempt fails before the other's ends, and would be repeated
+    site.keys["b"].content = "refused"  # it fails, and would be repeated
     site.post(1.0, STOP)
     site.post(2.0, Letter(None, RefreshRequested()))
     site.ends()
@@ -389,6 +392,7 @@ def test_what_takes_too_long_is_left_behind():
     site.post(1.0, STOP)
     assert site.ends().passed == pytest.approx(1.0 + GRACE)
     assert site.outputs["a"].content is None
+    assert len(site.mailbox.sleeps) < 10  # and it sleeps until then
 
 
 def test_whoever_asks_twice_is_not_kept_waiting():
@@ -422,7 +426,8 @@ def failing_issuer(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "code"), [(without_key, 78), (with_refused_key, 77), (with_broken_output, 73), (failing_issuer, 75)]
+    ("trouble", "code"),
+    [(without_key, 78), (with_refused_key, 77), (with_broken_output, 73), (failing_issuer, 75)],
 )
 def test_settling_tries_once_whatever_fails(trouble, code):
     site = Site("a", "b")

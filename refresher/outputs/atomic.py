@@ -46,8 +46,8 @@ def replaced(path: str, content: bytes, mode: int, gid: int | None) -> Iterator[
 def alone(path: str) -> Iterator[None]:
     """While in the block, keep out all others who want to be alone with `path`, in this process or another.
 
-    The file at `path` is what is locked, an empty one meanwhile if there is none. Where there are no locks, or
-    the holder of one hangs, one goes on without: two at once may cost a mint, but tear nothing.
+    The file at `path` is what is locked, an empty one meanwhile if there is none. Where there are no locks,
+    or the holder of one hangs, one goes on without: two at once may cost a mint, but tear nothing.
     """
     lock = _lock(path)
     try:

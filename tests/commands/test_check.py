@@ -149,10 +149,8 @@ def test_a_key_that_others_may_read_is_a_hint_and_no_failure(check, place, mode)
     (place / "key").chmod(mode)
     checked = check()
     assert checked.code == 0
-    assert (
-        f"hint key: the key file {place}/key is open to others than its owner (mode {mode:04o}): chmod 600 it, "
-        "unless nobody else gets at its directory"
-    ) in checked.out.splitlines()
+    told = f"hint key: the key file {place}/key is open to others than its owner (mode {mode:04o}): "
+    assert f"{told}chmod 600 it, unless nobody else gets at its directory" in checked.out.splitlines()
 
 
 def test_a_key_that_only_its_owner_reads_needs_no_hint(check):
@@ -343,7 +341,10 @@ def test_a_directory_without_rights(place):
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 73, ended.stderr
     told = ended.stdout.partition("as nobody:")[2]
-    assert f"FAIL output: file:{place}/token cannot be written: Permission denied (EACCES); let user 65534" in told
+    assert (
+        f"FAIL output: file:{place}/token cannot be written: Permission denied (EACCES); let user 65534"
+        in told
+    )
 
 
 def test_every_output_of_every_token_has_its_line(check_all, place):
@@ -360,7 +361,10 @@ def test_every_output_of_every_token_has_its_line(check_all, place):
     ("words", "told"),
     [
         (("--lifetime", "24h"), "lives 24h, is replaced after 16h48m at the latest; headroom 7h10m50s: no"),
-        (("--refresh-at", "50%"), "lives 1h, is replaced after 30m at the latest; headroom 28m50s: no shorter"),
+        (
+            ("--refresh-at", "50%"),
+            "lives 1h, is replaced after 30m at the latest; headroom 28m50s: no shorter",
+        ),
         (("--runway", "2m"), "lives 1h, is replaced after 42m at the latest; headroom 14m50s: no shorter"),
     ],
 )

@@ -45,4 +45,4 @@ def test_a_consumer_that_finds_no_token_was_not_served(tmp_path):
 
 def test_a_consumer_that_never_called_was_not_served(tmp_path):
     with Emulator() as inlive:
-        assert not served(inlive, str(tmp_path / "none"), lambda _: True) 
+        assert not served(inlive, str(tmp_path / "none"), lambda _: True)

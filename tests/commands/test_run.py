@@ -174,7 +174,7 @@ def test_a_signal_stops_it(place, daemon, number):
 
 def test_a_signal_stops_it_although_the_issuer_hangs(issuer, daemon):
     issuer.faults(hang=True)
-    with daemon() as one, daemon("--to-file", os.devnull + "-none") as other:
+    with daemon() as one, daemon() as other:
         eventually(lambda: issuer.counts.mints == 2, "the issuer is asked")
         one.send(signal.SIGTERM)
         other.send(signal.SIGINT)

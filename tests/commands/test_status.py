@@ -99,7 +99,9 @@ def test_one_output_of_two(status, tmp_path):
 
 
 def test_every_token_of_a_configuration(call, tmp_path):
-    tokens = [{"name": name, "key_file": "absent", "outputs": [{"file": name}]} for name in ("studio", "stage")]
+    tokens = [
+        {"name": name, "key_file": "absent", "outputs": [{"file": name}]} for name in ("studio", "stage")
+    ]
     (tmp_path / "refresher.json").write_text(json.dumps({"tokens": tokens}))
     plant(tmp_path / "stage", age=60.0)
     told = call("status", "--config", tmp_path / "refresher.json")
@@ -213,13 +215,17 @@ def test_what_is_no_refresher(call, script):
     assert told.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("document", [{"tokens": ["studio"]}, {"tokens": [{}]}, {"tokens": [], "valid": "yes"}])
+@pytest.mark.parametrize(
+    "document", [{"tokens": ["studio"]}, {"tokens": [{}]}, {"tokens": [], "valid": "yes"}]
+)
 def test_what_does_not_say_that_all_is_well_is_not_taken_for_it(call, document):
     with peer(answering(200, json.dumps(document).encode())) as serving:
         assert call("status", "--url", serving.url).code == 75
 
 
-@pytest.mark.parametrize("url", ["", "localhost", "localhost:9464", ":9464", "ftp://localhost", "http://", "http://[::"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost", "localhost:9464", ":9464", "ftp://localhost", "http://", "http://[::"]
+)
 def test_what_is_no_address(call, url):
     told = call("status", "--url", url)
     assert (told.code, told.out) == (75, "")

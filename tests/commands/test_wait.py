@@ -1,4 +1,4 @@
-"""`refresher wait`: returns when every output holds a valid token, and says what is lacking when time is up."""
+"""`refresher wait`: blocks until every output holds a valid token, or says what is lacking."""
 
 import json
 
@@ -63,7 +63,9 @@ def test_when_time_is_up_each_output_that_lacks_a_token_is_named_with_the_reason
     plant(tmp_path / "of-the-future", age=-60.0)  # of a clock that was ahead: nobody knows its end
     (tmp_path / "of-another-program").write_text("whatever")
     (tmp_path / "directory").mkdir()
-    waited = gate("absent", "expired", "valid", "of-the-future", "of-another-program", "directory", timeout="300ms")
+    waited = gate(
+        "absent", "expired", "valid", "of-the-future", "of-another-program", "directory", timeout="300ms"
+    )
     assert (waited.code, waited.out) == (75, "")
     assert waited.err.splitlines() == [
         f"refresher: not within 0.3s: file:{tmp_path}/{told}"
@@ -72,7 +74,8 @@ def test_when_time_is_up_each_output_that_lacks_a_token_is_named_with_the_reason
             "expired holds an expired token",
             "of-the-future holds no token",
             "of-another-program holds no token",
-            "directory cannot be read: Is a directory (EISDIR); an output is a file: add the file's name to the path",
+            "directory cannot be read: Is a directory (EISDIR); "
+            "an output is a file: add the file's name to the path",
         )
     ]
 

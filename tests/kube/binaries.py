@@ -1,0 +1,86 @@
+"""Where the Kubernetes of the tests is, and how it gets there: `make kube` runs this file.
+
+Nobody publishes kube-apiserver where a package client finds it, but Go's module proxy has its source. go.mod
+beside this file says, as `tool`, which commands are built, and pins what they are built from; go.sum holds what
+that must hash to. Nothing of this is in the environment of the project: only the standard library is used here.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = ("kube-apiserver", "etcd", "kubectl")
+MODULE = Path(__file__).with_name("go.mod")
+
+
+def version() -> str:
+    """The release of Kubernetes that go.mod asks for, such as v1.34.4."""
+    asked = re.search(r"^\s*(?:require )?k8s\.io/kubernetes (v\S+)", MODULE.read_text(), re.MULTILINE)
+    assert asked is not None, f"{MODULE} does not require k8s.io/kubernetes"
+    return asked[1]
+
+
+def cache() -> Path:
+    """The directory for what is built from this very go.mod: another etcd is another directory."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    pins = hashlib.sha256(MODULE.read_bytes()).hexdigest()[:8]
+    return home / "inlive-token-refresher" / "kube" / f"{version()}-{pins}"
+
+
+def directory() -> Path:
+    """Where the binaries are looked for. KUBEBUILDER_ASSETS wins, as it does with every other user of envtest."""
+    given = os.environ.get("KUBEBUILDER_ASSETS")
+    return Path(given) if given else cache()
+
+
+def missing() -> list[str]:
+    """Which of NAMES are not to be had from `directory()`."""
+    return [name for name in NAMES if not os.access(directory() / name, os.X_OK)]
+
+
+def build(into: Path) -> None:
+    """Compile NAMES into this directory, which appears with all of them or not at all.
+
+    Without cgo, so that no C compiler is needed, and without debugging tables: they are half of the size. The
+    version is linked in, because a build that is not of Kubernetes' own calls itself v0.0.0-master.
+    """
+    partial = into.with_name(f"{into.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    stamps = [
+        f"-X k8s.io/{package}/version.{name}={text}"
+        for package in ("component-base", "client-go/pkg")
+        for name, text in (("gitVersion", version()), ("gitTreeState", "clean"))
+    ]
+    command = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false"]
+    command += ["-ldflags", " ".join(["-s", "-w", *stamps]), "-o", f"{partial}/", "tool"]
+    environ = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+    subprocess.run(command, cwd=MODULE.parent, env=environ, check=True)
+    (partial / "server").rename(partial / "etcd")  # go.etcd.io/etcd/server/v3, called after its path
+    shutil.rmtree(into, ignore_errors=True)
+    partial.rename(into)
+
+
+def obtain() -> str:
+    """See to it that nothing is `missing()`, and say where it is; whoever comes second waits for the first."""
+    if "KUBEBUILDER_ASSETS" not in os.environ and missing():
+        if shutil.which("go") is None:
+            return "cannot build kube-apiserver: there is no go; see https://go.dev/doc/install"
+        cache().parent.mkdir(parents=True, exist_ok=True)
+        with open(cache().parent / "lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if missing():
+                build(cache())
+    if missing():
+        return f"{directory()} (of KUBEBUILDER_ASSETS) has no {', '.join(missing())}"
+    return ""
+
+
+if __name__ == "__main__":
+    if problem := obtain():
+        sys.exit(problem)
+    sys.stdout.write(f"{directory()} has {', '.join(NAMES)}\n")

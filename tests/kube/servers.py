@@ -1,0 +1,99 @@
+"""Servers of a test: their output in files, and their end, at the latest, with ours."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PATIENCE = 60.0  # seconds for a server to start; it takes a twentieth of this on an idle machine
+PAUSE = 0.02  # seconds between two looks at whether it has
+TAIL = 4000  # bytes of its output that are shown when it has not
+
+
+class Home:
+    """A temporary directory, and a group of processes that is gone, as it is, when this process is.
+
+    Whoever holds the group together reads a pipe that ends with its writer: also after kill -9, when no `finally`
+    is run. The group is not the terminal's: Ctrl-C reaches the tests, and the servers still serve while they end.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="kube-"))
+        self._watch = subprocess.Popen(
+            ["/bin/sh", "-c", 'cat >/dev/null; rm -rf -- "$0"; kill -KILL 0', str(self.path)],
+            stdin=subprocess.PIPE,
+            process_group=0,
+        )
+        self.group = self._watch.pid
+
+    def close(self) -> None:
+        assert self._watch.stdin is not None
+        self._watch.stdin.close()
+        self._watch.wait()
+        shutil.rmtree(self.path, ignore_errors=True)  # what a server wrote while it was removed
+
+
+class Server:
+    """One program that can be started again, killed, and made to hang. `ready` says whether it serves."""
+
+    def __init__(self, home: Home, argv: list[str], ready: Callable[[], bool]) -> None:
+        self.name = os.path.basename(argv[0])
+        self.log = home.path / f"{self.name}.log"
+        self._argv, self._ready, self._group = argv, ready, home.group
+        self._process: subprocess.Popen[bytes] | None = None
+        self.paused = False
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it and wait until it is ready. RuntimeError, with the end of its output, when it does not get there."""
+        assert not self.running, f"{self.name} runs already"
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=self._group,
+            )
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it is ready."""
+        until = time.monotonic() + PATIENCE
+        while not self._ready():
+            if not self.running:
+                raise RuntimeError(f"{self.name} has ended; its last words:\n{self.tail()}")
+            if time.monotonic() > until:
+                raise RuntimeError(f"{self.name} is not ready after {PATIENCE:g} s:\n{self.tail()}")
+            time.sleep(PAUSE)
+
+    def kill(self) -> None:
+        """kill -9; whether it is paused makes no difference."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self.paused = False
+
+    def pause(self) -> None:
+        """Its connections stay, the kernel even accepts new ones, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+        self.paused = False
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        assert self.running, f"{self.name} does not run"
+        self._process.send_signal(number)
+
+    def tail(self) -> str:
+        return self.log.read_bytes()[-TAIL:].decode(errors="replace")

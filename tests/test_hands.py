@@ -1,0 +1,353 @@
+"""Hands: every errand comes back as the event that says how it went, our own mistakes included."""
+
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from refresher.clock import SystemClock
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    Crashed,
+    Errand,
+    Found,
+    Inspect,
+    InspectFailed,
+    IssuerAnswered,
+    KeyRead,
+    KeysPolled,
+    KeyUnreadable,
+    Mint,
+    Minted,
+    MintFailed,
+    OutputFailed,
+    Write,
+    WriteFailed,
+    Written,
+)
+from refresher.core.model import (
+    Declined,
+    Granted,
+    Holding,
+    MintResult,
+    Outcome,
+    Reason,
+    SecretStr,
+    Token,
+    Try,
+)
+from refresher.crew import Crew, Mailbox
+from refresher.errors import KeyUnreadableError, OutputError
+from refresher.hands import Charge, Hands, KeyWatch, token_of
+from refresher.ports import Letter
+from tests.core.builders import KEY, NEW_KEY, NOW, held, policy, token
+from tests.core.builders import output as output_policy
+
+DEADLINE = 10.0  # seconds; far more than anything here takes
+ROLL = 0.25
+SENT = Instant(NOW.wall - 1.0, NOW.boot - 1.0)
+GRANTED = Granted(SecretStr("access"), SecretStr("refresh"))
+SECRET = "the-text-of-a-secret"
+
+
+@dataclass
+class AnIssuer:
+    """Answers this; an exception is a mistake of ours, for an issuer raises nothing."""
+
+    answer: Granted | Declined | Exception = GRANTED
+    asked: tuple[SecretStr, float, float] | None = None
+
+    def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
+        self.asked = key, lifetime, budget
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return MintResult(self.answer, SENT, (Try(Outcome.OK, 0.5),), skew=2.0)
+
+
+NOTHING = Holding()
+
+
+@dataclass
+class AnOutput:
+    """Holds this, or fails like this."""
+
+    name: str = "file"
+    needs_refresh: bool = False
+    holding: Holding = NOTHING
+    failing: Exception | None = None
+    debris: Exception | None = None
+    cleared: int = 0
+
+    def inspect(self, now: Instant) -> Holding:
+        if self.failing is not None:
+            raise self.failing
+        return self.holding
+
+    def write(self, token: Token, now: Instant) -> None:
+        if self.failing is not None:
+            raise self.failing
+        self.holding = held(token)
+
+    def clear_debris(self) -> None:
+        self.cleared += 1
+        if self.debris is not None:
+            raise self.debris
+
+    def rehearse(self) -> None:
+        pass
+
+
+@dataclass
+class AKey:
+    """Holds this key, or fails like this."""
+
+    content: SecretStr | Exception = KEY
+    name: str = "file:/etc/key"
+
+    def read(self) -> SecretStr:
+        if isinstance(self.content, Exception):
+            raise self.content
+        return self.content
+
+
+@pytest.fixture
+def mailbox():
+    return Mailbox[Letter]()
+
+
+@pytest.fixture
+def site(mailbox):
+    """Real hands: threads, a queue, a clock."""
+    return Site(mailbox)
+
+
+class Site:
+    def __init__(self, mailbox: Mailbox[Letter]) -> None:
+        self.mailbox = mailbox
+        self.issuer, self.output, self.key = AnIssuer(), AnOutput(), AKey()
+        self.charge = Charge(policy(output_policy("file")), self.key, (AnOutput("other"), self.output))
+        self.hands = Hands(self.issuer, SystemClock(), mailbox, Crew(2), lambda: ROLL)
+
+    def letter(self) -> Letter:
+        letter = self.mailbox.take(DEADLINE)
+        assert letter is not None, "nothing came back"
+        return letter
+
+    def does(self, errand: Errand) -> Letter:
+        """What comes back of an errand."""
+        self.hands.start(self.charge, errand)
+        letter = self.letter()
+        assert letter.token == "studio"
+        return letter
+
+
+MINT = Mint(KEY, Reason.FIRST)
+WRITE = Write("file", token(), "new")
+LOOK, FIRST_LOOK = Inspect("file"), Inspect("file", first=True)
+
+
+# --- Minting
+
+
+def test_a_mint_asks_with_the_key_for_the_lifetime_within_the_budget(site):
+    site.does(MINT)
+    assert site.issuer.asked == (KEY, 3600.0, 10.0)
+
+
+def test_a_granted_token_comes_back_with_all_that_is_known_of_it(site):
+    letter = site.does(MINT)
+    assert isinstance(letter.event, Minted)
+    key, minted, roll = letter.event
+    assert (key, roll) == (KEY, ROLL)
+    assert (minted.access.reveal(), minted.refresh.reveal()) == ("access", "refresh")
+    facts = minted.facts
+    assert facts.issued == SENT  # not when the answer came
+    assert (facts.lifetime, facts.requested, facts.with_refresh) == (3600.0, 3600.0, True)
+    assert (facts.key_fingerprint, facts.fingerprint) == (KEY.fingerprint, SecretStr("access").fingerprint)
+    assert letter.said == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
+
+
+def test_a_token_that_says_itself_that_it_lives_shorter_is_believed():
+    jwt = "e30.eyJpYXQiOjEwMDAsImV4cCI6MTYwMH0."  # {"iat":1000,"exp":1600}
+    granted = Granted(SecretStr(jwt), None)
+    facts = token_of(MintResult(granted, SENT, ()), granted, KEY, 3600.0).facts
+    assert (facts.lifetime, facts.requested, facts.with_refresh) == (600.0, 3600.0, False)
+
+
+def test_a_declined_mint_comes_back_with_the_reason(site):
+    site.issuer.answer = Declined(Outcome.THROTTLED, "429", retry_after=7.0)
+    letter = site.does(MINT)
+    assert letter.event == MintFailed(KEY, site.issuer.answer, ROLL)
+    assert isinstance(letter.said[0], IssuerAnswered)  # it was asked, all the same
+
+
+# --- Writing and looking
+
+
+def test_a_write_comes_back_as_written_with_what_was_written(site):
+    letter = site.does(WRITE)
+    assert letter == Letter("studio", Written("file", WRITE.token))
+    assert site.output.holding.token == WRITE.token
+    assert site.charge.output("other").holding == Holding()  # the one that was named, and no other
+
+
+def test_a_write_that_fails_comes_back_with_what_the_output_says(site):
+    site.output.failing = OutputError("file: no space left; free some")
+    assert site.does(WRITE) == Letter("studio", WriteFailed("file", "file: no space left; free some", ROLL))
+
+
+def test_a_look_comes_back_with_what_was_found(site):
+    site.output.holding = held(token())
+    assert site.does(LOOK) == Letter("studio", Found("file", held(token())))
+    assert site.output.cleared == 0
+
+
+def test_a_look_that_fails_comes_back_with_what_the_output_says(site):
+    site.output.failing = OutputError("file: permission denied; let us read it")
+    assert site.does(LOOK) == Letter(
+        "studio", InspectFailed("file", "file: permission denied; let us read it")
+    )
+
+
+def test_the_first_look_clears_what_a_killed_predecessor_left(site):
+    site.output.holding = held(token())
+    assert site.does(FIRST_LOOK) == Letter("studio", Found("file", held(token())))
+    assert site.output.cleared == 1
+
+
+def test_debris_that_stays_is_told_and_keeps_nobody_from_looking(site):
+    site.output.holding, site.output.debris = held(token()), OutputError("file: cannot be cleared")
+    told = OutputFailed("file", "file: cannot be cleared", None, writing=False)
+    assert site.does(FIRST_LOOK) == Letter("studio", Found("file", held(token())), (told,))
+
+
+def test_debris_is_told_of_an_output_that_cannot_be_read_as_well(site):
+    site.output.failing, site.output.debris = OutputError("unreadable"), OutputError("not cleared")
+    told = OutputFailed("file", "not cleared", None, writing=False)
+    assert site.does(FIRST_LOOK) == Letter("studio", InspectFailed("file", "unreadable"), (told,))
+
+
+# --- Our own mistakes
+
+
+MISTAKE = RuntimeError(f"nobody has foreseen {SECRET}")
+TOLD = "a mistake of the refresher itself (RuntimeError); its log says more"
+
+
+@pytest.mark.parametrize(
+    ("errand", "event", "what"),
+    [
+        (MINT, MintFailed(KEY, Declined(Outcome.BAD_RESPONSE, TOLD), ROLL), "Mint"),
+        (WRITE, WriteFailed("file", TOLD, ROLL), "Write"),
+        (LOOK, InspectFailed("file", TOLD), "Inspect"),
+        (FIRST_LOOK, InspectFailed("file", TOLD), "Inspect"),
+    ],
+    ids=["mint", "write", "look", "first look"],
+)
+def test_a_mistake_of_ours_comes_back_as_a_failure_and_is_said(site, errand, event, what):
+    """Or the step would be in flight for ever. Its text is for the log, which blots secrets out, and not for
+    the status, which does not."""
+    site.issuer.answer = site.output.failing = MISTAKE
+    letter = site.does(errand)
+    assert letter == Letter("studio", event, (Crashed(what, MISTAKE),))
+    assert SECRET not in str(letter.event)
+
+
+def test_a_thread_survives_a_mistake_of_ours(site):
+    site.output.failing = MISTAKE
+    for _ in range(5):  # more than there are threads
+        site.does(LOOK)
+    site.output.failing = None
+    assert site.does(LOOK) == Letter("studio", Found("file", Holding()))
+
+
+# --- Several at once
+
+
+def test_an_errand_that_hangs_keeps_no_other_from_coming_back(site):
+    over = threading.Event()
+    began = threading.Event()
+
+    class Hanging(AnOutput):
+        def inspect(self, now: Instant) -> Holding:
+            began.set()
+            over.wait(DEADLINE)
+            return Holding()
+
+    hanging = site.charge._replace(outputs=(Hanging("file"),))
+    site.hands.start(hanging, LOOK)
+    assert began.wait(DEADLINE)
+    try:
+        assert isinstance(site.does(MINT).event, Minted)
+    finally:
+        over.set()
+    assert isinstance(site.letter().event, Found)
+
+
+# --- Keys
+
+
+def charges(**keys: AKey) -> list[Charge]:
+    return [Charge(policy()._replace(name=name), key, (AnOutput(),)) for name, key in keys.items()]
+
+
+def test_keys_come_back_one_letter_a_token_and_then_that_all_were_read(site):
+    site.hands.read_keys(KeyWatch(charges(a=AKey(KEY, "1"), b=AKey(NEW_KEY, "2"))))
+    letters = [site.letter() for _ in range(3)]
+    assert letters == [
+        Letter("a", KeyRead(KEY)),
+        Letter("b", KeyRead(NEW_KEY)),
+        Letter(None, KeysPolled()),
+    ]
+
+
+def test_what_has_not_changed_is_not_told_again():
+    watch = KeyWatch(charges(a=AKey()))
+    assert watch.poll() == [Letter("a", KeyRead(KEY))]
+    assert watch.poll() == []
+
+
+def test_a_changed_key_is_told():
+    key = AKey()
+    watch = KeyWatch(charges(a=key))
+    watch.poll()
+    key.content = NEW_KEY
+    assert watch.poll() == [Letter("a", KeyRead(NEW_KEY))]
+
+
+def test_a_key_that_cannot_be_read_is_told_once_and_when_it_can_be_again():
+    key = AKey()
+    watch = KeyWatch(charges(a=key))
+    watch.poll()
+    key.content = KeyUnreadableError("the key file is gone")
+    assert watch.poll() == [Letter("a", KeyUnreadable("the key file is gone"))]
+    assert watch.poll() == []
+    key.content = KeyUnreadableError("the key file is a directory")
+    assert watch.poll() == [Letter("a", KeyUnreadable("the key file is a directory"))]
+    key.content = KEY
+    assert watch.poll() == [Letter("a", KeyRead(KEY))]
+
+
+def test_a_key_of_several_tokens_is_read_once_for_all_of_them():
+    reads = []
+
+    class Counted(AKey):
+        def read(self) -> SecretStr:
+            reads.append(self.name)
+            return super().read()
+
+    key = Counted()
+    letters = KeyWatch(charges(a=key, b=key, c=AKey(name="another"))).poll()
+    assert reads == [key.name]
+    assert [letter.token for letter in letters] == ["a", "b", "c"]
+
+
+def test_a_mistake_of_ours_in_reading_a_key_is_said_once_and_keeps_no_other_from_being_read():
+    mistaken, good = AKey(MISTAKE, name="mistaken"), AKey(name="good")
+    letters = KeyWatch(charges(a=mistaken, b=mistaken, c=good)).poll()
+    unreadable = KeyUnreadable(f"mistaken: {TOLD}")
+    assert letters == [
+        Letter("a", unreadable, (Crashed("reading a key", MISTAKE),)),
+        Letter("b", unreadable),
+        Letter("c", KeyRead(KEY)),
+    ]

@@ -14,7 +14,7 @@ from refresher.config.loader import Loaded, load
 from refresher.core.model import SecretStr
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.crew import Crew, Mailbox
-from refresher.engine import Engine
+from refresher.engine import MINTS_AT_ONCE, Engine
 from refresher.errors import ConfigurationError, Mistake
 from refresher.hands import Charge, Hands
 from refresher.keys.keyfile import KeyFile
@@ -22,7 +22,7 @@ from refresher.observers import log
 from refresher.outputs import build
 from refresher.ports import Clock, Issuer, Letter, Observer
 
-WORKERS = 16  # mints, writes and inspections at once; threads are started as they are needed
+WORKERS = MINTS_AT_ONCE + 4  # threads, started as they are needed: there is always one for what is no mint
 
 LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
 
@@ -97,7 +97,7 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
     """The engine for these settings; `horizon` as in TokenPolicy."""
     clock, mailbox = SystemClock(), Mailbox[Letter]()
     all_charges = charges(settings, horizon)
-    minter = issuer(settings.issuer, clock, min(WORKERS, len(all_charges)))
+    minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(all_charges)))
     engine = Engine(
         all_charges,
         hands=Hands(minter, clock, mailbox, Crew(crew_size(all_charges)), random.random),

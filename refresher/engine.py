@@ -17,6 +17,7 @@ from refresher.core.messages import (
     Event,
     KeysPolled,
     KeyUnreadable,
+    Mint,
     MintFailed,
     Started,
     Stopping,
@@ -33,6 +34,7 @@ KEY_POLL = (
     2.0  # kubelet swaps a symlink, so content is compared; leaves 8 s of "in use within 10 s" to the mint
 )
 NOT_SOON, NEVER_YET = float("inf"), float("-inf")
+MINTS_AT_ONCE = 16  # the rest waits in line here, not in the crew: an issuer that hangs must hold up no write
 GRACE = 4.0  # for what is in flight at SIGTERM: a whole stop fits into 5 s
 
 
@@ -47,12 +49,16 @@ class Engine:
         clock: Clock,
         mailbox: Mailbox,
         observers: Sequence[Observer],
+        mints_at_once: int = MINTS_AT_ONCE,
     ) -> None:
         self._charges = {charge.policy.name: charge for charge in charges}
         self._states = {name: State.initial(charge.policy) for name, charge in self._charges.items()}
         self._keys = KeyWatch(self._charges.values())
         self._hands, self._clock, self._mailbox = hands, clock, mailbox
         self._observers = observers
+        self._mints_at_once = mints_at_once
+        self._minting: set[str] = set()
+        self._in_line: dict[str, None] = {}  # tokens that are to be minted when it is their turn, in order
         self._alarms: list[tuple[float, str]] = []
         self._alarm_of: dict[str, float] = {}
         self._next_poll = NEVER_YET
@@ -152,6 +158,10 @@ class Engine:
             self._tell(letter.token or "", announcement, now)
         for name in self._charges if letter.token is None else (letter.token,):
             self._apply(name, event, now)
+        while self._in_line and len(self._minting) < self._mints_at_once:
+            name = next(iter(self._in_line))
+            del self._in_line[name]
+            self._apply(name, None, now)
 
     def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
         """Apply `event`, if there is one, and if it `goes_on` have done what follows from it."""
@@ -169,14 +179,21 @@ class Engine:
         charge = self._charges[name]
         while True:
             step = next_step(self._states[name], charge.policy, now)
-            if isinstance(step, Wait):
+            too_many = isinstance(step, Mint) and len(self._minting) >= self._mints_at_once
+            if too_many or isinstance(step, Wait):
                 break
             self._observe(name, Started(step), now)
             if not isinstance(step, Adopt):
                 self._hands.start(charge, step)
-        self._set_alarm(name, min(step.until, now.boot + SLICE))
+        if isinstance(step, Wait):
+            self._in_line.pop(name, None)
+            self._set_alarm(name, min(step.until, now.boot + SLICE))
+        else:  # its turn comes when another mint has ended
+            self._in_line.setdefault(name)
+            self._set_alarm(name, now.boot + SLICE)
         state = self._states[name]
-        if not state.is_busy and (state.newest is not None or state.key_problem is not None):
+        has_key = state.newest is not None or state.key_problem is not None
+        if has_key and not state.is_busy and name not in self._in_line:
             self._unsettled.discard(name)
         else:
             self._unsettled.add(name)
@@ -190,6 +207,10 @@ class Engine:
         self._states[name], announcements = observe(
             self._states[name], self._charges[name].policy, event, now
         )
+        if self._states[name].minting is None:
+            self._minting.discard(name)
+        else:
+            self._minting.add(name)
         for announcement in announcements:
             self._tell(name, announcement, now)
 

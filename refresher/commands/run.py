@@ -1,6 +1,8 @@
 """`refresher run`: the daemon."""
 
 import argparse
+import logging
+import os
 import signal
 import socket
 import threading
@@ -47,12 +49,22 @@ def run(arguments: argparse.Namespace) -> int:
     tally, first = Tally(), FirstToken()
     here = assembly.installation(settings, [LogObserver(), tally, first])
     assembly.configure_log(arguments, here.engine.secrets)
+    where = "endpoints nowhere: no --listen"
     if settings.listen is not None:
         from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
 
         listening = bind(settings.listen)  # now: an address in use is told before anything is minted
+        where = f"endpoints on port {listening.getsockname()[1]}"
         serve = partial(_serve, listening, here, tally, first)
         threading.Thread(target=serve, name="endpoints", daemon=True).start()
+    logging.getLogger("refresher").info(
+        "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
+        __version__,
+        os.getpid(),
+        settings.issuer.url,
+        len(settings.tokens),
+        where,
+    )
     _obey_signals(here.mailbox)
     here.engine.run()
     return exits.DONE

@@ -26,7 +26,7 @@ def next_step(state: State, policy: TokenPolicy, now: Instant) -> Step:
     elif _still_looking(state, now):
         rules = (_look_first,)
     else:
-        rules = (_adopt, _publish, _mint, _look_again)
+        rules = (_adopt, _publish, _look_again, _mint)
     nearest = Wait(FOREVER, "nothing to do")
     for rule in rules:
         for step in rule(state, policy, now):

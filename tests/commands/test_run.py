@@ -181,7 +181,6 @@ def test_a_signal_stops_it_although_the_issuer_hangs(issuer, daemon):
         assert [one.code(STOP_WITHIN), other.code(STOP_WITHIN)] == [0, 0]
 
 
-@pytest.mark.xfail(reason="mints that wait for a thread are begun after the signal, ahead of every write")
 def test_when_it_is_stopped_every_token_in_hand_is_still_written(issuer, place):
     names = [f"t{number}" for number in range(200)]
     config = configuration(place, issuer, {name: [{"file": f"token-{name}"}] for name in names})

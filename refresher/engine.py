@@ -41,7 +41,7 @@ GRACE = 4.0  # for what is in flight at SIGTERM: a whole stop fits into 5 s
 class Engine:
     """Drives every token from its first inspection until it is told to stop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all by name but the first
         self,
         charges: Iterable[Charge],
         *,

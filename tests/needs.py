@@ -2,11 +2,16 @@
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from tests.kube import binaries
+
 HOW = {
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
+    "kube-apiserver": "make kube builds it (with Go), or KUBEBUILDER_ASSETS names a directory that has it",
 }
 
 
@@ -14,9 +19,20 @@ def tool(name: str) -> str:
     """The path of an external program, one of HOW. Without it the test is skipped, saying how to get it; with
     CI=true in the environment it fails, because a check that is skipped there is one that nobody makes."""
     path = shutil.which(name)
-    if path is not None:
-        return path
-    message = f"needs {name}: {HOW[name]}"
+    if path is None:
+        _lack(name, HOW[name])
+    return path
+
+
+def kubernetes() -> Path:
+    """The directory with kube-apiserver, etcd and kubectl, or no test as with `tool`."""
+    if missing := binaries.missing():
+        _lack(" and ".join(missing), HOW["kube-apiserver"])
+    return binaries.directory()
+
+
+def _lack(what: str, how: str) -> NoReturn:
+    message = f"needs {what}: {how}"
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

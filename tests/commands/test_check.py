@@ -403,7 +403,7 @@ def test_the_exit_code_is_that_of_the_gravest_failure(check_all, inlive, tokens,
 def test_what_was_found_so_far_is_told_when_somebody_gives_up_waiting(inlive, place):
     inlive.faults(hang=True)
     words = ("check", "--issuer-url", inlive.url, "--key-file", place / "key", "--to-file", place / "token")
-    with start(*words) as process:
+    with start(*words, PYTHONUNBUFFERED="") as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(2)]
         process.send_signal(signal.SIGINT)

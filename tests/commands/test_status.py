@@ -184,7 +184,7 @@ def test_neither_a_proxy_nor_netrc_is_asked(call, monkeypatch, tmp_path):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     with peer(answering(200, b'{"version": "1", "valid": true, "tokens": []}')) as serving:
-        assert call("status", "--url", serving.url).code == 0
+        assert call("status", "--url", f"{serving.url}/").code == 0
     (request,) = serving.requests
     assert request.startswith("GET /status HTTP/1.1\r\n")
     assert "authorization" not in request.lower()

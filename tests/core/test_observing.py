@@ -141,11 +141,12 @@ def test_a_key_that_is_put_back_is_tried_at_once_but_what_it_failed_of_is_not_fo
 
 def test_an_unreadable_key_changes_nothing_but_what_is_known_to_be_wrong():
     driver = at_work()
+    driver.tell(KeyRead(NEW_KEY))
     assert told(driver, GONE) == {"key_problem"}
     assert driver.tell(KeyUnreadable("key file /k: permission denied")) == [
         KeyLost("key file /k: permission denied", kept=True)
     ]
-    assert told(driver, KeyRead(KEY)) == {"key_problem"}
+    assert told(driver, KeyRead(NEW_KEY)) == {"key_problem"}
     assert driver.state.key_problem is None
 
 
@@ -202,6 +203,14 @@ def test_the_same_token_again_is_a_failure_of_a_key_that_is_accepted():
 
 
 # --- MintFailed.
+
+
+def test_a_failure_of_the_proven_key_leaves_a_newer_one_to_be_proved():
+    driver = at_work()
+    driver.until(Mint)
+    driver.tell(KeyRead(NEW_KEY))
+    assert told(driver, MintFailed(KEY, UNREACHABLE, roll=0.0)) == {"minting", "proven"}
+    assert driver.state.candidate == Credential(NEW_KEY)
 
 
 def test_failures_are_counted_for_each_key_by_itself():

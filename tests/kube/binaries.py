@@ -1,8 +1,8 @@
 """Where the Kubernetes of the tests is, and how it gets there: `make kube` runs this file.
 
 Nobody publishes kube-apiserver where a package client finds it, but Go's module proxy has its source. go.mod
-beside this file says, as `tool`, which commands are built, and pins what they are built from; go.sum holds what
-that must hash to. Nothing of this is in the environment of the project: only the standard library is used here.
+beside this file says, as `tool`, which commands are built, and pins what they are built from; go.sum holds
+what that must hash to. Only the standard library is used here: `make kube` needs no environment.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ def cache() -> Path:
 
 
 def directory() -> Path:
-    """Where the binaries are looked for. KUBEBUILDER_ASSETS wins, as it does with every other user of envtest."""
+    """Where the binaries are looked for. KUBEBUILDER_ASSETS wins, as in other projects' tests."""
     given = os.environ.get("KUBEBUILDER_ASSETS")
     return Path(given) if given else cache()
 
@@ -66,7 +66,7 @@ def build(into: Path) -> None:
 
 
 def obtain() -> str:
-    """See to it that nothing is `missing()`, and say where it is; whoever comes second waits for the first."""
+    """See to it that nothing is `missing()`, or say why not; whoever comes second waits for the first."""
     if "KUBEBUILDER_ASSETS" not in os.environ and missing():
         if shutil.which("go") is None:
             return "cannot build kube-apiserver: there is no go; see https://go.dev/doc/install"

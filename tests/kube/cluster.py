@@ -1,104 +1,151 @@
 """A Kubernetes API server of one's own, the real one, and what can go wrong with it.
 
-kube-apiserver and etcd on loopback, with TLS, RBAC, and service accounts whose tokens it signs. Nothing else of a
-cluster is there: no controller makes default service accounts or empties a namespace that is deleted (it stays
-`Terminating`), no scheduler or kubelet runs a Pod. What is admitted and stored is as in production.
+kube-apiserver and etcd on loopback, with TLS, RBAC, Pod Security, and service accounts whose tokens it signs.
+Nothing else of a cluster is there: no controller makes `default` service accounts or empties a namespace that
+is deleted (it stays Terminating for ever), no scheduler or kubelet runs a Pod. What is allowed, admitted and
+stored is what production allows, admits and stores.
 """
 
-import base64
-import contextlib
-import json
-import os
 import random
 import socket
-import subprocess
-import time
-from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import requests
-import trustme
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.kube import binaries
+from tests.kube.administrator import Administrator
+from tests.kube.credentials import ISSUER, Credentials
 from tests.kube.servers import Home, Server
 
 HOST = "127.0.0.1"
-ISSUER = "https://kubernetes.default.svc.cluster.local"
-TIMEOUT = 10.0  # seconds for one request to a server that is well
-Rule = Mapping[str, Sequence[str]]  # one of a Role: apiGroups, resources, resourceNames, verbs
 
 
-class Account(NamedTuple):
-    """A service account, as a program meets it."""
+class Cluster(Administrator):
+    """Serves from `with` to its end. Address, files and stored objects outlive a kill of either server.
 
-    namespace: str
-    name: str
-    token: str
-    kubeconfig: Path  # with the token in it
-    directory: Path  # token, ca.crt, namespace: what a Pod has in /var/run/secrets/kubernetes.io/serviceaccount
-
-    @property
-    def user(self) -> str:
-        return f"system:serviceaccount:{self.namespace}:{self.name}"
-
-
-class Cluster:
-    """Serves from `with` to its end. Paths, the URL and every stored object outlive a kill of either server."""
+    `assets` is a directory with kube-apiserver, etcd and kubectl.
+    """
 
     def __init__(self, assets: Path) -> None:
         self._assets = assets
+        self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
-        self._home = Home()
-        try:
+        with ExitStack() as cleanup:
+            home = Home()
+            cleanup.callback(home.close)
             self.port, etcd = _free_port(), _free_port()
-            self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            self._write_keys()
-            self._etcd = Server(self._home, self._etcd_argv(etcd), lambda: _says_yes(f"http://{HOST}:{etcd}/health"))
-            self._apiserver = Server(self._home, self._apiserver_argv(etcd), self._is_ready)
-            self._etcd.start()
-            self._apiserver.start()
-        except BaseException:
-            self._stop()
-            raise
+            credentials = Credentials(home.path, HOST)
+            super().__init__(f"https://{HOST}:{self.port}", credentials, self._assets / "kubectl", home.path)
+            self._etcd = Server(home, self._etcd_argv(home.path, etcd), lambda: _well(etcd))
+            self._apiserver = Server(home, self._apiserver_argv(home.path, etcd), self.ready)
+            for server in (self._etcd, self._apiserver):
+                cleanup.callback(server.kill)
+                server.start()
+            self._cleanup = cleanup.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._cleanup.close()
 
-    def _stop(self) -> None:
-        for server in ("_apiserver", "_etcd"):
-            if hasattr(self, server):
-                getattr(self, server).kill()
-        self._home.close()
+    def _etcd_argv(self, home: Path, port: int) -> list[str]:
+        return [
+            str(self._assets / "etcd"),
+            f"--data-dir={home / 'etcd'}",
+            f"--listen-client-urls=http://{HOST}:{port}",
+            f"--advertise-client-urls=http://{HOST}:{port}",
+            f"--listen-peer-urls=http://{HOST}:0",
+            "--unsafe-no-fsync",  # what is written survives kill -9, not a power failure
+            "--log-level=warn",
+        ]
 
-    # Where it is
-
-    @property
-    def url(self) -> str:
-        return f"https://{HOST}:{self.port}"
+    def _apiserver_argv(self, home: Path, etcd: int) -> list[str]:
+        keys = self.credentials
+        return [
+            str(self._assets / "kube-apiserver"),
+            f"--etcd-servers=http://{HOST}:{etcd}",
+            f"--bind-address={HOST}",
+            f"--secure-port={self.port}",
+            f"--advertise-address={HOST}",
+            "--endpoint-reconciler-type=none",  # it would refuse to advertise a loopback address
+            "--service-cluster-ip-range=10.0.0.0/24",
+            f"--cert-dir={home}",
+            f"--tls-cert-file={keys.serving}",
+            f"--tls-private-key-file={keys.serving}",
+            f"--client-ca-file={keys.ca}",
+            "--authorization-mode=RBAC",
+            f"--service-account-issuer={ISSUER}",
+            f"--service-account-key-file={keys.signing}",
+            f"--service-account-signing-key-file={keys.signing}",
+        ]
 
     @property
     def environ(self) -> dict[str, str]:
         """By which a program in a Pod finds its API server."""
         return {"KUBERNETES_SERVICE_HOST": HOST, "KUBERNETES_SERVICE_PORT": str(self.port)}
 
-    @property
-    def ca(self) -> Path:
-        return self._home.path / "ca.pem"
+    # What goes wrong
 
-    @property
-    def admin(self) -> Path:
-        """A kubeconfig that may do everything, by a client certificate."""
-        return self._home.path / "admin.kubeconfig"
+    def kill_apiserver(self) -> None:
+        """kill -9. Connections are refused until it is started again."""
+        self._apiserver.kill()
 
-    @property
-    def version(self) -> str:
-        """What the server says that it is, such as v1.34.4."""
-        return str(self.ask("GET", "/version").json()["gitVersion"])
+    def start_apiserver(self) -> None:
+        """Again, on the same port and the same etcd; ready on return."""
+        self._apiserver.start()
+
+    def pause(self) -> None:
+        """The API server hangs: connections stay, the kernel accepts new ones, nothing is answered."""
+        self._apiserver.pause()
+
+    def resume(self) -> None:
+        """It goes on where it was."""
+        self._apiserver.resume()
+
+    def stop_etcd(self) -> None:
+        """kill -9. The API server stays, and can neither read nor write."""
+        self._etcd.kill()
+
+    def start_etcd(self) -> None:
+        """Again, with what was stored; the API server is ready on return, if it runs."""
+        self._etcd.start()
+        if self._apiserver.running:
+            self._apiserver.wait()
+
+    def restore(self) -> None:
+        """Undo all of these; what is stored stays as it is. Costs one request when all is well."""
+        if self._apiserver.paused:
+            self._apiserver.resume()
+        if not self._etcd.running:
+            self._etcd.start()
+        if self._apiserver.running:
+            self._apiserver.wait()
+        else:
+            self._apiserver.start()
+
+
+def _free_port() -> int:
+    """A TCP port below those that the kernel gives to outgoing connections (from 32768 on), so that nobody
+    gets it while a server that is to come back is away."""
+    for port in random.sample(range(20000, 32000), 200):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free TCP port in 200 tries")
+
+
+def _well(etcd: int) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(f"http://{HOST}:{etcd}/health", timeout=2).ok
+        except requests.RequestException:
+            return False

@@ -14,17 +14,21 @@ PAUSE = 0.02  # seconds between two looks at whether it has
 TAIL = 4000  # bytes of its output that are shown when it has not
 
 
+_WATCH = """trap '' HUP INT TERM; cat >/dev/null; rm -rf -- "$0"; kill -KILL 0"""
+
+
 class Home:
     """A temporary directory, and a group of processes that is gone, as it is, when this process is.
 
-    Whoever holds the group together reads a pipe that ends with its writer: also after kill -9, when no `finally`
-    is run. The group is not the terminal's: Ctrl-C reaches the tests, and the servers still serve while they end.
+    Whoever holds the group together reads a pipe that ends with its writer: also after kill -9, when no
+    `finally` is run. The group is not the terminal's: Ctrl-C reaches the tests, and they are served to their
+    end. HUP is what the kernel sends to a group that is left alone with a paused member.
     """
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="kube-"))
         self._watch = subprocess.Popen(
-            ["/bin/sh", "-c", 'cat >/dev/null; rm -rf -- "$0"; kill -KILL 0', str(self.path)],
+            ["/bin/sh", "-c", _WATCH, str(self.path)],
             stdin=subprocess.PIPE,
             process_group=0,
         )
@@ -52,7 +56,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it and wait until it is ready. RuntimeError, with the end of its output, when it does not get there."""
+        """Return when it is ready. RuntimeError, with the end of its output, when it does not get there."""
         assert not self.running, f"{self.name} runs already"
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(

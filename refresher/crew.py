@@ -35,23 +35,24 @@ class Crew:
     def __init__(self, size: int) -> None:
         self._size = size
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        self._started = 0
+        self._lock = threading.Lock()
+        self._unfinished = 0  # jobs, waiting or under way
+        self._started = 0  # threads
 
     def submit(self, job: Callable[[], None]) -> None:
         """Have `job` done as soon as a thread is free. It must not raise."""
         self._jobs.put(job)
-        if self._idle.acquire(blocking=False) or self._started == self._size:
-            return
-        self._started += 1
+        with self._lock:
+            self._unfinished += 1
+            if self._unfinished <= self._started or self._started == self._size:
+                return
+            self._started += 1
         threading.Thread(target=self._work, name=f"crew-{self._started}", daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                self._idle.release()
-                job = self._jobs.get()
+            job = self._jobs.get()
             job()
             del job  # it may hold a token
+            with self._lock:
+                self._unfinished -= 1

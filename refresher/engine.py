@@ -5,6 +5,7 @@ are frozen values.
 """
 
 import heapq
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from refresher.core import schedule
@@ -95,15 +96,18 @@ class Engine:
             yield charge.policy, self._states[name]
 
     def secrets(self) -> Iterator[SecretStr]:
-        """Every key and token in hand, for redaction."""
+        """Every key and token in hand or found in an output, for redaction."""
         for _, state in self.view():
             for credential in (state.proven, state.candidate):
                 if credential is not None:
                     yield credential.key
-            if state.token is not None:
-                yield state.token.access
-                if state.token.refresh is not None:
-                    yield state.token.refresh
+            if state.minting is not None:
+                yield state.minting.key
+            found = (output.holding.token for output in state.outputs if output.holding)
+            for token in filter(None, (state.token, *found)):
+                yield token.access
+                if token.refresh is not None:
+                    yield token.refresh
 
     def _give_up(self) -> None:
         now = self._clock.now()
@@ -193,7 +197,7 @@ class Engine:
             self._set_alarm(name, now.boot + SLICE)
         state = self._states[name]
         has_key = state.newest is not None or state.key_problem is not None
-        if has_key and not state.is_busy and name not in self._in_line:
+        if has_key and not state.is_busy:
             self._unsettled.discard(name)
         else:
             self._unsettled.add(name)
@@ -216,7 +220,10 @@ class Engine:
 
     def _tell(self, name: str, announcement: Announcement, now: Instant) -> None:
         for observer in self._observers:
-            observer.notice(name, announcement, now)
+            try:
+                observer.notice(name, announcement, now)
+            except Exception as error:  # noqa: BLE001 -- whoever only looks on must not end the loop
+                sys.excepthook(type(error), error, error.__traceback__)
 
 
 def _missing(state: State) -> Iterator[Event]:

@@ -1,6 +1,7 @@
 """The loop: several tokens at once, what keeps it alive, how it sleeps, and how it ends."""
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.state import State
 from refresher.engine import GRACE, KEY_POLL, SLICE, Engine
 from refresher.hands import Charge, KeyWatch
-from refresher.ports import Letter
+from refresher.ports import Letter, Observer
 from tests.simulation.world import (
     KilledError,
     SimulatedHands,
@@ -119,6 +120,8 @@ class Site:
         self.began = self.world.boot
         self.issuer = SlowIssuer(self.world, {"key"}, takes=takes)
         self.memory = Memory()
+        self.observers: list[Observer] = [self.memory]
+        self.mints_at_once = 16
         self.mailbox = Mailbox(self.world)
         self.keys = {name: Key(self.world, "key", name=f"key of {name}") for name in names}
         self.outputs = {name: SimulatedOutput(f"output of {name}") for name in names}
@@ -139,7 +142,8 @@ class Site:
             hands=self.hands,
             clock=self.world,
             mailbox=self.mailbox,
-            observers=[self.memory],
+            observers=self.observers,
+            mints_at_once=self.mints_at_once,
         )
         return self.running
 
@@ -476,7 +480,64 @@ def test_settling_ends_although_the_rules_have_a_mistake():
     assert site.memory.of(Crashed)
 
 
+# --- Taking turns
+
+
+def test_no_more_mints_than_agreed_are_under_way_and_the_rest_take_their_turn():
+    site = Site("a", "b", "c", "d", "e", takes=10.0)
+    site.mints_at_once = 2
+    site.runs(60.0)
+    minted = [round(at - site.began) for at, _ in site.memory.of(TokenMinted)]
+    assert minted == [10, 10, 20, 20, 30]
+    assert all(site.minted(name) == 1 for name in "abcde")
+
+
+def test_whoever_is_in_line_for_a_mint_is_served_in_everything_else():
+    """An issuer that hangs must not keep an output from being put right."""
+    site = Site("a", "b")
+    site.mints_at_once = 1
+    site.world.after(100.0, lambda: setattr(site.issuer, "takes", 900.0))
+    for output in site.outputs.values():
+        site.world.after(2600.0, lambda output=output: setattr(output, "content", None))
+    site.runs(2700.0)
+    assert site.minted("a") + site.minted("b") == 2  # the third is on its way, and the fourth in line
+    assert all(output.content for output in site.outputs.values())
+
+
+def test_a_stop_begins_no_mint_that_is_in_line():
+    site = Site("a", "b", "c", takes=2.0)
+    site.mints_at_once = 1
+    site.post(1.0, STOP)
+    site.ends()
+    assert len(site.issuer.asked) == 1
+    assert [output.content is not None for output in site.outputs.values()] == [True, False, False]
+
+
+def test_settling_waits_for_those_in_line():
+    site = Site("a", "b", "c")
+    site.mints_at_once = 1
+    site.settles()
+    assert all(output.content for output in site.outputs.values())
+
+
 # --- What others may look at
+
+
+class MistakenObserver:
+    """Cannot bear to hear of it."""
+
+    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+        raise RuntimeError("no")
+
+
+def test_an_observer_with_a_mistake_ends_nothing_and_is_heard_of(monkeypatch):
+    heard: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _trace: heard.append(error))
+    site = Site("a")
+    site.observers.insert(0, MistakenObserver())
+    site.runs(HOUR)
+    assert site.minted("a") == 2
+    assert {str(error) for error in heard} == {"no"}
 
 
 def test_its_secrets_are_every_key_and_token_in_hand():

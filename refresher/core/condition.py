@@ -57,7 +57,7 @@ def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition
         key_fingerprint=newest.key.fingerprint if newest else None,
         key_accepted=not newest.is_refused if newest else None,
         token_fingerprint=facts.fingerprint if facts else None,
-        problems=_problems(state),
+        problems=_problems(state, outputs),
         outputs=outputs,
     )
 
@@ -83,11 +83,11 @@ def _output_condition(output: OutputState, now: Instant) -> OutputCondition:
     )
 
 
-def _problems(state: State) -> tuple[str, ...]:
+def _problems(state: State, outputs: tuple[OutputCondition, ...]) -> tuple[str, ...]:
     problems = [] if state.key_problem is None else [state.key_problem]
     for credential in (state.candidate, state.proven):
         if credential is not None and credential.declined is not None:
             key = f"key {credential.key.fingerprint}"
             problems.append(f"{credential.declined.outcome} ({key}): {credential.declined.message}")
-    problems.extend(f"{output.name}: {output.problem}" for output in state.outputs if output.problem)
+    problems.extend(f"{output.name}: {output.problem}" for output in outputs if output.problem)
     return tuple(problems)

@@ -33,7 +33,7 @@ def beyond_reach(state: State, policy: TokenPolicy) -> Iterator[OutputState]:
 def is_beyond_reach(state: State, output: OutputState, wants: OutputPolicy) -> bool:
     """Whether the token in hand was adopted from where its value, or its refresh token, cannot be read back,
     and this output needs it."""
-    if state.facts is None or output.problem is not None:  # what merely cannot be read may well be there
+    if state.facts is None or output.unreadable is not None:  # what merely cannot be read may well be there
         return False
     unwritable = state.token is None or (wants.needs_refresh and not state.token.is_whole)
     held = _held(output)

@@ -190,7 +190,7 @@ def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     remaining = output.holding.remaining(now) if output.holding else 0.0
     wait = min(backoff.retry_wait(failures, remaining, event.roll), backoff.LONGEST_WITHOUT_TOKEN)
     after = output._replace(
-        busy_since=None, failures=failures, next_try=now.boot + wait, problem=event.message
+        busy_since=None, failures=failures, next_try=now.boot + wait, unwritable=event.message
     )
     return _with_output(state, after), (_output_failed(output, event.message, now, writing=True),)
 
@@ -206,7 +206,7 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
         published=output.published or held,  # at the first look: what a predecessor published
         looked_at=now.boot,
         busy_since=None,
-        problem=output.problem if output.failures else None,  # reading does not mend what ails writing
+        unreadable=None,
     )
     return _with_output(state, after), ((OutputDisturbed(output.name),) if disturbed else ())
 
@@ -225,8 +225,8 @@ def _believed(found: Holding, state: State, now: Instant) -> Holding:
 
 def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:
     output = state.output(event.output)
-    after = output._replace(holding=Holding(), looked_at=now.boot, busy_since=None, problem=event.message)
-    if output.problem == event.message:
+    after = output._replace(holding=Holding(), looked_at=now.boot, busy_since=None, unreadable=event.message)
+    if output.unreadable == event.message:
         return _with_output(state, after), ()
     return _with_output(state, after), (_output_failed(output, event.message, now, writing=False),)
 

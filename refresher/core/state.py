@@ -53,7 +53,8 @@ class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
     `holding` is None until it was looked at. `published`: the fingerprint of the token that was last put or
-    adopted there. `busy_since`: when the step in flight began, if there is one.
+    adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`: why
+    the last write or the last look failed, if it did.
     """
 
     name: str
@@ -63,7 +64,13 @@ class OutputState(NamedTuple):
     busy_since: float | None = None
     failures: int = 0
     next_try: float = NEVER
-    problem: str | None = None
+    unwritable: str | None = None
+    unreadable: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What ails it: what keeps it from being written, before what keeps it from being read."""
+        return self.unwritable or self.unreadable
 
 
 class State(NamedTuple):

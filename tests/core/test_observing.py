@@ -276,7 +276,7 @@ def test_an_output_that_cannot_be_written_still_holds_what_it_held():
     before = driver.state.output("file")
     driver.tell(WriteFailed("file", FULL, roll=0.0))
     after = driver.state.output("file")
-    assert changed(before, after) == {"busy_since", "failures", "next_try", "problem"}
+    assert changed(before, after) == {"busy_since", "failures", "next_try", "unwritable"}
     assert (after.busy_since, after.failures, after.problem) == (None, 1, FULL)
 
 
@@ -346,6 +346,14 @@ def test_looking_does_not_mend_what_ails_writing():
     driver.tell(Found("file", held(token())))
     after = driver.state.output("file")
     assert (after.problem, after.failures, after.next_try) == (FULL, 1, before.next_try)
+
+
+def test_an_output_that_can_be_read_again_but_not_written_is_told_of_as_such():
+    driver = at_work()
+    driver.tell(WriteFailed("file", FULL, roll=1.0))
+    driver.tell(InspectFailed("file", "permission denied"))
+    driver.tell(Found("file", held(token())))
+    assert driver.state.output("file").problem == FULL
 
 
 def test_an_output_that_can_be_read_again_ails_no_more_and_is_told_of_when_it_fails_anew():

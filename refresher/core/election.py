@@ -1,0 +1,123 @@
+"""Who leads: the rules of holding a Lease (coordination.k8s.io/v1) among several, without I/O.
+
+No clock but ours is ever compared with ours: a Lease has run out when it has not changed for its whole
+duration since *we* first saw it as it is, whatever times stand in it. And we lead only until a deadline that
+is counted from before our last successful request, and that ends before anybody else may take the Lease. All
+times are boot seconds (`Instant.boot`), all durations seconds.
+"""
+
+from typing import NamedTuple, Self
+
+NEVER = float("-inf")
+NOBODY = ""
+
+
+class Terms(NamedTuple):
+    """`duration`: how long the others wait for a sign of life. `deadline`: for how long we lead without having
+    given one, less than `duration` by how far clocks may run apart. `retry`: between two requests."""
+
+    duration: float = 15.0
+    deadline: float = 10.0
+    retry: float = 1.0
+
+
+class Record(NamedTuple):
+    """What a Lease says. `holder` is NOBODY for a released one; `version`: its resourceVersion, "" for one
+    that does not exist yet; `transitions`: how often it went from one holder to another."""
+
+    holder: str
+    duration: float
+    transitions: int
+    version: str
+
+
+class Look(NamedTuple):
+    """Read the Lease."""
+
+
+class Take(NamedTuple):
+    """Write this into the Lease, if it is still of the version that was seen."""
+
+    record: Record
+
+
+class Pause(NamedTuple):
+    """Nothing to do before `until`."""
+
+    until: float
+
+
+class Election(NamedTuple):
+    """What one candidate knows.
+
+    `seen`: the Lease as last seen, None until it was looked at or when that has become doubtful. `seen_at`:
+    since when it has been as it is, as far as we know. `asked_at`: when the last request began.
+    """
+
+    identity: str
+    terms: Terms
+    seen: Record | None = None
+    seen_at: float = NEVER
+    asked_at: float = NEVER
+    leading_until: float = NEVER
+
+    def leads(self, now: float) -> bool:
+        return now < self.leading_until
+
+    def next_step(self, now: float) -> Look | Take | Pause:
+        """What is to be done at `now`."""
+        again = self.asked_at + self.terms.retry
+        if self.seen is None:
+            return Look() if now >= again else Pause(again)
+        if self.seen.holder == self.identity:
+            if now < again:
+                return Pause(min(again, self.leading_until) if self.leads(now) else again)
+            return Take(self._claim(self.seen.transitions))
+        if self._is_free(now):
+            return Take(self._claim(self.seen.transitions + 1))
+        runs_out = self.seen_at + self.seen.duration
+        return Look() if now >= min(again, runs_out) else Pause(min(again, runs_out))
+
+    def looked(self, found: Record | None, began: float, now: float) -> Self:
+        """The Lease was read: it says `found`; None when there is none."""
+        record = found or Record(NOBODY, 0.0, -1, "")
+        unchanged = self.seen is not None and self.seen.version == record.version
+        return self._replace(seen=record, seen_at=self.seen_at if unchanged else now, asked_at=began)
+
+    def took(self, written: Record, began: float, now: float) -> Self:
+        """The Lease is ours as `written`, by a request that began at `began`."""
+        return self._replace(
+            seen=written, seen_at=now, asked_at=began, leading_until=began + self.terms.deadline
+        )
+
+    def overtaken(self, began: float) -> Self:
+        """Somebody else has written the Lease since we saw it: look again, at once."""
+        lost = self.seen is not None and self.seen.holder == self.identity
+        until = NEVER if lost else self.leading_until
+        return (
+            self._replace(seen=None, asked_at=NEVER, leading_until=until) if began >= self.asked_at else self
+        )
+
+    def failed(self, began: float) -> Self:
+        """A request came to nothing. What we hold we hold until its deadline."""
+        return self._replace(asked_at=began)
+
+    def release(self) -> Record | None:
+        """What to write in order to let go; None when we hold nothing. Then others need not wait."""
+        if self.seen is None or self.seen.holder != self.identity:
+            return None
+        return Record(NOBODY, 1.0, self.seen.transitions, self.seen.version)
+
+    def patience(self, now: float) -> float:
+        """How long a request that begins now may take: a leader is not to hang past its own deadline."""
+        left = self.leading_until - now
+        return min(self.terms.deadline / 2, left) if left > 0 else self.terms.deadline / 2
+
+    def _is_free(self, now: float) -> bool:
+        return self.seen is not None and (
+            self.seen.holder == NOBODY or now >= self.seen_at + self.seen.duration
+        )
+
+    def _claim(self, transitions: int) -> Record:
+        version = self.seen.version if self.seen else ""
+        return Record(self.identity, self.terms.duration, transitions, version)

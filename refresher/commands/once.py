@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     mistakes = mistakes_of_period(every, settings.tokens) if every else ()
     if mistakes:
         raise ConfigurationError(mistakes)
-    here = assembly.installation(settings, [LogObserver()], horizon=every)
+    here = assembly.installation(settings, [LogObserver(goes_on=False)], horizon=every)
     assembly.configure_log(arguments, here.engine.secrets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: here.mailbox.post(Letter(None, Stopping())))

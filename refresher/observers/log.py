@@ -33,15 +33,17 @@ class LogObserver:
 
     INFO for what goes as it should, WARNING for what fails while consumers are still served, ERROR for a
     refused key, consumers without a valid token, an output that cannot be written, and our own mistakes. Of
-    failures that repeat themselves one in five minutes is told, with how many were left out.
+    failures that repeat themselves one in five minutes is told, with how many were left out. `goes_on`: the
+    process tries again by itself what has failed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, goes_on: bool = True) -> None:
+        self._goes_on = goes_on
         self._logger = logging.getLogger(OURS)
         self._repeats = Repeats()
 
     def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
-        line = told(announcement, now)
+        line = told(announcement, now, goes_on=self._goes_on)
         text = f"{token}: {line.text}" if token else line.text
         fields: dict[str, object] = {"token": token} if token else {}
         failing = _failing(announcement)

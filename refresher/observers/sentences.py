@@ -50,13 +50,14 @@ class Line(NamedTuple):
     error: Exception | None = None
 
 
-def told(announcement: Announcement, now: Instant) -> Line:  # noqa: C901, PLR0911 -- one short case each
-    """The entry for what was announced at `now`, without the token's name."""
+def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> Line:  # noqa: C901, PLR0911 -- one short case each
+    """The entry for what was announced at `now`, without the token's name. `goes_on`: the process tries again
+    by itself."""
     match announcement:
         case TokenMinted():
             return _minted(announcement)
         case RefreshFailed():
-            return _refresh_failed(announcement, now)
+            return _refresh_failed(announcement, now, goes_on=goes_on)
         case OutputWritten():
             return _written(announcement)
         case OutputFailed():
@@ -103,7 +104,7 @@ def _minted(event: TokenMinted) -> Line:
     )
 
 
-def _refresh_failed(event: RefreshFailed, now: Instant) -> Line:
+def _refresh_failed(event: RefreshFailed, now: Instant, *, goes_on: bool) -> Line:
     refused = event.outcome is Outcome.KEY_REFUSED
     end = to_second(now.wall + event.left)
     if event.left > 0:
@@ -114,9 +115,10 @@ def _refresh_failed(event: RefreshFailed, now: Instant) -> Line:
         what = f"the issuer refuses the key {event.key_fingerprint}: "
     else:  # "ok" that it answered, but with nothing new, as its message says
         what = "" if event.outcome is Outcome.OK else f"{event.outcome}: "
+    then = f"in {span(event.wait)}" if goes_on else "with the next call"
     text = (
         f"no new token ({event.reason}): {what}{event.message}; {served}; "
-        f"next attempt in {span(event.wait)}; {ADVICE[event.outcome]}"
+        f"next attempt {then}; {ADVICE[event.outcome]}"
     )
     fields: dict[str, object] = {
         "reason": event.reason.value,

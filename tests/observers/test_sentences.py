@@ -226,3 +226,9 @@ def test_nothing_with_somebody_elses_words_in_it_is_vouched_for(case):
 def test_the_traceback_of_our_own_mistake_belongs_to_its_line():
     error = KeyError("studio")
     assert told(Crashed("Write", error), NOW).error is error
+
+
+def test_whoever_is_called_by_cron_does_not_announce_an_attempt_of_its_own():
+    text = told(failed(Outcome.TIMEOUT, "no answer", left=1080.0), NOW, goes_on=False).text
+    assert "next attempt with the next call" in text
+    assert "next attempt in" not in text

@@ -13,7 +13,7 @@ NOBODY = ""
 
 
 class Terms(NamedTuple):
-    """`duration`: how long the others wait for a sign of life. `deadline`: for how long we lead without having
+    """`duration`: how long the others wait for a sign of life. `deadline`: how long we lead without having
     given one, less than `duration` by how far clocks may run apart. `retry`: between two requests."""
 
     duration: float = 15.0
@@ -90,13 +90,10 @@ class Election(NamedTuple):
             seen=written, seen_at=now, asked_at=began, leading_until=began + self.terms.deadline
         )
 
-    def overtaken(self, began: float) -> Self:
-        """Somebody else has written the Lease since we saw it: look again, at once."""
-        lost = self.seen is not None and self.seen.holder == self.identity
-        until = NEVER if lost else self.leading_until
-        return (
-            self._replace(seen=None, asked_at=NEVER, leading_until=until) if began >= self.asked_at else self
-        )
+    def overtaken(self) -> Self:
+        """The Lease was written since we saw it: look again, at once. Perhaps by ourselves, in a request whose
+        answer was lost; as long as that is not known, we do not lead."""
+        return self._replace(seen=None, asked_at=NEVER, leading_until=NEVER)
 
     def failed(self, began: float) -> Self:
         """A request came to nothing. What we hold we hold until its deadline."""

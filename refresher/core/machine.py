@@ -22,9 +22,11 @@ def next_step(state: State, policy: TokenPolicy, now: Instant) -> Step:
     """What is to be done now, or until when nothing is. Several steps may be in flight at once: one mint, and
     one per output; each is made known by `Started` before the next question."""
     if state.stopping:
-        rules: tuple[Rule, ...] = (_publish,)
+        rules: tuple[Rule, ...] = (_publish,) if state.leads else ()
     elif _still_looking(state, now):
         rules = (_look_first,)
+    elif not state.leads:
+        rules = (_adopt, _look_again)
     else:
         rules = (_adopt, _publish, _look_again, _mint)
     nearest = Wait(FOREVER, "nothing to do")
@@ -49,25 +51,33 @@ Rule = Callable[[State, TokenPolicy, Instant], Iterator[Step]]
 def _still_looking(state: State, now: Instant) -> bool:
     """Nothing is decided before every output was looked at, or has had its chance to answer."""
     return any(
-        output.holding is None and (output.busy_since is None or now.boot < output.busy_since + STALLED)
+        _is_unknown(state, output) and (output.busy_since is None or now.boot < output.busy_since + STALLED)
         for output in state.outputs
     )
 
 
+def _is_unknown(state: State, output: OutputState) -> bool:
+    return output.holding is None or output.looked_at < state.leads_since
+
+
 def _look_first(state: State, _policy: TokenPolicy, _now: Instant) -> Iterator[Step]:
     for output in state.outputs:
-        if output.holding is None:
+        if _is_unknown(state, output):
             if output.busy_since is None:
-                yield Inspect(output.name, first=True)
+                yield Inspect(output.name, first=output.holding is None)
             else:
                 yield Wait(output.busy_since + STALLED, f"looking at {output.name}")
 
 
 def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    if state.facts is None and state.newest is not None and state.minting is None:
-        chosen = adoption.choose(state.outputs, state.newest.key.fingerprint, policy.lifetime, now)
-        if chosen is not None and chosen.holding is not None:
-            yield Adopt(chosen.name, chosen.holding)
+    if state.newest is None or state.minting is not None or (state.leads and state.facts is not None):
+        return
+    chosen = adoption.choose(state.outputs, state.newest.key.fingerprint, policy.lifetime, now)
+    if chosen is None or chosen.holding is None or chosen.holding.facts is None:
+        return
+    # Whoever stands by follows the leader from one token to the next.
+    if state.facts is None or chosen.holding.facts.fingerprint != state.facts.fingerprint:
+        yield Adopt(chosen.name, chosen.holding)
 
 
 def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
@@ -108,6 +118,8 @@ def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
 def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[Credential, Reason, float]]:
     """The mints that are planned: with which key, why, and when (boot seconds). A key not proven yet comes
     first, but does not stand in the way of the proven one: each has its own back-off."""
+    if not state.leads:
+        return
     reason, due = due_at(state, policy, now)
     if state.candidate is not None:
         why = Reason.KEY_CHANGED if state.proven is not None else reason

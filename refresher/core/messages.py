@@ -123,6 +123,12 @@ class ExpiryReported(NamedTuple):
     fingerprint: str
 
 
+class LeadershipChanged(NamedTuple):
+    """This process may write from here on, or must not any more."""
+
+    leads: bool
+
+
 class RefreshRequested(NamedTuple):
     """An operator wants a new token now (SIGUSR1)."""
 
@@ -146,6 +152,7 @@ Event = (
     | Found
     | InspectFailed
     | ExpiryReported
+    | LeadershipChanged
     | RefreshRequested
     | Stopping
 )
@@ -229,6 +236,22 @@ class IssuerAnswered(NamedTuple):
     skew: float | None
 
 
+class LeadershipTurned(NamedTuple):
+    """It is up to this process to mint and write, or to somebody else: to `holder`, if that is known."""
+
+    lease: str
+    leads: bool
+    holder: str
+
+
+class LeaseFailed(NamedTuple):
+    """The Lease could not be read or written. `leads`: this process still leads for the moment."""
+
+    lease: str
+    message: str
+    leads: bool
+
+
 class Crashed(NamedTuple):
     """A mistake of our own while doing `what`; the loop lives on."""
 
@@ -253,6 +276,8 @@ Announcement = (
     | OutputFailed
     | OutputDisturbed
     | IssuerAnswered
+    | LeadershipTurned
+    | LeaseFailed
     | Crashed
     | NotSupported
 )

@@ -16,6 +16,7 @@ from refresher.core.messages import (
     KeyProven,
     KeyRead,
     KeyUnreadable,
+    LeadershipChanged,
     Mint,
     Minted,
     MintFailed,
@@ -40,7 +41,9 @@ Observed = tuple[State, tuple[Announcement, ...]]
 SAME_TOKEN = "the issuer gave the same token as before; its old expiry stands"  # noqa: S105 -- a message
 
 
-def observe(state: State, policy: TokenPolicy, event: Event, now: Instant) -> Observed:  # noqa: C901, PLR0911
+def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
+    state: State, policy: TokenPolicy, event: Event, now: Instant
+) -> Observed:
     match event:
         case Started():
             return _started(state, event, now)
@@ -62,6 +65,8 @@ def observe(state: State, policy: TokenPolicy, event: Event, now: Instant) -> Ob
             return _inspect_failed(state, event, now)
         case ExpiryReported():
             return _expiry_reported(state, event), ()
+        case LeadershipChanged():
+            return _leadership_changed(state, event, now), ()
         case RefreshRequested():
             return _refresh_requested(state), ()
         case Stopping():
@@ -200,15 +205,21 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
     found = _believed(event.holding, state, now)
     held = _holds(found)
     was_in_place = output.published is not None and _holds(output.holding) == output.published
-    disturbed = was_in_place and held != output.published
+    disturbed = state.leads and was_in_place and held != output.published
+    published = output.published if state.leads else held  # what the leader publishes
     after = output._replace(
         holding=found,
-        published=output.published or held,  # at the first look: what a predecessor published
-        looked_at=now.boot,
+        published=published or held,  # at the first look: what a predecessor published
+        looked_at=_began(output, now),
         busy_since=None,
         unreadable=None,
     )
     return _with_output(state, after), ((OutputDisturbed(output.name),) if disturbed else ())
+
+
+def _began(output: OutputState, now: Instant) -> float:
+    """When the look that has ended began: what it saw may be as old as that."""
+    return now.boot if output.busy_since is None else output.busy_since
 
 
 def _holds(holding: Holding | None) -> str | None:
@@ -225,7 +236,9 @@ def _believed(found: Holding, state: State, now: Instant) -> Holding:
 
 def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:
     output = state.output(event.output)
-    after = output._replace(holding=Holding(), looked_at=now.boot, busy_since=None, unreadable=event.message)
+    after = output._replace(
+        holding=Holding(), looked_at=_began(output, now), busy_since=None, unreadable=event.message
+    )
     if output.unreadable == event.message:
         return _with_output(state, after), ()
     return _with_output(state, after), (_output_failed(output, event.message, now, writing=False),)
@@ -247,8 +260,17 @@ def _expiry_reported(state: State, event: ExpiryReported) -> State:
     return state._replace(wanted=Reason.REPORTED_EXPIRED)
 
 
+def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
+    """A new leader believes what the outputs hold, and nothing that it has known before."""
+    if event.leads and not state.leads:
+        return state._replace(leads=True, leads_since=now.boot, facts=None, token=None, own=False)
+    return state._replace(leads=event.leads)
+
+
 def _refresh_requested(state: State) -> State:
-    """An operator asks: no back-off stands in the way of that."""
+    """An operator asks: no back-off stands in the way of that. Who does not lead has nothing to do for it."""
+    if not state.leads:
+        return state
     return state._replace(
         wanted=Reason.REQUESTED,
         wanted_late=state.minting is not None,

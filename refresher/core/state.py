@@ -19,7 +19,8 @@ class OutputPolicy(NamedTuple):
 class TokenPolicy(NamedTuple):
     """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime.
 
-    `horizon`: what would come due within it is minted now (``once --every``).
+    `horizon`: what would come due within it is minted now (``once --every``). `elected`: nothing is minted or
+    written before this process has been elected leader.
     """
 
     name: str
@@ -28,6 +29,7 @@ class TokenPolicy(NamedTuple):
     timeout: float
     outputs: tuple[OutputPolicy, ...]
     horizon: float = 0.0
+    elected: bool = False
 
     @property
     def runway(self) -> float:
@@ -53,8 +55,8 @@ class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
     `holding` is None until it was looked at. `published`: the fingerprint of the token that was last put or
-    adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`: why
-    the last write or the last look failed, if it did.
+    adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`:
+    why the last write or the last look failed, if it did.
     """
 
     name: str
@@ -79,6 +81,8 @@ class State(NamedTuple):
     `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.
     `facts` and `token`: the token to publish; the value may be unknown for an adopted one. `own`: minted by
     this process. `wanted`: a refresh that somebody asked for; `wanted_late`: while a mint was in flight.
+    `leads`: whether it is up to this process to mint and write; `leads_since`: what an output held before
+    then (boot seconds) was perhaps written over by the leader before.
     """
 
     outputs: tuple[OutputState, ...]
@@ -92,11 +96,13 @@ class State(NamedTuple):
     wanted: Reason | None = None
     wanted_late: bool = False
     stopping: bool = False
+    leads: bool = True
+    leads_since: float = NEVER
 
     @classmethod
     def initial(cls, policy: TokenPolicy) -> Self:
         """Knowing nothing yet."""
-        return cls(tuple(OutputState(output.name) for output in policy.outputs))
+        return cls(tuple(OutputState(output.name) for output in policy.outputs), leads=not policy.elected)
 
     @property
     def newest(self) -> Credential | None:

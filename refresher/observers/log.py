@@ -12,6 +12,8 @@ from refresher.core.instant import Instant
 from refresher.core.messages import (
     Announcement,
     Crashed,
+    LeadershipTurned,
+    LeaseFailed,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
@@ -72,6 +74,8 @@ def _failing(announcement: Announcement) -> tuple[str, str] | None:
             return f"mint {key}", f"{outcome} {sort_of(message)}"
         case OutputFailed(output=output, message=message, expiry=expiry, writing=writing):
             return f"{'write' if writing else 'read'} {output}", f"{expiry is None} {sort_of(message)}"
+        case LeaseFailed(lease=lease, message=message):
+            return f"lease {lease}", sort_of(message)
         case Crashed(what=what, error=error):
             return f"crash {what}", repr(error)
     return None
@@ -82,6 +86,8 @@ def _mended(announcement: Announcement) -> tuple[str, ...]:
     match announcement:
         case TokenMinted(facts=facts):
             return (f"mint {facts.key_fingerprint}",)
+        case LeadershipTurned(lease=lease):
+            return (f"lease {lease}",)
         case OutputWritten(output=output):
             return f"write {output}", f"read {output}"
     return ()

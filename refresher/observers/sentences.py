@@ -12,6 +12,8 @@ from refresher.core.messages import (
     KeyLoaded,
     KeyLost,
     KeyProven,
+    LeadershipTurned,
+    LeaseFailed,
     NotSupported,
     OutputDisturbed,
     OutputFailed,
@@ -50,7 +52,7 @@ class Line(NamedTuple):
     error: Exception | None = None
 
 
-def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> Line:  # noqa: C901, PLR0911 -- one short case each
+def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> Line:  # noqa: C901, PLR0911, PLR0912
     """The entry for what was announced at `now`, without the token's name. `goes_on`: the process tries again
     by itself."""
     match announcement:
@@ -77,6 +79,11 @@ def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> L
             return Line(logging.WARNING, text, {"output": output}, vouched=True)
         case IssuerAnswered():
             return _answered(announcement)
+        case LeadershipTurned():
+            return _leadership_turned(announcement)
+        case LeaseFailed(lease=lease, message=message, leads=leads):
+            then = "it leads on until its time is up" if leads else "nothing is minted or written meanwhile"
+            return Line(logging.WARNING, f"lease {lease}: {message}; {then}", {"lease": lease})
         case Crashed(what=what, error=error):
             text = (
                 f"a mistake of the refresher itself ({what}): {type(error).__name__}: {error}; "
@@ -176,6 +183,14 @@ def _answered(event: IssuerAnswered) -> Line:
         fields["clock_skew_seconds"] = round(event.skew, 3)
         text += f"; our clock is {event.skew:+.1f} s from its"
     return Line(logging.DEBUG, text, fields, vouched=True)
+
+
+def _leadership_turned(event: LeadershipTurned) -> Line:
+    fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
+    if event.leads:
+        return Line(logging.INFO, f"leads: holds the lease {event.lease}", fields, vouched=True)
+    who = f"{event.holder} holds it" if event.holder else "nobody is known to hold it"
+    return Line(logging.INFO, f"stands by: does not hold the lease {event.lease}, {who}", fields)
 
 
 def _until(facts: TokenFacts) -> str:

@@ -1,0 +1,264 @@
+"""Never two leaders, and soon another one when the leader goes: several candidates on virtual time, over one
+simulated Lease whose server is slow, loses answers, hangs and refuses."""
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+
+from refresher.core.election import NOBODY, Election, Look, Pause, Record, Take, Terms
+
+TERMS = Terms(duration=15.0, deadline=10.0, retry=1.0)
+HELD = Record("other", 15.0, 4, "7")
+FREE = Record(NOBODY, 1.0, 4, "7")
+
+
+def candidate(**known: object) -> Election:
+    return Election("me", TERMS)._replace(**known)
+
+
+# --- What is to be done
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "step", "because"),
+    [
+        ({}, 100.0, Look(), "nothing is known yet"),
+        ({"asked_at": 99.5}, 100.0, Pause(100.5), "the last request was half a second ago"),
+        (
+            {"seen": HELD, "seen_at": 90.0, "asked_at": 99.5},
+            100.0,
+            Pause(100.5),
+            "somebody else holds it: look again soon",
+        ),
+        ({"seen": HELD, "seen_at": 90.0, "asked_at": 99.0}, 100.0, Look(), "it may have been let go"),
+        (
+            {"seen": HELD, "seen_at": 90.0, "asked_at": 104.5},
+            104.6,
+            Pause(105.0),
+            "it runs out before the next look is due",
+        ),
+        (
+            {"seen": HELD, "seen_at": 90.0, "asked_at": 104.5},
+            105.0,
+            Take(Record("me", 15.0, 5, "7")),
+            "it has not changed for its whole duration",
+        ),
+        (
+            {"seen": FREE, "seen_at": 100.0, "asked_at": 100.0},
+            100.0,
+            Take(Record("me", 15.0, 5, "7")),
+            "it was let go",
+        ),
+        (
+            {"seen": Record("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
+            101.0,
+            Take(Record("me", 15.0, 5, "8")),
+            "it is ours, and it is time for a sign of life",
+        ),
+        (
+            {"seen": Record("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
+            100.5,
+            Pause(101.0),
+            "it is ours, and a sign of life was just given",
+        ),
+        (
+            {"seen": Record("me", 15.0, 5, "8"), "asked_at": 109.8, "leading_until": 110.0},
+            109.9,
+            Pause(110.0),
+            "our own deadline comes first",
+        ),
+    ],
+)
+def test_the_next_step(known, now, step, because):
+    assert candidate(**known).next_step(now) == step, because
+
+
+def test_a_lease_that_does_not_exist_is_made():
+    found = candidate().looked(None, began=100.0, now=100.1)
+    assert found.next_step(100.1) == Take(Record("me", 15.0, 0, ""))
+
+
+def test_the_deadline_counts_from_before_the_request():
+    taken = candidate().took(Record("me", 15.0, 0, "1"), began=100.0, now=103.0)
+    assert taken.leads(109.9)
+    assert not taken.leads(110.0)
+
+
+def test_a_lease_that_was_seen_unchanged_runs_out_by_the_first_time_it_was_seen():
+    once = candidate().looked(HELD, began=100.0, now=100.1)
+    again = once.looked(HELD, began=101.0, now=101.1)
+    assert again.seen_at == 100.1
+    assert again.looked(HELD._replace(version="8"), began=102.0, now=102.1).seen_at == 102.1
+
+
+def test_whoever_is_overtaken_leads_no_more_and_looks_at_once():
+    leader = candidate(seen=Record("me", 15.0, 5, "8"), asked_at=100.0, leading_until=110.0)
+    overtaken = leader.overtaken()
+    assert not overtaken.leads(101.0)
+    assert overtaken.next_step(101.0) == Look()
+
+
+def test_only_what_is_held_is_let_go():
+    assert candidate(seen=HELD).release() is None
+    assert candidate().release() is None
+    assert candidate(seen=Record("me", 15.0, 5, "8")).release() == Record(NOBODY, 1.0, 5, "8")
+
+
+def test_a_leaders_request_ends_before_its_leadership():
+    leader = candidate(seen=Record("me", 15.0, 5, "8"), leading_until=110.0)
+    assert leader.patience(100.0) == 5.0
+    assert leader.patience(108.0) == 2.0
+    assert leader.patience(111.0) == 5.0
+
+
+# --- Many of them
+
+
+class Server:
+    """A Lease and those who want it. Requests take time on both ways; `lossy`: how many answers are lost."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.now = 1000.0
+        self.lease: Record | None = None
+        self.version = 0
+        self.hangs_until = 0.0
+        self.lossy = 0.0
+        self.people: dict[str, Election] = {}
+        self.dead: set[str] = set()
+        self.led: list[tuple[float, str]] = []  # when somebody else began to lead
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = itertools.count()
+
+    def at(self, when: float, happens: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (when, next(self._number), happens))
+
+    def joins(self, name: str) -> None:
+        self.people[name] = Election(name, TERMS)
+        self.at(self.now + self.dice.uniform(0, 1), lambda: self.turn(name))
+
+    def dies(self, name: str) -> None:
+        self.dead.add(name)
+
+    def turn(self, name: str) -> None:
+        """One step of a candidate, as the elector does it."""
+        if name in self.dead:
+            return
+        election = self.people[name]
+        step = election.next_step(self.now)
+        if isinstance(step, Pause):
+            self.at(max(step.until, self.now + 0.001), lambda: self.turn(name))
+            return
+        began, by = self.now, self.now + election.patience(self.now)
+        arrives = max(self.now + self.dice.expovariate(20), self.hangs_until)
+        is_open = [True]
+
+        def end(outcome: Callable[[Election], Election]) -> None:
+            if is_open:
+                is_open.clear()
+                self.people[name] = outcome(self.people[name])
+                self.turn(name)
+
+        def arrive() -> None:
+            outcome = self.meaning(step, self.serve(step), began)
+            if self.dice.random() >= self.lossy:
+                self.at(self.now + self.dice.expovariate(20), lambda: end(outcome))
+
+        self.at(arrives, arrive)
+        self.at(by, lambda: end(lambda known: known.failed(began)))
+
+    def meaning(
+        self, asked: Look | Take, answer: Record | str | None, began: float
+    ) -> Callable[[Election], Election]:
+        """What an answer makes of what a candidate knows, as the elector has it."""
+        if answer == "conflict":
+            return lambda known: known.overtaken()
+        if isinstance(asked, Look):
+            return lambda known: known.looked(answer, began, self.now)
+        return lambda known: known.took(answer, began, self.now)
+
+    def serve(self, asked: Look | Take) -> Record | str | None:
+        if isinstance(asked, Look):
+            return self.lease
+        if asked.record.version != (self.lease.version if self.lease else ""):
+            return "conflict"
+        self.version += 1
+        self.lease = asked.record._replace(version=str(self.version))
+        return self.lease
+
+    def runs(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self._agenda and self._agenda[0][0] <= until:
+            self.now, _, happens = heapq.heappop(self._agenda)
+            happens()
+            leaders = self.leaders()
+            assert len(leaders) <= 1, f"{leaders} lead at {self.now}"
+            if leaders and (not self.led or self.led[-1][1] != leaders[0]):
+                self.led.append((self.now, leaders[0]))
+        self.now = until
+
+    def leaders(self) -> list[str]:
+        """The dead count too: what was killed may be merely stopped, and go on."""
+        return [name for name, election in self.people.items() if election.leads(self.now)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_there_are_never_two_leaders_whatever_the_server_does(seed):
+    server = Server(seed)
+    server.lossy = server.dice.choice((0.0, 0.05, 0.3))
+    for name in "abc":
+        server.joins(name)
+    for number in range(30):
+        server.runs(server.dice.uniform(1, 40))
+        trouble = server.dice.choice(("hang", "kill", "calm"))
+        if trouble == "hang":
+            server.hangs_until = server.now + server.dice.uniform(0.5, 40)
+        elif trouble == "kill" and server.leaders():
+            server.dies(server.leaders()[0])
+            server.joins(f"{server.leaders()[0]}{number}")
+    assert server.led
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_another_leads_within_the_duration_and_a_second_when_the_leader_is_killed(seed):
+    server = Server(seed)
+    for name in "ab":
+        server.joins(name)
+    server.runs(60 + server.dice.uniform(0, 5))
+    (leader,) = server.leaders()
+    killed = server.now
+    server.dies(leader)
+    server.runs(60)
+    when, successor = server.led[-1]
+    assert successor != leader
+    assert when - killed <= TERMS.duration + 1.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_another_leads_within_two_seconds_when_the_leader_lets_go(seed):
+    server = Server(seed)
+    for name in "ab":
+        server.joins(name)
+    server.runs(60 + server.dice.uniform(0, 5))
+    (leader,) = server.leaders()
+    server.dies(leader)
+    farewell = server.people[leader].release()._replace(version=server.lease.version)  # no request under way
+    server.people[leader] = Election(leader, TERMS)
+    server.serve(Take(farewell))
+    released = server.now
+    server.runs(10)
+    when, successor = server.led[-1]
+    assert successor != leader
+    assert when - released < 2.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_leader_that_is_not_disturbed_leads_on(seed):
+    server = Server(seed)
+    for name in "abc":
+        server.joins(name)
+    server.runs(3600)
+    assert len(server.led) == 1

@@ -1,0 +1,181 @@
+"""Whoever does not lead mints and writes nothing, follows what the leader publishes, and can take over."""
+
+import pytest
+
+from refresher.core.condition import condition
+from refresher.core.messages import (
+    Adopt,
+    Found,
+    Inspect,
+    LeadershipChanged,
+    Mint,
+    RefreshRequested,
+    Stopping,
+    TokenAdopted,
+    Write,
+)
+from refresher.core.model import Holding, Reason
+from tests.core.builders import KEY, NEW_KEY, NOW, Driver, held, policy, token
+
+ELECTED = policy()._replace(elected=True)
+ELECTION, LOSS = LeadershipChanged(leads=True), LeadershipChanged(leads=False)
+
+
+def leading(*found: Holding) -> Driver:
+    """A driver that was elected and has looked at its outputs since."""
+    driver = Driver(ELECTED, *found)
+    driver.begin()
+    driver.passes(1.0)
+    driver.tell(ELECTION)
+    driver.perform(driver.steps())
+    return driver
+
+
+def test_nothing_is_minted_before_the_election_although_there_is_no_token():
+    driver = Driver(ELECTED)
+    assert driver.begin() == []
+    driver.passes(3600.0)
+    assert driver.steps() == [Inspect("file")]
+
+
+def test_the_elected_one_looks_at_the_outputs_again_before_it_mints():
+    driver = Driver(ELECTED)
+    driver.begin()
+    driver.passes(10.0)
+    driver.tell(ELECTION)
+    assert driver.steps() == [Inspect("file")]
+    driver.tell(Found("file", Holding()))
+    assert driver.steps() == [Mint(KEY, Reason.FIRST)]
+
+
+def test_the_elected_one_adopts_what_the_leader_before_has_written_last():
+    driver = Driver(ELECTED, held(token(1)))
+    driver.begin()
+    driver.passes(10.0)
+    driver.contents["file"] = held(token(2, age=-10.0))
+    driver.tell(ELECTION)
+    driver.perform(driver.steps())
+    assert driver.steps() == [Adopt("file", held(token(2, age=-10.0)))]
+    assert driver.until(Mint) == (pytest.approx(2520.0), Mint(KEY, Reason.SCHEDULED))
+
+
+def test_a_look_that_began_before_the_election_says_nothing_about_the_time_after_it():
+    driver = Driver(ELECTED)
+    driver.begin()
+    driver.passes(30.0)
+    assert driver.steps() == [Inspect("file")]
+    driver.passes(1.0)
+    driver.tell(ELECTION)
+    driver.tell(Found("file", Holding()))  # as it was before
+    assert driver.steps() == [Inspect("file")]
+
+
+def test_whoever_stands_by_follows_the_leader_from_token_to_token():
+    driver = Driver(ELECTED, held(token(1)))
+    assert driver.begin() == [Adopt("file", held(token(1)))]
+    driver.passes(2530.0)
+    renewed = held(token(2, age=-2520.0))
+    driver.contents["file"] = renewed
+    driver.perform(driver.steps())
+    assert driver.steps() == [Adopt("file", renewed)]
+    assert driver.said[-2:] == [TokenAdopted("file", token(1).facts), TokenAdopted("file", renewed.facts)]
+    assert condition(driver.state, driver.policy, driver.now).valid
+
+
+def test_whoever_stands_by_mints_nothing_when_the_token_is_due_nor_when_it_has_expired():
+    driver = Driver(ELECTED, held(token(1)))
+    driver.begin()
+    for _ in range(200):
+        driver.passes(30.0)
+        steps = driver.steps()
+        assert {type(step) for step in steps} <= {Inspect}
+        driver.perform(steps)
+
+
+def test_whoever_stands_by_repairs_nothing():
+    driver = Driver(ELECTED, held(token(1)))
+    driver.begin()
+    driver.contents["file"] = Holding()
+    for _ in range(3):
+        driver.passes(30.0)
+        steps = driver.steps()
+        assert Write not in {type(step) for step in steps}
+        driver.perform(steps)
+
+
+def test_whoever_stands_by_follows_to_a_token_of_a_new_key_when_it_has_that_key_too():
+    driver = Driver(ELECTED, held(token(1)))
+    driver.begin(NEW_KEY)
+    renewed = held(token(2, key=NEW_KEY))
+    driver.contents["file"] = renewed
+    driver.passes(30.0)
+    driver.perform(driver.steps())
+    assert driver.steps() == [Adopt("file", renewed)]
+    assert driver.state.proven.key == NEW_KEY
+
+
+def test_whoever_loses_the_election_begins_no_mint_and_no_write_any_more():
+    driver = leading()
+    assert driver.steps() == [Mint(KEY, Reason.FIRST)]
+    driver.tell(LOSS)
+    assert driver.minted(token(1)) == []
+    driver.passes(3600.0)
+    assert {type(step) for step in driver.steps()} <= {Inspect}
+
+
+def test_whoever_loses_the_election_still_knows_what_consumers_hold():
+    driver = leading()
+    driver.steps()
+    driver.perform(driver.minted(token(1)))
+    driver.tell(LOSS)
+    assert condition(driver.state, driver.policy, driver.now).valid
+
+
+def test_whoever_is_elected_again_believes_the_outputs_and_not_its_memory():
+    driver = leading()
+    driver.steps()
+    driver.perform(driver.minted(token(1)))
+    driver.tell(LOSS)
+    driver.passes(100.0)
+    driver.contents["file"] = held(token(2, age=-100.0))
+    driver.tell(ELECTION)
+    driver.perform(driver.steps())
+    assert driver.steps() == [Adopt("file", held(token(2, age=-100.0)))]
+
+
+def test_being_told_again_changes_nothing():
+    driver = leading()
+    driver.steps()
+    driver.perform(driver.minted(token(1)))
+    before = driver.state
+    driver.tell(ELECTION)
+    assert driver.state == before
+
+
+def test_an_operators_word_is_for_the_leader():
+    driver = Driver(ELECTED, held(token(1)))
+    driver.begin()
+    driver.tell(RefreshRequested())
+    driver.passes(1.0)
+    driver.tell(ELECTION)
+    driver.perform(driver.steps())
+    assert Mint not in {type(step) for step in driver.steps()}
+
+
+def test_a_stop_writes_nothing_where_another_leads():
+    driver = leading()
+    driver.steps()
+    driver.tell(LOSS)
+    driver.tell(Stopping())
+    assert driver.minted(token(1)) == []
+
+
+def test_nobody_is_told_of_a_next_refresh_by_whoever_stands_by():
+    driver = Driver(ELECTED, held(token(1)))
+    driver.begin()
+    assert condition(driver.state, driver.policy, NOW).next_refresh is None
+
+
+def test_without_an_election_there_is_no_standing_by():
+    driver = Driver(policy())
+    assert driver.begin() == [Mint(KEY, Reason.FIRST)]

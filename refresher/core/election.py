@@ -91,8 +91,8 @@ class Election(NamedTuple):
         )
 
     def overtaken(self) -> Self:
-        """The Lease was written since we saw it: look again, at once. Perhaps by ourselves, in a request whose
-        answer was lost; as long as that is not known, we do not lead."""
+        """The Lease was written since we saw it: look again, at once. Perhaps by ourselves, in a request
+        whose answer was lost; as long as that is not known, we do not lead."""
         return self._replace(seen=None, asked_at=NEVER, leading_until=NEVER)
 
     def failed(self, began: float) -> Self:

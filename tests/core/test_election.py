@@ -129,6 +129,7 @@ class Server:
         self.lossy = 0.0
         self.people: dict[str, Election] = {}
         self.dead: set[str] = set()
+        self.busy: set[str] = set()
         self.led: list[tuple[float, str]] = []  # when somebody else began to lead
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
@@ -155,10 +156,12 @@ class Server:
         began, by = self.now, self.now + election.patience(self.now)
         arrives = max(self.now + self.dice.expovariate(20), self.hangs_until)
         is_open = [True]
+        self.busy.add(name)
 
         def end(outcome: Callable[[Election], Election]) -> None:
             if is_open:
                 is_open.clear()
+                self.busy.discard(name)
                 self.people[name] = outcome(self.people[name])
                 self.turn(name)
 
@@ -244,8 +247,10 @@ def test_another_leads_within_two_seconds_when_the_leader_lets_go(seed):
         server.joins(name)
     server.runs(60 + server.dice.uniform(0, 5))
     (leader,) = server.leaders()
+    while leader in server.busy:
+        server.runs(0.01)
     server.dies(leader)
-    farewell = server.people[leader].release()._replace(version=server.lease.version)  # no request under way
+    farewell = server.people[leader].release()
     server.people[leader] = Election(leader, TERMS)
     server.serve(Take(farewell))
     released = server.now

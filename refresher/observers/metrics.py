@@ -72,6 +72,12 @@ class Metrics:
             (),
             [((), self._last_turn().wall)],
         )
+        yield _gauge(
+            "leader",
+            "1: this process mints and writes. 0: it stands by. Absent where there is no election.",
+            (),
+            [((), self._tally.leads)],
+        )
         yield from _of_tokens(tokens)
         yield from _of_outputs(tokens)
         yield _refreshes(tokens, self._tally)

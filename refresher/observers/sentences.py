@@ -188,7 +188,7 @@ def _answered(event: IssuerAnswered) -> Line:
 def _leadership_turned(event: LeadershipTurned) -> Line:
     fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
     if event.leads:
-        return Line(logging.INFO, f"leads: holds the lease {event.lease}", fields, vouched=True)
+        return Line(logging.INFO, f"leads: holds the lease {event.lease}", fields)
     who = f"{event.holder} holds it" if event.holder else "nobody is known to hold it"
     return Line(logging.INFO, f"stands by: does not hold the lease {event.lease}, {who}", fields)
 

@@ -7,6 +7,7 @@ from refresher.core.instant import Instant
 from refresher.core.messages import (
     Announcement,
     IssuerAnswered,
+    LeadershipTurned,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
@@ -58,6 +59,7 @@ class Tally:
         self._output_writes: dict[tuple[str, str, str], int] = {}
         self.durations = Durations()  # of requests to the issuer, whatever they came to
         self.clock_skew: float | None = None  # seconds we are ahead of the issuer; None: it has not told
+        self.leads: bool | None = None  # None: there is no election
 
     def refreshes(self, token: str, reason: Reason, result: str) -> int:
         """How often a token was obtained (SUCCESS), or an attempt at it has ended without one (FAILURE)."""
@@ -83,6 +85,8 @@ class Tally:
                 _count(self._output_writes, (token, output, SUCCESS))
             case OutputFailed(output=output, writing=True):
                 _count(self._output_writes, (token, output, FAILURE))
+            case LeadershipTurned(leads=leads):
+                self.leads = leads
             case IssuerAnswered(tries=tries, skew=skew):
                 self._answered(tries, skew)
 

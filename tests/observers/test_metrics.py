@@ -7,7 +7,7 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from refresher.core.instant import Instant
-from refresher.core.messages import MintFailed, WriteFailed
+from refresher.core.messages import LeadershipTurned, MintFailed, WriteFailed
 from refresher.core.model import Reason
 from refresher.core.state import OutputPolicy
 from tests import needs
@@ -17,7 +17,7 @@ from tests.observers.daemon import Daemon, at_work
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PLAIN = "text/plain; version=0.0.4"
 
-# Design §2, "Metrics", without `_leader`: how each is named, with which labels, and of which type.
+# Design §2, "Metrics", but for `_leader`, see below: how each is named, with which labels, and of which type.
 PROMISED = {
     "build_info": ({"version"}, "gauge"),
     "token_expiry_timestamp_seconds": ({"token"}, "gauge"),
@@ -263,3 +263,17 @@ def test_a_path_is_a_label_whatever_is_in_it(accept: str) -> None:
     parse = (openmetrics_parser if accept == OPENMETRICS else parser).text_string_to_metric_families
     labels = {sample.labels.get("output") for family in parse(body.decode()) for sample in family.samples}
     assert labels == {None, 'file:/a "quoted" \\path\nof\\udcff bytes/ä'}
+
+
+@pytest.mark.parametrize(("leads", "told"), [(True, "1.0"), (False, "0.0")])
+def test_who_leads_is_told_where_there_is_an_election(leads: bool, told: str) -> None:
+    daemon = at_work("studio")
+    assert b"token_refresher_leader" not in samples_of(daemon)
+    daemon.tally.notice("", LeadershipTurned("inlive/refresher", leads, ""), NOW)
+    assert f"token_refresher_leader {told}".encode() in samples_of(daemon)
+
+
+def samples_of(daemon: Daemon) -> bytes:
+    """The exposition without the lines that describe."""
+    body, _ = daemon.metrics.exposition("text/plain")
+    return b"\n".join(line for line in body.splitlines() if not line.startswith(b"#"))

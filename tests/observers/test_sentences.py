@@ -12,6 +12,8 @@ from refresher.core.messages import (
     KeyLoaded,
     KeyLost,
     KeyProven,
+    LeadershipTurned,
+    LeaseFailed,
     NotSupported,
     OutputDisturbed,
     OutputFailed,
@@ -193,6 +195,36 @@ CASES = [
         "the traceback",
         {"what": "Write"},
     ),
+    Case(
+        LeadershipTurned("inlive/refresher", leads=True, holder=""),
+        INFO,
+        "leads: holds the lease inlive/refresher",
+        {"lease": "inlive/refresher", "leads": True},
+    ),
+    Case(
+        LeadershipTurned("inlive/refresher", leads=False, holder="pod-2"),
+        INFO,
+        "stands by: does not hold the lease inlive/refresher, pod-2 holds it",
+        {"lease": "inlive/refresher", "leads": False},
+    ),
+    Case(
+        LeadershipTurned("inlive/refresher", leads=False, holder=""),
+        INFO,
+        "stands by: does not hold the lease inlive/refresher, nobody is known to hold it",
+        {"lease": "inlive/refresher", "leads": False},
+    ),
+    Case(
+        LeaseFailed("inlive/refresher", "no answer", leads=True),
+        WARNING,
+        "lease inlive/refresher: no answer; it leads on until its time is up",
+        {"lease": "inlive/refresher"},
+    ),
+    Case(
+        LeaseFailed("inlive/refresher", "no answer", leads=False),
+        WARNING,
+        "lease inlive/refresher: no answer; nothing is minted or written meanwhile",
+        {"lease": "inlive/refresher"},
+    ),
     Case(NotSupported("SIGHUP: not supported yet"), WARNING, "SIGHUP: not supported yet", {}),
 ]
 
@@ -219,7 +251,7 @@ def test_a_failure_is_an_error_when_consumers_are_without_or_the_key_is_refused(
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: type(case.said).__name__)
 def test_nothing_with_somebody_elses_words_in_it_is_vouched_for(case):
-    others_words = {"message", "error"} & set(case.said._fields)
+    others_words = {"message", "error", "holder"} & set(case.said._fields)
     assert told(case.said, NOW).vouched == (not others_words)
 
 

@@ -1,14 +1,24 @@
 """From settings to parts: what the commands have in common."""
 
 import argparse
+import math
 import os
 import random
+import socket
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from refresher.clock import SystemClock
-from refresher.config.declarations import IssuerSettings, Settings, TokenSettings
+from refresher.config.checks import mistakes_of_namespace
+from refresher.config.declarations import (
+    IssuerSettings,
+    LeaderElectionSettings,
+    SecretOutputSettings,
+    Settings,
+    TokenSettings,
+)
 from refresher.config.durations import parse_duration
 from refresher.config.loader import Loaded, load
 from refresher.core.model import SecretStr
@@ -19,12 +29,18 @@ from refresher.errors import ConfigurationError, Mistake
 from refresher.hands import Charge, Hands
 from refresher.keys.keyfile import KeyFile
 from refresher.observers import log
-from refresher.outputs import build
+from refresher.outputs import Cluster, build
 from refresher.ports import Clock, Issuer, Letter, Observer
+
+if TYPE_CHECKING:
+    from refresher.kube.api import KubeApi
+    from refresher.kube.elector import Elector
 
 WORKERS = MINTS_AT_ONCE + 4  # threads, started as they are needed: there is always one for what is no mint
 
 LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
+OWNER_VARIABLE = "REFRESHER_OWNER"
+DEFAULT_OWNER = "inlive-token-refresher"
 
 
 def add_log_flags(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +69,7 @@ def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str
         os.getcwd(),
         needs=needs,
         command=command,
-        other_variables=LOG_VARIABLES,
+        other_variables=(*LOG_VARIABLES, OWNER_VARIABLE),
     )
     for warning in found.warnings:
         print(f"refresher: warning: {warning}", file=sys.stderr)
@@ -91,12 +107,16 @@ class Installation(NamedTuple):
     engine: Engine
     mailbox: Mailbox[Letter]
     clock: SystemClock
+    elector: "Elector | None"
 
 
 def installation(settings: Settings, observers: Sequence[Observer], horizon: float = 0.0) -> Installation:
-    """The engine for these settings; `horizon` as in TokenPolicy."""
+    """The engine for these settings, not started yet; `horizon` as in TokenPolicy. Raises ConfigurationError
+    and KubeConfigError."""
     clock, mailbox = SystemClock(), Mailbox[Letter]()
-    all_charges = charges(settings, horizon)
+    connect = cache(kubernetes)
+    elector = _elector(settings.leader_election, connect, clock, mailbox)
+    all_charges = charges(settings, horizon, connect, elector)
     minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(all_charges)))
     engine = Engine(
         all_charges,
@@ -105,7 +125,25 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
         mailbox=mailbox,
         observers=observers,
     )
-    return Installation(engine, mailbox, clock)
+    return Installation(engine, mailbox, clock, elector)
+
+
+def _elector(
+    settings: LeaderElectionSettings | None,
+    connect: Callable[[], "KubeApi"],
+    clock: Clock,
+    mailbox: Mailbox[Letter],
+) -> "Elector | None":
+    if settings is None:
+        return None
+    from refresher.core.election import Election, terms_of  # noqa: PLC0415 -- where there is one
+    from refresher.kube.elector import Elector  # noqa: PLC0415
+
+    api = connect()
+    lease = settings.lease if "/" in settings.lease else f"{api.namespace}/{settings.lease}"
+    # The name is for people; the rest makes a restarted process another candidate.
+    identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
+    return Elector(api, lease, Election(identity, terms_of(settings.duration)), clock, mailbox)
 
 
 def crew_size(charges: Iterable[Charge]) -> int:
@@ -113,14 +151,49 @@ def crew_size(charges: Iterable[Charge]) -> int:
     return min(WORKERS, 1 + sum(1 + len(charge.outputs) for charge in charges))
 
 
-def charges(settings: Settings, horizon: float = 0.0) -> list[Charge]:
-    """Every token with its key source and outputs. Keys in one file are read once."""
+def charges(
+    settings: Settings,
+    horizon: float = 0.0,
+    connect: "Callable[[], KubeApi] | None" = None,
+    elector: "Elector | None" = None,
+) -> list[Charge]:
+    """Every token with its key source and outputs; to be minted and written only while `elector` leads.
+
+    Keys in one file are read once, and all Secrets share one connection to Kubernetes. Raises
+    KubeConfigError, and ConfigurationError for two outputs that are one Secret.
+    """
     keys = {token.key_file: KeyFile(token.key_file) for token in settings.tokens}
-    return [_charge(token, settings, keys[token.key_file], horizon) for token in settings.tokens]
+    connect = connect or cache(kubernetes)
+    if any(isinstance(output, SecretOutputSettings) for token in settings.tokens for output in token.outputs):
+        mistakes = mistakes_of_namespace(connect().namespace, settings.tokens)
+        if mistakes:
+            raise ConfigurationError(mistakes)
+    cluster = Cluster(connect, owner(settings), elector.time_left if elector else lambda: math.inf)
+    return [
+        _charge(token, settings, keys[token.key_file], cluster, horizon, elected=elector is not None)
+        for token in settings.tokens
+    ]
 
 
-def _charge(token: TokenSettings, settings: Settings, key: KeyFile, horizon: float) -> Charge:
-    outputs = tuple(build(output, settings.issuer.url) for output in token.outputs)
+def kubernetes() -> "KubeApi":
+    """The API server that is configured; it is not asked anything yet. Raises KubeConfigError."""
+    from refresher.kube.api import connect  # noqa: PLC0415 -- for Secrets
+
+    return connect(SystemClock())
+
+
+def owner(settings: Settings) -> str:
+    """What this installation is called in the Secrets that it writes, as [NAMESPACE/]NAME: like the Lease
+    that its processes share, or as the environment says."""
+    if settings.leader_election is not None:
+        return settings.leader_election.lease
+    return os.environ.get(OWNER_VARIABLE) or DEFAULT_OWNER
+
+
+def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shares with all
+    token: TokenSettings, settings: Settings, key: KeyFile, cluster: Cluster, horizon: float, *, elected: bool
+) -> Charge:
+    outputs = tuple(build(each, settings.issuer.url, cluster) for each in token.outputs)
     policy = TokenPolicy(
         name=token.name,
         lifetime=token.lifetime,
@@ -131,6 +204,7 @@ def _charge(token: TokenSettings, settings: Settings, key: KeyFile, horizon: flo
             for output, wants in zip(outputs, token.outputs, strict=True)
         ),
         horizon=horizon,
+        elected=elected,
     )
     return Charge(policy, key, outputs)
 

@@ -15,6 +15,45 @@ class OutputError(RefresherError):
     """An output cannot be read or written. The text says which, why, and what to do about it."""
 
 
+class KubeError(RefresherError):
+    """Kubernetes does not do what it was asked to. The text holds no Secret's data and no token."""
+
+
+class KubeConfigError(KubeError):
+    """No cluster is configured, or not so that it can be used."""
+
+
+class KubeUnreachableError(KubeError):
+    """No answer, or a 5xx: no connection, no time left, TLS, an API server in trouble.
+
+    What was to be written may have been.
+    """
+
+
+class KubeDeniedError(KubeError):
+    """Who we are may not do this (403), or is not known (401). The text says what, where, and what to do."""
+
+
+class KubeNotFoundError(KubeError):
+    """There is no such object."""
+
+
+class KubeConflictError(KubeError):
+    """Somebody else was first: it exists, was changed meanwhile, or the field is another manager's."""
+
+
+class KubeThrottledError(KubeError):
+    """The API server asks us to wait: `retry_after` seconds, if it told."""
+
+    def __init__(self, text: str, retry_after: float | None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class KubeRejectedError(KubeError):
+    """The request is not one that this API server takes, as its text says: 400, 413, 422 and their like."""
+
+
 class UnreachableDaemonError(RefresherError):
     """`refresher status --url` found nobody who answers as a refresher."""
 

@@ -98,9 +98,7 @@ class Stage:
 
     def play(self, consumer: Consumer) -> None:
         """The story. Raises StoryBrokenError."""
-        self.tell(
-            f"A first token of {LIFETIME:.0f} s is there, and a consumer that uses it all the time."
-        )
+        self.tell(f"A first token of {LIFETIME:.0f} s is there, and a consumer that uses it all the time.")
         self._until("a scheduled refresh", lambda: self._inlive.counts.issued > 1)
         self.tell("A new one took its place in time. The consumer noticed nothing.")
         self._outage()

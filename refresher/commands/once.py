@@ -8,7 +8,7 @@ from refresher.config import flags
 from refresher.config.checks import mistakes_of_period
 from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core.messages import Stopping
-from refresher.errors import ConfigurationError
+from refresher.errors import ConfigurationError, Mistake
 from refresher.observers.log import LogObserver
 from refresher.ports import Letter
 
@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     assembly.keep_secrets_in()
     settings = assembly.loaded(arguments, command="once", needs=(KEY, OUTPUTS)).settings
+    if settings.leader_election is not None:
+        problem = (
+            "is for `run`; one pass at a time is seen to by cron, or a CronJob's concurrencyPolicy: Forbid"
+        )
+        raise ConfigurationError((Mistake("leader_election", problem),))
     every = assembly.duration("--every", arguments.every) if arguments.every else 0.0
     mistakes = mistakes_of_period(every, settings.tokens) if every else ()
     if mistakes:

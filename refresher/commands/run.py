@@ -66,7 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
         where,
     )
     _obey_signals(here.mailbox)
+    if here.elector is not None:
+        here.elector.start()
     here.engine.run()
+    if here.elector is not None:
+        here.elector.release()
     return exits.DONE
 
 

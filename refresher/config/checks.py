@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from refresher.config.declarations import TokenSettings
+from refresher.config.declarations import FileOutputSettings, SecretOutputSettings, TokenSettings
 from refresher.config.durations import format_duration
 from refresher.config.findings import Findings
 from refresher.config.sections import MISTAKEN, Draft
@@ -25,19 +25,24 @@ def check_rules(root: Draft, findings: Findings) -> None:
         for output in token.drafts("outputs"):
             check_template(output, findings)
             _check_runway(output, token, findings)
+    election = root.get("leader_election")
+    if isinstance(election, Draft):
+        for token in root.drafts("tokens"):
+            _check_election(election, token, findings)
 
 
 def check_template(output: Draft, findings: Findings) -> None:
     """A template, and format template, are there together or not at all."""
-    form, template = output.get("format"), output.get("template")
-    if form is MISTAKEN or template is MISTAKEN:
+    key = "data" if output.section is SecretOutputSettings else "format"
+    given, template = output.get(key), output.get("template")
+    if given is MISTAKEN or template is MISTAKEN:
         return
-    if form == "template" and template is None:
-        findings.add(output.place("format"), "'template' needs template: the text with $access_token in it")
-    if form != "template" and template is not None:
-        findings.add(
-            output.place("template"), f"is for format 'template', the format is {form!r}; take one out"
-        )
+    forms = [given] if key == "format" else list(dict.fromkeys(form for _, form in given))
+    if "template" in forms and template is None:
+        findings.add(output.place(key), "'template' needs template: the text with $access_token in it")
+    if "template" not in forms and template is not None:
+        are = f"{'format is' if len(forms) == 1 else 'formats are'} {', '.join(map(repr, forms))}"
+        findings.add(output.place("template"), f"is for format 'template', the {are}; take one out")
 
 
 def _check_lifetime(token: Draft, issuer: Draft, findings: Findings) -> None:
@@ -52,13 +57,48 @@ def _check_lifetime(token: Draft, issuer: Draft, findings: Findings) -> None:
 
 def _check_runway(output: Draft, token: Draft, findings: Findings) -> None:
     """A token is replaced half a lifetime before its end at the earliest: a consumer slower than that
-    would be without (see `refresher.core.schedule.margin`)."""
+    would be without (see `refresher.core.schedule.margin`).
+
+    The default of a Secret is only warned of, and stays as long as it is: it tells how slow the kubelet is,
+    and the refresher does not know whether these consumers have to do with a kubelet.
+    """
     runway, lifetime = output.get("runway"), token.get("lifetime")
-    if runway is not MISTAKEN and lifetime is not MISTAKEN and runway >= lifetime / 2:
-        findings.add(
-            output.place("runway"),
-            f"{format_duration(runway)} is half of the lifetime {format_duration(lifetime)} or more; "
-            f"accepted: less than {format_duration(lifetime / 2)}",
+    if runway is MISTAKEN or lifetime is MISTAKEN or runway < lifetime / 2:
+        return
+    too_long = f"half of the lifetime {format_duration(lifetime)} or more"
+    if "runway" in output.values:
+        accepted = f"accepted: less than {format_duration(lifetime / 2)}"
+        findings.add(output.place("runway"), f"{format_duration(runway)} is {too_long}; {accepted}")
+    else:
+        findings.warn(
+            output.place("secret"),
+            f"pods that mount it may see a new token {format_duration(runway)} late, {too_long}; write a "
+            f"lifetime over {format_duration(2 * runway)}, or as runway how late your consumers see it: 0s "
+            "for those that ask the API server",
+        )
+
+
+def _check_election(election: Draft, token: Draft, findings: Findings) -> None:
+    """Only the leader writes, and a file is on one machine: a standby's would be without a token. And a
+    standby that takes over when the token is due at last has to be in time for the consumers."""
+    beside = findings.beside(election.place("lease"))
+    outputs = token.drafts("outputs")
+    for output in outputs:
+        if output.section is FileOutputSettings and output.get("file") is not MISTAKEN:
+            problem = f"a file and leader election, {beside}, exclude each other: a standby writes no file"
+            findings.add(output.place("file"), f"{problem}; publish in a Secret, or take leader election out")
+    lifetime, duration = token.get("lifetime"), election.get("duration")
+    runways = [output.get("runway") for output in outputs]
+    if MISTAKEN in (lifetime, duration, *runways):
+        return
+    runway = max(runways, default=0.0)
+    spare = margin(lifetime, runway) - runway
+    if 0 < spare < duration:
+        findings.warn(
+            token.place("lifetime"),
+            f"leaves consumers {format_duration(spare)} when a leader dies in the worst moment, and another "
+            f"leads after {format_duration(duration)}; write {format_duration(2 * (runway + duration))} or "
+            f"more, or a shorter {findings.beside(election.place('duration'))}",
         )
 
 
@@ -77,4 +117,22 @@ def mistakes_of_period(every: float, tokens: Iterable[TokenSettings]) -> tuple[M
             )
             accepted = f"less than {format_duration(token.lifetime - spare)}, or a longer lifetime"
             mistakes.append(Mistake(f"--every {period}", f"{problem}; accepted: {accepted}"))
+    return tuple(mistakes)
+
+
+def mistakes_of_namespace(home: str, tokens: Iterable[TokenSettings]) -> tuple[Mistake, ...]:
+    """Which Secrets are one, now that it is known that those without a namespace are in `home`."""
+    mistakes = []
+    first_of_target: dict[str, str] = {}
+    for token in tokens:
+        for output in token.outputs:
+            if isinstance(output, SecretOutputSettings):
+                target = output.secret if "/" in output.secret else f"{home}/{output.secret}"
+                if target in first_of_target:
+                    problem = (
+                        f"is {target}, the target of an output of token {first_of_target[target]!r} as well"
+                    )
+                    where = f"output {output.secret} of token {token.name!r}"
+                    mistakes.append(Mistake(where, f"{problem}; give each its own"))
+                first_of_target.setdefault(target, token.name)
     return tuple(mistakes)

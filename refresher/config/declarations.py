@@ -1,63 +1,17 @@
 """The configuration as frozen values: what `run`, `once` and the rest work from. See `loader` for how they
-come about and `schema` for how an editor sees them. Durations are seconds.
-
-Each field that a user can set carries its option: the one place from which the loader, the JSON Schema, the
-flags and their variables are made.
+come about and `schema` for how an editor sees them. Durations are seconds. Each field carries its option.
 """
 
-from functools import lru_cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-from refresher.config import addresses, kinds
+from refresher.config import addresses, kinds, objects
 from refresher.config.kinds import Kind, duration
+from refresher.config.options import Option
 
 MAX_LIFETIME = 24 * 3600.0  # design: the API takes thirty days; longer than a day needs the operator's word
 LONGEST_LIFETIME = 30 * 86400.0  # the longest that the API was seen to be asked for
 MIN_LIFETIME = 10.0
-
-
-class Option(NamedTuple):
-    """One thing a user can set. ``key`` is its name in the file, ``attribute`` in the settings."""
-
-    doc: str
-    kind: Kind = kinds.SECTION
-    example: Any = None
-    section: type | None = None  # instead of a kind: a mapping with options of its own
-    repeated: bool = False  # a list of such sections, at least one
-    flag: str | None = None
-    group: str = ""  # of flags, see `flags`
-    key: str = ""
-    attribute: str = ""
-    default: Any = None
-    required: bool = False
-
-    @property
-    def variable(self) -> str:
-        """The environment variable beside the flag."""
-        return "REFRESHER_" + (self.flag or "")[2:].replace("-", "_").upper()
-
-    @property
-    def shown_default(self) -> Any:
-        """The default as one would write it."""
-        return self.kind.show(self.default)
-
-
-@lru_cache
-def options_of(section: type) -> dict[str, Option]:
-    """The options of a settings type by their key in the file, in order of declaration."""
-    found: dict[str, Option] = {}
-    for attribute, annotation in section.__annotations__.items():
-        option: Option = annotation.__metadata__[0]
-        key = option.key or attribute
-        defaults: dict[str, Any] = section._field_defaults  # type: ignore[attr-defined]  # a NamedTuple's
-        found[key] = option._replace(
-            key=key,
-            attribute=attribute,
-            default=defaults.get(attribute),
-            required=attribute not in defaults,
-        )
-    return found
-
+LAG_OF_SECRETS = 120.0  # kubelet's sync, and its cache (design §3)
 
 _TIMEOUT = duration(1.0, 300.0, "1s to 5m")
 _CEILING = duration(MIN_LIFETIME, LONGEST_LIFETIME, "10s to 30d")
@@ -65,6 +19,8 @@ _LIFETIME = duration(
     MIN_LIFETIME, LONGEST_LIFETIME, "whole seconds, 10s to issuer.max_lifetime (24h by default)", whole=True
 )
 _RUNWAY = duration(0.0, LONGEST_LIFETIME, "0s to less than half of the lifetime")
+# A fail-over has to fit into the minute that is kept for retries: `refresher.core.schedule.RETRY_ROOM`.
+_LEASE = duration(3.0, 60.0, "whole seconds, 3s to 1m", whole=True)  # as the Lease itself counts
 
 
 class IssuerSettings(NamedTuple):
@@ -110,6 +66,15 @@ class IssuerSettings(NamedTuple):
     ] = MAX_LIFETIME
 
 
+_TEMPLATE = Option(
+    "With format template: the text, in which $access_token and its like are replaced.",
+    kinds.TEMPLATE,
+    example="token = $access_token\n",
+    flag="--template",
+    group="format",
+)
+
+
 class FileOutputSettings(NamedTuple):
     path: Annotated[  # absolute
         str,
@@ -117,6 +82,7 @@ class FileOutputSettings(NamedTuple):
             "The file that always holds a valid token.",
             kinds.FILE,
             example="/var/run/inlive/access-token",
+            repeated=True,
             key="file",
             flag="--to-file",
             group="output",
@@ -129,19 +95,11 @@ class FileOutputSettings(NamedTuple):
             kinds.FORMAT,
             example="json",
             flag="--format",
+            flag_note="In a Secret its key is access-token.",
             group="format",
         ),
     ] = "token"
-    template: Annotated[  # with format "template" only
-        str | None,
-        Option(
-            "With format template: the text, in which $access_token and its like are replaced.",
-            kinds.TEMPLATE,
-            example="token = $access_token\n",
-            flag="--template",
-            group="format",
-        ),
-    ] = None
+    template: Annotated[str | None, _TEMPLATE] = None  # with format "template" only
     mode: Annotated[
         int,
         Option(
@@ -169,12 +127,46 @@ class FileOutputSettings(NamedTuple):
             _RUNWAY,
             example="30s",
             flag="--runway",
+            flag_note=f"Of a Secret: {_RUNWAY.show(LAG_OF_SECRETS)}.",
             group="output",
         ),
     ] = 0.0
 
 
-OutputSettings = FileOutputSettings  # a union once there is a second kind
+class SecretOutputSettings(NamedTuple):
+    secret: Annotated[  # "NAMESPACE/NAME", or "NAME" in the namespace that the process is in
+        str,
+        Option(
+            "The Secret that always holds a valid token; without NAMESPACE/ in the refresher's namespace.",
+            objects.SECRET,
+            example="studio/inlive-access-token",
+            repeated=True,
+            flag="--to-secret",
+            group="output",
+        ),
+    ]
+    data: Annotated[  # key and format
+        tuple[tuple[str, str], ...],
+        Option(
+            "What is written: keys of the Secret, each with the format of its value.",
+            objects.DATA,
+            example={"access-token": "token", "auth.json": "inlive-sdk"},
+            flag="--format",
+        ),
+    ] = (("access-token", "token"),)
+    template: Annotated[str | None, _TEMPLATE] = None  # with format "template" among the data only
+    runway: Annotated[
+        float,
+        Option(
+            "The longest its consumers take to see a new value: 2m covers what a kubelet takes to mount it.",
+            _RUNWAY,
+            example="30s",
+            flag="--runway",
+        ),
+    ] = LAG_OF_SECRETS
+
+
+OutputSettings = FileOutputSettings | SecretOutputSettings
 
 
 class TokenSettings(NamedTuple):
@@ -200,7 +192,11 @@ class TokenSettings(NamedTuple):
     ]
     outputs: Annotated[
         tuple[OutputSettings, ...],
-        Option("Where the token is published.", section=FileOutputSettings, repeated=True),
+        Option(
+            "Where the token is published: files and Secrets.",
+            sections=(FileOutputSettings, SecretOutputSettings),
+            repeated=True,
+        ),
     ]
     lifetime: Annotated[
         float,
@@ -235,11 +231,35 @@ def _parse_listen(value: object) -> ListenAddress:
     return ListenAddress(*addresses.split_listen(value))
 
 
+class LeaderElectionSettings(NamedTuple):
+    lease: Annotated[  # "NAMESPACE/NAME", or "NAME" in the namespace that the process is in
+        str,
+        Option(
+            "The Lease whose holder mints and writes Secrets while the other processes stand by.",
+            objects.LEASE,
+            example="inlive/token-refresher",
+            flag="--lease",
+            group="election",
+        ),
+    ]
+    duration: Annotated[
+        float,
+        Option(
+            "How long the Lease holds without renewal: so long a standby waits when the leader dies.",
+            _LEASE,
+            example="15s",
+            flag="--lease-duration",
+            group="election",
+        ),
+    ] = 15.0
+
+
 class Settings(NamedTuple):
     tokens: Annotated[
-        tuple[TokenSettings, ...], Option("The tokens to keep fresh.", section=TokenSettings, repeated=True)
+        tuple[TokenSettings, ...],
+        Option("The tokens to keep fresh.", sections=(TokenSettings,), repeated=True),
     ]
-    issuer: Annotated[IssuerSettings, Option("Who mints the tokens.", section=IssuerSettings)] = (
+    issuer: Annotated[IssuerSettings, Option("Who mints the tokens.", sections=(IssuerSettings,))] = (
         IssuerSettings()
     )
     listen: Annotated[
@@ -251,4 +271,8 @@ class Settings(NamedTuple):
             flag="--listen",
             group="listen",
         ),
+    ] = None
+    leader_election: Annotated[
+        LeaderElectionSettings | None,
+        Option("How several processes agree on the one that works.", sections=(LeaderElectionSettings,)),
     ] = None

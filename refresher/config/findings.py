@@ -16,6 +16,7 @@ class Findings:
         self.file = ""
         self.document: object = None
         self._found: list[tuple[int, Mistake]] = []
+        self.warnings: list[Mistake] = []  # to be told, and to stop nothing
 
     def of_file(self, file: str, document: object) -> None:
         """Places that are paths are in `document`, read from `file`, from now on."""
@@ -28,6 +29,10 @@ class Findings:
         self._found.append((line, Mistake(self.where(place), problem)))
         if len(self._found) > MOST:
             self.raise_any(beside=(Mistake(self.file, f"more than {MOST} mistakes; the rest is not told"),))
+
+    def warn(self, place: Place, problem: str) -> None:
+        """One warning more."""
+        self.warnings.append(Mistake(self.where(place), problem))
 
     def where(self, place: Place) -> str:
         """`place` in full: ``refresher.yaml:12: tokens[0].outputs[1].mode``."""

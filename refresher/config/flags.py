@@ -13,22 +13,30 @@ from refresher.config import kinds
 from refresher.config.declarations import (
     FileOutputSettings,
     IssuerSettings,
-    Option,
+    LeaderElectionSettings,
+    SecretOutputSettings,
     Settings,
     TokenSettings,
-    options_of,
 )
+from refresher.config.options import Option, options_of
 from refresher.errors import Mistake
 
 PREFIX = "REFRESHER_"
-GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen")
+GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen", "election")
 CONFIG = Option(
     "File with the configuration: YAML, or JSON when named .json. Flags and variables beat it.",
     kind=kinds.FILE,
     flag="--config",
     group="config",
 )
-_SECTIONS = (TokenSettings, FileOutputSettings, IssuerSettings, Settings)
+_SECTIONS = (
+    TokenSettings,
+    FileOutputSettings,
+    SecretOutputSettings,
+    IssuerSettings,
+    Settings,
+    LeaderElectionSettings,
+)
 
 
 class Given(NamedTuple):
@@ -41,21 +49,22 @@ class Given(NamedTuple):
 
 
 def declared_flags() -> list[tuple[type | None, Option]]:
-    """Every option that has a flag, with the settings type it belongs to; None for ``--config``."""
-    return [(None, CONFIG)] + [
-        (section, option) for section in _SECTIONS for option in options_of(section).values() if option.flag
-    ]
+    """Every option that has a flag, with the settings type it belongs to; None for ``--config``.
+
+    A flag that a file and a Secret share is the file's here.
+    """
+    declared: dict[str | None, tuple[type | None, Option]] = {CONFIG.flag: (None, CONFIG)}
+    for section in _SECTIONS:
+        for option in options_of(section).values():
+            if option.flag:
+                declared.setdefault(option.flag, (section, option))
+    return list(declared.values())
 
 
 def destination(option: Option) -> str:
     """The option's attribute in parsed arguments. ``--name`` leaves ``name`` to commands' own arguments."""
     name = str(option.flag)[2:].replace("-", "_")
     return "token_name" if name == "name" else name
-
-
-def is_repeatable(option: Option) -> bool:
-    """Whether the flag may be given several times, and its variable hold several, separated like PATH."""
-    return option.attribute == "path"
 
 
 def add_flags(parser: argparse.ArgumentParser, groups: Iterable[str] = GROUPS) -> None:
@@ -70,17 +79,18 @@ def add_flags(parser: argparse.ArgumentParser, groups: Iterable[str] = GROUPS) -
                 str(option.flag),
                 dest=destination(option),
                 metavar=option.kind.metavar,
-                action="append" if is_repeatable(option) else "store",
+                action="append" if option.repeated else "store",
                 help=_help(option).replace("%", "%%"),
             )
 
 
 def _help(option: Option) -> str:
     often = " May be given several times; in the variable they are separated by a colon."
-    told = option.doc + (often if is_repeatable(option) else "")
+    told = option.doc + (often if option.repeated else "")
     if not option.required and option.default is not None:
         told += f" Default: {option.shown_default}."
-    return f"{told} [{option.variable}]"
+    note = f" {option.flag_note}" if option.flag_note else ""
+    return f"{told}{note} [{option.variable}]"
 
 
 def collect(arguments: Mapping[str, object], environ: Mapping[str, str]) -> list[Given]:
@@ -90,7 +100,7 @@ def collect(arguments: Mapping[str, object], environ: Mapping[str, str]) -> list
         argument, where = arguments.get(destination(option)), str(option.flag)
         if argument is None:
             argument, where = environ.get(option.variable) or None, option.variable
-            if argument is not None and is_repeatable(option):
+            if argument is not None and option.repeated:
                 argument = [text for text in argument.split(os.pathsep) if text]
         if argument is not None:
             texts = argument if isinstance(argument, list) else [argument]

@@ -13,6 +13,7 @@ from refresher.core import formats
 
 LONGEST_PATH = 4095  # PATH_MAX without the NUL, limits.h
 LONGEST_TEMPLATE = 65536
+LONGEST_FORMAT = 20  # that is quoted
 
 
 class Kind(NamedTuple):
@@ -24,6 +25,14 @@ class Kind(NamedTuple):
     metavar: str
     show: Callable[[Any], object] = lambda setting: setting
     is_path: bool = False  # relative ones are resolved where the option was given
+
+
+class MisfitsError(ValueError):
+    """What is wrong inside of a mapping: each key with its problem."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{shown(key)}: {problem}" for key, problem in problems))
+        self.problems = problems
 
 
 def anchored(pattern: str) -> str:
@@ -149,7 +158,9 @@ def parse_format(value: object) -> str:
     text = text_of(value, accepted)
     if text not in formats.NAMES:
         hint = did_you_mean(text, formats.NAMES)
-        raise ValueError(f"{shown(text)} is not a format{hint or ';'} accepted: {accepted}")
+        # Somebody may have put the token where its format belongs.
+        given = shown(text) if len(text) <= LONGEST_FORMAT else f"a text of {len(text)} characters"
+        raise ValueError(f"{given} is not a format{hint or ';'} accepted: {accepted}")
     return text
 
 

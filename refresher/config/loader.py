@@ -59,9 +59,10 @@ def load(  # noqa: PLR0913 - three sources, and three words about the command
     if OUTPUTS not in needs:
         check_template(over.output, findings)
     check_targets(root, over.config, findings)
-    warnings = flags.doubtful_variables(environ, other_variables)
-    findings.raise_any(beside=warnings)
+    doubtful = flags.doubtful_variables(environ, other_variables)
+    findings.raise_any(beside=doubtful)
     settings: Settings = root.built()
+    warnings = (*findings.warnings, *doubtful)
     return Loaded(settings, warnings, over.config, over.output.get("format"), over.output.get("template"))
 
 
@@ -81,4 +82,4 @@ def _root(over: Overrides, findings: Findings) -> Draft:
         root.values["tokens"] = MISTAKEN
         return root
     findings.of_file(over.config_as_given, document)
-    return read_section(Settings, document, (), os.path.dirname(over.config), findings)
+    return read_section((Settings,), document, (), os.path.dirname(over.config), findings)

@@ -4,6 +4,8 @@ Texts, numbers, booleans and None are Python's own; a mapping is a `Mapping`, a 
 list (JSON, which keeps no lines).
 """
 
+from collections.abc import Iterator
+
 from refresher.config.wording import plain
 
 Path = tuple[str | int, ...]  # ("tokens", 0, "lifetime")
@@ -17,6 +19,12 @@ class Mapping(dict[str, object]):
     def __init__(self) -> None:
         self.lines: dict[str, int] = {}
         self.duplicates: list[tuple[str, int | None]] = []
+
+    def repetitions(self) -> Iterator[tuple[str, str]]:
+        """Each key that is given again, and what is wrong with that."""
+        for key, line in self.duplicates:
+            first = f" first in line {line}" if line is not None else " in the same mapping"
+            yield key, f"given twice,{first}; keep one"
 
 
 class Sequence(list[object]):

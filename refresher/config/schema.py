@@ -6,7 +6,8 @@ options (`checks`) and about the file system (`targets`) are the loader's.
 
 from typing import Any
 
-from refresher.config.declarations import FileOutputSettings, Option, Settings, options_of
+from refresher.config.declarations import FileOutputSettings, SecretOutputSettings, Settings
+from refresher.config.options import Option, options_of
 
 
 def json_schema() -> dict[str, Any]:
@@ -29,25 +30,37 @@ def _section(section: type) -> dict[str, Any]:
     required = [key for key, option in options.items() if option.required and section is not Settings]
     if required:
         schema["required"] = required
-    if section is FileOutputSettings:
-        schema |= _TEMPLATE_WITH_ITS_FORMAT
+    if section in _HAS_FORMAT_TEMPLATE:
+        # The text and its format are there together or not at all.
+        schema["if"] = _HAS_FORMAT_TEMPLATE[section]
+        schema["then"] = {"required": ["template"]}
+        schema["else"] = {"not": {"required": ["template"]}}
     return schema
+
+
+def _sections(sections: tuple[type, ...]) -> dict[str, Any]:
+    if len(sections) == 1:
+        return _section(sections[0])
+    return {"oneOf": [_section(section) for section in sections]}
 
 
 def _property(option: Option) -> dict[str, Any]:
     described: dict[str, Any] = {"description": option.doc}
-    if option.section is not None and option.repeated:
-        return described | {"type": "array", "minItems": 1, "items": _section(option.section)}
-    if option.section is not None:
-        return described | _section(option.section)
+    if option.sections and option.repeated:
+        return described | {"type": "array", "minItems": 1, "items": _sections(option.sections)}
+    if option.sections:
+        return described | _sections(option.sections)
     described |= option.kind.schema
     if not option.required and option.default is not None:
         described["default"] = option.shown_default
     return described | {"examples": [option.example]}
 
 
-_TEMPLATE_WITH_ITS_FORMAT = {
-    "if": {"properties": {"format": {"const": "template"}}, "required": ["format"]},
-    "then": {"required": ["template"]},
-    "else": {"not": {"required": ["template"]}},
+_IS_TEMPLATE = {"const": "template"}
+_HAS_FORMAT_TEMPLATE: dict[type, dict[str, Any]] = {
+    FileOutputSettings: {"properties": {"format": _IS_TEMPLATE}, "required": ["format"]},
+    SecretOutputSettings: {
+        "properties": {"data": {"not": {"additionalProperties": {"not": _IS_TEMPLATE}}}},
+        "required": ["data"],
+    },
 }

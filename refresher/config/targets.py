@@ -2,7 +2,9 @@
 
 import os
 
+from refresher.config.declarations import FileOutputSettings, SecretOutputSettings
 from refresher.config.findings import Findings, Place
+from refresher.config.options import first_of
 from refresher.config.sections import MISTAKEN, Draft
 from refresher.config.wording import plain
 
@@ -44,19 +46,16 @@ def check_targets(root: Draft, config_path: str | None, findings: Findings) -> N
     or the sidecar of another output."""
     paths = RealPaths()
     read = _files_read(root, config_path, paths)
-    outputs = [
-        (output.place("file"), paths.real(output.get("file")))
-        for token in root.drafts("tokens")
-        for output in token.drafts("outputs")
-        if output.get("file") is not MISTAKEN
-    ]
+    files = [(place, paths.real(path)) for place, path in _given(root, FileOutputSettings)]
+    # NAME and NAMESPACE/NAME may be one as well: see `checks.mistakes_of_namespace`.
+    secrets = _given(root, SecretOutputSettings)
     taken: dict[str, Place] = {}
-    for place, target in outputs:
+    for place, target in files + secrets:  # no Secret's name begins with a slash
         if target in taken:
             other = findings.beside(taken[target])
             findings.add(place, f"{plain(target)} is the target of {other} as well; give each its own")
         taken.setdefault(target, place)
-    for place, target in outputs:
+    for place, target in files:
         record = sidecar(target)
         for written, does in ((target, "would overwrite"), (record, "would have its record over")):
             if written in read:
@@ -64,6 +63,17 @@ def check_targets(root: Draft, config_path: str | None, findings: Findings) -> N
         if record in taken:
             other = findings.beside(place)
             findings.add(taken[record], f"{plain(record)} is the record beside {other}; give another path")
+
+
+def _given(root: Draft, section: type) -> list[tuple[Place, str]]:
+    """The targets of all outputs of one kind, and where each is given."""
+    key = first_of(section).key
+    return [
+        (output.place(key), output.get(key))
+        for token in root.drafts("tokens")
+        for output in token.drafts("outputs")
+        if output.section is section and output.get(key) is not MISTAKEN
+    ]
 
 
 def _files_read(root: Draft, config_path: str | None, paths: RealPaths) -> dict[str, str]:

@@ -21,6 +21,11 @@ class Terms(NamedTuple):
     retry: float = 1.0
 
 
+def terms_of(duration: float) -> Terms:
+    """The terms for a Lease of this `duration`: a third of it is left for clocks that run apart."""
+    return Terms(duration, deadline=duration * 2 / 3, retry=min(1.0, duration / 15))
+
+
 class Record(NamedTuple):
     """What a Lease says. `holder` is NOBODY for a released one; `version`: its resourceVersion, "" for one
     that does not exist yet; `transitions`: how often it went from one holder to another."""

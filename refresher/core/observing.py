@@ -263,7 +263,10 @@ def _expiry_reported(state: State, event: ExpiryReported) -> State:
 def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
     """A new leader believes what the outputs hold, and nothing that it has known before."""
     if event.leads and not state.leads:
-        return state._replace(leads=True, leads_since=now.boot, facts=None, token=None, own=False)
+        outputs = tuple(output._replace(published=None) for output in state.outputs)
+        return state._replace(
+            outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, own=False
+        )
     return state._replace(leads=event.leads)
 
 

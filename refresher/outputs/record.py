@@ -41,7 +41,7 @@ def digest(content: bytes) -> str:
 
 def dump(entries: Mapping[str, Entry]) -> bytes:
     """The record of `entries`, which are named by the digest of their content; the newest comes first."""
-    contents = [_fields(sha256, entry) for sha256, entry in entries.items()]
+    contents = [fields(sha256, entry) for sha256, entry in entries.items()]
     return (json.dumps({"version": _VERSION, "contents": contents}, indent=2) + "\n").encode()
 
 
@@ -56,12 +56,13 @@ def load(record: bytes, now: Instant) -> dict[str, Entry]:
         return {}
     match document:
         case {"version": version, "contents": list(contents)} if version == _VERSION:
-            found = (_entry(fields, now) for fields in contents)
+            found = (described(each, now) for each in contents)
             return dict(pair for pair in found if pair is not None)
     return {}
 
 
-def _fields(sha256: str, entry: Entry) -> dict[str, object]:
+def fields(sha256: str, entry: Entry) -> dict[str, object]:
+    """What is recorded of a content, by name."""
     facts = entry.facts
     return {
         "sha256": sha256,
@@ -76,8 +77,10 @@ def _fields(sha256: str, entry: Entry) -> dict[str, object]:
     }
 
 
-def _entry(fields: object, now: Instant) -> tuple[str, Entry] | None:
-    match fields:
+def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
+    """The digest and the entry of which these are the `fields`; None if they are none, or contradict
+    themselves."""
+    match recorded:
         case {
             "sha256": str(sha256),
             "format": str(form),

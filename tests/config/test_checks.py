@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.config.checks import mistakes_of_period
-from refresher.config.declarations import FileOutputSettings, TokenSettings
+from refresher.config.checks import mistakes_of_namespace, mistakes_of_period
+from refresher.config.declarations import FileOutputSettings, SecretOutputSettings, TokenSettings
 from refresher.core.schedule import margin
 
 HEAD = "tokens:\n- name: a\n  key_file: k\n  outputs: [{file: t, runway: 30s}]\n"
@@ -40,6 +40,64 @@ def test_a_consumer_slower_than_half_the_lifetime_cannot_be_served(loaded, mista
     )
 
 
+def secret(lifetime, output="secret: s"):
+    return f"tokens:\n- name: a\n  key_file: k\n  lifetime: {lifetime}\n  outputs: [{{{output}}}]\n"
+
+
+def test_a_runway_given_for_a_secret_is_held_to_the_same(loaded, mistakes):
+    assert loaded(secret("61s", "secret: s, runway: 30s")).warnings == ()
+    assert (
+        "runway: 30s is half of the lifetime 1m or more"
+        in mistakes(secret("1m", "secret: s, runway: 30s"))[0]
+    )
+
+
+def test_a_lifetime_too_short_for_kubelets_is_warned_of_and_the_runway_stays_true(loaded):
+    assert loaded(secret("4m1s")).warnings == ()
+    found = loaded(secret("4m"))
+    assert found.settings.tokens[0].outputs == (SecretOutputSettings("s"),)
+    assert [str(warning) for warning in found.warnings] == [
+        "refresher.yaml:5: tokens[0].outputs[0].secret: pods that mount it may see a new token 2m late, half "
+        "of the lifetime 4m or more; write a lifetime over 4m, or as runway how late your consumers see it: "
+        "0s for those that ask the API server"
+    ]
+    assert loaded(secret("10s", "secret: s, runway: 0s")).warnings == ()
+
+
+def test_a_template_belongs_to_a_format_template_among_the_data(loaded, mistakes):
+    assert loaded(secret("1h", "secret: s, data: {a: token, b: template}, template: $access_token"))
+    [mistake] = mistakes(secret("1h", "secret: s, data: {a: token, b: json}, template: $access_token"))
+    assert ".template: is for format 'template', the formats are 'token', 'json'; take one out" in mistake
+    [mistake] = mistakes(secret("1h", "secret: s, data: {a: template}"))
+    assert ".data: 'template' needs template: the text with $access_token in it" in mistake
+
+
+def test_files_and_leader_election_exclude_each_other(loaded, mistakes):
+    election = "leader_election: {lease: l}\n"
+    assert loaded(secret("1h") + election).warnings == ()
+    found = mistakes(secret("1h", "secret: s}, {file: a}, {file: b") + election)
+    assert [mistake.split(", exclude")[0] for mistake in found] == [
+        f"refresher.yaml:5: tokens[0].outputs[{number}].file: a file and leader election, "
+        "leader_election.lease (line 6)"
+        for number in (1, 2)
+    ]
+
+
+def test_a_lifetime_too_short_for_a_change_of_leaders_is_warned_of(loaded):
+    def warnings(lifetime, runway, duration):
+        election = f"leader_election: {{lease: l, duration: {duration}}}\n"
+        return [
+            str(each) for each in loaded(secret(lifetime, f"secret: s, runway: {runway}") + election).warnings
+        ]
+
+    assert warnings("90s", "30s", "15s") == []
+    assert warnings("24h", "2m", "1m") == []
+    assert warnings("89s", "30s", "15s") == [
+        "refresher.yaml:4: tokens[0].lifetime: leaves consumers 14.5s when a leader dies in the worst moment"
+        ", and another leads after 15s; write 1m30s or more, or a shorter leader_election.duration (line 6)"
+    ]
+
+
 def test_a_period_that_cannot_hold_the_promise_is_told_with_its_arithmetic():
     assert [str(mistake) for mistake in mistakes_of_period(3000.0, [token(3000.0, 30.0), token(7200.0)])] == [
         '--every 50m: 50m + 1m30s margin ≥ lifetime 50m of token "studio"; '
@@ -56,3 +114,13 @@ def test_period_and_margin_together_must_be_shorter_than_the_lifetime(every, fit
 def test_a_period_is_accepted_exactly_when_it_leaves_the_margin(every, lifetime, runway):
     accepted = not mistakes_of_period(every, [token(float(lifetime), runway)])
     assert accepted == (every + margin(lifetime, runway) < lifetime)
+
+
+def test_secrets_that_turn_out_to_be_one_in_the_namespace_of_the_process_are_told():
+    first = TokenSettings("one", "/k", (FileOutputSettings("/a"), SecretOutputSettings("a")))
+    second = TokenSettings("two", "/k", (SecretOutputSettings("studio/a"), SecretOutputSettings("other/a")))
+    assert mistakes_of_namespace("elsewhere", [first, second]) == ()
+    assert [str(mistake) for mistake in mistakes_of_namespace("studio", [first, second])] == [
+        "output studio/a of token 'two': is studio/a, the target of an output of token 'one' as well; "
+        "give each its own"
+    ]

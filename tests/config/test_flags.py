@@ -6,12 +6,23 @@ from refresher.config import flags
 from refresher.config.declarations import (
     FileOutputSettings,
     IssuerSettings,
+    LeaderElectionSettings,
+    SecretOutputSettings,
     Settings,
     TokenSettings,
-    options_of,
 )
 from refresher.config.loader import load
+from refresher.config.options import options_of
 from refresher.errors import ConfigurationError, Mistake
+
+SECTIONS = (
+    Settings,
+    IssuerSettings,
+    TokenSettings,
+    FileOutputSettings,
+    SecretOutputSettings,
+    LeaderElectionSettings,
+)
 
 
 def parser(groups=flags.GROUPS):
@@ -21,12 +32,7 @@ def parser(groups=flags.GROUPS):
 
 
 def test_every_plain_option_has_a_flag_and_a_variable_of_its_own():
-    plain = [
-        option
-        for section in (Settings, IssuerSettings, TokenSettings, FileOutputSettings)
-        for option in options_of(section).values()
-        if option.section is None
-    ]
+    plain = [option for section in SECTIONS for option in options_of(section).values() if not option.sections]
     declared = [option for _, option in flags.declared_flags()]
     assert {option.flag for option in plain} | {"--config"} == {option.flag for option in declared}
     assert len({option.variable for option in declared}) == len(declared)
@@ -50,6 +56,9 @@ def test_help_tells_default_and_variable():
     assert "How long each token lives, in whole seconds. Default: 1h. [REFRESHER_LIFETIME]" in text
     assert "Default: 70%. [REFRESHER_REFRESH_AT]" in text
     assert "Default: 0600. [REFRESHER_MODE]" in text
+    assert "Default: 0s. Of a Secret: 2m. [REFRESHER_RUNWAY]" in text
+    assert "Default: token. In a Secret its key is access-token. [REFRESHER_FORMAT]" in text
+    assert "separated by a colon. [REFRESHER_TO_SECRET]" in text
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,8 @@ def test_help_tells_default_and_variable():
         ("REFRESHER_LIFETME", "REFRESHER_LIFETIME"),
         ("REFRESHER_KEYFILE", "REFRESHER_KEY_FILE"),
         ("REFRESHER_TO_FILES", "REFRESHER_TO_FILE"),
+        ("REFRESHER_TO_SECRETS", "REFRESHER_TO_SECRET"),
+        ("REFRESHER_LEASES", "REFRESHER_LEASE"),
         ("REFRESHER_ISSUER_URI", "REFRESHER_ISSUER_URL"),
     ],
 )

@@ -2,9 +2,17 @@ import re
 
 import pytest
 
-from refresher.config import addresses, kinds
+from refresher.config import addresses, kinds, objects
 from refresher.config.kinds import duration
-from refresher.config.located import Ambiguous
+from refresher.config.located import Ambiguous, Mapping
+
+
+def mapping(**items):
+    """A mapping as it is read from a document."""
+    read = Mapping()
+    read.update(items)
+    return read
+
 
 LIFETIME = duration(10.0, 86400.0, "whole seconds, 10s to 24h", whole=True)
 
@@ -31,6 +39,15 @@ ACCEPTED = [
     (kinds.FILE, "dir with spaces/tökén", "dir with spaces/tökén"),
     (kinds.FILE, "/a/.b", "/a/.b"),
     (kinds.TEMPLATE, "$$ ${access_token}\n", "$$ ${access_token}\n"),
+    (objects.SECRET, "a", "a"),
+    (objects.SECRET, "studio/inlive-access-token", "studio/inlive-access-token"),
+    (objects.SECRET, "0/a.b-c.0", "0/a.b-c.0"),
+    (objects.SECRET, "n" * 63 + "/" + "s" * 253, "n" * 63 + "/" + "s" * 253),
+    (objects.LEASE, "inlive/refresher", "inlive/refresher"),
+    (objects.DATA, mapping(b="token", a="json"), (("b", "token"), ("a", "json"))),
+    (objects.DATA, mapping(**{"A_b-c.d": "template"}), (("A_b-c.d", "template"),)),
+    (objects.DATA, mapping(**{".a": "token"}), ((".a", "token"),)),
+    (objects.DATA, mapping(**{"k" * 253: "token"}), (("k" * 253, "token"),)),
     (addresses.URL, "https://api.inlive.app/", "https://api.inlive.app"),
     (addresses.URL, "https://proxy.example:8443/inlive//", "https://proxy.example:8443/inlive"),
     (addresses.URL, "http://localhost:8080", "http://localhost:8080"),
@@ -99,6 +116,49 @@ REFUSED = [
     (kinds.TEMPLATE, "$acces_token", "$acces_token is no placeholder; did you mean access_token?"),
     (kinds.TEMPLATE, "a\n$ $access_token", "a lone $ in line 2; write $$ for a dollar"),
     (kinds.TEMPLATE, "$access_token" + "x" * 65536, "at most 65536 characters"),
+    (
+        objects.SECRET,
+        "Studio/My_Token",
+        "'Studio/My_Token' is not the name of a Secret; did you mean studio/my-",
+    ),
+    (
+        objects.SECRET,
+        "studio:token",
+        "did you mean studio/token? accepted: [NAMESPACE/]NAME, both of a-z, 0-9",
+    ),
+    (objects.SECRET, "/token", "did you mean token?"),
+    (objects.SECRET, "a/b/c", "'a/b/c' is not the name of a Secret; accepted: [NAMESPACE/]NAME"),
+    (objects.SECRET, "a.b/c", "'a.b/c' is not the name of a Secret; accepted"),
+    (objects.SECRET, "", "'' is not the name of a Secret; accepted"),
+    (objects.SECRET, "a\n", r"'a\n' is not the name of a Secret; did you mean a?"),
+    (objects.SECRET, "a..b", "is not the name of a Secret; accepted"),
+    (objects.SECRET, "ä", "is not the name of a Secret; accepted"),
+    (objects.SECRET, "n" * 64 + "/s", "a text of 66 characters is not the name of a Secret; accepted"),
+    (objects.SECRET, "s" * 254, "a text of 254 characters is not the name of a Secret; accepted"),
+    (objects.SECRET, 12, "12 is a number; write it in quotes"),
+    (objects.SECRET, {}, "a mapping is given; accepted: [NAMESPACE/]NAME"),
+    (objects.LEASE, "A", "'A' is not the name of a Lease; did you mean a?"),
+    (
+        objects.DATA,
+        "token",
+        "a text is given; accepted: a mapping of the Secret's keys to formats, such as {acc",
+    ),
+    (objects.DATA, mapping(), "an empty mapping is given; accepted"),
+    (
+        objects.DATA,
+        mapping(a="jsn"),
+        "'a': 'jsn' is not a format; did you mean json? accepted: token, bearer",
+    ),
+    (objects.DATA, mapping(a=None), "'a': nothing is given; accepted: token, bearer"),
+    (objects.DATA, mapping(**{"a b": "token"}), "'a b': not a key that a Secret can have; did you mean a-b?"),
+    (
+        objects.DATA,
+        mapping(**{"": "token"}),
+        "'': not a key that a Secret can have; accepted: 1 to 253 of a-z",
+    ),
+    (objects.DATA, mapping(**{".": "token"}), "not a key"),
+    (objects.DATA, mapping(**{"..a": "token"}), "not a key that a Secret can have; did you mean a?"),
+    (objects.DATA, mapping(**{"k" * 254: "token"}), "not a key that a Secret can have; accepted"),
     (addresses.URL, "http://api.inlive.app", "would send the key unencrypted; accepted: https://HOST"),
     (addresses.URL, "http://127.0.0.1.evil.example", "would send the key unencrypted"),
     (addresses.URL, "http://localhost.evil.example", "would send the key unencrypted"),
@@ -136,12 +196,15 @@ def test_is_refused_with_what_was_given_and_what_is_accepted(kind, given, messag
         (kinds.SECRET_FILE, Ambiguous("0x22hunter2", "a number")),
         (kinds.TEMPLATE, "hunter2"),
         (kinds.TEMPLATE, "$ hunter2"),
+        (kinds.FORMAT, "hunter2" * 3),
+        (objects.DATA, mapping(a="hunter2" * 3)),
+        (objects.SECRET, "Hunter2" * 10),
     ],
 )
 def test_what_may_hold_a_secret_is_not_quoted(kind, given):
     with pytest.raises(ValueError, match=r"accepted|write") as caught:
         kind.parse(given)
-    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in str(caught.value).lower()
 
 
 @pytest.mark.parametrize(

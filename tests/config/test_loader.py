@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from refresher.config.declarations import (
     FileOutputSettings,
     IssuerSettings,
+    LeaderElectionSettings,
     ListenAddress,
+    SecretOutputSettings,
     Settings,
     TokenSettings,
 )
@@ -55,6 +58,91 @@ def test_every_option_of_a_file_reaches_the_settings(tmp_path, loaded):
         IssuerSettings("https://proxy.example", 90.0, "/ca.pem", 172_800.0),
         ListenAddress("::1", 9464),
     )
+
+
+def test_every_option_about_kubernetes_reaches_the_settings(loaded):
+    text = """
+        leader_election: {lease: inlive/token-refresher, duration: 20s}
+        tokens:
+        - name: studio
+          key_file: /k
+          outputs:
+          - secret: studio/inlive
+            data: {access-token: token, auth.json: inlive-sdk, conf: template}
+            template: x $access_token
+            runway: 30s
+          - secret: inlive
+    """
+    data = (("access-token", "token"), ("auth.json", "inlive-sdk"), ("conf", "template"))
+    outputs = (
+        SecretOutputSettings("studio/inlive", data, "x $access_token", 30.0),
+        SecretOutputSettings("inlive", (("access-token", "token"),), None, 120.0),
+    )
+    assert loaded(text).settings == Settings(
+        (TokenSettings("studio", "/k", outputs),),
+        leader_election=LeaderElectionSettings("inlive/token-refresher", 20.0),
+    )
+
+
+def test_a_lease_holds_a_quarter_of_a_minute_unless_told(loaded):
+    text = "leader_election: {lease: a}\n" + SHORTEST.replace("file: token", "secret: token")
+    assert loaded(text).settings.leader_election == LeaderElectionSettings("a", 15.0)
+
+
+BAD_OUTPUTS = """\
+leader_election: {duration: 2m}
+tokens:
+- name: studio
+  key_file: k
+  outputs:
+  - secret: Studio/Inlive_Token
+    data: {access token: token, auth.json: jsn, ..: token, a: token, a: bearer}
+    runway: 30m
+  - {file: a, secret: b, mode: rwx, data: {}}
+  - {mode: "0640"}
+  - {scret: s, data: {a: token}}
+  - {secret: c, format: json, mode: "0600"}
+  - {file: ~/d, data: {a: token}}
+  - {secret: e, template: $access_token}
+  - {secret: f, data: {a: template, b: token}}
+  - [g]
+"""
+
+
+def test_every_mistake_about_kubernetes_is_told_at_once_with_its_line_and_path(mistakes):
+    found = [
+        re.split("[;?] accepted", mistake.removeprefix("refresher.yaml:"))[0]
+        for mistake in mistakes(BAD_OUTPUTS)
+    ]
+    output = "tokens[0].outputs"
+    assert found == [
+        "1: leader_election.duration: '2m' is out of range",
+        "1: leader_election.lease: is missing; write a value such as lease: inlive/token-refresher",
+        f"6: {output}[0].secret: 'Studio/Inlive_Token' is not the name of a Secret; "
+        "did you mean studio/inlive-token",
+        f"7: {output}[0].data.a: given twice, first in line 7; keep one",
+        f"7: {output}[0].data.'access token': not a key that a Secret can have; did you mean access-token",
+        f"7: {output}[0].data.auth.json: 'jsn' is not a format; did you mean json",
+        f"7: {output}[0].data...: not a key that a Secret can have",
+        f"8: {output}[0].runway: 30m is half of the lifetime 1h or more",
+        f"9: {output}[1]: both file and secret are given",
+        f"9: {output}[1].mode: 'rwx' is not a file mode",
+        f"9: {output}[1].data: an empty mapping is given",
+        f"9: {output}[1].file: a file and leader election, leader_election.lease (line 1), exclude each "
+        "other: a standby writes no file; publish in a Secret, or take leader election out",
+        f"10: {output}[2]: neither file nor secret is given; write a value such as file: "
+        "/var/run/inlive/access-token",
+        f"11: {output}[3]: neither file nor secret is given; write a value such as secret: "
+        "studio/inlive-access-token",
+        f"11: {output}[3].scret: no option; did you mean secret",
+        f"12: {output}[4].format: no option beside secret; write data: {{access-token: FORMAT}}",
+        f"12: {output}[4].mode: no option beside secret",
+        f"13: {output}[5].file: '~/d' begins with ~, which is not expanded; write the whole path",
+        f"13: {output}[5].data: no option beside file",
+        f"14: {output}[6].template: is for format 'template', the format is 'token'; take one out",
+        f"15: {output}[7].data: 'template' needs template: the text with $access_token in it",
+        f"16: {output}[8]: a list is given",
+    ]
 
 
 def test_relative_paths_begin_where_they_are_given(tmp_path, written):
@@ -122,7 +210,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_path(tmp_path, mistakes
         "refresher.yaml:26: tokens[2].outputs[0].template: is for format 'template', the format is 'token'",
         f"refresher.yaml:26: tokens[2].outputs[0].file: {tmp_path}/a is the target of "
         "tokens[0].outputs[1].file (line 16) as well",
-        "refresher.yaml:27: secret: no option",
+        "refresher.yaml:27: secret: no option here",
     ]
 
 
@@ -143,6 +231,8 @@ def test_an_inline_key_is_never_repeated_and_the_way_is_shown(mistakes):
         ("format: json", "it belongs at tokens[].outputs[].format"),
         ("url: https://a", "it belongs at issuer.url"),
         ("listen: ':1'", "it belongs at listen"),
+        ("data: {}", "it belongs at tokens[].outputs[].data"),
+        ("lease: a", "it belongs at leader_election.lease"),
         ("zzz: 1", "no option; accepted: name, key_file, outputs, lifetime, refresh_at"),
     ],
 )
@@ -154,7 +244,10 @@ def test_an_unknown_option_is_a_mistake_that_knows_what_was_meant(mistakes, give
     ("text", "message"),
     [
         ("", "refresher.yaml: is empty"),
-        ("a b c", "refresher.yaml: a text is given; accepted: a mapping with tokens, issuer, listen"),
+        (
+            "a b c",
+            "refresher.yaml: a text is given; accepted: a mapping with tokens, issuer, listen, leader",
+        ),
         ("- a", "refresher.yaml: a list is given"),
         ("tokens: {studio: {}}", "refresher.yaml:1: tokens: a mapping is given; accepted: a list"),
         ("tokens:", "refresher.yaml:1: tokens: nothing is given; accepted: a list"),

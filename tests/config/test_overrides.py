@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.config import flags
-from refresher.config.declarations import FileOutputSettings, ListenAddress, Settings, TokenSettings
+from refresher.config.declarations import (
+    FileOutputSettings,
+    LeaderElectionSettings,
+    ListenAddress,
+    SecretOutputSettings,
+    Settings,
+    TokenSettings,
+)
 from refresher.config.loader import load
 from refresher.config.overrides import KEY, OUTPUTS
 from refresher.errors import ConfigurationError
@@ -66,6 +73,46 @@ def test_every_flag_reaches_the_settings():
     assert found.listen == ListenAddress("", 9464)
 
 
+def test_every_flag_about_kubernetes_reaches_the_settings():
+    found = of_flags(
+        key_file="/key",
+        to_secret=["studio/a", "b"],
+        format="template",
+        template="$access_token",
+        runway="10s",
+        lease="inlive/refresher",
+        lease_duration="20s",
+    ).settings
+    data = (("access-token", "template"),)
+    assert found.tokens[0].outputs == tuple(
+        SecretOutputSettings(name, data, "$access_token", 10.0) for name in ("studio/a", "b")
+    )
+    assert found.leader_election == LeaderElectionSettings("inlive/refresher", 20.0)
+
+
+def test_a_secret_of_flags_alone_takes_every_default():
+    found = of_flags(key_file="/key", to_secret=["a"], lease="b").settings
+    assert found.tokens[0].outputs == (SecretOutputSettings("a", (("access-token", "token"),), None, 120.0),)
+    assert found.leader_election == LeaderElectionSettings("b", 15.0)
+
+
+def test_files_and_secrets_side_by_side_take_of_the_flags_what_is_for_them():
+    [token] = of_flags(
+        key_file="/k", to_file=["/t"], to_secret=["s"], format="json", mode="640"
+    ).settings.tokens
+    assert token.outputs == (
+        FileOutputSettings("/t", "json", mode=0o640),
+        SecretOutputSettings("s", (("access-token", "json"),)),
+    )
+
+
+def test_several_secrets_of_a_variable_are_separated_by_a_colon():
+    environ = {"REFRESHER_KEY_FILE": "/k", "REFRESHER_TO_SECRET": "a:studio/b:", "REFRESHER_LEASE": "c"}
+    found = of_flags(environ).settings
+    assert [output.secret for output in found.tokens[0].outputs] == ["a", "studio/b"]
+    assert found.leader_election == LeaderElectionSettings("c")
+
+
 def test_every_flag_has_its_variable_and_beats_it():
     environ = {"REFRESHER_KEY_FILE": "/key", "REFRESHER_TO_FILE": "/a:b", "REFRESHER_LIFETIME": "30m"}
     [token] = of_flags(environ).settings.tokens
@@ -111,6 +158,58 @@ def test_flags_change_the_one_token_and_the_one_output_of_a_file(tmp_path, loade
 def test_to_file_takes_the_place_of_the_files_outputs(loaded):
     [token] = loaded(TWO_OUTPUTS, to_file=["/a"], format="env").settings.tokens
     assert token.outputs == (FileOutputSettings("/a", "env"),), "its mode does not stay behind"
+
+
+def test_flags_change_the_one_secret_of_a_file(loaded):
+    text = ONE.replace(
+        "{file: token, mode: '0640'}", "{secret: s, data: {a: template}, template: $access_token}"
+    )
+    [token] = loaded(text, format="json", runway="5m").settings.tokens
+    assert token.outputs == (SecretOutputSettings("s", (("access-token", "json"),), None, 300.0),)
+    [token] = loaded(text, template="x $access_token").settings.tokens
+    assert token.outputs == (SecretOutputSettings("s", (("a", "template"),), "x $access_token"),)
+
+
+def test_to_secret_takes_the_place_of_the_files_outputs(loaded):
+    [token] = loaded(TWO_OUTPUTS, to_secret=["a"]).settings.tokens
+    assert token.outputs == (SecretOutputSettings("a"),)
+
+
+def test_permissions_are_refused_where_there_is_no_file(mistakes):
+    told = "is for files, and every output is a Secret"
+    assert mistakes_of({"REFRESHER_MODE": "640"}, key_file="k", to_secret=["a"], group="0") == [
+        f"--group: {told}",
+        f"REFRESHER_MODE: {told}",
+    ]
+    assert mistakes(ONE.replace("{file: token, mode: '0640'}", "{secret: s}"), mode="640") == [
+        f"--mode: {told}"
+    ]
+
+
+def test_flags_change_the_leader_election_of_a_file(loaded):
+    text = (
+        ONE.replace("{file: token, mode: '0640'}", "{secret: s}")
+        + "leader_election: {lease: a, duration: 5s}"
+    )
+    assert loaded(text, lease="b/c").settings.leader_election == LeaderElectionSettings("b/c", 5.0)
+    assert loaded(text, lease_duration="4").settings.leader_election == LeaderElectionSettings("a", 4.0)
+
+
+def test_a_template_beside_another_format_is_told_and_not_dropped(mistakes):
+    for output in ("{file: token}", "{secret: s}"):
+        text = ONE.replace("{file: token, mode: '0640'}", output)
+        [mistake] = mistakes(text, format="json", template="$access_token")
+        assert mistake.startswith("--template: is for format 'template', the format is 'json'")
+
+
+def test_mistakes_in_the_data_that_a_variable_gives_a_secret_name_the_variable():
+    [mistake] = mistakes_of({"REFRESHER_FORMAT": "template"}, key_file="k", to_secret=["s"])
+    assert mistake.startswith("REFRESHER_FORMAT: 'template' needs template")
+
+
+def test_a_leases_duration_without_a_lease_is_a_mistake():
+    [mistake] = mistakes_of(key_file="k", to_secret=["a"], lease_duration="4s")
+    assert mistake == "--lease: is missing; only with a Lease there is leader election"
 
 
 def test_another_format_takes_the_template_of_the_file_along(loaded):
@@ -167,10 +266,29 @@ def test_mistakes_name_the_flag_or_the_variable():
         ({"runway": "30m"}, "--runway"),
         ({"format": "template"}, "--format"),
         ({"template": "$access_token"}, "--template"),
+        ({"lease": "a"}, "--to-file"),
     ],
 )
 def test_rules_between_options_hold_for_flags_too(flags, where):
     [mistake] = mistakes_of(key_file="k", to_file=["t"], **flags)
+    assert mistake.startswith(f"{where}: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "where"),
+    [
+        ({"runway": "30m"}, "--runway"),
+        ({"format": "template"}, "--format"),
+        ({"template": "$access_token"}, "--template"),
+        ({"format": "jsn"}, "--format"),
+        ({"to_secret": ["A"]}, "--to-secret"),
+        ({"to_secret": ["a", "a"]}, "--to-secret"),
+        ({"lease": "A"}, "--lease"),
+        ({"lease": "a", "lease_duration": "1s"}, "--lease-duration"),
+    ],
+)
+def test_rules_hold_for_flags_about_kubernetes(flags, where):
+    [mistake] = mistakes_of(**({"key_file": "k", "to_secret": ["s"]} | flags))
     assert mistake.startswith(f"{where}: ")
 
 
@@ -183,7 +301,7 @@ def test_with_nothing_given_the_shortest_command_that_works_is_told():
 
 
 def test_what_is_half_given_is_told_by_the_flag_that_lacks():
-    assert mistakes_of(key_file="k")[0].startswith("--to-file: is missing, a token needs an output; ")
+    assert mistakes_of(key_file="k")[0].startswith("--to-file: is missing, a token needs an output (")
     assert mistakes_of(to_file=["t"])[0].startswith("--key-file: is missing; ")
 
 
@@ -221,7 +339,7 @@ def test_a_command_that_needs_nothing_may_have_no_token():
     st.sampled_from([(KEY, OUTPUTS), (KEY,), (OUTPUTS,), ()]),
 )
 def test_whatever_flags_say_nothing_but_a_configuration_error_comes_of_it(arguments, needs):
-    if "to_file" in arguments:
-        arguments["to_file"] = [arguments["to_file"], "x"]
+    for repeated in {"to_file", "to_secret"} & arguments.keys():
+        arguments[repeated] = [arguments[repeated], "x"]
     with suppress(ConfigurationError):
         load(arguments, {}, "/nowhere", needs=needs)

@@ -8,48 +8,71 @@ from jsonschema import Draft202012Validator
 from refresher.config.declarations import (
     FileOutputSettings,
     IssuerSettings,
+    LeaderElectionSettings,
+    SecretOutputSettings,
     Settings,
     TokenSettings,
-    options_of,
 )
 from refresher.config.loader import load
+from refresher.config.located import Mapping
+from refresher.config.options import options_of
 from refresher.config.schema import json_schema
 from refresher.errors import ConfigurationError
 
 SCHEMA = json_schema()
 VALID = Draft202012Validator(SCHEMA)
 
-PLAIN = {
-    key: option
-    for section in (Settings, IssuerSettings, TokenSettings, FileOutputSettings)
-    for key, option in options_of(section).items()
-    if option.section is None
+ROOMS = {
+    Settings: (),
+    IssuerSettings: ("issuer",),
+    LeaderElectionSettings: ("leader_election",),
+    TokenSettings: ("tokens",),
+    FileOutputSettings: ("tokens", "outputs", 0),
+    SecretOutputSettings: ("tokens", "outputs", 1),
 }
-"""Every option that has no options of its own. Their keys happen to be unique."""
+"""Where in the schema each section is."""
+
+PLAIN = {
+    (section, key): option
+    for section in ROOMS
+    for key, option in options_of(section).items()
+    if not option.sections
+}
+"""Every option that has no options of its own."""
+
+each_plain_option = pytest.mark.parametrize(
+    ("section", "key"), PLAIN, ids=[f"{section.__name__}.{key}" for section, key in PLAIN]
+)
 
 # What a schema cannot say: limits of a duration written as text, ports and numeric addresses that do not
 # exist, the number of a group as text, the syntax of a template.
-WEAKER = {"timeout", "max_lifetime", "lifetime", "runway", "url", "listen", "group", "template"}
+WEAKER = {"timeout", "max_lifetime", "lifetime", "runway", "duration", "url", "listen", "group", "template"}
 
 
 def part_of_schema(*path):
     node = SCHEMA
     for step in path:
-        node = node["properties"][step]
+        node = node["oneOf"][step] if isinstance(step, int) else node["properties"][step]
         node = node.get("items", node)
     return node
 
 
-def schema_of(key):
-    sections = [part_of_schema(), part_of_schema("issuer"), part_of_schema("tokens")]
-    sections.append(part_of_schema("tokens", "outputs"))
-    [found] = [section["properties"][key] for section in sections if key in section["properties"]]
-    return found
+def schema_of(section, key):
+    return part_of_schema(*ROOMS[section])["properties"][key]
+
+
+def as_read(value):
+    """What a document has for `value`."""
+    if not isinstance(value, dict):
+        return value
+    mapping = Mapping()
+    mapping.update(value)
+    return mapping
 
 
 def accepts(option, value):
     try:
-        option.kind.parse(value)
+        option.kind.parse(as_read(value))
     except ValueError:
         return False
     return True
@@ -70,9 +93,26 @@ values = (
     | st.sampled_from(
         ["$access_token", "${access_token}", "$$access_token", "$access_tokens", "-x", "Studio"]
     )
+    | st.sampled_from(["studio/a", "a/b/c", "a..b", "a.b", "-a", "a" * 254, "n" * 63 + "/a", "n" * 64 + "/a"])
     | st.just([])
     | st.just({})
+    | st.dictionaries(
+        st.sampled_from(["a", "A_.-b", "", ".", "..", "...", "..a", ".a", "a b", "ä", "k" * 253, "k" * 254])
+        | st.text(max_size=3),
+        st.sampled_from(["token", "template", "jsn", None, 1]),
+        max_size=2,
+    )
 )
+
+
+def fitting(schema):
+    """Values that are valid, or nearly."""
+    if "pattern" in schema:
+        return st.from_regex(schema["pattern"])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    keys = st.from_regex(schema["propertyNames"]["pattern"])
+    return st.dictionaries(keys, st.sampled_from(schema["additionalProperties"]["enum"]))
 
 
 def test_the_schema_is_a_schema():
@@ -80,15 +120,7 @@ def test_the_schema_is_a_schema():
     json.dumps(SCHEMA, allow_nan=False)
 
 
-@pytest.mark.parametrize(
-    ("section", "path"),
-    [
-        (Settings, ()),
-        (IssuerSettings, ("issuer",)),
-        (TokenSettings, ("tokens",)),
-        (FileOutputSettings, ("tokens", "outputs")),
-    ],
-)
+@pytest.mark.parametrize(("section", "path"), ROOMS.items())
 def test_every_option_of_the_loader_is_in_the_schema_and_no_other(section, path):
     part = part_of_schema(*path)
     assert list(part["properties"]) == list(options_of(section))
@@ -96,31 +128,43 @@ def test_every_option_of_the_loader_is_in_the_schema_and_no_other(section, path)
     assert all(each["description"].endswith(".") for each in part["properties"].values())
 
 
-@pytest.mark.parametrize("key", PLAIN)
-def test_defaults_and_examples_are_valid_themselves(key):
-    option, schema = PLAIN[key], schema_of(key)
+@each_plain_option
+def test_defaults_and_examples_are_valid_themselves(section, key):
+    option, schema = PLAIN[section, key], schema_of(section, key)
     for value in [*schema["examples"], *([schema["default"]] if "default" in schema else [])]:
         assert accepts(option, value)
         assert Draft202012Validator(schema).is_valid(value)
     if "default" in schema:
-        assert option.kind.parse(schema["default"]) == option.default
+        assert option.kind.parse(as_read(schema["default"])) == option.default
 
 
-@pytest.mark.parametrize("key", PLAIN)
+@each_plain_option
 @given(st.data())
-def test_the_loader_accepts_what_the_schema_finds_valid_and_nothing_else(key, data):
-    schema = schema_of(key)
-    fitting = st.from_regex(schema["pattern"]) if "pattern" in schema else st.sampled_from(schema["enum"])
-    value = data.draw(values | fitting)
+def test_the_loader_accepts_what_the_schema_finds_valid_and_nothing_else(section, key, data):
+    option, schema = PLAIN[section, key], schema_of(section, key)
+    value = data.draw(values | fitting(schema))
     valid = Draft202012Validator(schema).is_valid(value)
-    if key not in WEAKER and not (isinstance(value, str) and value.endswith("\n")):
-        assert accepts(PLAIN[key], value) == valid  # but for \n: only Python's $ matches before it
+    texts = value if isinstance(value, dict) else [value]
+    if key not in WEAKER and not any(isinstance(text, str) and text.endswith("\n") for text in texts):
+        assert accepts(option, value) == valid  # but for \n: only Python's $ matches before it
     else:
-        assert valid or not accepts(PLAIN[key], value)
+        assert valid or not accepts(option, value)
 
 
-outputs = st.fixed_dictionaries(
-    {},
+secrets = st.fixed_dictionaries(
+    {"secret": st.just("studio/s")},
+    optional={
+        "data": st.dictionaries(
+            st.sampled_from(["access-token", "auth.json", "a b"]),
+            st.sampled_from(["token", "template", "template", "jsn"]),
+            max_size=2,
+        ),
+        "template": st.sampled_from(["$access_token", "a ${access_token}\n"]),
+        "runway": st.sampled_from([0, "1s", "2.5s"]),
+    },
+)
+files = st.fixed_dictionaries(
+    {"file": st.just("out")},
     optional={
         "format": st.sampled_from(["token", "json", "template"]),
         "template": st.sampled_from(["$access_token", "a ${access_token}\n"]),
@@ -129,6 +173,8 @@ outputs = st.fixed_dictionaries(
         "runway": st.sampled_from([0, "1s", "2.5s"]),
     },
 )
+mixed = st.tuples(files, secrets).map(lambda pair: {**pair[0], **pair[1]})
+outputs = st.one_of(files, secrets, files, secrets, mixed)
 tokens = st.fixed_dictionaries(
     {"key_file": st.just("keys/k"), "outputs": st.lists(outputs, min_size=1, max_size=2)},
     optional={
@@ -160,7 +206,7 @@ def damaged(draw):
     for number, token in enumerate(document["tokens"]):
         token["name"] = f"t{number}"
         for place, output in enumerate(token["outputs"]):
-            output["file"] = f"out/{number}/{place}"
+            output.update({kind: f"out{number}/t{place}" for kind in ("file", "secret") if kind in output})
     token = draw(st.sampled_from(document["tokens"]))
     nodes = [document, token, draw(st.sampled_from(token["outputs"])), document.get("issuer", {})]
     node = draw(st.sampled_from(nodes))

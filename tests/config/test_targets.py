@@ -43,6 +43,23 @@ def test_outputs_of_two_tokens_must_not_meet_either(mistakes):
     assert "tokens[1].outputs[0].file: " in mistakes(outputs("t") + second)[0]
 
 
+def secrets(*names):
+    return HEAD + "".join(f"  - secret: {name}\n" for name in names)
+
+
+@pytest.mark.parametrize("name", ["a", "studio/a"])
+def test_two_outputs_in_one_secret_are_a_mistake(mistakes, name):
+    assert mistakes(secrets(name, name)) == [
+        f"refresher.yaml:6: tokens[0].outputs[1].secret: {name} is the target of tokens[0].outputs[0].secret "
+        "(line 5) as well; give each its own"
+    ]
+
+
+def test_secrets_that_may_be_two_are_none(loaded):
+    """Whether ``a`` is ``studio/a`` is known to who knows the namespace of the process."""
+    assert loaded(secrets("a", "studio/a", "other/a") + "  - file: a\n")
+
+
 def test_dots_after_a_symlink_lead_to_where_they_lead(tmp_path, loaded):
     (tmp_path / "d" / "e").mkdir(parents=True)
     (tmp_path / "linked").symlink_to("d/e")

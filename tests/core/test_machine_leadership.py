@@ -9,6 +9,7 @@ from refresher.core.messages import (
     Inspect,
     LeadershipChanged,
     Mint,
+    OutputDisturbed,
     RefreshRequested,
     Stopping,
     TokenAdopted,
@@ -56,6 +57,7 @@ def test_the_elected_one_adopts_what_the_leader_before_has_written_last():
     driver.tell(ELECTION)
     driver.perform(driver.steps())
     assert driver.steps() == [Adopt("file", held(token(2, age=-10.0)))]
+    assert OutputDisturbed("file") not in driver.said  # that was the leader before, and no stranger
     assert driver.until(Mint) == (pytest.approx(2520.0), Mint(KEY, Reason.SCHEDULED))
 
 

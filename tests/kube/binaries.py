@@ -67,14 +67,17 @@ def build(into: Path) -> None:
 
 def obtain() -> str:
     """See to it that nothing is `missing()`, or say why not; whoever comes second waits for the first."""
-    if "KUBEBUILDER_ASSETS" not in os.environ and missing():
+    if not os.environ.get("KUBEBUILDER_ASSETS") and missing():
         if shutil.which("go") is None:
             return "cannot build kube-apiserver: there is no go; see https://go.dev/doc/install"
         cache().parent.mkdir(parents=True, exist_ok=True)
         with open(cache().parent / "lock", "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if missing():
-                build(cache())
+            try:
+                if missing():
+                    build(cache())
+            except subprocess.CalledProcessError as failed:
+                return f"go build ended with {failed.returncode}; {MODULE} says from which Go on it builds"
     if missing():
         return f"{directory()} (of KUBEBUILDER_ASSETS) has no {', '.join(missing())}"
     return ""

@@ -87,17 +87,19 @@ class Server:
 
     def pause(self) -> None:
         """Its connections stay, the kernel even accepts new ones, and nothing is answered."""
-        self._signal(signal.SIGSTOP)
+        process = self._signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # its threads stop one by one, and some still answer
         self.paused = True
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
         self.paused = False
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> subprocess.Popen[bytes]:
         assert self._process is not None
         assert self.running, f"{self.name} does not run"
         self._process.send_signal(number)
+        return self._process
 
     def tail(self) -> str:
         return self.log.read_bytes()[-TAIL:].decode(errors="replace")

@@ -105,7 +105,8 @@ def refusal(output, verb="write"):
 
 
 def test_settings_of_a_file_build_a_file_output(path):
-    output = outputs.build(settings(path, "bearer"), URL)
+    nowhere = outputs.Cluster(connect=pytest.fail, owner="", time_left=pytest.fail)
+    output = outputs.build(settings(path, "bearer"), URL, nowhere)
     output.write(a_token(), NOW)
     assert output.name == f"file:{path}"
     assert path.read_bytes() == b"Bearer acc3ss-1-"

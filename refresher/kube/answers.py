@@ -1,0 +1,158 @@
+"""What an answer of the API server means: an object, or one of our errors with the server's reason.
+
+The reason of the server may repeat what it was sent (``expected string, got …``): it is not shown when that
+is a secret.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from refresher.core.answers import retry_after
+from refresher.errors import (
+    KubeConflictError,
+    KubeDeniedError,
+    KubeError,
+    KubeNotFoundError,
+    KubeRejectedError,
+    KubeThrottledError,
+    KubeUnreachableError,
+)
+from refresher.kube.paths import Permission, permission
+
+LONGEST_REASON = 500  # characters of the server's reason that are told
+
+# How RBAC says no; what else is a 403 (quota, Pod Security, a terminating namespace) no Role helps against.
+_RBAC = re.compile(r'cannot (?P<verb>[a-z]+) resource "(?P<resource>[^"]+)"')
+_TELLTALE = 12  # so many characters in a row of a secret in a reason give part of it away
+_NO_API_SERVER = "is this an API server, and one that has this API?"
+_UNKNOWN = (
+    "the API server does not know who we are (401): the service account is gone, or its token, or what is in "
+    "the kubeconfig, has expired"
+)
+_KINDS: Mapping[int, type[KubeError]] = {404: KubeNotFoundError, 409: KubeConflictError}
+
+
+class Answer(NamedTuple):
+    """An HTTP answer as it came. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Request(NamedTuple):
+    """What was asked."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+
+    @property
+    def wants(self) -> str:
+        """In the words of RBAC, like ``patch secrets/access-token in namespace studio``."""
+        return str(permission(self.method, self.path) or f"{self.method} {self.path}")
+
+
+def meaning(request: Request, answer: Answer, credential: str | None, now_wall: float) -> dict[str, Any]:
+    """The object in `answer`, received at wall time `now_wall` to `request` that was made with `credential`.
+
+    Raises a KubeError for everything else.
+    """
+    content = _json_object(answer.body)
+    if not 200 <= answer.status <= 299:
+        secrets = [*_secrets(request.body or {}), *((credential.split()[-1],) if credential else ())]
+        raise _refusal(request, answer, content, secrets, now_wall)
+    if content is None:
+        told = f"{answer.status}, but the answer is no JSON object: {_NO_API_SERVER}"
+        raise KubeUnreachableError(f"{request.wants}: {told}")
+    return content
+
+
+def _refusal(
+    request: Request,
+    answer: Answer,
+    content: dict[str, Any] | None,
+    secrets: list[str],
+    now_wall: float,
+) -> KubeError:
+    status, wants = answer.status, request.wants
+    is_kubernetes = content is not None and content.get("kind") == "Status"
+    message = content.get("message") if content is not None and is_kubernetes else None
+    reason = _shown(message, secrets) if isinstance(message, str) and message else "no reason is given"
+    if status == 401:
+        return KubeDeniedError(f"{wants}: {_UNKNOWN}")
+    if status == 403:
+        return KubeDeniedError(_denied(request, reason))
+    if status == 429:
+        return KubeThrottledError(
+            f"{wants}: asked to wait (429): {reason}", retry_after(answer.headers, now_wall)
+        )
+    if status >= 500:
+        return KubeUnreachableError(f"{wants}: the API server has failed ({status}): {reason}")
+    if not is_kubernetes:
+        return KubeRejectedError(f"{wants}: {status}, but not as Kubernetes says it: {_NO_API_SERVER}")
+    return _KINDS.get(status, KubeRejectedError)(f"{wants}: {reason} ({status})")
+
+
+def _denied(request: Request, reason: str) -> str:
+    """RBAC tells the verb that it missed, which is not that of the request when an apply would create."""
+    by_rbac, wanted = _RBAC.search(reason), permission(request.method, request.path)
+    if by_rbac is None or wanted is None:
+        return f"{request.wants}: forbidden (403): {reason}"
+    verb = by_rbac["verb"]
+    missing = Permission(verb, by_rbac["resource"], wanted.namespace, group=wanted.group)
+    if verb != "create":
+        missing = missing._replace(name=wanted.name)
+    return (
+        f"not permitted (403): {missing}; grant it by a Role, `refresher check` prints one; "
+        f"the API server says: {reason}"
+    )
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _secrets(body: Mapping[str, Any]) -> Iterator[str]:
+    """Every value in the data of a Secret, as it is sent and as it is meant."""
+    for field in ("data", "stringData"):
+        for value in _texts(body.get(field)):
+            yield value
+            yield from _decoded(value)
+
+
+def _texts(values: object) -> Iterator[str]:
+    """Every text in there, however deep: what is no Secret is refused in words that quote it."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, Mapping | list | tuple):
+        for value in values.values() if isinstance(values, Mapping) else values:
+            yield from _texts(value)
+
+
+def _decoded(value: str) -> Iterator[str]:
+    try:
+        yield base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return
+
+
+def _shown(reason: str, secrets: list[str]) -> str:
+    if any(_gives_away(reason, secret) for secret in secrets):
+        return "(the reason given repeats part of a secret and is not shown)"
+    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason)
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
+
+
+def _gives_away(text: str, secret: str) -> bool:
+    """Whether `text` has the secret in it, or as much in a row of it as tells."""
+    length = min(_TELLTALE, len(secret))
+    return length > 0 and any(text[at : at + length] in secret for at in range(len(text) - length + 1))

@@ -1,0 +1,271 @@
+"""The API server as we use it: plain JSON in and out, an end to every call, our own errors.
+
+The one module that imports `kubernetes`, and of that no more than `ApiClient` and the loading of kubeconfigs:
+typed models would cost 20 MB and 300 ms more.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException, kube_config
+from urllib3.exceptions import HTTPError
+
+from refresher import __version__
+from refresher.errors import KubeConfigError, KubeUnreachableError
+from refresher.kube.answers import Answer, Request, meaning
+from refresher.kube.credentials import Pod, TokenFile
+from refresher.kube.failures import failure
+from refresher.kube.wire import bound, close
+from refresher.ports import Clock
+
+FIELD_MANAGER = "inlive-token-refresher"
+TIMEOUT = 10.0  # seconds for a whole call
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+_KUBECONFIG = "~/.kube/config"
+_HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+_CONNECTIONS = 32  # idle ones kept; more may be in use at once
+_JSON, _APPLY = "application/json", "application/apply-patch+yaml"
+_NO_PROXY = "localhost,127.0.0.0/8,::1"  # always, as https://pkg.go.dev/net/http#ProxyFromEnvironment has it
+_MOMENT = 0.001  # seconds, the least time-out: 0 would mean none
+# What the client says of a kubeconfig and does not quote from it: it may quote a whole user, token included.
+_MISTAKE = re.compile(
+    r"Expected (?:key|object with name) [\w.:/@-]+|File does not exist: .*|No configuration found"
+)
+
+# What the client lets through when a file is YAML and no kubeconfig, or is not even YAML. (One module of ours
+# reads YAML, and it is not this one.)
+_NOT_ONE: tuple[type[Exception], ...] = (
+    kube_config.yaml.YAMLError,  # type: ignore[attr-defined]
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)
+
+
+class Credentials(Protocol):
+    """What goes into the Authorization header; None for nothing: a client certificate is all there is."""
+
+    def authorization(self) -> str | None:
+        """For the next request."""
+
+    def after_refusal(self) -> str | None:
+        """Read anew, after the API server did not take the last."""
+
+
+class KubeApi:
+    """One API server. Called from several threads at once.
+
+    Each call ends within `timeout` seconds as a whole (but see `wire`) and is made once, but for one more try
+    after a 401 when the credentials have changed meanwhile. Paths are those of `paths`. Every call raises a
+    KubeError for anything but success; of KubeUnreachableError it is not known whether the call took effect.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        credentials: Credentials,
+        clock: Clock,
+        namespace: str,
+        pod: Pod | None = None,
+    ) -> None:
+        self.namespace = namespace  # in a cluster that of our Pod, else that of the kubeconfig's context
+        self.pod = pod  # that we run in; None where there is none
+        self._credentials, self._clock = credentials, clock
+        self._server = urlsplit(configuration.host).netloc.rpartition("@")[2]
+        self._client = ApiClient(configuration)
+        self._client.user_agent = f"{FIELD_MANAGER}/{__version__}"
+        bound(self._client.rest_client.pool_manager)
+
+    def get(self, path: str, *, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """The object at `path`."""
+        return self._call(Request("GET", path), timeout)
+
+    def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Make an object in the collection at `path`. Raises KubeConflictError if it exists."""
+        return self._call(Request("POST", path, body), timeout)
+
+    def replace(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Put `body` in the place of the object at `path`.
+
+        Raises KubeConflictError if that is of another resourceVersion than `body`.
+        """
+        return self._call(Request("PUT", path, body), timeout)
+
+    def apply(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        force: bool,
+        dry_run: bool = False,
+        timeout: float = TIMEOUT,
+    ) -> dict[str, Any]:
+        """Server-side apply as FIELD_MANAGER: the fields in `body` are ours from now on, those that were and
+        are not in it go; the object is created if need be. Without `force`, a field that somebody else has
+        set to another value raises KubeConflictError. `body` has apiVersion, kind and metadata.name. With
+        `dry_run` all is done, admission included, but nothing is stored.
+        https://kubernetes.io/docs/reference/using-api/server-side-apply/
+        """
+        query = (("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"))
+        kept = (("dryRun", "All"),) if dry_run else ()
+        return self._call(Request("PATCH", path, body), timeout, (*query, *kept))
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        close(self._client.rest_client.pool_manager)
+
+    def _call(
+        self, request: Request, timeout: float, query: tuple[tuple[str, str], ...] = ()
+    ) -> dict[str, Any]:
+        by = self._clock.now().boot + timeout
+        credential = self._credentials.authorization()
+        answer = self._ask(request, query, credential, timeout)
+        if answer.status == 401:
+            renewed = self._credentials.after_refusal()
+            left = by - self._clock.now().boot
+            if renewed != credential and left > _MOMENT:
+                credential = renewed
+                answer = self._ask(request, query, credential, left)
+        return meaning(request, answer, credential, self._clock.now().wall)
+
+    def _ask(
+        self, request: Request, query: tuple[tuple[str, str], ...], credential: str | None, seconds: float
+    ) -> Answer:
+        """One request over the wire. Raises KubeUnreachableError."""
+        headers = {"Accept": _JSON, "Content-Type": _APPLY if request.method == "PATCH" else _JSON}
+        if credential is not None:
+            headers["Authorization"] = credential
+        body = None if request.body is None else dict(request.body)
+        serialized = self._client.param_serialize(
+            request.method, request.path, query_params=list(query), header_params=headers, body=body
+        )
+        try:
+            response = self._client.call_api(*serialized, _request_timeout=max(_MOMENT, seconds)).response
+            content = response.read(decode_content=False)
+        except (HTTPError, ApiException, OSError) as error:
+            told = f"{request.wants}: {failure(error, self._server, seconds)}"
+            raise KubeUnreachableError(told) from error
+        response.release_conn()
+        return Answer(
+            response.status, {name.lower(): value for name, value in response.headers.items()}, content
+        )
+
+
+def connect(
+    clock: Clock, environ: Mapping[str, str] = os.environ, service_account: str = SERVICE_ACCOUNT
+) -> KubeApi:
+    """The API server that is configured: by KUBECONFIG, by the Pod that we are in, by ~/.kube/config; the
+    first of these that is there (as controller-runtime's `config.GetConfig` has it). Asks it nothing yet.
+
+    Raises KubeConfigError.
+    """
+    if environ.get("KUBECONFIG"):
+        return _by_kubeconfig(clock, environ["KUBECONFIG"])
+    if environ.get(_HOST) and environ.get(_PORT):
+        return _in_cluster(clock, environ[_HOST], environ[_PORT], service_account)
+    if os.path.exists(os.path.expanduser(_KUBECONFIG)):
+        return _by_kubeconfig(clock, _KUBECONFIG)
+    raise KubeConfigError(
+        f"no Kubernetes cluster is configured: KUBECONFIG is not set, this is no Pod ({_HOST} is not set), "
+        f"and there is no {_KUBECONFIG}"
+    )
+
+
+def _in_cluster(clock: Clock, host: str, port: str, service_account: str) -> KubeApi:
+    """https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/"""
+    credentials = TokenFile(f"{service_account}/token")
+    authorities = f"{service_account}/ca.crt"
+    if not os.path.exists(authorities):
+        raise KubeConfigError(f"there is no {authorities} to tell the API server by")
+    try:
+        with open(f"{service_account}/namespace", encoding="utf-8") as file:
+            namespace = file.read().strip()
+    except FileNotFoundError:
+        namespace = ""
+    except (OSError, ValueError) as error:
+        raise KubeConfigError(f"{service_account}/namespace cannot be read: {error}") from error
+    configuration = _configuration()
+    configuration.host = f"https://{f'[{host}]' if ':' in host else host}:{port}"
+    configuration.ssl_ca_cert = authorities  # read for each connection, so that it may rotate, too
+    return KubeApi(configuration, credentials, clock, namespace or "default", credentials.pod())
+
+
+def _by_kubeconfig(clock: Clock, path: str) -> KubeApi:
+    credentials = _Kubeconfig(path)
+    return KubeApi(credentials.configuration, credentials, clock, credentials.namespace)
+
+
+class _Kubeconfig:
+    """Credentials out of a kubeconfig, which may be a token, a file with one, or a program that prints one.
+
+    Read again after a 401. Other servers and certificates in it count at the next start.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = (
+            threading.Lock()
+        )  # the client's hook, which renews what has expired, changes the configuration
+        self.configuration = self._load()
+        self.namespace = self._namespace()
+
+    def authorization(self) -> str | None:
+        with self._lock:
+            value = self.configuration.get_api_key_with_prefix("BearerToken")
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise KubeConfigError(f"the token in {self._path} has characters that no header may have")
+        return value
+
+    def after_refusal(self) -> str | None:
+        fresh = self._load()
+        with self._lock:
+            self.configuration.api_key = fresh.api_key
+            self.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
+        return self.authorization()
+
+    def _load(self) -> Configuration:
+        configuration = _configuration()
+        with _understood(self._path):
+            kube_config.load_kube_config(  # type: ignore[no-untyped-call]
+                self._path, client_configuration=configuration, persist_config=False
+            )
+        return configuration
+
+    def _namespace(self) -> str:
+        with _understood(self._path):
+            _, current = kube_config.list_kube_config_contexts(self._path)  # type: ignore[no-untyped-call]
+            return str(current["context"].get("namespace") or "default")
+
+
+@contextmanager
+def _understood(path: str) -> Iterator[None]:
+    """What the client makes of a bad kubeconfig, as one of ours; not chained, for what may be in its text."""
+    try:
+        yield
+    except ConfigException as error:
+        mistake = _MISTAKE.search(str(error))
+        told = mistake[0] if mistake else "it does not say with what"
+        raise KubeConfigError(f"the kubeconfig {path} cannot be used: {told}") from None
+    except OSError as error:
+        raise KubeConfigError(f"the kubeconfig {path} cannot be read: {error.strerror}") from error
+    except _NOT_ONE as error:
+        kind = type(error).__name__
+        raise KubeConfigError(f"the kubeconfig {path} cannot be used: it is none ({kind})") from None
+
+
+def _configuration() -> Configuration:
+    """Without the hidden retries of urllib3, which would make four time-outs of one. Proxies are taken from
+    the environment, as kubectl does."""
+    configuration = Configuration(connection_pool_maxsize=_CONNECTIONS)
+    configuration.retries = False
+    configuration.no_proxy = ",".join(filter(None, (configuration.no_proxy, _NO_PROXY)))
+    return configuration

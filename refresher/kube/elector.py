@@ -1,0 +1,142 @@
+"""Holding a Lease, so that of several processes one mints and writes. The rules are in `core.election`."""
+
+import threading
+from typing import Any
+
+from refresher.core.election import Election, Look, Pause, Record, Take
+from refresher.core.messages import LeadershipChanged, LeadershipTurned, LeaseFailed
+from refresher.core.rfc3339 import to_microsecond
+from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError
+from refresher.kube.api import KubeApi
+from refresher.kube.paths import lease_path, leases_path
+from refresher.ports import Clock, Letter, Mailbox
+
+_FAREWELL = 1.0  # seconds that letting go of the Lease may take: SIGTERM leaves five for everything
+
+
+class Elector:
+    """One candidate. Tells every change as a letter: `LeadershipChanged`, and what observers are to know.
+
+    `lease`: NAMESPACE/NAME. The identity in `election` is unique among all processes, also after a restart.
+    """
+
+    def __init__(self, api: KubeApi, lease: str, election: Election, clock: Clock, mailbox: Mailbox) -> None:
+        self._api, self._clock, self._mailbox = api, clock, mailbox
+        self._namespace, _, self._name = lease.rpartition("/")
+        self.lease = lease
+        self._election = election
+        self._object: dict[str, Any] = {}  # the Lease as last seen, with what others have put into it
+        self._told: tuple[bool, str] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
+
+    def start(self) -> None:
+        """Stand for election from now on."""
+        self._thread.start()
+
+    def time_left(self) -> float:
+        """Seconds for which it is certain that nobody else leads; not positive when we do not."""
+        return self._election.leading_until - self._clock.now().boot
+
+    def release(self) -> None:
+        """Let go of the Lease, if it is ours, so that others need not wait until it runs out."""
+        self._stop.set()
+        self._thread.join(_FAREWELL)
+        farewell = self._election.release()
+        if farewell is None or self._thread.is_alive():  # a call hangs: it runs out by itself
+            return
+        try:
+            self._put(farewell, timeout=_FAREWELL)
+        except KubeError as error:
+            self._say(LeaseFailed(self.lease, str(error), leads=False))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            now = self._clock.now().boot
+            self._tell(leads=self._election.leads(now))
+            match self._election.next_step(now):
+                case Pause(until=until):
+                    self._stop.wait(until - now)
+                case step:
+                    self._perform(step, now)
+
+    def _perform(self, step: Look | Take, began: float) -> None:
+        election = self._election
+        patience = election.patience(began)
+        try:
+            if isinstance(step, Look):
+                self._election = election.looked(self._get(patience), began, self._clock.now().boot)
+            else:
+                written = self._put(step.record, timeout=patience)
+                self._election = election.took(written, began, self._clock.now().boot)
+        except KubeConflictError:
+            self._election = election.overtaken()
+        except KubeError as error:
+            self._election = election.failed(began)
+            self._say(LeaseFailed(self.lease, str(error), leads=election.leads(self._clock.now().boot)))
+
+    def _get(self, timeout: float) -> Record | None:
+        try:
+            self._object = self._api.get(lease_path(self._namespace, self._name), timeout=timeout)
+        except KubeNotFoundError:
+            self._object = {}
+            return None
+        return record_of(self._object)
+
+    def _put(self, record: Record, timeout: float) -> Record:
+        body = document(self._object, record, self._namespace, self._name, self._clock.now().wall)
+        if record.version:
+            path = lease_path(self._namespace, self._name)
+            self._object = self._api.replace(path, body, timeout=timeout)
+        else:
+            self._object = self._api.create(leases_path(self._namespace), body, timeout=timeout)
+        return record_of(self._object)
+
+    def _tell(self, *, leads: bool) -> None:
+        """Tell when that is news: whether we lead, and if not, who does. Nothing before either is known."""
+        seen = self._election.seen
+        holder = seen.holder if seen and not leads else ""
+        if (leads, holder) == self._told or (self._told is None and not leads and not holder):
+            return
+        self._told = leads, holder
+        self._mailbox.post(
+            Letter(None, LeadershipChanged(leads), (LeadershipTurned(self.lease, leads, holder),))
+        )
+
+    def _say(self, said: LeaseFailed) -> None:
+        self._mailbox.post(Letter(None, None, (said,)))
+
+
+def record_of(lease: dict[str, Any]) -> Record:
+    """What a Lease says; what is missing or strange in it is as if nobody had ever held it."""
+    spec = lease.get("spec") or {}
+    duration, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
+    return Record(
+        holder=str(spec.get("holderIdentity") or ""),
+        duration=float(duration) if isinstance(duration, int) else 0.0,
+        transitions=transitions if isinstance(transitions, int) else -1,
+        version=str(lease["metadata"]["resourceVersion"]),
+    )
+
+
+def document(
+    before: dict[str, Any], record: Record, namespace: str, name: str, now_wall: float
+) -> dict[str, Any]:
+    """The Lease that says `record`, with everything else as it was `before`.
+
+    Its times are for people: nobody decides by another machine's clock. MicroTime wants six digits.
+    """
+    spec = dict(before.get("spec") or {})
+    now = to_microsecond(now_wall)
+    if spec.get("holderIdentity") != record.holder:
+        spec["acquireTime"] = now
+    spec |= {
+        "holderIdentity": record.holder or None,  # an empty one is not valid
+        "leaseDurationSeconds": int(record.duration),
+        "leaseTransitions": record.transitions,
+        "renewTime": now,
+    }
+    metadata = dict(before.get("metadata") or {"namespace": namespace, "name": name})
+    if record.version:
+        metadata["resourceVersion"] = record.version
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}

@@ -1,0 +1,70 @@
+"""What it means that no answer came: every exception of the HTTP client, in a sentence.
+
+No text of a foreign exception is passed on: those hold header values, a proxy's password, first lines of
+bodies. What is told comes from the operating system's or OpenSSL's own error, down in the chain.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from http.client import HTTPException, IncompleteRead
+from typing import Any
+
+from urllib3.exceptions import IncompleteRead as PoolIncompleteRead
+from urllib3.exceptions import ProxyError
+from urllib3.exceptions import TimeoutError as PoolTimeoutError
+
+from refresher.kube.wire import AnswerTooLongError
+
+
+def failure(error: BaseException, server: str, seconds: float) -> str:
+    """Why a request to `server`, that was given `seconds`, has no answer."""
+    chain = tuple(_causes(error))
+    whom = "the proxy to " if any(isinstance(each, ProxyError) for each in chain) else ""
+    for kind, told in _MEANINGS:
+        for cause in chain:
+            if isinstance(cause, kind):
+                return told(cause, f"{whom}the API server {server}", seconds)
+    return f"the API server {server} cannot be asked: {type(error).__name__}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error itself and what led to it, down to the first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        wrapped = next((each for each in cause.args if isinstance(each, BaseException)), None)
+        cause = cause.__cause__ or cause.__context__ or wrapped
+
+
+def _late(_: BaseException, server: str, seconds: float) -> str:
+    return f"no whole answer from {server} within {seconds:.3g} s"
+
+
+def _unverified(error: ssl.SSLCertVerificationError, server: str, _: float) -> str:
+    return f"the TLS certificate of {server} could not be verified: {error.verify_message.rstrip('.')}"
+
+
+def _tls(error: ssl.SSLError, server: str, _: float) -> str:
+    return f"TLS with {server} failed: {(error.reason or 'no reason given').lower().replace('_', ' ')}"
+
+
+def _lost(error: ConnectionError, server: str, _: float) -> str:
+    return f"{server}: {error.strerror or 'closed the connection without an answer'}"
+
+
+_MEANINGS: tuple[tuple[type[BaseException], Callable[[Any, str, float], str]], ...] = (
+    (AnswerTooLongError, lambda e, server, _: f"the answer of {server} is {e}"),
+    (TimeoutError, _late),
+    (ssl.SSLCertVerificationError, _unverified),
+    (ssl.SSLEOFError, lambda _, server, __: f"{server} broke off TLS"),
+    (ssl.SSLError, _tls),
+    (socket.gaierror, lambda e, server, _: f"the name of {server} cannot be resolved: {e.strerror}"),
+    (ConnectionError, _lost),  # refused, reset, broken pipe, RemoteDisconnected
+    (IncompleteRead, lambda _, server, __: f"the answer of {server} was cut off"),
+    (PoolIncompleteRead, lambda _, server, __: f"the answer of {server} was cut off"),
+    (HTTPException, lambda _, server, __: f"{server} does not speak HTTP"),
+    (OSError, lambda e, server, _: f"{server}: {e.strerror or 'no connection'}"),
+    (PoolTimeoutError, _late),  # nothing was left to wait for the answer; NewConnectionError is one, too
+)
+"""What is told of each kind. The first that fits counts."""

@@ -1,0 +1,79 @@
+"""Where the API server keeps what we ask for, and what a request is in the words of RBAC."""
+
+import re
+from typing import NamedTuple
+
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
+_PATH = re.compile(
+    r"/(?:api|apis/(?P<group>[^/]+))/[^/]+(?:/namespaces/(?P<namespace>[^/]+))?"
+    r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?"
+)
+
+
+class Permission(NamedTuple):
+    """One thing that RBAC lets somebody do, or not. `group` is "" for the core API; without a `name` it is
+    about every object of the resource (and "create", whose name RBAC does not get to see)."""
+
+    verb: str  # "get", "create", "patch", "update"
+    resource: str  # "secrets", "leases", "events"
+    namespace: str
+    name: str = ""
+    group: str = ""  # "", "coordination.k8s.io"
+
+    def __str__(self) -> str:
+        """Like ``patch secrets/access-token in namespace studio``."""
+        kind = f"{self.resource}.{self.group}" if self.group else self.resource
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {kind}{f'/{self.name}' if self.name else ''}{where}"
+
+
+def secret_path(namespace: str, name: str) -> str:
+    return f"{secrets_path(namespace)}/{name}"
+
+
+def secrets_path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets"
+
+
+def lease_path(namespace: str, name: str) -> str:
+    return f"{leases_path(namespace)}/{name}"
+
+
+def leases_path(namespace: str) -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def events_path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/events"
+
+
+def permission(method: str, path: str) -> Permission | None:
+    """What is needed for this request; None for a path of no resource."""
+    found = _PATH.fullmatch(path)
+    if found is None or method not in _VERBS:
+        return None
+    parts = {part: found[part] or "" for part in ("resource", "namespace", "name", "group")}
+    verb = "list" if method == "GET" and not parts["name"] else _VERBS[method]
+    return Permission(verb, **parts)
+
+
+def for_secret(namespace: str, name: str) -> tuple[Permission, ...]:
+    """What it takes to read and apply this Secret. RBAC does not get to see the name of what is created."""
+    named = (Permission(verb, "secrets", namespace, name) for verb in ("get", "patch"))
+    return (*named, Permission("create", "secrets", namespace))
+
+
+def for_lease(namespace: str, name: str) -> tuple[Permission, ...]:
+    """What it takes to hold this Lease."""
+    group = "coordination.k8s.io"
+    named = (Permission(verb, "leases", namespace, name, group) for verb in ("get", "update"))
+    return (*named, Permission("create", "leases", namespace, group=group))
+
+
+def for_events(namespace: str) -> tuple[Permission, ...]:
+    """What it takes to tell of trouble there. Nothing depends on it."""
+    return (Permission("create", "events", namespace),)

@@ -1,0 +1,168 @@
+"""What an answer of the API server means."""
+
+import base64
+
+import pytest
+
+from refresher.errors import (
+    KubeConflictError,
+    KubeDeniedError,
+    KubeError,
+    KubeNotFoundError,
+    KubeRejectedError,
+    KubeThrottledError,
+    KubeUnreachableError,
+)
+from refresher.kube.answers import LONGEST_REASON, Answer, Request, meaning
+from refresher.kube.paths import leases_path, secret_path
+from tests.kube.connecting import TOKEN, status
+
+APPLY = Request("PATCH", secret_path("studio", "access-token"), {"data": {}})
+NOW = 1_800_000_000.0
+HTML = b"<html>Bad Gateway</html>"
+
+
+def error_of(code: int, body: bytes, request: Request = APPLY, **headers: str) -> str:
+    return str(raised_by(code, body, request, **headers))
+
+
+def raised_by(code: int, body: bytes, request: Request = APPLY, **headers: str) -> KubeError:
+    with pytest.raises(KubeError) as raised:
+        meaning(request, Answer(code, headers, body), f"Bearer {TOKEN}", NOW)
+    return raised.value
+
+
+def test_an_object_is_given_as_it_came():
+    answer = Answer(201, {}, b'{"kind": "Secret", "data": {"k": "dg=="}}')
+    assert meaning(APPLY, answer, None, NOW) == {"kind": "Secret", "data": {"k": "dg=="}}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, KubeRejectedError),
+        (401, KubeDeniedError),
+        (403, KubeDeniedError),
+        (404, KubeNotFoundError),
+        (405, KubeRejectedError),
+        (409, KubeConflictError),
+        (413, KubeRejectedError),
+        (415, KubeRejectedError),
+        (422, KubeRejectedError),
+        (429, KubeThrottledError),
+        (500, KubeUnreachableError),
+        (503, KubeUnreachableError),
+        (504, KubeUnreachableError),
+    ],
+)
+def test_what_a_status_is(code, kind):
+    assert type(raised_by(code, status(code, "because"))) is kind
+
+
+@pytest.mark.parametrize("code", [400, 404, 409, 413, 422, 429, 500, 503])
+def test_every_refusal_says_what_was_asked_and_why(code):
+    told = error_of(code, status(code, "because"))
+    assert told.startswith("patch secrets/access-token in namespace studio: ")
+    assert "because" in told
+    assert str(code) in told
+
+
+@pytest.mark.parametrize("body", [b"404 page not found\n", HTML, b"[]", b'{"error": "nope"}', b""])
+def test_who_is_no_api_server_is_not_believed_that_something_is_not_there(body):
+    """A Secret that is told to be gone by a proxy on the way is not gone."""
+    assert type(raised_by(404, body)) is KubeRejectedError
+
+
+@pytest.mark.parametrize("body", [HTML, b"", b"[]", b'"yes"', b"[" * 100_000])
+def test_a_yes_without_an_object_is_none(body):
+    assert "is this an API server" in error_of(200, body)
+
+
+def test_a_redirect_is_told_as_what_no_api_server_says():
+    assert "302" in error_of(302, b"", location="https://login.example/")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT", "date": "Fri, 15 Jan 2027 08:00:00 GMT"}, 30.0),
+        ({}, None),
+        ({"retry-after": "soon"}, None),
+    ],
+)
+def test_how_long_we_are_asked_to_wait(headers, seconds):
+    assert raised_by(429, status(429, "too many"), **headers).retry_after == seconds
+
+
+def rbac(verb: str, resource: str, group: str = "") -> bytes:
+    user = 'User "system:serviceaccount:inlive:refresher"'
+    said = f'cannot {verb} resource "{resource}" in API group "{group}" in the namespace "studio"'
+    return status(403, f'{resource} "access-token" is forbidden: {user} {said}', reason="Forbidden")
+
+
+def test_what_rbac_denies_is_told_with_verb_resource_namespace_and_remedy():
+    told = error_of(403, rbac("patch", "secrets"))
+    assert told.startswith("not permitted (403): patch secrets/access-token in namespace studio; ")
+    assert "`refresher check`" in told
+    assert "system:serviceaccount:inlive:refresher" in told
+
+
+def test_an_apply_that_would_create_lacks_create_and_not_patch():
+    assert "(403): create secrets in namespace studio; " in error_of(403, rbac("create", "secrets"))
+
+
+def test_the_group_is_told_where_there_is_one():
+    request = Request("POST", leases_path("studio"), {})
+    told = error_of(403, rbac("create", "leases", "coordination.k8s.io"), request)
+    assert "create leases.coordination.k8s.io in namespace studio" in told
+
+
+@pytest.mark.parametrize("reason", ["exceeded quota: few", "namespace studio is being terminated"])
+def test_against_what_is_forbidden_for_another_reason_no_role_is_recommended(reason):
+    told = error_of(403, status(403, f'secrets "access-token" is forbidden: {reason}'))
+    assert reason in told
+    assert "refresher check" not in told
+
+
+# Secrets
+
+VALUE = "open-sesame-01"
+ENCODED = base64.b64encode(VALUE.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "quoted"),
+    [
+        ({"data": {"k": ENCODED}}, ENCODED),
+        ({"data": {"k": ENCODED}}, VALUE),
+        ({"data": {"k": ENCODED}}, VALUE[:12]),
+        ({"data": {"k": VALUE}}, VALUE),
+        ({"stringData": {"k": VALUE}}, VALUE),
+        ({"data": {"k": [{"deep": VALUE}]}}, VALUE),
+        ({"data": {"k": f"before {VALUE} after"}}, VALUE),
+        ({"data": {"k": "short"}}, "short"),
+    ],
+)
+@pytest.mark.parametrize("code", [400, 403, 409, 422, 429, 500])
+def test_a_reason_that_repeats_what_is_in_the_secret_is_not_shown(code, sent, quoted):
+    told = error_of(code, status(code, f"expected string, got {quoted!r}"), APPLY._replace(body=sent))
+    assert quoted not in told
+    assert "is not shown" in told
+
+
+def test_nor_is_one_that_repeats_our_credentials():
+    assert TOKEN not in error_of(422, status(422, f"who is {TOKEN}?"))
+
+
+def test_what_is_no_secret_is_shown_with_one_in_the_request():
+    request = APPLY._replace(body={"metadata": {"name": "access-token"}, "data": {"k": "b3Blbi1zZXNhbWU="}})
+    assert "access-token is odd" in error_of(422, status(422, "access-token is odd"), request)
+
+
+def test_a_reason_cannot_forge_lines_of_the_log():
+    assert "\n" not in error_of(422, status(422, "one\ntwo"))
+
+
+def test_a_reason_is_not_shown_at_any_length():
+    assert len(error_of(422, status(422, "x" * 100_000))) < LONGEST_REASON + 100

@@ -1,0 +1,423 @@
+"""The adapter at the real API server, and how it finds one."""
+
+import base64
+import json
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trustme
+
+from refresher import __version__
+from refresher.clock import SystemClock
+from refresher.errors import (
+    KubeConfigError,
+    KubeConflictError,
+    KubeDeniedError,
+    KubeError,
+    KubeNotFoundError,
+    KubeRejectedError,
+    KubeThrottledError,
+    KubeUnreachableError,
+)
+from refresher.kube.api import FIELD_MANAGER, KubeApi, connect
+from refresher.kube.paths import lease_path, leases_path, secret_path, secrets_path
+from tests.issuer.peer import Caller, answering
+from tests.kube.administrator import Account
+from tests.kube.cluster import Cluster
+from tests.kube.connecting import TOKEN, asking, by_kubeconfig, in_pod, kubeconfig, service_account, status
+
+CORE, LEASES = "", "coordination.k8s.io"
+RULES = [
+    {"apiGroups": [CORE], "resources": ["secrets"], "verbs": ["get", "patch"], "resourceNames": ["mine"]},
+    {"apiGroups": [CORE], "resources": ["secrets"], "verbs": ["create"]},
+    {"apiGroups": [LEASES], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+]
+NOT_OURS = [RULES[0] | {"resourceNames": ["another"]}]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def secret(name: str = "mine", **values: str) -> dict[str, object]:
+    content = {key: encoded(value) for key, value in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": content}
+
+
+def lease(name: str, **metadata: str) -> dict[str, object]:
+    meta = {"name": name} | metadata
+    return {"apiVersion": f"{LEASES}/v1", "kind": "Lease", "metadata": meta, "spec": {"holderIdentity": "me"}}
+
+
+@pytest.fixture
+def account(cluster: Cluster, namespace: str) -> Account:
+    return cluster.service_account(namespace, "refresher", RULES)
+
+
+@pytest.fixture
+def api(account: Account) -> Iterator[KubeApi]:
+    with closing(by_kubeconfig(account.kubeconfig)) as connected:
+        yield connected
+
+
+@pytest.fixture
+def mine(namespace: str) -> str:
+    return secret_path(namespace, "mine")
+
+
+# What goes well
+
+
+def test_what_was_applied_can_be_got(api, mine):
+    api.apply(mine, secret(k="v"), force=True)
+    assert api.get(mine)["data"] == {"k": encoded("v")}
+
+
+def test_what_is_applied_belongs_to_our_field_manager(api, mine):
+    (managed,) = api.apply(mine, secret(k="v"), force=True)["metadata"]["managedFields"]
+    assert (managed["manager"], managed["operation"]) == (FIELD_MANAGER, "Apply")
+
+
+def test_an_apply_leaves_alone_what_others_have_set_and_removes_what_is_ours_no_more(
+    api, mine, cluster, namespace
+):
+    cluster.must("POST", secrets_path(namespace), secret(theirs="v"))
+    api.apply(mine, secret(old="v"), force=True)
+    assert set(api.apply(mine, secret(new="v"), force=True)["data"]) == {"theirs", "new"}
+
+
+def test_an_apply_that_is_forced_takes_a_field_over(api, mine, cluster, namespace):
+    cluster.must("POST", secrets_path(namespace), secret(k="theirs"))
+    assert api.apply(mine, secret(k="ours"), force=True)["data"] == {"k": encoded("ours")}
+
+
+def test_one_that_is_not_says_whose_the_field_is(api, mine, cluster):
+    cluster.must(
+        "PATCH",
+        f"{mine}?fieldManager=somebody-else",
+        secret(k="theirs"),
+        media_type="application/apply-patch+yaml",
+    )
+    with pytest.raises(KubeConflictError, match=r'"somebody-else".*\.data\.k'):
+        api.apply(mine, secret(k="ours"), force=False)
+    assert api.get(mine)["data"] == {"k": encoded("theirs")}
+
+
+def test_a_dry_run_stores_nothing(api, mine):
+    api.apply(mine, secret(k="old"), force=True)
+    assert api.apply(mine, secret(k="new"), force=True, dry_run=True)["data"] == {"k": encoded("new")}
+    assert api.get(mine)["data"] == {"k": encoded("old")}
+
+
+def test_a_lease_is_created_and_replaced(api, namespace):
+    made = api.create(leases_path(namespace), lease("l"))
+    made["spec"]["holderIdentity"] = "another"
+    api.replace(lease_path(namespace, "l"), made)
+    assert api.get(lease_path(namespace, "l"))["spec"]["holderIdentity"] == "another"
+
+
+def test_of_two_who_replace_the_same_version_one_is_late(api, namespace):
+    made = api.create(leases_path(namespace), lease("l"))
+    api.replace(lease_path(namespace, "l"), made | {"spec": {"holderIdentity": "first"}})
+    with pytest.raises(KubeConflictError, match="the object has been modified"):
+        api.replace(lease_path(namespace, "l"), made | {"spec": {"holderIdentity": "second"}})
+    assert api.get(lease_path(namespace, "l"))["spec"]["holderIdentity"] == "first"
+
+
+def test_of_two_who_create_the_same_one_is_late(api, namespace):
+    api.create(secrets_path(namespace), secret())
+    with pytest.raises(KubeConflictError, match="already exists"):
+        api.create(secrets_path(namespace), secret())
+
+
+# What is refused
+
+
+def test_what_is_not_there(api, mine):
+    with pytest.raises(KubeNotFoundError, match='secrets "mine" not found'):
+        api.get(mine)
+
+
+def test_what_we_may_not(api, namespace, account):
+    with pytest.raises(KubeDeniedError) as raised:
+        api.get(secret_path(namespace, "other"))
+    told = str(raised.value)
+    assert told.startswith(f"not permitted (403): get secrets/other in namespace {namespace}; ")
+    assert account.user in told
+
+
+def test_that_an_apply_would_have_to_create(api, mine, cluster, account, namespace):
+    cluster.grant(account, RULES[:1])
+    with pytest.raises(KubeDeniedError, match=rf"\(403\): create secrets in namespace {namespace}; "):
+        api.apply(mine, secret(k="v"), force=True)
+
+
+def test_rights_that_are_given_back_count_at_once(api, mine, cluster, account):
+    api.apply(mine, secret(k="v"), force=True)
+    cluster.grant(account, NOT_OURS)
+    with pytest.raises(KubeDeniedError):
+        api.get(mine)
+    cluster.grant(account, RULES)
+    assert api.get(mine)["data"] == {"k": encoded("v")}
+
+
+def test_a_namespace_that_is_being_deleted_is_not_told_as_a_lack_of_rights(api, mine, cluster, namespace):
+    cluster.must("DELETE", f"/api/v1/namespaces/{namespace}")
+    with pytest.raises(KubeDeniedError, match="being terminated") as raised:
+        api.apply(mine, secret(k="v"), force=True)
+    assert "refresher check" not in str(raised.value)
+
+
+def test_more_than_a_secret_may_hold(api, mine):
+    with pytest.raises(KubeRejectedError, match="Too long"):
+        api.apply(mine, secret(k="v" * 1_100_000), force=True)
+
+
+def test_what_is_no_secret_is_refused_without_being_quoted(api, mine):
+    odd = secret() | {"data": {"k": ["open-sesame-01"]}}
+    with pytest.raises(KubeError) as raised:
+        api.apply(mine, odd, force=True)
+    assert "open-sesame-01" not in str(raised.value)
+
+
+def test_being_asked_to_wait(tmp_path):
+    with asking(tmp_path, answering(429, status(429, "slow down"), "Retry-After: 7")) as (api, _):
+        with pytest.raises(KubeThrottledError, match="slow down") as raised:
+            api.get(secret_path("ns", "s"))
+        assert raised.value.retry_after == 7.0
+
+
+# An API server in trouble
+
+
+def test_one_that_hangs(api, mine, cluster):
+    api.apply(mine, secret(k="v"), force=True)
+    cluster.pause()
+    with pytest.raises(KubeUnreachableError, match=r"no whole answer from .* within 0\.5 s"):
+        api.get(mine, timeout=0.5)
+    cluster.resume()
+    assert api.get(mine)["data"] == {"k": encoded("v")}
+
+
+def test_one_that_is_gone_and_comes_back(api, mine, cluster):
+    api.apply(mine, secret(k="v"), force=True)
+    cluster.kill_apiserver()
+    with pytest.raises(KubeUnreachableError, match="Connection refused"):
+        api.get(mine)
+    cluster.start_apiserver()
+    assert api.get(mine)["data"] == {"k": encoded("v")}
+
+
+def test_one_that_has_lost_its_store(api, mine, cluster):
+    api.apply(mine, secret(k="v"), force=True)
+    cluster.stop_etcd()
+    with pytest.raises(KubeUnreachableError):
+        api.apply(mine, secret(k="w"), force=True, timeout=2)
+    cluster.start_etcd()
+    assert api.apply(mine, secret(k="x"), force=True)["data"] == {"k": encoded("x")}
+
+
+# Who we are
+
+
+def test_in_a_pod_it_is_its_service_account_in_its_namespace(account, cluster, mine):
+    with closing(in_pod(account.directory, cluster.port)) as api:
+        assert api.namespace == account.namespace
+        assert api.apply(mine, secret(k="v"), force=True)["metadata"]["namespace"] == account.namespace
+
+
+def test_a_token_that_has_expired_is_told_as_such(account, cluster, mine):
+    (account.directory / "token").write_text(cluster.expired(account))
+    with closing(in_pod(account.directory, cluster.port)) as api:
+        with pytest.raises(KubeDeniedError, match=r"does not know who we are \(401\)"):
+            api.get(mine)
+        (account.directory / "token").write_text(cluster.token(account.namespace, account.name))
+        with pytest.raises(KubeNotFoundError):  # which is told to those who may know
+            api.get(mine)
+
+
+def test_a_token_that_is_empty_for_a_while_changes_nothing(account, cluster, mine):
+    with closing(in_pod(account.directory, cluster.port)) as api:
+        (account.directory / "token").write_text("")
+        api.apply(mine, secret(k="v"), force=True)
+        (account.directory / "token").unlink()
+        assert api.get(mine)["data"] == {"k": encoded("v")}
+
+
+def test_the_administrator_has_a_certificate_and_no_token(cluster, namespace):
+    cluster.namespace(namespace)
+    with closing(by_kubeconfig(cluster.kubeconfig)) as api:
+        assert api.create(secrets_path(namespace), secret())["kind"] == "Secret"
+
+
+def refusing_the_first(renew) -> object:
+    """Takes no credentials but those that are there after the first refusal."""
+
+    def script(caller: Caller) -> None:
+        caller.request()
+        renew()
+        caller.answer(401, status(401, "Unauthorized"))
+        while caller.request():
+            caller.answer(200, b'{"kind": "Secret"}')
+
+    return script
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def authorizations(server) -> list[str]:
+    return [
+        line[15:] for each in server.requests for line in each.splitlines() if line.startswith("Authoriz")
+    ]
+
+
+def test_a_token_that_changed_while_the_old_one_was_refused_is_tried_at_once(tmp_path, tls, authority):
+    script = refusing_the_first(lambda: (tmp_path / "token").write_text("renewed"))
+    with asking(tmp_path, script, tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
+        assert api.get(secret_path("ns", "s")) == {"kind": "Secret"}
+        assert authorizations(server) == [f"Bearer {TOKEN}", "Bearer renewed"]
+
+
+def test_a_token_that_did_not_is_not_tried_again(tmp_path, tls, authority):
+    with asking(tmp_path, answering(401, b"{}"), tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
+        with pytest.raises(KubeDeniedError):
+            api.get(secret_path("ns", "s"))
+        assert len(server.requests) == 1
+
+
+def test_a_token_file_of_a_kubeconfig_is_read_anew_after_a_refusal(tmp_path):
+    file = tmp_path / "its-token"
+    file.write_text("first")
+    with asking(tmp_path, refusing_the_first(lambda: file.write_text("second"))) as (_, server):
+        with closing(by_kubeconfig(kubeconfig(tmp_path, server.url, tokenFile="its-token"))) as api:
+            assert api.get(secret_path("ns", "s")) == {"kind": "Secret"}
+        assert authorizations(server) == ["Bearer first", "Bearer second"]
+
+
+def test_a_program_of_a_kubeconfig_that_prints_a_token_is_run_anew_after_a_refusal(tmp_path):
+    said = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    printed = tmp_path / "printed"
+
+    def prints(token: str) -> None:
+        printed.write_text(json.dumps(said | {"status": {"token": token}}))
+
+    prints("first")
+    program = {"apiVersion": said["apiVersion"], "command": "cat", "args": [str(printed)]}
+    with asking(tmp_path, refusing_the_first(lambda: prints("second"))) as (_, server):
+        with closing(by_kubeconfig(kubeconfig(tmp_path, server.url, exec=program))) as api:
+            assert api.get(secret_path("ns", "s")) == {"kind": "Secret"}
+        assert authorizations(server) == ["Bearer first", "Bearer second"]
+
+
+def test_it_says_which_program_asks(tmp_path):
+    with asking(tmp_path, answering(200, b"{}")) as (api, server):
+        api.get(secret_path("ns", "s"))
+        assert f"User-Agent: inlive-token-refresher/{__version__}\r\n" in server.requests[0]
+
+
+def test_nothing_of_it_prints_the_token(tmp_path):
+    with asking(tmp_path, answering(200, b"{}")) as (api, _):
+        assert TOKEN not in f"{api!r} {api}"
+
+
+# Which API server
+
+
+def test_the_namespace_of_a_kubeconfig_is_that_of_its_context(tmp_path):
+    assert by_kubeconfig(kubeconfig(tmp_path, "http://api.test", "studio", token="t")).namespace == "studio"
+    assert by_kubeconfig(kubeconfig(tmp_path, "http://api.test", token="t")).namespace == "default"
+
+
+def test_a_kubeconfig_that_is_named_goes_before_the_pod(tmp_path):
+    environ = {
+        "KUBECONFIG": str(kubeconfig(tmp_path, "http://api.test", "named", token="t")),
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": "6443",
+    }
+    assert connect(SystemClock(), environ, str(service_account(tmp_path))).namespace == "named"
+
+
+def test_the_pod_goes_before_the_kubeconfig_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".kube").mkdir()
+    kubeconfig(tmp_path / ".kube", "http://api.test", "at-home", token="t").rename(tmp_path / ".kube/config")
+    assert connect(SystemClock(), {}).namespace == "at-home"
+    assert in_pod(service_account(tmp_path), 6443).namespace == "ours"
+
+
+def test_where_there_is_none_all_places_are_told_that_were_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(KubeConfigError, match=r"KUBECONFIG.*KUBERNETES_SERVICE_HOST.*~/\.kube/config"):
+        connect(SystemClock(), {})
+
+
+def test_an_address_of_version_6_is_put_into_brackets(tmp_path, tls, authority):
+    (mounted := tmp_path / "mounted").mkdir()
+    service_account(mounted, ca=authority.cert_pem.bytes())
+    with closing(in_pod(mounted, 9, "::1")) as api, pytest.raises(KubeUnreachableError, match=r"\[::1\]:9: "):
+        api.get(secret_path("ns", "s"))
+
+
+def test_a_pod_without_authorities_is_told(tmp_path):
+    (service_account(tmp_path) / "ca.crt").unlink()
+    with pytest.raises(KubeConfigError, match=r"ca\.crt"):
+        in_pod(tmp_path, 6443)
+
+
+def test_a_pod_that_does_not_say_its_namespace_is_in_default(tmp_path):
+    (service_account(tmp_path) / "namespace").unlink()
+    assert in_pod(tmp_path, 6443).namespace == "default"
+
+
+BROKEN = {
+    "not there": (None, "No configuration found"),
+    "empty": ("", "cannot be used"),
+    "no YAML": ("{", "cannot be used"),
+    "a list": ("[]", "cannot be used"),
+    "no context": ('{"current-context": "x"}', "Expected object with name x"),
+    "a user without a cluster": (
+        f'{{"current-context": "x", "contexts": [{{"name": "x", "context": {{"user": "u"}}}}], "clusters": [], '
+        f'"users": [{{"name": "u", "user": {{"token": "{TOKEN}"}}}}]}}',
+        "Expected key cluster",
+    ),
+    "a user without a name": (
+        f'{{"current-context": "x", "contexts": [{{"name": "x", "context": {{"user": "u", "cluster": "c"}}}}], '
+        f'"clusters": [{{"name": "c", "cluster": {{}}}}], "users": [{{"user": {{"token": "{TOKEN}"}}}}]}}',
+        "cannot be used",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), BROKEN.values(), ids=BROKEN.keys())
+def test_what_is_wrong_with_a_kubeconfig_is_told_and_no_token_in_it(tmp_path: Path, content, expected):
+    path = tmp_path / "broken"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(KubeConfigError, match=f"^the kubeconfig {path} ") as raised:
+        by_kubeconfig(path)
+    assert expected in str(raised.value)
+    assert TOKEN not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_a_token_that_no_header_may_have_is_not_sent_and_not_told(tmp_path):
+    with asking(tmp_path, answering(200, b"{}")) as (_, server):
+        api = by_kubeconfig(kubeconfig(tmp_path, server.url, token="two\r\nlines-of-it"))
+        with pytest.raises(KubeConfigError) as raised:
+            api.get(secret_path("ns", "s"))
+        assert "lines-of-it" not in str(raised.value)
+        assert server.requests == []

@@ -1,0 +1,322 @@
+"""The API server of the tests: that it is the real one, and that what goes wrong with it really does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests import needs
+from tests.kube import binaries
+from tests.kube.cluster import Cluster
+from tests.kube.credentials import claims_of
+from tests.kube.servers import Home, Server
+
+SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch"], "resourceNames": ["mine"]}
+DEADLINE = 30.0
+
+
+def secrets(namespace: str, name: str = "") -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets/{name}".rstrip("/")
+
+
+def secret(name: str, **values: str) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
+
+
+def pod(user: int) -> dict[str, object]:
+    """One that the restricted standard admits, unless its user is root."""
+    context = {
+        "runAsUser": user,
+        "runAsNonRoot": user != 0,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {"name": "c", "image": "nowhere.invalid/none", "securityContext": context}
+    spec = {"containers": [container], "serviceAccountName": "runs", "automountServiceAccountToken": False}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"user-{user}"}, "spec": spec}
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"  # whoever adopted it has not reaped it
+
+
+# What it is
+
+
+def test_it_is_the_release_that_the_module_pins(cluster: Cluster) -> None:
+    if "KUBEBUILDER_ASSETS" in os.environ:
+        pytest.skip("another one was given in KUBEBUILDER_ASSETS")
+    assert cluster.version == binaries.version()
+    client = json.loads(cluster.kubectl("version", "--client", "--output=json").stdout)
+    assert client["clientVersion"]["gitVersion"] == binaries.version()
+
+
+def test_one_start_serves_all_tests(cluster: Cluster, shared_cluster: Cluster) -> None:
+    assert cluster is shared_cluster
+
+
+def test_whoever_is_nobody_may_not_ask(cluster: Cluster, namespace: str) -> None:
+    refused = cluster.ask("GET", secrets(namespace), token="")
+    assert refused.status_code == 403
+    assert 'User "system:anonymous" cannot list resource "secrets"' in refused.json()["message"]
+
+
+# Who may what
+
+
+def test_an_account_may_do_what_its_role_says_and_nothing_else(cluster: Cluster, namespace: str) -> None:
+    account = cluster.service_account(namespace, "refresher", [SECRETS])
+    cluster.must("POST", secrets(namespace), secret("mine", a="1"))
+    cluster.must("POST", secrets(namespace), secret("other", a="1"))
+    asked = [
+        cluster.ask("GET", secrets(namespace, "mine"), token=account.token),
+        cluster.ask("GET", secrets(namespace, "other"), token=account.token),
+        cluster.ask("GET", secrets(namespace), token=account.token),
+        cluster.ask("DELETE", secrets(namespace, "mine"), token=account.token),
+        cluster.ask("GET", secrets("kube-system", "mine"), token=account.token),
+    ]
+    assert [response.status_code for response in asked] == [200, 403, 403, 403, 403]
+    assert f'User "{account.user}" cannot list resource "secrets"' in asked[2].json()["message"]
+
+
+def test_what_is_granted_and_taken_away_is_in_force_at_once(cluster: Cluster, namespace: str) -> None:
+    account = cluster.service_account(namespace, "refresher", [SECRETS])
+    for _ in range(5):
+        cluster.grant(account, [])
+        assert cluster.ask("GET", secrets(namespace, "mine"), token=account.token).status_code == 403
+        cluster.grant(account, [SECRETS])
+        assert cluster.ask("GET", secrets(namespace, "mine"), token=account.token).status_code == 404
+
+
+def test_a_token_lasts_as_long_as_asked_for(cluster: Cluster, namespace: str) -> None:
+    account = cluster.service_account(namespace, "refresher", lifetime=600)
+    claims = claims_of(account.token)
+    assert claims["exp"] - claims["iat"] == 600
+    claims = claims_of(cluster.token(namespace, "refresher", 1200))
+    assert claims["exp"] - claims["iat"] == 1200
+    assert claims["sub"] == account.user
+
+
+def test_a_token_that_is_not_good_is_refused(cluster: Cluster, namespace: str) -> None:
+    account = cluster.service_account(namespace, "refresher", [SECRETS])
+    altered = cluster.credentials.altered
+    bad = {
+        "expired": cluster.expired(account),
+        "for somebody else": altered(account.token, aud=["https://elsewhere.invalid"]),
+        "not signed": account.token.rpartition(".")[0] + ".AAAA",
+        "no token": "garbage",
+    }
+    for what, token in bad.items():
+        assert cluster.ask("GET", secrets(namespace, "mine"), token=token).status_code == 401, what
+    signed = altered(
+        account.token, exp=int(time.time()) + 60
+    )  # so that it is not the signature that is refused
+    assert cluster.ask("GET", secrets(namespace, "mine"), token=signed).status_code == 404
+
+
+def test_an_account_is_found_as_a_pod_finds_its_own(cluster: Cluster, namespace: str) -> None:
+    account = cluster.service_account(namespace, "refresher")
+    host, port = cluster.environ["KUBERNETES_SERVICE_HOST"], cluster.environ["KUBERNETES_SERVICE_PORT"]
+    response = requests.post(
+        f"https://{host}:{port}/apis/authentication.k8s.io/v1/selfsubjectreviews",
+        json={},
+        headers={"Authorization": f"Bearer {(account.directory / 'token').read_text()}"},
+        verify=str(account.directory / "ca.crt"),
+        timeout=DEADLINE,
+    )
+    assert response.json()["status"]["userInfo"]["username"] == account.user
+    assert (account.directory / "namespace").read_text() == namespace
+
+
+def test_kubectl_is_who_it_is_told_to_be(cluster: Cluster, namespace: str) -> None:
+    account = cluster.service_account(namespace, "refresher")
+    who = "auth", "whoami", "--output=jsonpath={.status.userInfo.username}"
+    assert cluster.kubectl(*who).stdout == "admin"
+    assert cluster.kubectl(*who, account=account).stdout == account.user
+    refused = cluster.kubectl("get", "secrets", account=account, check=False)
+    assert refused.returncode == 1
+    assert f'in the namespace "{namespace}"' in refused.stderr  # its kubeconfig names it
+    with pytest.raises(AssertionError, match="Forbidden"):
+        cluster.kubectl("get", "secrets", account=account)
+
+
+# What it does with objects
+
+
+def test_server_side_apply_has_owners_of_fields(cluster: Cluster, namespace: str) -> None:
+    cluster.namespace(namespace)
+    apply = "apply", "--server-side", "--namespace", namespace, "--filename=-"
+    cluster.kubectl(*apply, "--field-manager=one", stdin=secret("shared", a="1"))
+    cluster.kubectl(*apply, "--field-manager=two", stdin=secret("shared", b="2"))
+    both = cluster.must("GET", secrets(namespace, "shared"))
+    assert both["data"] == {"a": "MQ==", "b": "Mg=="}
+    assert [entry["manager"] for entry in both["metadata"]["managedFields"]] == ["one", "two"]
+    conflict = cluster.kubectl(*apply, "--field-manager=two", stdin=secret("shared", a="3"), check=False)
+    assert 'conflict with "one"' in conflict.stderr
+    assert cluster.must("GET", secrets(namespace, "shared")) == both
+
+
+def test_pod_security_is_enforced_where_a_label_says_so(cluster: Cluster, namespace: str) -> None:
+    cluster.namespace(namespace, enforce="restricted")
+    cluster.service_account(namespace, "runs")  # which leaves the label where it is
+    apply = "apply", "--server-side", "--namespace", namespace, "--filename=-"
+    cluster.kubectl(*apply, stdin=pod(user=1000))
+    refused = cluster.kubectl(*apply, stdin=pod(user=0), check=False)
+    assert 'violates PodSecurity "restricted:latest"' in refused.stderr
+    assert "runAsNonRoot" in refused.stderr
+    cluster.namespace(namespace, enforce="privileged")
+    cluster.kubectl(*apply, stdin=pod(user=0))
+
+
+# What goes wrong
+
+
+def test_what_is_stored_outlives_a_kill(cluster: Cluster, namespace: str) -> None:
+    account = cluster.service_account(namespace, "refresher", [SECRETS])
+    before = cluster.must("POST", secrets(namespace), secret("mine", a="1"))
+    cluster.kill_apiserver()
+    with pytest.raises(requests.ConnectionError, match="refused"):
+        cluster.ask("GET", "/readyz")
+    cluster.start_apiserver()
+    assert cluster.must("GET", secrets(namespace, "mine"), token=account.token) == before
+
+
+def test_a_hung_server_answers_when_it_goes_on(cluster: Cluster) -> None:
+    cluster.pause()
+    with pytest.raises(requests.ReadTimeout):  # it is connected, says the kernel
+        cluster.ask("GET", "/readyz", timeout=1)
+    assert not cluster.ready()
+    cluster.resume()
+    assert cluster.ask("GET", "/readyz").ok
+
+
+def test_without_etcd_nothing_is_read_or_written_and_nothing_is_lost(
+    cluster: Cluster, namespace: str
+) -> None:
+    cluster.namespace(namespace)
+    before = cluster.must("POST", secrets(namespace), secret("mine", a="1"))
+    cluster.stop_etcd()
+    with suppress(requests.ReadTimeout):
+        assert cluster.ask("POST", secrets(namespace), secret("lost", a="1"), timeout=2).status_code >= 500
+    assert not cluster.ready()
+    cluster.start_etcd()
+    assert cluster.must("GET", secrets(namespace, "mine")) == before
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("pause",),
+        ("kill_apiserver",),
+        ("stop_etcd",),
+        ("pause", "stop_etcd"),
+        ("stop_etcd", "kill_apiserver"),
+    ],
+)
+def test_whatever_a_test_breaks_is_mended_after_it(cluster: Cluster, faults: tuple[str, ...]) -> None:
+    for fault in faults:
+        getattr(cluster, fault)()
+    assert not cluster.ready()
+    cluster.restore()
+    assert cluster.ready()
+
+
+# Starting and ending
+
+
+def test_a_server_that_ends_at_once_is_quoted() -> None:
+    home = Home()
+    try:
+        server = Server(home, ["/bin/sh", "-c", "echo flag provided but not defined; exit 2"], lambda: False)
+        with pytest.raises(
+            RuntimeError, match="sh has ended; its last words:\nflag provided but not defined"
+        ):
+            server.start()
+    finally:
+        home.close()
+    assert not home.path.exists()
+
+
+def test_nothing_is_left_of_a_start_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "etcd").symlink_to("/bin/false")
+    cluster = Cluster(tmp_path)
+    with pytest.raises(RuntimeError, match="etcd has ended"), cluster:
+        pass
+    assert not cluster.kubeconfig.parent.exists()
+
+
+HOLDS = r"""
+import sys
+from tests.kube.servers import Home, Server
+home = Home()
+server = Server(home, ["/bin/sh", "-c", "echo $$; exec sleep 600"], lambda: server.tail().endswith("\n"))
+server.start()
+server.pause()
+print(home.path, server.tail(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_server_ends_with_the_tests_however_they_end(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as tests:
+        assert tests.stdout is not None
+        home, pid = tests.stdout.readline().split()
+        assert not is_gone(int(pid))
+        tests.send_signal(number)
+        tests.wait(DEADLINE)
+    until = time.monotonic() + DEADLINE
+    while not is_gone(int(pid)) or Path(home).exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+# Where it comes from
+
+
+def test_given_assets_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
+    (tmp_path / "etcd").symlink_to("/bin/true")
+    monkeypatch.setenv("CI", "")
+    with pytest.raises(pytest.skip.Exception, match="needs kube-apiserver and kubectl: make kube builds it"):
+        needs.kubernetes()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="needs kube-apiserver and kubectl: make kube builds it"):
+        needs.kubernetes()
+    for name in binaries.NAMES[::2]:
+        (tmp_path / name).symlink_to("/bin/true")
+    assert needs.kubernetes() == tmp_path
+
+
+def test_what_is_there_is_not_built_again(tmp_path: Path) -> None:
+    for name in binaries.NAMES:
+        (tmp_path / name).symlink_to("/bin/true")
+    environ = {"PATH": "/nowhere", "KUBEBUILDER_ASSETS": str(tmp_path)}
+    make = [sys.executable, binaries.__file__]
+    there = subprocess.run(make, env=environ, capture_output=True, text=True, check=True)
+    assert there.stdout == f"{tmp_path} has kube-apiserver, etcd, kubectl\n"
+    (tmp_path / "etcd").unlink()
+    lacking = subprocess.run(make, env=environ, capture_output=True, text=True, check=False)
+    assert (lacking.returncode, lacking.stderr) == (1, f"{tmp_path} (of KUBEBUILDER_ASSETS) has no etcd\n")
+    environ = {"PATH": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)}
+    without_go = subprocess.run(make, env=environ, capture_output=True, text=True, check=False)
+    assert without_go.returncode == 1
+    assert "there is no go" in without_go.stderr

@@ -1,0 +1,101 @@
+"""The token that is mounted into a Pod."""
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from refresher.errors import KubeConfigError
+from refresher.kube.credentials import Pod, TokenFile
+
+
+def token(**claims: object) -> str:
+    """A JWT, unsigned."""
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.sig"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    mounted = tmp_path / "token"
+    mounted.write_text("first")
+    return mounted
+
+
+def test_the_token_goes_into_the_header(path):
+    assert TokenFile(str(path)).authorization() == "Bearer first"
+
+
+def test_white_space_around_it_is_no_part_of_it(path):
+    path.write_text("\n first \n")
+    assert TokenFile(str(path)).authorization() == "Bearer first"
+
+
+def test_a_new_one_is_in_use_at_once(path):
+    credentials = TokenFile(str(path))
+    path.write_text("second")
+    assert credentials.authorization() == "Bearer second"
+
+
+def test_a_new_one_is_found_behind_the_link_that_kubelet_swaps(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text(name)
+    (tmp_path / "..data").symlink_to("one")
+    credentials = TokenFile(str(tmp_path / "..data" / "token"))
+    (tmp_path / "swap").symlink_to("two")
+    os.replace(tmp_path / "swap", tmp_path / "..data")
+    assert credentials.authorization() == "Bearer two"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"line\nbreak", b"\xff\xfe", b"nul\0"])
+def test_what_is_no_token_leaves_the_last_good_one_in_use(path, content):
+    credentials = TokenFile(str(path))
+    path.write_bytes(content)
+    assert credentials.authorization() == "Bearer first"
+
+
+def test_a_file_that_is_gone_leaves_the_last_good_one_in_use(path):
+    credentials = TokenFile(str(path))
+    path.unlink()
+    assert credentials.authorization() == credentials.after_refusal() == "Bearer first"
+
+
+def test_of_several_good_ones_the_last_stays(path):
+    credentials = TokenFile(str(path))
+    path.write_text("second")
+    credentials.authorization()
+    path.write_text("")
+    assert credentials.authorization() == "Bearer second"
+
+
+@pytest.mark.parametrize("content", [None, "", "two words"])
+def test_there_is_no_beginning_without_one(path, content):
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(KubeConfigError, match=f"no token of a service account in {path}"):
+        TokenFile(str(path))
+
+
+def test_it_says_in_which_pod_we_are(path):
+    path.write_text(token(**{"kubernetes.io": {"namespace": "ns", "pod": {"name": "p-1", "uid": "u-1"}}}))
+    assert TokenFile(str(path)).pod() == Pod("p-1", "u-1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "opaque",
+        "a.b.c",
+        "a.!!!.c",
+        "e30.bnVsbA.sig",  # null
+        token(sub="somebody"),
+        token(**{"kubernetes.io": {"namespace": "ns"}}),
+        token(**{"kubernetes.io": {"pod": "p-1"}}),
+    ],
+)
+def test_a_token_of_no_pod_says_so(path, text):
+    path.write_text(text)
+    assert TokenFile(str(path)).pod() is None

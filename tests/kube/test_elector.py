@@ -1,0 +1,168 @@
+"""Holding a Lease of the real API server: one at a time, with no more rights than that needs."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from refresher.clock import SystemClock
+from refresher.core.election import Election, terms_of
+from refresher.core.messages import LeadershipChanged, LeadershipTurned, LeaseFailed
+from refresher.crew import Mailbox
+from refresher.kube.api import connect
+from refresher.kube.elector import Elector
+from refresher.ports import Letter
+from tests.kube.administrator import Account, Rule
+from tests.kube.cluster import Cluster
+
+DURATION = 3.0  # seconds
+PATIENCE = 20.0
+NAME = "refresher"
+LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+ENOUGH: list[Rule] = [
+    LEASES | {"verbs": ["get", "update"], "resourceNames": [NAME]},
+    LEASES | {"verbs": ["create"]},
+]
+
+
+class Candidate:
+    """An elector, and what it has told."""
+
+    def __init__(self, account: Account, identity: str) -> None:
+        self.mailbox = Mailbox[Letter]()
+        self.letters: list[Letter] = []
+        self.api = connect(SystemClock(), {"KUBECONFIG": str(account.kubeconfig)})
+        election = Election(identity, terms_of(DURATION))
+        lease = f"{account.namespace}/{NAME}"
+        self.elector = Elector(self.api, lease, election, SystemClock(), self.mailbox)
+        self.elector.start()
+
+    @property
+    def leads(self) -> bool:
+        """By what it has told so far."""
+        while letter := self.mailbox.take(0):
+            self.letters.append(letter)
+        told = [each.event.leads for each in self.letters if isinstance(each.event, LeadershipChanged)]
+        return bool(told) and told[-1]
+
+    @property
+    def said(self) -> list[object]:
+        self.leads  # noqa: B018 -- takes what has come
+        return [said for letter in self.letters for said in letter.said]
+
+    def end(self) -> None:
+        self.elector.release()
+        self.api.close()
+
+
+def until(happens: Callable[[], bool], what: str) -> float:
+    """Wait for it; how many seconds it took."""
+    began = time.monotonic()
+    while not happens():
+        assert time.monotonic() - began < PATIENCE, f"not within {PATIENCE} s: {what}"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def candidates(cluster: Cluster, namespace: str) -> Iterator[Callable[..., Candidate]]:
+    """Makes candidates for one Lease, who may do no more than they must."""
+    account = cluster.service_account(namespace, "refresher", ENOUGH)
+    made: list[Candidate] = []
+
+    def stand(identity: str) -> Candidate:
+        made.append(Candidate(account, identity))
+        return made[-1]
+
+    yield stand
+    cluster.restore()
+    for each in made:
+        each.end()
+
+
+def lease(cluster: Cluster, namespace: str) -> dict[str, object]:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{NAME}"
+    return dict(cluster.must("GET", path))
+
+
+def test_the_first_leads_and_the_second_stands_by_and_knows_for_whom(candidates):
+    first = candidates("first")
+    until(lambda: first.leads, "the first leads")
+    second = candidates("second")
+    until(lambda: bool(second.said), "the second has told how it stands")
+    assert second.said == [LeadershipTurned(second.elector.lease, leads=False, holder="first")]
+    assert first.elector.time_left() > 0
+    assert second.elector.time_left() <= 0
+
+
+def test_the_lease_says_to_people_who_holds_it_and_since_when(candidates, cluster, namespace):
+    first = candidates("first")
+    until(lambda: first.leads, "it leads")
+    spec = lease(cluster, namespace)["spec"]
+    assert (spec["holderIdentity"], spec["leaseDurationSeconds"], spec["leaseTransitions"]) == ("first", 3, 0)
+    renewed = spec["renewTime"]
+    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "a sign of life is given")
+    assert lease(cluster, namespace)["spec"]["acquireTime"] == spec["acquireTime"]
+
+
+def test_who_lets_go_is_followed_within_two_seconds(candidates, cluster, namespace):
+    first = candidates("first")
+    until(lambda: first.leads, "the first leads")
+    second = candidates("second")
+    first.elector.release()
+    assert until(lambda: second.leads, "the second leads") < 2.0
+    assert lease(cluster, namespace)["spec"]["leaseTransitions"] == 1
+
+
+def test_what_others_wrote_into_the_lease_stays(candidates, cluster, namespace):
+    first = candidates("first")
+    until(lambda: first.leads, "it leads")
+    cluster.kubectl("label", "lease", NAME, "-n", namespace, "team=inlive")
+    renewed = lease(cluster, namespace)["spec"]["renewTime"]
+    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "a sign of life is given")
+    assert lease(cluster, namespace)["metadata"]["labels"] == {"team": "inlive"}
+
+
+def test_a_lease_that_an_administrator_has_made_is_taken(candidates, cluster, namespace):
+    cluster.namespace(namespace)
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    cluster.must("POST", path, {"metadata": {"name": NAME}})
+    first = candidates("first")
+    until(lambda: first.leads, "it leads")
+
+
+def test_nobody_leads_for_longer_than_agreed_while_the_api_server_hangs_and_one_does_afterwards(
+    candidates, cluster
+):
+    both = [candidates("first"), candidates("second")]
+    until(lambda: any(each.leads for each in both), "one leads")
+    cluster.pause()
+    took = until(lambda: not any(each.leads for each in both), "nobody leads any more")
+    assert took <= DURATION
+    assert all(each.elector.time_left() <= 0 for each in both)
+    time.sleep(DURATION)  # that is what is tried: longer than the Lease
+    cluster.resume()
+    until(lambda: any(each.leads for each in both), "one leads again")
+    assert [each.leads for each in both].count(True) == 1
+
+
+def test_a_restart_of_the_api_server_that_is_shorter_than_the_deadline_changes_nobody(candidates, cluster):
+    first = candidates("first")
+    until(lambda: first.leads, "it leads")
+    cluster.pause()
+    until(lambda: first.elector.time_left() < 1.0, "half of its time has passed")
+    cluster.resume()
+    until(lambda: first.elector.time_left() > 1.5, "it has renewed")
+    assert [said.leads for said in first.said if isinstance(said, LeadershipTurned)] == [True]
+
+
+def test_who_may_not_hold_the_lease_says_what_is_missing(cluster, namespace):
+    account = cluster.service_account(namespace, "nobody", [])
+    candidate = Candidate(account, "nobody")
+    try:
+        until(lambda: any(isinstance(each, LeaseFailed) for each in candidate.said), "it says so")
+        failed = next(each for each in candidate.said if isinstance(each, LeaseFailed))
+        assert "get leases.coordination.k8s.io/refresher" in failed.message
+        assert not candidate.leads
+    finally:
+        candidate.end()

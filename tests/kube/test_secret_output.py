@@ -1,0 +1,505 @@
+"""Tokens in Secrets of the real API server, written by a service account that may do no more than it must."""
+
+import base64
+import json
+import math
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from refresher import outputs
+from refresher.clock import SystemClock
+from refresher.config.declarations import SecretOutputSettings
+from refresher.core.model import Holding
+from refresher.emulator.server import Emulator
+from refresher.errors import OutputError
+from refresher.kube.api import KubeApi, connect
+from refresher.outputs.secret_body import LARGEST, OWNER
+from tests.kube.administrator import Account, Rule
+from tests.kube.cluster import Cluster
+from tests.outputs.contract import OutputContract
+from tests.outputs.tokens import NOW, a_token
+
+ROOT = Path(__file__).resolve().parents[2]
+URL = "https://api.inlive.app"
+NAME = "inlive-access-token"
+OURS = "inlive/refresher"
+TEMPLATE = "token = $access_token, until $expires_at\n"
+KEY = "application-key-for-tests"
+MERGE = "application/merge-patch+json"
+
+
+def rule(*verbs: str, named: bool = True) -> Rule:
+    names = {"resourceNames": [NAME]} if named else {}
+    return {"apiGroups": [""], "resources": ["secrets"], "verbs": list(verbs), **names}
+
+
+ENOUGH = [rule("get", "patch"), rule("create", named=False)]
+
+
+def connected(account: Account) -> KubeApi:
+    return connect(SystemClock(), {"KUBECONFIG": str(account.kubeconfig)})
+
+
+class SecretPlace:
+    """One Secret, as it is for the administrator and everybody else, and outputs on it."""
+
+    def __init__(self, cluster: Cluster, account: Account, api: KubeApi, form: str = "token") -> None:
+        self.cluster, self.account, self.api, self.form = cluster, account, api, form
+        self.tells_value = form != "template"
+        self.path = f"/api/v1/namespaces/{account.namespace}/secrets/{NAME}"
+
+    def output(self, *, owner=OURS, data=None, api=None, namespace=None):
+        settings = SecretOutputSettings(
+            secret=f"{namespace or self.account.namespace}/{NAME}",
+            data=data or (("access-token", self.form),),
+            template=TEMPLATE,
+        )
+        cluster = outputs.Cluster(lambda: api or self.api, owner, lambda: math.inf)
+        return outputs.build(settings, URL, cluster)
+
+    def stored(self):
+        answer = self.cluster.ask("GET", self.path)
+        return answer.json() if answer.status_code != 404 else None
+
+    def value(self, key):
+        value = ((self.stored() or {}).get("data") or {}).get(key)
+        return None if value is None else base64.b64decode(value)
+
+    def content(self):
+        return self.value("access-token")
+
+    def patch(self, body):
+        return self.cluster.must("PATCH", f"{self.path}?fieldManager=somebody", body, media_type=MERGE)
+
+    def alter(self, content):
+        self.patch({"data": {"access-token": base64.b64encode(content).decode()}})
+
+    def annotate(self, name, text):
+        self.patch({"metadata": {"annotations": {name: text}}})
+
+    def make(self, **more):
+        """By somebody else, with these fields."""
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": NAME}} | more
+        collection = self.path.removesuffix(f"/{NAME}")
+        return self.cluster.must("POST", f"{collection}?fieldManager=somebody", body)
+
+    def delete(self):
+        self.cluster.must("DELETE", self.path)
+
+    def make_unreadable(self):
+        self.cluster.grant(self.account, [])
+
+    @contextmanager
+    def refusing_writes(self) -> Iterator[None]:
+        self.cluster.grant(self.account, [rule("get")])
+        yield
+        self.cluster.grant(self.account, ENOUGH)
+
+
+@pytest.fixture(scope="module")
+def account(shared_cluster: Cluster) -> Account:
+    return shared_cluster.service_account("secret-output", "refresher", ENOUGH)
+
+
+@pytest.fixture(scope="module")
+def api(account: Account) -> Iterator[KubeApi]:
+    api = connected(account)
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def place(request, cluster: Cluster, account: Account, api: KubeApi) -> Iterator[SecretPlace]:
+    place = SecretPlace(cluster, account, api, getattr(request, "param", "token"))
+    yield place
+    cluster.grant(account, ENOUGH)
+    cluster.ask("DELETE", place.path)
+
+
+@pytest.mark.parametrize("place", ["token", "inlive-sdk", "template"], indirect=True)
+class TestSecretOutput(OutputContract):
+    """What every output promises. The other formats differ in nothing that an API server would notice."""
+
+
+def refusal(act: Callable[[], object]) -> str:
+    with pytest.raises(OutputError) as failure:
+        act()
+    told = f"{failure.value} {failure.value.__cause__!r}"
+    assert "acc3ss" not in told
+    assert base64.b64encode(b"acc3ss").decode()[:6] not in told
+    return str(failure.value)
+
+
+def refused_write(output, number=2) -> str:
+    return refusal(lambda: output.write(a_token(number), NOW))
+
+
+# Least privilege
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [ENOUGH, [rule("get", "patch", "create")]],
+    ids=["create any", "create only this one"],
+)
+def test_to_get_patch_and_create_is_enough(cluster, namespace, rules):
+    account = cluster.service_account(namespace, "refresher", rules)
+    api = connected(account)
+    output = SecretPlace(cluster, account, api).output()
+    output.clear_debris()
+    output.rehearse()
+    assert output.inspect(NOW) == Holding()
+    output.write(a_token(1), NOW)
+    output.rehearse()
+    output.write(a_token(2), NOW)
+    assert output.inspect(NOW).intact
+    api.close()
+
+
+def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, namespace):
+    account = cluster.service_account(namespace, "refresher", [rule("get", "patch")])
+    api = connected(account)
+    place = SecretPlace(cluster, account, api)
+    assert f"create secrets in namespace {namespace}" in refused_write(place.output())
+    cluster.kubectl("create", "secret", "generic", NAME, f"--namespace={namespace}")
+    place.output().write(a_token(), NOW)
+    assert place.output().inspect(NOW).intact
+    api.close()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "told", "act"),
+    [
+        ("get", "get secrets/", lambda output: output.inspect(NOW)),
+        ("patch", "patch secrets/", lambda output: output.write(a_token(), NOW)),
+        ("patch", "patch secrets/", lambda output: output.rehearse()),
+    ],
+)
+def test_a_verb_that_lacks_is_named(place, lacking, told, act):
+    place.cluster.grant(place.account, [rule(*{"get", "patch"} - {lacking})])
+    assert told in refusal(lambda: act(place.output()))
+
+
+# What is written, and what stays
+
+
+def test_a_secret_is_opaque_and_says_who_writes_it(place):
+    place.output().write(a_token(), NOW)
+    stored = place.stored()
+    assert stored["type"] == "Opaque"
+    assert stored["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "inlive-token-refresher"}
+    assert stored["metadata"]["annotations"][OWNER] == OURS
+    managed = {(each["manager"], each["operation"]) for each in stored["metadata"]["managedFields"]}
+    assert managed == {("inlive-token-refresher", "Apply")}
+
+
+def test_several_formats_stand_side_by_side(place):
+    output = place.output(data=(("access-token", "token"), ("auth.json", "inlive-sdk")))
+    output.write(a_token(), NOW)
+    assert output.needs_refresh
+    assert place.value("access-token") == b"acc3ss-1-"
+    assert json.loads(place.value("auth.json"))["data"]["accessToken"] == "acc3ss-1-"
+    found = output.inspect(NOW)
+    assert found.token is not None
+    assert found.token.is_whole
+
+
+def test_what_others_keep_in_the_secret_stays(place):
+    metadata = {"labels": {"team": "t"}, "annotations": {"note": "n"}}
+    place.make(metadata={"name": NAME, **metadata}, data={"others": "bw=="})
+    for number in (1, 2):
+        place.output().write(a_token(number), NOW)
+    stored = place.stored()
+    assert stored["metadata"]["labels"]["team"] == "t"
+    assert stored["metadata"]["annotations"]["note"] == "n"
+    assert place.value("others") == b"o"
+    assert place.content() == b"acc3ss-2-"
+
+
+def test_a_label_of_others_is_not_fought_over(place):
+    label = {"app.kubernetes.io/managed-by": "Helm"}
+    place.make(metadata={"name": NAME, "labels": label})
+    place.output().write(a_token(), NOW)
+    assert place.stored()["metadata"]["labels"] == label
+    assert place.output().inspect(NOW).intact
+
+
+def test_a_key_that_is_not_wanted_any_more_goes(place):
+    place.output(data=(("old", "token"),)).write(a_token(), NOW)
+    place.output(data=(("new", "bearer"),)).write(a_token(), NOW)
+    assert place.value("old") is None
+    assert place.value("new") == b"Bearer acc3ss-1-"
+
+
+def test_our_values_are_put_right_whoever_set_them_by_force(place):
+    place.output().write(a_token(), NOW)
+    body = {"apiVersion": "v1", "kind": "Secret", "data": {"access-token": "YWx0ZXJlZA=="}}
+    body["metadata"] = {"annotations": {f"{OWNER.partition('/')[0]}/lifetime": "1"}}
+    place.cluster.must(
+        "PATCH",
+        f"{place.path}?fieldManager=somebody&force=true",
+        body,
+        media_type="application/apply-patch+yaml",
+    )
+    assert place.output().inspect(NOW) == Holding()
+    place.output().write(a_token(), NOW)
+    assert place.output().inspect(NOW).facts == a_token().facts
+
+
+def test_an_emptied_secret_is_filled_again(place):
+    place.output().write(a_token(), NOW)
+    place.patch({"data": None})
+    assert place.output().inspect(NOW) == Holding()
+    place.output().write(a_token(), NOW)
+    assert place.content() == b"acc3ss-1-"
+
+
+def test_writing_the_same_again_stores_nothing_new(place):
+    place.output().write(a_token(), NOW)
+    before = place.stored()["metadata"]["resourceVersion"]
+    place.output().write(a_token(), NOW)
+    assert place.stored()["metadata"]["resourceVersion"] == before
+
+
+# Whose it is
+
+
+def test_a_secret_of_another_installation_is_read_but_not_written(place):
+    place.output(owner="other/refresher").write(a_token(1), NOW)
+    output = place.output()
+    found = output.inspect(NOW)
+    assert found.facts == a_token(1).facts  # so much its consumers have
+    assert not found.intact
+    told = refused_write(output)
+    assert "'other/refresher'" in told
+    assert OWNER in told
+    assert "'other/refresher'" in refusal(output.rehearse)
+    assert place.content() == b"acc3ss-1-"
+
+
+def test_a_secret_whose_owner_is_deleted_goes_to_who_writes_next(place):
+    other, output = place.output(owner="other/refresher"), place.output()
+    other.write(a_token(1), NOW)
+    place.annotate(OWNER, None)
+    output.write(a_token(2), NOW)
+    assert place.content() == b"acc3ss-2-"
+    assert f"'{OURS}'" in refused_write(other, 3)
+
+
+def test_a_value_of_somebody_else_is_not_overwritten(place):
+    place.make(data={"access-token": base64.b64encode(b"precious").decode()})
+    assert "under access-token" in refused_write(place.output())
+    assert place.content() == b"precious"
+
+
+@pytest.mark.parametrize("data", [{}, {"access-token": ""}])
+def test_a_prepared_secret_is_filled(place, data):
+    place.make(data=data)
+    place.output().write(a_token(), NOW)
+    assert place.content() == b"acc3ss-1-"
+
+
+class Meddled:
+    """An API server to which somebody else turns right after it was looked at."""
+
+    def __init__(self, api: KubeApi, meddle: Callable[[], object]) -> None:
+        self.namespace, self._api, self._meddle = api.namespace, api, meddle
+        self.apply = api.apply
+
+    def get(self, path):
+        try:
+            return self._api.get(path)
+        finally:
+            self._meddle()
+
+
+def test_a_secret_that_another_makes_at_the_same_moment_is_the_others(place):
+    other = place.output(owner="other/refresher")
+    output = place.output(api=Meddled(place.api, lambda: other.write(a_token(1), NOW)))
+    assert "at the same moment" in refused_write(output)
+    assert place.content() == b"acc3ss-1-"
+    assert "'other/refresher'" in refused_write(place.output())
+
+
+def test_a_secret_that_another_takes_at_the_same_moment_is_the_others(place):
+    place.make()
+    other = place.output(owner="other/refresher")
+    output = place.output(api=Meddled(place.api, lambda: other.write(a_token(1), NOW)))
+    assert "at the same moment" in refused_write(output)
+    assert place.content() == b"acc3ss-1-"
+
+
+def test_a_secret_that_is_deleted_at_the_same_moment_is_made_anew(place):
+    place.output().write(a_token(1), NOW)
+    place.output(api=Meddled(place.api, place.delete)).write(a_token(2), NOW)
+    assert place.content() == b"acc3ss-2-"
+    assert place.output().inspect(NOW).intact
+
+
+def test_of_two_installations_that_start_together_one_has_the_secret(place):
+    for _ in range(10):
+        written: list[int] = []
+        together = threading.Barrier(2)
+
+        def write(number, output, written=written, together=together):
+            together.wait()
+            try:
+                output.write(a_token(number), NOW)
+            except OutputError:
+                return
+            written.append(number)
+
+        installations = [place.output(owner=f"installation/{number}") for number in range(2)]
+        writers = [threading.Thread(target=write, args=each) for each in enumerate(installations)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        (winner,) = written
+        assert place.stored()["metadata"]["annotations"][OWNER] == f"installation/{winner}"
+        assert place.content() == f"acc3ss-{winner}-".encode()
+        place.delete()
+
+
+class Distorting:
+    """An API server that stores something else than it was given, as a mutating webhook may make it."""
+
+    def __init__(self, place: SecretPlace) -> None:
+        self.namespace, self._place = place.account.namespace, place
+        self.get = place.api.get
+
+    def apply(self, *arguments, **more):
+        self._place.api.apply(*arguments, **more)
+        self._place.alter(b"distorted")
+        return self._place.api.get(self._place.path)
+
+
+def test_what_was_written_is_read_back(place):
+    assert "admission webhook" in refused_write(place.output(api=Distorting(place)))
+
+
+# What is in the way
+
+
+def test_another_type_is_named(place):
+    place.make(type="kubernetes.io/basic-auth", data={"password": "cA=="})
+    assert "'kubernetes.io/basic-auth'" in refused_write(place.output())
+
+
+def test_an_immutable_secret_is_named_before_its_token_ends(place):
+    place.output().write(a_token(1), NOW)
+    place.patch({"immutable": True})
+    found = place.output().inspect(NOW)
+    assert (found.facts, found.intact) == (a_token(1).facts, False)
+    assert "immutable: true" in refused_write(place.output())
+    assert "immutable: true" in refusal(place.output().rehearse)
+    assert place.content() == b"acc3ss-1-"
+
+
+def test_a_secret_is_filled_to_its_limit_and_not_beyond(place):
+    room = len(b"acc3ss-1-")
+    place.make(data={"others": base64.b64encode(b"o" * (LARGEST - room)).decode()})
+    place.output().write(a_token(1), NOW)
+    told = refusal(lambda: place.output().write(a_token(1, size=room + 1), NOW))
+    assert str(LARGEST) in told
+    assert place.content() == b"acc3ss-1-"
+
+
+def test_a_namespace_that_there_is_none_of_is_named(cluster, place):
+    cluster.grant(place.account, [])
+    api = connect(SystemClock(), {"KUBECONFIG": str(cluster.kubeconfig)})  # who may anything, anywhere
+    output = place.output(api=api, namespace="nowhere")
+    assert output.inspect(NOW) == Holding()
+    assert "no namespace nowhere" in refused_write(output)
+    assert "no namespace nowhere" in refusal(output.rehearse)
+    api.close()
+
+
+def test_a_namespace_that_is_being_terminated_is_told(cluster, namespace):
+    account = cluster.service_account(namespace, "refresher", ENOUGH)
+    api = connected(account)
+    place = SecretPlace(cluster, account, api)
+    place.output().write(a_token(1), NOW)
+    cluster.must("DELETE", f"/api/v1/namespaces/{namespace}")
+    place.output().write(a_token(2), NOW)  # what is there may still be changed
+    place.delete()
+    told = refused_write(place.output())
+    assert "being terminated" in told
+    assert "create the namespace anew" in told
+    api.close()
+
+
+def test_an_api_server_that_is_away_is_told_and_comes_back(cluster, place):
+    place.output().write(a_token(1), NOW)
+    cluster.kill_apiserver()
+    output = place.output()
+    assert output.name in refused_write(output)
+    assert output.name in refusal(lambda: output.inspect(NOW))
+    cluster.start_apiserver()
+    assert output.inspect(NOW).facts == a_token(1).facts
+
+
+# From process to process
+
+
+def refresher(place: SecretPlace, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    environ |= {"KUBECONFIG": str(place.account.kubeconfig), "PYTHONPATH": str(ROOT), "NO_PROXY": "*"}
+    return subprocess.run(
+        [sys.executable, "-m", "refresher", *arguments, "--to-secret", NAME],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_what_one_process_has_written_the_next_adopts(place, tmp_path):
+    (tmp_path / "key").write_text(KEY)
+    with Emulator(keys=[KEY]) as inlive:
+        once = ["once", "--issuer-url", inlive.url, "--key-file", str(tmp_path / "key")]
+        first = refresher(place, *once)
+        assert first.returncode == 0, first.stderr
+        token = place.content()
+        assert inlive.valid(token.decode())
+        second = refresher(place, *once)
+        assert second.returncode == 0, second.stderr
+        assert place.content() == token
+    assert refresher(place, "wait", "--timeout", "1s").returncode == 0
+    told = refresher(place, "status")
+    assert told.returncode == 0, told.stderr
+    assert f"secret:{place.account.namespace}/{NAME}" in told.stdout
+    assert token.decode() not in told.stdout + told.stderr + first.stderr + second.stderr
+
+
+def test_the_owner_is_the_processes_namespace_and_what_the_environment_says(place, tmp_path):
+    (tmp_path / "key").write_text(KEY)
+    with Emulator(keys=[KEY]) as inlive:
+        once = ["once", "--issuer-url", inlive.url, "--key-file", str(tmp_path / "key")]
+        assert refresher(place, *once).returncode == 0
+        assert place.stored()["metadata"]["annotations"][OWNER] == "secret-output/inlive-token-refresher"
+        place.delete()
+        assert refresher(place, *once, REFRESHER_OWNER="team-a").returncode == 0
+        assert place.stored()["metadata"]["annotations"][OWNER] == "secret-output/team-a"
+        refused = refresher(place, *once, REFRESHER_OWNER="team-b")
+    assert refused.returncode == 73
+    assert "'secret-output/team-a'" in refused.stderr
+
+
+def test_where_no_cluster_is_configured_the_configuration_is_at_fault():
+    told = subprocess.run(
+        [sys.executable, "-m", "refresher", "wait", "--to-secret", NAME],
+        env={"HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 78
+    assert "no Kubernetes cluster is configured" in told.stderr

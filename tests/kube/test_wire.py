@@ -1,0 +1,126 @@
+"""Every call ends on time, and is made once, whatever the server does to it."""
+
+import socket
+import ssl
+import struct
+
+import pytest
+import trustme
+
+from refresher.errors import KubeUnreachableError
+from refresher.kube import wire
+from refresher.kube.paths import secret_path
+from tests.issuer.peer import Caller, Script, answering, dripping, sending, silent
+from tests.kube.connecting import asking
+
+PATH = secret_path("ns", "s")
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+LATE = r"no whole answer from .* within 0\.3 s"
+OBJECT = b'{"kind": "Secret"}'
+
+
+def resetting(caller: Caller) -> None:
+    """Reads a request and resets the connection."""
+    caller.request()
+    at_once = struct.pack("ii", 1, 0)
+    caller.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+# Who drips does so for ever, so that a call that is not bounded as a whole does not end.
+NEVER_DONE = {
+    "silence": silent,
+    "headers one by one": dripping(HEAD, each=b"X-More: of it\r\n"),
+    "a status line in octets": dripping(b"HTTP/1.1 200 "),
+    "a body in octets": dripping(HEAD + b"Content-Length: 100000\r\n\r\n"),
+    "chunks": dripping(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", each=b"1\r\nx\r\n"),
+    "a body without an end": dripping(HEAD + b"Connection: close\r\n\r\n"),
+    "interim answers": dripping(b"", each=b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("script", NEVER_DONE.values(), ids=NEVER_DONE.keys())
+def test_a_call_that_gets_no_whole_answer_in_time_ends(tmp_path, script: Script):
+    with (
+        asking(tmp_path, script) as (api, _),
+        pytest.raises(KubeUnreachableError, match=LATE),
+    ):
+        api.get(PATH, timeout=0.3)
+
+
+@pytest.mark.parametrize("script", NEVER_DONE.values(), ids=NEVER_DONE.keys())
+def test_nor_does_one_over_tls_go_on(tmp_path, script: Script, tls, authority):
+    with (
+        asking(tmp_path, script, tls=tls, ca=authority.cert_pem.bytes()) as (api, _),
+        pytest.raises(KubeUnreachableError, match=LATE),
+    ):
+        api.get(PATH, timeout=0.3)
+
+
+def test_nor_one_whose_handshake_does_not_end(tmp_path, authority):
+    with (
+        asking(tmp_path, silent, ca=authority.cert_pem.bytes()) as (api, _),
+        pytest.raises(KubeUnreachableError, match=LATE),
+    ):
+        api.get(PATH, timeout=0.3)
+
+
+def test_the_next_call_on_the_same_connection_has_its_own_time(tmp_path):
+    with asking(tmp_path, answering(200, OBJECT)) as (api, server):
+        for timeout in (10.0, 0.5, 10.0):
+            assert api.get(PATH, timeout=timeout) == {"kind": "Secret"}
+        assert server.connections == 1
+
+
+ONCE = {
+    "an unavailable server": answering(503, b"{}", "Retry-After: 0"),
+    "a throttling server": answering(429, b"{}", "Retry-After: 0"),
+    "a gateway": answering(502, b"<html>"),
+    "a redirect": answering(307, b"", "Location: /elsewhere"),
+    "a reset": resetting,
+    "no answer": sending(b""),
+    "half an answer": sending(HEAD + b"Content-Length: 1000\r\n\r\n{"),
+    "half a head": sending(HEAD),
+    "another protocol": sending(b"SSH-2.0-OpenSSH_9.2\r\n"),
+}
+
+
+@pytest.mark.parametrize("script", ONCE.values(), ids=ONCE.keys())
+@pytest.mark.parametrize("method", ["get", "create", "replace", "apply"])
+def test_nothing_is_asked_twice(tmp_path, script: Script, method):
+    """urllib3 would, and follow redirects. Who calls knows whether that is wise."""
+    with asking(tmp_path, script) as (api, server):
+        more = {"force": True} if method == "apply" else {}
+        body = () if method == "get" else ({"kind": "Secret"},)
+        with pytest.raises(Exception, match="secrets"):
+            getattr(api, method)(PATH, *body, **more)
+        assert len(server.requests) == 1
+
+
+def test_an_answer_has_an_end(tmp_path):
+    endless = sending(HEAD + b"Connection: close\r\n\r\n", b" " * (wire.LONGEST_ANSWER + 1))
+    with (
+        asking(tmp_path, endless) as (api, _),
+        pytest.raises(KubeUnreachableError, match=f"longer than {wire.LONGEST_ANSWER} bytes"),
+    ):
+        api.get(PATH)
+
+
+def test_a_call_after_one_that_was_cut_off_goes_well(tmp_path):
+    with (
+        asking(tmp_path, ONCE["half an answer"], answering(200, OBJECT)) as (api, _),
+        pytest.raises(KubeUnreachableError),
+    ):
+        api.get(PATH)
+        assert api.get(PATH) == {"kind": "Secret"}

@@ -1,0 +1,143 @@
+"""Two daemons and one Lease of the real API server: one works, the other is ready to."""
+
+import base64
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from refresher.emulator.server import Emulator
+from tests.commands.daemon import Daemon, eventually
+from tests.kube.administrator import Rule
+from tests.kube.cluster import Cluster
+
+DURATION = 3  # seconds
+LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+SECRETS = {"apiGroups": [""], "resources": ["secrets"]}
+ENOUGH: list[Rule] = [
+    LEASES | {"verbs": ["get", "update"], "resourceNames": ["refresher"]},
+    LEASES | {"verbs": ["create"]},
+    SECRETS | {"verbs": ["get", "patch"], "resourceNames": ["access-token"]},
+    SECRETS | {"verbs": ["create"]},
+]
+
+
+@pytest.fixture
+def issuer() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+class Site:
+    """One installation: its configuration, and its daemons."""
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, issuer: Emulator, place: Path, stack: ExitStack
+    ) -> None:
+        self.cluster, self.issuer, self._stack = cluster, issuer, stack
+        self.account = cluster.service_account(namespace, "refresher", ENOUGH)
+        self.secret = f"/api/v1/namespaces/{namespace}/secrets/access-token"
+        self.key = place / "key"
+        self.key.write_text(issuer.keys[0].reveal())
+        self.config = place / "refresher.yaml"
+        self.config.write_text(
+            f"issuer: {{url: '{issuer.url}'}}\n"
+            f"leader_election: {{lease: refresher, duration: {DURATION}s}}\n"
+            "tokens:\n"
+            "- {name: studio, key_file: key, lifetime: 20s, outputs: [{secret: access-token, runway: 0s}]}\n"
+        )
+
+    def start(self) -> Daemon:
+        daemon = Daemon("--config", self.config, endpoints=True, KUBECONFIG=str(self.account.kubeconfig))
+        return self._stack.enter_context(daemon)
+
+    def pair(self) -> tuple[Daemon, Daemon]:
+        """The leader, which has written a token, and the one that stands by and has adopted it."""
+        leader = self.start()
+        leader.wait_for("OutputWritten")
+        standby = self.start()
+        standby.wait_for("LeadershipTurned", leads=False)
+        standby.wait_for("TokenAdopted")
+        return leader, standby
+
+    def token(self) -> str:
+        return base64.b64decode(self.cluster.must("GET", self.secret)["data"]["access-token"]).decode()
+
+
+@pytest.fixture
+def site(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(cluster, namespace, issuer, tmp_path, stack)
+        cluster.restore()
+
+
+def took(since: float, happens: Callable[[], object], what: str) -> float:
+    eventually(happens, what)
+    return time.monotonic() - since
+
+
+def test_the_one_that_stands_by_mints_nothing_follows_and_stays_ready(site):
+    leader, standby = site.pair()
+    assert (leader.metric("leader"), standby.metric("leader")) == (1.0, 0.0)
+    assert standby.get("/readyz").status == 200
+    leader.wait_for("OutputWritten", times=2)
+    assert site.issuer.counts.issued == 2
+    assert not standby.entries("TokenMinted")
+    assert not standby.entries("OutputWritten")
+
+
+def test_a_killed_leader_is_replaced_within_the_lease_and_a_second_and_that_costs_no_mint(site):
+    leader, standby = site.pair()
+    token = site.token()
+    killed = time.monotonic()
+    leader.send(signal.SIGKILL)
+    assert took(killed, lambda: standby.entries("LeadershipTurned", leads=True), "it leads") <= DURATION + 1.0
+    standby.wait_for("TokenAdopted", times=2)
+    assert (site.token(), site.issuer.counts.issued) == (token, 1)
+    standby.wait_for("OutputWritten")  # and goes on from there
+    assert site.issuer.valid(site.token())
+    assert not standby.entries("OutputDisturbed")
+
+
+def test_a_leader_that_is_stopped_hands_over_within_two_seconds(site):
+    leader, standby = site.pair()
+    stopped = time.monotonic()
+    assert leader.end() == 0
+    assert took(stopped, lambda: standby.entries("LeadershipTurned", leads=True), "it leads") < 2.0
+    assert site.issuer.counts.issued == 1
+
+
+def test_while_the_api_server_hangs_nothing_is_lost_and_nobody_mints_in_vain(site):
+    leader, standby = site.pair()
+    site.cluster.pause()
+    leader.wait_for("LeadershipTurned", leads=False)
+    minted = site.issuer.counts.issued
+    time.sleep(DURATION + 1.0)  # that is what is tried: longer than the lease
+    assert site.issuer.counts.issued == minted
+    site.cluster.resume()
+    both = [leader, standby]
+    eventually(lambda: sum(each.metric("leader") for each in both) == 1.0, "one of them leads")
+    eventually(lambda: site.issuer.valid(site.token()), "consumers have a valid token")
+    assert site.issuer.counts.issued <= minted + 1
+
+
+def test_a_new_key_is_proven_by_the_leader_and_taken_over_by_the_other(site):
+    leader, standby = site.pair()
+    new = site.issuer.add_key()
+    site.key.write_text(new.reveal())
+    leader.wait_for("OutputWritten", key_fingerprint=new.fingerprint)
+    site.issuer.revoke_key(site.issuer.keys[0])
+    leader.send(signal.SIGKILL)
+    standby.wait_for("LeadershipTurned", leads=True)
+    standby.wait_for("TokenAdopted", key_fingerprint=new.fingerprint)
+    assert not standby.entries("RefreshFailed")
+
+
+def test_files_and_an_election_exclude_each_other(site):
+    site.config.write_text(site.config.read_text().replace("secret: access-token, runway: 0s", "file: token"))
+    daemon = site.start()
+    assert daemon.code() == 78
+    assert "leader" in daemon.said

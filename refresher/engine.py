@@ -16,14 +16,18 @@ from refresher.core.messages import (
     Announcement,
     Crashed,
     Event,
+    Found,
+    InspectFailed,
     KeysPolled,
     KeyUnreadable,
     Mint,
+    Minted,
     MintFailed,
     Started,
     Stopping,
     Wait,
     WriteFailed,
+    Written,
 )
 from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.state import State, TokenPolicy
@@ -176,6 +180,7 @@ class Engine:
                 self._advance(name, now)
         except Exception as error:  # noqa: BLE001 -- a mistake in one token's rules must not end the others'
             self._tell(name, Crashed("applying the rules", error), now)
+            self._keep(name, _landed(self._states[name], event))
             self._set_alarm(name, now.boot + SLICE)
 
     def _advance(self, name: str, now: Instant) -> None:
@@ -208,15 +213,17 @@ class Engine:
             heapq.heappush(self._alarms, (at, name))
 
     def _observe(self, name: str, event: Event, now: Instant) -> None:
-        self._states[name], announcements = observe(
-            self._states[name], self._charges[name].policy, event, now
-        )
-        if self._states[name].minting is None:
+        state, announcements = observe(self._states[name], self._charges[name].policy, event, now)
+        self._keep(name, state)
+        for announcement in announcements:
+            self._tell(name, announcement, now)
+
+    def _keep(self, name: str, state: State) -> None:
+        self._states[name] = state
+        if state.minting is None:
             self._minting.discard(name)
         else:
             self._minting.add(name)
-        for announcement in announcements:
-            self._tell(name, announcement, now)
 
     def _tell(self, name: str, announcement: Announcement, now: Instant) -> None:
         for observer in self._observers:
@@ -224,6 +231,17 @@ class Engine:
                 observer.notice(name, announcement, now)
             except Exception as error:  # noqa: BLE001 -- whoever only looks on must not end the loop
                 sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _landed(state: State, event: Event | None) -> State:
+    """The state in which the errand that `event` reports is not in flight any more, whatever else it may
+    mean: what cannot be understood must not be waited for for ever."""
+    match event:
+        case Minted() | MintFailed():
+            return state._replace(minting=None)
+        case Written() | WriteFailed() | Found() | InspectFailed():
+            return state.with_output(state.output(event.output)._replace(busy_since=None))
+    return state
 
 
 def _missing(state: State) -> Iterator[Event]:

@@ -18,6 +18,8 @@ from refresher.core.messages import (
     IssuerAnswered,
     KeysPolled,
     Mint,
+    Minted,
+    MintFailed,
     NotSupported,
     OutputWritten,
     RefreshRequested,
@@ -296,6 +298,20 @@ def test_a_mistake_in_an_output_is_reported_and_the_token_gets_to_the_others():
     assert good.content is not None
     assert all(said.what == "Inspect" for _, said in site.memory.of(Crashed))
     assert site.memory.of(Crashed)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Minted(SecretStr("key"), None, roll=0.0), MintFailed(SecretStr("key"), None, roll=0.0)],
+    ids=["minted", "failed"],
+)
+def test_an_answer_that_cannot_be_understood_is_not_waited_for_for_ever(answer):
+    site = Site("a", hanging=["issuer"])
+    site.world.after(5.0, lambda: setattr(site.hands, "hanging", frozenset()))
+    site.post(10.0, Letter("a", answer))
+    site.runs(60.0)
+    assert len(site.memory.of(Crashed)) == 1
+    assert site.outputs["a"].content is not None
 
 
 # --- How it sleeps

@@ -78,7 +78,7 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
         case Mint():
             return state._replace(minting=event.step), ()
         case Write(output=name) | Inspect(output=name):
-            return _with_output(state, state.output(name)._replace(busy_since=now.boot)), ()
+            return state.with_output(state.output(name)._replace(busy_since=now.boot)), ()
         case Adopt(holding=holding):
             # A key whose token is still good has proven itself to whoever minted it.
             adopted = state._replace(
@@ -179,9 +179,7 @@ def _written(state: State, event: Written, now: Instant) -> Observed:
     output = state.output(event.output)
     facts = event.token.facts
     after = OutputState(output.name, Holding(facts, None, intact=True), facts.fingerprint, looked_at=now.boot)
-    return _with_output(state, after), (
-        OutputWritten(output.name, kind_of_write(output, event.token), facts),
-    )
+    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, event.token), facts),)
 
 
 def kind_of_write(output: OutputState, token: Token) -> str:
@@ -197,7 +195,7 @@ def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     after = output._replace(
         busy_since=None, failures=failures, next_try=now.boot + wait, unwritable=event.message
     )
-    return _with_output(state, after), (_output_failed(output, event.message, now, writing=True),)
+    return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
 
 
 def _found(state: State, event: Found, now: Instant) -> Observed:
@@ -214,7 +212,7 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
         busy_since=None,
         unreadable=None,
     )
-    return _with_output(state, after), ((OutputDisturbed(output.name),) if disturbed else ())
+    return state.with_output(after), ((OutputDisturbed(output.name),) if disturbed else ())
 
 
 def _began(output: OutputState, now: Instant) -> float:
@@ -240,8 +238,8 @@ def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observe
         holding=Holding(), looked_at=_began(output, now), busy_since=None, unreadable=event.message
     )
     if output.unreadable == event.message:
-        return _with_output(state, after), ()
-    return _with_output(state, after), (_output_failed(output, event.message, now, writing=False),)
+        return state.with_output(after), ()
+    return state.with_output(after), (_output_failed(output, event.message, now, writing=False),)
 
 
 def _output_failed(output: OutputState, message: str, now: Instant, *, writing: bool) -> OutputFailed:
@@ -279,10 +277,4 @@ def _refresh_requested(state: State) -> State:
         wanted_late=state.minting is not None,
         proven=state.proven._replace(next_try=NEVER) if state.proven else None,
         candidate=state.candidate._replace(next_try=NEVER) if state.candidate else None,
-    )
-
-
-def _with_output(state: State, output: OutputState) -> State:
-    return state._replace(
-        outputs=tuple(output if known.name == output.name else known for known in state.outputs)
     )

@@ -112,6 +112,11 @@ class State(NamedTuple):
     def output(self, name: str) -> OutputState:
         return next(output for output in self.outputs if output.name == name)
 
+    def with_output(self, output: OutputState) -> Self:
+        """The state with this one in the place of the output of its name."""
+        outputs = tuple(output if known.name == output.name else known for known in self.outputs)
+        return self._replace(outputs=outputs)
+
     @property
     def is_busy(self) -> bool:
         """Whether a step is in flight."""

@@ -177,7 +177,7 @@ def charges(
 
 def kubernetes() -> "KubeApi":
     """The API server that is configured; it is not asked anything yet. Raises KubeConfigError."""
-    from refresher.kube.api import connect  # noqa: PLC0415 -- for Secrets
+    from refresher.kube.lean import connect  # noqa: PLC0415 -- for Secrets and leases
 
     return connect(SystemClock())
 

@@ -10,6 +10,7 @@ import pytest
 from tests.kube import binaries
 
 HOW = {
+    "kubectl": "see https://kubernetes.io/docs/tasks/tools",
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
     "kube-apiserver": "make kube builds it (with Go), or KUBEBUILDER_ASSETS names a directory that has it",
 }

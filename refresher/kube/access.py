@@ -28,8 +28,10 @@ def _is_allowed(api: KubeApi, wanted: Permission) -> bool:
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": attributes},
     }
-    status = api.create(REVIEWS, review).get("status")
-    return isinstance(status, dict) and status.get("allowed") is True
+    match api.create(REVIEWS, review):
+        case {"status": {"allowed": True}}:
+            return True
+    return False
 
 
 def user(api: KubeApi) -> str | None:
@@ -39,8 +41,10 @@ def user(api: KubeApi) -> str | None:
         told = api.create(WHO, review)
     except KubeError:  # older than 1.28, or not permitted: what is printed then has a gap to be filled in
         return None
-    name = told.get("status", {}).get("userInfo", {}).get("username")
-    return name if isinstance(name, str) else None
+    match told:
+        case {"status": {"userInfo": {"username": str(name)}}}:
+            return name
+    return None
 
 
 def role(needed: Iterable[Permission], lacking: Iterable[Permission], user: str | None) -> str:

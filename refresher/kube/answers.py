@@ -21,12 +21,13 @@ from refresher.errors import (
     KubeThrottledError,
     KubeUnreachableError,
 )
-from refresher.kube.paths import Permission, permission
+from refresher.kube.paths import permission
 
 LONGEST_REASON = 500  # characters of the server's reason that are told
 
 # How RBAC says no; what else is a 403 (quota, Pod Security, a terminating namespace) no Role helps against.
-_RBAC = re.compile(r'cannot (?P<verb>[a-z]+) resource "(?P<resource>[^"]+)"')
+_RBAC = re.compile(r'cannot (?P<verb>[a-z]+) resource "(?P<resource>[a-z0-9./-]+)"')
+_SHORTEST = 8  # characters of a secret that deserves the name: "true" in a template is none
 _TELLTALE = 12  # so many characters in a row of a secret in a reason give part of it away
 _NO_API_SERVER = "is this an API server, and one that has this API?"
 _UNKNOWN = (
@@ -82,11 +83,12 @@ def _refusal(
     status, wants = answer.status, request.wants
     is_kubernetes = content is not None and content.get("kind") == "Status"
     message = content.get("message") if content is not None and is_kubernetes else None
-    reason = _shown(message, secrets) if isinstance(message, str) and message else "no reason is given"
+    message = message if isinstance(message, str) and message else "no reason is given"
+    reason = _shown(message, secrets)
     if status == 401:
         return KubeDeniedError(f"{wants}: {_UNKNOWN}")
     if status == 403:
-        return KubeDeniedError(_denied(request, reason))
+        return KubeDeniedError(_denied(request, _RBAC.search(message), reason))
     if status == 429:
         return KubeThrottledError(
             f"{wants}: asked to wait (429): {reason}", retry_after(answer.headers, now_wall)
@@ -98,15 +100,12 @@ def _refusal(
     return _KINDS.get(status, KubeRejectedError)(f"{wants}: {reason} ({status})")
 
 
-def _denied(request: Request, reason: str) -> str:
+def _denied(request: Request, by_rbac: re.Match[str] | None, reason: str) -> str:
     """RBAC tells the verb that it missed, which is not that of the request when an apply would create."""
-    by_rbac, wanted = _RBAC.search(reason), permission(request.method, request.path)
+    wanted = permission(request.method, request.path)
     if by_rbac is None or wanted is None:
         return f"{request.wants}: forbidden (403): {reason}"
-    verb = by_rbac["verb"]
-    missing = Permission(verb, by_rbac["resource"], wanted.namespace, group=wanted.group)
-    if verb != "create":
-        missing = missing._replace(name=wanted.name)
+    missing = wanted._replace(verb=by_rbac["verb"], resource=by_rbac["resource"])
     return (
         f"not permitted (403): {missing}; grant it by a Role, `refresher check` prints one; "
         f"the API server says: {reason}"
@@ -155,4 +154,6 @@ def _shown(reason: str, secrets: list[str]) -> str:
 def _gives_away(text: str, secret: str) -> bool:
     """Whether `text` has the secret in it, or as much in a row of it as tells."""
     length = min(_TELLTALE, len(secret))
-    return length > 0 and any(text[at : at + length] in secret for at in range(len(text) - length + 1))
+    return length >= _SHORTEST and any(
+        text[at : at + length] in secret for at in range(len(text) - length + 1)
+    )

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException, kube_config
 from urllib3.exceptions import HTTPError
 
 from refresher import __version__
@@ -40,15 +39,8 @@ _MISTAKE = re.compile(
     r"Expected (?:key|object with name) [\w.:/@-]+|File does not exist: .*|No configuration found"
 )
 
-# What the client lets through when a file is YAML and no kubeconfig, or is not even YAML. (One module of ours
-# reads YAML, and it is not this one.)
-_NOT_ONE: tuple[type[Exception], ...] = (
-    kube_config.yaml.YAMLError,  # type: ignore[attr-defined]
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-)
+# What the client lets through when a file is YAML and no kubeconfig.
+_NOT_ONE = (ValueError, TypeError, LookupError, AttributeError)
 
 
 class Credentials(Protocol):
@@ -234,30 +226,34 @@ class _Kubeconfig:
 
     def _load(self) -> Configuration:
         configuration = _configuration()
-        with _understood(self._path):
-            kube_config.load_kube_config(  # type: ignore[no-untyped-call]
-                self._path, client_configuration=configuration, persist_config=False
-            )
+        with _kube_config(self._path) as kube_config:
+            kube_config.load_kube_config(self._path, client_configuration=configuration, persist_config=False)
         return configuration
 
     def _namespace(self) -> str:
-        with _understood(self._path):
-            _, current = kube_config.list_kube_config_contexts(self._path)  # type: ignore[no-untyped-call]
+        with _kube_config(self._path) as kube_config:
+            _, current = kube_config.list_kube_config_contexts(self._path)
             return str(current["context"].get("namespace") or "default")
 
 
 @contextmanager
-def _understood(path: str) -> Iterator[None]:
-    """What the client makes of a bad kubeconfig, as one of ours; not chained, for what may be in its text."""
+def _kube_config(path: str) -> Iterator[Any]:
+    """The client's module for kubeconfigs, which takes 10 ms and 2 MB to import: not in a Pod.
+
+    What it makes of a bad one is turned into one of ours; not chained, for what may be in its text.
+    """
+    from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415
+
+    not_even_yaml = kube_config.yaml.YAMLError  # type: ignore[attr-defined]
     try:
-        yield
+        yield kube_config
     except ConfigException as error:
         mistake = _MISTAKE.search(str(error))
         told = mistake[0] if mistake else "it does not say with what"
         raise KubeConfigError(f"the kubeconfig {path} cannot be used: {told}") from None
     except OSError as error:
         raise KubeConfigError(f"the kubeconfig {path} cannot be read: {error.strerror}") from error
-    except _NOT_ONE as error:
+    except (not_even_yaml, *_NOT_ONE) as error:
         kind = type(error).__name__
         raise KubeConfigError(f"the kubeconfig {path} cannot be used: it is none ({kind})") from None
 

@@ -16,7 +16,7 @@ _PATH = re.compile(
 
 class Permission(NamedTuple):
     """One thing that RBAC lets somebody do, or not. `group` is "" for the core API; without a `name` it is
-    about every object of the resource (and "create", whose name RBAC does not get to see)."""
+    about every object of the resource (and "create" by POST, whose name RBAC does not get to see)."""
 
     verb: str  # "get", "create", "patch", "update"
     resource: str  # "secrets", "leases", "events"
@@ -62,9 +62,9 @@ def permission(method: str, path: str) -> Permission | None:
 
 
 def for_secret(namespace: str, name: str) -> tuple[Permission, ...]:
-    """What it takes to read and apply this Secret. RBAC does not get to see the name of what is created."""
-    named = (Permission(verb, "secrets", namespace, name) for verb in ("get", "patch"))
-    return (*named, Permission("create", "secrets", namespace))
+    """What it takes to read and apply this Secret. An apply that creates has the name in its path, so that
+    RBAC gets to see it (k8s.io/apiserver, handlers/patch.go: createAuthorizerAttributes)."""
+    return tuple(Permission(verb, "secrets", namespace, name) for verb in ("get", "patch", "create"))
 
 
 def for_lease(namespace: str, name: str) -> tuple[Permission, ...]:

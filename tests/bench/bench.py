@@ -1,7 +1,7 @@
 """The figures of the README: each a ratio of two things measured in turn, or a count, on this machine, now.
 
 make bench              everything, about two minutes
-make bench ONLY=start   one of: start, memory, idle, mints
+make bench ONLY=start   one of: start, memory, idle, secret (after make kube), mints
 """
 
 import json
@@ -22,6 +22,8 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
+from tests.bench.secret import served
+from tests.kube import binaries
 
 HERE = Path(__file__).parent
 STARTS = 21  # processes of each kind, in turn
@@ -136,6 +138,30 @@ def cpu_of(pid: int) -> float:
     return sum(int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
+def secret(url: str, folder: Path) -> None:
+    """A Secret compared with a file: from the start of a process until its token is there, and its memory."""
+    if binaries.missing():
+        told("left out: make kube builds the API server for it", "", "")
+        return
+    command = ["-m", "refresher", "run", "--key-file", str(folder / "key"), "--issuer-url", url]
+    command += ["--listen", "127.0.0.1:0"]
+    files, secrets = [], []
+    with served() as api_server:
+        for number in range(STARTS + 1):
+            path, name = folder / f"file-{number}", f"secret-{number}"
+            files.append(until_written([*command, "--to-file", str(path)], path))
+            secrets.append(
+                api_server.until_written([*command, "--to-secret", name], name, settle=number == STARTS)
+            )
+    pairs = list(zip(secrets, files, strict=True))[1:]  # the first of each warms the page cache
+    ratio = statistics.median(start.seconds / took for start, took in pairs)
+    took = statistics.median(start.seconds for start, _ in pairs)
+    told(
+        f"refresher run: start to token in a Secret, {took * 1000:.0f} ms", f"{ratio:.2f} x file", "at most 2"
+    )
+    told("resident with a Secret, kubeconfig", f"{secrets[-1].resident / 2**20:.1f} MiB", "at most 50")
+
+
 def mints(url: str, key: str) -> None:
     """Mints a second through our client and through plain requests, both with 16 threads."""
     faults = json.dumps({"latency": LATENCY, "scope": "mint"}).encode()
@@ -184,6 +210,7 @@ def main(only: str = "") -> None:
             "start": lambda: start(url, folder),
             "memory": lambda: memory(url, folder),
             "idle": lambda: idle(url, folder),
+            "secret": lambda: secret(url, folder),
             "mints": lambda: mints(url, key),  # the last: it makes the issuer slow
         }
         for wanted, measure in measures.items():

@@ -109,7 +109,9 @@ def test_what_rbac_denies_is_told_with_verb_resource_namespace_and_remedy():
 
 
 def test_an_apply_that_would_create_lacks_create_and_not_patch():
-    assert "(403): create secrets in namespace studio; " in error_of(403, rbac("create", "secrets"))
+    assert "(403): create secrets/access-token in namespace studio; " in error_of(
+        403, rbac("create", "secrets")
+    )
 
 
 def test_the_group_is_told_where_there_is_one():
@@ -141,7 +143,7 @@ ENCODED = base64.b64encode(VALUE.encode()).decode()
         ({"stringData": {"k": VALUE}}, VALUE),
         ({"data": {"k": [{"deep": VALUE}]}}, VALUE),
         ({"data": {"k": f"before {VALUE} after"}}, VALUE),
-        ({"data": {"k": "short"}}, "short"),
+        ({"data": {"k": "eight-ch"}}, "eight-ch"),
     ],
 )
 @pytest.mark.parametrize("code", [400, 403, 409, 422, 429, 500])
@@ -153,6 +155,18 @@ def test_a_reason_that_repeats_what_is_in_the_secret_is_not_shown(code, sent, qu
 
 def test_nor_is_one_that_repeats_our_credentials():
     assert TOKEN not in error_of(422, status(422, f"who is {TOKEN}?"))
+
+
+def test_what_is_missing_is_told_even_where_the_words_of_the_server_are_in_the_secret():
+    request = APPLY._replace(body={"data": {"k": "system:serviceaccount:inlive:refresher"}})
+    told = error_of(403, rbac("patch", "secrets"), request)
+    assert told.startswith("not permitted (403): patch secrets/access-token in namespace studio; ")
+    assert "system:serviceaccount" not in told
+
+
+def test_what_is_too_short_to_be_a_secret_hides_nothing():
+    request = APPLY._replace(body={"data": {"k": "true"}})
+    assert "is not true" in error_of(422, status(422, "is not true"), request)
 
 
 def test_what_is_no_secret_is_shown_with_one_in_the_request():

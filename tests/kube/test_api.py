@@ -4,6 +4,7 @@ import base64
 import json
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -30,9 +31,9 @@ from tests.kube.cluster import Cluster
 from tests.kube.connecting import TOKEN, asking, by_kubeconfig, in_pod, kubeconfig, service_account, status
 
 CORE, LEASES = "", "coordination.k8s.io"
+ONLY_MINE = {"resourceNames": ["mine"]}
 RULES = [
-    {"apiGroups": [CORE], "resources": ["secrets"], "verbs": ["get", "patch"], "resourceNames": ["mine"]},
-    {"apiGroups": [CORE], "resources": ["secrets"], "verbs": ["create"]},
+    {"apiGroups": [CORE], "resources": ["secrets"], "verbs": ["get", "patch", "create"]} | ONLY_MINE,
     {"apiGroups": [LEASES], "resources": ["leases"], "verbs": ["get", "create", "update"]},
 ]
 NOT_OURS = [RULES[0] | {"resourceNames": ["another"]}]
@@ -129,9 +130,16 @@ def test_of_two_who_replace_the_same_version_one_is_late(api, namespace):
 
 
 def test_of_two_who_create_the_same_one_is_late(api, namespace):
-    api.create(secrets_path(namespace), secret())
+    api.create(leases_path(namespace), lease("l"))
     with pytest.raises(KubeConflictError, match="already exists"):
-        api.create(secrets_path(namespace), secret())
+        api.create(leases_path(namespace), lease("l"))
+
+
+def test_several_threads_may_use_one(api, namespace):
+    with ThreadPoolExecutor(8) as threads:
+        names = [f"l-{number}" for number in range(24)]
+        made = threads.map(lambda name: api.create(leases_path(namespace), lease(name)), names)
+        assert [each["metadata"]["name"] for each in made] == names
 
 
 # What is refused
@@ -151,8 +159,8 @@ def test_what_we_may_not(api, namespace, account):
 
 
 def test_that_an_apply_would_have_to_create(api, mine, cluster, account, namespace):
-    cluster.grant(account, RULES[:1])
-    with pytest.raises(KubeDeniedError, match=rf"\(403\): create secrets in namespace {namespace}; "):
+    cluster.grant(account, [RULES[0] | {"verbs": ["get", "patch"]}])
+    with pytest.raises(KubeDeniedError, match=rf"\(403\): create secrets/mine in namespace {namespace}; "):
         api.apply(mine, secret(k="v"), force=True)
 
 
@@ -383,21 +391,34 @@ def test_a_pod_that_does_not_say_its_namespace_is_in_default(tmp_path):
     assert in_pod(tmp_path, 6443).namespace == "default"
 
 
+def test_a_proxy_of_the_environment_is_used(tmp_path, monkeypatch):
+    with asking(tmp_path, answering(200, b"{}")) as (_, proxy):
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with closing(by_kubeconfig(kubeconfig(tmp_path, "http://api.test", token="t"))) as api:
+            api.get(secret_path("ns", "s"))
+        assert proxy.requests[0].startswith("GET http://api.test/api/v1/namespaces/ns/secrets/s HTTP/1.1\r\n")
+
+
+def test_but_not_for_an_api_server_on_this_machine(tmp_path, monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.invalid:3128")
+    with asking(tmp_path, answering(200, b"{}")) as (api, _):
+        assert api.get(secret_path("ns", "s")) == {}
+
+
+USER = {"user": {"token": TOKEN}}
+CONTEXTS = {"current-context": "x", "contexts": [{"name": "x", "context": {"user": "u", "cluster": "c"}}]}
 BROKEN = {
     "not there": (None, "No configuration found"),
     "empty": ("", "cannot be used"),
     "no YAML": ("{", "cannot be used"),
     "a list": ("[]", "cannot be used"),
     "no context": ('{"current-context": "x"}', "Expected object with name x"),
-    "a user without a cluster": (
-        f'{{"current-context": "x", "contexts": [{{"name": "x", "context": {{"user": "u"}}}}], "clusters": [], '
-        f'"users": [{{"name": "u", "user": {{"token": "{TOKEN}"}}}}]}}',
-        "Expected key cluster",
-    ),
-    "a user without a name": (
-        f'{{"current-context": "x", "contexts": [{{"name": "x", "context": {{"user": "u", "cluster": "c"}}}}], '
-        f'"clusters": [{{"name": "c", "cluster": {{}}}}], "users": [{{"user": {{"token": "{TOKEN}"}}}}]}}',
-        "cannot be used",
+    "no cluster": (json.dumps(CONTEXTS | {"users": [{"name": "u"} | USER]}), "Expected object with name c"),
+    "a user without a name": (json.dumps(CONTEXTS | {"users": [USER]}), "cannot be used"),
+    "a user without a user": (
+        json.dumps(CONTEXTS | {"users": [{"name": "u", "token": TOKEN}]}),
+        "Expected key",
     ),
 }
 

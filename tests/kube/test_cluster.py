@@ -20,6 +20,7 @@ from tests.kube.servers import Home, Server
 
 SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch"], "resourceNames": ["mine"]}
 DEADLINE = 30.0
+PORTS: set[int] = set()  # on which a test has been served
 
 
 def secrets(namespace: str, name: str = "") -> str:
@@ -63,8 +64,10 @@ def test_it_is_the_release_that_the_module_pins(cluster: Cluster) -> None:
     assert client["clientVersion"]["gitVersion"] == binaries.version()
 
 
-def test_one_start_serves_all_tests(cluster: Cluster, shared_cluster: Cluster) -> None:
-    assert cluster is shared_cluster
+@pytest.mark.parametrize("_test", ["one", "another"])
+def test_one_start_serves_all_tests(cluster: Cluster, _test: str) -> None:
+    PORTS.add(cluster.port)
+    assert len(PORTS) == 1
 
 
 def test_whoever_is_nobody_may_not_ask(cluster: Cluster, namespace: str) -> None:
@@ -295,12 +298,12 @@ def test_a_server_ends_with_the_tests_however_they_end(number: signal.Signals) -
 def test_given_assets_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     (tmp_path / "etcd").symlink_to("/bin/true")
-    monkeypatch.setenv("CI", "")
-    with pytest.raises(pytest.skip.Exception, match="needs kube-apiserver and kubectl: make kube builds it"):
-        needs.kubernetes()
-    monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception, match="needs kube-apiserver and kubectl: make kube builds it"):
-        needs.kubernetes()
+    lacking = "needs kube-apiserver and kubectl: make kube builds it"
+    for continuous, outcome in (("", pytest.skip.Exception), ("true", pytest.fail.Exception)):
+        monkeypatch.setenv("CI", continuous)
+        with pytest.raises((pytest.skip.Exception, pytest.fail.Exception), match=lacking) as ended:
+            needs.kubernetes()
+        assert ended.type is outcome
     for name in binaries.NAMES[::2]:
         (tmp_path / name).symlink_to("/bin/true")
     assert needs.kubernetes() == tmp_path

@@ -76,6 +76,11 @@ def test_nor_one_whose_handshake_does_not_end(tmp_path, authority):
         api.get(PATH, timeout=0.3)
 
 
+def test_nor_one_whose_request_is_not_taken(tmp_path):
+    with asking(tmp_path, silent) as (api, _), pytest.raises(KubeUnreachableError, match=LATE):
+        api.create(PATH, {"data": {"k": "v" * 32 * 1024 * 1024}}, timeout=0.3)
+
+
 def test_the_next_call_on_the_same_connection_has_its_own_time(tmp_path):
     with asking(tmp_path, answering(200, OBJECT)) as (api, server):
         for timeout in (10.0, 0.5, 10.0):
@@ -118,9 +123,7 @@ def test_an_answer_has_an_end(tmp_path):
 
 
 def test_a_call_after_one_that_was_cut_off_goes_well(tmp_path):
-    with (
-        asking(tmp_path, ONCE["half an answer"], answering(200, OBJECT)) as (api, _),
-        pytest.raises(KubeUnreachableError),
-    ):
-        api.get(PATH)
+    with asking(tmp_path, ONCE["half an answer"], answering(200, OBJECT)) as (api, _):
+        with pytest.raises(KubeUnreachableError):
+            api.get(PATH)
         assert api.get(PATH) == {"kind": "Secret"}

@@ -1,0 +1,159 @@
+"""What kustomize makes of `deploy`, and what that says about Pods, their rights and their configuration."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from refresher.cli import build_parser
+from refresher.config.declarations import SecretOutputSettings, Settings
+from refresher.config.loader import Loaded, load
+from refresher.kube.paths import Permission, for_events, for_lease, for_secret
+from tests import needs
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+IMAGE = "inlive-token-refresher"
+IN_SECRETS = ("deployment", "ha", "cronjob")  # overlays; the other one publishes in a file
+OVERLAYS = (*IN_SECRETS, "sidecar")
+
+Document = dict[str, Any]  # an object of Kubernetes, or a part of one
+
+
+class Objects(list[Document]):
+    """Those that were rendered from one directory."""
+
+    def of(self, kind: str) -> list[Document]:
+        return [each for each in self if each["kind"] == kind]
+
+    def the(self, kind: str) -> Document:
+        """The only one of its kind."""
+        (found,) = self.of(kind)
+        return found
+
+    @property
+    def pod(self) -> Document:
+        """The template of the only Pods that are made of these."""
+        jobs = [each["spec"].get("jobTemplate", each)["spec"] for each in self if "spec" in each]
+        (template,) = [spec["template"] for spec in jobs if "template" in spec]
+        return dict(template)
+
+    @property
+    def ours(self) -> Document:
+        """The only container of the refresher."""
+        (found,) = [each for each in containers(self.pod) if IMAGE in each["image"]]
+        return found
+
+
+def render(directory: Path) -> Objects:
+    """By kubectl, as a user does. To render nothing is an error: nothing would be tested of it."""
+    command = [needs.tool("kubectl"), "kustomize", str(directory)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    objects = Objects(yaml.safe_load_all(made.stdout))
+    assert objects
+    return objects
+
+
+@cache
+def overlay(name: str) -> Objects:
+    """One of OVERLAYS as it is. For looking at, not for changing."""
+    return render(DEPLOY / "overlays" / name)
+
+
+def used(name: str, directory: Path, **fields: object) -> Objects:
+    """One of OVERLAYS as somebody uses it: by a kustomization with these fields, in this directory."""
+    resources = [os.path.relpath(DEPLOY / "overlays" / name, directory.resolve())]
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump({"resources": resources, **fields}))
+    return render(directory)
+
+
+def component(name: str, directory: Path) -> str:
+    """What a kustomization in this directory calls a component."""
+    return os.path.relpath(DEPLOY / "components" / name, directory.resolve())
+
+
+def containers(pod: Document) -> list[Document]:
+    """All of them, those that start first included."""
+    return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+
+
+# What the refresher is told
+
+
+def environ(container: Document, name: str = "a-pod") -> dict[str, str]:
+    """The variables in a Pod of this name."""
+    fields = {"metadata.name": name}
+    return {
+        each["name"]: each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+        for each in container.get("env", [])
+    }
+
+
+def mounts(pod: Document, container: Document) -> Iterator[tuple[Document, Document]]:
+    """Each of the container's mounts, with its volume."""
+    volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+    return ((mount, volumes[mount["name"]]) for mount in container["volumeMounts"])
+
+
+def loaded(objects: Objects, directory: Path) -> Loaded:
+    """What the refresher makes of its arguments, variables and mounted configuration; of that a copy is put
+    into this directory, and read there instead."""
+    given = environ(objects.ours)
+    for mount, volume in mounts(objects.pod, objects.ours):
+        if "configMap" in volume:
+            written = objects.the("ConfigMap")
+            assert volume["configMap"]["name"] == written["metadata"]["name"]
+            for name, text in written["data"].items():
+                (directory / name).write_text(text)
+            path = Path(given["REFRESHER_CONFIG"])
+            assert str(path.parent) == mount["mountPath"]
+            given["REFRESHER_CONFIG"] = str(directory / path.name)
+    arguments = build_parser().parse_args(objects.ours["args"])
+    return load(vars(arguments), given, "/")
+
+
+# What it may do, and needs to
+
+
+def granted(objects: Objects) -> set[Permission]:
+    """What the Roles together allow, all of which are bound to the service account of the Pod."""
+    account = {"kind": "ServiceAccount", "name": objects.pod["spec"].get("serviceAccountName")}
+    bound = {
+        each["roleRef"]["name"]
+        for each in objects.of("RoleBinding")
+        if each["subjects"] == [account | {"namespace": each["metadata"]["namespace"]}]
+    }
+    assert bound == {each["metadata"]["name"] for each in objects.of("Role")}
+    return {
+        Permission(verb, resource, role["metadata"]["namespace"], name, group)
+        for role in objects.of("Role")
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+        for verb in rule["verbs"]
+    }
+
+
+def needed(settings: Settings, home: str) -> set[Permission]:
+    """What these settings take, in a Pod in the namespace `home`."""
+    outputs = [output for token in settings.tokens for output in token.outputs]
+    found = [
+        for_secret(*_place(output.secret, home))
+        for output in outputs
+        if isinstance(output, SecretOutputSettings)
+    ]
+    if found:
+        found.append(for_events(home))
+    if settings.leader_election is not None:
+        found.append(for_lease(*_place(settings.leader_election.lease, home)))
+    return {permission for each in found for permission in each}
+
+
+def _place(name: str, home: str) -> tuple[str, str]:
+    namespace, _, name = name.rpartition("/")
+    return namespace or home, name

@@ -1,0 +1,286 @@
+"""The manifests without a cluster: what they consist of, that the refresher understands what they tell it,
+and that their parts fit each other."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from refresher import __version__
+from refresher.cli import build_parser
+from refresher.config.checks import mistakes_of_period
+from refresher.config.declarations import FileOutputSettings
+from refresher.config.durations import parse_duration
+from refresher.config.flags import declared_flags
+from tests.deploy.rendering import (
+    DEPLOY,
+    IMAGE,
+    IN_SECRETS,
+    OVERLAYS,
+    component,
+    containers,
+    environ,
+    granted,
+    loaded,
+    mounts,
+    needed,
+    overlay,
+    render,
+    used,
+)
+
+KEY_SECRET = "inlive-application-key"
+BASE = Counter(["ServiceAccount", "Role", "RoleBinding", "ConfigMap", "NetworkPolicy"])
+KINDS = {
+    "deployment": BASE + Counter(["Deployment"]),
+    "ha": BASE + Counter(["Deployment", "Role", "RoleBinding", "PodDisruptionBudget"]),
+    "cronjob": BASE + Counter(["CronJob"]),
+    "sidecar": Counter(["Deployment", "NetworkPolicy"]),
+}
+
+every_overlay = pytest.mark.parametrize("name", OVERLAYS)
+those_in_secrets = pytest.mark.parametrize("name", IN_SECRETS)
+
+
+@every_overlay
+def test_an_overlay_consists_of(name):
+    assert Counter(each["kind"] for each in overlay(name)) == KINDS[name]
+
+
+@every_overlay
+def test_labels_say_what_it_is(name):
+    for each in overlay(name):
+        labels = each["metadata"]["labels"]
+        assert labels["app.kubernetes.io/part-of"] == IMAGE
+        assert labels["app.kubernetes.io/name"] == ("your-application" if name == "sidecar" else IMAGE)
+
+
+@every_overlay
+def test_the_image_is_of_this_release(name):
+    assert overlay(name).ours["image"] == f"{IMAGE}:{__version__}"
+    for each in containers(overlay(name).pod):
+        assert re.search(r":\d+\.\d+\.\d+$", each["image"])
+
+
+# What the refresher is told
+
+
+@every_overlay
+def test_every_argument_and_variable_is_one_of_ours(name):
+    ours = overlay(name).ours
+    calls = [ours["args"]]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        if "exec" in ours.get(probe, {}):
+            program, *arguments = ours[probe]["exec"]["command"]
+            assert program == "refresher"
+            calls.append(arguments)
+    for call in calls:
+        assert build_parser().parse_args(call).run
+    known = {option.variable for _, option in declared_flags()}
+    assert {each for each in environ(ours) if each.startswith("REFRESHER_")} <= known
+
+
+@every_overlay
+def test_the_configuration_is_accepted(name, tmp_path):
+    found = loaded(overlay(name), tmp_path)
+    assert not found.warnings
+    assert (found.settings.leader_election is not None) == (name == "ha")
+    if name in IN_SECRETS:
+        assert found.config_path == str(tmp_path / "refresher.yaml")
+
+
+@every_overlay
+def test_the_key_is_mounted_where_it_is_looked_for_and_nowhere_else(name, tmp_path):
+    objects = overlay(name)
+    (path,) = {Path(token.key_file) for token in loaded(objects, tmp_path).settings.tokens}
+    for container in containers(objects.pod):
+        keys = [mount for mount, volume in mounts(objects.pod, container) if "secret" in volume]
+        if container == objects.ours:
+            (mount,) = keys
+            assert (mount["mountPath"], mount["readOnly"]) == (str(path.parent), True)
+        else:
+            assert not keys
+    (volume,) = [each["secret"] for each in objects.pod["spec"]["volumes"] if "secret" in each]
+    assert volume == {"secretName": KEY_SECRET, "defaultMode": 0o400}
+    assert objects.pod["spec"]["securityContext"]["fsGroup"]  # or only root could read it
+
+
+@every_overlay
+def test_a_file_goes_where_it_can_be_written_and_stays_in_memory(name, tmp_path):
+    objects = overlay(name)
+    outputs = [each for token in loaded(objects, tmp_path).settings.tokens for each in token.outputs]
+    files = {str(Path(each.path).parent) for each in outputs if isinstance(each, FileOutputSettings)}
+    assert bool(files) == (name == "sidecar")
+    places = {
+        mount["mountPath"]: volume
+        for mount, volume in mounts(objects.pod, objects.ours)
+        if not mount.get("readOnly")
+    }
+    assert places.keys() == files
+    for volume in places.values():
+        assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Mi"}
+
+
+@every_overlay
+def test_the_endpoints_are_where_probes_and_the_network_policy_think(name, tmp_path):
+    objects = overlay(name)
+    listen, ours = loaded(objects, tmp_path).settings.listen, objects.ours
+    ingress = objects.the("NetworkPolicy")["spec"].get("ingress", [])
+    if name == "cronjob":
+        assert (listen, ingress) == (None, [])
+        return
+    assert listen.host == ""
+    assert ours["ports"] == [{"name": "refresher", "containerPort": listen.port}]
+    assert ours["livenessProbe"] == {"httpGet": {"path": "/livez", "port": "refresher"}, "timeoutSeconds": 5}
+    assert [port["port"] for rule in ingress for port in rule["ports"]] == [listen.port]
+
+
+# What it may do
+
+
+@those_in_secrets
+def test_the_roles_allow_what_the_configuration_needs_and_nothing_else(name, tmp_path):
+    objects = overlay(name)
+    assert granted(objects) == needed(loaded(objects, tmp_path).settings, "inlive")
+
+
+def test_the_sidecar_needs_no_rights(tmp_path):
+    assert needed(loaded(overlay("sidecar"), tmp_path).settings, "inlive") == set()
+
+
+@every_overlay
+def test_a_service_account_token_is_mounted_where_secrets_are_written_only(name):
+    assert overlay(name).pod["spec"]["automountServiceAccountToken"] == (name in IN_SECRETS)
+    assert all(each["automountServiceAccountToken"] is False for each in overlay(name).of("ServiceAccount"))
+
+
+@every_overlay
+def test_every_container_is_kept_in_bounds(name):
+    """Those bounds that the restricted standard does not ask for: see tests/kube/test_manifests.py."""
+    for each in containers(overlay(name).pod):
+        assert each["securityContext"]["readOnlyRootFilesystem"]
+        assert each["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert "memory" in each["resources"]["limits"]
+    assert overlay(name).pod["spec"]["securityContext"]["runAsUser"] > 0
+
+
+@every_overlay
+def test_the_network_policy_is_about_the_pod(name):
+    objects = overlay(name)
+    policy = objects.the("NetworkPolicy")["spec"]
+    selected = policy["podSelector"]["matchLabels"]
+    assert selected
+    assert selected.items() <= objects.pod["metadata"]["labels"].items()
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    out = {(port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]}
+    api = {("TCP", 6443)} if name in IN_SECRETS else set()
+    assert out == {("UDP", 53), ("TCP", 53), ("TCP", 443)} | api
+
+
+# How it runs
+
+
+def test_one_process_is_never_two():
+    spec = overlay("deployment").the("Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_two_processes_are_on_two_nodes_and_one_of_them_stays():
+    objects = overlay("ha")
+    spec = objects.the("Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 1)
+    apart = spec["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (term,) = apart["requiredDuringSchedulingIgnoredDuringExecution"]
+    budget = objects.the("PodDisruptionBudget")["spec"]
+    assert (term["topologyKey"], budget["maxUnavailable"]) == ("kubernetes.io/hostname", 1)
+    for selector in (term["labelSelector"], budget["selector"]):
+        assert selector == spec["selector"]
+        assert selector["matchLabels"].items() <= objects.pod["metadata"]["labels"].items()
+    assert environ(objects.ours, "refresher-1")["POD_NAME"] == "refresher-1"
+
+
+def test_the_job_runs_as_often_as_it_says(tmp_path):
+    objects = overlay("cronjob")
+    job = objects.the("CronJob")["spec"]
+    every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
+    minutes = re.fullmatch(r"\*/(\d+) \* \* \* \*", job["schedule"])
+    assert int(minutes[1]) * 60 == every
+    assert not mistakes_of_period(every, loaded(objects, tmp_path).settings.tokens)
+    assert job["concurrencyPolicy"] == "Forbid"
+    for limit in (job["startingDeadlineSeconds"], job["jobTemplate"]["spec"]["activeDeadlineSeconds"]):
+        assert limit < every
+
+
+def test_the_application_starts_after_the_sidecar_has_a_token(tmp_path):
+    """restartPolicy makes a sidecar of it, and the startup probe has the next container wait."""
+    objects = overlay("sidecar")
+    assert (objects.ours, "Always") == (
+        objects.pod["spec"]["initContainers"][0],
+        objects.ours["restartPolicy"],
+    )
+    probe = objects.ours["startupProbe"]
+    waited = build_parser().parse_args(probe["exec"]["command"][1:])
+    (output,) = loaded(objects, tmp_path).settings.tokens[0].outputs
+    assert waited.to_file == [output.path]
+    assert parse_duration(waited.timeout) < probe["timeoutSeconds"]  # so that it ends before it is ended
+
+
+# As somebody uses it
+
+
+@every_overlay
+def test_everything_follows_into_another_namespace(name, tmp_path):
+    objects = used(name, tmp_path, namespace="studio", components=[component("prometheus", tmp_path)])
+    assert {each["metadata"]["namespace"] for each in objects} == {"studio"}
+    subjects = [subject for each in objects.of("RoleBinding") for subject in each["subjects"]]
+    assert {each["namespace"] for each in subjects} == ({"studio"} if name in IN_SECRETS else set())
+
+
+@every_overlay
+def test_the_image_can_be_another_one(name, tmp_path):
+    image = {"name": IMAGE, "newName": "registry.example/inlive-token-refresher", "newTag": "9.9.9"}
+    assert used(name, tmp_path, images=[image]).ours["image"] == f"registry.example/{IMAGE}:9.9.9"
+
+
+def blocks(path: Path) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_of_deploy_shows_what_works(tmp_path):
+    for block in blocks(DEPLOY / "README.md"):
+        place = tmp_path / block.partition("\n")[0].removeprefix("# ")
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(block)
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    objects = render(tmp_path / "studio")
+    assert objects.the("PodMonitor")
+    settings = loaded(objects, tmp_path).settings
+    assert [token.name for token in settings.tokens] == ["studio", "report"]
+    assert granted(objects) == needed(settings, "studio")
+    written = (DEPLOY / "README.md").read_text()
+    assert {f"| `{name}` |" for name in OVERLAYS} == set(re.findall(r"^\| `\w+` \|", written, re.MULTILINE))
+    for call in re.findall(r"-- refresher (.*?) {2,}#", written):
+        assert build_parser().parse_args(call.split()).run
+    assert f"--from-file={Path(settings.tokens[0].key_file).name}=KEY" in written
+    assert f"secret generic {KEY_SECRET} " in written
+
+
+def test_the_readme_shows_the_sidecar_of_the_overlay():
+    (block,) = [each for each in blocks(DEPLOY.parent / "README.md") if each.startswith("spec:")]
+    shown, pod = yaml.safe_load(block)["spec"], overlay("sidecar").pod["spec"]
+    (sidecar,), (applied,) = shown["initContainers"], pod["initContainers"]
+    assert is_within(sidecar | {"image": applied["image"]}, applied)
+    (application,), (example,) = shown["containers"], pod["containers"]
+    assert is_within(application | {"image": example["image"]}, example)
+    assert is_within({"volumes": shown["volumes"], "securityContext": shown["securityContext"]}, pod)
+
+
+def is_within(part: object, whole: object) -> bool:
+    """Whether everything that `part` says is said by `whole`; in lists, by the element at the same place."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(key in whole and is_within(value, whole[key]) for key, value in part.items())
+    if isinstance(part, list) and isinstance(whole, list):
+        return len(part) == len(whole) and all(map(is_within, part, whole))
+    return part == whole

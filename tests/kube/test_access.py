@@ -1,0 +1,191 @@
+"""What we may do, as the real API server has it, and the Role to paste."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from refresher.errors import KubeDeniedError
+from refresher.kube import access, paths
+from refresher.kube.api import KubeApi
+from refresher.kube.paths import Permission
+from tests.issuer.peer import answering
+from tests.kube.administrator import Account
+from tests.kube.cluster import Cluster
+from tests.kube.connecting import asking, by_kubeconfig, status
+
+
+@pytest.fixture
+def account(cluster: Cluster, namespace: str) -> Account:
+    return cluster.service_account(namespace, "refresher")
+
+
+@pytest.fixture
+def api(account: Account) -> Iterator[KubeApi]:
+    with closing(by_kubeconfig(account.kubeconfig)) as connected:
+        yield connected
+
+
+def test_who_may_nothing_lacks_everything_in_the_order_of_the_question(api, namespace):
+    needed = (*paths.for_secret(namespace, "mine"), *paths.for_lease(namespace, "l"))
+    assert access.missing(api, needed) == needed
+
+
+def test_what_is_granted_is_not_missing(api, cluster, account, namespace):
+    cluster.grant(
+        account, [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["mine"]}]
+    )
+    assert access.missing(api, paths.for_secret(namespace, "mine")) == (
+        Permission("patch", "secrets", namespace, "mine"),
+        Permission("create", "secrets", namespace, "mine"),
+    )
+
+
+def test_what_is_granted_for_another_object_is_missing(api, cluster, account, namespace):
+    cluster.grant(
+        account, [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["other"]}]
+    )
+    needed = (Permission("get", "secrets", namespace, "mine"),)
+    assert access.missing(api, needed) == needed
+
+
+def test_what_is_granted_in_another_group_is_missing(api, cluster, account, namespace):
+    cluster.grant(account, [{"apiGroups": [""], "resources": ["leases"], "verbs": ["get"]}])
+    assert Permission("get", "leases", namespace, "l", "coordination.k8s.io") in access.missing(
+        api, paths.for_lease(namespace, "l")
+    )
+
+
+def test_what_is_granted_elsewhere_is_missing(api, cluster, account, namespace):
+    cluster.grant(account, [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}])
+    elsewhere = (Permission("get", "secrets", "default", "mine"),)
+    assert access.missing(api, (*elsewhere, Permission("get", "secrets", namespace, "mine"))) == elsewhere
+
+
+def test_the_same_is_asked_and_told_once(api, namespace):
+    needed = Permission("get", "secrets", namespace, "mine")
+    assert access.missing(api, (needed, needed)) == (needed,)
+
+
+def test_who_may_not_even_ask_is_told_so(tmp_path):
+    with asking(tmp_path, answering(403, status(403, "no"))) as (api, _), pytest.raises(KubeDeniedError):
+        access.missing(api, [Permission("get", "secrets", "ns", "s")])
+
+
+@pytest.mark.parametrize(
+    "said", [b"{}", b'{"status": {}}', b'{"status": {"allowed": "yes"}}', b'{"status": 1}']
+)
+def test_what_is_no_yes_is_none(tmp_path, said):
+    needed = (Permission("get", "secrets", "ns", "s"),)
+    with asking(tmp_path, answering(201, said)) as (api, _):
+        assert access.missing(api, needed) == needed
+
+
+def test_the_api_server_knows_who_we_are(api, account):
+    assert access.user(api) == account.user
+
+
+@pytest.mark.parametrize("answer", [(404, b"404 page not found"), (201, b"{}"), (201, b'{"status": null}')])
+def test_one_that_does_not_tell_is_no_obstacle(tmp_path, answer):
+    with asking(tmp_path, answering(*answer)) as (api, _):
+        assert access.user(api) is None
+
+
+# The Role
+
+
+def test_the_role_that_is_pasted_grants_what_was_missing(api, cluster, namespace):
+    needed = (
+        *paths.for_secret(namespace, "mine"),
+        *paths.for_lease(namespace, "l"),
+        *paths.for_events(namespace),
+    )
+    cluster.kubectl("apply", "-f", "-", stdin=access.role(needed, needed, access.user(api)))
+    assert wait_for_none(api, needed) == ()
+
+
+def test_and_no_more_than_that(api, cluster, namespace):
+    needed = paths.for_secret(namespace, "mine")
+    cluster.kubectl("apply", "-f", "-", stdin=access.role(needed, needed, access.user(api)))
+    wait_for_none(api, needed)
+    verbs = ("get", "list", "watch", "create", "update", "patch", "delete")
+    every = [Permission(verb, "secrets", namespace, name) for verb in verbs for name in ("mine", "other", "")]
+    assert set(every) - set(access.missing(api, every)) == set(needed)
+
+
+def test_a_second_paste_takes_nothing_away(api, cluster, namespace):
+    first, second = paths.for_secret(namespace, "one"), paths.for_secret(namespace, "two")
+    user = access.user(api)
+    cluster.kubectl("apply", "-f", "-", stdin=access.role(first, first, user))
+    wait_for_none(api, first)
+    both = (*first, *second)
+    cluster.kubectl("apply", "-f", "-", stdin=access.role(both, access.missing(api, both), user))
+    assert wait_for_none(api, both) == ()
+
+
+def test_a_role_for_several_namespaces_is_one_for_each(api, cluster, namespace):
+    cluster.namespace(f"{namespace}-too")
+    needed = (*paths.for_secret(namespace, "mine"), *paths.for_secret(f"{namespace}-too", "mine"))
+    cluster.kubectl("apply", "-f", "-", stdin=access.role(needed, needed, access.user(api)))
+    assert wait_for_none(api, needed) == ()
+
+
+def wait_for_none(api: KubeApi, needed: tuple[Permission, ...]) -> tuple[Permission, ...]:
+    """What is still missing when authorization, whose cache trails a write, has had its time."""
+    for _ in range(200):
+        if not (lacking := access.missing(api, needed)):
+            return ()
+    return lacking
+
+
+def test_it_is_written_like_this():
+    needed = (
+        *paths.for_secret("studio", "one"),
+        *paths.for_secret("studio", "two"),
+        *paths.for_secret("stage", "three"),
+        *paths.for_events("studio"),
+    )
+    lacking = (Permission("patch", "secrets", "studio", "two"),)
+    assert (
+        access.role(needed, lacking, "system:serviceaccount:inlive:refresher")
+        == """\
+apiVersion: "rbac.authorization.k8s.io/v1"
+kind: "Role"
+metadata:
+  name: "refresher-needs"
+  namespace: "studio"
+rules:
+  - apiGroups: [""]
+    resources: ["secrets"]
+    resourceNames: ["one", "two"]
+    verbs: ["get", "patch", "create"]
+  - apiGroups: [""]
+    resources: ["events"]
+    verbs: ["create"]
+---
+apiVersion: "rbac.authorization.k8s.io/v1"
+kind: "RoleBinding"
+metadata:
+  name: "refresher-needs"
+  namespace: "studio"
+roleRef:
+  apiGroup: "rbac.authorization.k8s.io"
+  kind: "Role"
+  name: "refresher-needs"
+subjects:
+  - kind: "ServiceAccount"
+    name: "refresher"
+    namespace: "inlive"
+"""
+    )
+
+
+@pytest.mark.parametrize(("user", "subject"), [("admin", "admin"), (None, "WHO-WE-ARE")])
+def test_who_is_no_service_account_is_a_user(user, subject):
+    needed = paths.for_secret("studio", "one")
+    expected = f'  - apiGroup: "rbac.authorization.k8s.io"\n    kind: "User"\n    name: "{subject}"\n'
+    assert access.role(needed, needed, user).endswith(expected)
+
+
+def test_where_nothing_is_missing_there_is_nothing_to_paste():
+    assert access.role(paths.for_secret("studio", "one"), (), "admin") == ""

@@ -1,0 +1,323 @@
+"""What an operator sees in the cluster: Events at the real API server, as kubectl shows them."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refresher.core.instant import Instant
+from refresher.core.messages import (
+    KeyLoaded,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    TokenMinted,
+)
+from refresher.core.model import Outcome, Reason
+from refresher.kube.api import KubeApi
+from refresher.kube.events import EVERY, WAITING, EventRecorder
+from refresher.kube.paths import events_path, secrets_path
+from tests.core.builders import KEY, NEW_KEY, NOW, token
+from tests.issuer.peer import answering, silent
+from tests.kube.administrator import Account
+from tests.kube.cluster import Cluster
+from tests.kube.connecting import asking, by_kubeconfig, in_pod
+
+MAY = [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]
+PATIENCE = 30.0  # seconds
+
+FACTS = token().facts
+REFUSED = RefreshFailed(
+    Reason.SCHEDULED, Outcome.KEY_REFUSED, "401: no such key", KEY.fingerprint, wait=300.0, left=600.0
+)
+ACCEPTED = TokenMinted(Reason.SCHEDULED, FACTS, failures=1)
+NO_NEWS = RefreshFailed(Reason.SCHEDULED, Outcome.TIMEOUT, "late", KEY.fingerprint, wait=1.0, left=600.0)
+
+
+def at(seconds: float) -> Instant:
+    return NOW + seconds
+
+
+@pytest.fixture
+def account(cluster: Cluster, namespace: str) -> Account:
+    return cluster.service_account(namespace, "refresher", MAY)
+
+
+@pytest.fixture
+def api(account: Account) -> Iterator[KubeApi]:
+    with closing(by_kubeconfig(account.kubeconfig)) as connected:
+        yield connected
+
+
+class Told:
+    """A recorder for one token whose Secrets are these, and the Events that come of it."""
+
+    def __init__(self, api: KubeApi, cluster: Cluster, *secrets: tuple[str, str]) -> None:
+        self.recorder = EventRecorder(api, {"studio": secrets})
+        self._cluster = cluster
+        self.notice(KeyLoaded(KEY.fingerprint, changed=False))
+
+    def notice(self, announcement: Any, seconds: float = 0.0, of: str = "studio") -> None:
+        self.recorder.notice(of, announcement, at(seconds))
+
+    def events(self, namespace: str) -> list[dict[str, Any]]:
+        """All that are there once everything noticed has been dealt with, the oldest first."""
+        assert self.recorder.flush(PATIENCE)
+        items = self._cluster.must("GET", events_path(namespace))["items"]
+        return sorted(items, key=lambda each: int(each["metadata"]["resourceVersion"]))
+
+    def reasons(self, namespace: str) -> list[tuple[str, int]]:
+        return [(each["reason"], each["count"]) for each in self.events(namespace)]
+
+
+@pytest.fixture
+def told(api: KubeApi, cluster: Cluster, namespace: str) -> Told:
+    return Told(api, cluster, (namespace, "mine"))
+
+
+def failed(namespace: str, message: str = "not permitted", name: str = "mine") -> OutputFailed:
+    return OutputFailed(f"secret:{namespace}/{name}", message, at(60), writing=True)
+
+
+def written(namespace: str, name: str = "mine") -> OutputWritten:
+    return OutputWritten(f"secret:{namespace}/{name}", "new", FACTS)
+
+
+# What is told
+
+
+def test_a_refused_key_is_told_with_what_to_do(told, namespace):
+    told.notice(REFUSED)
+    (event,) = told.events(namespace)
+    assert (event["type"], event["reason"], event["count"]) == ("Warning", "KeyRefused", 1)
+    assert event["message"].startswith(
+        f"token studio: the issuer refuses the key {KEY.fingerprint}: 401: no such"
+    )
+    assert "; consumers are served until " in event["message"]
+    assert event["message"].endswith("; put a valid key into the key's file")
+    assert event["involvedObject"] == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "namespace": namespace,
+        "name": "mine",
+    }
+
+
+def test_that_consumers_have_nothing_is_told_too(told, namespace):
+    told.notice(REFUSED._replace(left=0.0))
+    assert "; consumers have no valid token; " in told.events(namespace)[0]["message"]
+
+
+def test_a_refused_write_is_told_with_its_reason(told, namespace):
+    told.notice(failed(namespace, "it is immutable"))
+    (event,) = told.events(namespace)
+    assert (event["type"], event["reason"]) == ("Warning", "WriteFailed")
+    assert event["message"] == "token studio: it is immutable"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "end", "reason"),
+    [
+        (lambda _: REFUSED, lambda _: ACCEPTED, "KeyAccepted"),
+        (failed, written, "Written"),
+    ],
+    ids=["key", "write"],
+)
+def test_the_end_of_either_is_told_and_is_normal(told, namespace, trouble, end, reason):
+    told.notice(trouble(namespace))
+    told.notice(end(namespace), 10)
+    event = told.events(namespace)[1]
+    assert (event["type"], event["reason"], event["count"]) == ("Normal", reason, 1)
+
+
+def test_kubectl_shows_them_on_the_secret(told, cluster, namespace):
+    cluster.must("POST", secrets_path(namespace), {"metadata": {"name": "mine"}})
+    told.notice(REFUSED)
+    told.events(namespace)
+    shown = cluster.kubectl("events", "-n", namespace, "--for", "secret/mine").stdout
+    assert "KeyRefused" in shown
+    assert "401: no such key" in shown
+
+
+def test_kubectl_describes_them_with_our_pod(cluster, namespace, account, tmp_path):
+    with closing(in_pod(bound_to_a_pod(cluster, account, "refresher-7d9"), cluster.port)) as api:
+        told = Told(api, cluster, (namespace, "mine"))
+        told.notice(failed(namespace, "it is immutable"))
+        told.events(namespace)
+    shown = cluster.kubectl("describe", "pod", "refresher-7d9", "-n", namespace).stdout
+    assert "WriteFailed" in shown
+    assert "inlive-token-refresher" in shown
+    assert "token studio: it is immutable" in shown
+
+
+def bound_to_a_pod(cluster: Cluster, account: Account, name: str) -> Path:
+    """The files of the account, with a token as kubelet gets it for this Pod, which is made."""
+    core = f"/api/v1/namespaces/{account.namespace}"
+    spec = {
+        "containers": [{"name": "c", "image": "nowhere.invalid/none"}],
+        "serviceAccountName": account.name,
+    }
+    pod = cluster.must("POST", f"{core}/pods", {"metadata": {"name": name}, "spec": spec})
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": pod["metadata"]["uid"]}
+    asked = {"spec": {"expirationSeconds": 3600, "boundObjectRef": bound}}
+    given = cluster.must("POST", f"{core}/serviceaccounts/{account.name}/token", asked)
+    (account.directory / "token").write_text(given["status"]["token"])
+    return account.directory
+
+
+def test_a_refused_key_concerns_every_secret_and_a_refused_write_one(api, cluster, namespace):
+    told = Told(api, cluster, (namespace, "one"), (namespace, "two"))
+    told.notice(failed(namespace, name="two"))
+    told.notice(REFUSED)
+    on = [(each["reason"], each["involvedObject"]["name"]) for each in told.events(namespace)]
+    assert on == [("WriteFailed", "two"), ("KeyRefused", "one"), ("KeyRefused", "two")]
+
+
+@pytest.mark.parametrize(
+    "announcement",
+    [
+        NO_NEWS,
+        ACCEPTED,
+        OutputFailed("secret:elsewhere/mine", "no", None, writing=True),
+        OutputFailed("file:/run/token", "disk full", None, writing=True),
+        OutputWritten("file:/run/token", "new", FACTS),
+    ],
+    ids=["an outage", "a token", "another's Secret", "a file", "a written file"],
+)
+def test_nothing_else_is_told(told, namespace, announcement):
+    told.notice(announcement)
+    assert told.events(namespace) == []
+
+
+def test_what_cannot_be_read_is_not_told_as_a_refused_write(told, namespace):
+    told.notice(failed(namespace)._replace(writing=False))
+    assert told.events(namespace) == []
+
+
+def test_a_token_without_a_secret_has_no_events(told, namespace):
+    told.notice(REFUSED, of="another")
+    assert told.events(namespace) == []
+
+
+def test_a_new_token_for_the_old_key_is_no_end_of_the_new_ones_refusal(told, namespace):
+    told.notice(KeyLoaded(NEW_KEY.fingerprint, changed=True))
+    told.notice(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
+    told.notice(ACCEPTED, 10)
+    assert told.reasons(namespace) == [("KeyRefused", 1)]
+
+
+def test_a_refusal_ends_when_the_old_key_is_put_back_and_accepted(told, namespace):
+    told.notice(KeyLoaded(NEW_KEY.fingerprint, changed=True))
+    told.notice(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
+    told.notice(KeyLoaded(KEY.fingerprint, changed=True), 10)
+    told.notice(ACCEPTED, 20)
+    assert told.reasons(namespace) == [("KeyRefused", 1), ("KeyAccepted", 1)]
+
+
+def test_a_message_of_any_length_is_taken(told, namespace):
+    told.notice(failed(namespace, "x" * 100_000))
+    assert len(told.events(namespace)[0]["message"]) == 1024
+
+
+# How often
+
+
+def test_repeats_are_told_once_in_five_minutes_with_their_number(told, namespace):
+    for seconds in range(0, int(2 * EVERY) + 1, 60):
+        told.notice(failed(namespace), seconds)
+    assert told.reasons(namespace) == [("WriteFailed", 1), ("WriteFailed", 6), ("WriteFailed", 11)]
+
+
+def test_the_times_are_those_of_the_first_and_the_last(told, namespace):
+    told.notice(failed(namespace))
+    told.notice(failed(namespace), EVERY)
+    times = [(each["firstTimestamp"], each["lastTimestamp"]) for each in told.events(namespace)]
+    assert times[0][0] == times[0][1] == times[1][0] != times[1][1]
+
+
+def test_who_flaps_is_told_of_no_more_often(told, namespace):
+    for seconds in range(0, int(EVERY), 20):
+        told.notice(failed(namespace), seconds)
+        told.notice(written(namespace), seconds + 10)
+    assert told.reasons(namespace) == [("WriteFailed", 1), ("Written", 1)]
+
+
+def test_failures_are_counted_anew_after_the_end(told, namespace):
+    told.notice(failed(namespace))
+    told.notice(failed(namespace), 1)
+    told.notice(written(namespace), 2)
+    told.notice(failed(namespace), EVERY)
+    assert told.reasons(namespace) == [("WriteFailed", 1), ("Written", 1), ("WriteFailed", 1)]
+
+
+def test_sorts_are_told_apart(told, namespace):
+    told.notice(failed(namespace))
+    told.notice(REFUSED, 1)
+    assert told.reasons(namespace) == [("WriteFailed", 1), ("KeyRefused", 1)]
+
+
+# What is in the way
+
+
+def test_lacking_the_permission_is_said_once_and_is_no_error(told, namespace, cluster, account, caplog):
+    cluster.grant(account, [])
+    with caplog.at_level(logging.DEBUG, logger="refresher"):
+        for seconds in (0, EVERY, 2 * EVERY):
+            told.notice(failed(namespace), seconds)
+        assert told.events(namespace) == []
+    (record,) = [each for each in caplog.records if each.name == "refresher"]
+    assert record.levelno == logging.INFO
+    assert (
+        f"no Events are written in namespace {namespace}: not permitted (403): create events"
+        in record.message
+    )
+
+
+def test_a_permission_that_is_given_later_counts(told, namespace, cluster, account):
+    cluster.grant(account, [])
+    told.notice(failed(namespace))
+    assert told.events(namespace) == []
+    cluster.grant(account, MAY)
+    told.notice(failed(namespace), EVERY)
+    assert told.reasons(namespace) == [("WriteFailed", 2)]
+
+
+def test_what_was_not_told_for_an_outage_is_told_with_the_next_failure(told, namespace, cluster):
+    cluster.kill_apiserver()
+    told.notice(failed(namespace))
+    assert told.recorder.flush(PATIENCE)
+    cluster.start_apiserver()
+    told.notice(failed(namespace), 30)
+    assert told.reasons(namespace) == [("WriteFailed", 2)]
+
+
+def test_the_end_of_what_was_never_told_is_not_told(told, namespace, cluster):
+    cluster.kill_apiserver()
+    told.notice(failed(namespace))
+    assert told.recorder.flush(PATIENCE)
+    cluster.start_apiserver()
+    told.notice(written(namespace), 30)
+    assert told.reasons(namespace) == []
+
+
+def test_an_api_server_that_hangs_holds_nobody_up(tmp_path):
+    """Of what is announced meanwhile some is left out, and the memory that takes has an end."""
+    with asking(tmp_path, silent) as (api, server):
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        for seconds in range(10 * WAITING):
+            recorder.notice("studio", failed("ns"), at(seconds))
+        assert server.requests == []
+        assert not recorder.flush(0.01)
+
+
+def test_no_thread_is_started_before_there_is_something_to_tell(tmp_path):
+    with asking(tmp_path, answering(201, b"{}")) as (api, _):
+        before = set(threading.enumerate())
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder.notice("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
+        recorder.notice("studio", ACCEPTED, NOW)
+        assert set(threading.enumerate()) == before

@@ -1,0 +1,46 @@
+"""Less of the Kubernetes client is imported, and what is there works."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+ASKED = """\
+import json, sys
+from refresher.clock import SystemClock
+from refresher.errors import KubeNotFoundError
+from refresher.kube.lean import connect
+from refresher.kube.paths import secret_path
+api = connect(SystemClock())
+try:
+    api.get(secret_path(api.namespace, "absent"))
+except KubeNotFoundError:
+    print(json.dumps(list(sys.modules)))
+api.close()
+"""
+
+
+@pytest.fixture
+def loaded(cluster, namespace) -> set[str]:
+    """The modules in a process that has asked the API server for something."""
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    account = cluster.service_account(namespace, "asks", rules)
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ASKED],
+        env=os.environ | {"KUBECONFIG": str(account.kubeconfig)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return set(json.loads(ended.stdout))
+
+
+def test_what_nobody_uses_of_the_client_is_not_imported(loaded):
+    assert "kubernetes.client.api_client" in loaded
+    unused = ("dynamic", "informer", "leaderelection", "stream", "watch", "utils.create_from_yaml")
+    assert {f"kubernetes.{part}" for part in unused} & loaded == set()
+    assert not [name for name in loaded if name.startswith("kubernetes.client.models.")]

@@ -1,4 +1,4 @@
-"""The component for the Prometheus operator: it scrapes what is there, and its alerts come when they should."""
+"""The component for the Prometheus operator: it scrapes what is there, and alerts when it should."""
 
 import re
 import subprocess

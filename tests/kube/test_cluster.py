@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests import needs
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
 from tests.kube.credentials import claims_of
-from tests.kube.servers import Home, Server
 
 SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch"], "resourceNames": ["mine"]}
 DEADLINE = 30.0
@@ -43,14 +38,6 @@ def pod(user: int) -> dict[str, object]:
     container = {"name": "c", "image": "nowhere.invalid/none", "securityContext": context}
     spec = {"containers": [container], "serviceAccountName": "runs", "automountServiceAccountToken": False}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"user-{user}"}, "spec": spec}
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"  # whoever adopted it has not reaped it
 
 
 # What it is
@@ -236,90 +223,9 @@ def test_whatever_a_test_breaks_is_mended_after_it(cluster: Cluster, faults: tup
     assert cluster.ready()
 
 
-# Starting and ending
-
-
-def test_a_server_that_ends_at_once_is_quoted() -> None:
-    home = Home()
-    try:
-        server = Server(home, ["/bin/sh", "-c", "echo flag provided but not defined; exit 2"], lambda: False)
-        with pytest.raises(
-            RuntimeError, match="sh has ended; its last words:\nflag provided but not defined"
-        ):
-            server.start()
-    finally:
-        home.close()
-    assert not home.path.exists()
-
-
 def test_nothing_is_left_of_a_start_that_fails(tmp_path: Path) -> None:
     (tmp_path / "etcd").symlink_to("/bin/false")
     cluster = Cluster(tmp_path)
     with pytest.raises(RuntimeError, match="etcd has ended"), cluster:
         pass
     assert not cluster.kubeconfig.parent.exists()
-
-
-HOLDS = r"""
-import sys
-from tests.kube.servers import Home, Server
-home = Home()
-server = Server(home, ["/bin/sh", "-c", "echo $$; exec sleep 600"], lambda: server.tail().endswith("\n"))
-server.start()
-server.pause()
-print(home.path, server.tail(), flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_server_ends_with_the_tests_however_they_end(number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDS],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as tests:
-        assert tests.stdout is not None
-        home, pid = tests.stdout.readline().split()
-        assert not is_gone(int(pid))
-        tests.send_signal(number)
-        tests.wait(DEADLINE)
-    until = time.monotonic() + DEADLINE
-    while not is_gone(int(pid)) or Path(home).exists():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-# Where it comes from
-
-
-def test_given_assets_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    (tmp_path / "etcd").symlink_to("/bin/true")
-    lacking = "needs kube-apiserver and kubectl: make kube builds it"
-    for continuous, outcome in (("", pytest.skip.Exception), ("true", pytest.fail.Exception)):
-        monkeypatch.setenv("CI", continuous)
-        with pytest.raises((pytest.skip.Exception, pytest.fail.Exception), match=lacking) as ended:
-            needs.kubernetes()
-        assert ended.type is outcome
-    for name in binaries.NAMES[::2]:
-        (tmp_path / name).symlink_to("/bin/true")
-    assert needs.kubernetes() == tmp_path
-
-
-def test_what_is_there_is_not_built_again(tmp_path: Path) -> None:
-    for name in binaries.NAMES:
-        (tmp_path / name).symlink_to("/bin/true")
-    environ = {"PATH": "/nowhere", "KUBEBUILDER_ASSETS": str(tmp_path)}
-    make = [sys.executable, binaries.__file__]
-    there = subprocess.run(make, env=environ, capture_output=True, text=True, check=True)
-    assert there.stdout == f"{tmp_path} has kube-apiserver, etcd, kubectl\n"
-    (tmp_path / "etcd").unlink()
-    lacking = subprocess.run(make, env=environ, capture_output=True, text=True, check=False)
-    assert (lacking.returncode, lacking.stderr) == (1, f"{tmp_path} (of KUBEBUILDER_ASSETS) has no etcd\n")
-    environ = {"PATH": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)}
-    without_go = subprocess.run(make, env=environ, capture_output=True, text=True, check=False)
-    assert without_go.returncode == 1
-    assert "there is no go" in without_go.stderr

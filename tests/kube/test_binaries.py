@@ -1,0 +1,40 @@
+"""Where the API server of the tests comes from, and what is said when it is not there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import needs
+from tests.kube import binaries
+
+
+def test_given_assets_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
+    (tmp_path / "etcd").symlink_to("/bin/true")
+    lacking = "needs kube-apiserver and kubectl: make kube builds it"
+    for continuous, outcome in (("", pytest.skip.Exception), ("true", pytest.fail.Exception)):
+        monkeypatch.setenv("CI", continuous)
+        with pytest.raises((pytest.skip.Exception, pytest.fail.Exception), match=lacking) as ended:
+            needs.kubernetes()
+        assert ended.type is outcome
+    for name in binaries.NAMES[::2]:
+        (tmp_path / name).symlink_to("/bin/true")
+    assert needs.kubernetes() == tmp_path
+
+
+def test_what_is_there_is_not_built_again(tmp_path: Path) -> None:
+    for name in binaries.NAMES:
+        (tmp_path / name).symlink_to("/bin/true")
+    environ = {"PATH": "/nowhere", "KUBEBUILDER_ASSETS": str(tmp_path)}
+    make = [sys.executable, binaries.__file__]
+    there = subprocess.run(make, env=environ, capture_output=True, text=True, check=True)
+    assert there.stdout == f"{tmp_path} has kube-apiserver, etcd, kubectl\n"
+    (tmp_path / "etcd").unlink()
+    lacking = subprocess.run(make, env=environ, capture_output=True, text=True, check=False)
+    assert (lacking.returncode, lacking.stderr) == (1, f"{tmp_path} (of KUBEBUILDER_ASSETS) has no etcd\n")
+    environ = {"PATH": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)}
+    without_go = subprocess.run(make, env=environ, capture_output=True, text=True, check=False)
+    assert without_go.returncode == 1
+    assert "there is no go" in without_go.stderr

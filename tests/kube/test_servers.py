@@ -1,0 +1,67 @@
+"""Servers of the tests: a start that fails is explained, and none outlives the tests."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.kube.servers import Home, Server
+
+DEADLINE = 30.0
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"  # whoever adopted it has not reaped it
+
+
+def test_a_server_that_ends_at_once_is_quoted() -> None:
+    home = Home()
+    try:
+        server = Server(home, ["/bin/sh", "-c", "echo flag provided but not defined; exit 2"], lambda: False)
+        with pytest.raises(
+            RuntimeError, match="sh has ended; its last words:\nflag provided but not defined"
+        ):
+            server.start()
+    finally:
+        home.close()
+    assert not home.path.exists()
+
+
+HOLDS = r"""
+import sys
+from tests.kube.servers import Home, Server
+home = Home()
+server = Server(home, ["/bin/sh", "-c", "echo $$; exec sleep 600"], lambda: server.tail().endswith("\n"))
+server.start()
+server.pause()
+print(home.path, server.tail(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_server_ends_with_the_tests_however_they_end(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as tests:
+        assert tests.stdout is not None
+        home, pid = tests.stdout.readline().split()
+        assert not is_gone(int(pid))
+        tests.send_signal(number)
+        tests.wait(DEADLINE)
+    until = time.monotonic() + DEADLINE
+    while not is_gone(int(pid)) or Path(home).exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -142,11 +142,10 @@ class KubeApi:
         )
         try:
             response = self._client.call_api(*serialized, _request_timeout=max(_MOMENT, seconds)).response
-            content = response.read(decode_content=False)
+            content = response.read(decode_content=False)  # and the connection is free again
         except (HTTPError, ApiException, OSError) as error:
             told = f"{request.wants}: {failure(error, self._server, seconds)}"
             raise KubeUnreachableError(told) from error
-        response.release_conn()
         return Answer(
             response.status, {name.lower(): value for name, value in response.headers.items()}, content
         )

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException, IncompleteRead
 from typing import Any
 
-from urllib3.exceptions import IncompleteRead as PoolIncompleteRead
 from urllib3.exceptions import ProxyError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
@@ -61,8 +60,7 @@ _MEANINGS: tuple[tuple[type[BaseException], Callable[[Any, str, float], str]], .
     (ssl.SSLError, _tls),
     (socket.gaierror, lambda e, server, _: f"the name of {server} cannot be resolved: {e.strerror}"),
     (ConnectionError, _lost),  # refused, reset, broken pipe, RemoteDisconnected
-    (IncompleteRead, lambda _, server, __: f"the answer of {server} was cut off"),
-    (PoolIncompleteRead, lambda _, server, __: f"the answer of {server} was cut off"),
+    (IncompleteRead, lambda _, server, __: f"the answer of {server} was cut off"),  # urllib3's is one, too
     (HTTPException, lambda _, server, __: f"{server} does not speak HTTP"),
     (OSError, lambda e, server, _: f"{server}: {e.strerror or 'no connection'}"),
     (PoolTimeoutError, _late),  # nothing was left to wait for the answer; NewConnectionError is one, too

@@ -188,9 +188,13 @@ def test_a_refused_key_concerns_every_secret_and_a_refused_write_one(api, cluste
     ],
     ids=["an outage", "a token", "another's Secret", "a file", "a written file"],
 )
-def test_nothing_else_is_told(told, namespace, announcement):
-    told.notice(announcement)
-    assert told.events(namespace) == []
+def test_nothing_else_is_told(tmp_path, announcement):
+    with asking(tmp_path, answering(201, b"{}")) as (api, server):
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder.notice("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
+        recorder.notice("studio", announcement, NOW)
+        assert recorder.flush(PATIENCE)
+        assert server.requests == []
 
 
 def test_what_cannot_be_read_is_not_told_as_a_refused_write(told, namespace):

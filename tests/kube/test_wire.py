@@ -76,8 +76,10 @@ def test_nor_one_whose_handshake_does_not_end(tmp_path, authority):
         api.get(PATH, timeout=0.3)
 
 
-def test_nor_one_whose_request_is_not_taken(tmp_path):
-    with asking(tmp_path, silent) as (api, _), pytest.raises(KubeUnreachableError, match=LATE):
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_nor_one_whose_request_is_not_taken(tmp_path, tls, authority, over_tls):
+    more = {"tls": tls, "ca": authority.cert_pem.bytes()} if over_tls else {}
+    with asking(tmp_path, silent, **more) as (api, _), pytest.raises(KubeUnreachableError, match=LATE):
         api.create(PATH, {"data": {"k": "v" * 32 * 1024 * 1024}}, timeout=0.3)
 
 
@@ -120,6 +122,11 @@ def test_an_answer_has_an_end(tmp_path):
         pytest.raises(KubeUnreachableError, match=f"longer than {wire.LONGEST_ANSWER} bytes"),
     ):
         api.get(PATH)
+
+
+def test_an_answer_that_ends_with_the_connection_is_whole(tmp_path):
+    with asking(tmp_path, sending(HEAD + b"Connection: close\r\n\r\n", OBJECT)) as (api, _):
+        assert api.get(PATH) == {"kind": "Secret"}
 
 
 def test_a_call_after_one_that_was_cut_off_goes_well(tmp_path):

@@ -84,13 +84,8 @@ def containers(pod: Document) -> list[Document]:
 # What the refresher is told
 
 
-def environ(container: Document, name: str = "a-pod") -> dict[str, str]:
-    """The variables in a Pod of this name."""
-    fields = {"metadata.name": name}
-    return {
-        each["name"]: each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
-        for each in container.get("env", [])
-    }
+def environ(container: Document) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in container.get("env", [])}
 
 
 def mounts(pod: Document, container: Document) -> Iterator[tuple[Document, Document]]:

@@ -1,0 +1,188 @@
+"""The manifests of `deploy` on a real API server, under the restricted Pod Security standard: they are
+taken, so are their Pods, and their Roles are enough and not too much."""
+
+import json
+
+import pytest
+
+from refresher.emulator.server import Emulator
+from tests.commands.daemon import KEY, Daemon, eventually, refresher
+from tests.deploy.rendering import IN_SECRETS, OVERLAYS, environ, loaded, used
+from tests.kube.cluster import Cluster
+
+NAME = "inlive-token-refresher"
+SECRET = "secrets/inlive-access-token"
+LEASE = f"leases.coordination.k8s.io/{NAME}"
+ALLOWED = {
+    "deployment": [f"get {SECRET}", f"patch {SECRET}", f"create {SECRET}", "create events"],
+    "cronjob": [f"get {SECRET}", f"patch {SECRET}", f"create {SECRET}", "create events"],
+    "ha": [
+        *(f"{verb} {SECRET}" for verb in ("get", "patch", "create")),
+        "create events",
+        *(f"{verb} {LEASE}" for verb in ("get", "update")),
+        "create leases.coordination.k8s.io",
+    ],
+}
+DENIED = [
+    *(f"{verb} secrets" for verb in ("get", "list", "watch", "create", "update", "patch", "delete")),
+    *(f"{verb} {SECRET}" for verb in ("update", "delete")),
+    *(f"{verb} secrets/inlive-application-key" for verb in ("get", "patch", "create")),
+    *(f"{verb} leases.coordination.k8s.io/another" for verb in ("get", "update")),
+    *(f"{verb} {LEASE}" for verb in ("patch", "delete")),
+    *(f"{verb} leases.coordination.k8s.io" for verb in ("list", "watch")),
+    "get pods",
+    "list events",
+    "create serviceaccounts/token",
+    "update roles.rbac.authorization.k8s.io",
+]
+
+
+@pytest.fixture
+def place(cluster: Cluster, namespace: str) -> str:
+    """A namespace under the restricted standard, with the account that a controller makes in every one."""
+    cluster.namespace(namespace, enforce="restricted")
+    cluster.service_account(namespace, "default")
+    return namespace
+
+
+@pytest.fixture
+def installed(cluster, place, tmp_path):
+    """Puts an overlay into `place`, as its users do."""
+
+    def install(name):
+        objects = used(name, tmp_path, namespace=place)
+        cluster.kubectl("apply", "--filename=-", stdin=as_list(objects))
+        return objects
+
+    return install
+
+
+def as_list(objects):
+    return {"apiVersion": "v1", "kind": "List", "items": objects}
+
+
+def taken(cluster, place, pod):
+    """What the API server says of a Pod by itself: nobody makes those of a Deployment here."""
+    body = {"apiVersion": "v1", "kind": "Pod", **pod}
+    body["metadata"] = pod["metadata"] | {"name": "a-pod"}
+    return cluster.ask("POST", f"/api/v1/namespaces/{place}/pods?dryRun=All", body)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_is_taken_as_it_is(cluster, place, tmp_path, name):
+    objects = used(name, tmp_path, namespace=place)
+    apply = "apply", "--server-side", "--output=name", "--filename=-"
+    strict = "--validate=strict"  # a field that the schema does not know is refused
+    for more in ((strict, "--dry-run=server"), (strict,), ()):
+        applied = cluster.kubectl(*apply, *more, stdin=as_list(objects))
+        assert len(applied.stdout.split()) == len(objects)
+        assert not applied.stderr  # no warning either: of Pod Security, of what is deprecated
+    for each in objects:
+        stored = cluster.kubectl(
+            "get", each["kind"], each["metadata"]["name"], f"--namespace={place}", "--output=json"
+        )
+        assert json.loads(stored.stdout)["metadata"]["labels"] == each["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_its_pods_are_admitted_under_the_restricted_standard(cluster, place, installed, name):
+    admitted = taken(cluster, place, installed(name).pod)
+    assert admitted.status_code == 201, admitted.text
+    sidecars = admitted.json()["spec"].get("initContainers", [])
+    assert [each["restartPolicy"] for each in sidecars] == (["Always"] if name == "sidecar" else [])
+
+
+def test_a_key_is_mounted_for_its_owner_only(cluster, place, installed):
+    volumes = taken(cluster, place, installed("deployment").pod).json()["spec"]["volumes"]
+    assert [each["secret"]["defaultMode"] for each in volumes if "secret" in each] == [0o400]
+
+
+@pytest.mark.parametrize(
+    ("objected", "worsen"),
+    [
+        ("runAsNonRoot", lambda spec, _: spec["securityContext"].pop("runAsNonRoot")),
+        ("runAsUser=0", lambda spec, _: spec["securityContext"].update(runAsUser=0)),
+        ("seccompProfile", lambda spec, _: spec["securityContext"].pop("seccompProfile")),
+        ("unrestricted capabilities", lambda _, ours: ours["securityContext"].pop("capabilities")),
+        (
+            "allowPrivilegeEscalation != false",
+            lambda _, ours: ours["securityContext"].pop("allowPrivilegeEscalation"),
+        ),
+        ("hostNetwork=true", lambda spec, _: spec.update(hostNetwork=True)),
+    ],
+)
+@pytest.mark.parametrize("name", ["deployment", "sidecar"])
+def test_a_pod_that_is_any_worse_is_not(cluster, place, installed, name, objected, worsen):
+    objects = installed(name)
+    pod, ours = objects.pod, objects.ours
+    worsen(pod["spec"], ours)
+    refused = taken(cluster, place, pod)
+    assert refused.status_code == 403
+    message = refused.json()["message"]
+    assert 'violates PodSecurity "restricted:latest"' in message
+    assert objected in message
+
+
+@pytest.mark.parametrize("name", IN_SECRETS)
+def test_its_account_may_do_what_it_has_to_and_nothing_else(cluster, place, installed, name):
+    installed(name)
+    user = f"--as=system:serviceaccount:{place}:{NAME}"
+
+    def may(action):
+        return cluster.kubectl(
+            "auth", "can-i", *action.split(), user, f"--namespace={place}", check=False
+        ).stdout.startswith("yes")
+
+    eventually(lambda: all(map(may, ALLOWED[name])), f"not allowed what is needed for {name}")
+    leases = [] if name == "ha" else [action for action in ALLOWED["ha"] if "leases" in action]
+    assert [action for action in DENIED + leases if may(action)] == []
+    assert not cluster.kubectl(
+        "auth", "can-i", "get", SECRET, user, "--namespace=default", check=False
+    ).stdout.startswith("yes")
+
+
+@pytest.fixture
+def in_its_pod(cluster, place, tmp_path):
+    """The variables of a process that runs as in the Pod of what is installed: with the very configuration
+    and rights, but for the paths that only a Pod has, and Inlive's address."""
+    with Emulator(keys=[KEY]) as inlive:
+
+        def variables(objects):
+            loaded(objects, tmp_path)  # which puts the configuration there
+            (tmp_path / "key").write_text(KEY)
+            config = tmp_path / "kubeconfig"
+            token = cluster.token(place, NAME)
+            cluster.credentials.kubeconfig(config, cluster.url, namespace=place, token=token)
+            return environ(objects.ours) | {
+                "REFRESHER_CONFIG": str(tmp_path / "refresher.yaml"),
+                "REFRESHER_KEY_FILE": str(tmp_path / "key"),
+                "REFRESHER_ISSUER_URL": inlive.url,
+                "KUBECONFIG": str(config),
+            }
+
+        yield variables
+
+
+def test_its_rights_are_enough_for_a_pass_of_the_job(cluster, place, installed, in_its_pod):
+    objects = installed("cronjob")
+    given = in_its_pod(objects)
+
+    def passed():
+        return refresher(*objects.ours["args"], **given).code == 0
+
+    eventually(passed, "a pass that succeeds, as soon as the Role is in force")
+    written = cluster.must("GET", f"/api/v1/namespaces/{place}/{SECRET}")
+    assert written["metadata"]["annotations"]["token-refresher.inlive.app/owner"] == f"{place}/{NAME}"
+    cluster.must("DELETE", f"/api/v1/namespaces/{place}/{SECRET}")
+    assert passed()
+    assert cluster.must("GET", f"/api/v1/namespaces/{place}/{SECRET}")["data"].keys() == {"access-token"}
+
+
+def test_its_rights_are_enough_to_take_over_from_a_job_by_a_lease(cluster, place, installed, in_its_pod):
+    once = installed("cronjob")
+    given = in_its_pod(once)
+    eventually(lambda: refresher(*once.ours["args"], **given).code == 0, "a pass that succeeds")
+    with Daemon(**in_its_pod(installed("ha"))) as daemon:
+        daemon.wait_for("LeadershipTurned", lease=f"{place}/{NAME}", leads=True)
+        daemon.wait_for("TokenAdopted")
+        assert not daemon.entries("OutputFailed")

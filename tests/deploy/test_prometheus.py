@@ -15,7 +15,14 @@ EXPIRY = f"token_refresher_output_token_expiry_timestamp_seconds{{{LABELS}}}"
 WRITES = f'token_refresher_output_writes_total{{{LABELS}, result="success"}}'
 ACCEPTED = 'token_refresher_key_accepted{token="studio"}'
 LOOP = "token_refresher_last_loop_timestamp_seconds"
-WELL = {EXPIRY: "3600+0x10", WRITES: "1+0x10", ACCEPTED: "1+0x10", LOOP: "0+60x10"}  # every minute, from 0 on
+OTHER = EXPIRY.replace("studio/token", "studio/other")  # another output of the same token
+WELL = {  # every minute, from 0 on
+    OTHER: "3600+0x10",
+    EXPIRY: "3600+0x10",
+    WRITES: "1+0x10",
+    ACCEPTED: "1+0x10",
+    LOOP: "0+60x10",
+}
 
 
 @pytest.fixture

@@ -370,18 +370,27 @@ def test_of_two_installations_that_start_together_one_has_the_secret(place):
 class Distorting:
     """An API server that stores something else than it was given, as a mutating webhook may make it."""
 
-    def __init__(self, place: SecretPlace) -> None:
-        self.namespace, self._place = place.account.namespace, place
+    def __init__(self, place: SecretPlace, distort: Callable[[SecretPlace], object]) -> None:
+        self.namespace, self._place, self._distort = place.account.namespace, place, distort
         self.get = place.api.get
 
     def apply(self, *arguments, **more):
         self._place.api.apply(*arguments, **more)
-        self._place.alter(b"distorted")
+        self._distort(self._place)
         return self._place.api.get(self._place.path)
 
 
-def test_what_was_written_is_read_back(place):
-    assert "admission webhook" in refused_write(place.output(api=Distorting(place)))
+@pytest.mark.parametrize(
+    "distort",
+    [
+        lambda place: place.alter(b"distorted"),
+        lambda place: place.annotate(OWNER, "other/refresher"),
+        lambda place: place.patch({"metadata": {"labels": None}}),
+    ],
+    ids=["value", "owner", "label"],
+)
+def test_what_was_written_is_read_back(place, distort):
+    assert "admission webhook" in refused_write(place.output(api=Distorting(place, distort)))
 
 
 # What is in the way

@@ -163,6 +163,13 @@ def test_other_keys_of_the_secret_do_not_matter():
     assert holding(stored(others=b"o")).intact
 
 
+def test_annotations_of_others_that_are_called_alike_do_not_matter():
+    there = stored()
+    annotations(there).update({"owner": "somebody", "others.example/sha256": "0" * 64})
+    assert holding(there).intact
+    assert objection(there) is None
+
+
 def test_a_secret_that_is_nobodys_holds_nothing():
     assert holding({"metadata": {}, "type": "Opaque"}) == Holding()
     assert holding({"metadata": {"annotations": None}, "data": None, "type": "Opaque"}) == Holding()
@@ -336,7 +343,16 @@ def test_what_is_replaced_needs_no_room_of_its_own():
     assert objection(there, values={"access-token": b"x" * LARGEST}) is None
 
 
-@given(st.dictionaries(st.text(), st.text()))
+@given(
+    st.dictionaries(
+        st.sampled_from([name.removeprefix(PREFIX) for name in annotations(applied())]),
+        st.text()
+        | st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(list(BOTH)) | st.text(), inner),
+        ).map(json.dumps),
+    )
+)
 def test_whatever_annotations_say_nothing_is_raised(texts):
     there = stored()
     annotations(there).update({PREFIX + name: text for name, text in texts.items()})

@@ -10,11 +10,12 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import HTTPError
 
 from refresher import __version__
+from refresher.bounded import AnswerTooLongError
 from refresher.core.answers import RawAnswer, classify, skew
 from refresher.core.formats import MINT_PATH
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Try
 from refresher.issuer.failures import causes, failure
-from refresher.issuer.transport import AnswerTooLongError, BoundedAdapter, Deadline
+from refresher.issuer.transport import BoundedAdapter, Deadline
 from refresher.ports import Clock
 
 POOL_SIZE = 16  # idle connections kept; more may be in use at once

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from requests.exceptions import ProxyError, RequestException
 from urllib3.exceptions import NewConnectionError
 
+from refresher.bounded import AnswerTooLongError
 from refresher.core.model import Declined, Outcome
-from refresher.issuer.transport import AnswerTooLongError, UnusableError
+from refresher.issuer.transport import UnusableError
 
 
 class Peer(NamedTuple):

@@ -7,34 +7,22 @@ resolution of names, which getaddrinfo(3) lets nobody bound (resolv.conf(5) does
 handshake that the issuer drips through an https:// proxy: there each `recv` has what was left at its start.
 """
 
-import io
 import socket
 import ssl
 import time
-from http import HTTPStatus
-from http.client import HTTPResponse, IncompleteRead
 from typing import Any
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.connection import create_connection
 from urllib3.util.ssl_ import create_urllib3_context
 
+from refresher.bounded import BoundedConnection, BoundedResponse, close_idle, left
 from refresher.core.answers import LONGEST_ANSWER
-
-# Seconds for which an idle connection is kept for use: long enough for many tokens due at once, and less than
-# load balancers and NAT take to forget it without a word. A mint on a forgotten one hangs until its deadline.
-LONGEST_IDLE = 30.0
-
-_MOMENT = 0.001  # seconds, the least time-out: 0 would mean "do not block"
-
-
-class AnswerTooLongError(OSError):
-    """The answer, headers included, is longer than `LONGEST_ANSWER` bytes."""
 
 
 class UnusableError(OSError):
@@ -56,11 +44,11 @@ class Deadline(Timeout):
 
     @property
     def connect_timeout(self) -> float:
-        return _left(self._by)
+        return left(self._by)
 
     @property
     def read_timeout(self) -> float:
-        return _left(self._by)
+        return left(self._by)
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -102,8 +90,7 @@ class BoundedAdapter(HTTPAdapter):
     def close(self) -> None:
         """Close the idle connections now: urllib3 leaves them to the garbage collector."""
         for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118 -- no iteration over the container itself
-                manager.pools[key].close()
+            close_idle(manager)
         super().close()
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -120,64 +107,14 @@ class BoundedAdapter(HTTPAdapter):
         return self._context
 
 
-class _BoundedReader(io.RawIOBase):
-    """Reads a socket until a moment that is set once, and no more than `LONGEST_ANSWER` bytes."""
-
-    in_head = True  # whether the end of the stream would cut the headers off
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
-        self._raw, self._sock, self._room = raw, sock, LONGEST_ANSWER
-        self._by = time.monotonic() + (sock.gettimeout() or 0.0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(_left(self._by))
-        count = self._raw.readinto(buffer)
-        self._room -= count or 0
-        if self._room < 0:
-            raise AnswerTooLongError(f"longer than {LONGEST_ANSWER} bytes")
-        if not count and self.in_head and self._room < LONGEST_ANSWER:
-            raise IncompleteRead(b"")  # http.client would take these headers for all of them
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            # What follows on this socket, a handshake with the issuer after a proxy's yes, has what is left.
-            self._sock.settimeout(_left(self._by))
-            self._raw.close()
-        super().close()
+class _Response(BoundedResponse):
+    longest = LONGEST_ANSWER
 
 
-class _BoundedResponse(HTTPResponse):
-    """Takes its socket's time-out at the beginning, when it is what is left, for the answer as a whole."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._reader = _BoundedReader(self.fp.detach(), sock)
-        self.fp: io.BufferedReader = io.BufferedReader(self._reader)
-
-    def begin(self) -> None:
-        super().begin()
-        self._reader.in_head = False
-        # What is no header is dropped here. urllib3 would log it, and it may be anything.
-        self.headers.set_payload("")
-        self.headers.defects.clear()
-
-    def _read_status(self) -> tuple[str, int, str]:
-        """Passes over interim answers of every kind (RFC 9110 §15.2). http.client knows only 100, and would
-        leave the real answer on the connection for the next request, which may be another key's."""
-        version, status, reason = super()._read_status()  # type: ignore[misc]
-        is_interim = 100 <= status <= 199 and status != HTTPStatus.SWITCHING_PROTOCOLS
-        return version, HTTPStatus.CONTINUE if is_interim else status, reason
-
-
-class _Connection(HTTPConnection):
+class _Connection(BoundedConnection):
     """`self.timeout` is what was left of a `Deadline` when urllib3 set it, just before each use here."""
 
-    response_class = _BoundedResponse
-    _last_used = 0.0
+    response_class = _Response
 
     def _new_conn(self) -> socket.socket:
         """A connection to the first address of the host that takes it, within the time for all of them.
@@ -193,23 +130,15 @@ class _Connection(HTTPConnection):
         failures = []
         for tried, (*_, address) in enumerate(found):
             try:
-                return self._connected(str(address[0]), by, _left(by) / (len(found) - tried))
+                return self._connected(str(address[0]), by, left(by) / (len(found) - tried))
             except OSError as error:
                 failures.append(error)
         raise NewConnectionError(self, "no connection") from failures[0]  # the first is the preferred address
 
     def _connected(self, host: str, by: float, share: float) -> socket.socket:
         sock = create_connection((host, self.port), share, socket_options=self.socket_options)
-        sock.settimeout(_left(by))  # for the TLS handshake as a whole
+        sock.settimeout(left(by))  # for the TLS handshake as a whole
         return sock
-
-    @property
-    def is_connected(self) -> bool:
-        return time.monotonic() - self._last_used < LONGEST_IDLE and super().is_connected
-
-    def getresponse(self) -> Any:
-        self._last_used = time.monotonic()
-        return super().getresponse()
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
@@ -225,8 +154,3 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 _POOLS = {"http": _Pool, "https": _TlsPool}
-
-
-def _left(by: float) -> float:
-    """Seconds until the monotonic clock reads `by`, as a time-out."""
-    return max(_MOMENT, by - time.monotonic())

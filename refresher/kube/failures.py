@@ -13,7 +13,7 @@ from typing import Any
 from urllib3.exceptions import ProxyError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
-from refresher.kube.wire import AnswerTooLongError
+from refresher.bounded import AnswerTooLongError
 
 
 def failure(error: BaseException, server: str, seconds: float) -> str:

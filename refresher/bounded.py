@@ -1,0 +1,108 @@
+"""Connections of urllib3 that end on time and take no more than was agreed, whatever the peer does.
+
+A time-out of urllib3 is for one `recv`: a server that sends a byte a second holds its caller for ever. Here
+what is left of a request's time when it is sent is for the whole answer, headers and body. How a connection
+is made within its time is up to the two clients, `issuer.transport` and `kube.wire`.
+"""
+
+import io
+import socket
+import time
+from http import HTTPStatus
+from http.client import HTTPResponse, IncompleteRead
+from typing import Any, ClassVar
+
+from urllib3 import PoolManager
+from urllib3.connection import HTTPConnection
+
+# Seconds for which an idle connection is kept for use: long enough for many tokens due at once, and less than
+# load balancers and NAT take to forget it without a word. A request on a forgotten one hangs until its end.
+LONGEST_IDLE = 30.0
+
+MOMENT = 0.001  # seconds, the least time-out: 0 would mean "do not block"
+
+
+class AnswerTooLongError(OSError):
+    """The answer, headers included, is longer than was agreed. The text says how long that is."""
+
+
+class _Reader(io.RawIOBase):
+    """Reads a socket until its time-out, as it is when this is made, has passed as a whole, and no more than
+    `longest` bytes."""
+
+    in_head = True  # whether the end of the stream would cut the headers off
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, longest: int) -> None:
+        self._raw, self._sock, self._longest, self._room = raw, sock, longest, longest
+        self._by = time.monotonic() + (sock.gettimeout() or 0.0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(left(self._by))
+        count = self._raw.readinto(buffer)
+        self._room -= count or 0
+        if self._room < 0:
+            raise AnswerTooLongError(f"longer than {self._longest} bytes")
+        if not count and self.in_head and self._room < self._longest:
+            raise IncompleteRead(b"")  # http.client would take these headers for all of them
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            # What follows on this socket, a handshake with the server after a proxy's yes, has what is left.
+            self._sock.settimeout(left(self._by))
+            self._raw.close()
+        super().close()
+
+
+class BoundedResponse(HTTPResponse):
+    """Its socket's time-out, which is what is left when it is made, is for the answer as a whole, of at most
+    `longest` bytes."""
+
+    longest: ClassVar[int]
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._reader = _Reader(self.fp.detach(), sock, self.longest)
+        self.fp: io.BufferedReader = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        self._reader.in_head = False
+        # What is no header is dropped here. urllib3 would log it, and it may be anything.
+        self.headers.set_payload("")
+        self.headers.defects.clear()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Passes over interim answers of every kind (RFC 9110 §15.2). http.client knows only 100, and would
+        leave the real answer on the connection for the next request, which may be another key's."""
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        is_interim = 100 <= status <= 199 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if is_interim else status, reason
+
+
+class BoundedConnection(HTTPConnection):
+    """`self.timeout` is what is left of a request's time when urllib3 sets it, just before each use."""
+
+    _last_used = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        return time.monotonic() - self._last_used < LONGEST_IDLE and super().is_connected
+
+    def getresponse(self) -> Any:
+        self._last_used = time.monotonic()
+        return super().getresponse()
+
+
+def close_idle(pools: PoolManager) -> None:
+    """Close the idle connections now: urllib3 leaves them to the garbage collector."""
+    for key in pools.pools.keys():  # noqa: SIM118 -- no iteration over the container itself
+        pools.pools[key].close()
+
+
+def left(by: float) -> float:
+    """Seconds until the monotonic clock reads `by`, as a time-out."""
+    return max(MOMENT, by - time.monotonic())

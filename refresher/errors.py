@@ -12,7 +12,19 @@ class KeyUnreadableError(RefresherError):
 
 
 class OutputError(RefresherError):
-    """An output cannot be read or written. The text says which, why, and what to do about it."""
+    """An output cannot be read or written. The text says which, why, and what to do about it.
+
+    `retry_after`: seconds for which whoever keeps it asks to be left alone.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class OutputOutOfSightError(OutputError):
+    """What an output holds cannot be seen from here, while its consumers have it as before: there is no way
+    to where it is kept, or no permission to look."""
 
 
 class KubeError(RefresherError):

@@ -31,7 +31,7 @@ from refresher.core.model import Declined, Granted, MintResult, Outcome, SecretS
 from refresher.core.schedule import attempt_budget
 from refresher.core.state import TokenPolicy
 from refresher.crew import Crew
-from refresher.errors import KeyUnreadableError, OutputError
+from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
 from refresher.ports import Clock, Issuer, KeySource, Letter, Mailbox, Output
 
 
@@ -97,7 +97,7 @@ class Hands:
         try:
             charge.output(step.output).write(step.token, self._clock.now())
         except OutputError as error:
-            return WriteFailed(step.output, str(error), self._roll())
+            return WriteFailed(step.output, str(error), self._roll(), error.retry_after)
         return Written(step.output, step.token)
 
     def _inspect(self, charge: Charge, step: Inspect) -> Letter:
@@ -111,7 +111,8 @@ class Hands:
         try:
             return Letter(name, Found(step.output, output.inspect(self._clock.now())), said)
         except OutputError as error:
-            return Letter(name, InspectFailed(step.output, str(error)), said)
+            out_of_sight = isinstance(error, OutputOutOfSightError)
+            return Letter(name, InspectFailed(step.output, str(error), out_of_sight), said)
 
     def _gave_up(self, step: Errand, error: Exception) -> Event:
         message = _own_mistake(error)

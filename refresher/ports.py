@@ -47,7 +47,7 @@ class Output(Protocol):
         """What it holds now, as recorded when it was written; `Holding()` where there is nothing.
 
         Whether the times recorded are to be believed is not decided here. Raises OutputError if what it holds
-        cannot be told.
+        cannot be told, and OutputOutOfSightError if only from here.
         """
 
     def write(self, token: Token, now: Instant) -> None:

@@ -37,7 +37,7 @@ from refresher.core.model import (
     Try,
 )
 from refresher.crew import Crew, Mailbox
-from refresher.errors import KeyUnreadableError, OutputError
+from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
 from refresher.hands import Charge, Hands, KeyWatch, token_of
 from refresher.ports import Letter
 from tests.core.builders import KEY, NEW_KEY, NOW, held, policy, token
@@ -207,6 +207,19 @@ def test_a_look_that_fails_comes_back_with_what_the_output_says(site):
     assert site.does(LOOK) == Letter(
         "studio", InspectFailed("file", "file: permission denied; let us read it")
     )
+
+
+def test_what_is_only_out_of_sight_is_said_to_be_so(site):
+    site.output.failing = OutputOutOfSightError("secret:studio/token cannot be read: connection refused")
+    failed = InspectFailed(
+        "file", "secret:studio/token cannot be read: connection refused", out_of_sight=True
+    )
+    assert site.does(LOOK) == Letter("studio", failed)
+
+
+def test_whoever_keeps_the_output_may_ask_to_be_left_alone(site):
+    site.output.failing = OutputError("asked to wait (429)", retry_after=7.0)
+    assert site.does(WRITE) == Letter("studio", WriteFailed("file", "asked to wait (429)", ROLL, 7.0))
 
 
 def test_the_first_look_clears_what_a_killed_predecessor_left(site):

@@ -20,6 +20,15 @@ def retry_wait(failures: int, left: float, roll: float) -> float:
     return max(SHORTEST, ceiling * (1 + roll) / 2)
 
 
+def write_wait(failures: int, left: float, asked: float | None, roll: float) -> float:
+    """The wait after the `failures`-th write in a row that failed; whoever keeps the output `asked` for so
+    many seconds. A token is in hand, and is there within a minute of the end of the trouble."""
+    wait = min(retry_wait(failures, left, roll), LONGEST_WITHOUT_TOKEN)
+    if asked is None:
+        return wait
+    return max(wait, min(asked, LONGEST, left / 2 if left > 0 else LONGEST_WITHOUT_TOKEN))
+
+
 def wait_after(declined: Declined, failures: int, left: float, budget: float, roll: float) -> float:
     """The wait after the `failures`-th mint in a row that was `declined`.
 

@@ -11,9 +11,12 @@ from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.instant import Instant
 from refresher.core.messages import Adopt, Announcement, Event, Inspect, Mint, Step, Wait, Write
 from refresher.core.model import Reason, TokenFacts
-from refresher.core.state import Credential, OutputPolicy, OutputState, State, TokenPolicy
+from refresher.core.state import NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
 
 LOOK_AGAIN = 30.0  # a deleted or altered output is put right within a minute (design §3)
+MOMENT = (
+    1.0  # after which it is looked again at what was out of sight, and then after twice as long each time
+)
 STALLED = 10.0  # an output that does not answer for so long holds nothing else back
 FOREVER = float("inf")
 
@@ -51,20 +54,21 @@ Rule = Callable[[State, TokenPolicy, Instant], Iterator[Step]]
 def _still_looking(state: State, now: Instant) -> bool:
     """Nothing is decided before every output was looked at, or has had its chance to answer."""
     return any(
-        _is_unknown(state, output) and (output.busy_since is None or now.boot < output.busy_since + STALLED)
+        _is_to_be_seen(state, output)
+        and (output.busy_since is None or now.boot < output.busy_since + STALLED)
         for output in state.outputs
     )
 
 
-def _is_unknown(state: State, output: OutputState) -> bool:
-    return output.holding is None or output.looked_at < state.leads_since
+def _is_to_be_seen(state: State, output: OutputState) -> bool:
+    return output.looked_at == NEVER or output.looked_at < state.leads_since
 
 
 def _look_first(state: State, _policy: TokenPolicy, _now: Instant) -> Iterator[Step]:
     for output in state.outputs:
-        if _is_unknown(state, output):
+        if _is_to_be_seen(state, output):
             if output.busy_since is None:
-                yield Inspect(output.name, first=output.holding is None)
+                yield Inspect(output.name, first=output.looked_at == NEVER)
             else:
                 yield Wait(output.busy_since + STALLED, f"looking at {output.name}")
 
@@ -118,8 +122,8 @@ def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
 def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[Credential, Reason, float]]:
     """The mints that are planned: with which key, why, and when (boot seconds). A key not proven yet comes
     first, but does not stand in the way of the proven one: each has its own back-off."""
-    if not state.leads:
-        return
+    if not state.leads or all(output.is_unknown for output in state.outputs):
+        return  # in vain: it may all be there, and if not, a new token could be put nowhere
     reason, due = due_at(state, policy, now)
     if state.candidate is not None:
         why = Reason.KEY_CHANGED if state.proven is not None else reason
@@ -160,5 +164,9 @@ def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:
 def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
         if output.busy_since is None:
-            at = output.looked_at + LOOK_AGAIN
+            at = output.looked_at + _between_looks(output)
             yield Inspect(output.name) if now.boot >= at else Wait(at, f"looking at {output.name}")
+
+
+def _between_looks(output: OutputState) -> float:
+    return min(LOOK_AGAIN, MOMENT * 2.0 ** min(output.unseen - 1, 10)) if output.unseen else LOOK_AGAIN

@@ -96,11 +96,13 @@ class Written(NamedTuple):
 
 
 class WriteFailed(NamedTuple):
-    """The output could not be written; it still holds what it held."""
+    """The output could not be written; it still holds what it held. `retry_after`: seconds for which whoever
+    keeps it asks to be left alone."""
 
     output: str
     message: str
     roll: float
+    retry_after: float | None = None
 
 
 class Found(NamedTuple):
@@ -111,10 +113,11 @@ class Found(NamedTuple):
 
 
 class InspectFailed(NamedTuple):
-    """What the output holds cannot be told."""
+    """What the output holds cannot be told. `out_of_sight`: only not from here; consumers have it still."""
 
     output: str
     message: str
+    out_of_sight: bool = False
 
 
 class ExpiryReported(NamedTuple):

@@ -191,7 +191,7 @@ def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     output = state.output(event.output)
     failures = output.failures + 1
     remaining = output.holding.remaining(now) if output.holding else 0.0
-    wait = min(backoff.retry_wait(failures, remaining, event.roll), backoff.LONGEST_WITHOUT_TOKEN)
+    wait = backoff.write_wait(failures, remaining, event.retry_after, event.roll)
     after = output._replace(
         busy_since=None, failures=failures, next_try=now.boot + wait, unwritable=event.message
     )
@@ -211,6 +211,7 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
         looked_at=_began(output, now),
         busy_since=None,
         unreadable=None,
+        unseen=0,
     )
     return state.with_output(after), ((OutputDisturbed(output.name),) if disturbed else ())
 
@@ -233,9 +234,14 @@ def _believed(found: Holding, state: State, now: Instant) -> Holding:
 
 
 def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:
+    """What is merely out of sight is what it was: nobody says that consumers have lost it."""
     output = state.output(event.output)
     after = output._replace(
-        holding=Holding(), looked_at=_began(output, now), busy_since=None, unreadable=event.message
+        holding=output.holding if event.out_of_sight else Holding(),
+        looked_at=_began(output, now),
+        busy_since=None,
+        unreadable=event.message,
+        unseen=output.unseen + 1 if event.out_of_sight else 0,
     )
     if output.unreadable == event.message:
         return state.with_output(after), ()

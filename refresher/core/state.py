@@ -54,9 +54,10 @@ class Credential(NamedTuple):
 class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
-    `holding` is None until it was looked at. `published`: the fingerprint of the token that was last put or
+    `holding` is None until it was seen. `published`: the fingerprint of the token that was last put or
     adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`:
-    why the last write or the last look failed, if it did.
+    why the last write or the last look failed, if it did. `unseen`: how many looks in a row saw nothing of
+    it, good or bad.
     """
 
     name: str
@@ -68,6 +69,12 @@ class OutputState(NamedTuple):
     next_try: float = NEVER
     unwritable: str | None = None
     unreadable: str | None = None
+    unseen: int = 0
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it was looked at, and never yet seen."""
+        return self.holding is None and self.unseen > 0
 
     @property
     def problem(self) -> str | None:

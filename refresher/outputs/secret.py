@@ -8,7 +8,15 @@ from typing import Any
 from refresher.core import formats
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, SecretStr, Token, TokenFacts
-from refresher.errors import KubeConflictError, KubeDeniedError, KubeError, KubeNotFoundError, OutputError
+from refresher.errors import (
+    KubeConflictError,
+    KubeDeniedError,
+    KubeError,
+    KubeNotFoundError,
+    KubeThrottledError,
+    OutputError,
+    OutputOutOfSightError,
+)
 from refresher.kube.api import TIMEOUT, KubeApi
 from refresher.kube.paths import secret_path
 from refresher.outputs import secret_body
@@ -38,7 +46,7 @@ class SecretOutput:
 
     def inspect(self, now: Instant) -> Holding:
         """See `ports.Output`. Of a Secret of another installation it is told as well what consumers have."""
-        with self._telling("read"):
+        with self._telling("read", OutputOutOfSightError):
             found = self._look()
         return secret_body.holding(found, self._plan, now) if found is not None else Holding()
 
@@ -92,12 +100,13 @@ class SecretOutput:
         return self._api.apply(self._path, body, force=True, dry_run=dry_run, timeout=min(TIMEOUT, left))
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
+    def _telling(self, what: str, as_error: type[OutputError] = OutputError) -> Iterator[None]:
         """Turns a KubeError into an OutputError that says which output, why, and what to do."""
         try:
             yield
         except KubeError as error:
-            raise OutputError(f"{self.name} cannot be {what}: {self._explained(error)}") from error
+            asked = error.retry_after if isinstance(error, KubeThrottledError) else None
+            raise as_error(f"{self.name} cannot be {what}: {self._explained(error)}", asked) from error
 
     def _explained(self, error: KubeError) -> str:
         match error:

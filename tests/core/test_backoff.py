@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.core import schedule
-from refresher.core.backoff import retry_wait, wait_after
+from refresher.core.backoff import LONGEST_WITHOUT_TOKEN, retry_wait, wait_after, write_wait
 from refresher.core.model import Declined, Outcome
 from tests.core.builders import KEY_REFUSED, SERVER_ERROR, UNREACHABLE, throttled
 
@@ -147,3 +147,28 @@ def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(
         at += dice.choice((0.0, budget))  # it fails at once, or hangs
         at += wait_after(dice.choice((declined, UNREACHABLE)), failed, served - at, budget, dice.random())
     assert at <= served + 1e-6
+
+
+# --- Writes
+
+
+@pytest.mark.parametrize(
+    ("left", "asked", "waits"),
+    [
+        (3600.0, None, 30.0),
+        (0.0, None, 30.0),
+        (3600.0, 5.0, 30.0),
+        (3600.0, 45.0, 45.0),
+        (3600.0, 86400.0, 60.0),
+        (60.0, 86400.0, 30.0),
+        (0.0, 86400.0, 30.0),
+    ],
+)
+def test_a_write_is_tried_again_within_a_minute_whatever_was_asked_for(left, asked, waits):
+    assert write_wait(10, left, asked, roll=1.0) == waits
+
+
+def test_a_first_write_that_failed_is_tried_again_soon_unless_asked_otherwise():
+    assert write_wait(1, 3600.0, None, roll=0.0) == 1.0
+    assert write_wait(1, 3600.0, 7.0, roll=0.0) == 7.0
+    assert write_wait(1, 20.0, 7.0, roll=0.0) <= LONGEST_WITHOUT_TOKEN

@@ -153,6 +153,15 @@ def test_an_output_that_cannot_be_read_is_not_said_to_be_valid():
     assert of_output(driver) == OutputCondition("file", False, None, None, "file: permission denied")
 
 
+def test_an_output_that_is_out_of_sight_is_as_valid_as_what_it_was_last_seen_to_hold():
+    driver = at_work()
+    driver.tell(InspectFailed("file", "file: no route", out_of_sight=True))
+    assert of_output(driver).valid
+    assert of(driver).problems == ("file: file: no route",)
+    driver.passes(3600.0)
+    assert not of_output(driver).valid
+
+
 # --- Expiry, by either clock.
 
 

@@ -97,6 +97,69 @@ def test_an_output_that_cannot_be_read_at_the_first_look_holds_back_no_other():
     assert driver.steps() == [Adopt("a", held(token(age=60.0))), Write("b", token(age=60.0), "new")]
 
 
+def out_of_sight(output: str) -> InspectFailed:
+    return InspectFailed(output, f"{output}: connection refused", out_of_sight=True)
+
+
+def test_nothing_is_minted_while_nothing_can_be_seen_of_any_output():
+    """A restart costs the issuer nothing, also while the API server is away: the tokens may all be there."""
+    driver = Driver(TWO)
+    driver.tell(KeyRead(KEY))
+    driver.steps()
+    driver.tell(out_of_sight("a"))
+    driver.tell(out_of_sight("b"))
+    for _ in range(20):
+        looks = driver.steps()
+        assert all(isinstance(look, Inspect) and not look.first for look in looks)
+        for look in looks:
+            driver.tell(out_of_sight(look.output))
+        assert driver.steps() == []
+        driver.passes(driver.wait.until - driver.now.boot)
+    assert driver.now.boot - NOW.boot > 60.0
+    driver.perform(driver.steps())
+    assert driver.steps() == [Mint(KEY, Reason.FIRST)]
+
+
+def test_an_output_out_of_sight_holds_back_no_other():
+    driver = Driver(TWO)
+    driver.tell(KeyRead(KEY))
+    driver.steps()
+    driver.tell(out_of_sight("b"))
+    driver.tell(Found("a", Holding()))
+    assert driver.steps() == [Mint(KEY, Reason.FIRST)]
+    assert driver.minted(token()) == [Write("a", token(), "new")]  # b may hold a better one
+
+
+@pytest.mark.parametrize(
+    ("later", "steps"),
+    [(held(token(2, age=60.0)), []), (Holding(), [Write("b", token(), "new")])],
+    ids=["another's good token", "nothing"],
+)
+def test_an_output_that_comes_into_sight_is_given_what_it_lacks(later, steps):
+    driver = Driver(TWO, held(token()))
+    driver.tell(KeyRead(KEY))
+    driver.steps()
+    driver.tell(out_of_sight("b"))
+    driver.tell(Found("a", held(token(age=120.0))))
+    assert driver.steps() == [Adopt("a", held(token(age=120.0)))]
+    driver.passes(1.0)
+    assert driver.steps() == [Inspect("b")]
+    driver.tell(Found("b", later))
+    assert driver.steps() == [each._replace(token=token(age=120.0)) for each in steps]
+
+
+def test_an_output_out_of_sight_is_looked_at_soon_and_then_ever_less_often():
+    driver = Driver(policy())
+    driver.perform(driver.steps())
+    waits = []
+    for _ in range(7):
+        looked = driver.state.output("file").looked_at
+        driver.tell(out_of_sight("file"))
+        driver.steps()
+        waits.append(driver.wait.until - looked)
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
 # --- Adopting.
 
 

@@ -385,6 +385,36 @@ def test_an_output_that_cannot_be_read_is_not_relied_on():
     assert after.published == token().facts.fingerprint  # so that writing it again is a repair
 
 
+def test_an_output_that_is_out_of_sight_is_believed_to_hold_what_it_held():
+    driver = at_work()
+    before = driver.state.output("file")
+    driver.tell(Started(Inspect("file")))
+    driver.passes(3.0)
+    assert driver.tell(InspectFailed("file", "no route", out_of_sight=True)) == [
+        OutputFailed("file", "no route", token().facts.expiry, writing=False)
+    ]
+    after = driver.state.output("file")
+    assert (after.holding, after.published) == (before.holding, before.published)
+    assert (after.looked_at, after.busy_since) == (driver.now.boot - 3.0, None)
+    assert (after.problem, after.is_unknown) == ("no route", False)
+
+
+def test_an_output_that_was_never_seen_is_unknown_until_it_is():
+    driver = Driver(policy())
+    assert not driver.state.output("file").is_unknown  # not looked at yet
+    driver.tell(InspectFailed("file", "no route", out_of_sight=True))
+    assert driver.state.output("file").is_unknown
+    driver.tell(Found("file", Holding()))
+    assert not driver.state.output("file").is_unknown
+    assert driver.state.output("file").unseen == 0
+
+
+def test_whoever_keeps_an_output_is_left_alone_for_as_long_as_asked():
+    driver = at_work()
+    driver.tell(WriteFailed("file", "429", roll=0.0, retry_after=20.0))
+    assert driver.state.output("file").next_try == driver.now.boot + 20.0
+
+
 def test_an_output_that_comes_back_empty_is_not_said_to_be_disturbed_again():
     driver = at_work()
     assert driver.tell(Found("file", Holding())) == [OutputDisturbed("file")]

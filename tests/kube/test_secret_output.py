@@ -17,11 +17,14 @@ from refresher.clock import SystemClock
 from refresher.config.declarations import SecretOutputSettings
 from refresher.core.model import Holding
 from refresher.emulator.server import Emulator
-from refresher.errors import OutputError
+from refresher.errors import OutputError, OutputOutOfSightError
 from refresher.kube.api import KubeApi, connect
-from refresher.outputs.secret_body import LARGEST, OWNER
+from refresher.outputs.secret import SecretOutput
+from refresher.outputs.secret_body import LARGEST, OWNER, planned
+from tests.issuer.peer import answering
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
+from tests.kube.connecting import asking, status
 from tests.outputs.contract import OutputContract
 from tests.outputs.tokens import NOW, a_token
 
@@ -449,9 +452,18 @@ def test_an_api_server_that_is_away_is_told_and_comes_back(cluster, place):
     cluster.kill_apiserver()
     output = place.output()
     assert output.name in refused_write(output)
-    assert output.name in refusal(lambda: output.inspect(NOW))
+    with pytest.raises(OutputOutOfSightError, match=output.name):
+        output.inspect(NOW)
     cluster.start_apiserver()
     assert output.inspect(NOW).facts == a_token(1).facts
+
+
+def test_an_api_server_that_asks_for_patience_is_given_it(tmp_path):
+    plan = planned(SecretOutputSettings("ns/token"), "http://localhost", "ns", "ns/refresher")
+    busy = answering(429, status(429, "slow down"), "Retry-After: 7")
+    with asking(tmp_path, busy) as (api, _), pytest.raises(OutputError, match="slow down") as raised:
+        SecretOutput(plan, api).write(a_token(1), NOW)
+    assert raised.value.retry_after == 7.0
 
 
 # From process to process

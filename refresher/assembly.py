@@ -1,12 +1,10 @@
 """From settings to parts: what the commands have in common."""
 
-import argparse
 import math
 import os
 import random
 import socket
-import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,79 +17,25 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
-from refresher.config.durations import parse_duration
-from refresher.config.loader import Loaded, load
-from refresher.core.model import SecretStr
+from refresher.config.objects import placed
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.crew import Crew, Mailbox
 from refresher.engine import MINTS_AT_ONCE, Engine
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError
 from refresher.hands import Charge, Hands
 from refresher.keys.keyfile import KeyFile
-from refresher.observers import log
 from refresher.outputs import Cluster, build
 from refresher.ports import Clock, Issuer, Letter, Observer
+from refresher.prelude import OWNER_VARIABLE
 
 if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
     from refresher.kube.elector import Elector
+    from refresher.kube.events import EventRecorder
 
 WORKERS = MINTS_AT_ONCE + 4  # threads, started as they are needed: there is always one for what is no mint
 
-LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
-OWNER_VARIABLE = "REFRESHER_OWNER"
 DEFAULT_OWNER = "inlive-token-refresher"
-
-
-def add_log_flags(parser: argparse.ArgumentParser) -> None:
-    """Declare how to log."""
-    group = parser.add_argument_group("logging", "To standard error.")
-    group.add_argument(
-        "--log-format",
-        choices=("auto", "text", "json"),
-        help="Default: auto, which is text on a terminal and JSON otherwise. [REFRESHER_LOG_FORMAT]",
-    )
-    group.add_argument(
-        "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        help="Default: info. [REFRESHER_LOG_LEVEL]",
-    )
-
-
-def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str]) -> Loaded:
-    """The configuration of this call; warnings about it are told on standard error.
-
-    Raises ConfigurationError with every mistake.
-    """
-    found = load(
-        vars(arguments),
-        os.environ,
-        os.getcwd(),
-        needs=needs,
-        command=command,
-        other_variables=(*LOG_VARIABLES, OWNER_VARIABLE),
-    )
-    for warning in found.warnings:
-        print(f"refresher: warning: {warning}", file=sys.stderr)
-    return found
-
-
-def duration(where: str, text: str) -> float:
-    """A duration given by a flag of a command, in seconds. Raises ConfigurationError."""
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise ConfigurationError((Mistake(where, str(error)),)) from error
-
-
-def configure_log(arguments: argparse.Namespace, secrets: Callable[[], Iterable[SecretStr]]) -> None:
-    """Log as flags or variables say, with every one of `secrets` blotted out."""
-    log.configure(
-        arguments.log_format or os.environ.get("REFRESHER_LOG_FORMAT") or "auto",
-        arguments.log_level or os.environ.get("REFRESHER_LOG_LEVEL") or "info",
-        sys.stderr,
-        secrets,
-    )
 
 
 def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> Issuer:
@@ -108,6 +52,7 @@ class Installation(NamedTuple):
     mailbox: Mailbox[Letter]
     clock: SystemClock
     elector: "Elector | None"
+    events: "EventRecorder | None"
 
 
 def installation(settings: Settings, observers: Sequence[Observer], horizon: float = 0.0) -> Installation:
@@ -117,15 +62,16 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
     connect = cache(kubernetes)
     elector = _elector(settings.leader_election, connect, clock, mailbox)
     all_charges = charges(settings, horizon, connect, elector)
+    events = _events(settings, connect)
     minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(all_charges)))
     engine = Engine(
         all_charges,
         hands=Hands(minter, clock, mailbox, Crew(crew_size(all_charges)), random.random),
         clock=clock,
         mailbox=mailbox,
-        observers=observers,
+        observers=[*observers, events] if events else observers,
     )
-    return Installation(engine, mailbox, clock, elector)
+    return Installation(engine, mailbox, clock, elector, events)
 
 
 def _elector(
@@ -140,10 +86,31 @@ def _elector(
     from refresher.kube.elector import Elector  # noqa: PLC0415
 
     api = connect()
-    lease = settings.lease if "/" in settings.lease else f"{api.namespace}/{settings.lease}"
+    lease = "/".join(placed(settings.lease, api.namespace))
     # The name is for people; the rest makes a restarted process another candidate.
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
     return Elector(api, lease, Election(identity, terms_of(settings.duration)), clock, mailbox)
+
+
+def _events(settings: Settings, connect: Callable[[], "KubeApi"]) -> "EventRecorder | None":
+    if not has_secrets(settings):
+        return None
+    from refresher.kube.events import EventRecorder  # noqa: PLC0415 -- where there are Secrets
+
+    api = connect()
+    return EventRecorder(api, {token.name: secrets(token, api.namespace) for token in settings.tokens})
+
+
+def has_secrets(settings: Settings) -> bool:
+    """Whether anything is to be published in Kubernetes."""
+    return any(
+        isinstance(output, SecretOutputSettings) for token in settings.tokens for output in token.outputs
+    )
+
+
+def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
+    """Namespace and name of each Secret in which `token` is published; `home` is our own namespace."""
+    return [placed(each.secret, home) for each in token.outputs if isinstance(each, SecretOutputSettings)]
 
 
 def crew_size(charges: Iterable[Charge]) -> int:
@@ -164,7 +131,7 @@ def charges(
     """
     keys = {token.key_file: KeyFile(token.key_file) for token in settings.tokens}
     connect = connect or cache(kubernetes)
-    if any(isinstance(output, SecretOutputSettings) for token in settings.tokens for output in token.outputs):
+    if has_secrets(settings):
         mistakes = mistakes_of_namespace(connect().namespace, settings.tokens)
         if mistakes:
             raise ConfigurationError(mistakes)
@@ -207,10 +174,3 @@ def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shar
         elected=elected,
     )
     return Charge(policy, key, outputs)
-
-
-def keep_secrets_in() -> None:
-    """No core dump of this process: it would hold the application key."""
-    import resource  # noqa: PLC0415 -- for the commands that hold a key
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,25 +1,35 @@
 """`refresher check`: try everything out that a deployment depends on, and say what to do about a failure."""
 
 import argparse
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Generator, Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from refresher import assembly, exits
+from refresher import assembly, exits, prelude
 from refresher.clock import SystemClock
 from refresher.config import flags
-from refresher.config.declarations import Settings
+from refresher.config.declarations import SecretOutputSettings, Settings
 from refresher.config.durations import format_duration
+from refresher.config.objects import placed
 from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core import schedule
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr
-from refresher.errors import KeyUnreadableError, OutputError
-from refresher.hands import Charge
+from refresher.core.state import TokenPolicy
+from refresher.errors import KeyUnreadableError, KubeError, OutputError
 from refresher.keys.keyfile import KeyFile
-from refresher.ports import Issuer
+from refresher.ports import Issuer, Output
+
+if TYPE_CHECKING:
+    from refresher.kube.api import KubeApi
 
 PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; the first that the issuer takes, then the token's own
 SKEW_WORTH_TELLING = 5.0  # seconds; harmless to us, but not to whoever reads the times we write
 
+_APPLY = "# For `kubectl apply -f -`, by somebody who may grant this:\n"
+_WITHOUT = {
+    "secrets": "it is there, but if it is deleted it is not made anew",
+    "events": "trouble is not told in the cluster itself, only here",
+}
 _OF_ALL_KEYS = (Outcome.UNREACHABLE, Outcome.TIMEOUT)  # whoever is not there is not there for the next key
 _IN_BETWEEN = "is issuer.url right, and is there a firewall or a proxy in between?"
 _ADVICE = {
@@ -36,16 +46,19 @@ EXAMPLE = """\
   refresher check --offline --key-file /etc/inlive/key --to-file /var/run/inlive/access-token
 
 Proves each key with a real mint of the shortest lifetime that the issuer takes, and publishes nothing;
---offline leaves the network alone. A hint is worth a look and fails nothing."""
+--offline leaves the network alone. A hint is worth a look and fails nothing. In Kubernetes, run it as the
+service account that the daemon has: where a permission is missing, the Role for it comes last."""
 
 
 class Finding(NamedTuple):
-    """One line of the report. `code` is 0 when all is well, or well enough: a hint."""
+    """One line of the report. `code` is 0 when all is well, or well enough: a hint. `remedy`: what to paste
+    against it, told once after all lines."""
 
     subject: str
     code: int
     text: str
     is_hint: bool = False
+    remedy: str = ""
 
     def __str__(self) -> str:
         mark = "FAIL" if self.code else "hint" if self.is_hint else "ok"
@@ -53,18 +66,20 @@ class Finding(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--offline", action="store_true", help="do not ask the issuer")
+    parser.add_argument("--offline", action="store_true", help="ask neither the issuer nor Kubernetes")
     flags.add_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    assembly.keep_secrets_in()
-    found = assembly.loaded(arguments, command="check", needs=(KEY, OUTPUTS))
-    codes = []
+    prelude.keep_secrets_in()
+    found = prelude.loaded(arguments, command="check", needs=(KEY, OUTPUTS))
+    told = []
     for finding in _findings(found.settings, found.config_path, offline=arguments.offline):
         print(finding, flush=True)
-        codes.append(finding.code)
-    return exits.gravest(codes)
+        told.append(finding)
+    for remedy in dict.fromkeys(finding.remedy for finding in told if finding.remedy):
+        print(f"\n{remedy}", end="")
+    return exits.gravest(finding.code for finding in told)
 
 
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
@@ -78,8 +93,16 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
         yield Finding("issuer", 0, f"{settings.issuer.url} was not asked (--offline)")
     else:
         yield from _issuer_findings(settings, keys)
-    for charge in assembly.charges(settings):
-        yield from _token_findings(charge)
+    connect = cache(assembly.kubernetes)
+    charges = assembly.charges(settings, connect=connect)
+    asks_kubernetes = not offline
+    if not offline and (assembly.has_secrets(settings) or settings.leader_election is not None):
+        asks_kubernetes = yield from _kubernetes_findings(settings, connect())
+    for token, charge in zip(settings.tokens, charges, strict=True):
+        for wants, output in zip(token.outputs, charge.outputs, strict=True):
+            asks = asks_kubernetes or not isinstance(wants, SecretOutputSettings)
+            yield _output_finding(output) if asks else Finding("output", 0, f"{output.name} was not tried")
+        yield _headroom_finding(charge.policy)
 
 
 def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Finding]:
@@ -141,19 +164,50 @@ def _clock_finding(skew: float) -> Finding:
     return Finding("clock", 0, f"{ahead}; see to time synchronisation (chrony, ntpd)", is_hint=True)
 
 
-def _token_findings(charge: Charge) -> Iterator[Finding]:
-    policy = charge.policy
-    for output in charge.outputs:
-        try:
-            output.rehearse()
-        except OutputError as error:
-            yield Finding("output", exits.CANT_CREATE, str(error))
-        else:
-            yield Finding("output", 0, f"{output.name} can be written")
+def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Finding, None, bool]:
+    """What we may do there of what this configuration needs; whether the API server answers at all."""
+    from refresher.kube import access, paths  # noqa: PLC0415 -- where there is Kubernetes
+
+    places = [place for token in settings.tokens for place in assembly.secrets(token, api.namespace)]
+    needed = [each for place in places for each in paths.for_secret(*place)]
+    if settings.leader_election is not None:
+        needed += paths.for_lease(*placed(settings.leader_election.lease, api.namespace))
+    homes = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
+    wanted = [each for home in dict.fromkeys(homes) for each in paths.for_events(home)]
+    try:
+        lacking = access.missing(api, [*needed, *wanted])
+        spared = [each for each in lacking if each in wanted or access.is_spared(api, each)]
+    except KubeError as error:
+        yield Finding("kubernetes", exits.CANT_CREATE, f"{error}; no Secret was tried after that")
+        return False
+    user = access.user(api)
+    yield Finding("kubernetes", 0, f"{api.server}, where we are {user or 'somebody it does not tell'}")
+    remedy = f"{_APPLY}{access.role([*needed, *wanted], lacking, user)}" if lacking else ""
+    fatal = [each for each in lacking if each not in spared]
+    if fatal:
+        text = f"not granted: {'; '.join(map(str, fatal))}; a Role that grants it is below"
+        yield Finding("permissions", exits.CANT_CREATE, text, remedy=remedy)
+    else:
+        yield Finding("permissions", 0, "what it takes to publish is granted")
+    for each in spared:
+        text = f"not granted: {each}; {_WITHOUT[each.resource]}"
+        yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
+    return True
+
+
+def _output_finding(output: Output) -> Finding:
+    try:
+        output.rehearse()
+    except OutputError as error:
+        return Finding("output", exits.CANT_CREATE, str(error))
+    return Finding("output", 0, f"{output.name} can be written")
+
+
+def _headroom_finding(policy: TokenPolicy) -> Finding:
     headroom = schedule.headroom(policy.lifetime, policy.refresh_at, policy.runway, policy.timeout)
     due = schedule.latest_due_age(policy.lifetime, policy.refresh_at, policy.runway)
     felt = "no shorter outage of the issuer is felt" if headroom else "every outage of the issuer may be felt"
-    yield Finding(
+    return Finding(
         f"token {policy.name}",
         0,
         f"lives {format_duration(policy.lifetime)}, is replaced after {format_duration(round(due))} at the "

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from refresher import assembly, exits
+from refresher import exits, prelude
 from refresher.config.addresses import split_listen
 from refresher.core.model import SecretStr
 from refresher.emulator.server import Emulator
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    assembly.keep_secrets_in()
+    prelude.keep_secrets_in()
     emulator = _emulator(arguments)
     # Before any thread is there: all inherit it, so that the signal waits for `sigwait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
@@ -87,7 +87,7 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
         jwt=arguments.jwt,
         cert=arguments.cert,
         key=arguments.cert_key,
-        min_expiry=assembly.duration("--min-lifetime", arguments.min_lifetime),
+        min_expiry=prelude.duration("--min-lifetime", arguments.min_lifetime),
         log=_log,
     )
 

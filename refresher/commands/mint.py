@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from refresher import assembly, exits
+from refresher import assembly, exits, prelude
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.declarations import Settings, TokenSettings
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    assembly.keep_secrets_in()
-    found = assembly.loaded(arguments, command="mint", needs=(KEY,))
+    prelude.keep_secrets_in()
+    found = prelude.loaded(arguments, command="mint", needs=(KEY,))
     wanted = _chosen(found.settings, arguments.token)
     clock = SystemClock()
     key = KeyFile(wanted.key_file).read()

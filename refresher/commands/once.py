@@ -3,7 +3,7 @@
 import argparse
 import signal
 
-from refresher import assembly, exits
+from refresher import assembly, exits, prelude
 from refresher.config import flags
 from refresher.config.checks import mistakes_of_period
 from refresher.config.overrides import KEY, OUTPUTS
@@ -11,6 +11,8 @@ from refresher.core.messages import Stopping
 from refresher.errors import ConfigurationError, Mistake
 from refresher.observers.log import LogObserver
 from refresher.ports import Letter
+
+TOLD_WITHIN = 5.0  # seconds that the Events of this pass are waited for at its end
 
 EXAMPLE = """\
   */10 * * * *  refresher once --every 10m --key-file /etc/inlive/key --to-file /var/lib/inlive/access-token
@@ -25,24 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often this is called: what would come due before the next call is minted now",
     )
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "listen"])
-    assembly.add_log_flags(parser)
+    prelude.add_log_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    assembly.keep_secrets_in()
-    settings = assembly.loaded(arguments, command="once", needs=(KEY, OUTPUTS)).settings
+    prelude.keep_secrets_in()
+    settings = prelude.loaded(arguments, command="once", needs=(KEY, OUTPUTS)).settings
     if settings.leader_election is not None:
         problem = (
             "is for `run`; one pass at a time is seen to by cron, or a CronJob's concurrencyPolicy: Forbid"
         )
         raise ConfigurationError((Mistake("leader_election", problem),))
-    every = assembly.duration("--every", arguments.every) if arguments.every else 0.0
+    every = prelude.duration("--every", arguments.every) if arguments.every else 0.0
     mistakes = mistakes_of_period(every, settings.tokens) if every else ()
     if mistakes:
         raise ConfigurationError(mistakes)
     here = assembly.installation(settings, [LogObserver(goes_on=False)], horizon=every)
-    assembly.configure_log(arguments, here.engine.secrets)
+    prelude.configure_log(arguments, here.engine.secrets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: here.mailbox.post(Letter(None, Stopping())))
     here.engine.settle()
+    if here.events is not None:
+        here.events.flush(TOLD_WITHIN)
     return exits.of_states(state for _, state in here.engine.view())

@@ -9,7 +9,7 @@ import threading
 from functools import partial
 from types import FrameType
 
-from refresher import __version__, assembly, exits
+from refresher import __version__, assembly, exits, prelude
 from refresher.config import flags
 from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core.instant import Instant
@@ -40,15 +40,15 @@ signals:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_flags(parser)
-    assembly.add_log_flags(parser)
+    prelude.add_log_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    assembly.keep_secrets_in()
-    settings = assembly.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
+    prelude.keep_secrets_in()
+    settings = prelude.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
     tally, first = Tally(), FirstToken()
     here = assembly.installation(settings, [LogObserver(), tally, first])
-    assembly.configure_log(arguments, here.engine.secrets)
+    prelude.configure_log(arguments, here.engine.secrets)
     where = "endpoints nowhere: no --listen"
     if settings.listen is not None:
         from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from refresher import __version__, assembly, exits
+from refresher import __version__, assembly, exits, prelude
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.overrides import OUTPUTS
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.url is not None:
         document = _of_daemon(arguments.url)
     else:
-        settings = assembly.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
+        settings = prelude.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
         clock = SystemClock()
         conditions = [_of_outputs(charge, clock) for charge in assembly.charges(settings)]
         document = status.document(conditions, clock.now(), __version__)

@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from refresher import assembly, exits
+from refresher import assembly, exits, prelude
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.durations import format_duration
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = assembly.loaded(arguments, command="wait", needs=(OUTPUTS,)).settings
-    timeout = assembly.duration("--timeout", arguments.timeout)
+    settings = prelude.loaded(arguments, command="wait", needs=(OUTPUTS,)).settings
+    timeout = prelude.duration("--timeout", arguments.timeout)
     clock = SystemClock()
     outputs = [output for charge in assembly.charges(settings) for output in charge.outputs]
     deadline = clock.now().boot + timeout

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from refresher.config.declarations import FileOutputSettings, SecretOutputSettings, TokenSettings
 from refresher.config.durations import format_duration
 from refresher.config.findings import Findings
+from refresher.config.objects import placed
 from refresher.config.sections import MISTAKEN, Draft
 from refresher.core.schedule import margin
 from refresher.errors import Mistake
@@ -127,7 +128,7 @@ def mistakes_of_namespace(home: str, tokens: Iterable[TokenSettings]) -> tuple[M
     for token in tokens:
         for output in token.outputs:
             if isinstance(output, SecretOutputSettings):
-                target = output.secret if "/" in output.secret else f"{home}/{output.secret}"
+                target = "/".join(placed(output.secret, home))
                 if target in first_of_target:
                     problem = (
                         f"is {target}, the target of an output of token {first_of_target[target]!r} as well"

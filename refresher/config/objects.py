@@ -45,6 +45,13 @@ SECRET = _object("Secret")
 LEASE = _object("Lease")
 
 
+def placed(name: str, home: str) -> tuple[str, str]:
+    """Namespace and name of what is configured as [NAMESPACE/]NAME; `home` is the namespace of what names
+    none."""
+    namespace, _, name = name.rpartition("/")
+    return namespace or home, name
+
+
 # What a Secret holds
 
 _KEY = rf"(?!\.\.|\.$)[-._a-zA-Z0-9]{{1,{LONGEST_NAME}}}"  # `IsConfigMapKey` in apimachinery's validation

@@ -8,12 +8,15 @@ from refresher.core.state import OutputState, State, TokenPolicy
 
 
 class OutputCondition(NamedTuple):
-    """`expires` is a wall time, None when the output holds nothing whose end is known."""
+    """`issued` and `expires` are wall times, None when the output holds nothing whose end is known. `owner`:
+    the installation that a Secret says it belongs to; None where it does not say."""
 
     name: str
     valid: bool
+    issued: float | None
     expires: float | None
     token_fingerprint: str | None
+    owner: str | None
     problem: str | None
 
 
@@ -77,8 +80,10 @@ def _output_condition(output: OutputState, now: Instant) -> OutputCondition:
     return OutputCondition(
         name=output.name,
         valid=holding is not None and holding.remaining(now) > 0,
+        issued=facts.issued.wall if facts else None,
         expires=now.wall + facts.remaining(now) if facts else None,
         token_fingerprint=facts.fingerprint if facts else None,
+        owner=(holding.owner or None) if holding else None,
         problem=problem,
     )
 

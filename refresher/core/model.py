@@ -92,11 +92,13 @@ class Holding(NamedTuple):
 
     ``facts`` is None when there is nothing, or something whose end is not known. ``token`` is None where
     the format does not let the value be read back. ``intact``: content and mode are as they were written.
+    ``owner``: the installation that it says it belongs to; empty where it does not say.
     """
 
     facts: TokenFacts | None = None
     token: Token | None = None
     intact: bool = False
+    owner: str = ""
 
     def remaining(self, now: Instant) -> float:
         """Seconds for which a consumer can still use it; never negative, 0 when there is no valid token."""

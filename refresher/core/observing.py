@@ -178,7 +178,8 @@ def _accepted(state: State, key: SecretStr) -> Observed:
 def _written(state: State, event: Written, now: Instant) -> Observed:
     output = state.output(event.output)
     facts = event.token.facts
-    after = OutputState(output.name, Holding(facts, None, intact=True), facts.fingerprint, looked_at=now.boot)
+    holding = Holding(facts, None, intact=True, owner=output.holding.owner if output.holding else "")
+    after = OutputState(output.name, holding, facts.fingerprint, looked_at=now.boot)
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, event.token), facts),)
 
 

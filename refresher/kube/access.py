@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from refresher.errors import KubeError
+from refresher.errors import KubeDeniedError, KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi
-from refresher.kube.paths import REVIEWS, WHO, Permission
+from refresher.kube.paths import REVIEWS, WHO, Permission, secret_path
 
 _ACCOUNT = "system:serviceaccount:"  # what the user name of every service account begins with
 _GROUP = "rbac.authorization.k8s.io"
@@ -32,6 +32,17 @@ def _is_allowed(api: KubeApi, wanted: Permission) -> bool:
         case {"status": {"allowed": True}}:
             return True
     return False
+
+
+def is_spared(api: KubeApi, lacking: Permission) -> bool:
+    """Whether it can be done without: to create a Secret that is there already. Raises KubeError."""
+    if (lacking.verb, lacking.resource) != ("create", "secrets"):
+        return False
+    try:
+        api.get(secret_path(lacking.namespace, lacking.name))
+    except (KubeNotFoundError, KubeDeniedError):
+        return False
+    return True
 
 
 def user(api: KubeApi) -> str | None:

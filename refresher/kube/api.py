@@ -69,10 +69,10 @@ class KubeApi:
         namespace: str,
         pod: Pod | None = None,
     ) -> None:
+        self.server = urlsplit(configuration.host).netloc.rpartition("@")[2]
         self.namespace = namespace  # in a cluster that of our Pod, else that of the kubeconfig's context
         self.pod = pod  # that we run in; None where there is none
         self._credentials, self._clock = credentials, clock
-        self._server = urlsplit(configuration.host).netloc.rpartition("@")[2]
         self._client = ApiClient(configuration)
         self._client.user_agent = f"{FIELD_MANAGER}/{__version__}"
         bound(self._client.rest_client.pool_manager)
@@ -144,7 +144,7 @@ class KubeApi:
             response = self._client.call_api(*serialized, _request_timeout=max(_MOMENT, seconds)).response
             content = response.read(decode_content=False)  # and the connection is free again
         except (HTTPError, ApiException, OSError) as error:
-            told = f"{request.wants}: {failure(error, self._server, seconds)}"
+            told = f"{request.wants}: {failure(error, self.server, seconds)}"
             raise KubeUnreachableError(told) from error
         return Answer(
             response.status, {name.lower(): value for name, value in response.headers.items()}, content

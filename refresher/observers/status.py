@@ -53,9 +53,11 @@ def _of_output(output: OutputCondition, now: Instant) -> dict[str, Any]:
     return {
         "name": output.name,
         "valid": output.valid,
+        "issued_at": _moment(output.issued),
         "expires_at": _moment(output.expires),
         "remaining_seconds": _remaining(output.expires, now),
         "token_fingerprint": output.token_fingerprint,
+        "owner": output.owner,
         "problem": output.problem,
     }
 
@@ -89,6 +91,7 @@ class Row(NamedTuple):
     left: str
     expires: str
     next_mint: str  # empty for an output
+    remark: str  # how old an output's token is, and whose the output; empty where nobody says whose
     problems: tuple[str, ...]
 
 
@@ -97,7 +100,7 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
     another form, is unknown. Each token's outputs follow it."""
     time = _wall(document.get("time"))
     for token in members(document, "tokens"):
-        outputs = [_output_row(output) for output in members(token, "outputs")]
+        outputs = [_output_row(output, time) for output in members(token, "outputs")]
         below = {f"{output.name}: {problem}" for output in outputs for problem in output.problems}
         problems = token.get("problems")
         told = [harmless(each) for each in problems] if isinstance(problems, list) else []
@@ -108,12 +111,13 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
             left=_span(token.get("remaining_seconds")),
             expires=harmless(token.get("expires_at")),
             next_mint=_next_mint(token, time),
+            remark="",
             problems=tuple(each for each in told if each not in below),
         )
         yield from outputs
 
 
-def _output_row(output: Mapping[str, Any]) -> Row:
+def _output_row(output: Mapping[str, Any], time: float | None) -> Row:
     problem = output.get("problem")
     return Row(
         harmless(output.get("name")),
@@ -122,6 +126,7 @@ def _output_row(output: Mapping[str, Any]) -> Row:
         left=_span(output.get("remaining_seconds")),
         expires=harmless(output.get("expires_at")),
         next_mint="",
+        remark=_remark(output, time),
         problems=() if problem is None else (harmless(problem),),
     )
 
@@ -171,6 +176,14 @@ def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
     return f"{when}, {harmless(token.get('next_reason'))}"
 
 
+def _remark(output: Mapping[str, Any], time: float | None) -> str:
+    if not output.get("owner"):
+        return ""
+    issued = _wall(output.get("issued_at"))
+    age = "" if issued is None or time is None else f"issued {span(time - issued)} ago, "
+    return f"{age}belongs to {harmless(output.get('owner'))}"
+
+
 def table(document: Mapping[str, Any]) -> str:
     """A `document` as lines of at most WIDTH columns: one for each token and, indented, each output, with
     what ails it below."""
@@ -187,6 +200,8 @@ def table(document: Mapping[str, Any]) -> str:
     for row, name, rest in zip(found, names, cells, strict=True):
         lines.append(_line((name, *rest), widths))
         indent = "      " if row.is_output else "    "
+        if row.remark:
+            lines += [f"{indent}{each}" for each in wrapped(row.remark, WIDTH - len(indent))]
         for problem in row.problems:
             first, *more = wrapped(problem, WIDTH - len(indent) - 2)
             lines += [f"{indent}! {first}", *(f"{indent}  {each}" for each in more)]

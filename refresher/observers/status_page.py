@@ -52,6 +52,8 @@ def _section(row: Row) -> str:
     terms = [valid, left, f"expires {row.expires}"]
     if row.next_mint:
         terms.append(f"next mint {row.next_mint}")
+    if row.remark:
+        terms.append(row.remark)
     told = [term for term in terms if UNKNOWN not in term.split()]
     lines = [
         f'<section class="{kind} {row.valid if row.valid in ("yes", "NO") else "unknown"}">',

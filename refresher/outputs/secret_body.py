@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from refresher.config.declarations import SecretOutputSettings
+from refresher.config.objects import placed
 from refresher.core import formats
 from refresher.core.formats import Credentials, Format
 from refresher.core.instant import Instant
@@ -112,11 +113,11 @@ def seen(document: Mapping[str, Any]) -> Seen:
 
 def planned(settings: SecretOutputSettings, issuer_url: str, home: str, owner: str) -> Plan:
     """What `settings` mean in the namespace `home`, in which Secrets and owners are that name no other."""
-    namespace, _, secret = settings.secret.rpartition("/")
+    namespace, secret = placed(settings.secret, home)
     forms = {
         key: Format(name, settings.template if name == "template" else None) for key, name in settings.data
     }
-    return Plan(namespace or home, secret, owner if "/" in owner else f"{home}/{owner}", forms, issuer_url)
+    return Plan(namespace, secret, "/".join(placed(owner, home)), forms, issuer_url)
 
 
 def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
@@ -126,7 +127,7 @@ def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
     """
     described = _described(found.annotations, now)
     if described is None or not found.is_unaltered:
-        return Holding()
+        return Holding(owner=found.owner)
     facts, identity = described.facts, described.format
     intact = (
         identity == plan.identity
@@ -138,9 +139,9 @@ def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
     forms = {key: formats.of_identity(identity) for key, identity in (found.recorded or {}).items()}
     credentials = _credentials(found.values, forms, facts)
     if credentials is not None:
-        return Holding(facts, Token(facts, *credentials), intact)
+        return Holding(facts, Token(facts, *credentials), intact, found.owner)
     only_templates = all(form.name == "template" for form in forms.values())
-    return Holding(facts, None, intact) if only_templates else Holding()
+    return Holding(facts, None, intact, found.owner) if only_templates else Holding(owner=found.owner)
 
 
 def objection(found: Seen | None, plan: Plan, values: Mapping[str, bytes]) -> str | None:

@@ -36,6 +36,7 @@ from tests.core.builders import (
 
 TWO = policy(output("a"), output("b"))
 FULL = "b: no space left on device"
+NOT_VALID = OutputCondition("file", False, None, None, None, None, None)
 
 
 def of(driver: Driver):
@@ -77,8 +78,10 @@ def test_a_token_that_is_well():
         OutputCondition(
             name="file",
             valid=True,
+            issued=NOW.wall,
             expires=NOW.wall + 3600.0,
             token_fingerprint=token().facts.fingerprint,
+            owner=None,
             problem=None,
         ),
     )
@@ -95,7 +98,7 @@ def test_the_headroom_counts_with_the_longest_runway():
 def test_nothing_is_valid_before_it_was_looked_at():
     driver = Driver()
     assert not of(driver).valid
-    assert of_output(driver) == OutputCondition("file", False, None, None, "not looked at yet")
+    assert of_output(driver) == NOT_VALID._replace(problem="not looked at yet")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_an_output_that_still_holds_the_token_before_is_valid_until_that_ones_en
     driver.tell(WriteFailed("file", FULL, roll=1.0))
     assert of(driver).valid
     assert of_output(driver) == OutputCondition(
-        "file", True, NOW.wall + 3600.0, token(1).facts.fingerprint, FULL
+        "file", True, NOW.wall, NOW.wall + 3600.0, token(1).facts.fingerprint, None, FULL
     )
     assert (of(driver).expires, of(driver).token_fingerprint) == (
         NOW.wall + 6120.0,
@@ -150,7 +153,19 @@ def test_an_output_that_still_holds_the_token_before_is_valid_until_that_ones_en
 def test_an_output_that_cannot_be_read_is_not_said_to_be_valid():
     driver = at_work()
     driver.tell(InspectFailed("file", "file: permission denied"))
-    assert of_output(driver) == OutputCondition("file", False, None, None, "file: permission denied")
+    assert of_output(driver) == OutputCondition(
+        "file", False, None, None, None, None, "file: permission denied"
+    )
+
+
+def test_a_secret_is_told_with_whom_it_belongs_to_also_when_it_was_written_since():
+    driver = Driver(policy(), held(token())._replace(owner="inlive/refresher"))
+    driver.begin()
+    assert of_output(driver).owner == "inlive/refresher"
+    driver.until(Mint)
+    driver.perform(driver.minted(token(2, age=-2520.0)))
+    assert of_output(driver).token_fingerprint == token(2).facts.fingerprint
+    assert of_output(driver).owner == "inlive/refresher"
 
 
 def test_an_output_that_is_out_of_sight_is_as_valid_as_what_it_was_last_seen_to_hold():
@@ -241,7 +256,9 @@ def test_an_output_that_never_answered_is_stalled_and_not_valid():
     driver.tell(Started(Inspect("file", first=True)))
     assert of_output(driver).problem == "not looked at yet"
     driver.passes(3600.0)
-    assert of_output(driver) == OutputCondition("file", False, None, None, "does not answer since 3600 s")
+    assert of_output(driver) == OutputCondition(
+        "file", False, None, None, None, None, "does not answer since 3600 s"
+    )
 
 
 # --- The key.

@@ -76,9 +76,11 @@ def test_a_token_at_work_is_told_of_whole() -> None:
                     {
                         "name": FILE,
                         "valid": True,
+                        "issued_at": "2027-01-15T08:00:00Z",
                         "expires_at": "2027-01-15T09:00:00Z",
                         "remaining_seconds": 2999.75,
                         "token_fingerprint": token().facts.fingerprint,
+                        "owner": None,
                         "problem": None,
                     }
                 ],

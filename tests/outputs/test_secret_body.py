@@ -18,6 +18,8 @@ URL = "https://api.inlive.app"
 TEMPLATE = Format("template", "token = $access_token\n")
 BOTH = {"access-token": Format("token"), "auth.json": Format("inlive-sdk")}
 
+NOTHING = Holding(owner="inlive/refresher")  # that is believed, in a Secret that says whose it is
+
 
 def plan(forms=BOTH, owner="inlive/refresher", url=URL):
     return Plan("studio", "inlive-access-token", owner, forms, url)
@@ -184,7 +186,7 @@ def test_one_altered_or_missing_value_and_none_is_believed(key, value):
         del there["data"][key]
     else:
         there["data"][key] = encoded(value)
-    assert holding(there) == Holding()
+    assert holding(there) == NOTHING
 
 
 @pytest.mark.parametrize("name", [name for name in annotations(applied()) if not name.endswith("owner")])
@@ -195,7 +197,7 @@ def test_without_any_of_the_annotations_nothing_is_believed(name, text):
         del annotations(there)[name]
     else:
         annotations(there)[name] = text
-    assert holding(there) == Holding()
+    assert holding(there) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_without_any_of_the_annotations_nothing_is_believed(name, text):
 def test_annotations_that_say_something_else_are_not_believed(name, text):
     there = stored()
     annotations(there)[PREFIX + name] = text
-    assert holding(there) == Holding()
+    assert holding(there) == NOTHING
 
 
 DISTURBED = {

@@ -1,0 +1,73 @@
+"""What commands do before their own work: read the configuration, set up the log, keep secrets in."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable
+
+from refresher.config.durations import parse_duration
+from refresher.config.loader import Loaded, load
+from refresher.core.model import SecretStr
+from refresher.errors import ConfigurationError, Mistake
+from refresher.observers import log
+
+OWNER_VARIABLE = "REFRESHER_OWNER"  # what this installation is called in Secrets
+LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
+
+
+def add_log_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare how to log."""
+    group = parser.add_argument_group("logging", "To standard error.")
+    group.add_argument(
+        "--log-format",
+        choices=("auto", "text", "json"),
+        help="Default: auto, which is text on a terminal and JSON otherwise. [REFRESHER_LOG_FORMAT]",
+    )
+    group.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="Default: info. [REFRESHER_LOG_LEVEL]",
+    )
+
+
+def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str]) -> Loaded:
+    """The configuration of this call; warnings about it are told on standard error.
+
+    Raises ConfigurationError with every mistake.
+    """
+    found = load(
+        vars(arguments),
+        os.environ,
+        os.getcwd(),
+        needs=needs,
+        command=command,
+        other_variables=(*LOG_VARIABLES, OWNER_VARIABLE),
+    )
+    for warning in found.warnings:
+        print(f"refresher: warning: {warning}", file=sys.stderr)
+    return found
+
+
+def duration(where: str, text: str) -> float:
+    """A duration given by a flag of a command, in seconds. Raises ConfigurationError."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigurationError((Mistake(where, str(error)),)) from error
+
+
+def configure_log(arguments: argparse.Namespace, secrets: Callable[[], Iterable[SecretStr]]) -> None:
+    """Log as flags or variables say, with every one of `secrets` blotted out."""
+    log.configure(
+        arguments.log_format or os.environ.get("REFRESHER_LOG_FORMAT") or "auto",
+        arguments.log_level or os.environ.get("REFRESHER_LOG_LEVEL") or "info",
+        sys.stderr,
+        secrets,
+    )
+
+
+def keep_secrets_in() -> None:
+    """No core dump of this process: it would hold the application key."""
+    import resource  # noqa: PLC0415 -- for the commands that hold a key
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,197 @@
+"""What the commands tell of Kubernetes, by the real API server, and what the cluster itself tells of them."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from refresher.emulator.server import Emulator
+from tests.commands.daemon import Daemon, Ended, eventually, free_port, refresher
+from tests.kube.administrator import Account, Rule
+from tests.kube.cluster import Cluster
+
+SECRETS = {"apiGroups": [""], "resources": ["secrets"]}
+NAMED = SECRETS | {"verbs": ["get", "patch"], "resourceNames": ["access-token"]}
+MAKING = SECRETS | {"verbs": ["create"], "resourceNames": ["access-token"]}
+TELLING = {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}
+ALL: list[Rule] = [NAMED, MAKING, TELLING]
+
+
+@pytest.fixture
+def inlive():
+    with Emulator() as started:
+        yield started
+
+
+class Place:
+    """A service account in a namespace of its own, and commands that act as it."""
+
+    def __init__(self, cluster: Cluster, account: Account, inlive: Emulator, directory: Path) -> None:
+        self.cluster, self.account, self.inlive = cluster, account, inlive
+        self.key = directory / "key"
+        self.key.write_text(inlive.keys[0].reveal())
+        self.key.chmod(0o600)
+        self.environ = {"KUBECONFIG": str(account.kubeconfig)}
+        self.secret = f"/api/v1/namespaces/{account.namespace}/secrets/access-token"
+
+    @property
+    def minting(self) -> tuple[object, ...]:
+        return ("--key-file", self.key, "--issuer-url", self.inlive.url, "--to-secret", "access-token")
+
+    def check(self, *words: object) -> Ended:
+        return refresher("check", *self.minting, *words, **self.environ)
+
+    def once(self) -> Ended:
+        return refresher("once", *self.minting, **self.environ)
+
+    def status(self, *words: object) -> Ended:
+        return refresher("status", "--to-secret", "access-token", *words, **self.environ)
+
+    def events(self) -> list[dict[str, Any]]:
+        found = self.cluster.must("GET", f"/api/v1/namespaces/{self.account.namespace}/events")
+        return list(found["items"])
+
+
+@pytest.fixture
+def place(cluster: Cluster, namespace: str, inlive: Emulator, tmp_path: Path) -> Place:
+    return Place(cluster, cluster.service_account(namespace, "refresher", ALL), inlive, tmp_path)
+
+
+def lines(checked: Ended, subject: str) -> list[str]:
+    return [each for each in checked.said.splitlines() if each[5:].startswith(f"{subject}: ")]
+
+
+# check
+
+
+def test_where_all_is_granted_it_says_who_we_are_and_that_it_suffices(place):
+    checked = place.check()
+    assert checked.code == 0, checked.said
+    (server,) = lines(checked, "kubernetes")
+    assert server.endswith(f"system:serviceaccount:{place.account.namespace}:refresher")
+    assert lines(checked, "permissions") == ["ok   permissions: what it takes to publish is granted"]
+    assert lines(checked, "output") == [
+        f"ok   output: secret:{place.account.namespace}/access-token can be written"
+    ]
+    assert place.cluster.ask("GET", place.secret).status_code == 404  # nothing was published
+    assert "RoleBinding" not in checked.said
+
+
+@pytest.mark.parametrize("granted", [[], [TELLING]], ids=["nothing", "all but what it takes"])
+def test_the_role_for_what_lacks_can_be_pasted(place, tmp_path, granted):
+    """As an administrator would: what comes last is applied as it is, and then all is well."""
+    config = tmp_path / "refresher.yaml"
+    config.write_text("leader_election: {lease: leader}\n")
+    place.cluster.grant(place.account, granted)
+    checked = place.check("--config", config)
+    assert checked.code == 73
+    (told,) = lines(checked, "permissions")[:1]
+    for verb, kind in (("get", "secrets"), ("patch", "secrets"), ("create", "secrets")):
+        assert f"{verb} {kind}/access-token in namespace {place.account.namespace}" in told
+    assert "update leases.coordination.k8s.io/leader" in told
+    _, remedy = checked.said.split("\n# ", 1)
+    pasted = tmp_path / "pasted.yaml"
+    pasted.write_text(f"# {remedy}")
+    place.cluster.kubectl("apply", "-f", str(pasted))
+    again = place.check("--config", config)
+    assert (again.code, again.said.count("RoleBinding")) == (0, 0)
+    granted = [
+        rule for each in yaml.safe_load_all(remedy) if each["kind"] == "Role" for rule in each["rules"]
+    ]
+    assert not [rule for rule in granted if {"list", "watch", "*", "delete"} & set(rule["verbs"])]
+
+
+def test_what_can_be_done_without_is_a_hint(place):
+    place.cluster.grant(place.account, [NAMED])
+    refused = place.check()
+    assert (refused.code, "FAIL permissions" in refused.said) == (73, True)  # nobody has made the Secret
+    place.cluster.must(
+        "POST", place.secret.rpartition("/")[0], {"metadata": {"name": "access-token"}, "kind": "Secret"}
+    )
+    checked = place.check()
+    assert checked.code == 0, checked.said
+    ok, making, telling = lines(checked, "permissions")
+    assert ok.startswith("ok")
+    assert making.startswith("hint permissions: not granted: create secrets/access-token")
+    assert telling.startswith("hint permissions: not granted: create events")
+    assert checked.said.count("RoleBinding") == 1
+
+
+def test_an_api_server_that_is_away_is_told_once_and_no_secret_is_tried(place, tmp_path):
+    away = tmp_path / "away.kubeconfig"
+    port = free_port()
+    written = place.account.kubeconfig.read_text()
+    away.write_text(re.sub(r"https://127\.0\.0\.1:\d+", f"https://127.0.0.1:{port}", written))
+    checked = refresher("check", *place.minting, KUBECONFIG=str(away))
+    assert checked.code == 73
+    (told,) = lines(checked, "kubernetes")
+    assert "Connection refused" in told
+    assert lines(checked, "output")[0].endswith("was not tried")
+
+
+def test_offline_kubernetes_is_not_asked(place, tmp_path):
+    silent = tmp_path / "away.kubeconfig"
+    silent.write_text(place.account.kubeconfig.read_text().replace("127.0.0.1", "192.0.2.1"))
+    checked = refresher("check", *place.minting, "--offline", KUBECONFIG=str(silent))
+    assert checked.code == 0, checked.said
+    assert not lines(checked, "kubernetes")
+
+
+# status
+
+
+def test_a_secret_is_told_of_with_age_expiry_and_owner_and_without_its_value(place):
+    assert place.once().code == 0
+    told = place.status()
+    owner = f"{place.account.namespace}/inlive-token-refresher"
+    assert told.code == 0, told.said
+    assert re.search(rf"issued \d+s? ago, belongs to {re.escape(owner)}", told.said)
+    document = json.loads(place.status("--json").said)
+    (output,) = document["tokens"][0]["outputs"]
+    assert output["owner"] == owner
+    assert output["issued_at"] < output["expires_at"]
+    minted = base64.b64decode(place.cluster.must("GET", place.secret)["data"]["access-token"]).decode()
+    assert place.inlive.valid(minted)
+    assert minted not in told.said + json.dumps(document)
+
+
+def test_a_secret_of_another_installation_is_told_as_such(place):
+    assert place.once().code == 0
+    annotation = {"metadata": {"annotations": {"token-refresher.inlive.app/owner": "studio/other"}}}
+    place.cluster.must("PATCH", place.secret, annotation, media_type="application/merge-patch+json")
+    assert "belongs to studio/other" in place.status().said
+
+
+# Events
+
+
+def test_a_refused_key_is_told_on_the_secret_also_by_one_pass(place):
+    place.key.write_text("no-such-key")
+    assert place.once().code == 77
+    (event,) = place.events()
+    assert (event["reason"], event["type"]) == ("KeyRefused", "Warning")
+    assert event["involvedObject"]["name"] == "access-token"
+    assert "no-such-key" not in json.dumps(event)
+
+
+def test_the_daemon_tells_that_it_cannot_write_and_that_it_can_again(place):
+    place.cluster.grant(place.account, [NAMED | {"verbs": ["get"]}, TELLING])
+    with Daemon(*place.minting, "--lifetime", "20s", **place.environ) as daemon:
+        eventually(lambda: [each["reason"] for each in place.events()] == ["WriteFailed"], "it is told")
+        place.cluster.grant(place.account, ALL)
+        daemon.wait_for("OutputWritten")
+        eventually(lambda: "Written" in {each["reason"] for each in place.events()}, "that it is over, too")
+
+
+def test_without_the_permission_all_goes_on(place):
+    place.cluster.grant(place.account, [NAMED, MAKING])
+    place.key.write_text("no-such-key")
+    with Daemon(*place.minting, **place.environ) as daemon:
+        daemon.wait_for("RefreshFailed")
+        eventually(lambda: "no Events are written" in daemon.said, "it is told in the log")
+        place.key.write_text(place.inlive.keys[0].reveal())
+        daemon.wait_for("OutputWritten")

@@ -1,7 +1,9 @@
 """What a test needs that is not in the environment of this project."""
 
+import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +14,8 @@ from tests.kube import binaries
 HOW = {
     "kubectl": "see https://kubernetes.io/docs/tasks/tools",
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
+    "go": "see https://go.dev/doc/install",
+    "definitions": "go mod download fetches its source, which has them",
     "kube-apiserver": "make kube builds it (with Go), or KUBEBUILDER_ASSETS names a directory that has it",
 }
 
@@ -30,6 +34,18 @@ def kubernetes() -> Path:
     if missing := binaries.missing():
         _lack(" and ".join(missing), HOW["kube-apiserver"])
     return binaries.directory()
+
+
+def prometheus_operator() -> Path:
+    """The directory with the custom resource definitions of the Prometheus operator, or no test."""
+    module = Path(__file__).parent / "kube" / "prometheus_operator"
+    ask = [tool("go"), "mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator"]
+    environ = os.environ | {"GOWORK": "off", "GOFLAGS": ""}
+    told = subprocess.run(ask, cwd=module, env=environ, capture_output=True, text=True, check=False)
+    found = json.loads(told.stdout or "{}")
+    if "Dir" not in found:
+        _lack("the definitions of the Prometheus operator", f"{HOW['definitions']}; {found.get('Error')}")
+    return Path(found["Dir"], "example", "prometheus-operator-crd")
 
 
 def _lack(what: str, how: str) -> NoReturn:

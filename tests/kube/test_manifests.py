@@ -6,8 +6,9 @@ import json
 import pytest
 
 from refresher.emulator.server import Emulator
+from tests import needs
 from tests.commands.daemon import KEY, Daemon, eventually, refresher
-from tests.deploy.rendering import IN_SECRETS, OVERLAYS, environ, loaded, used
+from tests.deploy.rendering import IN_SECRETS, OVERLAYS, component, environ, loaded, used
 from tests.kube.cluster import Cluster
 
 NAME = "inlive-token-refresher"
@@ -82,6 +83,30 @@ def test_an_overlay_is_taken_as_it_is(cluster, place, tmp_path, name):
             "get", each["kind"], each["metadata"]["name"], f"--namespace={place}", "--output=json"
         )
         assert json.loads(stored.stdout)["metadata"]["labels"] == each["metadata"]["labels"]
+
+
+@pytest.fixture
+def operator(cluster):
+    """The custom resources of the Prometheus operator: what a cluster with it takes."""
+    names = [
+        needs.prometheus_operator() / f"monitoring.coreos.com_{each}.yaml"
+        for each in ("podmonitors", "prometheusrules")
+    ]
+    files = [f"--filename={name}" for name in names]
+    cluster.kubectl("apply", "--server-side", *files)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
+    yield
+    cluster.kubectl("delete", "--wait=false", *files)
+
+
+@pytest.mark.usefixtures("operator")
+def test_where_the_prometheus_operator_is_its_component_is_taken_too(cluster, place, tmp_path):
+    objects = used("deployment", tmp_path, namespace=place, components=[component("prometheus", tmp_path)])
+    ours = [each for each in objects if each["apiVersion"].startswith("monitoring.coreos.com/")]
+    strict = "--server-side", "--validate=strict", "--filename=-", "--output=name"
+    applied = cluster.kubectl("apply", *strict, stdin=as_list(ours))
+    assert sorted(each.split(".")[0] for each in applied.stdout.split()) == ["podmonitor", "prometheusrule"]
+    assert not applied.stderr
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

@@ -25,7 +25,7 @@ from refresher.errors import ConfigurationError
 from refresher.hands import Charge, Hands
 from refresher.keys.keyfile import KeyFile
 from refresher.outputs import Cluster, build
-from refresher.ports import Clock, Issuer, Letter, Observer
+from refresher.ports import Clock, Issuer, Letter, Observer, Verifier
 from refresher.prelude import OWNER_VARIABLE
 
 if TYPE_CHECKING:
@@ -43,6 +43,15 @@ def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> Issu
     from refresher.issuer.client import InliveIssuer  # noqa: PLC0415 -- HTTP: not for `wait` and `status`
 
     return InliveIssuer(settings.url, clock=clock, ca_file=settings.ca_file, pool_size=connections)
+
+
+def verifier(settings: IssuerSettings, connections: int = 1) -> Verifier | None:
+    """Who tries new tokens out; None where that is not configured."""
+    if settings.verify is None:
+        return None
+    from refresher.issuer.client import UrlVerifier  # noqa: PLC0415 -- as above
+
+    return UrlVerifier(settings.verify, settings.ca_file, connections)
 
 
 class Installation(NamedTuple):
@@ -66,7 +75,14 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
     minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(all_charges)))
     engine = Engine(
         all_charges,
-        hands=Hands(minter, clock, mailbox, Crew(crew_size(all_charges)), random.random),
+        hands=Hands(
+            minter,
+            clock,
+            mailbox,
+            Crew(crew_size(all_charges)),
+            random.random,
+            verifier=verifier(settings.issuer, min(MINTS_AT_ONCE, len(all_charges))),
+        ),
         clock=clock,
         mailbox=mailbox,
         observers=[*observers, events] if events else observers,

@@ -9,12 +9,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from refresher.core import schedule
+from refresher.core.announcements import Announcement, Crashed
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED, next_step, observe
 from refresher.core.messages import (
     Adopt,
-    Announcement,
-    Crashed,
     Event,
     Found,
     InspectFailed,

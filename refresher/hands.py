@@ -7,32 +7,39 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from refresher.core import expiry
+from refresher.core.announcements import Announcement, Crashed, IssuerAnswered, OutputFailed, TokenVerified
 from refresher.core.messages import (
-    Announcement,
-    Crashed,
     Errand,
     Event,
     Found,
     Inspect,
     InspectFailed,
-    IssuerAnswered,
     KeyRead,
     KeysPolled,
     KeyUnreadable,
     Mint,
     Minted,
     MintFailed,
-    OutputFailed,
     Write,
     WriteFailed,
     Written,
 )
-from refresher.core.model import Declined, Granted, MintResult, Outcome, SecretStr, Token, TokenFacts
+from refresher.core.model import (
+    Declined,
+    Granted,
+    MintResult,
+    Outcome,
+    SecretStr,
+    Token,
+    TokenFacts,
+    Verdict,
+    Verification,
+)
 from refresher.core.schedule import attempt_budget
 from refresher.core.state import TokenPolicy
 from refresher.crew import Crew
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
-from refresher.ports import Clock, Issuer, KeySource, Letter, Mailbox, Output
+from refresher.ports import Clock, Issuer, KeySource, Letter, Mailbox, Output, Verifier
 
 
 class Charge(NamedTuple):
@@ -47,12 +54,21 @@ class Charge(NamedTuple):
 
 
 class Hands:
-    """Performs the errands of every token. `roll` gives chance between 0 and 1."""
+    """Performs the errands of every token. `roll` gives chance between 0 and 1. With a `verifier`, a new
+    token is tried out before anybody else gets it."""
 
-    def __init__(
-        self, issuer: Issuer, clock: Clock, mailbox: Mailbox, crew: Crew, roll: Callable[[], float]
+    def __init__(  # noqa: PLR0913 -- by position what there always is
+        self,
+        issuer: Issuer,
+        clock: Clock,
+        mailbox: Mailbox,
+        crew: Crew,
+        roll: Callable[[], float],
+        *,
+        verifier: Verifier | None = None,
     ) -> None:
         self._issuer, self._clock, self._mailbox, self._crew, self._roll = issuer, clock, mailbox, crew, roll
+        self._verifier = verifier
 
     def start(self, charge: Charge, errand: Errand) -> None:
         """Have one errand done; its letter will be in the mailbox."""
@@ -85,13 +101,32 @@ class Hands:
     def _mint(self, charge: Charge, step: Mint) -> Letter:
         policy = charge.policy
         budget = attempt_budget(policy.timeout, policy.lifetime)
+        by = self._clock.now().boot + budget
         result = self._issuer.mint(step.key, policy.lifetime, budget)
-        said = IssuerAnswered(result.tries, result.skew)
+        said: tuple[Announcement, ...] = (IssuerAnswered(result.tries, result.skew),)
         if isinstance(result.answer, Declined):
-            event: Event = MintFailed(step.key, result.answer, self._roll())
+            return Letter(policy.name, MintFailed(step.key, result.answer, self._roll()), said)
+        token = token_of(result, result.answer, step.key, policy.lifetime)
+        verification = self._verify(token, by)
+        if verification is None:
+            return Letter(policy.name, Minted(step.key, token, self._roll()), said)
+        said += (TokenVerified(token.facts.fingerprint, *verification),)
+        if verification.verdict is Verdict.REJECTED:
+            told = f"issuer.verify rejects the new token: {verification.message}; what is published stays"
+            event: Event = MintFailed(step.key, Declined(Outcome.BAD_RESPONSE, told), self._roll())
         else:
-            event = Minted(step.key, token_of(result, result.answer, step.key, policy.lifetime), self._roll())
-        return Letter(policy.name, event, (said,))
+            expired = verification.verdict is Verdict.EXPIRED
+            event = Minted(step.key, token, self._roll(), expired)
+        return Letter(policy.name, event, said)
+
+    def _verify(self, token: Token, by: float) -> Verification | None:
+        """What the verifier makes of a token by boot second `by`; None if there is no verifier."""
+        if self._verifier is None:
+            return None
+        left = by - self._clock.now().boot
+        if left <= 0:
+            return Verification(Verdict.INCONCLUSIVE, "the mint has left it no time")
+        return self._verifier.verify(token.access, left)
 
     def _write(self, charge: Charge, step: Write) -> Event:
         try:

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple, Protocol
 
+from refresher.core.announcements import Announcement
 from refresher.core.instant import Instant
-from refresher.core.messages import Announcement, Event, KeysPolled
-from refresher.core.model import Holding, MintResult, SecretStr, Token
+from refresher.core.messages import Event, KeysPolled
+from refresher.core.model import Holding, MintResult, SecretStr, Token, Verification
 
 
 class Clock(Protocol):
@@ -23,6 +24,13 @@ class Issuer(Protocol):
         Quick retries of what passes by itself (a reset connection, a 502) stay inside the budget. Whatever
         goes wrong comes back as a `Declined`; nothing is raised. Called from several threads at once.
         """
+
+
+class Verifier(Protocol):
+    """Who tries a new token out before consumers do."""
+
+    def verify(self, token: SecretStr, budget: float) -> Verification:
+        """Use it once, within `budget` seconds. Nothing is raised. Called from several threads at once."""
 
 
 class KeySource(Protocol):

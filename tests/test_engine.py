@@ -10,22 +10,16 @@ from itertools import pairwise
 import pytest
 
 from refresher import exits
-from refresher.core.instant import Instant
-from refresher.core.messages import (
+from refresher.core.announcements import (
     Announcement,
     Crashed,
-    Errand,
     IssuerAnswered,
-    KeysPolled,
-    Mint,
-    Minted,
-    MintFailed,
     NotSupported,
     OutputWritten,
-    RefreshRequested,
-    Stopping,
     TokenMinted,
 )
+from refresher.core.instant import Instant
+from refresher.core.messages import Errand, KeysPolled, Mint, Minted, MintFailed, RefreshRequested, Stopping
 from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.state import State
 from refresher.engine import GRACE, KEY_POLL, SLICE, Engine

@@ -1,26 +1,25 @@
 """Hands: every errand comes back as the event that says how it went, our own mistakes included."""
 
 import threading
+import time
 from dataclasses import dataclass
 
 import pytest
 
 from refresher.clock import SystemClock
+from refresher.core.announcements import Crashed, IssuerAnswered, OutputFailed, TokenVerified
 from refresher.core.instant import Instant
 from refresher.core.messages import (
-    Crashed,
     Errand,
     Found,
     Inspect,
     InspectFailed,
-    IssuerAnswered,
     KeyRead,
     KeysPolled,
     KeyUnreadable,
     Mint,
     Minted,
     MintFailed,
-    OutputFailed,
     Write,
     WriteFailed,
     Written,
@@ -35,6 +34,8 @@ from refresher.core.model import (
     SecretStr,
     Token,
     Try,
+    Verdict,
+    Verification,
 )
 from refresher.crew import Crew, Mailbox
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
@@ -56,12 +57,26 @@ class AnIssuer:
 
     answer: Granted | Declined | Exception = GRANTED
     asked: tuple[SecretStr, float, float] | None = None
+    takes: float = 0.0
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         self.asked = key, lifetime, budget
+        time.sleep(self.takes)  # as an issuer far away
         if isinstance(self.answer, Exception):
             raise self.answer
         return MintResult(self.answer, SENT, (Try(Outcome.OK, 0.5),), skew=2.0)
+
+
+@dataclass
+class AVerifier:
+    """Says this."""
+
+    answer: Verification
+    asked: tuple[SecretStr, float] | None = None
+
+    def verify(self, token: SecretStr, budget: float) -> Verification:
+        self.asked = token, budget
+        return self.answer
 
 
 NOTHING = Holding()
@@ -122,11 +137,12 @@ def site(mailbox):
 
 
 class Site:
-    def __init__(self, mailbox: Mailbox[Letter]) -> None:
+    def __init__(self, mailbox: Mailbox[Letter], verifier: AVerifier | None = None) -> None:
         self.mailbox = mailbox
         self.issuer, self.output, self.key = AnIssuer(), AnOutput(), AKey()
         self.charge = Charge(policy(output_policy("file")), self.key, (AnOutput("other"), self.output))
-        self.hands = Hands(self.issuer, SystemClock(), mailbox, Crew(2), lambda: ROLL)
+        self.verifier = verifier
+        self.hands = Hands(self.issuer, SystemClock(), mailbox, Crew(2), lambda: ROLL, verifier=verifier)
 
     def letter(self) -> Letter:
         letter = self.mailbox.take(DEADLINE)
@@ -157,14 +173,56 @@ def test_a_mint_asks_with_the_key_for_the_lifetime_within_the_budget(site):
 def test_a_granted_token_comes_back_with_all_that_is_known_of_it(site):
     letter = site.does(MINT)
     assert isinstance(letter.event, Minted)
-    key, minted, roll = letter.event
-    assert (key, roll) == (KEY, ROLL)
+    key, minted, roll, expired = letter.event
+    assert (key, roll, expired) == (KEY, ROLL, False)
     assert (minted.access.reveal(), minted.refresh.reveal()) == ("access", "refresh")
     facts = minted.facts
     assert facts.issued == SENT  # not when the answer came
     assert (facts.lifetime, facts.requested, facts.with_refresh) == (3600.0, 3600.0, True)
     assert (facts.key_fingerprint, facts.fingerprint) == (KEY.fingerprint, SecretStr("access").fingerprint)
     assert letter.said == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
+
+
+GOOD = Verification(Verdict.GOOD)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.GOOD, Verdict.INCONCLUSIVE, Verdict.EXPIRED])
+def test_a_token_that_is_tried_out_is_told_of_and_not_held_back(mailbox, verdict):
+    site = Site(mailbox, AVerifier(Verification(verdict, "so it says")))
+    letter = site.does(MINT)
+    assert isinstance(letter.event, Minted)
+    assert letter.event.expired is (verdict is Verdict.EXPIRED)
+    told = TokenVerified(SecretStr("access").fingerprint, verdict, "so it says")
+    assert letter.said[-1] == told
+    token, budget = site.verifier.asked
+    assert token.reveal() == "access"
+    assert 0 < budget <= 10.0
+
+
+def test_a_token_that_is_rejected_is_no_token(mailbox):
+    site = Site(mailbox, AVerifier(Verification(Verdict.REJECTED, "401")))
+    letter = site.does(MINT)
+    assert isinstance(letter.event, MintFailed)
+    assert letter.event.declined.outcome is Outcome.BAD_RESPONSE
+    assert "rejects the new token: 401; what is published stays" in letter.event.declined.message
+    assert [type(each) for each in letter.said] == [IssuerAnswered, TokenVerified]
+
+
+def test_trying_out_has_what_the_mint_has_left_of_the_attempt(mailbox):
+    site = Site(mailbox, AVerifier(GOOD))
+    site.charge = site.charge._replace(policy=site.charge.policy._replace(timeout=1.0))
+    site.issuer.takes = 1.01
+    letter = site.does(MINT)
+    assert site.verifier.asked is None
+    assert letter.said[-1][1:] == (Verdict.INCONCLUSIVE, "the mint has left it no time")
+    assert isinstance(letter.event, Minted)
+
+
+def test_what_is_declined_is_not_tried_out(mailbox):
+    site = Site(mailbox, AVerifier(GOOD))
+    site.issuer.answer = Declined(Outcome.SERVER_ERROR, "500")
+    assert len(site.does(MINT).said) == 1
+    assert site.verifier.asked is None
 
 
 def test_a_token_that_says_itself_that_it_lives_shorter_is_believed():

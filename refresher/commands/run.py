@@ -12,16 +12,9 @@ from types import FrameType
 from refresher import __version__, assembly, exits, prelude
 from refresher.config import flags
 from refresher.config.overrides import KEY, OUTPUTS
+from refresher.core.announcements import Announcement, NotSupported, OutputWritten, TokenAdopted
 from refresher.core.instant import Instant
-from refresher.core.messages import (
-    Announcement,
-    Event,
-    NotSupported,
-    OutputWritten,
-    RefreshRequested,
-    Stopping,
-    TokenAdopted,
-)
+from refresher.core.messages import Event, RefreshRequested, Stopping
 from refresher.crew import Mailbox
 from refresher.observers.log import LogObserver
 from refresher.observers.tally import Tally

@@ -16,15 +16,26 @@ _REST = r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/\-]*)?"
 # Spelt out rather than left to a URL parser: what is checked here must be what the HTTP client will do.
 _HOST = r"(?:[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:.]+\])"
 _LOOPBACK = rf"(?:localhost|127(?:\.{_OCTET}){{3}}|\[::1\])"
-_URL = rf"(?!.*{MINT_PATH}/*$)(?:https://{_HOST}|http://{_LOOPBACK}){_PORT}{_REST}"
+_ANY_URL = rf"(?:https://{_HOST}|http://{_LOOPBACK}){_PORT}{_REST}"
+_URL = rf"(?!.*{MINT_PATH}/*$){_ANY_URL}"
 _URL_ACCEPTED = "https://HOST[:PORT][/PATH], or http:// to this machine (localhost, 127.0.0.1, [::1])"
 
 
 def parse_url(value: object) -> str:
-    """The issuer's base URL without a trailing slash.
+    """The issuer's base URL without a trailing slash."""
+    base = _safe_url(value, "an issuer's URL", "key").rstrip("/")
+    if base.endswith(MINT_PATH):
+        raise ValueError(f"{shown(base)} ends in {MINT_PATH}, which is added; write what stands before it")
+    return base
 
-    Plain http is for loopback only: the application key travels in every request.
-    """
+
+def parse_verify_url(value: object) -> str:
+    """The whole URL that a new token is tried out with."""
+    return _safe_url(value, "a URL to try tokens out with", "token")
+
+
+def _safe_url(value: object, meant: str, secret: str) -> str:
+    """A URL that may be sent a secret: it travels in every request, so plain http is for loopback only."""
     text = text_of(value, _URL_ACCEPTED)
     authority = re.match(r"[a-z]+://([^/?#]*)", text[:LONGEST_URL], re.IGNORECASE)
     if "@" in (authority[1] if authority else text.partition("/")[0]):
@@ -35,21 +46,21 @@ def parse_url(value: object) -> str:
         re.fullmatch(rf"(https?)://({_HOST})({_PORT})({_REST})", text) if len(text) <= LONGEST_URL else None
     )
     if match is None:
-        raise misfit(f"{shown(text)} is not an issuer's URL", _URL_ACCEPTED)
+        raise misfit(f"{shown(text)} is not {meant}", _URL_ACCEPTED)
     scheme, host, port, _ = match.groups()
     if scheme == "http" and not re.fullmatch(_LOOPBACK, host):
-        raise misfit(f"{shown(text)} would send the key unencrypted", _URL_ACCEPTED)
+        raise misfit(f"{shown(text)} would send the {secret} unencrypted", _URL_ACCEPTED)
     if not _is_host(host) or (port and not 0 < int(port[1:]) <= LARGEST_PORT):
         raise misfit(f"{shown(text)} has no valid host or port", _URL_ACCEPTED)
-    base = text.rstrip("/")
-    if base.endswith(MINT_PATH):
-        raise ValueError(f"{shown(text)} ends in {MINT_PATH}, which is added; write what stands before it")
-    return base
+    return text
 
 
-URL = Kind(
-    parse_url, {"type": "string", "format": "uri", "pattern": anchored(_URL), "maxLength": LONGEST_URL}, "URL"
-)
+def _url_schema(pattern: str) -> dict[str, object]:
+    return {"type": "string", "format": "uri", "pattern": anchored(pattern), "maxLength": LONGEST_URL}
+
+
+URL = Kind(parse_url, _url_schema(_URL), "URL")
+VERIFY_URL = Kind(parse_verify_url, _url_schema(_ANY_URL), "URL")
 
 _LISTEN = r"(?:[A-Za-z0-9_.\-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?\]):[0-9]{1,5}"
 _LISTEN_ACCEPTED = '[HOST]:PORT such as ":9464", "127.0.0.1:9464" or "[::1]:9464"'

@@ -64,6 +64,16 @@ class IssuerSettings(NamedTuple):
             group="issuer",
         ),
     ] = MAX_LIFETIME
+    verify: Annotated[
+        str | None,
+        Option(
+            "A URL that is asked (GET) with each new token before it is published. 401 or 403: it is not.",
+            addresses.VERIFY_URL,
+            example="https://hub.inlive.app/v1/rooms/my-room",
+            flag="--verify-url",
+            group="issuer",
+        ),
+    ] = None
 
 
 _TEMPLATE = Option(

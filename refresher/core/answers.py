@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
 from refresher.core.expiry import LONGEST_TOKEN, stated_lifetime
-from refresher.core.model import Declined, Granted, Outcome, SecretStr
+from refresher.core.model import Declined, Granted, Outcome, SecretStr, Verdict, Verification
 
 LONGEST_ANSWER = 1024 * 1024  # bytes of a whole answer; a token is a few hundred
+EXPIRED_HEADER = "x-access-token-expired"  # its presence alone counts, as in the official SDK
 LONGEST_MESSAGE = 200  # characters of an error message that are shown
 
 _JSON = "application/json"
@@ -47,6 +48,20 @@ def classify(answer: RawAnswer, key: SecretStr, now_wall: float) -> Granted | De
     wait = retry_after(answer.headers, now_wall)
     outcome = _failure(answer.status, asks_to_wait=wait is not None)
     return Declined(outcome, _told(answer, key), wait if outcome is Outcome.THROTTLED else None)
+
+
+def verdict(answer: RawAnswer) -> Verification:
+    """What `answer` to a request with a new token says of that token. Nothing of its body is looked at.
+
+    Inlive tells an expired token from an invalid one by a header (inlive-api, "Use and expiry").
+    """
+    if 200 <= answer.status <= 299:
+        return Verification(Verdict.GOOD)
+    if answer.status not in (401, 403):
+        return Verification(Verdict.INCONCLUSIVE, str(answer.status))
+    if EXPIRED_HEADER in answer.headers:
+        return Verification(Verdict.EXPIRED, f"{answer.status}, and it says that the token has expired")
+    return Verification(Verdict.REJECTED, str(answer.status))
 
 
 def _failure(status: int, *, asks_to_wait: bool) -> Outcome:

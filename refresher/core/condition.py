@@ -21,14 +21,16 @@ class OutputCondition(NamedTuple):
 
 
 class TokenCondition(NamedTuple):
-    """`issued`, `expires`, `next_refresh` are wall times. `problems` says what keeps consumers, or will keep
-    them, from a valid token; empty when all is well."""
+    """`issued`, `expires`, `next_refresh` are wall times. `shortfall`: by how many seconds the token is
+    believed to live shorter than was asked for, None while there is none. `problems` says what keeps
+    consumers, or will keep them, from a valid token; empty when all is well."""
 
     name: str
     valid: bool
     issued: float | None
     expires: float | None
     lifetime: float
+    shortfall: float | None
     headroom: float
     next_refresh: float | None
     next_reason: str | None
@@ -54,6 +56,7 @@ def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition
         issued=facts.issued.wall if facts else None,
         expires=now.wall + facts.remaining(now) if facts else None,
         lifetime=policy.lifetime,
+        shortfall=facts.requested - facts.lifetime if facts else None,
         headroom=schedule.headroom(policy.lifetime, policy.refresh_at, policy.runway, policy.timeout),
         next_refresh=now.wall + planned[2] - now.boot if planned else None,
         next_reason=planned[1] if planned else None,

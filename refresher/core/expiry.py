@@ -25,6 +25,12 @@ def believed_lifetime(requested: float, access_token: str) -> float:
     return requested if stated is None else min(requested, stated)
 
 
+def shortened(believed: float, outlived: float | None, shortest: float) -> float:
+    """The lifetime of a new token that is `believed` to live so long, when one before it was seen to live no
+    longer than `outlived`. Never less than `shortest`, for the sake of the issuer: a report may be wrong."""
+    return believed if outlived is None else min(believed, max(outlived, shortest))
+
+
 def stated_lifetime(access_token: str) -> float | None:
     """``exp - iat`` of a JWT that has both as numbers (RFC 7519 §4.1), None for any other text.
 

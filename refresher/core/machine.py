@@ -7,9 +7,10 @@ and the tests with a simulated world; neither decides anything.
 from collections.abc import Callable, Iterator
 
 from refresher.core import adoption, observing, schedule
+from refresher.core.announcements import Announcement
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.instant import Instant
-from refresher.core.messages import Adopt, Announcement, Event, Inspect, Mint, Step, Wait, Write
+from refresher.core.messages import Adopt, Event, Inspect, Mint, Step, Wait, Write
 from refresher.core.model import Reason, TokenFacts
 from refresher.core.state import NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
 
@@ -143,10 +144,11 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
     others = [output.holding for output in beyond_reach(state, policy) if output.holding]
     if any(held.remaining(now) <= 0 for held in others):
         return Reason.FIRST, now.boot
+    due = min(_scheduled(each, policy, now) for each in (facts, *(held.facts for held in others)) if each)
     if state.wanted is Reason.REPORTED_EXPIRED:
-        return Reason.REPORTED_EXPIRED, _when_aged(facts, schedule.soonest(facts.lifetime), now)
-    due = [_scheduled(each, policy, now) for each in (facts, *(held.facts for held in others)) if each]
-    return Reason.SCHEDULED, min(due)
+        soonest = _when_aged(facts, schedule.soonest(policy.lifetime), now)  # a report may be wrong
+        return Reason.REPORTED_EXPIRED, min(soonest, due)
+    return Reason.SCHEDULED, due
 
 
 def _scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:

@@ -1,12 +1,17 @@
-"""What goes into the machine (events) and what comes out of it (steps, announcements).
+"""What goes into the machine (events), and what it wants done (steps).
 
 Named tuples rather than dataclasses: as frozen, and a seventh of the price to declare, paid at every start.
 """
 
 from typing import NamedTuple
 
-from refresher.core.instant import Instant
-from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr, Token, TokenFacts, Try
+from refresher.core.model import (
+    Declined,
+    Holding,
+    Reason,
+    SecretStr,
+    Token,
+)
 
 # --- Steps: what is to be done now. The hands (threads and sockets, or a simulated world) do it.
 
@@ -73,11 +78,12 @@ class KeyUnreadable(NamedTuple):
 
 
 class Minted(NamedTuple):
-    """The issuer gave a token to `key`."""
+    """The issuer gave a token to `key`. `expired`: whoever tried it out was told that it is so already."""
 
     key: SecretStr
     token: Token
     roll: float
+    expired: bool = False
 
 
 class MintFailed(NamedTuple):
@@ -158,129 +164,4 @@ Event = (
     | LeadershipChanged
     | RefreshRequested
     | Stopping
-)
-
-# --- Announcements: what observers (logs, metrics, status) are told.
-
-
-class KeyLoaded(NamedTuple):
-    """A key was read for the first time, or another one than before, or again after it could not be."""
-
-    fingerprint: str
-    changed: bool
-
-
-class KeyLost(NamedTuple):
-    """The key source is unreadable; `kept`: the last key is still in use."""
-
-    message: str
-    kept: bool
-
-
-class KeyProven(NamedTuple):
-    """The issuer accepted a changed or formerly refused key."""
-
-    fingerprint: str
-
-
-class TokenMinted(NamedTuple):
-    """A new token is in hand. `failures`: how many attempts failed before."""
-
-    reason: Reason
-    facts: TokenFacts
-    failures: int
-
-
-class TokenAdopted(NamedTuple):
-    """A valid token found in `output` was taken over instead of minting."""
-
-    output: str
-    facts: TokenFacts
-
-
-class RefreshFailed(NamedTuple):
-    """No new token. `wait`: seconds until the next attempt; `left`: seconds that consumers are served."""
-
-    reason: Reason
-    outcome: Outcome
-    message: str
-    key_fingerprint: str
-    wait: float
-    left: float
-
-
-class OutputWritten(NamedTuple):
-    """An output holds the token in hand. `reason` as in `Write`."""
-
-    output: str
-    reason: str
-    facts: TokenFacts
-
-
-class OutputFailed(NamedTuple):
-    """An output could not be read or written. `expiry`: when what it holds ends, None for nothing valid."""
-
-    output: str
-    message: str
-    expiry: Instant | None
-    writing: bool
-
-
-class OutputDisturbed(NamedTuple):
-    """Somebody else deleted or altered an output."""
-
-    output: str
-
-
-class IssuerAnswered(NamedTuple):
-    """One attempt has ended, however. `skew`: seconds our wall clock is ahead of the issuer's, if it told."""
-
-    tries: tuple[Try, ...]
-    skew: float | None
-
-
-class LeadershipTurned(NamedTuple):
-    """It is up to this process to mint and write, or to somebody else: to `holder`, if that is known."""
-
-    lease: str
-    leads: bool
-    holder: str
-
-
-class LeaseFailed(NamedTuple):
-    """The Lease could not be read or written. `leads`: this process still leads for the moment."""
-
-    lease: str
-    message: str
-    leads: bool
-
-
-class Crashed(NamedTuple):
-    """A mistake of our own while doing `what`; the loop lives on."""
-
-    what: str
-    error: Exception
-
-
-class NotSupported(NamedTuple):
-    """Somebody asked for what this version cannot do; it goes on as before."""
-
-    message: str
-
-
-Announcement = (
-    KeyLoaded
-    | KeyLost
-    | KeyProven
-    | TokenMinted
-    | TokenAdopted
-    | RefreshFailed
-    | OutputWritten
-    | OutputFailed
-    | OutputDisturbed
-    | IssuerAnswered
-    | LeadershipTurned
-    | LeaseFailed
-    | Crashed
-    | NotSupported
 )

@@ -128,6 +128,23 @@ class Outcome(StrEnum):
     BAD_RESPONSE = "bad_response"
 
 
+class Verdict(StrEnum):
+    """What the ``verify`` URL made of a new token: the ``result`` label of
+    ``token_refresher_verifications_total``."""
+
+    GOOD = "good"
+    REJECTED = "rejected"  # no consumer could use it: it is not published
+    EXPIRED = "expired"  # already: it is published, as it may do for others, and the next believed less
+    INCONCLUSIVE = "inconclusive"  # whatever else: a token is not held back for that
+
+
+class Verification(NamedTuple):
+    """How trying a new token out has ended. `message`: why it is not good, fit to be logged."""
+
+    verdict: Verdict
+    message: str = ""
+
+
 class Granted(NamedTuple):
     """The issuer's yes: what it gave, and the moment before it was asked."""
 

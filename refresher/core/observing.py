@@ -1,44 +1,38 @@
 """What each event changes. One function an event; `machine` is the way in."""
 
-from refresher.core import adoption, backoff, schedule
-from refresher.core.consumers import left_to_consumers
+from refresher.core import adoption, backoff, mints
+from refresher.core.announcements import (
+    KeyLoaded,
+    KeyLost,
+    OutputDisturbed,
+    OutputFailed,
+    OutputWritten,
+    TokenAdopted,
+)
 from refresher.core.instant import Instant
 from refresher.core.messages import (
     Adopt,
-    Announcement,
     Event,
     ExpiryReported,
     Found,
     Inspect,
     InspectFailed,
-    KeyLoaded,
-    KeyLost,
-    KeyProven,
     KeyRead,
     KeyUnreadable,
     LeadershipChanged,
     Mint,
     Minted,
     MintFailed,
-    OutputDisturbed,
-    OutputFailed,
-    OutputWritten,
-    RefreshFailed,
     RefreshRequested,
     Started,
     Stopping,
-    TokenAdopted,
-    TokenMinted,
     Write,
     WriteFailed,
     Written,
 )
-from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr, Token
+from refresher.core.mints import Observed
+from refresher.core.model import Holding, Reason, Token
 from refresher.core.state import NEVER, Credential, OutputState, State, TokenPolicy
-
-Observed = tuple[State, tuple[Announcement, ...]]
-
-SAME_TOKEN = "the issuer gave the same token as before; its old expiry stands"  # noqa: S105 -- a message
 
 
 def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
@@ -52,9 +46,9 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
         case KeyUnreadable():
             return _key_unreadable(state, event)
         case Minted():
-            return _minted(state, policy, event, now)
+            return mints.minted(state, policy, event, now)
         case MintFailed():
-            return _mint_failed(state, policy, event, now)
+            return mints.mint_failed(state, policy, event, now)
         case Written():
             return _written(state, event, now)
         case WriteFailed():
@@ -64,7 +58,7 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
         case InspectFailed():
             return _inspect_failed(state, event, now)
         case ExpiryReported():
-            return _expiry_reported(state, event), ()
+            return mints.expiry_reported(state, policy, event, now)
         case LeadershipChanged():
             return _leadership_changed(state, event, now), ()
         case RefreshRequested():
@@ -107,72 +101,6 @@ def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
         return state, ()
     kept = state.newest is not None
     return state._replace(key_problem=event.message), (KeyLost(event.message, kept),)
-
-
-def _minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> Observed:
-    known = {
-        output.holding.facts.fingerprint
-        for output in state.outputs
-        if output.holding and output.holding.facts
-    }
-    if state.facts is not None:
-        known.add(state.facts.fingerprint)
-    before = _credential(state, event.key)
-    reason = state.minting.reason if state.minting else Reason.FIRST
-    state, proven = _accepted(state, event.key)
-    if event.token.facts.fingerprint in known:
-        same = MintFailed(event.key, Declined(Outcome.OK, SAME_TOKEN), event.roll)
-        state, failed = _mint_failed(state, policy, same, now)
-        return state, failed + proven
-    minted = TokenMinted(reason, event.token.facts, before.failures if before else 0)
-    return state._replace(
-        proven=Credential(event.key),
-        facts=event.token.facts,
-        token=event.token,
-        own=True,
-        minting=None,
-        wanted=state.wanted if state.wanted_late else None,
-        wanted_late=False,
-    ), (minted, *proven)
-
-
-def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Instant) -> Observed:
-    key, declined = event.key, event.declined
-    reason = state.minting.reason if state.minting else Reason.FIRST
-    state = state._replace(minting=None, wanted_late=False)
-    left = left_to_consumers(state, policy, now)
-    credential = _credential(state, key)
-    if credential is None:
-        return state, ()  # the key was replaced meanwhile: how it fared is of no interest any more
-    failures = credential.failures + 1
-    budget = schedule.attempt_budget(policy.timeout, policy.lifetime)
-    wait = backoff.wait_after(declined, failures, left, budget, event.roll)
-    is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
-    state = _with_credential(state, Credential(key, failures, now.boot + wait, declined, is_refused))
-    return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
-
-
-def _credential(state: State, key: SecretStr) -> Credential | None:
-    for credential in (state.candidate, state.proven):
-        if credential is not None and credential.key.fingerprint == key.fingerprint:
-            return credential
-    return None
-
-
-def _with_credential(state: State, credential: Credential) -> State:
-    if state.candidate is not None and state.candidate.key.fingerprint == credential.key.fingerprint:
-        return state._replace(candidate=credential)
-    return state._replace(proven=credential)
-
-
-def _accepted(state: State, key: SecretStr) -> Observed:
-    """The issuer has accepted `key`: from here on it is the one in use, and older ones are forgotten. One
-    that was read while the answer was under way is still to be proved."""
-    before = _credential(state, key) or Credential(key)
-    others = state.candidate if state.candidate is not before else None
-    is_news = before.is_refused or (state.proven is not None and state.proven is not before)
-    state = state._replace(proven=before._replace(is_refused=False), candidate=others)
-    return state, ((KeyProven(key.fingerprint),) if is_news else ())
 
 
 def _written(state: State, event: Written, now: Instant) -> Observed:
@@ -255,16 +183,6 @@ def _output_failed(output: OutputState, message: str, now: Instant, *, writing: 
     return OutputFailed(output.name, message, expiry, writing)
 
 
-def _expiry_reported(state: State, event: ExpiryReported) -> State:
-    if (
-        state.facts is None
-        or state.facts.fingerprint != event.fingerprint
-        or state.wanted is Reason.REQUESTED
-    ):
-        return state
-    return state._replace(wanted=Reason.REPORTED_EXPIRED)
-
-
 def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
     """A new leader believes what the outputs hold, and nothing that it has known before."""
     if event.leads and not state.leads:
@@ -282,6 +200,7 @@ def _refresh_requested(state: State) -> State:
     return state._replace(
         wanted=Reason.REQUESTED,
         wanted_late=state.minting is not None,
+        outlived=None,
         proven=state.proven._replace(next_try=NEVER) if state.proven else None,
         candidate=state.candidate._replace(next_try=NEVER) if state.candidate else None,
     )

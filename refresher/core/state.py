@@ -88,6 +88,7 @@ class State(NamedTuple):
     `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.
     `facts` and `token`: the token to publish; the value may be unknown for an adopted one. `own`: minted by
     this process. `wanted`: a refresh that somebody asked for; `wanted_late`: while a mint was in flight.
+    `outlived`: the least seconds after which a token was reported expired before its believed end.
     `leads`: whether it is up to this process to mint and write; `leads_since`: what an output held before
     then (boot seconds) was perhaps written over by the leader before.
     """
@@ -102,6 +103,7 @@ class State(NamedTuple):
     minting: Mint | None = None
     wanted: Reason | None = None
     wanted_late: bool = False
+    outlived: float | None = None
     stopping: bool = False
     leads: bool = True
     leads_since: float = NEVER

@@ -3,8 +3,9 @@
 import threading
 from typing import Any
 
+from refresher.core.announcements import LeadershipTurned, LeaseFailed
 from refresher.core.election import Election, Look, Pause, Record, Take
-from refresher.core.messages import LeadershipChanged, LeadershipTurned, LeaseFailed
+from refresher.core.messages import LeadershipChanged
 from refresher.core.rfc3339 import to_microsecond
 from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi

@@ -11,8 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from refresher.core.instant import Instant
-from refresher.core.messages import (
+from refresher.core.announcements import (
     Announcement,
     KeyLoaded,
     OutputFailed,
@@ -20,6 +19,7 @@ from refresher.core.messages import (
     RefreshFailed,
     TokenMinted,
 )
+from refresher.core.instant import Instant
 from refresher.core.model import Outcome
 from refresher.core.rfc3339 import to_second
 from refresher.errors import KubeDeniedError, KubeError

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from refresher.core.instant import Instant
-from refresher.core.messages import (
+from refresher.core.announcements import (
     Announcement,
     Crashed,
     LeadershipTurned,
@@ -19,6 +18,7 @@ from refresher.core.messages import (
     RefreshFailed,
     TokenMinted,
 )
+from refresher.core.instant import Instant
 from refresher.core.model import SecretStr
 from refresher.core.rfc3339 import to_second
 from refresher.errors import ConfigurationError, Mistake

@@ -16,7 +16,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from refresher.core.condition import TokenCondition, condition
 from refresher.core.instant import Instant
-from refresher.core.model import Outcome, Reason
+from refresher.core.model import Outcome, Reason, Verdict
 from refresher.core.state import State, TokenPolicy
 from refresher.observers.tally import BOUNDS, RESULTS, Tally
 from refresher.ports import Clock
@@ -115,6 +115,13 @@ def _of_tokens(tokens: list[TokenCondition]) -> Iterator[Metric]:
         (((each.name,), each.issued) for each in tokens),
     )
     yield _gauge(
+        "token_lifetime_shortfall_seconds",
+        "How much shorter the current token is believed to live than was asked for, by what it says itself "
+        "or by when one before it was seen to expire; absent while there is none.",
+        ("token",),
+        (((each.name,), each.shortfall) for each in tokens),
+    )
+    yield _gauge(
         "next_refresh_timestamp_seconds",
         "When the next attempt to mint is planned, or, once it is due, now; absent without a key.",
         ("token",),
@@ -177,6 +184,14 @@ def _of_issuer(tally: Tally) -> Iterator[Metric]:
     for outcome in Outcome:
         requests.add_metric((outcome,), tally.mint_requests(outcome))
     yield requests
+    verifications = CounterMetricFamily(
+        f"{PREFIX}verifications_total",
+        "New tokens that were tried out with issuer.verify, by result; only a rejected one is not published.",
+        labels=("result",),
+    )
+    for verdict in Verdict:
+        verifications.add_metric((verdict,), tally.verifications(verdict))
+    yield verifications
     durations = tally.durations
     bounds = [str(bound) for bound in BOUNDS] + ["+Inf"]
     yield HistogramMetricFamily(

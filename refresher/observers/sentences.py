@@ -4,8 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from refresher.core.instant import Instant
-from refresher.core.messages import (
+from refresher.core.announcements import (
     Announcement,
     Crashed,
     IssuerAnswered,
@@ -14,6 +13,7 @@ from refresher.core.messages import (
     KeyProven,
     LeadershipTurned,
     LeaseFailed,
+    LivesShorter,
     NotSupported,
     OutputDisturbed,
     OutputFailed,
@@ -21,8 +21,10 @@ from refresher.core.messages import (
     RefreshFailed,
     TokenAdopted,
     TokenMinted,
+    TokenVerified,
 )
-from refresher.core.model import Outcome, TokenFacts
+from refresher.core.instant import Instant
+from refresher.core.model import Outcome, TokenFacts, Verdict
 from refresher.core.rfc3339 import to_second
 from refresher.observers.spans import span
 
@@ -79,17 +81,16 @@ def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> L
             return Line(logging.WARNING, text, {"output": output}, vouched=True)
         case IssuerAnswered():
             return _answered(announcement)
+        case TokenVerified():
+            return _verified(announcement)
+        case LivesShorter():
+            return _lives_shorter(announcement)
         case LeadershipTurned():
             return _leadership_turned(announcement)
-        case LeaseFailed(lease=lease, message=message, leads=leads):
-            then = "it leads on until its time is up" if leads else "nothing is minted or written meanwhile"
-            return Line(logging.WARNING, f"lease {lease}: {message}; {then}", {"lease": lease})
-        case Crashed(what=what, error=error):
-            text = (
-                f"a mistake of the refresher itself ({what}): {type(error).__name__}: {error}; "
-                "it goes on; please report it, with the traceback"
-            )
-            return Line(logging.ERROR, text, {"what": what}, error=error)
+        case LeaseFailed():
+            return _lease_failed(announcement)
+        case Crashed():
+            return _crashed(announcement)
         case NotSupported(message=message):
             return Line(logging.WARNING, message, {})
 
@@ -98,9 +99,7 @@ def _minted(event: TokenMinted) -> Line:
     facts = event.facts
     text = f"minted a token ({event.reason}), {_until(facts)}"
     if facts.lifetime < facts.requested:
-        text += (
-            f": it says itself that it lives {span(facts.lifetime)}, {span(facts.requested)} was asked for"
-        )
+        text += f": believed to live {span(facts.lifetime)}, {span(facts.requested)} was asked for"
     if event.failures:
         text += f"; {_times(event.failures, 'attempt')} had failed before"
     return Line(
@@ -185,12 +184,50 @@ def _answered(event: IssuerAnswered) -> Line:
     return Line(logging.DEBUG, text, fields, vouched=True)
 
 
+def _verified(event: TokenVerified) -> Line:
+    verdict = event.verdict
+    fields: dict[str, object] = {"token_fingerprint": event.fingerprint, "verdict": verdict.value}
+    if verdict is Verdict.GOOD:
+        return Line(logging.DEBUG, "the new token was tried out: it is good", fields)
+    then = "it is not published" if verdict is Verdict.REJECTED else "it is published all the same"
+    level = logging.INFO if verdict is Verdict.INCONCLUSIVE else logging.WARNING
+    text = f"the new token was tried out: {verdict}: {event.message}; {then}; is issuer.verify right?"
+    return Line(level, text, fields)
+
+
+def _lives_shorter(event: LivesShorter) -> Line:
+    text = (
+        f"the token {event.fingerprint} was used up after {span(event.age)}: from the next one on none is "
+        f"believed to live longer than {span(event.believed)}; ask Inlive how long tokens live, or mint anew "
+        "with SIGUSR1 if that was a mistake"
+    )
+    fields: dict[str, object] = {
+        "token_fingerprint": event.fingerprint,
+        "age_seconds": round(event.age, 3),
+        "believed_seconds": round(event.believed, 3),
+    }
+    return Line(logging.WARNING, text, fields, vouched=True)
+
+
 def _leadership_turned(event: LeadershipTurned) -> Line:
     fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
     if event.leads:
         return Line(logging.INFO, f"leads: holds the lease {event.lease}", fields)
     who = f"{event.holder} holds it" if event.holder else "nobody is known to hold it"
     return Line(logging.INFO, f"stands by: does not hold the lease {event.lease}, {who}", fields)
+
+
+def _lease_failed(event: LeaseFailed) -> Line:
+    then = "it leads on until its time is up" if event.leads else "nothing is minted or written meanwhile"
+    return Line(logging.WARNING, f"lease {event.lease}: {event.message}; {then}", {"lease": event.lease})
+
+
+def _crashed(event: Crashed) -> Line:
+    text = (
+        f"a mistake of the refresher itself ({event.what}): {type(event.error).__name__}: {event.error}; "
+        "it goes on; please report it, with the traceback"
+    )
+    return Line(logging.ERROR, text, {"what": event.what}, error=event.error)
 
 
 def _until(facts: TokenFacts) -> str:

@@ -38,6 +38,7 @@ def _of_token(token: TokenCondition, now: Instant) -> dict[str, Any]:
         "expires_at": _moment(token.expires),
         "remaining_seconds": _remaining(token.expires, now),
         "lifetime_seconds": token.lifetime,
+        "lifetime_shortfall_seconds": token.shortfall,
         "headroom_seconds": token.headroom,
         "next_refresh_at": _moment(token.next_refresh),
         "next_reason": token.next_reason,

@@ -3,8 +3,7 @@
 from bisect import bisect_left
 from typing import NamedTuple, Self, TypeVar
 
-from refresher.core.instant import Instant
-from refresher.core.messages import (
+from refresher.core.announcements import (
     Announcement,
     IssuerAnswered,
     LeadershipTurned,
@@ -13,8 +12,10 @@ from refresher.core.messages import (
     RefreshFailed,
     TokenAdopted,
     TokenMinted,
+    TokenVerified,
 )
-from refresher.core.model import Outcome, Reason, Try
+from refresher.core.instant import Instant
+from refresher.core.model import Outcome, Reason, Try, Verdict
 
 Key = TypeVar("Key")
 
@@ -56,6 +57,7 @@ class Tally:
     def __init__(self) -> None:
         self._refreshes: dict[tuple[str, str, str], int] = {}
         self._mint_requests: dict[str, int] = {}
+        self._verifications: dict[str, int] = {}
         self._output_writes: dict[tuple[str, str, str], int] = {}
         self.durations = Durations()  # of requests to the issuer, whatever they came to
         self.clock_skew: float | None = None  # seconds we are ahead of the issuer; None: it has not told
@@ -68,6 +70,10 @@ class Tally:
     def mint_requests(self, outcome: Outcome) -> int:
         """How many requests to the issuer came to this; an attempt may have made several."""
         return self._mint_requests.get(outcome, 0)
+
+    def verifications(self, verdict: Verdict) -> int:
+        """How often a new token that was tried out turned out so."""
+        return self._verifications.get(verdict, 0)
 
     def output_writes(self, token: str, output: str, result: str) -> int:
         """How often an output was written (SUCCESS) or could not be (FAILURE)."""
@@ -85,6 +91,8 @@ class Tally:
                 _count(self._output_writes, (token, output, SUCCESS))
             case OutputFailed(output=output, writing=True):
                 _count(self._output_writes, (token, output, FAILURE))
+            case TokenVerified(verdict=verdict):
+                _count(self._verifications, verdict)
             case LeadershipTurned(leads=leads):
                 self.leads = leads
             case IssuerAnswered(tries=tries, skew=skew):

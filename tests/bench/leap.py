@@ -21,8 +21,9 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
+from refresher.core.announcements import Announcement, TokenMinted
 from refresher.core.instant import Instant
-from refresher.core.messages import Announcement, Stopping, TokenMinted
+from refresher.core.messages import Stopping
 from refresher.crew import Crew, Mailbox
 from refresher.engine import Engine
 from refresher.hands import Hands

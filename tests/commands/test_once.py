@@ -11,6 +11,7 @@ import pytest
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, STOP_WITHIN, Ended, ended, eventually, plant, refresher, start
+from tests.issuer.peer import answering, peer
 
 HOUR = 3600.0
 
@@ -34,6 +35,31 @@ def words(issuer: Emulator, place: Path) -> tuple[object, ...]:
 
 def once(issuer: Emulator, place: Path, *more: object) -> Ended:
     return refresher("once", *words(issuer, place), *more)
+
+
+# What is tried out
+
+
+def test_a_token_that_is_rejected_is_not_published_and_what_there_is_stays(issuer, place):
+    old = plant(place / "token", age=3000.0)
+    with peer(answering(401)) as product:
+        passed = once(issuer, place, "--verify-url", product.url)
+    assert passed.code == 75
+    assert (place / "token").read_text() == old
+    (failed,) = [entry for entry in passed.log if entry["event"] == "RefreshFailed"]
+    assert failed["outcome"] == "bad_response"
+    assert "issuer.verify rejects the new token: 401; what is published stays" in failed["message"]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(200, ()), (500, ()), (403, ("X-Access-Token-Expired: true",))]
+)
+def test_any_other_is_published(issuer, place, status, headers):
+    with peer(answering(status, b"", *headers)) as product:
+        assert once(issuer, place, "--verify-url", product.url).code == 0
+        published = (place / "token").read_text()
+        assert f"Bearer {published}" in product.requests[0]
+    assert issuer.valid(published)
 
 
 # What is minted

@@ -48,7 +48,14 @@ def test_what_the_parser_made_is_what_the_loader_takes():
 
 def test_a_command_has_only_the_flags_of_its_groups():
     arguments = parser(("config", "issuer")).parse_args([])
-    assert set(vars(arguments)) == {"config", "issuer_url", "issuer_timeout", "ca_file", "max_lifetime"}
+    assert set(vars(arguments)) == {
+        "config",
+        "issuer_url",
+        "issuer_timeout",
+        "ca_file",
+        "max_lifetime",
+        "verify_url",
+    }
 
 
 def test_help_tells_default_and_variable():

@@ -163,6 +163,8 @@ REFUSED = [
     (addresses.URL, "http://127.0.0.1.evil.example", "would send the key unencrypted"),
     (addresses.URL, "http://localhost.evil.example", "would send the key unencrypted"),
     (addresses.URL, "http://127.1", "accepted"),
+    (addresses.VERIFY_URL, "http://hub.inlive.app/v1", "would send the token unencrypted"),
+    (addresses.VERIFY_URL, "hub.inlive.app/v1", "is not a URL to try tokens out with"),
     (addresses.URL, "http://[::2]", "would send the key unencrypted"),
     (addresses.URL, r"http://localhost\@evil.example", "accepted"),
     (addresses.URL, "api.inlive.app", "is not an issuer's URL"),

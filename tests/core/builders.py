@@ -1,10 +1,10 @@
 """Values, and a driver on a virtual clock, with which the rules of the core are told as short stories."""
 
+from refresher.core.announcements import Announcement
 from refresher.core.instant import Instant
 from refresher.core.machine import next_step, observe
 from refresher.core.messages import (
     Action,
-    Announcement,
     Event,
     Found,
     Inspect,

@@ -65,6 +65,7 @@ def test_a_token_that_is_well():
         NOW.wall,  # issued
         NOW.wall + 3600.0,  # expires
         3600.0,  # lifetime
+        0.0,  # shortfall
         schedule.headroom(3600.0, 0.7, 0.0, 10.0),
         NOW.wall + 2520.0,  # next refresh
         Reason.SCHEDULED,
@@ -156,6 +157,12 @@ def test_an_output_that_cannot_be_read_is_not_said_to_be_valid():
     assert of_output(driver) == OutputCondition(
         "file", False, None, None, None, None, "file: permission denied"
     )
+
+
+def test_how_much_shorter_a_token_lives_than_was_asked_for_is_told():
+    driver = looked_at(held(token(lifetime=600.0, requested=3600.0)))
+    driver.steps()
+    assert of(driver).shortfall == 3000.0
 
 
 def test_a_secret_is_told_with_whom_it_belongs_to_also_when_it_was_written_since():

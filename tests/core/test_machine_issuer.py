@@ -2,7 +2,8 @@
 
 import pytest
 
-from refresher.core.messages import KeyProven, Mint, RefreshFailed, RefreshRequested, TokenMinted, Write
+from refresher.core.announcements import KeyProven, RefreshFailed, TokenMinted
+from refresher.core.messages import Mint, RefreshRequested, Write
 from refresher.core.model import Declined, Outcome, Reason, Token
 from tests.core.builders import (
     KEY,

@@ -2,17 +2,8 @@
 
 import pytest
 
-from refresher.core.messages import (
-    KeyLoaded,
-    KeyLost,
-    KeyProven,
-    KeyRead,
-    KeyUnreadable,
-    Mint,
-    RefreshRequested,
-    TokenMinted,
-    Write,
-)
+from refresher.core.announcements import KeyLoaded, KeyLost, KeyProven, TokenMinted
+from refresher.core.messages import KeyRead, KeyUnreadable, Mint, RefreshRequested, Write
 from refresher.core.model import Reason
 from tests.core.builders import (
     KEY,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from refresher.core.announcements import OutputDisturbed, TokenAdopted
 from refresher.core.condition import condition
 from refresher.core.messages import (
     Adopt,
@@ -9,10 +10,8 @@ from refresher.core.messages import (
     Inspect,
     LeadershipChanged,
     Mint,
-    OutputDisturbed,
     RefreshRequested,
     Stopping,
-    TokenAdopted,
     Write,
 )
 from refresher.core.model import Holding, Reason

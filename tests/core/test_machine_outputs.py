@@ -2,13 +2,11 @@
 
 import pytest
 
+from refresher.core.announcements import OutputDisturbed, OutputFailed, OutputWritten
 from refresher.core.messages import (
     Inspect,
     InspectFailed,
     Mint,
-    OutputDisturbed,
-    OutputFailed,
-    OutputWritten,
     RefreshRequested,
     Write,
     WriteFailed,

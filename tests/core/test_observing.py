@@ -3,33 +3,38 @@
 What the machine then does is told in test_machine*; here is what is kept in mind, announced, and not touched.
 """
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.core import backoff
+from refresher.core.announcements import (
+    KeyLoaded,
+    KeyLost,
+    KeyProven,
+    LivesShorter,
+    OutputDisturbed,
+    OutputFailed,
+    OutputWritten,
+    TokenAdopted,
+    TokenMinted,
+)
 from refresher.core.messages import (
     Adopt,
     ExpiryReported,
     Found,
     Inspect,
     InspectFailed,
-    KeyLoaded,
-    KeyLost,
-    KeyProven,
     KeyRead,
     KeyUnreadable,
     Mint,
     Minted,
     MintFailed,
-    OutputDisturbed,
-    OutputFailed,
-    OutputWritten,
     RefreshRequested,
     Started,
     Stopping,
-    TokenAdopted,
-    TokenMinted,
     Write,
     WriteFailed,
     Written,
@@ -40,6 +45,7 @@ from tests.core.builders import (
     KEY,
     KEY_REFUSED,
     NEW_KEY,
+    NOW,
     SERVER_ERROR,
     UNREACHABLE,
     Driver,
@@ -433,10 +439,65 @@ def test_a_report_before_there_is_a_token_changes_nothing():
     assert told(looked_at(held(token())), ExpiryReported(token().facts.fingerprint)) == set()
 
 
-def test_a_report_is_kept_in_mind_and_changes_nothing_else():
+def test_a_report_is_kept_in_mind_and_shortens_what_is_believed_of_the_next():
     driver = at_work()
-    assert told(driver, ExpiryReported(token().facts.fingerprint)) == {"wanted"}
+    driver.passes(1200.0)
+    before = driver.state
+    assert driver.tell(ExpiryReported(token().facts.fingerprint)) == [
+        LivesShorter(token().facts.fingerprint, 1200.0, 1200.0)
+    ]
+    assert changed(before, driver.state) == {"wanted", "outlived"}
     assert driver.state.wanted is Reason.REPORTED_EXPIRED
+    driver.minted(token(2, age=-1200.0))
+    assert (driver.state.facts.lifetime, driver.state.facts.requested) == (1200.0, 3600.0)
+
+
+def test_a_report_that_comes_again_is_no_news():
+    driver = at_work()
+    driver.passes(1200.0)
+    report = ExpiryReported(token().facts.fingerprint)
+    assert len(driver.tell(report)) == 1
+    driver.passes(10.0)
+    assert driver.tell(report) == []
+    assert driver.state.outlived == 1200.0
+
+
+def test_a_report_that_comes_at_its_end_shortens_nothing():
+    driver = at_work()
+    driver.passes(3600.0)
+    assert driver.tell(ExpiryReported(token().facts.fingerprint)) == []
+    assert driver.state.outlived is None
+
+
+def test_a_token_that_was_born_expired_is_published_and_replaced_but_is_no_storm():
+    """Whoever reports may be wrong: no more than ten tokens in a lifetime for that."""
+    driver = looked_at(Holding())
+    times = []
+    for number in range(2, 12):
+        driver.steps()
+        assert driver.state.minting is not None
+        times.append(driver.now.boot)
+        minted = token(number, age=NOW.boot - driver.now.boot)
+        driver.tell(Minted(KEY, minted, roll=1.0, expired=True))
+        driver.perform(driver.steps())
+        assert driver.state.output("a").published == minted.facts.fingerprint
+        assert driver.state.outlived == 360.0
+        driver.until(Mint)
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 250.0
+
+
+def test_a_report_delays_no_token_that_says_itself_that_it_lives_shorter():
+    driver = at_work(first=token(lifetime=60.0, requested=3600.0))
+    driver.tell(ExpiryReported(token().facts.fingerprint))
+    assert driver.until(Mint)[0] == pytest.approx(30.0)
+
+
+def test_an_operators_word_makes_a_report_forgotten():
+    driver = at_work()
+    driver.passes(1200.0)
+    driver.tell(ExpiryReported(token().facts.fingerprint))
+    driver.tell(RefreshRequested())
+    assert driver.state.outlived is None
 
 
 def test_an_operators_word_weighs_more_than_a_report():

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from refresher.clock import SystemClock
+from refresher.core.announcements import LeadershipTurned, LeaseFailed
 from refresher.core.election import Election, terms_of
-from refresher.core.messages import LeadershipChanged, LeadershipTurned, LeaseFailed
+from refresher.core.messages import LeadershipChanged
 from refresher.crew import Mailbox
 from refresher.kube.api import connect
 from refresher.kube.elector import Elector

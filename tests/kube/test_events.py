@@ -9,14 +9,8 @@ from typing import Any
 
 import pytest
 
+from refresher.core.announcements import KeyLoaded, OutputFailed, OutputWritten, RefreshFailed, TokenMinted
 from refresher.core.instant import Instant
-from refresher.core.messages import (
-    KeyLoaded,
-    OutputFailed,
-    OutputWritten,
-    RefreshFailed,
-    TokenMinted,
-)
 from refresher.core.model import Outcome, Reason
 from refresher.kube.api import KubeApi
 from refresher.kube.events import EVERY, WAITING, EventRecorder

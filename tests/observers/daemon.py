@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from refresher.core.announcements import IssuerAnswered
 from refresher.core.instant import Instant
-from refresher.core.messages import Event, IssuerAnswered
+from refresher.core.messages import Event
 from refresher.core.model import Outcome, SecretStr, Token, Try
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 from refresher.observers.metrics import Metrics

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from refresher.core.messages import (
+from refresher.core.announcements import (
     Announcement,
     Crashed,
     KeyLoaded,

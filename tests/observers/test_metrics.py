@@ -6,8 +6,9 @@ import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
+from refresher.core.announcements import LeadershipTurned
 from refresher.core.instant import Instant
-from refresher.core.messages import LeadershipTurned, MintFailed, WriteFailed
+from refresher.core.messages import MintFailed, WriteFailed
 from refresher.core.model import Reason
 from refresher.core.state import OutputPolicy
 from tests import needs
@@ -22,9 +23,11 @@ PROMISED = {
     "build_info": ({"version"}, "gauge"),
     "token_expiry_timestamp_seconds": ({"token"}, "gauge"),
     "token_issued_timestamp_seconds": ({"token"}, "gauge"),
+    "token_lifetime_shortfall_seconds": ({"token"}, "gauge"),
     "next_refresh_timestamp_seconds": ({"token"}, "gauge"),
     "refreshes_total": ({"token", "reason", "result"}, "counter"),
     "mint_requests_total": ({"outcome"}, "counter"),
+    "verifications_total": ({"result"}, "counter"),
     "mint_duration_seconds_bucket": ({"le"}, "histogram"),
     "mint_duration_seconds_count": (set(), "histogram"),
     "mint_duration_seconds_sum": (set(), "histogram"),
@@ -36,6 +39,8 @@ PROMISED = {
 }
 OUTCOMES = ("ok", "key_refused", "throttled", "server_error", "unreachable", "timeout", "bad_response")
 REASONS = ("first", "scheduled", "key_changed", "reported_expired", "requested", "adopted")
+
+VERDICTS = ("good", "rejected", "expired", "inconclusive")
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -133,7 +138,8 @@ def test_every_counter_begins_at_0_so_that_the_first_event_is_an_increase() -> N
         of: told for of, told in series.items() if of[0].startswith("token_refresher_") and "total" in of[0]
     }
     expected: list[tuple[str, dict[str, str]]] = [
-        ("mint_requests_total", {"outcome": each}) for each in OUTCOMES
+        *(("mint_requests_total", {"outcome": each}) for each in OUTCOMES),
+        *(("verifications_total", {"result": each}) for each in VERDICTS),
     ]
     for result in ("success", "failure"):
         expected += [

@@ -5,7 +5,7 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from refresher.core.messages import (
+from refresher.core.announcements import (
     Announcement,
     Crashed,
     IssuerAnswered,
@@ -14,6 +14,7 @@ from refresher.core.messages import (
     KeyProven,
     LeadershipTurned,
     LeaseFailed,
+    LivesShorter,
     NotSupported,
     OutputDisturbed,
     OutputFailed,
@@ -21,8 +22,9 @@ from refresher.core.messages import (
     RefreshFailed,
     TokenAdopted,
     TokenMinted,
+    TokenVerified,
 )
-from refresher.core.model import Outcome, Reason, Try
+from refresher.core.model import Outcome, Reason, Try, Verdict
 from refresher.observers.sentences import ADVICE, told
 from tests.core.builders import NOW, token
 
@@ -77,7 +79,7 @@ CASES = [
     Case(
         TokenMinted(Reason.SCHEDULED, SHORTENED, failures=3),
         INFO,
-        "minted a token (scheduled), valid until 2027-01-15T08:10:00Z: it says itself that it lives 10m, "
+        "minted a token (scheduled), valid until 2027-01-15T08:10:00Z: believed to live 10m, "
         "1h was asked for; 3 attempts had failed before",
         {"reason": "scheduled", "failures": 3, **OF_TOKEN, "expires_at": "2027-01-15T08:10:00Z"},
     ),
@@ -224,6 +226,32 @@ CASES = [
         WARNING,
         "lease inlive/refresher: no answer; nothing is minted or written meanwhile",
         {"lease": "inlive/refresher"},
+    ),
+    Case(
+        TokenVerified("aa", Verdict.GOOD, ""),
+        DEBUG,
+        "the new token was tried out: it is good",
+        {"token_fingerprint": "aa", "verdict": "good"},
+    ),
+    Case(
+        TokenVerified("aa", Verdict.REJECTED, "401"),
+        WARNING,
+        "the new token was tried out: rejected: 401; it is not published; is issuer.verify right?",
+        {"token_fingerprint": "aa", "verdict": "rejected"},
+    ),
+    Case(
+        TokenVerified("aa", Verdict.INCONCLUSIVE, "500"),
+        INFO,
+        "the new token was tried out: inconclusive: 500; it is published all the same; "
+        "is issuer.verify right?",
+        {"token_fingerprint": "aa", "verdict": "inconclusive"},
+    ),
+    Case(
+        LivesShorter("aa", 1200.0, 1200.0),
+        WARNING,
+        "the token aa was used up after 20m: from the next one on none is believed to live longer than 20m; "
+        "ask Inlive how long tokens live, or mint anew with SIGUSR1 if that was a mistake",
+        {"token_fingerprint": "aa", "age_seconds": 1200.0, "believed_seconds": 1200.0},
     ),
     Case(NotSupported("SIGHUP: not supported yet"), WARNING, "SIGHUP: not supported yet", {}),
 ]

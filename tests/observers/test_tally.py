@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from refresher.core.messages import (
+from refresher.core.announcements import (
     Announcement,
     IssuerAnswered,
     KeyLoaded,

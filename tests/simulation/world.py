@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from refresher.core.announcements import Announcement
 from refresher.core.instant import Instant
-from refresher.core.messages import Announcement, Errand, KeysPolled, Mint
+from refresher.core.messages import Errand, KeysPolled, Mint
 from refresher.core.model import (
     Declined,
     Granted,

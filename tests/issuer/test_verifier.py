@@ -1,0 +1,60 @@
+"""A new token, tried out at a URL before anybody else gets it."""
+
+import pytest
+
+from refresher import __version__
+from refresher.core.model import SecretStr, Verdict
+from refresher.issuer.client import UrlVerifier
+from tests.issuer.peer import answering, peer, sending, silent
+
+TOKEN = SecretStr("n3w-t0ken")
+EXPIRED = "X-Access-Token-Expired: true"
+
+
+def test_it_is_a_get_of_that_very_url_with_the_token() -> None:
+    with peer(answering(200)) as product:
+        UrlVerifier(f"{product.url}/v1/rooms/my-room").verify(TOKEN, 5.0)
+        head, _, body = product.requests[0].partition("\r\n\r\n")
+    first, *headers = head.split("\r\n")
+    assert first == "GET /v1/rooms/my-room HTTP/1.1"
+    assert f"Authorization: Bearer {TOKEN.reveal()}" in headers
+    assert f"User-Agent: inlive-token-refresher/{__version__}" in headers
+    assert body == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "verdict"),
+    [
+        (200, (), Verdict.GOOD),
+        (204, (), Verdict.GOOD),
+        (401, (), Verdict.REJECTED),
+        (403, (), Verdict.REJECTED),
+        (403, (EXPIRED,), Verdict.EXPIRED),
+        (401, ("x-access-token-expired: ",), Verdict.EXPIRED),
+        (302, ("Location: http://127.0.0.1:1/",), Verdict.INCONCLUSIVE),
+        (404, (), Verdict.INCONCLUSIVE),
+        (404, (EXPIRED,), Verdict.INCONCLUSIVE),
+        (429, (), Verdict.INCONCLUSIVE),
+        (500, (), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_what_an_answer_says(status, headers, verdict) -> None:
+    with peer(answering(status, TOKEN.reveal().encode(), *headers)) as product:
+        found = UrlVerifier(product.url).verify(TOKEN, 5.0)
+        assert len(product.requests) == 1  # a redirect is not followed, and nothing is tried again
+    assert found.verdict is verdict
+    assert (found.message == "") == (verdict is Verdict.GOOD)
+    assert TOKEN.reveal() not in found.message
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [(silent, "no whole answer from"), (sending(b"what?\r\n\r\n"), "does not speak HTTP"), (sending(), "")],
+    ids=["hangs", "speaks something else", "hangs up"],
+)
+def test_what_keeps_the_answer_away_is_told_and_proves_nothing(script, told) -> None:
+    with peer(script) as product:
+        found = UrlVerifier(product.url).verify(TOKEN, 0.3)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert told in found.message
+    assert f"127.0.0.1:{product.port}" in found.message

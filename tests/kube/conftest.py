@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from refresher.emulator.server import Emulator
 from tests import needs
 from tests.kube.cluster import Cluster
 
@@ -29,3 +30,9 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
 def namespace() -> str:
     """A name that no other test has; `cluster.namespace` or `cluster.service_account` makes it."""
     return f"test-{next(_COUNTED)}"
+
+
+@pytest.fixture
+def issuer() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running

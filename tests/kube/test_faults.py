@@ -56,7 +56,9 @@ def refresh(daemon: Daemon) -> None:
 
 def told(daemon: Daemon, says: str, event: str = "OutputFailed") -> None:
     """That it says why, wherever somebody may look."""
-    eventually(lambda: [each for each in daemon.entries(event) if says in each["message"]], f"{says} in the log")
+    eventually(
+        lambda: [each for each in daemon.entries(event) if says in each["message"]], f"{says} in the log"
+    )
     assert says in str(problems(daemon))
 
 
@@ -272,7 +274,9 @@ def test_without_etcd_the_token_in_hand_waits_until_it_can_be_written(cluster, m
 
 def test_a_service_account_whose_token_has_expired_is_back_with_a_fresh_one(cluster, minute_long, tmp_path):
     account = minute_long.account
-    soon = cluster.credentials.altered(account.token, exp=int(time.time()) - 55)  # the server forgives a minute
+    soon = cluster.credentials.altered(
+        account.token, exp=int(time.time()) - 55
+    )  # the server forgives a minute
     file, kubeconfig = tmp_path / "its-token", tmp_path / "kubeconfig"
     file.write_text(soon)
     document = json.loads(account.kubeconfig.read_text())
@@ -316,4 +320,6 @@ def clock(off: int) -> dict[str, str]:
     faked = [needs.tool("faketime"), "-m", "--exclude-monotonic", "-f", f"{off:+}s", "env"]
     said = subprocess.run(faked, capture_output=True, text=True, check=True).stdout
     names = ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC")
-    return {name: value for name, _, value in (line.partition("=") for line in said.splitlines()) if name in names}
+    return {
+        name: value for name, _, value in (line.partition("=") for line in said.splitlines()) if name in names
+    }

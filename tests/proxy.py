@@ -11,9 +11,7 @@ from typing import Self
 
 HOST = "127.0.0.1"
 HEAVY = 4096  # bytes
-_LOST_FAREWELL = (
-    1.0  # seconds until the server learns that a client has left; at once would undo what arrives late
-)
+_FAREWELL = 1.0  # seconds until the server learns that a client has left: at once would undo what came late
 _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
@@ -128,6 +126,6 @@ class _Connection:
                 if not lost:
                     sink.sendall(piece)
             if up:
-                self._over.wait(_LOST_FAREWELL)
+                self._over.wait(_FAREWELL)
             if not self._over.is_set():
                 sink.shutdown(socket.SHUT_WR)

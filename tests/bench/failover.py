@@ -18,9 +18,12 @@ PATIENCE = 60.0  # seconds for any daemon to be as far as it should
 
 @contextmanager
 def installed(place: Path) -> Iterator[Installation]:
-    with Cluster(binaries.directory()) as cluster, Emulator() as issuer:
-        with Installation(cluster, NAMESPACE, issuer, place, lease=DURATION, lifetime="1h") as installation:
-            yield installation
+    with (
+        Cluster(binaries.directory()) as cluster,
+        Emulator() as issuer,
+        Installation(cluster, NAMESPACE, issuer, place, lease=DURATION, lifetime="1h") as installation,
+    ):
+        yield installation
 
 
 def interregna(installation: Installation, signals: list[signal.Signals]) -> Iterator[float]:

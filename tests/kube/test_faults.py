@@ -134,7 +134,9 @@ def test_a_secret_that_cannot_be_written_stays_as_it_is_until_it_can(installed, 
     told(daemon, fault.says)
     assert writes(installed, daemon, "failure") >= 1
     assert installed.stored() == broken
-    assert NAME not in broken["data"] or installed.serves()
+    if NAME in broken["data"]:
+        assert installed.serves()
+        assert daemon.get("/readyz").status == 200
     assert installed.issuer.counts.issued == 2  # what cannot be written is not minted again and again
     fault.mends(installed)
     recovers(installed, daemon)
@@ -258,6 +260,19 @@ def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_le
         daemon.wait_for("OutputWritten", times=2)
 
 
+def test_a_start_while_the_api_server_is_away_mints_nothing_and_takes_over_what_is_there(minute_long):
+    assert running(minute_long).end() == 0
+    held = minute_long.token()
+    minute_long.cluster.kill_apiserver()
+    daemon = minute_long.start()
+    told(daemon, "Connection refused")
+    assert daemon.get("/readyz").status == 503  # what consumers have is not known
+    minute_long.cluster.start_apiserver()
+    daemon.wait_for("TokenAdopted")
+    recovers(minute_long, daemon)
+    assert (minute_long.token(), minute_long.issuer.counts.issued) == (held, 1)
+
+
 def test_without_etcd_the_token_in_hand_waits_until_it_can_be_written(cluster, minute_long):
     daemon = running(minute_long)
     held = minute_long.token()
@@ -266,6 +281,7 @@ def test_without_etcd_the_token_in_hand_waits_until_it_can_be_written(cluster, m
     told(daemon, f"secret:{minute_long.account.namespace}/{NAME} cannot be written")
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.issuer.valid(held)
+    assert daemon.get("/readyz").status == 200
     cluster.start_etcd()
     recovers(minute_long, daemon)
     assert minute_long.token() != held
@@ -293,6 +309,7 @@ def test_a_service_account_whose_token_has_expired_is_back_with_a_fresh_one(clus
     told(daemon, "401")
     assert writes(minute_long, daemon, "failure") >= 1
     assert (minute_long.token(), minute_long.issuer.valid(held)) == (held, True)
+    assert daemon.get("/readyz").status == 200
     file.write_text(account.token)
     recovers(minute_long, daemon)
 

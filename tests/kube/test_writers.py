@@ -131,13 +131,12 @@ def leading(ways: Iterable[Daemon]) -> Iterator[Daemon]:
 def test_no_write_of_an_old_leader_lands_after_one_of_the_new(cluster, installed):
     chance, delay = random.Random(SEED), DURATION + 1.0
     with Proxy(cluster.port, delay) as one, Proxy(cluster.port, delay) as other:
-        ways: dict[Daemon, Proxy] = {}
-        ways[start(installed, one)] = one
-        next(iter(ways)).wait_for("OutputWritten")
-        ways[start(installed, other)] = other
-        first, second = ways
+        first = start(installed, one)
+        first.wait_for("OutputWritten")
+        second = start(installed, other)
         second.wait_for("TokenAdopted")
         lease, secret = cluster.must("GET", installed.lease), installed.stored()
+        ways = {first: one, second: other}
         make_trouble(chance, installed, ways)
         leader = eventually(lambda: next(leading(ways), None), "one of them leads")
         known = installed.token()

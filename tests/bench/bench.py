@@ -26,6 +26,7 @@ from refresher.issuer.client import InliveIssuer
 from tests.bench import failover
 from tests.bench.secret import served
 from tests.kube import binaries
+from tests.kube.cluster import Cluster
 
 HERE = Path(__file__).parent
 TRIES = 21  # of each way to end a leader
@@ -178,9 +179,9 @@ def succession(folder: Path) -> None:
         signal.SIGKILL: ("kill -9", f"at most {failover.DURATION} s, the Lease's duration, + 1 s"),
         signal.SIGTERM: ("SIGTERM", "less than 2 s"),
     }
-    with failover.installed(folder) as installation:
+    with Cluster(binaries.directory()) as cluster:
         for number, (way, limit) in ways.items():
-            took = sorted(failover.interregna(installation, [number] * TRIES))
+            took = sorted(failover.interregna(cluster, number, TRIES, folder))
             for what, seconds in (
                 ("least", took[0]),
                 ("median", statistics.median(took)),

@@ -16,10 +16,8 @@ LEASE = "refresher"
 LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
 SECRETS = {"apiGroups": [""], "resources": ["secrets"]}
 ENOUGH: list[Rule] = [
-    LEASES | {"verbs": ["get", "update"], "resourceNames": [LEASE]},
-    LEASES | {"verbs": ["create"]},
-    SECRETS | {"verbs": ["get", "patch"], "resourceNames": [NAME]},
-    SECRETS | {"verbs": ["create"]},
+    LEASES | {"verbs": ["get", "update", "create"], "resourceNames": [LEASE]},
+    SECRETS | {"verbs": ["get", "patch", "create"], "resourceNames": [NAME]},
 ]
 
 

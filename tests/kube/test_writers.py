@@ -38,7 +38,7 @@ Revision = int  # of etcd: one count for all objects
 
 @pytest.fixture
 def installed(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Installation]:
-    with Installation(cluster, namespace, issuer, tmp_path, lease=DURATION) as installation:
+    with Installation(cluster, namespace, issuer, tmp_path, lease=DURATION, lifetime="60s") as installation:
         by_weight = (
             f"runway: 0s, data: {{{NAME}: token, heavy: template}}, template: $access_token-{'x' * 2 * HEAVY}"
         )

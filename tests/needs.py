@@ -12,6 +12,7 @@ import pytest
 from tests.kube import binaries
 
 HOW = {
+    "faketime": "it comes with libfaketime (Debian: apt-get install faketime)",
     "kubectl": "see https://kubernetes.io/docs/tasks/tools",
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
     "go": "see https://go.dev/doc/install",

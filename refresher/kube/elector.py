@@ -9,7 +9,7 @@ from refresher.core.messages import LeadershipChanged
 from refresher.core.rfc3339 import to_microsecond
 from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi
-from refresher.kube.paths import lease_path, leases_path
+from refresher.kube.paths import NEVER, lease_path
 from refresher.ports import Clock, Letter, Mailbox
 
 _FAREWELL = 1.0  # seconds that letting go of the Lease may take: SIGTERM leaves five for everything
@@ -86,11 +86,8 @@ class Elector:
 
     def _put(self, record: Record, timeout: float) -> Record:
         body = document(self._object, record, self._namespace, self._name, self._clock.now().wall)
-        if record.version:
-            path = lease_path(self._namespace, self._name)
-            self._object = self._api.replace(path, body, timeout=timeout)
-        else:
-            self._object = self._api.create(leases_path(self._namespace), body, timeout=timeout)
+        path = lease_path(self._namespace, self._name)
+        self._object = self._api.replace(path, body, timeout=timeout)
         return record_of(self._object)
 
     def _tell(self, *, leads: bool) -> None:
@@ -123,7 +120,8 @@ def record_of(lease: dict[str, Any]) -> Record:
 def document(
     before: dict[str, Any], record: Record, namespace: str, name: str, now_wall: float
 ) -> dict[str, Any]:
-    """The Lease that says `record`, with everything else as it was `before`.
+    """The Lease that says `record`, with everything else as it was `before`; one that does not exist yet is
+    made by a PUT with a version that none has, so that RBAC gets to see its name (see `paths.for_lease`).
 
     Its times are for people: nobody decides by another machine's clock. MicroTime wants six digits.
     """
@@ -138,6 +136,5 @@ def document(
         "renewTime": now,
     }
     metadata = dict(before.get("metadata") or {"namespace": namespace, "name": name})
-    if record.version:
-        metadata["resourceVersion"] = record.version
+    metadata["resourceVersion"] = record.version or NEVER
     return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}

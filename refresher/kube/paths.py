@@ -6,6 +6,11 @@ from typing import NamedTuple
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
+# No object has this resourceVersion, as etcd counts from 2 on: sent with it, an object is made where there is
+# none, and where somebody has made one meanwhile it is a conflict. The API server disregards the
+# resourceVersion for an object that is not there (k8s.io/apiserver, registry/store.go, Update).
+NEVER = "1"
+
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 _PATH = re.compile(
@@ -68,10 +73,10 @@ def for_secret(namespace: str, name: str) -> tuple[Permission, ...]:
 
 
 def for_lease(namespace: str, name: str) -> tuple[Permission, ...]:
-    """What it takes to hold this Lease."""
+    """What it takes to hold this Lease. It is made by a PUT, as Leases may be (k8s.io/kubernetes,
+    registry/coordination/lease/strategy.go: AllowCreateOnUpdate), and that has the name in its path, too."""
     group = "coordination.k8s.io"
-    named = (Permission(verb, "leases", namespace, name, group) for verb in ("get", "update"))
-    return (*named, Permission("create", "leases", namespace, group=group))
+    return tuple(Permission(verb, "leases", namespace, name, group) for verb in ("get", "update", "create"))
 
 
 def for_events(namespace: str) -> tuple[Permission, ...]:

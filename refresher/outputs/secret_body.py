@@ -23,6 +23,7 @@ from refresher.core import formats
 from refresher.core.formats import Credentials, Format
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token, TokenFacts
+from refresher.kube.paths import NEVER
 from refresher.outputs import record
 from refresher.outputs.record import Entry
 
@@ -31,11 +32,6 @@ OWNER = f"{PREFIX}owner"
 LABEL, LABELLED = "app.kubernetes.io/managed-by", "inlive-token-refresher"
 TYPE = "Opaque"
 LARGEST = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
-
-# No object has this resourceVersion, as etcd counts from 2 on: applied with it, a Secret is made where there
-# is none, and where somebody has made one meanwhile it is a conflict. The API server disregards the
-# resourceVersion for an object that is not there (k8s.io/apiserver, registry/store.go, Update).
-_NEVER = "1"
 
 _NOT_TEXT = ("lifetime", "requested_lifetime", "with_refresh_token")
 
@@ -189,7 +185,7 @@ def document(
         "metadata": {
             "name": plan.secret,
             "namespace": plan.namespace,
-            "resourceVersion": found.resource_version if found is not None else _NEVER,
+            "resourceVersion": found.resource_version if found is not None else NEVER,
             "labels": {LABEL: LABELLED} if label in (None, LABELLED) else {},
             "annotations": {OWNER: plan.owner} | {PREFIX + name: text for name, text in annotations.items()},
         },

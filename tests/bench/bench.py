@@ -1,11 +1,12 @@
 """The figures of the README: each a ratio of two things measured in turn, or a count, on this machine, now.
 
-make bench              everything, about two minutes
-make bench ONLY=start   one of: start, memory, idle, secret (after make kube), mints
+make bench              everything, about five minutes
+make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), mints
 """
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,10 +23,13 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
+from tests.bench import failover
 from tests.bench.secret import served
 from tests.kube import binaries
+from tests.kube.cluster import Cluster
 
 HERE = Path(__file__).parent
+TRIES = 21  # of each way to end a leader
 STARTS = 21  # processes of each kind, in turn
 WORKERS = 16
 MINTS = 1600
@@ -140,8 +144,7 @@ def cpu_of(pid: int) -> float:
 
 def secret(url: str, folder: Path) -> None:
     """A Secret compared with a file: from the start of a process until its token is there, and its memory."""
-    if binaries.missing():
-        told("left out: make kube builds the API server for it", "", "")
+    if lacks_api_server():
         return
     command = ["-m", "refresher", "run", "--key-file", str(folder / "key"), "--issuer-url", url]
     command += ["--listen", "127.0.0.1:0"]
@@ -160,6 +163,32 @@ def secret(url: str, folder: Path) -> None:
         f"refresher run: start to token in a Secret, {took * 1000:.0f} ms", f"{ratio:.2f} x file", "at most 2"
     )
     told("resident with a Secret, kubeconfig", f"{secrets[-1].resident / 2**20:.1f} MiB", "at most 50")
+
+
+def lacks_api_server() -> bool:
+    if binaries.missing():
+        told("left out: make kube builds the API server for it", "", "")
+    return bool(binaries.missing())
+
+
+def succession(folder: Path) -> None:
+    """For how long nobody leads when the leader goes, by surprise or as it is asked to."""
+    if lacks_api_server():
+        return
+    ways = {
+        signal.SIGKILL: ("kill -9", f"at most {failover.DURATION} s, the Lease's duration, + 1 s"),
+        signal.SIGTERM: ("SIGTERM", "less than 2 s"),
+    }
+    with Cluster(binaries.directory()) as cluster:
+        for number, (way, limit) in ways.items():
+            took = sorted(failover.interregna(cluster, number, TRIES, folder))
+            for what, seconds in (
+                ("least", took[0]),
+                ("median", statistics.median(took)),
+                ("95 %", statistics.quantiles(took, n=20, method="inclusive")[-1]),
+                ("most", took[-1]),
+            ):
+                told(f"{way} to the other one leads, {TRIES} tries: {what}", f"{seconds:.2f} s", limit)
 
 
 def mints(url: str, key: str) -> None:
@@ -211,6 +240,7 @@ def main(only: str = "") -> None:
             "memory": lambda: memory(url, folder),
             "idle": lambda: idle(url, folder),
             "secret": lambda: secret(url, folder),
+            "failover": lambda: succession(folder),
             "mints": lambda: mints(url, key),  # the last: it makes the issuer slow
         }
         for wanted, measure in measures.items():

@@ -2,11 +2,14 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from refresher.emulator.server import Emulator
 from tests import needs
 from tests.kube.cluster import Cluster
+from tests.kube.installation import Installation
 
 _COUNTED = itertools.count(1)
 
@@ -29,3 +32,24 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
 def namespace() -> str:
     """A name that no other test has; `cluster.namespace` or `cluster.service_account` makes it."""
     return f"test-{next(_COUNTED)}"
+
+
+@pytest.fixture
+def issuer() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def installed(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Installation]:
+    with Installation(cluster, namespace, issuer, tmp_path) as installation:
+        yield installation
+        cluster.restore()
+
+
+@pytest.fixture
+def minute_long(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Installation]:
+    """Whose tokens outlive calls that time out."""
+    with Installation(cluster, namespace, issuer, tmp_path, lifetime="60s") as installation:
+        yield installation
+        cluster.restore()

@@ -21,8 +21,7 @@ PATIENCE = 20.0
 NAME = "refresher"
 LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
 ENOUGH: list[Rule] = [
-    LEASES | {"verbs": ["get", "update"], "resourceNames": [NAME]},
-    LEASES | {"verbs": ["create"]},
+    LEASES | {"verbs": ["get", "update", "create"], "resourceNames": [NAME]},
 ]
 
 

@@ -1,76 +1,24 @@
 """Two daemons and one Lease of the real API server: one works, the other is ready to."""
 
-import base64
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from refresher.emulator.server import Emulator
-from tests.commands.daemon import Daemon, eventually
-from tests.kube.administrator import Rule
+from tests.commands.daemon import eventually
 from tests.kube.cluster import Cluster
+from tests.kube.installation import Installation
 
 DURATION = 3  # seconds
-LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
-SECRETS = {"apiGroups": [""], "resources": ["secrets"]}
-ENOUGH: list[Rule] = [
-    LEASES | {"verbs": ["get", "update"], "resourceNames": ["refresher"]},
-    LEASES | {"verbs": ["create"]},
-    SECRETS | {"verbs": ["get", "patch"], "resourceNames": ["access-token"]},
-    SECRETS | {"verbs": ["create"]},
-]
 
 
 @pytest.fixture
-def issuer() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-class Site:
-    """One installation: its configuration, and its daemons."""
-
-    def __init__(
-        self, cluster: Cluster, namespace: str, issuer: Emulator, place: Path, stack: ExitStack
-    ) -> None:
-        self.cluster, self.issuer, self._stack = cluster, issuer, stack
-        self.account = cluster.service_account(namespace, "refresher", ENOUGH)
-        self.secret = f"/api/v1/namespaces/{namespace}/secrets/access-token"
-        self.key = place / "key"
-        self.key.write_text(issuer.keys[0].reveal())
-        self.config = place / "refresher.yaml"
-        self.config.write_text(
-            f"issuer: {{url: '{issuer.url}'}}\n"
-            f"leader_election: {{lease: refresher, duration: {DURATION}s}}\n"
-            "tokens:\n"
-            "- {name: studio, key_file: key, lifetime: 20s, outputs: [{secret: access-token, runway: 0s}]}\n"
-        )
-
-    def start(self) -> Daemon:
-        daemon = Daemon("--config", self.config, endpoints=True, KUBECONFIG=str(self.account.kubeconfig))
-        return self._stack.enter_context(daemon)
-
-    def pair(self) -> tuple[Daemon, Daemon]:
-        """The leader, which has written a token, and the one that stands by and has adopted it."""
-        leader = self.start()
-        leader.wait_for("OutputWritten")
-        standby = self.start()
-        standby.wait_for("LeadershipTurned", leads=False)
-        standby.wait_for("TokenAdopted")
-        return leader, standby
-
-    def token(self) -> str:
-        return base64.b64decode(self.cluster.must("GET", self.secret)["data"]["access-token"]).decode()
-
-
-@pytest.fixture
-def site(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Site]:
-    with ExitStack() as stack:
-        yield Site(cluster, namespace, issuer, tmp_path, stack)
+def site(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Installation]:
+    with Installation(cluster, namespace, issuer, tmp_path, lease=DURATION) as installed:
+        yield installed
         cluster.restore()
 
 

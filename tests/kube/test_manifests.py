@@ -20,17 +20,16 @@ ALLOWED = {
     "ha": [
         *(f"{verb} {SECRET}" for verb in ("get", "patch", "create")),
         "create events",
-        *(f"{verb} {LEASE}" for verb in ("get", "update")),
-        "create leases.coordination.k8s.io",
+        *(f"{verb} {LEASE}" for verb in ("get", "update", "create")),
     ],
 }
 DENIED = [
     *(f"{verb} secrets" for verb in ("get", "list", "watch", "create", "update", "patch", "delete")),
     *(f"{verb} {SECRET}" for verb in ("update", "delete")),
     *(f"{verb} secrets/inlive-application-key" for verb in ("get", "patch", "create")),
-    *(f"{verb} leases.coordination.k8s.io/another" for verb in ("get", "update")),
+    *(f"{verb} leases.coordination.k8s.io/another" for verb in ("get", "update", "create")),
     *(f"{verb} {LEASE}" for verb in ("patch", "delete")),
-    *(f"{verb} leases.coordination.k8s.io" for verb in ("list", "watch")),
+    *(f"{verb} leases.coordination.k8s.io" for verb in ("list", "watch", "create")),
     "get pods",
     "list events",
     "create serviceaccounts/token",

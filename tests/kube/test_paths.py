@@ -58,7 +58,7 @@ def test_a_secret_takes_no_list_no_watch_and_no_update():
     assert [each.verb for each in paths.for_secret("ns", "s")] == ["get", "patch", "create"]
 
 
-def test_what_is_applied_has_a_name_and_what_is_posted_has_none_yet():
-    applied, posted = paths.for_secret("ns", "s"), (*paths.for_lease("ns", "l"), *paths.for_events("ns"))
-    assert {each.name for each in applied} == {"s"}
-    assert {each.name for each in posted if each.verb == "create"} == {""}
+def test_what_goes_to_its_own_path_has_a_name_and_what_is_posted_has_none_yet():
+    named, posted = (*paths.for_secret("ns", "o"), *paths.for_lease("ns", "o")), paths.for_events("ns")
+    assert {each.name for each in named} == {"o"}
+    assert {each.name for each in posted} == {""}

@@ -1,0 +1,99 @@
+"""One installation in a cluster of the tests: its configuration, its service account, and its daemons."""
+
+import base64
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from refresher.emulator.server import Emulator
+from tests.commands.daemon import Daemon
+from tests.kube.administrator import Rule
+from tests.kube.cluster import Cluster
+
+NAME = "access-token"  # of the Secret, and of the key in it
+LEASE = "refresher"
+LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+SECRETS = {"apiGroups": [""], "resources": ["secrets"]}
+ENOUGH: list[Rule] = [
+    LEASES | {"verbs": ["get", "update", "create"], "resourceNames": [LEASE]},
+    SECRETS | {"verbs": ["get", "patch", "create"], "resourceNames": [NAME]},
+]
+
+
+class Installation:
+    """A context manager: none of its daemons outlives it.
+
+    `lease`: seconds after which a Lease that is not renewed may be taken; 0 for no election. `secret`: where
+    the token goes, NAME of the service account's namespace if nothing else is said.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        issuer: Emulator,
+        place: Path,
+        *,
+        lease: int = 0,
+        lifetime: str = "20s",
+        secret: str = NAME,
+    ) -> None:
+        self.cluster, self.issuer = cluster, issuer
+        self.account = cluster.service_account(namespace, "refresher", ENOUGH)
+        self._secret = secret if "/" in secret else f"{namespace}/{secret}"
+        self.path = "/api/v1/namespaces/{}/secrets/{}".format(*self._secret.split("/"))
+        self.lease = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}"
+        self.key = place / "key"
+        self.key.write_text(issuer.keys[0].reveal())
+        self.config = place / "refresher.yaml"
+        election = f"leader_election: {{lease: {LEASE}, duration: {lease}s}}\n" if lease else ""
+        self.config.write_text(
+            f"issuer: {{url: '{issuer.url}'}}\n{election}"
+            "tokens:\n"
+            f"- {{name: studio, key_file: key, lifetime: {lifetime}, "
+            f"outputs: [{{secret: {secret}, runway: 0s}}]}}\n"
+        )
+        self._daemons = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._daemons.close()
+
+    def start(self, **environ: str) -> Daemon:
+        """One more daemon, with its endpoints; `environ` may name another kubeconfig, or owner."""
+        environ = {"KUBECONFIG": str(self.account.kubeconfig)} | environ
+        return self._daemons.enter_context(Daemon("--config", self.config, endpoints=True, **environ))
+
+    def pair(self) -> tuple[Daemon, Daemon]:
+        """The leader, which has written a token, and the one that stands by and has adopted it."""
+        leader = self.start()
+        leader.wait_for("OutputWritten")
+        standby = self.start()
+        standby.wait_for("LeadershipTurned", leads=False)
+        standby.wait_for("TokenAdopted")
+        return leader, standby
+
+    # What consumers have
+
+    def stored(self) -> Any:
+        """The Secret as it is now."""
+        return self.cluster.must("GET", self.path)
+
+    def token(self) -> str:
+        return base64.b64decode(self.stored()["data"][NAME]).decode()
+
+    def serves(self) -> bool:
+        """Whether the issuer lets in who comes with what the Secret holds."""
+        return self.issuer.valid(self.token())
+
+    # What is asked of a daemon
+
+    def sample(self, name: str, **labels: str) -> str:
+        """How a sample of our Secret is called in /metrics."""
+        labels = {"token": "studio", "output": f"secret:{self._secret}"} | labels
+        return name + "{" + ",".join(f'{label}="{value}"' for label, value in sorted(labels.items())) + "}"

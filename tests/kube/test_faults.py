@@ -1,0 +1,137 @@
+"""What can go wrong with the API server of a daemon, on the way to it, and with the clock: the real thing.
+
+Of each fault it is shown that nothing is lost, neither a good token nor what belongs to somebody else; that
+the reason stands in the log, in the metrics and in the status; and that it is over when the fault is.
+"""
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from tests import needs
+from tests.commands.daemon import eventually
+from tests.kube.diagnosis import recovers, refresh, running, told, writes
+from tests.kube.installation import NAME, Installation
+
+DURATION = 3  # seconds that a Lease lasts
+
+
+def test_a_refresh_outlives_an_api_server_that_is_killed_in_the_middle_and_started_again(minute_long):
+    daemon = running(minute_long)
+    held = minute_long.token()
+    minute_long.issuer.faults(latency=1.0, scope="mint")
+    refresh(daemon)
+    eventually(lambda: minute_long.issuer.counts.mints == 2, "it is being minted")
+    minute_long.cluster.kill_apiserver()
+    told(daemon, "Connection refused")
+    assert writes(minute_long, daemon, "failure") >= 1
+    assert minute_long.issuer.valid(held)
+    assert daemon.get("/readyz").status == 200  # what consumers have is good
+    minute_long.cluster.start_apiserver()
+    recovers(minute_long, daemon)
+    assert minute_long.token() != held
+    assert minute_long.issuer.counts.issued == 2  # what was in hand was written
+
+
+def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_leads_again(
+    cluster, namespace, issuer, tmp_path
+):
+    with Installation(cluster, namespace, issuer, tmp_path, lease=DURATION) as installed:
+        daemon = running(installed)
+        held = installed.token()
+        cluster.pause()
+        daemon.wait_for("LeadershipTurned", leads=False)
+        daemon.wait_for("LeaseFailed")
+        assert daemon.metric("leader") == 0.0
+        time.sleep(DURATION)  # that is what is tried: longer than the lease
+        assert issuer.valid(held)
+        assert daemon.get("/readyz").status == 200
+        cluster.resume()
+        daemon.wait_for("LeadershipTurned", times=2, leads=True)
+        recovers(installed, daemon)
+        assert daemon.metric("leader") == 1.0
+        daemon.wait_for("OutputWritten", times=2)
+
+
+def test_a_start_while_the_api_server_is_away_mints_nothing_and_takes_over_what_is_there(minute_long):
+    assert running(minute_long).end() == 0
+    held = minute_long.token()
+    minute_long.cluster.kill_apiserver()
+    daemon = minute_long.start()
+    told(daemon, "Connection refused")
+    assert daemon.get("/readyz").status == 503  # what consumers have is not known
+    minute_long.cluster.start_apiserver()
+    daemon.wait_for("TokenAdopted")
+    recovers(minute_long, daemon)
+    assert (minute_long.token(), minute_long.issuer.counts.issued) == (held, 1)
+
+
+def test_without_etcd_the_token_in_hand_waits_until_it_can_be_written(cluster, minute_long):
+    daemon = running(minute_long)
+    held = minute_long.token()
+    cluster.stop_etcd()
+    refresh(daemon)
+    told(daemon, f"secret:{minute_long.account.namespace}/{NAME} cannot be written")
+    assert writes(minute_long, daemon, "failure") >= 1
+    assert minute_long.issuer.valid(held)
+    assert daemon.get("/readyz").status == 200
+    cluster.start_etcd()
+    recovers(minute_long, daemon)
+    assert minute_long.token() != held
+    assert minute_long.issuer.counts.issued == 2
+
+
+def test_a_service_account_whose_token_has_expired_is_back_with_a_fresh_one(cluster, minute_long, tmp_path):
+    account = minute_long.account
+    soon = cluster.credentials.altered(
+        account.token, exp=int(time.time()) - 55
+    )  # the server forgives a minute
+    file, kubeconfig = tmp_path / "its-token", tmp_path / "kubeconfig"
+    file.write_text(soon)
+    document = json.loads(account.kubeconfig.read_text())
+    document["users"][0]["user"] = {"tokenFile": str(file)}
+    kubeconfig.write_text(json.dumps(document))
+    daemon = running(minute_long, KUBECONFIG=str(kubeconfig))
+    held = minute_long.token()
+
+    def has_expired() -> bool:
+        return cluster.ask("GET", minute_long.path, token=soon).status_code == 401
+
+    eventually(has_expired, "the API server, which remembers it for ten seconds, refuses it", within=30.0)
+    refresh(daemon)
+    told(daemon, "401")
+    assert writes(minute_long, daemon, "failure") >= 1
+    assert (minute_long.token(), minute_long.issuer.valid(held)) == (held, True)
+    assert daemon.get("/readyz").status == 200
+    file.write_text(account.token)
+    recovers(minute_long, daemon)
+
+
+# The clock of the Pod
+
+
+@pytest.mark.parametrize("off", [600, -600])
+def test_a_clock_that_is_ten_minutes_off_costs_no_token_and_a_mint_when_it_is_right_again(installed, off):
+    daemon = running(installed, **clock(off))
+    daemon.wait_for("OutputWritten", times=2)
+    assert installed.serves()
+    assert daemon.metric("clock_skew_seconds") == pytest.approx(off, abs=5)
+    assert daemon.get("/readyz").status == 200
+    assert daemon.end() == 0
+    held, issued = installed.token(), installed.issuer.counts.issued
+    right = running(installed)
+    assert installed.issuer.valid(held)  # until the new one was there
+    assert installed.issuer.counts.issued == issued + 1  # times that cannot be right are not believed
+    recovers(installed, right)
+
+
+def clock(off: int) -> dict[str, str]:
+    """The environment of a program whose wall clock is so many seconds ahead; the others are as they are."""
+    faked = [needs.tool("faketime"), "-m", "--exclude-monotonic", "-f", f"{off:+}s", "env"]
+    said = subprocess.run(faked, capture_output=True, text=True, check=True).stdout
+    names = ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC")
+    return {
+        name: value for name, _, value in (line.partition("=") for line in said.splitlines()) if name in names
+    }

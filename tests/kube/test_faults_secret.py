@@ -1,0 +1,158 @@
+"""What can go wrong with the Secret that a daemon keeps, and with its rights, done on the real API server.
+
+Of each fault it is shown that nothing is lost, neither a good token nor what belongs to somebody else; that
+the reason stands in the log, in the metrics and in the status; and that it is over when the fault is.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import pytest
+
+from refresher.emulator.server import Emulator
+from refresher.outputs.secret_body import LARGEST, OWNER
+from tests.kube.cluster import Cluster
+from tests.kube.diagnosis import recovers, refresh, running, told, writes
+from tests.kube.installation import ENOUGH, NAME, Installation
+
+MERGE = "application/merge-patch+json"
+
+
+class Fault(NamedTuple):
+    """`says`: what is to be read of it."""
+
+    breaks: Callable[[Installation], object]
+    says: str
+    mends: Callable[[Installation], object]
+
+
+def change(installation: Installation, **fields: object) -> None:
+    """Somebody else's change to the Secret; None deletes."""
+    installation.cluster.must("PATCH", installation.path, fields, media_type=MERGE)
+
+
+def delete(installation: Installation) -> None:
+    installation.cluster.must("DELETE", installation.path)
+
+
+def owned_by(owner: str | None) -> Callable[[Installation], None]:
+    return lambda installation: change(installation, metadata={"annotations": {OWNER: owner}})
+
+
+def filled(size: int) -> Callable[[Installation], None]:
+    """Others put so much into the Secret that nothing of ours has room beside it, and throw ours out."""
+    theirs = b64encode(bytes(size)).decode()
+    return lambda installation: change(installation, data={NAME: None, "theirs": theirs})
+
+
+FAULTS = {
+    "rights are taken away": Fault(
+        lambda installation: installation.cluster.grant(installation.account, []),
+        f"secrets/{NAME} in namespace",
+        lambda installation: installation.cluster.grant(installation.account, ENOUGH),
+    ),
+    "it is made immutable": Fault(
+        lambda installation: change(installation, immutable=True), "it is immutable", delete
+    ),
+    "another installation takes it": Fault(
+        owned_by("elsewhere/refresher"), "it belongs to 'elsewhere/refresher'", owned_by(None)
+    ),
+    "others fill it to its limit": Fault(filled(LARGEST), f"a Secret takes {LARGEST}", filled(LARGEST // 2)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_secret_that_cannot_be_written_stays_as_it_is_until_it_can(minute_long, fault):
+    daemon = running(minute_long)
+    fault.breaks(minute_long)
+    broken = minute_long.stored()
+    refresh(daemon)
+    told(daemon, fault.says)
+    assert writes(minute_long, daemon, "failure") >= 1
+    assert minute_long.stored() == broken
+    if NAME in broken["data"]:
+        assert minute_long.serves()
+        assert daemon.get("/readyz").status == 200
+    assert minute_long.issuer.counts.issued == 2  # what cannot be written is not minted again and again
+    fault.mends(minute_long)
+    recovers(minute_long, daemon)
+
+
+def test_what_others_keep_in_a_full_secret_is_theirs_also_when_there_is_room_again(installed):
+    daemon = running(installed)
+    filled(LARGEST)(installed)
+    refresh(daemon)
+    told(daemon, f"a Secret takes {LARGEST}")
+    filled(1000)(installed)
+    recovers(installed, daemon)
+    assert installed.stored()["data"]["theirs"] == b64encode(bytes(1000)).decode()
+
+
+def test_what_is_deleted_or_emptied_is_put_right_at_the_next_look_and_costs_no_mint(
+    cluster, namespace, tmp_path
+):
+    with ExitStack() as stack:
+
+        def hour_long(name: str) -> Installation:
+            place = tmp_path / name
+            place.mkdir()
+            issuer = stack.enter_context(Emulator())
+            one = Installation(cluster, f"{namespace}-{name}", issuer, place, lifetime="1h")
+            return stack.enter_context(one)
+
+        deleted, emptied = hour_long("deleted"), hour_long("emptied")
+        both = [(each, running(each), each.token()) for each in (deleted, emptied)]
+        delete(deleted)
+        change(emptied, data={NAME: ""})
+        for installed, daemon, token in both:
+            daemon.wait_for("OutputDisturbed", within=60.0)  # it looks every thirty seconds
+            daemon.wait_for("OutputWritten", reason="repair")
+            assert (installed.token(), installed.issuer.counts.issued) == (token, 1)
+            assert writes(installed, daemon, "success") == 2
+            recovers(installed, daemon)
+
+
+def test_of_two_installations_on_one_secret_the_second_waits_until_it_is_given_it(installed):
+    first = running(installed)
+    second = installed.start(REFRESHER_OWNER="second")
+    told(second, f"it belongs to '{installed.account.namespace}/inlive-token-refresher'")
+    first.wait_for("OutputWritten", times=2)
+    assert installed.serves()
+    assert not second.entries("OutputWritten")
+    assert writes(installed, second, "failure") >= 1
+    assert first.end() == 0
+    owned_by(None)(installed)
+    recovers(installed, second)
+    second.wait_for("OutputWritten")
+    assert installed.stored()["metadata"]["annotations"][OWNER] == f"{installed.account.namespace}/second"
+
+
+def test_a_namespace_that_is_being_terminated_is_served_to_its_end_and_when_there_is_a_new_one(
+    cluster, namespace, issuer, tmp_path
+):
+    apart = f"{namespace}-apart"
+    role = cluster.service_account(apart, "refresher", ENOUGH)  # its Role, and an account of no use
+    with Installation(cluster, namespace, issuer, tmp_path, secret=f"{apart}/{NAME}") as installed:
+        subject = f"--serviceaccount={namespace}:refresher"
+        cluster.kubectl("create", "rolebinding", "ours", f"-n={apart}", f"--role={role.name}", subject)
+        daemon = running(installed)
+        cluster.must("DELETE", f"/api/v1/namespaces/{apart}")
+        refresh(daemon)
+        daemon.wait_for("OutputWritten", times=2)
+        assert installed.serves()
+        delete(installed)  # as the namespace controller does, that is not here
+        refresh(daemon)
+        told(daemon, "being terminated")
+        assert writes(installed, daemon, "failure") >= 1
+        finish(cluster, apart)
+        told(daemon, f"there is no namespace {apart}")
+        cluster.namespace(apart)
+        recovers(installed, daemon)
+
+
+def finish(cluster: Cluster, namespace: str) -> None:
+    """The end of a namespace that is being terminated, of which the controller takes care elsewhere."""
+    path = f"/api/v1/namespaces/{namespace}"
+    cluster.must("PUT", f"{path}/finalize", cluster.must("GET", path) | {"spec": {"finalizers": []}})

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from refresher.clock import SystemClock
-from refresher.core.election import Election, terms_of
+from refresher.core.election import Election, Record, terms_of
 from refresher.core.messages import LeadershipChanged, LeadershipTurned, LeaseFailed
 from refresher.crew import Mailbox
+from refresher.errors import KubeUnreachableError
 from refresher.kube.api import connect
-from refresher.kube.elector import Elector
+from refresher.kube.elector import Elector, record_of
 from refresher.ports import Letter
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
@@ -166,3 +167,23 @@ def test_who_may_not_hold_the_lease_says_what_is_missing(cluster, namespace):
         assert not candidate.leads
     finally:
         candidate.end()
+
+
+# What a Lease says, without an API server
+
+
+def test_what_is_missing_or_strange_is_as_if_nobody_had_ever_held_it():
+    nobody = Record("", 0.0, -1, "7")
+    metadata = {"resourceVersion": "7"}
+    strange = [{}, [], "s", {"leaseDurationSeconds": 10**400, "leaseTransitions": -5, "holderIdentity": []}]
+    strange += [{"leaseDurationSeconds": 1.5, "leaseTransitions": "3", "holderIdentity": None}]
+    for spec in strange:
+        assert record_of({"metadata": metadata, "spec": spec}) == nobody
+
+
+@pytest.mark.parametrize(
+    "lease", [{}, {"metadata": []}, {"metadata": {}}, {"metadata": {"resourceVersion": ""}}, {"spec": {}}]
+)
+def test_what_is_no_object_is_refused_as_no_answer_of_an_api_server(lease):
+    with pytest.raises(KubeUnreachableError, match="no Lease"):
+        record_of(lease)

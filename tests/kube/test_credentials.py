@@ -94,6 +94,7 @@ def test_it_says_in_which_pod_we_are(path):
         token(sub="somebody"),
         token(**{"kubernetes.io": {"namespace": "ns"}}),
         token(**{"kubernetes.io": {"pod": "p-1"}}),
+        f"a.{base64.urlsafe_b64encode(b'[' * 30_000).decode()}.c",
     ],
 )
 def test_a_token_of_no_pod_says_so(path, text):

@@ -15,7 +15,7 @@ from refresher.core.answers import RawAnswer, classify, skew
 from refresher.core.formats import MINT_PATH
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Try
 from refresher.issuer.failures import causes, failure
-from refresher.issuer.transport import BoundedAdapter, Deadline
+from refresher.issuer.transport import BoundedAdapter, Deadline, UnusableError
 from refresher.ports import Clock
 
 POOL_SIZE = 16  # idle connections kept; more may be in use at once
@@ -94,6 +94,11 @@ class InliveIssuer:
         return MintResult(meaning, sent, (tried,), ahead), answer.status in (502, 504)
 
     def _post(self, key: SecretStr, lifetime: float, seconds: float) -> RawAnswer:
+        if self._proxy == "":
+            raise UnusableError(
+                "the proxy that the environment names is no URL; correct HTTPS_PROXY or its like"
+            )
+
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
             request.headers["Authorization"] = f"Bearer {key.reveal()}"
             return request
@@ -129,8 +134,11 @@ def _body(response: requests.Response) -> bytes:
 
 
 def _host_and_port(url: str) -> str:
-    """As a message may show it: without user and password."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    """As a message may show it: without user and password. Empty for what is no URL: any of it may be one."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str | None) -> bool:

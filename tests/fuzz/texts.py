@@ -3,8 +3,10 @@
 import base64
 import json
 import math
+import os
 from collections.abc import Iterator
 
+from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.declarations import (
     FileOutputSettings,
@@ -21,6 +23,7 @@ from refresher.config.options import Option, options_of
 from refresher.core import rfc3339
 from refresher.core.expiry import believed_lifetime
 from refresher.errors import ConfigurationError
+from refresher.issuer.client import InliveIssuer
 from tests.fuzz.target import JSON_WORDS, Target
 
 SECTIONS = (
@@ -118,10 +121,24 @@ def _command_line_seeds() -> Iterator[bytes]:
     yield b'{"key_file": "k", "to_file": "t", "REFRESHER_LIFETME": "1h"}'
 
 
+def proxy(octets: bytes) -> None:
+    """What HTTPS_PROXY says; nothing is asked for."""
+    os.environ["https_proxy"] = octets.decode(errors="replace").replace("\0", "")
+    try:
+        InliveIssuer("https://issuer.test", SystemClock()).close()
+    finally:
+        del os.environ["https_proxy"]
+
+
 UNITS = ("1h30m", "ms", "1.5s", "d", "%", "70%", ":", "-", "0640", "0x", "1e308", "$access_token", "${", "https://",
          "[::1]", "127.0.0.1", "/v1/keys/accesstoken", "@", "~", "..", "/", "\ufeff", "\u0663")  # fmt: skip
 
 TARGETS = {
+    "proxy": Target(
+        proxy,
+        lambda: [b"http://user:secret@proxy.test:3128", b"[::1]:3128", b"socks5://h"],
+        ("://", "@", "[", "]", ":", "%", "\u2100", "https://"),
+    ),
     "moment": Target(
         moment,
         lambda: [b"2026-11-05T10:00:00Z", b"2026-11-05T10:00:00.25-02:30", b"2026-W45-4T10:00+00:00"],

@@ -1,8 +1,11 @@
 """What an answer of the API server means."""
 
 import base64
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresher.errors import (
     KubeConflictError,
@@ -180,3 +183,32 @@ def test_a_reason_cannot_forge_lines_of_the_log():
 
 def test_a_reason_is_not_shown_at_any_length():
     assert len(error_of(422, status(422, "x" * 100_000))) < LONGEST_REASON + 100
+
+
+SECRET = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12, max_size=30)
+MESSAGE = st.builds(str.__add__, st.text(max_size=30), st.text(max_size=600))
+BODY = st.binary() | st.fixed_dictionaries(
+    {"kind": st.just("Status"), "message": MESSAGE | st.none() | st.lists(st.text())}
+).map(lambda content: json.dumps(content).encode())
+HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date", "content-type"]), st.text(max_size=40))
+
+
+@given(st.integers(100, 999), HEADERS, BODY)
+def test_whatever_is_answered_it_is_an_object_or_one_of_our_errors(code, headers, body):
+    try:
+        found = meaning(APPLY, Answer(code, headers, body), None, NOW)
+        told = ""
+    except KubeError as error:
+        found, told = {}, str(error)
+    assert isinstance(found, dict)
+    assert told.isprintable()
+    assert told or 200 <= code <= 299
+
+
+@given(st.integers(400, 599), st.text(max_size=40), SECRET, st.text(max_size=40))
+def test_no_reason_carries_what_was_sent(code, before, secret, after):
+    sent = base64.b64encode(secret.encode()).decode()
+    request = APPLY._replace(body={"data": {"k": sent}})
+    for repeated in (secret, sent):
+        told = error_of(code, status(code, before + repeated + after), request)
+        assert repeated not in told

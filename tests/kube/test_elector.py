@@ -1,9 +1,12 @@
 """Holding a Lease of the real API server: one at a time, with no more rights than that needs."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresher.clock import SystemClock
 from refresher.core.election import Election, Record, terms_of
@@ -11,7 +14,7 @@ from refresher.core.messages import LeadershipChanged, LeadershipTurned, LeaseFa
 from refresher.crew import Mailbox
 from refresher.errors import KubeUnreachableError
 from refresher.kube.api import connect
-from refresher.kube.elector import Elector, record_of
+from refresher.kube.elector import Elector, document, record_of
 from refresher.ports import Letter
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
@@ -187,3 +190,25 @@ def test_what_is_missing_or_strange_is_as_if_nobody_had_ever_held_it():
 def test_what_is_no_object_is_refused_as_no_answer_of_an_api_server(lease):
     with pytest.raises(KubeUnreachableError, match="no Lease"):
         record_of(lease)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2)
+    | st.dictionaries(
+        st.sampled_from(["resourceVersion", "holderIdentity", "leaseDurationSeconds", "leaseTransitions"]),
+        inner,
+    ),
+    max_leaves=6,
+)
+
+
+@given(JSON | st.just({"resourceVersion": "7"}), JSON)
+def test_whatever_an_api_server_gives_is_a_lease_that_can_be_written_or_refused(metadata, spec):
+    given = {"metadata": metadata, "spec": spec}
+    try:
+        record = record_of(given)
+    except KubeUnreachableError:
+        return
+    written = document(given, record, "ns", NAME, 1_800_000_000.0)
+    assert record_of(json.loads(json.dumps(written))) == record

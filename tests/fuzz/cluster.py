@@ -25,6 +25,7 @@ from tests.fuzz.target import (
     answer_in,
     expect_printable,
     expect_sound,
+    expires,
     loaded,
     placed,
 )
@@ -106,6 +107,9 @@ def _settle(stands: dict[str, Any]) -> None:
     forms = annotations.get(f"{PREFIX}format")
     recorded = loaded(forms.encode(errors="replace")) if isinstance(forms, str) else None
     ours = {key: raw[key] for key in recorded if key in raw} if isinstance(recorded, dict) else {}
+    if annotations.get(f"{PREFIX}expires-at") == "=":
+        issued, lifetime = annotations.get(f"{PREFIX}issued-at"), annotations.get(f"{PREFIX}lifetime")
+        annotations[f"{PREFIX}expires-at"] = expires(issued, lifetime)
     if annotations.get(f"{PREFIX}sha256") == "=":
         annotations[f"{PREFIX}sha256"] = secret_body.digest(ours)
     if annotations.get(f"{PREFIX}token-fingerprint") == "=" and ours:
@@ -117,7 +121,9 @@ def _secret_seeds() -> Iterator[bytes]:
     token = a_token()
     stands = secret_body.document(None, PLAN, token.facts, PLAN.render(token, NOW))
     yield json.dumps(stands).encode()
-    stands["metadata"]["annotations"] |= {f"{PREFIX}sha256": "=", f"{PREFIX}token-fingerprint": "="}
+    stands["metadata"]["annotations"] |= {
+        f"{PREFIX}{name}": "=" for name in ("expires-at", "sha256", "token-fingerprint")
+    }
     yield json.dumps(stands).encode()
     yield json.dumps({**stands, "immutable": True, "type": "kubernetes.io/tls"}).encode()
     prepared = {"metadata": {"resourceVersion": "7", "labels": {secret_body.LABEL: "Helm"}}, "type": "Opaque"}

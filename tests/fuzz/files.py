@@ -28,7 +28,18 @@ from refresher.kube.credentials import TokenFile
 from refresher.outputs import record
 from refresher.outputs.file import FileOutput
 from refresher.outputs.record import Entry
-from tests.fuzz.target import JSON_WORDS, NOW, URL, Target, a_token, expect_sound, words
+from tests.fuzz.target import (
+    JSON_WORDS,
+    NOW,
+    URL,
+    Target,
+    a_token,
+    expect_sound,
+    expires,
+    loaded,
+    placed,
+    words,
+)
 
 TEMPLATE = "say $access_token $refresh_token"
 FORM = {name: Format(name, TEMPLATE if name == "template" else None) for name in formats.NAMES}
@@ -141,11 +152,9 @@ def _configuration_seeds() -> Iterator[bytes]:
 
 
 def output(octets: bytes) -> None:
-    """A token's file and, after an empty line, the record beside it. In that, ``{sha256}`` and
-    ``{fingerprint}`` stand for what no mutation finds by chance."""
+    """A token's file and, after an empty line, the record beside it."""
     content, _, beside = octets.partition(b"\n\n")
-    beside = beside.replace(b"{sha256}", record.digest(content).encode())
-    beside = beside.replace(b"{fingerprint}", fingerprint(content.decode("latin-1")).encode())
+    beside = _settled(content, beside)
     path = _folder() / "token"
     path.write_bytes(content)
     (_folder() / ".token.meta.json").write_bytes(beside)
@@ -155,11 +164,29 @@ def output(octets: bytes) -> None:
         found = formats.read_back(form, content)
         if found is not None and form.name in ("token", "bearer", "env"):
             assert formats.render(form, a_token(found[0].reveal()), NOW, URL) == content
-    loaded = record.load(beside, NOW)
-    if loaded:
-        assert record.load(record.dump(loaded), NOW) == loaded
+    believed = record.load(beside, NOW)
+    if believed:
+        assert record.load(record.dump(believed), NOW) == believed
         out.write(a_token(), NOW)
         assert out.inspect(NOW).intact
+
+
+def _settled(content: bytes, beside: bytes) -> bytes:
+    """Put right in a record what no mutation finds by chance: what says "=" is what it would have to be."""
+    document = loaded(beside)
+    contents = placed(document, "contents")
+    if not isinstance(contents, list):
+        return beside
+    for each in contents:
+        if not isinstance(each, dict):
+            continue
+        right = {
+            "sha256": record.digest(content),
+            "token_fingerprint": fingerprint(content.decode("latin-1")),
+            "expires_at": expires(each.get("issued_at"), each.get("lifetime")),
+        }
+        each.update({name: value for name, value in right.items() if each.get(name) == "="})
+    return json.dumps(document).encode()
 
 
 def _output_seeds() -> Iterator[bytes]:
@@ -168,8 +195,8 @@ def _output_seeds() -> Iterator[bytes]:
         content = formats.render(form, token, NOW, URL)
         identity = form.identity(URL)
         yield content + b"\n\n" + record.dump({record.digest(content): Entry(identity, token.facts)})
-        beside = record.dump({"{sha256}": Entry(name, token.facts._replace(fingerprint="{fingerprint}"))})
-        yield content + b"\n\n" + beside
+        told = {**record.fields("=", Entry(name, token.facts)), "token_fingerprint": "=", "expires_at": "="}
+        yield content + b"\n\n" + json.dumps({"version": 1, "contents": [told]}).encode()
 
 
 YAML_WORDS = (
@@ -192,7 +219,7 @@ TARGETS = {
     "output": Target(
         output,
         _output_seeds,
-        (*JSON_WORDS, "{sha256}", "{fingerprint}", '"contents"', "9999-12-31T23:59:59", "-23:59"),
+        (*JSON_WORDS, '"="', '"contents"', "9999-12-31T23:59:59", "-23:59"),
         document=b"\n\n",
     ),
 }

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from refresher.core import formats, rfc3339
@@ -79,6 +80,14 @@ def expect_sound(held: Holding) -> None:
         for name in formats.NAMES:
             form = formats.Format(name, "$access_token $refresh_token $expires_in" * (name == "template"))
             formats.render(form, held.token, NOW, URL)
+
+
+def expires(issued: object, lifetime: object) -> str:
+    """What a record would have to say that says "=" instead, by its other times; "=" where these say none."""
+    try:
+        return (datetime.fromisoformat(str(issued)) + timedelta(seconds=float(str(lifetime)))).isoformat()
+    except (ValueError, OverflowError):
+        return "="
 
 
 def placed(document: Any, *path: str) -> Any:

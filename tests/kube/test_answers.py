@@ -185,6 +185,22 @@ def test_a_reason_is_not_shown_at_any_length():
     assert len(error_of(422, status(422, "x" * 100_000))) < LONGEST_REASON + 100
 
 
+@pytest.mark.parametrize("shown", [0, 4, 7, 8, 11])
+def test_a_secret_that_the_end_of_the_reason_cuts_is_not_told_in_part(shown):
+    secret = "0pen-sesame-of-forty-thieves"
+    request = APPLY._replace(body={"data": {"k": secret}})
+    told = error_of(422, status(422, "x" * (LONGEST_REASON - shown) + secret), request)
+    assert secret[:8] not in told
+
+
+def test_a_secret_beyond_what_is_told_of_a_reason_hides_nothing():
+    """It is not even looked for: in a reason of 16 MiB, with a few secrets, that took half a minute."""
+    request = APPLY._replace(body={"data": {"k": "0pen-sesame-of-forty-thieves"}})
+    told = error_of(422, status(422, "x" * 2 * LONGEST_REASON + "0pen-sesame-of-forty-thieves"), request)
+    assert "is not shown" not in told
+    assert "sesame" not in told
+
+
 SECRET = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12, max_size=30)
 MESSAGE = st.none() | st.integers() | st.lists(st.integers()) | st.text(max_size=600)
 BODY = st.binary() | st.fixed_dictionaries({"kind": st.just("Status"), "message": MESSAGE}).map(

@@ -140,7 +140,7 @@ def _configuration_seeds() -> Iterator[bytes]:
     }  # fmt: skip
     yield b"j" + json.dumps(document).encode()
     yield b"y" + yaml.safe_dump(document).encode()
-    document["tokens"][0]["outputs"] = [  # type: ignore[index]
+    document["tokens"][0]["outputs"] = [
         {"file": "t", "format": "template", "template": "$access_token", "mode": "0640", "group": 33},
         {"file": "u", "format": "inlive-sdk", "group": "www-data", "runway": 2.5},
     ]

@@ -78,7 +78,7 @@ def option(octets: bytes) -> None:
             assert str(error).isprintable(), ascii(str(error))
             continue
         if one.kind.schema.get("type") == ["string", "number"] and "maxLength" in one.kind.schema:
-            assert one.kind.schema["minimum"] <= found <= one.kind.schema["maximum"]  # type: ignore[operator]
+            assert one.kind.schema["minimum"] <= found <= one.kind.schema["maximum"]
         shown = one.kind.show(found)
         if isinstance(found, str | int) or one.key in ("timeout", "lifetime", "duration"):
             again = one.kind.parse(shown)
@@ -106,12 +106,12 @@ def command_line(octets: bytes) -> None:
         if isinstance(told.get(name), str) and name != "config" and "\0" not in told[name]:
             arguments[name] = told[name].split(":") if one.repeated else told[name]
     environ = {name: text for name, text in told.items() if isinstance(text, str)}
-    for needs in (("key", "outputs"), ("key",), ()):
-        try:
-            load(arguments, {}, "/nowhere", needs=needs)
-            load({}, {**environ, "REFRESHER_CONFIG": ""}, "/nowhere", needs=needs)
-        except ConfigurationError as error:
-            assert all(str(mistake).isprintable() for mistake in error.mistakes), error.mistakes
+    for flags_given, variables in ((arguments, {}), ({}, {**environ, "REFRESHER_CONFIG": ""})):
+        for needs in (("key", "outputs"), ("key",), ()):
+            try:
+                load(flags_given, variables, "/nowhere", needs=needs)
+            except ConfigurationError as error:
+                assert all(str(mistake).isprintable() for mistake in error.mistakes), error.mistakes
 
 
 def _command_line_seeds() -> Iterator[bytes]:

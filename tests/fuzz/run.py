@@ -13,7 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import atheris
+try:
+    import atheris
+except ImportError:
+    sys.exit("fuzzing needs atheris, which there is for Linux on x86-64 and Python 3.11 to 3.13")
 
 with atheris.instrument_imports(include=["refresher"]):
     from tests.fuzz.table import TARGETS

@@ -1,6 +1,7 @@
 # make demo    see it work, against an Inlive API on this machine; ends by itself
 # make test    every check and test; what needs a tool you lack is skipped and says which
 # make bench   the figures of the README, as ratios measured side by side
+# make fuzz    coverage-guided fuzzing of all that reads what comes from outside: ten minutes a parser
 # make lint    ruff, mypy, import contracts only
 # make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
@@ -9,7 +10,7 @@ UV_VERSION := 0.9.9
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench lint kube format clean
+.PHONY: demo test bench fuzz lint kube format clean
 
 $(VENV)/.synced: pyproject.toml uv.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +33,10 @@ test: lint
 bench: $(VENV)/.synced
 	PYTHONPATH=. $(BIN)/python tests/bench/bench.py $(ONLY)
 
+fuzz: $(VENV)/.synced
+	$(BIN)/uv sync --quiet --frozen --inexact --group fuzz
+	PYTHONPATH=. $(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(ONLY)
+
 kube:
 	$(PYTHON) tests/kube/binaries.py
 
@@ -40,4 +45,4 @@ format: $(VENV)/.synced
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -130,7 +130,7 @@ def _warning(name: str, known: Collection[str]) -> Mistake | None:
     if name.removeprefix(PREFIX) in _KEY_ITSELF:
         problem = "has no effect; the application key is read from the file that REFRESHER_KEY_FILE names"
         return Mistake(name, problem)
-    from refresher.config.wording import nearest  # noqa: PLC0415 - see there
+    from refresher.config.wording import nearest, plain  # noqa: PLC0415 - see there
 
     near = nearest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], likeness=0.75)
-    return Mistake(name, f"has no effect; did you mean {PREFIX}{near}?") if near else None
+    return Mistake(plain(name), f"has no effect; did you mean {PREFIX}{near}?") if near else None

@@ -13,7 +13,7 @@ from refresher.bounded import AnswerTooLongError
 from refresher.core.answers import RawAnswer
 from refresher.core.model import Declined, SecretStr
 from refresher.issuer.failures import causes, failure
-from refresher.issuer.transport import BoundedAdapter, Deadline
+from refresher.issuer.transport import BoundedAdapter, Deadline, UnusableError
 
 POOL_SIZE = 16  # idle connections kept; more may be in use at once
 USER_AGENT = f"inlive-token-refresher/{__version__}"
@@ -65,6 +65,11 @@ class Endpoint:
         self._adapter.close()
 
     def _send(self, method: str, bearer: SecretStr, seconds: float, body: object) -> RawAnswer:
+        if self._proxy == "":
+            raise UnusableError(
+                "the proxy that the environment names is no URL; correct HTTPS_PROXY or its like"
+            )
+
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
             request.headers["Authorization"] = f"Bearer {bearer.reveal()}"
             return request
@@ -100,8 +105,11 @@ def _body(response: requests.Response) -> bytes:
 
 
 def _host_and_port(url: str) -> str:
-    """As a message may show it: without user and password."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    """As a message may show it: without user and password. Empty for what is no URL: any of it may be one."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str | None) -> bool:

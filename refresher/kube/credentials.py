@@ -52,7 +52,7 @@ class TokenFile:
             claims = base64.urlsafe_b64decode((self._token or "").split(".")[1] + "==")
             pod = json.loads(claims)["kubernetes.io"]["pod"]
             return Pod(str(pod["name"]), str(pod["uid"]))
-        except (LookupError, TypeError, ValueError):  # of a kind that is not for us to read
+        except (LookupError, TypeError, ValueError, RecursionError):  # of a kind that is not for us to read
             return None
 
     def _read(self) -> str | None:

@@ -7,7 +7,7 @@ from refresher.core.announcements import LeadershipTurned, LeaseFailed
 from refresher.core.election import Election, Look, Pause, Record, Take
 from refresher.core.messages import LeadershipChanged
 from refresher.core.rfc3339 import to_microsecond
-from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError
+from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, KubeUnreachableError
 from refresher.kube.api import KubeApi
 from refresher.kube.paths import NEVER, lease_path
 from refresher.ports import Clock, Letter, Mailbox
@@ -78,17 +78,22 @@ class Elector:
 
     def _get(self, timeout: float) -> Record | None:
         try:
-            self._object = self._api.get(lease_path(self._namespace, self._name), timeout=timeout)
+            lease = self._api.get(lease_path(self._namespace, self._name), timeout=timeout)
         except KubeNotFoundError:
             self._object = {}
             return None
-        return record_of(self._object)
+        return self._seen(lease)
 
     def _put(self, record: Record, timeout: float) -> Record:
         body = document(self._object, record, self._namespace, self._name, self._clock.now().wall)
         path = lease_path(self._namespace, self._name)
-        self._object = self._api.replace(path, body, timeout=timeout)
-        return record_of(self._object)
+        return self._seen(self._api.replace(path, body, timeout=timeout))
+
+    def _seen(self, lease: dict[str, Any]) -> Record:
+        """What it says; it is kept only if it says something."""
+        record = record_of(lease)
+        self._object = lease
+        return record
 
     def _tell(self, *, leads: bool) -> None:
         """Tell when that is news: whether we lead, and if not, who does. Nothing before either is known."""
@@ -106,15 +111,31 @@ class Elector:
 
 
 def record_of(lease: dict[str, Any]) -> Record:
-    """What a Lease says; what is missing or strange in it is as if nobody had ever held it."""
-    spec = lease.get("spec") or {}
-    duration, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
+    """What a Lease says; what is missing or strange in it is as if nobody had ever held it.
+
+    Raises KubeUnreachableError for what is no object of Kubernetes: it cannot be taken, even from nobody.
+    """
+    match lease:
+        case {"metadata": {"resourceVersion": str(version)}} if version:
+            spec = _fields(lease, "spec")
+        case _:
+            raise KubeUnreachableError("what it gives is no Lease: is this an API server?")
     return Record(
         holder=str(spec.get("holderIdentity") or ""),
-        duration=float(duration) if isinstance(duration, int) else 0.0,
-        transitions=transitions if isinstance(transitions, int) else -1,
-        version=str(lease["metadata"]["resourceVersion"]),
+        duration=float(_whole(spec.get("leaseDurationSeconds"), 0)),
+        transitions=_whole(spec.get("leaseTransitions"), -1),
+        version=version,
     )
+
+
+def _whole(value: object, otherwise: int) -> int:
+    """An int32 as it stands in a Lease, none of which is negative."""
+    return value if isinstance(value, int) and 0 <= value < 2**31 else otherwise
+
+
+def _fields(lease: dict[str, Any], name: str) -> dict[str, Any]:
+    found = lease.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def document(
@@ -125,7 +146,7 @@ def document(
 
     Its times are for people: nobody decides by another machine's clock. MicroTime wants six digits.
     """
-    spec = dict(before.get("spec") or {})
+    spec = dict(_fields(before, "spec"))
     now = to_microsecond(now_wall)
     if spec.get("holderIdentity") != record.holder:
         spec["acquireTime"] = now

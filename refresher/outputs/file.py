@@ -122,8 +122,10 @@ class FileOutput:
     def _gid(self) -> int | None:
         """The number of the configured group. Raises OutputError if this machine has none of that name."""
         group = self._settings.group
-        if group is None or group.isdecimal():
-            return None if group is None else int(group)
+        if group is None:
+            return None
+        if group.isascii() and group.isdecimal():  # the digits of other scripts may be a name
+            return int(group)
         import grp  # noqa: PLC0415 - most files have no group of their own
 
         try:

@@ -23,6 +23,7 @@ from refresher.core import formats
 from refresher.core.formats import Credentials, Format
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token, TokenFacts
+from refresher.errors import KubeUnreachableError
 from refresher.kube.paths import NEVER
 from refresher.outputs import record
 from refresher.outputs.record import Entry
@@ -81,9 +82,11 @@ class Seen(NamedTuple):
 
     @property
     def is_unaltered(self) -> bool:
-        """Whether the values are what was written with the annotations."""
-        ours = {key: self.values[key] for key in self.recorded or () if key in self.values}
-        return bool(ours) and digest(ours) == self.annotations.get("sha256")
+        """Whether the values, all of them, are what was written with the annotations."""
+        recorded = self.recorded or {}
+        if not recorded or recorded.keys() - self.values.keys():
+            return False
+        return digest({key: self.values[key] for key in recorded}) == self.annotations.get("sha256")
 
 
 def digest(values: Mapping[str, bytes]) -> str:
@@ -92,19 +95,37 @@ def digest(values: Mapping[str, bytes]) -> str:
 
 
 def seen(document: Mapping[str, Any]) -> Seen:
-    """What the API server's `document` of a Secret says."""
+    """What the API server's `document` of a Secret says. Raises KubeUnreachableError if that is none."""
     metadata = document.get("metadata") or {}
-    annotations = metadata.get("annotations") or {}
+    if not isinstance(metadata, dict):
+        raise _no_secret("metadata")
+    annotations = _texts(metadata, "annotations")
+    try:
+        values = {key: base64.b64decode(text) for key, text in _texts(document, "data").items()}
+    except ValueError as error:
+        raise _no_secret("data") from error
     return Seen(
-        resource_version=metadata.get("resourceVersion", ""),
-        type=document.get("type", ""),
+        resource_version=str(metadata.get("resourceVersion", "")),
+        type=str(document.get("type", "")),
         immutable=document.get("immutable") is True,
-        label=(metadata.get("labels") or {}).get(LABEL),
+        label=_texts(metadata, "labels").get(LABEL),
         annotations={
             name.removeprefix(PREFIX): text for name, text in annotations.items() if name.startswith(PREFIX)
         },
-        values={key: base64.b64decode(value) for key, value in (document.get("data") or {}).items()},
+        values=values,
     )
+
+
+def _texts(document: Mapping[str, Any], field: str) -> dict[str, str]:
+    """The texts by name in that field; none where it is missing. Raises KubeUnreachableError."""
+    found = document.get(field) or {}
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise _no_secret(field)
+    return found
+
+
+def _no_secret(field: str) -> KubeUnreachableError:
+    return KubeUnreachableError(f"what it gives is no Secret, by its {field}: is this an API server?")
 
 
 def planned(settings: SecretOutputSettings, issuer_url: str, home: str, owner: str) -> Plan:

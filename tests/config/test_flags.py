@@ -1,6 +1,8 @@
 import argparse
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresher.config import flags
 from refresher.config.declarations import (
@@ -111,8 +113,20 @@ def test_what_kubernetes_sets_or_nobody_misspelt_is_passed_over(name):
     assert flags.doubtful_variables({name: "x"}, others=["REFRESHER_TO_FAIL"]) == ()
 
 
+def test_a_name_that_no_line_could_show_is_told_in_quotes():
+    [warning] = flags.doubtful_variables({"REFRESHER_LIFE\nTME": "1h"})
+    assert str(warning).startswith(r"'REFRESHER_LIFE\nTME': has no effect; did you mean REFRESHER_LIFETIME?")
+
+
 def test_a_misspelt_variable_is_told_beside_the_mistake_it_caused():
     with pytest.raises(
         ConfigurationError, match="REFRESHER_KEYFILE: has no effect; did you mean REFRESHER_KEY_FILE"
     ):
         load({"to_file": ["t"]}, {"REFRESHER_KEYFILE": "/k"}, "/")
+
+
+@given(st.dictionaries(st.text(max_size=20).map("REFRESHER_".__add__), st.just("hunter2")))
+def test_whatever_variables_are_named_a_warning_is_one_line_without_their_values(environ):
+    for warning in flags.doubtful_variables(environ):
+        assert str(warning).isprintable()
+        assert "hunter2" not in str(warning)

@@ -1,5 +1,7 @@
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresher.config.located import Ambiguous, MalformedError, line_of
 from refresher.config.yaml_source import read_yaml
@@ -117,3 +119,20 @@ def test_the_parsers_words_come_without_the_documents(read):
 def test_an_empty_document_is_nothing(read):
     assert read("") is None
     assert read("# only a remark\n---\n") is None
+
+
+MARKS = st.sampled_from(
+    ["\n", " ", "\t", ": ", "- ", "[", "]", "{", "}", "&a", "*a", "!!x ", "<<", "---\n", "|", "? ", "'"]
+)
+
+
+@pytest.mark.parametrize("loader", LOADERS, ids=lambda loader: loader.__name__)
+@given(st.lists(MARKS | st.text(max_size=4) | st.just("hunter2"), max_size=20).map("".join))
+def test_any_text_is_a_document_or_malformed_and_told_without_its_words(loader, text):
+    try:
+        read_yaml(text, loader)
+        problem = ""
+    except MalformedError as error:
+        problem = error.problem
+    assert problem.isprintable()
+    assert "hunter2" not in problem

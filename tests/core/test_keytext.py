@@ -53,3 +53,13 @@ def test_whatever_is_accepted_can_stand_in_a_header(raw: bytes) -> None:
     assert key
     assert all("\x21" <= each <= "\x7e" for each in key)
     assert raw.startswith(key.encode())
+
+
+@given(st.binary(max_size=8), st.sampled_from([b"\0", b" ", b"\n", b"\x1b", b"\xff"]), st.binary(max_size=8))
+def test_no_part_of_what_is_refused_is_in_the_reason(before: bytes, misfit: bytes, after: bytes) -> None:
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 -- the text is looked at below
+        parse_key(b"S3same" + before + misfit + after + b"hunt3r")
+    reason = str(refusal.value)
+    assert "S3same" not in reason
+    assert "hunt3r" not in reason
+    assert reason.isprintable()

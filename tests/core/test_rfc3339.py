@@ -1,4 +1,5 @@
 import contextlib
+from datetime import date, time
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,19 @@ def test_any_offset_names_the_same_moment(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "2026-11-05", "2026-11-05T10:00:00", "2026-13-05T10:00:00Z", "1793872800", "\ud800"]
+    "text",
+    [
+        "",
+        "now",
+        "2026-11-05",
+        "2026-11-05T10:00:00",
+        "2026-13-05T10:00:00Z",
+        "1793872800",
+        "\ud800",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "9999-12-31T23:59:59.999999Z",
+    ],
 )
 def test_what_names_no_moment_is_refused(text):
     with pytest.raises(ValueError, match=r".+"):
@@ -71,3 +84,16 @@ def test_the_second_is_never_later_than_the_truth(wall):
 def test_any_text_is_a_moment_or_a_value_error(text):
     with contextlib.suppress(ValueError):
         assert isinstance(rfc3339.parse(text), float)
+
+
+@given(
+    st.dates() | st.sampled_from([date.min, date.max]),
+    st.times().map(time.isoformat),
+    st.sampled_from(["Z", "+23:59", "-23:59", "+01:00"]),
+)
+def test_what_is_understood_can_be_told_in_utc(day, hour, offset):
+    try:
+        wall = rfc3339.parse(f"{day}T{hour}{offset}")
+    except ValueError:
+        return
+    assert rfc3339.parse(rfc3339.to_microsecond(wall)) == pytest.approx(wall, abs=4e-5, rel=0)

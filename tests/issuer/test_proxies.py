@@ -33,6 +33,14 @@ def test_a_proxys_password_is_for_the_proxy_only(
         assert "dXNlcjpzM3NhbWU=" not in issuer.requests[0]
 
 
+@pytest.mark.parametrize("named", ["http://user:s3same@[::1", "http://user:s3same@a\u2100b:1", "[::1", "//"])
+def test_a_proxy_that_is_no_url_is_told_and_not_repeated(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", named)
+    told = declined(mint(ISSUER))
+    assert told.outcome is Outcome.UNREACHABLE
+    assert told.message == "the proxy that the environment names is no URL; correct HTTPS_PROXY or its like"
+
+
 @pytest.mark.parametrize("excepted", ["issuer.test", ".test", "*"])
 def test_no_proxy_is_heeded(excepted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with peer(granting) as proxy:

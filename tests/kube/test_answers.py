@@ -1,8 +1,11 @@
 """What an answer of the API server means."""
 
 import base64
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresher.errors import (
     KubeConflictError,
@@ -180,3 +183,48 @@ def test_a_reason_cannot_forge_lines_of_the_log():
 
 def test_a_reason_is_not_shown_at_any_length():
     assert len(error_of(422, status(422, "x" * 100_000))) < LONGEST_REASON + 100
+
+
+@pytest.mark.parametrize("shown", [0, 4, 7, 8, 11])
+def test_a_secret_that_the_end_of_the_reason_cuts_is_not_told_in_part(shown):
+    secret = "0pen-sesame-of-forty-thieves"
+    request = APPLY._replace(body={"data": {"k": secret}})
+    told = error_of(422, status(422, "x" * (LONGEST_REASON - shown) + secret), request)
+    assert secret[:8] not in told
+
+
+def test_a_secret_beyond_what_is_told_of_a_reason_hides_nothing():
+    """It is not even looked for: in a reason of 16 MiB, with a few secrets, that took half a minute."""
+    request = APPLY._replace(body={"data": {"k": "0pen-sesame-of-forty-thieves"}})
+    told = error_of(422, status(422, "x" * 2 * LONGEST_REASON + "0pen-sesame-of-forty-thieves"), request)
+    assert "is not shown" not in told
+    assert "sesame" not in told
+
+
+SECRET = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12, max_size=30)
+MESSAGE = st.none() | st.integers() | st.lists(st.integers()) | st.text(max_size=600)
+BODY = st.binary() | st.fixed_dictionaries({"kind": st.just("Status"), "message": MESSAGE}).map(
+    lambda content: json.dumps(content).encode()
+)
+HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date", "content-type"]), st.text(max_size=40))
+
+
+@given(st.sampled_from([403, 409, 429, 500]) | st.integers(100, 999), HEADERS, BODY)
+def test_whatever_is_answered_it_is_an_object_or_one_of_our_errors(code, headers, body):
+    try:
+        found = meaning(APPLY, Answer(code, headers, body), None, NOW)
+        told = ""
+    except KubeError as error:
+        found, told = {}, str(error)
+    assert isinstance(found, dict)
+    assert told.isprintable()
+    assert told or 200 <= code <= 299
+
+
+@given(st.integers(400, 599), st.text(max_size=40), SECRET, st.text(max_size=40))
+def test_no_reason_carries_what_was_sent(code, before, secret, after):
+    sent = base64.b64encode(secret.encode()).decode()
+    request = APPLY._replace(body={"data": {"k": sent}})
+    for repeated in (secret, sent):
+        told = error_of(code, status(code, before + repeated + after), request)
+        assert repeated not in told

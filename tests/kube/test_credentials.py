@@ -6,9 +6,21 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresher.errors import KubeConfigError
 from refresher.kube.credentials import Pod, TokenFile
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner), max_leaves=4
+)
+PODS = JSON | st.dictionaries(st.sampled_from(["name", "uid"]), JSON)
+CLAIMS = JSON | st.builds(lambda pod: {"kubernetes.io": {"pod": pod}}, PODS)
+
+
+def encoded(claims):
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
 
 
 def token(**claims: object) -> str:
@@ -94,8 +106,21 @@ def test_it_says_in_which_pod_we_are(path):
         token(sub="somebody"),
         token(**{"kubernetes.io": {"namespace": "ns"}}),
         token(**{"kubernetes.io": {"pod": "p-1"}}),
+        f"a.{base64.urlsafe_b64encode(b'[' * 30_000).decode()}.c",
     ],
 )
 def test_a_token_of_no_pod_says_so(path, text):
     path.write_text(text)
     assert TokenFile(str(path)).pod() is None
+
+
+@given(st.binary(max_size=40) | CLAIMS.map(lambda claims: f"e30.{encoded(claims)}.x".encode()))
+def test_whatever_is_in_the_file_is_a_token_or_none(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any") / "token"
+    path.write_bytes(content)
+    try:
+        credentials = TokenFile(str(path))
+    except KubeConfigError:
+        return
+    assert credentials.authorization().isprintable()
+    assert credentials.pod() is None or all(isinstance(each, str) for each in credentials.pod())

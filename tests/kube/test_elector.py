@@ -1,17 +1,21 @@
 """Holding a Lease of the real API server: one at a time, with no more rights than that needs."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresher.clock import SystemClock
 from refresher.core.announcements import LeadershipTurned, LeaseFailed
-from refresher.core.election import Election, terms_of
+from refresher.core.election import Election, Record, terms_of
 from refresher.core.messages import LeadershipChanged
 from refresher.crew import Mailbox
+from refresher.errors import KubeUnreachableError
 from refresher.kube.api import connect
-from refresher.kube.elector import Elector
+from refresher.kube.elector import Elector, document, record_of
 from refresher.ports import Letter
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
@@ -166,3 +170,45 @@ def test_who_may_not_hold_the_lease_says_what_is_missing(cluster, namespace):
         assert not candidate.leads
     finally:
         candidate.end()
+
+
+# What a Lease says, without an API server
+
+
+def test_what_is_missing_or_strange_is_as_if_nobody_had_ever_held_it():
+    nobody = Record("", 0.0, -1, "7")
+    metadata = {"resourceVersion": "7"}
+    strange = [{}, [], "s", {"leaseDurationSeconds": 10**400, "leaseTransitions": -5, "holderIdentity": []}]
+    strange += [{"leaseDurationSeconds": 1.5, "leaseTransitions": "3", "holderIdentity": None}]
+    for spec in strange:
+        assert record_of({"metadata": metadata, "spec": spec}) == nobody
+
+
+@pytest.mark.parametrize(
+    "lease", [{}, {"metadata": []}, {"metadata": {}}, {"metadata": {"resourceVersion": ""}}, {"spec": {}}]
+)
+def test_what_is_no_object_is_refused_as_no_answer_of_an_api_server(lease):
+    with pytest.raises(KubeUnreachableError, match="no Lease"):
+        record_of(lease)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2)
+    | st.dictionaries(
+        st.sampled_from(["resourceVersion", "holderIdentity", "leaseDurationSeconds", "leaseTransitions"]),
+        inner,
+    ),
+    max_leaves=6,
+)
+
+
+@given(JSON | st.just({"resourceVersion": "7"}), JSON)
+def test_whatever_an_api_server_gives_is_a_lease_that_can_be_written_or_refused(metadata, spec):
+    given = {"metadata": metadata, "spec": spec}
+    try:
+        record = record_of(given)
+    except KubeUnreachableError:
+        return
+    written = document(given, record, "ns", NAME, 1_800_000_000.0)
+    assert record_of(json.loads(json.dumps(written))) == record

@@ -325,6 +325,11 @@ def test_an_unknown_group_is_refused_with_what_to_do(path):
     assert not path.exists()
 
 
+def test_a_number_in_another_script_is_a_name(path):
+    """As for the configuration, which does not hold it to be one that is too large."""
+    assert "none of that name" in refusal(file_output(path, group="\u0663" * 12))
+
+
 def test_a_value_whose_configured_group_is_unknown_can_still_be_adopted(path):
     file_output(path).write(a_token(), NOW)
     found = file_output(path, group="no-such-group").inspect(NOW)

@@ -144,3 +144,16 @@ def test_what_is_no_record_of_this_version_says_nothing(content):
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_say_nothing_and_raise_nothing(content):
     assert record.load(content, NOW) == {}
+
+
+TIMES = st.sampled_from(
+    ["0001-01-01T00:00:00", "0001-01-01T01:00:00", "9999-12-31T22:59:59", "9999-12-31T23:59:59"]
+)
+OFFSETS = st.sampled_from(["Z", "+00:00", "+23:59", "-23:59"])
+
+
+@given(TIMES, TIMES, OFFSETS, st.sampled_from([3600.0, 3600.0005, 1e-3]))
+def test_what_is_believed_can_be_recorded_again(issued, expires, offset, lifetime):
+    fields = {"issued_at": issued + offset, "expires_at": expires + offset, "lifetime": lifetime}
+    believed = record.load(spoiled(**fields), NOW)
+    assert record.load(record.dump(believed), NOW).keys() == believed.keys()

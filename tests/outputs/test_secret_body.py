@@ -10,11 +10,18 @@ from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
 from refresher.core.model import Holding
+from refresher.errors import KubeUnreachableError
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import LARGEST, PREFIX, Plan
 from tests.outputs.tokens import NOW, a_token
 
 URL = "https://api.inlive.app"
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner)
+    | st.dictionaries(st.sampled_from(["annotations", "labels", "resourceVersion"]) | st.text(), inner),
+    max_leaves=6,
+)
 TEMPLATE = Format("template", "token = $access_token\n")
 BOTH = {"access-token": Format("token"), "auth.json": Format("inlive-sdk")}
 
@@ -360,6 +367,44 @@ def test_whatever_annotations_say_nothing_is_raised(texts):
     annotations(there).update({PREFIX + name: text for name, text in texts.items()})
     assert isinstance(holding(there), Holding)
     objection(there)
+
+
+def test_values_of_which_one_is_gone_are_not_what_was_written():
+    """Not even if the annotations describe those that are left."""
+    there = stored()
+    annotations(there)[f"{PREFIX}format"] = json.dumps({"access-token": "token", "gone": "token"})
+    left = {"access-token": base64.b64decode(there["data"]["access-token"])}
+    annotations(there)[f"{PREFIX}sha256"] = secret_body.digest(left)
+    assert holding(there) == Holding()
+
+
+@pytest.mark.parametrize(
+    ("field", "strange"),
+    [
+        ("metadata", {"metadata": ["n"]}),
+        ("metadata", {"metadata": "n"}),
+        ("annotations", {"metadata": {"annotations": ["a"]}}),
+        ("annotations", {"metadata": {"annotations": {f"{PREFIX}owner": 1}}}),
+        ("labels", {"metadata": {"labels": "l"}}),
+        ("data", {"data": ["d"]}),
+        ("data", {"data": {"k": None}}),
+        ("data", {"data": {"k": "a"}}),
+        ("data", {"data": {"k": "\u00e1"}}),
+    ],
+)
+def test_what_is_no_secret_is_refused_as_no_answer_of_an_api_server(field, strange):
+    with pytest.raises(KubeUnreachableError, match=f"no Secret, by its {field}"):
+        secret_body.seen(strange)
+
+
+@given(st.dictionaries(st.sampled_from(["metadata", "data", "type", "immutable"]), JSON_VALUES))
+def test_whatever_an_api_server_gives_is_a_secret_or_refused(document):
+    try:
+        found = secret_body.seen(document)
+    except KubeUnreachableError:
+        return
+    assert isinstance(secret_body.holding(found, plan(), NOW), Holding)
+    secret_body.objection(found, plan(), {})
 
 
 def test_what_is_seen_does_not_print_its_values():

@@ -1,0 +1,114 @@
+"""What is fuzzed, as values: a check of any octets, examples to begin from, words to make them of."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from refresher.core import formats, rfc3339
+from refresher.core.instant import Instant
+from refresher.core.model import Holding, SecretStr, Token, TokenFacts
+from refresher.outputs import record
+from refresher.outputs.record import Entry
+
+NOW = Instant(wall=1_793_872_800.25, boot=5_000.0)  # 2026-11-05T10:00:00.25Z
+KEY = SecretStr("Zq81~kEy_77-Xw02.pV55")
+URL = "https://api.inlive.app"
+TELLTALE = 8  # so many characters of a secret in a row give part of it away
+
+
+def words(text: str) -> tuple[str, ...]:
+    """What white space parts in it."""
+    return tuple(text.split())
+
+
+JSON_WORDS = words(
+    '{ } [ ] : , " null true false NaN Infinity 1e999 \\u0000 \\ud800 -1 0 9999999999999999 [[[[[ {"":'
+)
+DATES = (
+    "Sun, 06 Nov 1994 08:49:37 GMT",
+    "Sunday, 06-Nov-94 08:49:37 GMT",
+    "Sun Nov  6 08:49:37 1994",
+    "+9999",
+)
+HEADERS = (
+    "Content-Type: application/json",
+    *words("Retry-After: Date: Content-Encoding: 429 503 401"),
+    "\n",
+    *DATES,
+)
+
+
+class Target(NamedTuple):
+    """`check` returns for octets that are met as they should be, and raises for a finding. `document`: behind
+    which octets a JSON document begins, b"" for at once, None for none."""
+
+    check: Callable[[bytes], None]
+    seeds: Callable[[], Iterable[bytes]]
+    words: tuple[str, ...] = ()
+    document: bytes | None = None
+
+
+def a_token(text: str = "acc3ss-token-1") -> Token:
+    access = SecretStr(text)
+    facts = TokenFacts(NOW, 3600.0, 3600.0, KEY.fingerprint, access.fingerprint, with_refresh=True)
+    return Token(facts, access, SecretStr("r3fresh-token-1"))
+
+
+def expect_printable(text: str, *secrets: str) -> None:
+    """It can stand in a line of a log, and no part of a secret is in it."""
+    assert text.isprintable(), ascii(text)
+    for secret in secrets:
+        parts = (secret[at : at + TELLTALE] for at in range(max(1, len(secret) - TELLTALE + 1)))
+        assert not any(part in text for part in parts), f"part of {secret!r} is in {text!r}"
+
+
+def expect_sound(held: Holding) -> None:
+    """What was found in an output can be told, recorded, and published again."""
+    if held.facts is None:
+        assert held == Holding()
+        return
+    facts = held.facts
+    assert 0 < facts.lifetime < 1e10
+    assert 0 < facts.requested < 1e10
+    rfc3339.to_second(facts.expiry.wall)
+    told = record.load(record.dump({record.digest(b""): Entry("token", facts)}), NOW)
+    assert len(told) == 1, "what was believed is believed again"
+    if held.token is not None:
+        assert held.token.access.fingerprint == facts.fingerprint
+        for name in formats.NAMES:
+            form = formats.Format(name, "$access_token $refresh_token $expires_in" * (name == "template"))
+            formats.render(form, held.token, NOW, URL)
+
+
+def expires(issued: object, lifetime: object) -> str:
+    """What a record would have to say that says "=" instead, by its other times; "=" where these say none."""
+    try:
+        return (datetime.fromisoformat(str(issued)) + timedelta(seconds=float(str(lifetime)))).isoformat()
+    except (ValueError, OverflowError):
+        return "="
+
+
+def placed(document: Any, *path: str) -> Any:
+    """The value at `path` in a document of any shape; None where there is none."""
+    for step in path:
+        document = document.get(step) if isinstance(document, dict) else None
+    return document
+
+
+def answer_in(octets: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body: a line for each of the former, an empty line, and the rest."""
+    head, _, body = octets.partition(b"\n\n")
+    first, *lines = head.decode("latin-1").split("\n")
+    parts = (line.partition(":") for line in lines)
+    headers = {name.lower(): value.strip() for name, _, value in parts}
+    return int(first) if re.fullmatch("[1-9][0-9]{2}", first) else 200, headers, body
+
+
+def loaded(octets: bytes) -> Any:
+    """The JSON in there; None where there is none."""
+    try:
+        return json.loads(octets)
+    except (ValueError, RecursionError):
+        return None

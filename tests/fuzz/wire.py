@@ -1,0 +1,128 @@
+"""What comes over the network: from the issuer, from who asks for a page, from who is asked for a status."""
+
+import json
+import math
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+
+from refresher.core.answers import RawAnswer, classify, skew
+from refresher.core.expiry import believed_lifetime
+from refresher.core.formats import NAMES, Format, read_back, render
+from refresher.core.model import Declined, Granted, Token, TokenFacts
+from refresher.observers import status, status_page
+from refresher.web import exchange
+from tests.fuzz.target import (
+    HEADERS,
+    JSON_WORDS,
+    KEY,
+    NOW,
+    TELLTALE,
+    URL,
+    Target,
+    answer_in,
+    expect_printable,
+    loaded,
+    placed,
+)
+
+
+def issuer(octets: bytes) -> None:
+    code, headers, body = answer_in(octets)
+    said = classify(RawAnswer(code, headers, body), KEY, NOW.wall)
+    ahead = skew(headers, NOW.wall, NOW.wall)
+    assert ahead is None or math.isfinite(ahead)
+    if isinstance(said, Declined):
+        expect_printable(said.message, KEY.reveal())
+        assert len(said.message) < 2500, "200 characters, each escaped at worst, and a sentence"
+        _expect_no_token(said.message, classify(RawAnswer(code, headers, b"{}"), KEY, NOW.wall), body)
+        assert said.retry_after is None or 0 <= said.retry_after < math.inf
+        return
+    lifetime = believed_lifetime(3600.0, said.access.reveal())
+    assert 200 <= code <= 299
+    assert 0 < lifetime <= 3600.0
+    facts = TokenFacts(NOW, lifetime, 3600.0, KEY.fingerprint, said.access.fingerprint, with_refresh=False)
+    for form in map(Format, NAMES[:-1]):
+        found = read_back(form, render(form, Token(facts, said.access, said.refresh), NOW, URL))
+        assert found is not None, form
+        assert found[0] == said.access
+
+
+def _expect_no_token(message: str, without: Granted | Declined, body: bytes) -> None:
+    """No token of `body` is in `message`, but for what is in our own words `without` it."""
+    ours = without.message if isinstance(without, Declined) else ""
+    tokens = placed(loaded(body), "data")
+    for token in tokens.values() if isinstance(tokens, dict) else ():
+        if isinstance(token, str) and len(token) >= TELLTALE and token not in ours:
+            assert token not in message
+
+
+def _issuer_seeds() -> Iterator[bytes]:
+    granted = json.dumps({"ok": True, "data": {"access_token": "acc3ss-token", "refresh_token": "r3fresh"}})
+    yield f"200\nContent-Type: application/json\n\n{granted}".encode()
+    part = urlsafe_b64encode(b'{"iat": 1000, "exp": 2800.5}').decode().rstrip("=")
+    yield f'200\ncontent-type: application/json\n\n{{"data": {{"access_token": "e30.{part}.x"}}}}'.encode()
+    yield b'401\nContent-Type: application/json\n\n{"message": "no such key", "data": {"k": "abcdefgh"}}'
+    yield b"503\nRetry-After: Sun, 06 Nov 1994 08:49:37 GMT\nDate: Sun, 06 Nov 1994 08:39:37 GMT\n\n<html>"
+    yield b"429\nRetry-After: 120\n\n"
+    yield f'400\ncontent-type: application/json\n\n{{"message": "key {KEY.reveal()[3:12]}"}}'.encode()
+    yield b'200\ncontent-type: application/json\n\n{"ok": false, "message": "it says \\u001b why"}'
+
+
+def page(octets: bytes) -> None:
+    """A request for one of our pages."""
+    if not exchange.is_whole(octets):
+        return
+    asked = exchange.parsed(octets)
+    if isinstance(asked, exchange.Answer):
+        exchange.rendered(asked)
+        return
+    assert asked.method in exchange.METHODS
+    assert all(name == name.lower() for name in asked.headers)
+
+
+def _page_seeds() -> Iterator[bytes]:
+    yield b"GET /metrics HTTP/1.1\r\nHost: h\r\nAccept: text/plain\r\n\r\n"
+    yield b"HEAD http://h:9/status?x HTTP/1.0\r\nAccept: a\r\n b\r\nAccept: c\r\n\r\n"
+    yield b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    yield b"GET /\n\n"
+
+
+def neighbour(octets: bytes) -> None:
+    """A status document, of a daemon or of who is taken for one."""
+    told = loaded(octets)
+    if not isinstance(told, dict) or not isinstance(told.get("tokens"), list):
+        return  # refused before (commands/status.py)
+    for line in status.table(told).splitlines():
+        assert line.isprintable()
+        assert status.columns(line) <= status.WIDTH
+    status_page.page(told).encode()
+
+
+def _neighbour_seeds() -> Iterator[bytes]:
+    output = {"name": "file:/t", "valid": False, "remaining_seconds": -3.5, "problem": "no space left"}
+    token = {"name": "studio", "valid": True, "expires_at": "2026-11-05T11:00:00Z", "remaining_seconds": 60,
+             "next_refresh_at": "2026-11-05T10:42:00Z", "next_reason": "scheduled", "problems": ["x"],
+             "outputs": [output]}  # fmt: skip
+    told = {"version": "1", "time": "2026-11-05T10:00:00Z", "valid": True, "tokens": [token]}
+    yield json.dumps(told).encode()
+
+
+TARGETS = {
+    "issuer": Target(
+        issuer,
+        _issuer_seeds,
+        (*HEADERS, *JSON_WORDS, "access_token", "refresh_token", '"data"', '"message"'),
+        document=b"\n\n",
+    ),
+    "page": Target(
+        page,
+        _page_seeds,
+        ("\r\n", "\r\n\r\n", "GET ", "HTTP/1.1", "HTTP/0.9", ": ", "http://", "Connection: "),
+    ),
+    "neighbour": Target(
+        neighbour,
+        _neighbour_seeds,
+        (*JSON_WORDS, '"tokens"', '"outputs"', "2026-11-05T10:42:00Z", '"problems"'),
+        document=b"",
+    ),
+}

@@ -1,6 +1,7 @@
 # make demo    see it work, against an Inlive API on this machine; ends by itself
 # make test    every check and test; what needs a tool you lack is skipped and says which
 # make bench   the figures of the README, as ratios measured side by side
+# make chaos   the promise put to the test with real processes: 500 times kill -9 and more; SECONDS=60, SEED=1
 # make lint    ruff, mypy, import contracts only
 # make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
@@ -9,7 +10,7 @@ UV_VERSION := 0.9.9
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench lint kube format clean
+.PHONY: demo test bench chaos lint kube format clean
 
 $(VENV)/.synced: pyproject.toml uv.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +32,9 @@ test: lint
 
 bench: $(VENV)/.synced
 	PYTHONPATH=. $(BIN)/python tests/bench/bench.py $(ONLY)
+
+chaos: $(VENV)/.synced
+	PYTHONPATH=. $(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 kube:
 	$(PYTHON) tests/kube/binaries.py

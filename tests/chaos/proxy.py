@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tests.issuer.peer import Caller, Peer
 
 PATIENCE = 10.0  # seconds; more than any client here has
+SLOWEST = 5.0  # seconds; an attempt has two or three
 NO_LINGER = struct.pack("ii", 1, 0)  # close() sends RST: socket(7), SO_LINGER
 
 
@@ -46,8 +47,8 @@ def cut(it: Spoiling) -> None:
 
 
 def slow(it: Spoiling) -> None:
-    """The whole answer, byte by byte, in up to ten seconds."""
-    pause = it.dice.uniform(0, PATIENCE / len(it.answer))
+    """The whole answer, byte by byte, in up to SLOWEST seconds."""
+    pause = it.dice.uniform(0, SLOWEST / len(it.answer))
     for octet in it.answer:
         it.caller.send(bytes([octet]))
         if it.caller.peer.over.wait(pause):

@@ -10,10 +10,11 @@ import pytest
 from refresher.core.model import Granted, Outcome
 from refresher.emulator.server import Emulator
 from tests.chaos.proxy import FAULTS, Proxy
-from tests.issuer.ask import mint, outcomes
+from tests.issuer.ask import KEY, mint, outcomes
 
 BUDGET = 1.0  # seconds; what hangs, hangs as long
 SEEDS = range(5)
+QUICK, DAWDLING = 31, 2  # seeds of a slow answer in a tenth of a second, and in one of several
 
 
 class Wire:
@@ -28,22 +29,25 @@ class Wire:
         self.asked += 1
 
     def mint(self):
-        return mint(self.proxy.url, BUDGET, key=self.inlive.keys[0])
+        return mint(self.proxy.url, BUDGET)
 
-    def received(self) -> bytes:
+    def pieces(self) -> list[bytes]:
         """What comes back for a request until the connection ends. ConnectionResetError if by RST."""
         body = b'{"expiry_seconds": 60}'
         head = f"POST /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
-        head += f"Content-Type: application/json\r\nAuthorization: Bearer {self.inlive.keys[0].reveal()}\r\n\r\n"
+        head += f"Content-Type: application/json\r\nAuthorization: Bearer {KEY.reveal()}\r\n\r\n"
         port = int(self.proxy.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=BUDGET) as sock:
             sock.sendall(head.encode() + body)
-            return b"".join(iter(lambda: sock.recv(65536), b""))
+            return list(iter(lambda: sock.recv(65536), b""))
+
+    def received(self) -> bytes:
+        return b"".join(self.pieces())
 
 
 @pytest.fixture
 def inlive() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with Emulator(keys=[KEY]) as running:
         yield running
 
 
@@ -125,17 +129,18 @@ def test_cut_ends_within_the_body(inlive, seed):
     assert len(body) < length
 
 
-def test_slow_is_all_of_it_in_small_pieces_or_too_late(inlive):
-    """By the seed; an answer that comes after all is whole."""
-    seen = set()
-    for seed in SEEDS:
-        wire = Wire(inlive, seed)
-        wire.proxy.fault = "slow"
-        try:
-            seen.add(type(wire.mint().answer) is Granted)
-        finally:
-            wire.proxy.close()
-    assert seen == {True, False}
+def test_slow_is_the_whole_answer_in_small_pieces_and_too_late_for_the_impatient(inlive):
+    quick, dawdling = Wire(inlive, QUICK), Wire(inlive, DAWDLING)
+    quick.proxy.fault = dawdling.proxy.fault = "slow"
+    try:
+        assert isinstance(quick.mint().answer, Granted)
+        assert outcomes(dawdling.mint()) == [Outcome.TIMEOUT]
+        pieces = quick.pieces()
+        assert len(pieces) > 20
+        assert b"".join(pieces).endswith(b"}")
+    finally:
+        quick.proxy.close()
+        dawdling.proxy.close()
 
 
 def test_garbage_is_no_http(wire):

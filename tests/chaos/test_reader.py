@@ -13,7 +13,7 @@ from refresher.core.model import SecretStr, Token, TokenFacts
 from refresher.emulator.server import Emulator
 from tests.chaos.reader import FORMATS, Reader, Verdict, judged
 from tests.commands.daemon import eventually
-from tests.issuer.ask import mint
+from tests.issuer.ask import KEY, mint
 
 LIFETIME = 20.0
 
@@ -35,13 +35,13 @@ def clock():
 
 @pytest.fixture
 def issuer(clock):
-    with Emulator(clock=clock) as inlive:
+    with Emulator(keys=[KEY], clock=clock) as inlive:
         yield inlive
 
 
 @pytest.fixture
 def granted(issuer) -> str:
-    return mint(issuer.url, key=issuer.keys[0]).answer.access.reveal()
+    return mint(issuer.url).answer.access.reveal()
 
 
 def written(form: str, access: str) -> bytes:

@@ -65,8 +65,7 @@ class KeyFile:
 
 
 def _told(path: str) -> str:
-    """`path`; but of one that does not exist only what leads there, if the rest may be a key that was given in
-    place of its file."""
+    """`path`; but of one that does not exist only what leads there, if the rest may be a key by mistake."""
     there = path
     while there and not os.path.exists(there) and there != os.path.dirname(there):
         there = os.path.dirname(there)

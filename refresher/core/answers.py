@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
+from refresher.core.encodings import decoded
 from refresher.core.expiry import LONGEST_TOKEN, stated_lifetime
 from refresher.core.model import Declined, Granted, Outcome, SecretStr
 
@@ -165,9 +166,13 @@ def _message(content: Mapping[str, object], key: SecretStr) -> str:
 
 
 def _gives_away(text: str, secret: str) -> bool:
-    """Whether `text` has the secret in it, or as much in a row of it as tells."""
+    """Whether `text` has the secret in it, or as much in a row of it as tells, be it encoded."""
     length = min(_TELLTALE, len(secret))
-    return length > 0 and any(text[at : at + length] in secret for at in range(len(text) - length + 1))
+    return length > 0 and any(
+        form[at : at + length] in secret
+        for form in (text, *decoded(text))
+        for at in range(len(form) - length + 1)
+    )
 
 
 def _http_date(text: str) -> float | None:

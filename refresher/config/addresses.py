@@ -31,19 +31,22 @@ def parse_url(value: object) -> str:
         raise misfit("a URL with user:password@ (not shown here)", _URL_ACCEPTED)
     if "?" in text or "#" in text:
         raise misfit("a URL with a query or a fragment (not shown here)", _URL_ACCEPTED)
+    told = (
+        "a text with an @ in it (not shown here)" if "@" in text else shown(text)
+    )  # user:pass/word@ is no URL
     match = (
         re.fullmatch(rf"(https?)://({_HOST})({_PORT})({_REST})", text) if len(text) <= LONGEST_URL else None
     )
     if match is None:
-        raise misfit(f"{shown(text)} is not an issuer's URL", _URL_ACCEPTED)
+        raise misfit(f"{told} is not an issuer's URL", _URL_ACCEPTED)
     scheme, host, port, _ = match.groups()
     if scheme == "http" and not re.fullmatch(_LOOPBACK, host):
-        raise misfit(f"{shown(text)} would send the key unencrypted", _URL_ACCEPTED)
+        raise misfit(f"{told} would send the key unencrypted", _URL_ACCEPTED)
     if not _is_host(host) or (port and not 0 < int(port[1:]) <= LARGEST_PORT):
-        raise misfit(f"{shown(text)} has no valid host or port", _URL_ACCEPTED)
+        raise misfit(f"{told} has no valid host or port", _URL_ACCEPTED)
     base = text.rstrip("/")
     if base.endswith(MINT_PATH):
-        raise ValueError(f"{shown(text)} ends in {MINT_PATH}, which is added; write what stands before it")
+        raise ValueError(f"{told} ends in {MINT_PATH}, which is added; write what stands before it")
     return base
 
 

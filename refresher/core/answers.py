@@ -12,6 +12,7 @@ from refresher.core.model import Declined, Granted, Outcome, SecretStr
 
 LONGEST_ANSWER = 1024 * 1024  # bytes of a whole answer; a token is a few hundred
 LONGEST_MESSAGE = 200  # characters of an error message that are shown
+NOT_SHOWN = "(its message repeats part of a secret and is not shown)"
 
 _JSON = "application/json"
 _TELLTALE = 8  # so many characters in a row of a secret in a message give part of it away
@@ -160,12 +161,12 @@ def _message(content: Mapping[str, object], key: SecretStr) -> str:
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message.strip())
     issued = content.get("data")
     tokens = issued.values() if isinstance(issued, dict) else ()
-    if any(_gives_away(text, secret) for secret in (key.reveal(), *tokens) if isinstance(secret, str)):
-        return "(its message repeats part of a secret and is not shown)"
+    if any(gives_away(text, secret) for secret in (key.reveal(), *tokens) if isinstance(secret, str)):
+        return NOT_SHOWN
     return text
 
 
-def _gives_away(text: str, secret: str) -> bool:
+def gives_away(text: str, secret: str) -> bool:
     """Whether `text` has the secret in it, or as much in a row of it as tells, be it encoded."""
     length = min(_TELLTALE, len(secret))
     return length > 0 and any(

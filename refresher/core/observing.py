@@ -1,6 +1,7 @@
 """What each event changes. One function an event; `machine` is the way in."""
 
 from refresher.core import adoption, backoff, schedule
+from refresher.core.answers import NOT_SHOWN, gives_away
 from refresher.core.consumers import left_to_consumers
 from refresher.core.instant import Instant
 from refresher.core.messages import (
@@ -137,7 +138,7 @@ def _minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> O
 
 
 def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Instant) -> Observed:
-    key, declined = event.key, event.declined
+    key, declined = event.key, _discreet(event.declined, state)
     reason = state.minting.reason if state.minting else Reason.FIRST
     state = state._replace(minting=None, wanted_late=False)
     left = left_to_consumers(state, policy, now)
@@ -150,6 +151,16 @@ def _mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Inst
     is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
     state = _with_credential(state, Credential(key, failures, now.boot + wait, declined, is_refused))
     return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
+
+
+def _discreet(declined: Declined, state: State) -> Declined:
+    """Without its message where that repeats a token that consumers are served with."""
+    held = [output.holding.token for output in state.outputs if output.holding]
+    tokens = [token for token in (state.token, *held) if token is not None]
+    secrets = [secret for token in tokens for secret in (token.access, token.refresh) if secret is not None]
+    if any(gives_away(declined.message, secret.reveal()) for secret in secrets):
+        return declined._replace(message=NOT_SHOWN)
+    return declined
 
 
 def _credential(state: State, key: SecretStr) -> Credential | None:

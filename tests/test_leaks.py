@@ -33,6 +33,12 @@ def test_a_planted_secret_is_found(way):
     assert first.startswith(f"the log: {secret}, ")
 
 
+@pytest.mark.parametrize("start", range(len(SECRET) - PART - PART // 2 + 1))
+def test_a_part_from_the_middle_is_found(start):
+    part = SECRET[start : start + PART + PART // 2]
+    assert leaks({"the log": f"a{part}b".encode()}, [SECRET])
+
+
 def test_base64_is_found_wherever_it_begins():
     for lead in range(7):
         encoded = base64.b64encode(b"x" * lead + SECRET.encode() + b"y" * 5)

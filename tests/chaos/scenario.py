@@ -13,6 +13,7 @@ from tests.commands.daemon import eventually
 TERMS = (Terms(20, 0.2), Terms(20, 0.4), Terms(30, 0.5), Terms(16, 0.3))
 START_ROOM = 4.0  # seconds of the headroom kept for what it does not know of: to start on a busy machine
 ONE_VALUE = 50  # bytes; a token has 43
+PEACEFUL = 0.4  # of the troubles with the wire or the disk
 AIMED = 0.01  # seconds after an answer went through within which it is written, mostly
 
 
@@ -53,6 +54,8 @@ class Scenario:
             self._it.proxy.fault = self._begun(self._dice.choice(list(FAULTS)))
         if "disk" in kinds:
             self._disks[self._begun(self._dice.choice(list(self._disks)))]()
+        if kinds and self._dice.random() < PEACEFUL:  # a process that goes on learns to wait
+            self._over.wait(until - time.monotonic())
         while (left := until - time.monotonic()) > 0 and not self._over.is_set():
             self._over.wait(min(left, self._dice.expovariate(self._rate)))
             self._dice.choice((self._it.kill, self._ambush, self._ambush, self._pause))()

@@ -5,12 +5,13 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import threading
 import time
 from collections import Counter, deque
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -194,7 +195,7 @@ class Installation:
     # What is told of it
 
     def tell(self, text: str) -> None:
-        self.story.append(f"{datetime.now().astimezone().isoformat('T', 'milliseconds')} CHAOS {text}")
+        self.story.append(f"{datetime.now(UTC).isoformat('T', 'milliseconds')} CHAOS {text}")
 
     def _remember(self) -> None:
         """Keep what the daemon has said, now that it has ended."""
@@ -204,6 +205,11 @@ class Installation:
 
     def violated(self, what: str) -> None:
         """Note that the promise was not kept. By any thread; whoever runs the chaos looks at it soon."""
-        said = [*self.story, *self.daemon.said.splitlines()[-TOLD:]]
-        text = "\n".join((f"{self.name}, {self.terms}: {what}; before that, and after each start:", *said))
-        self.violations.append(text)
+        said = sorted((*self.story, *self.daemon.said.splitlines()[-TOLD:]), key=_when)
+        self.violations.append("\n".join((f"{self.name}, {self.terms}: {what}; before that:", *said)))
+
+
+def _when(line: str) -> str:
+    """The moment that a line of the story or of a log is of; those without one come first."""
+    found = re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", line)
+    return found[0] if found else ""

@@ -2,6 +2,7 @@
 # make test    every check and test; what needs a tool you lack is skipped and says which
 # make bench   the figures of the README, as ratios measured side by side
 # make fuzz    coverage-guided fuzzing of all that reads what comes from outside: ten minutes a parser
+# make chaos   the promise put to the test with real processes: 500 times kill -9 and more; SECONDS=60, SEED=1
 # make lint    ruff, mypy, import contracts only
 # make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ UV_VERSION := 0.9.9
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench fuzz lint kube format clean
+.PHONY: demo test bench chaos fuzz lint kube format clean
 
 $(VENV)/.synced: pyproject.toml uv.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,6 +37,10 @@ bench: $(VENV)/.synced
 fuzz: $(VENV)/.synced
 	$(BIN)/uv sync --quiet --frozen --inexact --group fuzz
 	PYTHONPATH=. $(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(ONLY)
+
+
+chaos: $(VENV)/.synced
+	PYTHONPATH=. $(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 kube:
 	$(PYTHON) tests/kube/binaries.py

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from refresher import __version__, exits
+from refresher.core.keytext import HIDDEN, is_like_key
 from refresher.errors import ConfigurationError, RefresherError, UnreachableDaemonError
 
 COMMANDS = {
@@ -67,10 +68,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     gc.disable()  # imports make no garbage, and looking for it in them takes a twelfth of the start
-    parser = build_parser(only=next((word for word in argv if not word.startswith("-")), ""))
+    command = next((word for word in argv if not word.startswith("-")), "")
+    parser = build_parser(only=command)
     gc.freeze()  # what is imported stays, and need not be looked at again
     gc.enable()
     try:
+        if is_like_key(command):
+            parser.error(f"no such command: {HIDDEN}")
         arguments, unknown = parser.parse_known_args(argv)
         if unknown:
             parser.error(f"unrecognized arguments: {' '.join(map(_named, unknown))} (values are not shown)")

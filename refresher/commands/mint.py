@@ -9,6 +9,7 @@ from refresher.config import flags
 from refresher.config.declarations import Settings, TokenSettings
 from refresher.config.overrides import KEY
 from refresher.core.formats import Format, render
+from refresher.core.keytext import HIDDEN, is_like_key
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
 from refresher.errors import ConfigurationError, Mistake
@@ -54,5 +55,7 @@ def _chosen(settings: Settings, name: str | None) -> TokenSettings:
     for token in settings.tokens:
         if token.name == name:
             return token
-    given = f"{name!r} is not in the configuration" if name else "which one? the configuration has several"
+    given = "which one? the configuration has several"
+    if name is not None:
+        given = f"{HIDDEN if is_like_key(name) else repr(name)} is not in the configuration"
     raise ConfigurationError((Mistake("NAME", f"{given}; accepted: {', '.join(names)}"),))

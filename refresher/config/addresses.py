@@ -25,7 +25,7 @@ def parse_url(value: object) -> str:
     """The issuer's base URL without a trailing slash."""
     base = _safe_url(value, "an issuer's URL", "key").rstrip("/")
     if base.endswith(MINT_PATH):
-        raise ValueError(f"{shown(base)} ends in {MINT_PATH}, which is added; write what stands before it")
+        raise ValueError(f"{_told(base)} ends in {MINT_PATH}, which is added; write what stands before it")
     return base
 
 
@@ -42,17 +42,23 @@ def _safe_url(value: object, meant: str, secret: str) -> str:
         raise misfit("a URL with user:password@ (not shown here)", _URL_ACCEPTED)
     if "?" in text or "#" in text:
         raise misfit("a URL with a query or a fragment (not shown here)", _URL_ACCEPTED)
+    told = _told(text)
     match = (
         re.fullmatch(rf"(https?)://({_HOST})({_PORT})({_REST})", text) if len(text) <= LONGEST_URL else None
     )
     if match is None:
-        raise misfit(f"{shown(text)} is not {meant}", _URL_ACCEPTED)
+        raise misfit(f"{told} is not {meant}", _URL_ACCEPTED)
     scheme, host, port, _ = match.groups()
     if scheme == "http" and not re.fullmatch(_LOOPBACK, host):
-        raise misfit(f"{shown(text)} would send the {secret} unencrypted", _URL_ACCEPTED)
+        raise misfit(f"{told} would send the {secret} unencrypted", _URL_ACCEPTED)
     if not _is_host(host) or (port and not 0 < int(port[1:]) <= LARGEST_PORT):
-        raise misfit(f"{shown(text)} has no valid host or port", _URL_ACCEPTED)
+        raise misfit(f"{told} has no valid host or port", _URL_ACCEPTED)
     return text
+
+
+def _told(text: str) -> str:
+    """As a message may show it: user:pass/word@host is no URL, and has a password in it."""
+    return "a text with an @ in it (not shown here)" if "@" in text else shown(text)
 
 
 def _url_schema(pattern: str) -> dict[str, object]:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
+from refresher.core.encodings import decoded
 from refresher.core.expiry import LONGEST_TOKEN, stated_lifetime
 from refresher.core.model import Declined, Granted, Outcome, SecretStr, Verdict, Verification
 
 LONGEST_ANSWER = 1024 * 1024  # bytes of a whole answer; a token is a few hundred
 EXPIRED_HEADER = "x-access-token-expired"  # its presence alone counts, as in the official SDK
 LONGEST_MESSAGE = 200  # characters of an error message that are shown
+NOT_SHOWN = "(its message repeats part of a secret and is not shown)"
 
 _JSON = "application/json"
 _TELLTALE = 8  # so many characters in a row of a secret in a message give part of it away
@@ -174,15 +176,19 @@ def _message(content: Mapping[str, object], key: SecretStr) -> str:
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message.strip())
     issued = content.get("data")
     tokens = issued.values() if isinstance(issued, dict) else ()
-    if any(_gives_away(text, secret) for secret in (key.reveal(), *tokens) if isinstance(secret, str)):
-        return "(its message repeats part of a secret and is not shown)"
+    if any(gives_away(text, secret) for secret in (key.reveal(), *tokens) if isinstance(secret, str)):
+        return NOT_SHOWN
     return text
 
 
-def _gives_away(text: str, secret: str) -> bool:
-    """Whether `text` has the secret in it, or as much in a row of it as tells."""
+def gives_away(text: str, secret: str) -> bool:
+    """Whether `text` has the secret in it, or as much in a row of it as tells, be it encoded."""
     length = min(_TELLTALE, len(secret))
-    return length > 0 and any(text[at : at + length] in secret for at in range(len(text) - length + 1))
+    return length > 0 and any(
+        form[at : at + length] in secret
+        for form in (text, *decoded(text))
+        for at in range(len(form) - length + 1)
+    )
 
 
 def _http_date(text: str) -> float | None:

@@ -5,6 +5,8 @@ import re
 from refresher.core.model import SecretStr
 
 LONGEST_KEY = 8 * 1024  # bytes in its file: common HTTP servers take no longer header (nginx: 8k)
+LIKE_A_KEY = 20  # characters: longer than most names, shorter than most keys
+HIDDEN = "… (not shown: it may be the key itself)"
 
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 _WHITE_SPACE = b" \t\r\n\v\f"
@@ -31,6 +33,17 @@ def parse_key(raw: bytes) -> SecretStr:
     if misfit:
         raise ValueError(f"{_named(misfit[0][0])} at byte {misfit.start() + 1}; a key is visible ASCII only")
     return SecretStr(text.decode("ascii"))
+
+
+def is_like_key(text: str) -> bool:
+    """Whether `text`, given where a name belongs, may be a key by mistake, and is better not shown: long, of
+    letters and digits, without a dot or white space."""
+    return (
+        len(text) >= LIKE_A_KEY
+        and re.search(r"[.\s]", text) is None
+        and any(map(str.isdigit, text))
+        and any(map(str.isalpha, text))
+    )
 
 
 def _named(byte: int) -> str:

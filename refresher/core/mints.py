@@ -2,6 +2,7 @@
 
 from refresher.core import backoff, expiry, schedule
 from refresher.core.announcements import Announcement, KeyProven, LivesShorter, RefreshFailed, TokenMinted
+from refresher.core.answers import NOT_SHOWN, gives_away
 from refresher.core.consumers import left_to_consumers
 from refresher.core.instant import Instant
 from refresher.core.messages import ExpiryReported, Minted, MintFailed
@@ -54,7 +55,7 @@ def _believed_token(token: Token, state: State, policy: TokenPolicy) -> Token:
 
 
 def mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Instant) -> Observed:
-    key, declined = event.key, event.declined
+    key, declined = event.key, _discreet(event.declined, state)
     reason = state.minting.reason if state.minting else Reason.FIRST
     state = state._replace(minting=None, wanted_late=False)
     left = left_to_consumers(state, policy, now)
@@ -67,6 +68,16 @@ def mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Insta
     is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
     state = _with_credential(state, Credential(key, failures, now.boot + wait, declined, is_refused))
     return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
+
+
+def _discreet(declined: Declined, state: State) -> Declined:
+    """Without its message where that repeats a token that consumers are served with."""
+    held = [output.holding.token for output in state.outputs if output.holding]
+    tokens = [token for token in (state.token, *held) if token is not None]
+    secrets = [secret for token in tokens for secret in (token.access, token.refresh) if secret is not None]
+    if any(gives_away(declined.message, secret.reveal()) for secret in secrets):
+        return declined._replace(message=NOT_SHOWN)
+    return declined
 
 
 def _credential(state: State, key: SecretStr) -> Credential | None:

@@ -191,6 +191,8 @@ def test_is_refused_with_what_was_given_and_what_is_accepted(kind, given, messag
     [
         (addresses.URL, "https://user:hunter2@api.inlive.app"),
         (addresses.URL, "user:hunter2@api.inlive.app"),
+        (addresses.URL, "https://user:hunter2/and-more@api.inlive.app"),
+        (addresses.URL, "http://user:1234/hunter2@api.inlive.app"),
         (addresses.URL, "https://api.inlive.app/?key=hunter2"),
         (addresses.URL, "https://api.inlive.app/#hunter2"),
         (kinds.SECRET_FILE, "~hunter2"),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -234,6 +235,12 @@ def test_control_characters_of_a_message_are_escaped() -> None:
         pytest.param({"message": f"no such key: {KEY.reveal()}"}, id="the key"),
         pytest.param({"message": f"no such key: {KEY.reveal()[:8]}..."}, id="the beginning of the key"),
         pytest.param({"message": f"no such key: ***{KEY.reveal()[-8:]}"}, id="the end of the key"),
+        pytest.param(
+            {"message": b64encode(f"Authorization: Bearer {KEY.reveal()}".encode()).decode()}, id="in base64"
+        ),
+        pytest.param(
+            {"message": "".join(f"%{ord(each):02x}" for each in KEY.reveal())}, id="percent-encoded"
+        ),
         pytest.param({"message": "token abc.def is old", "data": {"refresh_token": "abc.def"}}, id="a token"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.core.keytext import LONGEST_KEY, parse_key
+from refresher.core.keytext import LONGEST_KEY, is_like_key, parse_key
 
 
 @pytest.mark.parametrize("trailing", [b"", b"\n", b"\r\n", b" \t\r\n\v\f\n"])
@@ -63,3 +63,20 @@ def test_no_part_of_what_is_refused_is_in_the_reason(before: bytes, misfit: byte
     assert "S3same" not in reason
     assert "hunt3r" not in reason
     assert reason.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_like"),
+    [
+        ("inlive-application-key-4f7c91d2", True),
+        ("Zq1f0WcT5d9/Xy+Z28bD==", True),
+        ("Zq1f0WcT5d9XyZ28bDa", False),  # 19 characters
+        ("the-application-key-of-the-studio", False),
+        ("12345678901234567890123", False),
+        ("application-key-2026-11.txt", False),
+        ("the key of 2026 in a sentence", False),
+        ("", False),
+    ],
+)
+def test_what_may_be_a_key_in_the_place_of_a_name(text, is_like):
+    assert is_like_key(text) is is_like

@@ -21,6 +21,7 @@ from refresher.core.announcements import (
     TokenAdopted,
     TokenMinted,
 )
+from refresher.core.answers import NOT_SHOWN
 from refresher.core.messages import (
     Adopt,
     ExpiryReported,
@@ -39,7 +40,7 @@ from refresher.core.messages import (
     WriteFailed,
     Written,
 )
-from refresher.core.model import Holding, Reason, SecretStr
+from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr
 from refresher.core.state import NEVER, Credential, OutputState
 from tests.core.builders import (
     KEY,
@@ -240,6 +241,16 @@ def test_a_failure_leaves_the_token_and_the_outputs_and_what_was_asked_for():
     driver.until(Mint)
     assert told(driver, MintFailed(KEY, throttled(30.0), roll=0.0)) == {"minting", "proven"}
     assert driver.state.wanted is Reason.REPORTED_EXPIRED
+
+
+@pytest.mark.parametrize("secret", ["access", "refresh"])
+def test_a_message_that_repeats_the_token_in_hand_is_not_kept_or_told(secret):
+    driver = at_work(first=token(refresh="refresh"))
+    driver.until(Mint)
+    text = getattr(driver.state.token, secret).reveal()
+    driver.declined(Declined(Outcome.SERVER_ERROR, f"500: {text} is unknown"))
+    assert driver.state.proven.declined == Declined(Outcome.SERVER_ERROR, NOT_SHOWN)
+    assert text not in repr(driver.said)
 
 
 def test_chance_is_taken_from_the_event():

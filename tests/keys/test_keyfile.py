@@ -34,6 +34,14 @@ def test_each_reading_sees_the_file_as_it_is_now(tmp_path: Path) -> None:
     assert key_file.read().reveal() == "new"
 
 
+@pytest.mark.parametrize("key", ["Zq1f0WcT5d9XyZ28bDa7", "Zq1f0WcT5d9/XyZ28bD+a7=="])
+def test_a_key_that_was_given_in_place_of_its_file_is_not_shown(tmp_path: Path, key: str) -> None:
+    assert failure(tmp_path / key) == (
+        f"the key file {tmp_path}/… (not shown: it may be the key itself) cannot be read: "
+        "No such file or directory; create or mount it, or name another file"
+    )
+
+
 def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "absent"
     assert failure(path) == (

@@ -375,7 +375,7 @@ def test_values_of_which_one_is_gone_are_not_what_was_written():
     annotations(there)[f"{PREFIX}format"] = json.dumps({"access-token": "token", "gone": "token"})
     left = {"access-token": base64.b64decode(there["data"]["access-token"])}
     annotations(there)[f"{PREFIX}sha256"] = secret_body.digest(left)
-    assert holding(there) == Holding()
+    assert holding(there) == NOTHING
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""Never without a token, with real processes: ``python -m tests.chaos --help``.
+
+Daemons side by side are killed, stopped, cut off from their issuer and from their disk, at random from a
+seed, and consumers read all the while. Ends with exit code 1 at the first value that is torn, empty or
+expired, or when a daemon ends by itself, mints without need, or leaves anything behind. The promise is about
+outages shorter than the headroom, so they are; to be too busy to start a process in four seconds is none.
+"""
+
+import argparse
+import compileall
+import random
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from pathlib import Path
+
+from refresher.emulator.server import Emulator
+from tests.chaos.installation import Installation
+from tests.chaos.place import enter_namespace
+from tests.chaos.report import table
+from tests.chaos.scenario import TERMS, Scenario
+from tests.commands.daemon import ROOT
+
+DAEMONS = 8
+KILLS = 500
+RATE = 1.0  # kills and stops a second and daemon, while there is trouble: what two cores can start again
+ENDING = 6.0  # seconds of the given ones to recover and to end in
+
+
+def main() -> int:
+    arguments = _arguments()
+    enter_namespace([sys.executable, "-m", "tests.chaos", *sys.argv[1:]])
+    print(f"chaos: seed {arguments.seed}, {arguments.daemons} daemons", flush=True)
+    compileall.compile_dir(ROOT / "refresher", quiet=1)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        issuer = stack.enter_context(Emulator())
+        began = time.monotonic()
+        installations = [
+            stack.enter_context(
+                Installation(
+                    folder / f"daemon-{number}",
+                    issuer,
+                    TERMS[number % len(TERMS)],
+                    random.Random(f"{arguments.seed} wire {number}"),
+                    small_disk=number // len(TERMS) % 2 == 0,
+                )
+            )
+            for number in range(arguments.daemons)
+        ]
+        broken = _play(installations, arguments, began)
+        told = Counter({"seconds": round(time.monotonic() - began), "mints": issuer.counts.issued})
+    for error in broken:
+        print(f"\nVIOLATION with --seed {arguments.seed}: {error}", flush=True)
+    print(table(installations, told))
+    return 1 if broken else 0
+
+
+def _play(installations: list[Installation], arguments: argparse.Namespace, began: float) -> list[str]:
+    """Let chaos befall them until it is enough; what was violated."""
+    over = threading.Event()
+    scenarios = [
+        Scenario(each, random.Random(f"{arguments.seed} {number}"), over, RATE)
+        for number, each in enumerate(installations)
+    ]
+    with ThreadPoolExecutor(len(scenarios)) as crew:
+        played = [crew.submit(scenario.play) for scenario in scenarios]
+        while not over.is_set():
+            broken = any(each.violations for each in installations) or any(each.done() for each in played)
+            if broken or _is_enough(installations, arguments, began):
+                over.set()
+            wait(played, 0.2, FIRST_EXCEPTION)
+    for each, future in zip(installations, played, strict=True):
+        if (error := future.exception()) is not None:
+            each.violated("".join(traceback.format_exception(error)))
+    return [each.violations[0] for each in installations if each.violations]
+
+
+def _is_enough(installations: list[Installation], arguments: argparse.Namespace, began: float) -> bool:
+    if arguments.seconds is not None:
+        return bool(time.monotonic() - began > arguments.seconds - ENDING)
+    return sum(each.did["kills"] for each in installations) >= arguments.kills
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--seconds", type=float, help="how long; without, until there were --kills")
+    parser.add_argument("--kills", type=int, default=KILLS, help=f"how many at least. Default: {KILLS}")
+    parser.add_argument("--daemons", type=int, default=DAEMONS, help=f"side by side. Default: {DAEMONS}")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What befalls an installation, from a seed: one trouble after another, each over before its consumers could
+feel it, and kills all the while."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from tests.chaos.installation import STARTS_WITHIN, Installation, Terms
+from tests.chaos.proxy import FAULTS
+from tests.commands.daemon import eventually
+
+TERMS = (Terms(20, 0.2), Terms(20, 0.4), Terms(30, 0.5), Terms(16, 0.3))
+START_ROOM = 4.0  # seconds of the headroom kept for what it does not know of: to start on a busy machine
+ONE_VALUE = 50  # bytes; a token has 43
+PEACEFUL = 0.4  # of the troubles with the wire or the disk
+AIMED = 0.01  # seconds after an answer went through within which it is written, mostly
+
+
+class Scenario:
+    """Befalls one installation until it is `over`. `rate`: kills and stops a second, in trouble."""
+
+    def __init__(
+        self, installation: Installation, dice: random.Random, over: threading.Event, rate: float
+    ) -> None:
+        self._it, self._dice, self._over, self._rate = installation, dice, over, rate
+        self._longest = installation.terms.headroom - START_ROOM
+        self._disks: dict[str, Callable[[], None]] = {
+            "full disk": lambda: self._it.place.fill(self._dice.randrange(3)),
+            "read-only directory": self._it.place.forbid,
+            "writes cut short": lambda: self._it.limit_files(self._dice.randrange(ONE_VALUE)),
+        }
+        if not installation.place.is_mounted:
+            del self._disks["full disk"]
+
+    def play(self) -> None:
+        """AssertionError if it does not recover from a trouble within a lifetime."""
+        self._recover(within=STARTS_WITHIN)
+        reader = threading.Thread(target=self._it.reader.read)
+        reader.start()
+        try:
+            while not self._over.is_set():
+                self._trouble()
+                self._recover(within=self._it.terms.lifetime)
+            self._it.end()
+        finally:
+            self._it.reader.over.set()
+            reader.join()
+
+    def _trouble(self) -> None:
+        kinds = self._dice.choice(((), ("wire",), ("disk",), ("wire", "disk")))
+        until = time.monotonic() + self._dice.uniform(0.3, 1.0) * self._longest
+        if "wire" in kinds:
+            self._it.proxy.fault = self._begun(self._dice.choice(list(FAULTS)))
+        if "disk" in kinds:
+            self._disks[self._begun(self._dice.choice(list(self._disks)))]()
+        if kinds and self._dice.random() < PEACEFUL:  # a process that goes on learns to wait
+            self._over.wait(until - time.monotonic())
+        while (left := until - time.monotonic()) > 0 and not self._over.is_set():
+            self._over.wait(min(left, self._dice.expovariate(self._rate)))
+            self._dice.choice((self._it.kill, self._ambush, self._ambush, self._pause))()
+        self._it.proxy.fault = None
+        self._it.limit_files(None)
+        self._it.place.mend()
+        self._it.tell("all is well again")
+
+    def _begun(self, kind: str) -> str:
+        self._it.did[f"fault: {kind}"] += 1
+        self._it.tell(f"{kind} begins")
+        return kind
+
+    def _ambush(self) -> None:
+        """Kill it while it writes what the issuer has just granted."""
+        if self._it.is_ready:
+            self._it.ask_for_mint()
+            if self._it.proxy.await_answer(0.5):
+                if self._dice.random() < 0.5:
+                    time.sleep(self._dice.uniform(0, AIMED))
+                else:
+                    self._it.await_write(self._dice.randrange(6), AIMED)
+                self._it.did["kills aimed at a write"] += 1
+        self._it.kill()
+
+    def _pause(self) -> None:
+        self._it.pause(self._dice.uniform(0.05, 1.0), self._over)
+
+    def _recover(self, within: float) -> None:
+        def look() -> bool:
+            return self._it.has_recovered()
+
+        eventually(look, f"{self._it.name} has recovered", within)
+        self._over.wait(self._dice.uniform(0, 1))

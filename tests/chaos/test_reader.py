@@ -1,0 +1,121 @@
+"""That a reader notices whatever it should: chaos proves nothing with one that is content with everything."""
+
+import json
+import threading
+
+import pytest
+
+from refresher.clock import SystemClock
+from refresher.core import formats
+from refresher.core.formats import Format
+from refresher.core.instant import Instant
+from refresher.core.model import SecretStr, Token, TokenFacts
+from refresher.emulator.server import Emulator
+from tests.chaos.reader import FORMATS, Reader, Verdict, judged
+from tests.commands.daemon import eventually
+from tests.issuer.ask import KEY, mint
+
+LIFETIME = 20.0
+
+
+class TurnedClock:
+    """The real one, turned ahead."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def now(self) -> Instant:
+        return SystemClock().now() + self.ahead
+
+
+@pytest.fixture
+def clock():
+    return TurnedClock()
+
+
+@pytest.fixture
+def issuer(clock):
+    with Emulator(keys=[KEY], clock=clock) as inlive:
+        yield inlive
+
+
+@pytest.fixture
+def granted(issuer) -> str:
+    return mint(issuer.url).answer.access.reveal()
+
+
+def written(form: str, access: str) -> bytes:
+    """What the program writes for this token."""
+    now, secret = SystemClock().now(), SecretStr(access)
+    facts = TokenFacts(now, LIFETIME, LIFETIME, "0" * 16, secret.fingerprint, with_refresh=False)
+    return formats.render(Format(form), Token(facts, secret), now, "https://issuer.test")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_whole_value_with_a_token_in_force_is_good(form, granted, issuer):
+    assert judged(form, written(form, granted), issuer) is Verdict.GOOD
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_is_empty(form, issuer):
+    assert judged(form, b"", issuer) is Verdict.EMPTY
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_value_that_is_cut_anywhere_is_torn(form, granted, issuer):
+    whole = written(form, granted)
+    assert {judged(form, whole[:length], issuer) for length in range(1, len(whole))} == {Verdict.TORN}
+    assert {judged(form, whole[start:], issuer) for start in range(1, len(whole))} == {Verdict.TORN}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_short_value_over_a_longer_one_and_two_in_a_row_are_torn(form, granted, issuer):
+    whole = written(form, granted)
+    assert judged(form, whole + b"x", issuer) is Verdict.TORN
+    assert judged(form, whole + whole, issuer) is Verdict.TORN
+    assert judged(form, bytes(len(whole)), issuer) is Verdict.TORN, "what some file systems leave of it"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_token_of_nobody_is_torn(form, granted, issuer):
+    assert judged(form, written(form, granted[::-1]), issuer) is Verdict.TORN
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_token_is_expired_from_its_end_on(form, granted, issuer, clock):
+    value = written(form, granted)
+    clock.ahead = 3599.0
+    assert judged(form, value, issuer) is Verdict.GOOD
+    clock.ahead = 3601.0
+    assert judged(form, value, issuer) is Verdict.EXPIRED
+
+
+def test_a_json_value_without_one_of_its_fields_is_torn(granted, issuer):
+    document = json.loads(written("json", granted))
+    del document["expires_at"]
+    assert judged("json", json.dumps(document).encode() + b"\n", issuer) is Verdict.TORN
+
+
+def test_it_reads_every_file_again_and_again_and_complains_of_each_value_that_is_not_good(
+    tmp_path, granted, issuer
+):
+    files = {form: tmp_path / form for form in FORMATS}
+    for form, path in files.items():
+        path.write_bytes(written(form, granted))
+    complaints: list[tuple[str, Verdict]] = []
+    reader = Reader(files, issuer, lambda form, verdict: complaints.append((form, verdict)))
+    thread = threading.Thread(target=reader.read)
+    thread.start()
+    try:
+        eventually(lambda: reader.reads[Verdict.GOOD] > 10, "it reads")
+        assert complaints == []
+        files["env"].write_bytes(b"")
+        eventually(lambda: ("env", Verdict.EMPTY) in complaints, "it sees the empty file")
+        files["json"].unlink()
+        eventually(lambda: ("json", Verdict.EMPTY) in complaints, "it sees that there is no file")
+        files["token"].write_bytes(b"half")
+        eventually(lambda: ("token", Verdict.TORN) in complaints, "it sees half a token")
+        assert reader.reads[Verdict.TORN] > 0
+    finally:
+        reader.over.set()
+        thread.join()

@@ -1,0 +1,385 @@
+"""No key and no token stands anywhere but in the configured outputs: the whole program goes through every
+fault there is, and everything that it wrote is searched for all of them, in every form that is common."""
+
+import base64
+import dataclasses
+import http.client
+import json
+import re
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from refresher.emulator.faults import Fault
+from refresher.emulator.server import Emulator
+from tests.chaos.place import limit_file_size
+from tests.commands.daemon import Daemon, eventually, free_port, refresher, start
+from tests.leaks import leaks
+from tests.tapped import TOKEN, Wire, tapped
+
+KEY = "Zq1f0/WcT5d9+mN3=x8Hn2XkLm"  # with all that is written differently in URLs, JSON and base64
+REFUSED_KEY = "nobody/knows+this=one8Hn2XkLm"
+OUTPUTS = ("token", "bearer", "env", "json", "inlive-sdk", "template")
+PAGES = ("/", "/metrics", "/livez", "/readyz", "/status", f"/{quote(KEY, safe='')}?key={quote(KEY, safe='')}")
+ACCEPTS = ("*/*", "text/html", "application/openmetrics-text")
+TEMPLATE = "$access_token $refresh_token\n" + "#" * 5000  # the longest value
+ROOM = 2500  # bytes: for a record and the beginning of that value, with the tokens in it
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "slow": {"latency": 0.2},
+    "throttled": {"status": 429, "retry_after": "1"},
+    "garbage": {"garbage": True},
+    "redirected": {"redirect": "http://127.0.0.1:1/"},
+    "endless, chunked": {"endless": "chunked"},
+    "endless, until closed": {"endless": "close"},
+    "reset": {"reset": True},
+    "hanging": {"hang": True},
+    "the same token": {"same_token": True},
+    "short-lived": {"lifetime": 11.0},
+    "another media type": {"content_type": "text/html"},
+    "dripping": {"drip": 0.02, "drip_head": True},
+    "cut": {"cut_body": True},
+    "another clock": {"clock_offset": -86400.0},
+    "a fault of everything, once": {"scope": "all", "count": 1, "status": 502, "body": "Bad gateway"},
+}
+
+
+def echoing(secret: str) -> dict[str, dict[str, Any]]:
+    """Issuers, and proxies in between, that say a secret back to us."""
+    header = base64.b64encode(f"Authorization: Bearer {secret}".encode()).decode()
+    granted = {"access_token": f"{secret}\r\nX-Evil: 1", "refresh_token": secret}
+    return {
+        "in a refusal": {"status": 401, "body": {"message": f"no such key: {secret}"}},
+        "in a page": {"status": 500, "body": f"<pre>{secret}</pre>", "content_type": "text/html"},
+        "in base64": {"status": 400, "body": {"message": header}},
+        "percent-encoded": {"status": 403, "body": {"message": quote(secret, safe="")}},
+        "as an error of ours": {"body": {"ok": False, "message": secret, "data": {"access_token": secret}}},
+        "in a token that is none": {"body": {"ok": True, "data": granted}},
+        "in a number's place": {"body": {"ok": True, "data": {"access_token": [secret]}}},
+        "as a location": {"redirect": f"https://elsewhere.test/{secret}?{quote(secret, safe='')}"},
+        "as a media type": {"status": 500, "content_type": f"text/{secret}"},
+        "as a time to wait": {"status": 429, "retry_after": secret},
+    }
+
+
+@pytest.fixture
+def issuer() -> Iterator[Emulator]:
+    with Emulator(keys=[KEY]) as inlive:
+        yield inlive
+
+
+@pytest.fixture
+def wire(issuer) -> Iterator[Wire]:
+    with tapped(issuer.port) as wire:
+        yield wire
+
+
+class Site:
+    """One daemon, where it lives, and everything it has written anywhere."""
+
+    def __init__(self, path: Path, url: str, log_format: str) -> None:
+        self.path, self.written = path, dict[str, bytes]()
+        for name in ("out", "tmp", "home"):
+            (path / name).mkdir(parents=True)
+        self.key = path / "key"
+        self.key.write_text(KEY)
+        files = [{"file": f"out/{form}", "format": form} for form in OUTPUTS]
+        files[-1]["template"] = TEMPLATE
+        outputs = [*files, {"file": "missing/token"}]
+        token = {"name": "studio", "key_file": "key", "lifetime": 60, "outputs": outputs}
+        config = path / "refresher.yaml"
+        config.write_text(json.dumps({"issuer": {"url": url, "timeout": "1s"}, "tokens": [token]}))
+        words = ("--config", config, "--log-level", "debug", "--log-format", log_format)
+        environ = {"TMPDIR": str(path / "tmp"), "HOME": str(path / "home")}
+        self.daemon = Daemon(*words, endpoints=True, **environ)
+
+    @property
+    def outputs(self) -> dict[str, bytes]:
+        return {form: (self.path / "out" / form).read_bytes() for form in OUTPUTS}
+
+    def count(self, metric: str) -> float:
+        """The sum of all samples of a metric whose names begin like this."""
+        lines = self.daemon.get("/metrics").body.splitlines()
+        return sum(
+            float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"token_refresher_{metric}")
+        )
+
+    def mint(self, metric: str = "mint_requests_total") -> None:
+        """Have it mint now; return when that has counted as one more of `metric`."""
+        before = self.count(metric)
+        self.daemon.send(signal.SIGUSR1)
+        eventually(lambda: self.count(metric) > before, f"more {metric}")
+
+    def look(self, when: str) -> None:
+        """Keep what it tells whoever asks, while something is wrong."""
+        for page in PAGES:
+            for accept in ACCEPTS:
+                answer = self.daemon.get(page, Accept=accept, Authorization=f"Bearer {KEY}")
+                self.written[f"{when}: {page} {accept}"] = answer.body.encode()
+
+    def end(self) -> None:
+        """Keep what is left of it: its log, and every file but the outputs and the key."""
+        process = Path("/proc") / str(self.daemon.process.pid)
+        for name in ("cmdline", "environ"):
+            self.written[name] = (process / name).read_bytes() if process.exists() else b""
+        assert self.daemon.end() == 0, self.daemon.said
+        self.written["log"] = self.daemon.said.encode()
+        configured = {self.key, *(self.path / "out" / form for form in OUTPUTS)}
+        for file in self.path.rglob("*"):
+            if file.is_file() and file not in configured:
+                self.written[str(file)] = file.read_bytes()
+
+
+@pytest.fixture
+def sites(wire, tmp_path) -> Iterator[list[Site]]:
+    """One that logs text and one that logs JSON, each with its first token."""
+    made = [Site(tmp_path / form, wire.url, form) for form in ("text", "json")]
+    with made[0].daemon, made[1].daemon:
+        for site in made:
+            eventually(lambda site=site: all(map(bytes.strip, _existing(site))), "the first token")
+            site.look("when all is well")
+        yield made
+
+
+def _existing(site: Site) -> list[bytes]:
+    files = [site.path / "out" / form for form in OUTPUTS]
+    return [file.read_bytes() if file.exists() else b"" for file in files]
+
+
+def check(sites: list[Site], wire: Wire) -> None:
+    """They end, and nothing of a secret is to be found; and it would be found if it were there."""
+    tokens = wire.tokens
+    secrets = {KEY, REFUSED_KEY, *tokens}
+    for site in sites:
+        site.end()
+        published = site.outputs
+        assert leaks(site.written, secrets) == []
+        assert {found.partition(":")[0] for found in leaks(published, tokens)} == set(OUTPUTS)
+        one = base64.b64encode(f"Bearer {max(tokens)}".encode())
+        site.written["log"] += one
+        assert leaks(site.written, secrets) != [], "a leak that was planted"
+
+
+def test_every_fault_of_the_emulator_is_tried_here():
+    tried = set().union(*FAULTS.values(), *echoing("").values())
+    assert tried == {field.name for field in dataclasses.fields(Fault)}
+
+
+def test_whatever_the_issuer_does_no_secret_is_written(sites, wire, issuer):
+    for name, fault in (FAULTS | echoing(KEY)).items():
+        issuer.faults(**fault)
+        for site in sites:
+            site.mint()
+            site.look(name)
+    assert len(wire.tokens) > 10
+    check(sites, wire)
+
+
+@pytest.mark.parametrize("which", ["accessToken", "refreshToken"])
+def test_a_token_that_is_said_back_is_not_written(sites, wire, issuer, which):
+    for site in sites:
+        for name, fault in echoing(json.loads(site.outputs["inlive-sdk"])["data"][which]).items():
+            issuer.faults(**fault)
+            site.mint()
+            site.look(name)
+    check(sites, wire)
+
+
+BAD_KEYS = {
+    f"{KEY}\n{KEY}\n": "a line break",
+    f"{KEY}\0": "a NUL",
+    f"\ufeff{KEY}": "byte order mark",
+    f" {KEY}": "begins with white space",
+    f"{KEY} of the studio": "white space (more than the key itself?)",
+    KEY * 400: "longer than",
+    REFUSED_KEY: "the issuer refuses the key",
+}
+
+
+def test_whatever_is_in_the_key_file_no_secret_is_written(sites, wire):
+    for content, told in BAD_KEYS.items():
+        for site in sites:
+            site.key.write_text(content)
+        for site in sites:
+            eventually(lambda site=site, told=told: told in site.daemon.said, told)
+            site.look(told)
+    for site in sites:
+        site.mint()
+        site.key.unlink()
+        eventually(lambda site=site: "create or mount it" in site.daemon.said, "the file is gone")
+        site.look("without a key")
+    check(sites, wire)
+
+
+def test_whatever_happens_to_the_outputs_no_secret_is_written(sites, wire):
+    for site in sites:
+        limit_file_size(site.daemon.process, ROOM)
+        site.mint('output_writes_total{output="file:' + str(site.path / "out" / "template"))
+        site.look("without room")
+        limit_file_size(site.daemon.process, None)
+        (site.path / "out" / "env").unlink()
+        (site.path / "out" / "env").mkdir()
+        site.mint('output_writes_total{output="file:' + str(site.path / "out" / "env"))
+        site.look("a directory in the place of a file")
+        (site.path / "out" / "env").rmdir()
+        eventually(lambda site=site: all(_existing(site)), "all is well again")
+        assert "EFBIG" in site.daemon.said
+        assert "EISDIR" in site.daemon.said
+    check(sites, wire)
+
+
+def test_out_of_descriptors_no_secret_is_written(sites, wire):
+    for site in sites:
+        process = site.daemon.process
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, hard))
+        site.daemon.send(signal.SIGUSR1)
+        site.daemon.send(signal.SIGHUP)
+        eventually(lambda site=site: "Too many open files" in site.daemon.said, "it is told")
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+        site.mint()
+    check(sites, wire)
+
+
+# The commands
+
+
+@pytest.fixture
+def words(wire, tmp_path) -> tuple[object, ...]:
+    """What a command needs to mint."""
+    (tmp_path / "key").write_text(KEY)
+    return ("--key-file", tmp_path / "key", "--issuer-url", wire.url, "--issuer-timeout", "1s")
+
+
+def test_no_command_tells_a_secret_whatever_the_issuer_does(words, wire, issuer, tmp_path):
+    file = ("--to-file", tmp_path / "token")
+    told: dict[str, bytes] = {}
+    for name, fault in (FAULTS | echoing(KEY)).items():
+        issuer.faults(**fault)
+        told[f"once, {name}"] = refresher("once", *words, *file, "--log-level", "debug").said.encode()
+    for name, fault in echoing(KEY).items():
+        issuer.faults(**fault)
+        told[f"check, {name}"] = refresher("check", *words, *file).said.encode()
+        process = start("mint", *words)
+        with process:
+            out, err = process.communicate(timeout=30)
+        assert out == "", "there was no token to print"
+        told[f"mint, {name}"] = err.encode()
+    for command in ("status", "wait"):
+        told[command] = refresher(command, *file).said.encode()
+    assert leaks(told, {KEY, *wire.tokens}) == []
+    assert all(told[each] for each in told if each != "wait")
+
+
+def test_mint_prints_its_token_and_tells_no_other_secret(words, wire):
+    with start("mint", *words, "--format", "inlive-sdk") as process:
+        out, err = process.communicate(timeout=30)
+    assert set(json.loads(out)["data"].values()) > wire.tokens
+    assert leaks({"out": out.encode()}, [KEY]) == []
+    assert leaks({"err": err.encode()}, [KEY, *wire.tokens]) == []
+
+
+MISPLACED = {
+    "as a command": (KEY,),
+    "after a command": ("once", KEY),
+    "as a token's name": ("mint", KEY),
+    "by a flag that there is none of": ("run", "--key", KEY),
+    "by such a flag, in one word": ("run", f"--key={KEY}"),
+    "as its file": ("once", "--key-file", KEY, "--to-file", "token", "--issuer-url", "http://127.0.0.1:1"),
+    "as its file, to mint": ("mint", "--key-file", KEY),
+    "as its file, to check": ("check", "--offline", "--key-file", KEY, "--to-file", "token"),
+    "as its file, to emulate": ("emulator", "--key-file", KEY),
+    "in the issuer's URL": ("mint", "--issuer-url", f"http://user:{KEY}@127.0.0.1:1"),
+    "in its query": ("mint", "--issuer-url", f"http://127.0.0.1:1/?key={KEY}"),
+}
+CONFIGURED = {
+    "in place of its file": {"tokens": [{"name": "a", "key": KEY, "outputs": [{"file": "t"}]}]},
+    "as its file": {"tokens": [{"name": "a", "key_file": KEY, "outputs": [{"file": "t"}]}]},
+    "at the top": {"application_key": KEY},
+    "as a token": {"tokens": [KEY]},
+    "as the issuer": {"issuer": KEY},
+    "at the issuer": {"issuer": {"url": "http://127.0.0.1:1", "key": KEY}},
+    "as a whole": KEY,
+}
+
+
+@pytest.mark.parametrize("where", MISPLACED)
+def test_a_key_on_the_command_line_by_mistake_is_not_repeated(where, tmp_path):
+    (tmp_path / "key").write_text(KEY)
+    key_file = {"REFRESHER_KEY_FILE": str(tmp_path / "key")}
+    ended = refresher(*MISPLACED[where], **({} if "file" in where else key_file))
+    assert ended.code != 0
+    assert leaks({"said": ended.said.encode()}, [KEY]) == []
+
+
+@pytest.mark.parametrize("where", CONFIGURED)
+def test_a_key_in_the_configuration_by_mistake_is_not_repeated(where, tmp_path):
+    config = tmp_path / "refresher.yaml"
+    config.write_text(json.dumps(CONFIGURED[where]))
+    ended = refresher("once", "--config", config)
+    assert ended.code == 78
+    assert leaks({"said": ended.said.encode()}, [KEY]) == []
+
+
+@pytest.mark.parametrize("variable", ["REFRESHER_KEY", "REFRESHER_APPLICATION_KEY", "REFRESHER_KEY_FILE"])
+def test_a_key_in_the_environment_by_mistake_is_not_repeated(variable, tmp_path):
+    ended = refresher("once", "--to-file", tmp_path / "token", **{variable: KEY})
+    assert ended.code == 78
+    assert leaks({"said": ended.said.encode()}, [KEY]) == []
+
+
+def test_the_emulator_tells_no_secret_that_it_is_given(tmp_path):
+    (tmp_path / "key").write_text(KEY)
+    port, told, tokens = free_port(), dict[str, bytes](), set[str]()
+    process = start("emulator", "--key-file", tmp_path / "key", "--listen", f"127.0.0.1:{port}")
+    with process:
+        try:
+            told["welcome"] = process.stdout.readline().encode()
+            for bearer in (KEY, REFUSED_KEY):
+                answer = asked(port, "/v1/keys/accesstoken", bearer)
+                tokens |= {found.decode() for found in TOKEN.findall(answer)}
+            for token in sorted(tokens):
+                told[f"room by {token}"] = asked(port, "/v1/rooms/create", token)
+                told[f"state by {token}"] = asked(port, "/_emulator/state", token, "GET")
+        finally:
+            process.terminate()
+            out, err = process.communicate(timeout=30)
+    told |= {"out": out.encode(), "err": err.encode()}
+    assert len(tokens) == 2
+    assert "401" in err, "it logs"
+    assert leaks(told, {KEY, REFUSED_KEY, *tokens}) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are read from /proc")
+def test_the_emulator_dumps_no_core(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if hard == 0:
+        pytest.skip("nobody dumps core here (ulimit -Hc is 0)")
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        process = start("emulator", "--write-key", tmp_path / "key", "--listen", "127.0.0.1:0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    with process:
+        process.stdout.readline()
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.terminate()
+        process.communicate(timeout=30)
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
+
+
+def asked(port: int, path: str, bearer: str, method: str = "POST") -> bytes:
+    """The body of an answer of the emulator's."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        body = None if method == "GET" else "{}"
+        connection.request(method, path, body, {"Authorization": f"Bearer {bearer}"})
+        return connection.getresponse().read()
+    finally:
+        connection.close()

@@ -1,11 +1,13 @@
 """`refresher run`: the daemon."""
 
 import argparse
+import importlib
 import logging
 import os
 import signal
 import socket
 import threading
+import time
 from functools import partial
 from types import FrameType
 
@@ -85,11 +87,26 @@ def _serve(listening: socket.socket, here: assembly.Installation, tally: Tally, 
     """Serve the endpoints. What they are made of is imported when the first token is out: connections wait in
     the backlog meanwhile."""
     first.wait(SERVE_AFTER)
+    while not _importable():
+        time.sleep(SERVE_AFTER)
     from refresher.web.endpoints import Endpoints  # noqa: PLC0415
     from refresher.web.server import Server  # noqa: PLC0415
 
     endpoints = Endpoints(here.engine.view, lambda: here.engine.last_turn, here.clock, tally, __version__)
     Server(listening, endpoints.answer).serve()
+
+
+def _importable() -> bool:
+    """Whether what the endpoints are made of is imported now. Without a free descriptor, for one, it cannot
+    be read for the moment; the refresher itself goes on, so that must be no reason to be deaf for ever."""
+    try:
+        import refresher.web.endpoints  # noqa: PLC0415
+        import refresher.web.server  # noqa: F401, PLC0415
+    except (ImportError, OSError) as error:
+        logging.getLogger("refresher").warning("the endpoints are not served yet: %s; trying again", error)
+        importlib.invalidate_caches()  # or what was not found once would not be looked for
+        return False
+    return True
 
 
 def _obey_signals(mailbox: Mailbox[Letter]) -> None:

@@ -28,6 +28,7 @@ class Elector:
         self._election = election
         self._object: dict[str, Any] = {}  # the Lease as last seen, with what others have put into it
         self._told: tuple[bool, str] | None = None
+        self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
 
@@ -70,11 +71,19 @@ class Elector:
             else:
                 written = self._put(step.record, timeout=patience)
                 self._election = election.took(written, began, self._clock.now().boot)
+            self._recovered()
         except KubeConflictError:
             self._election = election.overtaken()
+            self._recovered()
         except KubeError as error:
             self._election = election.failed(began)
+            self._failing = True
             self._say(LeaseFailed(self.lease, str(error), leads=election.leads(self._clock.now().boot)))
+
+    def _recovered(self) -> None:
+        """How matters stand is told again after a failure: that is how it is known to be over."""
+        if self._failing:
+            self._failing, self._told = False, None
 
     def _get(self, timeout: float) -> Record | None:
         try:

@@ -64,6 +64,7 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Every metric of our own, for prometheus_client."""
         now = self._clock.now()
+        leadership = self._tally.leadership
         tokens = [condition(state, policy, now) for policy, state in self._view()]
         yield InfoMetricFamily(f"{PREFIX}build", "The version that runs.", {"version": self._version})
         yield _gauge(
@@ -76,7 +77,7 @@ class Metrics:
             "leader",
             "1: this process mints and writes. 0: it stands by. Absent where there is no election.",
             (),
-            [((), self._tally.leads)],
+            [((), leadership.leads if leadership else None)],
         )
         yield from _of_tokens(tokens)
         yield from _of_outputs(tokens)

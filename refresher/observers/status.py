@@ -11,6 +11,7 @@ from refresher.core.condition import OutputCondition, TokenCondition
 from refresher.core.instant import Instant
 from refresher.core.rfc3339 import parse, to_second
 from refresher.observers.spans import span
+from refresher.observers.tally import Leadership
 
 WIDTH = 100  # columns of a terminal that a table takes at most
 UNKNOWN = "-"
@@ -18,14 +19,17 @@ HEADS = ("TOKEN", "VALID", "LEFT", "EXPIRES", "NEXT MINT")
 WIDEST = (5, 9, 20, 28)  # columns for each of them; the names have what is left, 30 at least
 
 
-def document(conditions: Iterable[TokenCondition], now: Instant, version: str) -> dict[str, Any]:
+def document(
+    conditions: Iterable[TokenCondition], now: Instant, version: str, leadership: Leadership | None = None
+) -> dict[str, Any]:
     """Fit for JSON. Times are RFC 3339 in UTC, durations seconds, negative for what has passed; what is not
-    known is None."""
+    known is None, and so is the leadership where there is no election."""
     tokens = [_of_token(each, now) for each in conditions]
     return {
         "version": version,
         "time": to_second(now.wall),
         "valid": all(token["valid"] for token in tokens),
+        "leadership": leadership and leadership._asdict(),
         "tokens": tokens,
     }
 
@@ -139,6 +143,18 @@ def headline(document: Mapping[str, Any]) -> str:
     return f"refresher {harmless(document.get('version'))} at {harmless(document.get('time'))}: {says}"
 
 
+def standing(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who leads, and what ails the Lease, as lines; none where there is no election."""
+    known = document.get("leadership")
+    if not isinstance(known, Mapping):
+        return ()
+    leads = known.get("leads") is True
+    holder = known.get("holder") or "nobody that is known"
+    says = "leads: holds" if leads else f"stands by: {harmless(holder)} holds"
+    ails = (f"! {harmless(known['problem'])}",) if known.get("problem") else ()
+    return (f"{says} the lease {harmless(known.get('lease'))}", *ails)
+
+
 def harmless(value: object) -> str:
     """A text with whatever steers a terminal, or is no character, made visible; UNKNOWN for anything else."""
     if not isinstance(value, str) or not value:
@@ -197,7 +213,8 @@ def table(document: Mapping[str, Any]) -> str:
     ]
     room = min(WIDTH - sum(widths) - 2 * len(widths), max(map(columns, (HEADS[0], *names))))
     widths.insert(0, room)
-    lines = [*wrapped(headline(document), WIDTH), "", _line(HEADS, widths)]
+    above = (headline(document), *standing(document))
+    lines = [*(line for each in above for line in wrapped(each, WIDTH)), "", _line(HEADS, widths)]
     for row, name, rest in zip(found, names, cells, strict=True):
         lines.append(_line((name, *rest), widths))
         indent = "      " if row.is_output else "    "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from refresher.observers.status import UNKNOWN, Row, headline, rows
+from refresher.observers.status import UNKNOWN, Row, headline, rows, standing
 
 EVERY = 10  # seconds between two renewals
 
@@ -39,6 +39,7 @@ def page(document: Mapping[str, Any]) -> str:
 </head>
 <body>
 <h1>{escape(headline(document))}</h1>
+{"".join(f"<p>{escape(each)}</p>" for each in standing(document))}
 {"".join(map(_section, rows(document)))}</body>
 </html>
 """

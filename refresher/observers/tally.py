@@ -7,6 +7,7 @@ from refresher.core.announcements import (
     Announcement,
     IssuerAnswered,
     LeadershipTurned,
+    LeaseFailed,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
@@ -41,6 +42,16 @@ class Durations(NamedTuple):
         return self._replace(counts=tuple(counts), total=self.total + seconds)
 
 
+class Leadership(NamedTuple):
+    """Whether this process mints and writes, or which `holder` of the Lease does, if that is known.
+    `problem`: why the Lease cannot be read or written at present."""
+
+    lease: str
+    leads: bool
+    holder: str = ""
+    problem: str | None = None
+
+
 class Tally:
     """`ports.Observer` that counts, from the start of the process.
 
@@ -61,7 +72,7 @@ class Tally:
         self._output_writes: dict[tuple[str, str, str], int] = {}
         self.durations = Durations()  # of requests to the issuer, whatever they came to
         self.clock_skew: float | None = None  # seconds we are ahead of the issuer; None: it has not told
-        self.leads: bool | None = None  # None: there is no election
+        self.leadership: Leadership | None = None  # None: there is no election, or nothing is known of it
 
     def refreshes(self, token: str, reason: Reason, result: str) -> int:
         """How often a token was obtained (SUCCESS), or an attempt at it has ended without one (FAILURE)."""
@@ -93,8 +104,11 @@ class Tally:
                 _count(self._output_writes, (token, output, FAILURE))
             case TokenVerified(verdict=verdict):
                 _count(self._verifications, verdict)
-            case LeadershipTurned(leads=leads):
-                self.leads = leads
+            case LeadershipTurned():
+                self.leadership = Leadership(*announcement)
+            case LeaseFailed(lease=lease, message=message, leads=leads):
+                known = self.leadership or Leadership(lease, leads)
+                self.leadership = known._replace(leads=leads, problem=message)
             case IssuerAnswered(tries=tries, skew=skew):
                 self._answered(tries, skew)
 

@@ -41,6 +41,7 @@ class Endpoints:
         version: str,
     ) -> None:
         self._view, self._last_turn, self._clock, self._version = view, last_turn, clock, version
+        self._tally = tally
         self._metrics = Metrics(view, last_turn, clock, tally, version)
         self._routes: dict[str, Callable[[str], Answer]] = {
             "/": _index,
@@ -77,7 +78,7 @@ class Endpoints:
 
     def _status(self, accept: str) -> Answer:
         now = self._clock.now()
-        document = status.document(self._conditions(now), now, self._version)
+        document = status.document(self._conditions(now), now, self._version, self._tally.leadership)
         if quality(accept, "text/html") > quality(accept, "application/json"):
             return _html(status_page.page(document))
         return _json(HTTPStatus.OK, document)

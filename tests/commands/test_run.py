@@ -270,6 +270,21 @@ def test_readiness_is_given_with_the_first_token_and_taken_back_with_the_last(pl
             assert running.get("/livez").status == 200, "an outage is not mended by a restart"
 
 
+def test_endpoints_that_could_not_be_served_at_the_start_are_later(issuer, place):
+    """Without a free descriptor nothing can be imported: neither is a token minted, nor are they given up."""
+    (place / "key").unlink()
+    words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
+    with Daemon(*words, endpoints=True) as running:
+        eventually(lambda: "inlive-token-refresher" in running.said, "it has begun")
+        enough = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (3, enough[1]))
+        eventually(lambda: "the endpoints are not served yet" in running.said, "it has tried")
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, enough)
+        assert running.get("/livez").status == 200
+        (place / "key").write_text(KEY)
+        running.wait_for("OutputWritten")
+
+
 def test_the_endpoints_tell_how_the_token_stands(place, daemon):
     with daemon(endpoints=True) as running:
         written = running.wait_for("OutputWritten")

@@ -1,6 +1,7 @@
 """What is asked of a daemon around which something has gone wrong."""
 
 import signal
+from typing import Any
 
 from tests.commands.daemon import Daemon, eventually
 from tests.kube.installation import Installation
@@ -30,6 +31,11 @@ def problems(daemon: Daemon) -> list[str]:
     """Those in /status."""
     (token,) = daemon.get("/status").document["tokens"]
     return list(token["problems"])
+
+
+def standing(daemon: Daemon) -> dict[str, Any]:
+    """Its leadership, in /status."""
+    return dict(daemon.get("/status").document["leadership"])
 
 
 def writes(installation: Installation, daemon: Daemon, result: str) -> float:

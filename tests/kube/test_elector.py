@@ -118,6 +118,18 @@ def test_who_lets_go_is_followed_within_two_seconds(candidates, cluster, namespa
     assert lease(cluster, namespace)["spec"]["leaseTransitions"] == 1
 
 
+def test_how_it_stands_is_told_again_when_a_failure_is_over(candidates, cluster):
+    """Or whoever was told of the failure would believe in it for ever."""
+    first = candidates("first")
+    until(lambda: first.leads, "it leads")
+    cluster.kill_apiserver()
+    until(lambda: any(isinstance(each, LeaseFailed) for each in first.said), "the failure is told")
+    cluster.start_apiserver()
+    until(
+        lambda: first.leads and isinstance(first.said[-1], LeadershipTurned), "and that it leads, as the last"
+    )
+
+
 def test_what_others_wrote_into_the_lease_stays(candidates, cluster, namespace):
     first = candidates("first")
     until(lambda: first.leads, "it leads")

@@ -12,7 +12,7 @@ import pytest
 
 from tests import needs
 from tests.commands.daemon import eventually
-from tests.kube.diagnosis import recovers, refresh, running, told, writes
+from tests.kube.diagnosis import recovers, refresh, running, standing, told, writes
 from tests.kube.installation import NAME, Installation
 
 DURATION = 3  # seconds that a Lease lasts
@@ -45,6 +45,8 @@ def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_le
         daemon.wait_for("LeadershipTurned", leads=False)
         daemon.wait_for("LeaseFailed")
         assert daemon.metric("leader") == 0.0
+        leadership = eventually(lambda: standing(daemon)["problem"] and standing(daemon), "it says why")
+        assert leadership["leads"] is False
         time.sleep(DURATION)  # that is what is tried: longer than the lease
         assert issuer.valid(held)
         assert daemon.get("/readyz").status == 200
@@ -52,6 +54,7 @@ def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_le
         daemon.wait_for("LeadershipTurned", times=2, leads=True)
         recovers(installed, daemon)
         assert daemon.metric("leader") == 1.0
+        assert (standing(daemon)["leads"], standing(daemon)["problem"]) == (True, None)
         daemon.wait_for("OutputWritten", times=2)
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from refresher.core.condition import TokenCondition, condition
 from refresher.core.messages import KeyUnreadable, MintFailed, WriteFailed
 from refresher.core.state import OutputPolicy
-from refresher.observers import status
+from refresher.observers import status, status_page
+from refresher.observers.tally import Leadership
 from tests.core.builders import KEY, KEY_REFUSED, token
 from tests.observers.daemon import Daemon, at_work
 
@@ -57,6 +58,7 @@ def test_a_token_at_work_is_told_of_whole() -> None:
         "version": "1.2.3",
         "time": "2027-01-15T08:10:00Z",
         "valid": True,
+        "leadership": None,
         "tokens": [
             {
                 "name": "studio",
@@ -88,6 +90,41 @@ def test_a_token_at_work_is_told_of_whole() -> None:
             }
         ],
     }
+
+
+def of(leadership: Leadership | None) -> dict[str, Any]:
+    daemon = at_work("studio")
+    return status.document(conditions(daemon), daemon.clock.now(), "1.2.3", leadership)
+
+
+@pytest.mark.parametrize(
+    ("leadership", "lines"),
+    [
+        (None, []),
+        (Leadership("inlive/refresher", leads=True), ["leads: holds the lease inlive/refresher"]),
+        (
+            Leadership("inlive/refresher", leads=False, holder="pod-2"),
+            ["stands by: pod-2 holds the lease inlive/refresher"],
+        ),
+        (
+            Leadership("inlive/refresher", leads=False, problem="no answer"),
+            ["stands by: nobody that is known holds the lease inlive/refresher", "! no answer"],
+        ),
+    ],
+)
+def test_who_leads_stands_above_the_tokens(leadership: Leadership | None, lines: list[str]) -> None:
+    document = of(leadership)
+    told = status.table(document).splitlines()
+    assert told[1 : 1 + len(lines)] == lines
+    assert told[1 + len(lines)] == ""
+    assert json.loads(json.dumps(document))["leadership"] == (leadership and leadership._asdict())
+    page = status_page.page(document)
+    assert all(line in page for line in lines)
+
+
+@pytest.mark.parametrize("known", [7, "x", [], {}, {"leads": "yes", "lease": 1, "problem": {}}])
+def test_a_leadership_in_another_form_is_no_mistake(known: object) -> None:
+    assert status.table(of(None) | {"leadership": known})
 
 
 def test_what_is_not_known_is_null_and_not_left_out() -> None:

@@ -8,6 +8,8 @@ from refresher.core.announcements import (
     Announcement,
     IssuerAnswered,
     KeyLoaded,
+    LeadershipTurned,
+    LeaseFailed,
     OutputDisturbed,
     OutputFailed,
     OutputWritten,
@@ -16,7 +18,7 @@ from refresher.core.announcements import (
     TokenMinted,
 )
 from refresher.core.model import Outcome, Reason, Try
-from refresher.observers.tally import BOUNDS, FAILURE, RESULTS, SUCCESS, Durations, Tally
+from refresher.observers.tally import BOUNDS, FAILURE, RESULTS, SUCCESS, Durations, Leadership, Tally
 from tests.core.builders import KEY, NOW, token
 
 FACTS = token().facts
@@ -133,3 +135,23 @@ def test_a_reader_never_sees_a_histogram_whose_parts_do_not_agree() -> None:
     done.set()
     reader.join()
     assert all(durations.total == sum(durations.counts) * 0.25 for durations in seen)
+
+
+LEASE = "inlive/refresher"
+LEADS = LeadershipTurned(LEASE, leads=True, holder="")
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ((), None),
+        ((LEADS,), Leadership(LEASE, leads=True)),
+        ((LEADS, LeadershipTurned(LEASE, False, "pod-2")), Leadership(LEASE, leads=False, holder="pod-2")),
+        ((LEADS, LeaseFailed(LEASE, "no answer", True)), Leadership(LEASE, leads=True, problem="no answer")),
+        ((LEADS, LeaseFailed(LEASE, "no answer", False)), Leadership(LEASE, False, problem="no answer")),
+        ((LeaseFailed(LEASE, "no answer", False),), Leadership(LEASE, leads=False, problem="no answer")),
+        ((LEADS, LeaseFailed(LEASE, "no answer", True), LEADS), Leadership(LEASE, leads=True)),
+    ],
+)
+def test_who_leads_is_what_was_told_last_and_so_is_what_ails_the_lease(told, known) -> None:
+    assert tally_of(*told).leadership == known

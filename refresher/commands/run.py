@@ -1,7 +1,6 @@
 """`refresher run`: the daemon."""
 
 import argparse
-import importlib
 import logging
 import os
 import signal
@@ -104,7 +103,6 @@ def _importable() -> bool:
         import refresher.web.server  # noqa: F401, PLC0415
     except (ImportError, OSError) as error:
         logging.getLogger("refresher").warning("the endpoints are not served yet: %s; trying again", error)
-        importlib.invalidate_caches()  # or what was not found once would not be looked for
         return False
     return True
 

@@ -1,6 +1,8 @@
 # make demo    see it work, against an Inlive API on this machine; ends by itself
 # make test    every check and test; what needs a tool you lack is skipped and says which
 # make bench   the figures of the README, as ratios measured side by side
+# make simulate  10,000 days of random troubles on virtual time, and a table; SEED=N tells one scenario
+# make mutants  plant bugs one by one, and see that the simulator finds each
 # make fuzz    coverage-guided fuzzing of all that reads what comes from outside: ten minutes a parser
 # make lint    ruff, mypy, import contracts only
 # make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
@@ -10,7 +12,7 @@ UV_VERSION := 0.9.9
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench fuzz lint kube format clean
+.PHONY: demo test bench simulate mutants fuzz lint kube format clean
 
 $(VENV)/.synced: pyproject.toml uv.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,6 +38,12 @@ bench: $(VENV)/.synced
 fuzz: $(VENV)/.synced
 	$(BIN)/uv sync --quiet --frozen --inexact --group fuzz
 	PYTHONPATH=. $(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(ONLY)
+
+simulate: $(VENV)/.synced
+	$(BIN)/python -m tests.simulation.campaign $(if $(SEED),--seed $(SEED))
+
+mutants: $(VENV)/.synced
+	$(BIN)/python -m tests.simulation.mutants
 
 kube:
 	$(PYTHON) tests/kube/binaries.py

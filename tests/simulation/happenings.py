@@ -108,9 +108,15 @@ class Happenings:
         self.promise.excuse(until + self.plan.wants.runway)
         self.promise.tell(f"token {token.number} ends early, and that is reported")
         self.promise.may_cost_a_mint("its end was reported")
-        for process in self.here.living():
-            process.mailbox.post(Letter(None, ExpiryReported(facts.fingerprint)))
-        return until
+        leader.mailbox.post(Letter(None, ExpiryReported(facts.fingerprint)))
+        self.world.plan(self.world.now + until, lambda: self._ask(leader))
+        return until + 1.0
+
+    def _ask(self, process: object) -> None:
+        """Have all minted anew: else no later token is believed to live longer than this one did."""
+        self.promise.tell(f"SIGUSR1 for {process.name}")
+        self.promise.may_cost_a_mint("an operator asked")
+        process.mailbox.post(Letter(None, RefreshRequested()))
 
     # --- The process and its machine.
 

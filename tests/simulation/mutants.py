@@ -18,6 +18,8 @@ from tests.simulation.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
 
+PATIENCE = 300.0  # seconds for all scenarios of a mutant, which take some twenty
+
 # Runs in the copy: how many of so many scenarios are broken, and by what the first.
 _TRIAL = """
 import json, sys
@@ -43,14 +45,18 @@ def trial(mutation: Mutation | None, scenarios: int, days: float) -> tuple[int, 
         shutil.copytree(ROOT / "tests" / "simulation", copy / "tests" / "simulation", ignore=leave_out)
         if mutation is not None:
             mutation.plant(copy / "refresher")
-        done = subprocess.run(
-            [sys.executable, "-c", _TRIAL, str(scenarios), str(days)],
-            cwd=copy,
-            env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _TRIAL, str(scenarios), str(days)],
+                cwd=copy,
+                env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            return scenarios, f"it came to no end within {PATIENCE:.0f} s"
         if done.returncode != 0:
             return scenarios, f"the simulator stopped: {done.stderr.strip().splitlines()[-1]}"
         found, first = json.loads(done.stdout)

@@ -49,11 +49,11 @@ class Scenario:
         world.plan(self.end, lambda: None)
         while world.now < self.end and not promise.broken:
             world.run(min(self.end, world.now + 3600.0))
+            promise.check_requests(self.plan.days)
         if not promise.broken:
             promise.check_all()
             plan = self.plan
             promise.check_mints(0.999 * design.earliest(plan.wants), design.attempt(plan.wants.lifetime))
-            promise.check_requests(self.plan.days)
         self.here.close()
         kills = self.here.deaths
         return Outcome(

@@ -129,7 +129,7 @@ class Happenings:
         return self.here.downtime
 
     def kill_in_a_write(self, trouble: Trouble) -> float:
-        return self._light_fuse(trouble, Write, 16)
+        return self._light_fuse(trouble, Write, 11)  # a file takes ten, and one to tell
 
     def kill_in_a_mint(self, trouble: Trouble) -> float:
         return self._light_fuse(trouble, Mint, 3)

@@ -42,8 +42,8 @@ def _told(story: tuple[str, ...]) -> list[str]:
 def test_whatever_a_write_is_killed_before_its_successor_needs_one_mint_at_most(kind: str, form: str) -> None:
     wants = ALONE._replace(places=(Place(kind, form, 0.0, 0),))
     seen = set()
-    for effect in range(16):
-        kill = Trouble("kill_in_a_write", gap=0.1, lasts=1.0, pick=(effect + 0.5) / 16)
+    for effect in range(11):
+        kill = Trouble("kill_in_a_write", gap=0.1, lasts=1.0, pick=(effect + 0.5) / 11)
         outcome = Scenario(Plan(1, wants, 0.2, (kill,))).run()
         assert not outcome.broken, "\n".join(outcome.story)
         seen |= set(outcome.kills)

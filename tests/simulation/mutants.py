@@ -18,7 +18,7 @@ from tests.simulation.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PATIENCE = 300.0  # seconds for all scenarios of a mutant, which take some twenty
+PATIENCE = 120.0  # seconds for all scenarios of a mutant, which take some twenty
 
 # Runs in the copy: how many of so many scenarios are broken, and by what the first.
 _TRIAL = """

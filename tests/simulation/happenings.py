@@ -108,6 +108,9 @@ class Happenings:
         self.promise.excuse(until + self.plan.wants.runway)
         self.promise.tell(f"token {token.number} ends early, and that is reported")
         self.promise.may_cost_a_mint("its end was reported")
+        self.world.after(
+            until - 1.0, lambda: self.promise.may_cost_a_mint("the next is believed to live as short")
+        )
         leader.mailbox.post(Letter(None, ExpiryReported(facts.fingerprint)))
         self.world.plan(self.world.now + until, lambda: self._ask(leader))
         return until + 1.0

@@ -25,7 +25,7 @@ from refresher.core.state import State
 from refresher.engine import GRACE, KEY_POLL, SLICE, Engine
 from refresher.hands import Charge, KeyWatch
 from refresher.ports import Letter, Observer
-from tests.simulation.world import (
+from tests.small_world import (
     KilledError,
     SimulatedHands,
     SimulatedIssuer,

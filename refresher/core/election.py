@@ -56,7 +56,8 @@ class Election(NamedTuple):
     """What one candidate knows.
 
     `seen`: the Lease as last seen, None until it was looked at or when that has become doubtful. `seen_at`:
-    since when it has been as it is, as far as we know. `asked_at`: when the last request began.
+    since when it has been as it is, as far as we know. `asked_at`: when the last request began. `rest_until`:
+    the last one came to nothing, and the API server is left alone until then.
     """
 
     identity: str
@@ -65,6 +66,7 @@ class Election(NamedTuple):
     seen_at: float = NEVER
     asked_at: float = NEVER
     leading_until: float = NEVER
+    rest_until: float = NEVER
 
     def leads(self, now: float) -> bool:
         return now < self.leading_until
@@ -79,6 +81,8 @@ class Election(NamedTuple):
                 return Pause(min(again, self.leading_until) if self.leads(now) else again)
             return Take(self._claim(self.seen.transitions))
         if self._is_free(now):
+            if now < self.rest_until:
+                return Pause(self.rest_until)
             return Take(self._claim(self.seen.transitions + 1))
         runs_out = self.seen_at + self.seen.duration
         return Look() if now >= min(again, runs_out) else Pause(min(again, runs_out))
@@ -102,7 +106,7 @@ class Election(NamedTuple):
 
     def failed(self, began: float) -> Self:
         """A request came to nothing. What we hold we hold until its deadline."""
-        return self._replace(asked_at=began)
+        return self._replace(asked_at=began, rest_until=began + self.terms.retry)
 
     def release(self) -> Record | None:
         """What to write in order to let go; None when we hold nothing. Then others need not wait."""

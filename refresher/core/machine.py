@@ -65,12 +65,12 @@ def _is_to_be_seen(state: State, output: OutputState) -> bool:
     return output.looked_at == NEVER or output.looked_at < state.leads_since
 
 
-def _look_first(state: State, _policy: TokenPolicy, _now: Instant) -> Iterator[Step]:
+def _look_first(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
         if _is_to_be_seen(state, output):
             if output.busy_since is None:
                 yield Inspect(output.name, first=output.looked_at == NEVER)
-            else:
+            elif now.boot < output.busy_since + STALLED:  # else it is another one that is waited for
                 yield Wait(output.busy_since + STALLED, f"looking at {output.name}")
 
 

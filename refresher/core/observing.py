@@ -78,6 +78,8 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
             adopted = state._replace(
                 facts=holding.facts, token=holding.token, proven=state.newest, candidate=None
             )
+            if state.facts is not None and state.wanted is Reason.REPORTED_EXPIRED:
+                adopted = adopted._replace(wanted=None)  # that was said of the token before
             announced = (TokenAdopted(event.step.output, holding.facts),) if holding.facts else ()
             return adopted, announced
 

@@ -53,6 +53,12 @@ def candidate(**known: object) -> Election:
             "it was let go",
         ),
         (
+            {"seen": FREE, "seen_at": 90.0, "asked_at": 99.5, "rest_until": 100.5},
+            100.0,
+            Pause(100.5),
+            "it is free, but half a second ago the API server could not say yes",
+        ),
+        (
             {"seen": Record("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
             101.0,
             Take(Record("me", 15.0, 5, "8")),
@@ -99,6 +105,18 @@ def test_whoever_is_overtaken_leads_no_more_and_looks_at_once():
     overtaken = leader.overtaken()
     assert not overtaken.leads(101.0)
     assert overtaken.next_step(101.0) == Look()
+
+
+def test_a_free_lease_is_not_asked_for_without_a_pause_while_the_api_server_fails():
+    election, now, asked = candidate(seen=FREE, seen_at=90.0), 100.0, 0
+    while now < 110.0:
+        step = election.next_step(now)
+        if isinstance(step, Pause):
+            now = step.until
+        else:
+            election, asked = election.failed(began=now), asked + 1
+            assert asked <= 11, "as often as the API server says no"
+    assert asked == 10
 
 
 def test_only_what_is_held_is_let_go():

@@ -6,6 +6,7 @@ from refresher.core.announcements import OutputDisturbed, TokenAdopted
 from refresher.core.condition import condition
 from refresher.core.messages import (
     Adopt,
+    ExpiryReported,
     Found,
     Inspect,
     LeadershipChanged,
@@ -69,6 +70,22 @@ def test_a_look_that_began_before_the_election_says_nothing_about_the_time_after
     driver.tell(ELECTION)
     driver.tell(Found("file", Holding()))  # as it was before
     assert driver.steps() == [Inspect("file")]
+
+
+def test_an_end_that_was_reported_is_forgotten_by_whoever_stands_by_when_the_leader_has_replaced_that_token():
+    driver = Driver(ELECTED, held(token(1)))
+    driver.begin()
+    driver.perform(driver.steps())
+    driver.tell(ExpiryReported(token(1).facts.fingerprint))
+    driver.passes(600.0)
+    driver.contents["file"] = held(token(2, age=-600.0))
+    driver.perform(driver.steps())
+    driver.perform(driver.steps())
+    driver.tell(ELECTION)
+    driver.perform(driver.steps())
+    driver.perform(driver.steps())
+    assert driver.state.facts == token(2, age=-600.0).facts
+    assert driver.until(Mint)[1] == Mint(KEY, Reason.SCHEDULED)
 
 
 def test_whoever_stands_by_follows_the_leader_from_token_to_token():

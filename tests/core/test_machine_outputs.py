@@ -3,11 +3,14 @@
 import pytest
 
 from refresher.core.announcements import OutputDisturbed, OutputFailed, OutputWritten
+from refresher.core.machine import STALLED, next_step
 from refresher.core.messages import (
     Inspect,
     InspectFailed,
     Mint,
     RefreshRequested,
+    Started,
+    Wait,
     Write,
     WriteFailed,
     Written,
@@ -176,3 +179,15 @@ def test_an_issue_in_the_future_is_not_believed():
     driver = Driver(policy(), held(token(age=-60.0)))
     driver.perform(driver.steps())
     assert driver.state.output("file").holding == Holding()
+
+
+def test_an_output_that_does_not_answer_leaves_no_wait_in_the_past_while_another_is_looked_at():
+    """A wait that has ended already would have the engine ask again at once, for ever."""
+    driver = Driver(policy(output("hung"), output("slow")))
+    driver.tell(Started(Inspect("hung", first=True)))
+    driver.passes(STALLED - 1.0)
+    driver.tell(Started(Inspect("slow", first=True)))
+    driver.passes(2.0)
+    step = next_step(driver.state, driver.policy, driver.now)
+    assert isinstance(step, Wait)
+    assert step.until == pytest.approx(driver.now.boot + STALLED - 2.0)

@@ -1,0 +1,34 @@
+"""What the design promises in numbers, said a second time: the program's own arithmetic is what is on trial.
+
+All seconds.
+"""
+
+from tests.simulation.wants import Wants
+
+TIMEOUT = 10.0  # issuer.timeout
+
+
+def attempt(lifetime: float) -> float:
+    return max(1.0, min(TIMEOUT, lifetime / 10))
+
+
+def latest(wants: Wants) -> float:
+    """The age at which a token is replaced at the latest."""
+    margin = min(wants.runway + 60.0, wants.lives / 2)
+    return min(wants.refresh_at * wants.lives, wants.lives - margin)
+
+
+def earliest(wants: Wants) -> float:
+    """The age before which a token is not replaced without a reason of its own."""
+    return max(soonest(wants), min(latest(wants), (wants.refresh_at - 0.1) * wants.lives))
+
+
+def soonest(wants: Wants) -> float:
+    """The age before which a reported end leads to no new token."""
+    return max(1.0, 0.1 * wants.lives)
+
+
+def headroom(wants: Wants) -> float:
+    """The longest outage that no consumer feels."""
+    left = wants.lives - latest(wants) - wants.runway
+    return max(0.0, left - max(1.0, min(60.0, left / 10)) - attempt(wants.lifetime))

@@ -1,0 +1,132 @@
+"""Real files under the real `outputs/file.py`: every change of the file system can fail, or be the last.
+
+Python tells an audit hook (sys.addaudithook) of every open, rename, unlink and chmod before it is done, and
+what the hook raises takes its place. So a process is killed between any two effects, and a disk is full,
+without a line of the program being replaced: from the fatal effect on, its clean-up code is as dead as it is.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from refresher.core.instant import Instant
+from refresher.core.model import Holding, Token
+from refresher.outputs.file import FileOutput
+from tests.simulation.process import Process
+from tests.simulation.virtual import KilledError
+
+_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_EFFECTS = {"os.rename": "rename", "os.remove": "unlink", "os.chmod": "chmod"}
+_SHARED_MEMORY = "/dev/shm"  # where it exists: what is lost with the machine needs no disk to be tried
+
+
+class Disk:
+    """A folder. `fails_with`: the errno of every change, by output; `fails_reads`: of a look too."""
+
+    def __init__(self) -> None:
+        base = _SHARED_MEMORY if os.path.isdir(_SHARED_MEMORY) else None
+        self._folder = tempfile.TemporaryDirectory(prefix="simulation-", dir=base)
+        self.path = os.path.realpath(self._folder.name)
+        self.fails_with: dict[str, int] = {}  # by output
+        self.fails_reads = False
+        self._process: Process | None = None
+        self._output = ""
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    @contextmanager
+    def used_by(self, process: Process, output: str) -> Iterator[None]:
+        """In the block every system call on files is that process's."""
+        global _in_use  # noqa: PLW0603 -- an audit hook is the interpreter's, and stays
+        _install()
+        _in_use, self._process, self._output = self, process, output
+        try:
+            yield
+        except KilledError:
+            _in_use = None
+            self._close_descriptors()
+            raise
+        finally:
+            _in_use = None
+
+    def before(self, event: str, arguments: tuple) -> None:
+        """Raises KilledError or OSError in place of what is about to be done."""
+        process = self._process
+        if process is None:
+            return
+        what = _EFFECTS.get(event)
+        if event == "open":
+            flags = arguments[2] or 0
+            changes = bool(flags & _CHANGES)
+            if self._output in self.fails_with and (changes or self.fails_reads):
+                self._fail(arguments[0])
+            what = "create" if changes else None
+        if what is None:
+            return
+        if what == "rename" and self._output in self.fails_with:
+            self._fail(arguments[0])
+        process.effect(f"{what} {_sort(str(arguments[0]))}")
+
+    def _fail(self, path: object) -> None:
+        code = self.fails_with[self._output]
+        raise OSError(code, os.strerror(code), str(path))
+
+    def _close_descriptors(self) -> None:
+        """As the kernel does for the dead."""
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                if os.readlink(f"/proc/self/fd/{name}").startswith(self.path):
+                    os.close(int(name))
+            except OSError:  # the one of this very listing
+                continue
+
+
+def _sort(path: str) -> str:
+    return ("of the record" if "meta.json" in path else "of the value") + (
+        " (temporary)" if ".tmp" in path else ""
+    )
+
+
+class FileOnDisk:
+    """`ports.Output`: a real FileOutput whose system calls are one process's on one disk."""
+
+    def __init__(self, output: FileOutput, disk: Disk, process: Process) -> None:
+        self.name, self.needs_refresh = output.name, output.needs_refresh
+        self._output, self._disk, self._process = output, disk, process
+
+    def inspect(self, now: Instant) -> Holding:
+        with self._disk.used_by(self._process, self.name):
+            return self._output.inspect(now)
+
+    def write(self, token: Token, now: Instant) -> None:
+        try:
+            with self._disk.used_by(self._process, self.name):
+                self._output.write(token, now)
+        finally:  # dead or alive: what do readers see now?
+            self._process.here.look(self.name)
+
+    def clear_debris(self) -> None:
+        with self._disk.used_by(self._process, self.name):
+            self._output.clear_debris()
+
+    def rehearse(self) -> None:
+        """Nobody here does."""
+
+
+_in_use: Disk | None = None
+_installed = False
+
+
+def _install() -> None:
+    global _installed  # noqa: PLW0603 -- once per interpreter
+    if not _installed:
+        sys.addaudithook(_hook)
+        _installed = True
+
+
+def _hook(event: str, arguments: tuple) -> None:
+    if _in_use is not None:
+        _in_use.before(event, arguments)

@@ -1,0 +1,168 @@
+"""The issuer, with its state, its moods, and the truth about every token; and the key file."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import NamedTuple
+
+from refresher.core.answers import RawAnswer, classify
+from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Try, fingerprint
+from refresher.errors import KeyUnreadableError
+from tests.simulation.process import EPOCH, Process
+from tests.simulation.virtual import World
+
+MARK = "s3cr3t"  # in every key and token: what shows it gives a secret away
+
+_JSON = {"content-type": "application/json"}
+
+
+class Mood(NamedTuple):
+    """How the issuer fails. `status` 0: no connection, 1: no answer in time, 2: its answer gets lost."""
+
+    name: str
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b"{}"
+
+
+MOODS = (
+    Mood("connection refused", 0),
+    Mood("no answer", 1),
+    Mood("answers get lost", 2),
+    Mood("500", 500),
+    Mood("502 with HTML", 502, {"content-type": "text/html"}, b"<html>"),
+    Mood("200 that is no JSON", 200, _JSON, b"<html>"),
+    Mood("200 with an empty token", 200, _JSON, b'{"data": {"access_token": ""}}'),
+    Mood("200 with half an answer", 200, _JSON, b'{"data": {"access_tok'),
+    Mood("a redirect", 302),
+    Mood("401 for a good key", 401),
+    Mood("403 for a good key", 403),
+    Mood("429", 429),
+    Mood("429, Retry-After: 5", 429, {"retry-after": "5"}),
+    Mood("503, Retry-After: two hours", 503, {"retry-after": "7200"}),
+    Mood("503, Retry-After: a date in an hour", 503, {"retry-after": "an hour from now"}),
+    Mood("503, Retry-After: nonsense", 503, {"retry-after": "soon"}),
+)
+
+
+@dataclass
+class MintedToken:
+    """What is true of a token, whatever anybody believes. `ends` in true time; `got`: somebody has it."""
+
+    number: int
+    text: str
+    refresh: str
+    ends: float
+    key: str
+    minted: float
+    got: bool = False
+
+
+@dataclass
+class Issuer:
+    """Mints for the keys it knows. `longest`: what it caps lifetimes at, telling so in a JWT's claims."""
+
+    world: World
+    keys: set[str]
+    slow: float
+    longest: float | None
+    mood: Mood | None = None
+    repeats: bool = False  # its last token, instead of a new one
+    dawdles: bool = False  # takes nearly all the time that it is given
+    minted: list[MintedToken] = field(default_factory=list)
+    of_fingerprint: dict[str, MintedToken] = field(default_factory=dict)
+    requests: int = 0
+
+    def decide(self, key: str, lifetime: float) -> RawAnswer:
+        """The answer to one request, and what it changes here."""
+        mood = self.mood
+        if mood is not None and mood.status != 2:
+            headers = dict(mood.headers)
+            if headers.get("retry-after", "").startswith("an hour"):
+                now = EPOCH + self.world.now
+                headers |= {
+                    "date": formatdate(now, usegmt=True),
+                    "retry-after": formatdate(now + 3600, usegmt=True),
+                }
+            return RawAnswer(mood.status, headers, mood.body)
+        if key not in self.keys:
+            return RawAnswer(401, _JSON, b'{"ok": false, "message": "unauthorized"}')
+        token = self.minted[-1] if self.repeats and self.minted else self._mint(key, lifetime)
+        issued = {"access_token": token.text, "refresh_token": token.refresh}
+        return RawAnswer(200, _JSON, json.dumps({"ok": True, "data": issued}).encode())
+
+    def _mint(self, key: str, asked: float) -> MintedToken:
+        number = len(self.minted)
+        lives = min(asked, self.longest or asked)
+        text = f"{MARK}-access-{number}-{self.world.dice.getrandbits(64):016x}"
+        if self.longest is not None:
+            claims = json.dumps({"iat": int(self.world.now), "exp": int(self.world.now) + lives}).encode()
+            text = f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.{text}"
+        token = MintedToken(
+            number, text, f"{MARK}-refresh-{number}-x", self.world.now + lives, key, self.world.now
+        )
+        self.minted.append(token)
+        self.of_fingerprint[fingerprint(text)] = token
+        return token
+
+
+class IssuerLine:
+    """`ports.Issuer`: one process's way to the issuer, where time passes and requests get lost.
+
+    Quick retries inside an attempt are not played: they sleep in real time (issuer/quick_retry.py).
+    """
+
+    def __init__(self, issuer: Issuer, process: Process) -> None:
+        self._issuer, self._process = issuer, process
+
+    def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
+        issuer, process, dice = self._issuer, self._process, self._issuer.world.dice
+        sent = process.machine.now()
+        process.here.promise.minting(process)
+        process.effect("a mint is sent")
+        mood = issuer.mood
+        latency = budget * dice.uniform(0.8, 0.98) if issuer.dawdles else dice.uniform(0.02, issuer.slow)
+        latency = min(latency, budget * 0.98)
+        process.sleep(latency / 2)
+        issuer.requests += 1
+        answer = None if mood is not None and mood.status < 2 else issuer.decide(key.reveal(), lifetime)
+        process.effect("the issuer has decided")
+        if mood is not None and mood.status == 0:
+            return self._declined(Outcome.UNREACHABLE, "connection refused", sent)
+        if mood is not None and mood.status in (1, 2):
+            process.sleep(budget - latency / 2)
+            return self._declined(Outcome.TIMEOUT, "no answer", sent)
+        process.sleep(latency / 2)
+        meaning = classify(answer, key, process.machine.now().wall)
+        if not isinstance(meaning, Declined):
+            process.here.promise.tell(
+                f"{process.name} gets token {issuer.of_fingerprint[meaning.access.fingerprint].number}"
+            )
+            issuer.of_fingerprint[meaning.access.fingerprint].got = True
+        outcome = meaning.outcome if isinstance(meaning, Declined) else Outcome.OK
+        return MintResult(meaning, sent, (Try(outcome, latency),))
+
+    def _declined(self, outcome: Outcome, message: str, sent: object) -> MintResult:
+        return MintResult(Declined(outcome, message), sent, (Try(outcome, 0.1),))
+
+
+@dataclass
+class KeyFile:
+    """`ports.KeySource` whose content the scenario changes."""
+
+    content: str | None
+    name: str = "key"
+    watchers: list = field(default_factory=list)
+
+    def change(self, content: str | None) -> None:
+        self.content = content
+        watchers, self.watchers = self.watchers, []
+        for watcher in watchers:
+            watcher()
+
+    def read(self) -> SecretStr:
+        if self.content is None:
+            raise KeyUnreadableError("the key file is gone")
+        return SecretStr(self.content)

@@ -1,0 +1,157 @@
+"""Plausible bugs, each planted by replacing a piece of the source: the simulator has to find every one."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """`old` stands exactly once in `module`, a path in the package; `new` takes its place."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+    def applied(self, source: str) -> str:
+        """Raises ValueError where there is nothing to replace, or more than one such piece."""
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.module} has {source.count(self.old)} times: {self.old!r}")
+        return source.replace(self.old, self.new)
+
+    def plant(self, package: Path) -> None:
+        """Into a copy of the package."""
+        file = package / self.module
+        file.write_text(self.applied(file.read_text()))
+
+
+MUTATIONS = (
+    Mutation(
+        "the margin is not clamped to half the lifetime",
+        "core/schedule.py",
+        "return min(runway + RETRY_ROOM, lifetime / 2)",
+        "return runway + RETRY_ROOM",
+    ),
+    Mutation(
+        "the runway is forgotten in the margin",
+        "core/schedule.py",
+        "return min(runway + RETRY_ROOM, lifetime / 2)",
+        "return min(RETRY_ROOM / 10, lifetime / 2)",
+    ),
+    Mutation(
+        "the boot clock is forgotten: age by the wall clock alone",
+        "core/instant.py",
+        "return max(now.wall - self.wall, now.boot - self.boot)",
+        "return now.wall - self.wall",
+    ),
+    Mutation(
+        "the value goes ahead of the record that describes it",
+        "outputs/file.py",
+        """                with atomic.replaced(_record_path(target), record.dump(entries), mode, gid):
+                    atomic.replace(target, content, mode, gid)
+                    found, _ = atomic.read(self._settings.path, LARGEST)
+""",
+        """                atomic.replace(target, content, mode, gid)
+                with atomic.replaced(_record_path(target), record.dump(entries), mode, gid):
+                    found, _ = atomic.read(self._settings.path, LARGEST)
+""",
+    ),
+    Mutation(
+        "a file is written in place",
+        "outputs/atomic.py",
+        "        os.rename(temporary, os.path.basename(path), src_dir_fd=directory, dst_dir_fd=directory)\n",
+        "        half = len(content) // 2\n"
+        "        with open(path, 'wb') as file:\n"
+        "            file.write(content[:half])\n"
+        "        os.chmod(path, mode)\n"
+        "        with open(path, 'ab') as file:\n"
+        "            file.write(content[half:])\n",
+    ),
+    Mutation(
+        "the old key is dropped when the file changes, not when the new one is proved",
+        "core/observing.py",
+        "    return state._replace(candidate=Credential(event.key)), (KeyLoaded(fingerprint, changed),)",
+        "    state = state._replace(candidate=Credential(event.key), proven=None)\n"
+        "    return state, (KeyLoaded(fingerprint, changed),)",
+    ),
+    Mutation(
+        "a changed key waits for the next refresh",
+        "core/machine.py",
+        "yield state.candidate, why, max(state.candidate.next_try, now.boot)",
+        "yield state.candidate, why, max(state.candidate.next_try, due)",
+    ),
+    Mutation(
+        "an attempt is tried again inside an attempt",
+        "hands.py",
+        "        result = self._issuer.mint(step.key, policy.lifetime, budget)\n",
+        "        for _ in range(3):\n"
+        "            result = self._issuer.mint(step.key, policy.lifetime, budget)\n"
+        "            if not isinstance(result.answer, Declined):\n"
+        "                break\n",
+    ),
+    Mutation(
+        "Retry-After is obeyed past the expiry",
+        "core/backoff.py",
+        "return max(wait, min(asked, max(left / 2, left - LONGEST - budget)) if left > 0 else asked)",
+        "return max(wait, asked)",
+    ),
+    Mutation(
+        "back-off doubles without an end",
+        "core/backoff.py",
+        "    longest = min(LONGEST, left / 10) if left > 0 else LONGEST_WITHOUT_TOKEN\n",
+        "    longest = 86400.0\n",
+    ),
+    Mutation(
+        "a flat second between attempts",
+        "core/backoff.py",
+        "    ceiling = min(2.0 ** min(failures, 10), longest)\n",
+        "    ceiling = 0.0\n",
+    ),
+    Mutation(
+        "jitter is rolled each time it is asked for",
+        "core/schedule.py",
+        "    return int(token_fingerprint, 16) / float(16 ** len(token_fingerprint))\n",
+        "    import random\n\n    return random.random() * 8\n",
+    ),
+    Mutation(
+        "a restart mints without looking at what is there",
+        "core/adoption.py",
+        "    return max(filter(is_adoptable, outputs), key=merit, default=None)",
+        "    return None",
+    ),
+    Mutation(
+        "the same token again counts as a new one",
+        "core/mints.py",
+        "    if event.token.facts.fingerprint in known:\n",
+        "    if False:\n",
+    ),
+    Mutation(
+        "an altered output is not looked at again",
+        "core/machine.py",
+        "            at = output.looked_at + _between_looks(output)\n",
+        "            at = output.looked_at + 100 * _between_looks(output)\n",
+    ),
+    Mutation(
+        "a leader is not fenced: it leads on while its Lease may have run out",
+        "core/election.py",
+        "leading_until=began + self.terms.deadline",
+        "leading_until=now + 3 * self.terms.duration",
+    ),
+    Mutation(
+        "a new leader relies on what it knew before",
+        "core/observing.py",
+        "outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, own=False",
+        "outputs=outputs, leads=True",
+    ),
+    Mutation(
+        "a free Lease is asked for without a pause while the API server fails",
+        "core/election.py",
+        "            if now < self.rest_until:\n",
+        "            if False:\n",
+    ),
+    Mutation(
+        "a key is told in the log",
+        "core/model.py",
+        '        return f"<secret {self.fingerprint}>"',
+        '        return f"<secret {self._text}>"',
+    ),
+)

@@ -1,0 +1,195 @@
+"""What is promised (the invariants), checked at every moment at which it could be broken.
+
+A consumer's view changes when its output does, up to a `runway` later, and when its token ends. So what is
+looked at is every change of an output, and every output at the true end of every token that was ever in it.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from refresher.core.announcements import Announcement, Crashed
+from refresher.core.instant import Instant
+from refresher.core.state import TokenPolicy
+from tests.simulation.issuer import MARK, Issuer
+from tests.simulation.virtual import World
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+
+EFFECT = 10.0  # seconds: within this, a new key or an operator's word leads to its mint
+NOTHING = -1
+JUST_AFTER = 0.01  # seconds, when a token has ended
+
+_TOKEN = re.compile(rf"(?:e30\.[\w-]+\.)?{MARK}-access-(\d+)-[0-9a-f]*")
+_REFRESH = re.compile(rf"{MARK}-refresh-(\d+)-x?")
+
+
+@dataclass
+class Display:
+    """One output as its consumers see it: (true time, number of the token), the newest last."""
+
+    name: str
+    runway: float
+    history: list[tuple[float, int]] = field(default_factory=lambda: [(0.0, NOTHING)])
+    excused_until: float = 0.0
+
+    @property
+    def label(self) -> str:
+        return self.name.rpartition("/")[2]
+
+    @property
+    def shows(self) -> int:
+        return self.history[-1][1]
+
+    def seen_after(self, lag: float, now: float) -> int:
+        """The token that a consumer has who sees everything `lag` later."""
+        for at, number in reversed(self.history):
+            if at + lag <= now:
+                return number
+        return NOTHING
+
+
+class Promise:
+    """Watches one scenario. `broken`: every violation; `excuses`: what may cost a mint ahead of its time."""
+
+    def __init__(self, world: World, issuer: Issuer, policy: TokenPolicy, runways: dict[str, float]) -> None:
+        self._world, self._issuer, self._policy = world, issuer, policy
+        self.displays = {name: Display(name, runway) for name, runway in runways.items()}
+        self.story: list[str] = []
+        self.broken: list[str] = []
+        self.excuses: list[tuple[float, str]] = []
+        self.seen: Counter[str] = Counter()
+        self._shown: set[int] = set()
+
+    def tell(self, text: str) -> None:
+        self.story.append(f"{self._world.now:12.1f}  {text}")
+
+    def violated(self, text: str) -> None:
+        self.broken.append(f"at {self._world.now:.1f}: {text}")
+        self.tell(f"VIOLATED: {text}")
+
+    # --- 1 and 2: what consumers see.
+
+    def excuse(self, seconds: float, *names: str) -> None:
+        """For so long nobody is owed a valid token there; then it is owed again."""
+        for name in names or tuple(self.displays):
+            display = self.displays[name]
+            until = self._world.now + seconds
+            if until > display.excused_until:
+                display.excused_until = until
+                for lag in {0.0, display.runway}:
+                    self._world.at(until + lag, lambda display=display: self._check(display))
+
+    def look(self, name: str, content: bytes | None) -> None:
+        """The output was perhaps changed: what is in it now?"""
+        display = self.displays[name]
+        number = self._number(name, content)
+        if number == display.shows:
+            return
+        display.history.append((self._world.now, number))
+        self._shown.add(number)
+        del display.history[:-8]
+        self.tell(f"{display.label} shows " + ("nothing" if number == NOTHING else f"token {number}"))
+        if number != NOTHING:
+            ends = self._issuer.minted[number].ends + JUST_AFTER
+            for lag in {0.0, display.runway}:
+                self._world.at(max(ends, self._world.now + lag), lambda: self._check(display))
+        self._check(display)
+
+    def check_all(self) -> None:
+        for display in self.displays.values():
+            self._check(display)
+
+    def _check(self, display: Display) -> None:
+        now = self._world.now
+        for lag in {0.0, display.runway}:
+            self.seen["consumer checks"] += 1
+            if now < display.excused_until + lag:
+                continue
+            number = display.seen_after(lag, now)
+            if number == NOTHING:
+                self.violated(f"{display.label} shows no token")
+            elif self._issuer.minted[number].ends < now:
+                ago = now - self._issuer.minted[number].ends
+                self.violated(f"{display.label} shows a token that has expired {ago:.1f} s ago")
+            else:
+                continue
+            display.excused_until = now + self._policy.lifetime  # told once
+
+    def _number(self, name: str, content: bytes | None) -> int:
+        """Whose token it is. Content that is not whole, or of two tokens, is a violation."""
+        if content is None:
+            return NOTHING
+        text = content.decode("utf-8", "replace")
+        found = list(_TOKEN.finditer(text))
+        numbers = {int(each[1]) for each in found} | {int(each[1]) for each in _REFRESH.finditer(text)}
+        if not found:
+            return NOTHING
+        number = int(found[0][1])
+        whole = all(each[0] == self._issuer.minted[int(each[1])].text for each in found)
+        if len(numbers) != 1 or not whole:
+            self.violated(f"{self.displays[name].label} is torn or mixed")
+        return number
+
+    # --- 3: how often is minted.
+
+    def may_cost_a_mint(self, why: str) -> None:
+        self.excuses.append((self._world.now, why))
+
+    def minting(self, process: "Process") -> None:
+        self.seen["mint requests"] += 1
+        if process.here.leads(process):
+            return
+        if self._world.now < process.suspended_until + 1.0:  # it cannot know yet that its lease has run out
+            self.may_cost_a_mint("a leader was suspended")
+        else:
+            self.violated(f"{process.name} mints and does not lead")
+
+    def check_mints(self, shortest: float, attempt: float) -> None:
+        """At most one mint in `shortest` seconds; each excuse pays for one that is too early.
+
+        Counted from when the issuer decides, a whole `attempt` after the request at most."""
+        excuses = sorted(self.excuses)
+        last = float("-inf")
+        for token in self._issuer.minted:
+            if not token.got:  # the answer was lost: nobody knows of it
+                continue
+            if token.minted - last < shortest - attempt:
+                paid = [each for each in excuses if last - EFFECT <= each[0] <= token.minted]
+                if paid:
+                    excuses.remove(paid[0])
+                else:
+                    self.violated(
+                        f"token {token.number} minted {token.minted - last:.0f} s after the one before,"
+                        f" sooner than {shortest:.0f} s, at {token.minted:.1f}"
+                    )
+            if token.number in self._shown:
+                last = token.minted
+
+    def check_requests(self, days: float) -> None:
+        """No storm: on the average one retry or probe in 90 s at most."""
+        allowed = len(self._issuer.minted) + 40 * days * 24 + 100
+        if self._issuer.requests > allowed:
+            self.violated(f"{self._issuer.requests} requests for {len(self._issuer.minted)} tokens: a storm")
+
+    # --- 4: keys.
+
+    def check_key_in_use(self, key: str) -> None:
+        used = next((each.key for each in reversed(self._issuer.minted)), None)
+        if used != key:
+            self.violated(f"{EFFECT:.0f} s after its file changed, the new key is not in use")
+
+    # --- 5 and 6: no secret anywhere, and no end.
+
+    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+        """An observer: told what logs, metrics and status are."""
+        self.seen[type(announcement).__name__] += 1
+        self.told(repr(announcement))
+        if isinstance(announcement, Crashed):
+            self.violated(f"a mistake of the program while {announcement.what}: {announcement.error!r}")
+
+    def told(self, text: str) -> None:
+        if MARK in text:
+            self.violated(f"a secret is told: {text}")

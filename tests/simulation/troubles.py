@@ -1,0 +1,111 @@
+"""Troubles as values, drawn from a seed: what can be dropped, shortened and told."""
+
+import random
+from typing import NamedTuple, Self
+
+from tests.simulation.wants import Place, Wants
+
+FILE_FORMS = ("token", "json", "env", "bearer", "inlive-sdk", "template")
+ONLY_FILES = ("reboot", "output_cannot_be_written")
+ONLY_SECRETS = ("api_fault",)
+ONLY_TWO = ("leader_cut_off", "leadership_flaps", "lease_is_deleted")
+KINDS = (
+    "outage",
+    "outage",
+    "outage",
+    "slow_answers",
+    "same_token",
+    "token_ends_early",
+    "kill",
+    "kill",
+    "kill_in_a_write",
+    "kill_in_a_write",
+    "kill_in_a_mint",
+    "suspended",
+    "suspended_too_long",
+    "wall_clock_jumps",
+    "new_key",
+    "bad_key",
+    "key_vanishes",
+    "output_is_deleted",
+    "output_is_altered",
+    "operator_asks",
+    *ONLY_FILES,
+    *ONLY_SECRETS,
+    *ONLY_SECRETS,
+    *ONLY_TWO,
+)
+WITHIN_AN_OUTAGE = ("kill", "suspended", "operator_asks")
+
+
+class Trouble(NamedTuple):
+    """`gap`: token lives from when all is well again until it begins. `lasts`: of what can be borne, 0 to 1.
+    `pick`, 0 to 1, chooses among its variants. `also`: another one that begins `lasts` of the way into it."""
+
+    kind: str
+    gap: float
+    lasts: float
+    pick: float
+    also: "Trouble | None" = None
+
+    def without(self) -> Self:
+        return self._replace(also=None)
+
+
+class Plan(NamedTuple):
+    """A whole scenario, before anything has happened."""
+
+    seed: int
+    wants: Wants
+    days: float
+    troubles: tuple[Trouble, ...]
+
+
+def drawn(seed: int, days: float | None = None) -> Plan:
+    """The scenario of this seed, of so many days, or of as many as fit its tokens' life."""
+    dice = random.Random(seed)
+    wants = _wants(dice)
+    days = days or min(30.0, 40 * wants.lives / 86400) / (10 if wants.dense else 1)
+    kinds = [kind for kind in KINDS if _is_possible(kind, wants)]
+    return Plan(seed, wants, days, tuple(_trouble(dice, kinds) for _ in range(200)))
+
+
+def _wants(dice: random.Random) -> Wants:
+    processes = 2 if dice.random() < 0.3 else 1
+    lifetime = dice.choice(
+        (300.0, 300.0, 600.0, 600.0, 900.0, 3600.0, 3600.0, 2 * 3600.0, 6 * 3600.0, 24 * 3600.0, 24 * 3600.0)
+    )
+    places = []
+    for number in range(dice.randint(1, 3)):
+        kind = "secret" if processes > 1 or dice.random() < 0.3 else "file"
+        runway = dice.choice((30.0, 120.0)) if kind == "secret" else dice.choice((0.0, 0.0, 10.0, 120.0))
+        places.append(Place(kind, dice.choice(FILE_FORMS), runway, number))
+    return Wants(
+        lifetime=lifetime,
+        refresh_at=dice.choice((0.5, 0.7, 0.8)),
+        places=tuple(places),
+        processes=processes,
+        slow=dice.choice((0.1, 2.0)),
+        longest=dice.choice((None, None, None, lifetime / 2)) if lifetime >= 1800 else None,
+        drift=dice.choice((0.0, 0.0, 1e-4, -1e-4)),
+        dense=processes == 1 and dice.random() < 0.1,
+    )
+
+
+def _is_possible(kind: str, wants: Wants) -> bool:
+    if kind in ONLY_TWO and wants.processes < 2:
+        return False
+    if kind in ONLY_FILES and any(place.kind != "file" for place in wants.places):
+        return False
+    return kind not in ONLY_SECRETS or wants.has_secret
+
+
+def _trouble(dice: random.Random, kinds: list[str]) -> Trouble:
+    kind = dice.choice(kinds)
+    also = None
+    if kind == "outage" and dice.random() < 0.4:
+        within = dice.choice(WITHIN_AN_OUTAGE)
+        also = Trouble(within, 0.0, dice.random(), dice.random())
+    # Half of them as long as can be borne: that is where promises are broken.
+    lasts = 1.0 if dice.random() < 0.5 else dice.random()
+    return Trouble(kind, dice.expovariate(1.0), lasts, dice.random(), also)

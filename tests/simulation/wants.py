@@ -1,0 +1,49 @@
+"""How a refresher is set up, and what the world around it is like, troubles apart."""
+
+from typing import NamedTuple
+
+from refresher.core.formats import Format
+
+TEMPLATE = "token = $access_token until $expires_at\n"
+
+
+class Place(NamedTuple):
+    """One output. `form`: of a file that of its content, of a Secret that of its one key."""
+
+    kind: str  # "file", "secret"
+    form: str
+    runway: float
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"output-{self.number}"
+
+
+class Wants(NamedTuple):
+    """Everything that stays as it is."""
+
+    lifetime: float
+    refresh_at: float
+    places: tuple[Place, ...]
+    processes: int
+    slow: float  # seconds, the longest that the issuer takes when all is well
+    longest: float | None  # seconds, the longest lifetime that the issuer grants
+    drift: float  # of the machines' clocks, relative
+    dense: bool  # without lulls
+
+    @property
+    def lives(self) -> float:
+        return min(self.lifetime, self.longest or self.lifetime)
+
+    @property
+    def runway(self) -> float:
+        return max(place.runway for place in self.places)
+
+    @property
+    def has_secret(self) -> bool:
+        return any(place.kind == "secret" for place in self.places)
+
+
+def format_of(place: Place) -> Format:
+    return Format(place.form, TEMPLATE if place.form == "template" else None)

@@ -75,14 +75,17 @@ def _look_first(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[St
 
 
 def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    if state.newest is None or state.minting is not None or (state.leads and state.facts is not None):
+    """A token of the newest key, or else of the one that is proven: a new key may turn out to be bad."""
+    if state.minting is not None or (state.leads and state.facts is not None):
         return
-    chosen = adoption.choose(state.outputs, state.newest.key.fingerprint, policy.lifetime, now)
-    if chosen is None or chosen.holding is None or chosen.holding.facts is None:
+    for credential in filter(None, (state.candidate, state.proven)):
+        chosen = adoption.choose(state.outputs, credential.key.fingerprint, policy.lifetime, now)
+        if chosen is None or chosen.holding is None or chosen.holding.facts is None:
+            continue
+        # Whoever stands by follows the leader from one token to the next.
+        if state.facts is None or chosen.holding.facts.fingerprint != state.facts.fingerprint:
+            yield Adopt(chosen.name, chosen.holding)
         return
-    # Whoever stands by follows the leader from one token to the next.
-    if state.facts is None or chosen.holding.facts.fingerprint != state.facts.fingerprint:
-        yield Adopt(chosen.name, chosen.holding)
 
 
 def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
@@ -108,7 +111,7 @@ def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Insta
         return None
     if not state.own and output.holding.remaining(now) > token.facts.remaining(now):
         return None  # a good value is not overwritten by a worse one; the next mint replaces both
-    return observing.kind_of_write(output, token)
+    return observing.kind_of_write(output, token.facts)
 
 
 def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:

@@ -31,7 +31,7 @@ from refresher.core.messages import (
     Written,
 )
 from refresher.core.mints import Observed
-from refresher.core.model import Holding, Reason, Token
+from refresher.core.model import Holding, Reason, TokenFacts
 from refresher.core.state import NEVER, Credential, OutputState, State, TokenPolicy
 
 
@@ -74,23 +74,27 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
         case Write(output=name) | Inspect(output=name):
             return state.with_output(state.output(name)._replace(busy_since=now.boot)), ()
         case Adopt(holding=holding):
-            # A key whose token is still good has proven itself to whoever minted it.
-            adopted = state._replace(
-                facts=holding.facts, token=holding.token, proven=state.newest, candidate=None
-            )
+            adopted = state._replace(facts=holding.facts, token=holding.token)
+            if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
+                # A key whose token is still good has proven itself to whoever minted it.
+                adopted = adopted._replace(proven=state.candidate, candidate=None)
             if state.facts is not None and state.wanted is Reason.REPORTED_EXPIRED:
                 adopted = adopted._replace(wanted=None)  # that was said of the token before
             announced = (TokenAdopted(event.step.output, holding.facts),) if holding.facts else ()
             return adopted, announced
 
 
+def _name(credential: Credential) -> str:
+    return credential.key.fingerprint
+
+
 def _key_read(state: State, event: KeyRead) -> Observed:
     fingerprint = event.key.fingerprint
     recovered = state.key_problem is not None
     state = state._replace(key_problem=None)
-    if state.newest is not None and state.newest.key.fingerprint == fingerprint:
+    if state.newest is not None and _name(state.newest) == fingerprint:
         return state, ((KeyLoaded(fingerprint, changed=False),) if recovered else ())
-    if state.proven is not None and state.proven.key.fingerprint == fingerprint:
+    if state.proven is not None and _name(state.proven) == fingerprint:
         # Put back: the newer key is forgotten. The operator has acted, so the old one is tried without delay.
         state = state._replace(proven=state.proven._replace(next_try=NEVER), candidate=None)
         return state, (KeyLoaded(fingerprint, changed=True),)
@@ -110,12 +114,12 @@ def _written(state: State, event: Written, now: Instant) -> Observed:
     facts = event.token.facts
     holding = Holding(facts, None, intact=True, owner=output.holding.owner if output.holding else "")
     after = OutputState(output.name, holding, facts.fingerprint, looked_at=now.boot)
-    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, event.token), facts),)
+    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 
-def kind_of_write(output: OutputState, token: Token) -> str:
-    """Whether writing `token` brings something new or puts right what was disturbed: `Write.reason`."""
-    return "repair" if output.published == token.facts.fingerprint else "new"
+def kind_of_write(output: OutputState, facts: TokenFacts) -> str:
+    """Whether writing this token brings something new or puts right what was disturbed: `Write.reason`."""
+    return "repair" if output.published == facts.fingerprint else "new"
 
 
 def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
@@ -135,6 +139,8 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
     held = _holds(found)
     was_in_place = output.published is not None and _holds(output.holding) == output.published
     disturbed = state.leads and was_in_place and held != output.published
+    if state.leads and output.failures and state.facts and held == state.facts.fingerprint:
+        return _landed(state, output, found, state.facts, now)
     published = output.published if state.leads else held  # what the leader publishes
     after = output._replace(
         holding=found,
@@ -145,6 +151,12 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
         unseen=0,
     )
     return state.with_output(after), ((OutputDisturbed(output.name),) if disturbed else ())
+
+
+def _landed(state: State, output: OutputState, found: Holding, facts: TokenFacts, now: Instant) -> Observed:
+    """What was thought not to be written is there: the answer to the write was lost."""
+    after = OutputState(output.name, found, facts.fingerprint, looked_at=_began(output, now))
+    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 
 def _began(output: OutputState, now: Instant) -> float:
@@ -186,13 +198,19 @@ def _output_failed(output: OutputState, message: str, now: Instant, *, writing: 
 
 
 def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
-    """A new leader believes what the outputs hold, and nothing that it has known before."""
+    """A new leader believes what the outputs hold, and nothing that it has known before. Whoever steps back
+    has nothing to write any more, so nothing keeps it from that."""
     if event.leads and not state.leads:
         outputs = tuple(output._replace(published=None) for output in state.outputs)
         return state._replace(
             outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, own=False
         )
-    return state._replace(leads=event.leads)
+    if state.leads and not event.leads:
+        outputs = tuple(
+            output._replace(failures=0, next_try=NEVER, unwritable=None) for output in state.outputs
+        )
+        return state._replace(outputs=outputs, leads=False)
+    return state
 
 
 def _refresh_requested(state: State) -> State:

@@ -9,14 +9,17 @@ from refresher.core.messages import (
     ExpiryReported,
     Found,
     Inspect,
+    KeyRead,
     LeadershipChanged,
     Mint,
     RefreshRequested,
     Stopping,
     Write,
+    WriteFailed,
 )
 from refresher.core.model import Holding, Reason
-from tests.core.builders import KEY, NEW_KEY, NOW, Driver, held, policy, token
+from refresher.core.state import NEVER
+from tests.core.builders import KEY, KEY_REFUSED, NEW_KEY, NOW, Driver, held, policy, token
 
 ELECTED = policy()._replace(elected=True)
 ELECTION, LOSS = LeadershipChanged(leads=True), LeadershipChanged(leads=False)
@@ -139,6 +142,36 @@ def test_whoever_loses_the_election_begins_no_mint_and_no_write_any_more():
     assert driver.minted(token(1)) == []
     driver.passes(3600.0)
     assert {type(step) for step in driver.steps()} <= {Inspect}
+
+
+def test_what_kept_a_leader_from_writing_is_no_problem_of_whoever_stands_by():
+    driver = leading(Holding())
+    driver.minted(token())
+    driver.tell(WriteFailed("file", "no route", roll=1.0))
+    assert driver.state.output("file").problem == "no route"
+    driver.tell(LOSS)
+    after = driver.state.output("file")
+    assert (after.problem, after.failures, after.next_try) == (None, 0, NEVER)
+
+
+def test_whoever_stands_by_with_a_bad_new_key_follows_the_leader_and_mints_nothing_when_elected():
+    driver = Driver(ELECTED, held(token(1)))
+    driver.begin()  # it has adopted a token of KEY
+    driver.tell(KeyRead(NEW_KEY))
+    driver.contents["file"] = held(token(2, age=-2520.0))
+    driver.passes(2520.0)
+    driver.perform(driver.steps())
+    assert driver.steps() == [Adopt("file", held(token(2, age=-2520.0)))]
+    driver.passes(1.0)
+    driver.tell(ELECTION)
+    driver.perform(driver.steps())
+    assert driver.steps() == [
+        Adopt("file", held(token(2, age=-2520.0))),
+        Mint(NEW_KEY, Reason.KEY_CHANGED),  # which is how a new key is proven
+    ]
+    driver.declined(KEY_REFUSED, NEW_KEY)
+    assert driver.steps() == []
+    assert driver.state.proven.key == KEY
 
 
 def test_whoever_loses_the_election_still_knows_what_consumers_hold():

@@ -356,18 +356,35 @@ def test_looking_changes_nothing_but_that_output():
     assert driver.state.output("a") == before.output("a")
 
 
-def test_looking_does_not_mend_what_ails_writing():
+def unwritten() -> Driver:
+    """A driver with a second token in hand that could not be written: the first is in place."""
     driver = at_work()
+    driver.until(Mint)
+    driver.minted(token(2, age=-2520.0))
     driver.tell(WriteFailed("file", FULL, roll=1.0))
+    return driver
+
+
+def test_looking_does_not_mend_what_ails_writing():
+    driver = unwritten()
     before = driver.state.output("file")
     driver.tell(Found("file", held(token())))
     after = driver.state.output("file")
     assert (after.problem, after.failures, after.next_try) == (FULL, 1, before.next_try)
 
 
+def test_a_write_whose_answer_was_lost_has_gone_well_when_it_is_seen():
+    driver = unwritten()
+    second = token(2, age=-2520.0)
+    assert driver.tell(Found("file", held(second))) == [OutputWritten("file", "new", second.facts)]
+    after = driver.state.output("file")
+    assert (after.problem, after.failures, after.published) == (None, 0, second.facts.fingerprint)
+    assert driver.steps() == []
+    assert driver.tell(Found("file", held(second))) == []
+
+
 def test_an_output_that_can_be_read_again_but_not_written_is_told_of_as_such():
-    driver = at_work()
-    driver.tell(WriteFailed("file", FULL, roll=1.0))
+    driver = unwritten()
     driver.tell(InspectFailed("file", "permission denied"))
     driver.tell(Found("file", held(token())))
     assert driver.state.output("file").problem == FULL

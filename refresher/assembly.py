@@ -86,6 +86,7 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
         clock=clock,
         mailbox=mailbox,
         observers=[*observers, events] if events else observers,
+        leads=lambda: elector is None or elector.time_left() > 0,
     )
     return Installation(engine, mailbox, clock, elector, events)
 

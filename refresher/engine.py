@@ -6,7 +6,7 @@ are frozen values.
 
 import heapq
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from refresher.core import schedule
 from refresher.core.announcements import Announcement, Crashed
@@ -39,6 +39,7 @@ KEY_POLL = (
 )
 NOT_SOON, NEVER_YET = float("inf"), float("-inf")
 MINTS_AT_ONCE = 16  # the rest waits in line here, not in the crew: an issuer that hangs must hold up no write
+MOMENT = 1.0
 GRACE = 4.0  # for what is in flight at SIGTERM: a whole stop fits into 5 s
 
 
@@ -54,13 +55,16 @@ class Engine:
         mailbox: Mailbox,
         observers: Sequence[Observer],
         mints_at_once: int = MINTS_AT_ONCE,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`leads`: whether this process leads this very moment, which an elected one is asked before a mint:
+        after a suspension the news that it does not is still on its way."""
         self._charges = {charge.policy.name: charge for charge in charges}
         self._states = {name: State.initial(charge.policy) for name, charge in self._charges.items()}
         self._keys = KeyWatch(self._charges.values())
         self._hands, self._clock, self._mailbox = hands, clock, mailbox
         self._observers = observers
-        self._mints_at_once = mints_at_once
+        self._mints_at_once, self._leads = mints_at_once, leads
         self._minting: set[str] = set()
         self._in_line: dict[str, None] = {}  # tokens that are to be minted when it is their turn, in order
         self._alarms: list[tuple[float, str]] = []
@@ -188,6 +192,8 @@ class Engine:
         while True:
             step = next_step(self._states[name], charge.policy, now)
             too_many = isinstance(step, Mint) and len(self._minting) >= self._mints_at_once
+            if isinstance(step, Mint) and charge.policy.elected and not self._leads():
+                step = Wait(now.boot + MOMENT, "being told that another process leads")
             if too_many or isinstance(step, Wait):
                 break
             self._observe(name, Started(step), now)

@@ -19,7 +19,16 @@ from refresher.core.announcements import (
     TokenMinted,
 )
 from refresher.core.instant import Instant
-from refresher.core.messages import Errand, KeysPolled, Mint, Minted, MintFailed, RefreshRequested, Stopping
+from refresher.core.messages import (
+    Errand,
+    KeysPolled,
+    LeadershipChanged,
+    Mint,
+    Minted,
+    MintFailed,
+    RefreshRequested,
+    Stopping,
+)
 from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.state import State
 from refresher.engine import GRACE, KEY_POLL, SLICE, Engine
@@ -117,7 +126,7 @@ class Site:
         self.issuer = SlowIssuer(self.world, {"key"}, takes=takes)
         self.memory = Memory()
         self.observers: list[Observer] = [self.memory]
-        self.mints_at_once = 16
+        self.mints_at_once, self.leads = 16, True
         self.mailbox = Mailbox(self.world)
         self.keys = {name: Key(self.world, "key", name=f"key of {name}") for name in names}
         self.outputs = {name: SimulatedOutput(f"output of {name}") for name in names}
@@ -140,6 +149,7 @@ class Site:
             mailbox=self.mailbox,
             observers=self.observers,
             mints_at_once=self.mints_at_once,
+            leads=lambda: self.leads,
         )
         return self.running
 
@@ -488,6 +498,21 @@ def test_settling_ends_although_the_rules_have_a_mistake():
     site.settles()
     assert site.outputs["a"].content is not None
     assert site.memory.of(Crashed)
+
+
+# --- Leading
+
+
+def test_whoever_does_not_lead_any_more_mints_nothing_although_the_news_is_still_on_its_way():
+    """As after a suspension: the Lease has run out, and the letter that says so is not there yet."""
+    site = Site("a")
+    site.charges["a"] = site.charges["a"]._replace(policy=site.charges["a"].policy._replace(elected=True))
+    site.leads = False
+    site.post(5.0, Letter(None, LeadershipChanged(leads=True)))
+    site.world.after(60.0, lambda: setattr(site, "leads", True))
+    site.runs(65.0)
+    (minted,) = (at - site.began for at, _ in site.memory.of(TokenMinted))
+    assert 60.0 <= minted <= 62.0
 
 
 # --- Taking turns

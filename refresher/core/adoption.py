@@ -20,8 +20,9 @@ def choose(
 ) -> OutputState | None:
     """The output whose token is to be adopted: valid, of this key, asked for with this lifetime.
 
-    Of several the one that lasts longest; of equals the one of which most is known, so that the other outputs
-    can be written from it.
+    Of several tokens the one that lasts longest; of several outputs that hold it the one of which most is
+    known, so that the others can be written from it. They were looked at at different moments, and clocks
+    drift: that they hold the same token is known by its fingerprint, not by when it ends.
     """
 
     def is_adoptable(output: OutputState) -> bool:
@@ -33,9 +34,17 @@ def choose(
             and facts.remaining(now) > 0
         )
 
-    def merit(output: OutputState) -> tuple[float, bool, bool]:
-        holding = output.holding or Holding()
-        token = holding.token
-        return holding.remaining(now), token is not None and token.is_whole, token is not None
+    def lasts(output: OutputState) -> float:
+        return output.holding.remaining(now) if output.holding else 0.0
 
-    return max(filter(is_adoptable, outputs), key=merit, default=None)
+    def knowledge(output: OutputState) -> tuple[bool, bool]:
+        token = output.holding.token if output.holding else None
+        return token is not None and token.is_whole, token is not None
+
+    adoptable = [output for output in outputs if is_adoptable(output)]
+    best = max(adoptable, key=lasts, default=None)
+    return best and max((each for each in adoptable if _held(each) == _held(best)), key=knowledge)
+
+
+def _held(output: OutputState) -> str | None:
+    return output.holding.facts.fingerprint if output.holding and output.holding.facts else None

@@ -88,8 +88,13 @@ class Election(NamedTuple):
         return Look() if now >= min(again, runs_out) else Pause(min(again, runs_out))
 
     def looked(self, found: Record | None, began: float, now: float) -> Self:
-        """The Lease was read: it says `found`; None when there is none."""
+        """The Lease was read: it says `found`; None when there is none.
+
+        Where somebody has deleted it, its holder leads on until its own deadline: that is waited for.
+        """
         record = found or Record(NOBODY, 0.0, -1, "")
+        if found is None and self.seen is not None and self.seen.holder not in (NOBODY, self.identity):
+            record = self.seen._replace(version="")
         unchanged = self.seen is not None and self.seen.version == record.version
         return self._replace(seen=record, seen_at=self.seen_at if unchanged else now, asked_at=began)
 

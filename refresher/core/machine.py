@@ -149,8 +149,9 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
         return Reason.FIRST, now.boot
     due = min(_scheduled(each, policy, now) for each in (facts, *(held.facts for held in others)) if each)
     if state.wanted is Reason.REPORTED_EXPIRED:
-        soonest = _when_aged(facts, schedule.soonest(policy.lifetime), now)  # a report may be wrong
-        return Reason.REPORTED_EXPIRED, min(soonest, due)
+        if state.outlived is None or facts.lifetime > state.outlived:
+            due = min(due, _when_aged(facts, schedule.soonest(facts.lifetime), now))
+        return Reason.REPORTED_EXPIRED, due  # else it lives short as it is, and reports may be wrong
     return Reason.SCHEDULED, due
 
 

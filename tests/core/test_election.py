@@ -119,6 +119,21 @@ def test_a_free_lease_is_not_asked_for_without_a_pause_while_the_api_server_fail
     assert asked == 10
 
 
+def test_a_lease_that_somebody_deletes_is_not_free_before_its_holders_time_is_up():
+    """Whoever held it does not know yet, and leads until its own deadline."""
+    watching = candidate(seen=HELD, seen_at=90.0, asked_at=99.0).looked(None, began=100.0, now=100.0)
+    assert watching.next_step(100.0) == Pause(101.0)
+    watching = watching.looked(None, began=101.0, now=101.0)
+    assert watching.next_step(114.9) == Look()
+    assert watching.next_step(115.0) == Take(Record("me", 15.0, 5, ""))  # since it was first seen to be gone
+
+
+@pytest.mark.parametrize("seen", [None, FREE, Record("me", 15.0, 4, "7")], ids=["never seen", "free", "ours"])
+def test_a_lease_that_is_nobody_elses_is_made_at_once_where_there_is_none(seen):
+    watching = candidate(seen=seen, seen_at=90.0, asked_at=99.0).looked(None, began=100.0, now=100.0)
+    assert isinstance(watching.next_step(100.0), Take)
+
+
 def test_only_what_is_held_is_let_go():
     assert candidate(seen=HELD).release() is None
     assert candidate().release() is None

@@ -514,10 +514,10 @@ def test_a_token_that_was_born_expired_is_published_and_replaced_but_is_no_storm
     assert min(later - earlier for earlier, later in pairwise(times)) >= 250.0
 
 
-def test_a_report_delays_no_token_that_says_itself_that_it_lives_shorter():
+def test_a_report_is_heeded_the_sooner_the_shorter_a_token_says_itself_that_it_lives():
     driver = at_work(first=token(lifetime=60.0, requested=3600.0))
     driver.tell(ExpiryReported(token().facts.fingerprint))
-    assert driver.until(Mint)[0] == pytest.approx(30.0)
+    assert driver.until(Mint)[0] == pytest.approx(6.0)
 
 
 def test_an_operators_word_makes_a_report_forgotten():

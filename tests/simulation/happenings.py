@@ -104,12 +104,13 @@ class Happenings:
         token = self.issuer.of_fingerprint[facts.fingerprint]
         token.ends = min(token.ends, self.world.now)
         age = self.world.now - token.minted
-        until = max(0.0, design.soonest(self.plan.wants) * 1.001 - age) + EFFECT + 2 * self.plan.wants.slow
+        replaced = max(0.0, design.soonest(self.plan.wants) * 1.001 - age)
+        until = replaced + EFFECT + 2 * self.plan.wants.slow
         self.promise.excuse(until + self.plan.wants.runway)
         self.promise.tell(f"token {token.number} ends early, and that is reported")
         self.promise.may_cost_a_mint("its end was reported")
         self.world.after(
-            until - 1.0, lambda: self.promise.may_cost_a_mint("the next is believed to live as short")
+            replaced, lambda: self.promise.may_cost_a_mint("the next is believed to live as short")
         )
         leader.mailbox.post(Letter(None, ExpiryReported(facts.fingerprint)))
         self.world.plan(self.world.now + until, lambda: self._ask(leader))

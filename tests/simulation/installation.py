@@ -80,9 +80,8 @@ class Installation:
             self.electors[process] = elector
             time_left = elector.time_left
         outputs = tuple(self._build(place, process, api, time_left) for place in self.outputs.values())
-        process.start(
-            Charge(self.policy, self.key, outputs), IssuerLine(self.issuer, process), [self.promise]
-        )
+        charge = Charge(self.policy, self.key, outputs)
+        process.start(charge, IssuerLine(self.issuer, process), [self.promise], time_left)
         if process in self.electors:
             self.electors[process].start()
 

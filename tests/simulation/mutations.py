@@ -115,8 +115,22 @@ MUTATIONS = (
     Mutation(
         "a restart mints without looking at what is there",
         "core/adoption.py",
-        "    return max(filter(is_adoptable, outputs), key=merit, default=None)",
-        "    return None",
+        "    best = max(adoptable, key=lasts, default=None)",
+        "    best = None",
+    ),
+    Mutation(
+        "of several outputs with a token the one is adopted that seems to last a moment longer",
+        "core/adoption.py",
+        "if _held(each) == _held(best)), key=knowledge)",
+        "if each is best), key=knowledge)",
+    ),
+    Mutation(
+        "a Lease that is deleted is free at once",
+        "core/election.py",
+        """            record = self.seen._replace(version="")
+""",
+        """            pass
+""",
     ),
     Mutation(
         "the same token again counts as a new one",

@@ -1,6 +1,7 @@
 """One refresher process: the real engine and hands, on a machine's clocks, mortal at every effect."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from refresher.core.instant import Instant
@@ -53,10 +54,15 @@ class Process:
         self.mailbox = VirtualMailbox(self)
         self._strands: dict[Strand, None] = {}  # in order: a set's is another each time
 
-    def start(self, charge: Charge, issuer: object, observers: list) -> None:
+    def start(self, charge: Charge, issuer: object, observers: list, time_left: Callable[[], float]) -> None:
         hands = VirtualHands(self, issuer)
         self.engine = Engine(
-            [charge], hands=hands, clock=self.machine, mailbox=self.mailbox, observers=observers
+            [charge],
+            hands=hands,
+            clock=self.machine,
+            mailbox=self.mailbox,
+            observers=observers,
+            leads=lambda: time_left() > 0,
         )
         self.spawn(self._run)
 

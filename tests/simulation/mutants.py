@@ -37,7 +37,7 @@ print(json.dumps([found, first]))
 
 
 def trial(mutation: Mutation | None, scenarios: int, days: float) -> tuple[int, str]:
-    """In how many scenarios the mutant is found, and the first violation."""
+    """In how many scenarios the mutant is found, and the first violation; -1 where it broke more than rules."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
         leave_out = shutil.ignore_patterns("__pycache__")
@@ -58,7 +58,7 @@ def trial(mutation: Mutation | None, scenarios: int, days: float) -> tuple[int, 
         except subprocess.TimeoutExpired:
             return scenarios, f"it came to no end within {PATIENCE:.0f} s"
         if done.returncode != 0:
-            return scenarios, f"the simulator stopped: {done.stderr.strip().splitlines()[-1]}"
+            return -1, f"the simulator stopped, which proves nothing: {done.stderr.strip().splitlines()[-1]}"
         found, first = json.loads(done.stdout)
         return found, first
 

@@ -37,7 +37,7 @@ print(json.dumps([found, first]))
 
 
 def trial(mutation: Mutation | None, scenarios: int, days: float) -> tuple[int, str]:
-    """In how many scenarios the mutant is found, and the first violation; -1 where it broke more than rules."""
+    """In how many scenarios the mutant is found, and by what first; -1 where nothing was tried."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
         leave_out = shutil.ignore_patterns("__pycache__")

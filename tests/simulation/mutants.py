@@ -27,16 +27,16 @@ from tests.simulation.scenario import Scenario
 from tests.simulation.troubles import drawn
 
 found, first = 0, ""
-for seed in range(int(sys.argv[1])):
+for seed in map(int, sys.argv[2:]):
     plan = drawn(seed)
-    broken = Scenario(plan._replace(days=min(plan.days, float(sys.argv[2])))).run().broken
+    broken = Scenario(plan._replace(days=min(plan.days, float(sys.argv[1])))).run().broken
     found += bool(broken)
     first = first or (f"seed {seed}, {broken[0]}" if broken else "")
 print(json.dumps([found, first]))
 """
 
 
-def trial(mutation: Mutation | None, scenarios: int, days: float) -> tuple[int, str]:
+def trial(mutation: Mutation | None, seeds: tuple[int, ...], days: float) -> tuple[int, str]:
     """In how many scenarios the mutant is found, and by what first; -1 where nothing was tried."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
@@ -47,7 +47,7 @@ def trial(mutation: Mutation | None, scenarios: int, days: float) -> tuple[int, 
             mutation.plant(copy / "refresher")
         try:
             done = subprocess.run(
-                [sys.executable, "-c", _TRIAL, str(scenarios), str(days)],
+                [sys.executable, "-c", _TRIAL, str(days), *map(str, seeds)],
                 cwd=copy,
                 env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
@@ -56,7 +56,7 @@ def trial(mutation: Mutation | None, scenarios: int, days: float) -> tuple[int, 
                 timeout=PATIENCE,
             )
         except subprocess.TimeoutExpired:
-            return scenarios, f"it came to no end within {PATIENCE:.0f} s"
+            return len(seeds), f"it came to no end within {PATIENCE:.0f} s"
         if done.returncode != 0:
             return -1, f"the simulator stopped, which proves nothing: {done.stderr.strip().splitlines()[-1]}"
         found, first = json.loads(done.stdout)
@@ -71,15 +71,17 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     wanted = parser.parse_args()
     chosen = [None, *(mutation for mutation in MUTATIONS if wanted.only in mutation.name)]
+    first = tuple(range(wanted.scenarios))
+    seeds = [(*first, *(mutation.seeds if mutation else ())) for mutation in chosen]
     survivors = 0
     with ThreadPoolExecutor(wanted.workers) as pool:
-        trials = pool.map(lambda mutation: trial(mutation, wanted.scenarios, wanted.days), chosen)
-        for mutation, (found, first) in zip(chosen, trials, strict=True):
+        trials = pool.map(lambda mutation, of: trial(mutation, of, wanted.days), chosen, seeds)
+        for mutation, of, (found, why) in zip(chosen, seeds, trials, strict=True):
             is_right = found == 0 if mutation is None else found > 0
             survivors += not is_right
             name = "(the program as it is)" if mutation is None else mutation.name
-            verdict = f"{found:>4} of {wanted.scenarios}" + ("" if is_right else "  !!")
-            print(f"{name:<78}{verdict}\n    {first[:150]}", flush=True)
+            verdict = f"{found:>4} of {len(of)}" + ("" if is_right else "  !!")
+            print(f"{name:<88}{verdict}\n    {why[:150]}", flush=True)
     return int(survivors > 0)
 
 

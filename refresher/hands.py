@@ -6,7 +6,7 @@ Nothing here decides; what went wrong comes back as an event too, so that no err
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from refresher.core import expiry
+from refresher.core import backoff, expiry
 from refresher.core.announcements import Announcement, Crashed, IssuerAnswered, OutputFailed, TokenVerified
 from refresher.core.messages import (
     Errand,
@@ -41,6 +41,8 @@ from refresher.crew import Crew
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
 from refresher.ports import Clock, Issuer, KeySource, Letter, Mailbox, Output, Verifier
 
+ISSUER, KEYS = "issuer", "keys"  # ways that errands go; outputs are by their kind: "file", "secret"
+
 
 class Charge(NamedTuple):
     """One token in our charge: what is wanted, and the parts of the world it concerns."""
@@ -71,8 +73,10 @@ class Hands:
         self._verifier = verifier
 
     def start(self, charge: Charge, errand: Errand) -> None:
-        """Have one errand done; its letter will be in the mailbox."""
-        self._crew.submit(lambda: self._mailbox.post(self.perform(charge, errand)))
+        """Have one errand done; its letter will be in the mailbox. An issuer, a file system, an API server
+        that hangs holds up only what goes the same way."""
+        way = ISSUER if isinstance(errand, Mint) else errand.output.partition(":")[0]
+        self._crew.submit(lambda: self._mailbox.post(self.perform(charge, errand)), way)
 
     def read_keys(self, keys: "KeyWatch") -> None:
         """Have the keys read; a letter for each token concerned will be in the mailbox, then `KeysPolled`."""
@@ -82,7 +86,7 @@ class Hands:
                 self._mailbox.post(letter)
             self._mailbox.post(Letter(None, KeysPolled()))
 
-        self._crew.submit(read)
+        self._crew.submit(read, KEYS)
 
     def perform(self, charge: Charge, step: Errand) -> Letter:
         """Do one errand and say how it went; never raises."""
@@ -107,13 +111,18 @@ class Hands:
         if isinstance(result.answer, Declined):
             return Letter(policy.name, MintFailed(step.key, result.answer, self._roll()), said)
         token = token_of(result, result.answer, step.key, policy.lifetime)
-        verification = self._verify(token, by)
+        try:
+            verification = self._verify(token, by)
+        except Exception as error:  # noqa: BLE001 -- as in `perform`; a token is not held back for that
+            verification = Verification(Verdict.INCONCLUSIVE, _own_mistake(error))
+            said += (Crashed("trying a token out", error),)
         if verification is None:
             return Letter(policy.name, Minted(step.key, token, self._roll()), said)
         said += (TokenVerified(token.facts.fingerprint, *verification),)
         if verification.verdict is Verdict.REJECTED:
             told = f"issuer.verify rejects the new token: {verification.message}; what is published stays"
-            event: Event = MintFailed(step.key, Declined(Outcome.BAD_RESPONSE, told), self._roll())
+            declined = Declined(Outcome.BAD_RESPONSE, told, backoff.KEY_PROBE)
+            event: Event = MintFailed(step.key, declined, self._roll())
         else:
             expired = verification.verdict is Verdict.EXPIRED
             event = Minted(step.key, token, self._roll(), expired)

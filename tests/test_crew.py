@@ -233,3 +233,14 @@ def test_a_signal_handler_may_post_while_its_own_thread_is_posting_and_taking(on
     while (letter := mailbox.take(0.0)) is not None:
         taken.append(letter)
     assert (taken.count("own"), taken.count("signal")) == (rounds, len(posted))
+
+
+def test_what_hangs_in_one_lane_holds_up_nothing_in_another(waiting):
+    crew = Crew(2)
+    for _ in range(10):
+        crew.submit(waiting, "secret")
+    until(lambda: waiting.begun == 2)
+    finished = threading.Event()
+    crew.submit(finished.set, "file")
+    assert finished.wait(PATIENCE)
+    assert (waiting.begun, waiting.done) == (2, 0)

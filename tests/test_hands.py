@@ -422,3 +422,40 @@ def test_a_mistake_of_ours_in_reading_a_key_is_said_once_and_keeps_no_other_from
         Letter("b", unreadable),
         Letter("c", KeyRead(KEY)),
     ]
+
+
+# --- Ways
+
+
+class Lanes:
+    """A crew that only notes which way an errand would go."""
+
+    def __init__(self) -> None:
+        self.went: list[str] = []
+
+    def submit(self, job: object, lane: str) -> None:
+        self.went.append(lane)
+
+
+def test_what_goes_to_an_issuer_a_disk_an_api_server_and_the_keys_does_not_queue_together(mailbox):
+    """Two hundred Secrets whose API server hangs kept a file from being looked at, and the keys."""
+    crew = Lanes()
+    hands = Hands(AnIssuer(), SystemClock(), mailbox, crew, lambda: ROLL)
+    charge = Charge(policy(), AKey(), (AnOutput("file:/run/token"), AnOutput("secret:inlive/token")))
+    hands.start(charge, MINT)
+    hands.start(charge, Inspect("file:/run/token"))
+    hands.start(charge, Write("secret:inlive/token", token(), "new"))
+    hands.start(charge, Inspect("secret:inlive/token"))
+    hands.read_keys(KeyWatch([charge]))
+    assert crew.went == ["issuer", "file", "secret", "secret", "keys"]
+
+
+def test_a_verifier_with_a_mistake_of_ours_costs_no_token(mailbox):
+    class Mistaken:
+        def verify(self, token, budget):
+            raise MISTAKE
+
+    letter = Site(mailbox, Mistaken()).does(MINT)
+    assert isinstance(letter.event, Minted)
+    assert [type(each) for each in letter.said] == [IssuerAnswered, Crashed, TokenVerified]
+    assert letter.said[-1].verdict is Verdict.INCONCLUSIVE

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from refresher import assembly, exits, prelude
 from refresher.clock import SystemClock
 from refresher.config import flags
-from refresher.config.declarations import SecretOutputSettings, Settings
+from refresher.config.declarations import IssuerSettings, SecretOutputSettings, Settings
 from refresher.config.durations import format_duration
 from refresher.config.objects import placed
 from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core import schedule
-from refresher.core.model import Declined, MintResult, Outcome, SecretStr
+from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Verdict
 from refresher.core.state import TokenPolicy
-from refresher.errors import KeyUnreadableError, KubeError, OutputError
+from refresher.errors import KeyUnreadableError, KubeDeniedError, KubeError, OutputError
 from refresher.keys.keyfile import KeyFile
 from refresher.ports import Issuer, Output
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
 
 PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; the first that the issuer takes, then the token's own
+LEAST_TO_VERIFY = 60.0  # seconds that a token lives that is tried out: no hurry may look like an early end
 SKEW_WORTH_TELLING = 5.0  # seconds; harmless to us, but not to whoever reads the times we write
 
 _APPLY = "# For `kubectl apply -f -`, by somebody who may grant this:\n"
@@ -101,7 +102,8 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     for token, charge in zip(settings.tokens, charges, strict=True):
         for wants, output in zip(token.outputs, charge.outputs, strict=True):
             asks = asks_kubernetes or not isinstance(wants, SecretOutputSettings)
-            yield _output_finding(output) if asks else Finding("output", 0, f"{output.name} was not tried")
+            tried = _output_finding(output) if asks else None
+            yield tried or Finding("output", 0, f"{output.name} was not tried", is_hint=True)
         yield _headroom_finding(charge.policy)
 
 
@@ -125,11 +127,13 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
     skew: float | None = None
     for number, (path, key) in enumerate(keys.items(), start=1):
         shortest = min(token.lifetime for token in settings.tokens if token.key_file == path)
-        result, lifetime = _prove(issuer, key, shortest, settings.issuer.timeout)
+        least = LEAST_TO_VERIFY if settings.issuer.verify else 0.0
+        result, lifetime = _prove(issuer, key, shortest, settings.issuer.timeout, least)
         skew = result.skew if skew is None else skew
         if not isinstance(result.answer, Declined):
             proof = f"minted a token of {format_duration(lifetime)} to prove it"
             yield Finding("issuer", 0, f"{url} accepted the key in {path}; {proof}")
+            yield from _verify_findings(settings.issuer, result.answer.access)
             continue
         outcome = result.answer.outcome
         text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {_ADVICE[outcome]}"
@@ -142,10 +146,12 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
         yield _clock_finding(skew)
 
 
-def _prove(issuer: Issuer, key: SecretStr, shortest: float, timeout: float) -> tuple[MintResult, float]:
-    """A mint of the least lifetime that the issuer takes, and that lifetime: up to `shortest`, with which the
-    daemon is going to ask, and as patient as the daemon is then."""
-    for lifetime in (*(each for each in PROOF_LIFETIMES if each < shortest), shortest):
+def _prove(
+    issuer: Issuer, key: SecretStr, shortest: float, timeout: float, least: float
+) -> tuple[MintResult, float]:
+    """A mint of the least lifetime that the issuer takes, and that lifetime: from `least` up to `shortest`,
+    with which the daemon is going to ask, and as patient as the daemon is then."""
+    for lifetime in (*(each for each in PROOF_LIFETIMES if least <= each < shortest), shortest):
         result = issuer.mint(key, lifetime, schedule.attempt_budget(timeout, shortest))
         refused_as_such = (
             isinstance(result.answer, Declined) and result.answer.outcome is Outcome.BAD_RESPONSE
@@ -153,6 +159,19 @@ def _prove(issuer: Issuer, key: SecretStr, shortest: float, timeout: float) -> t
         if not refused_as_such:
             break
     return result, lifetime
+
+
+def _verify_findings(settings: IssuerSettings, token: SecretStr) -> Iterator[Finding]:
+    verifier = assembly.verifier(settings)
+    if verifier is None:
+        return
+    verdict, message = verifier.verify(token, settings.timeout)
+    says = f"{settings.verify}: {verdict}{f': {message}' if message else ''}"
+    if verdict is Verdict.REJECTED:
+        text = f"{says}; no token would be published: is that a URL which this key's tokens are good for?"
+        yield Finding("verify", exits.TRY_AGAIN, text)
+    else:
+        yield Finding("verify", 0, says, is_hint=verdict is not Verdict.GOOD)
 
 
 def _clock_finding(skew: float) -> Finding:
@@ -165,7 +184,7 @@ def _clock_finding(skew: float) -> Finding:
 
 
 def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Finding, None, bool]:
-    """What we may do there of what this configuration needs; whether the API server answers at all."""
+    """What we may do there of what this configuration needs; whether it is worth while to try a Secret."""
     from refresher.kube import access, paths  # noqa: PLC0415 -- where there is Kubernetes
 
     places = [place for token in settings.tokens for place in assembly.secrets(token, api.namespace)]
@@ -177,6 +196,10 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
     try:
         lacking = access.missing(api, [*needed, *wanted])
         spared = [each for each in lacking if each in wanted or access.is_spared(api, each)]
+    except KubeDeniedError as error:
+        text = f"what we may do there is not told to us: {error}"
+        yield Finding("permissions", 0, f"{text}; whether it suffices is seen below", is_hint=True)
+        return True
     except KubeError as error:
         yield Finding("kubernetes", exits.CANT_CREATE, f"{error}; no Secret was tried after that")
         return False

@@ -16,11 +16,11 @@ from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core.announcements import Announcement, NotSupported, OutputWritten, TokenAdopted
 from refresher.core.instant import Instant
 from refresher.core.messages import Event, RefreshRequested, Stopping
-from refresher.crew import Mailbox
 from refresher.observers.log import LogObserver
 from refresher.observers.tally import Tally
 from refresher.ports import Letter
 
+LONGEST_PAUSE = 30.0  # seconds between two tries to serve them
 SERVE_AFTER = 1.0  # seconds: the endpoints answer after the first token, or this long after the start
 
 EXAMPLE = """\
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         len(settings.tokens),
         where,
     )
-    _obey_signals(here.mailbox)
+    _obey_signals(here)
     if here.elector is not None:
         here.elector.start()
     here.engine.run()
@@ -86,8 +86,10 @@ def _serve(listening: socket.socket, here: assembly.Installation, tally: Tally, 
     """Serve the endpoints. What they are made of is imported when the first token is out: connections wait in
     the backlog meanwhile."""
     first.wait(SERVE_AFTER)
+    pause = SERVE_AFTER
     while not _importable():
-        time.sleep(SERVE_AFTER)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
     from refresher.web.endpoints import Endpoints  # noqa: PLC0415
     from refresher.web.server import Server  # noqa: PLC0415
 
@@ -107,17 +109,20 @@ def _importable() -> bool:
     return True
 
 
-def _obey_signals(mailbox: Mailbox[Letter]) -> None:
+def _obey_signals(here: assembly.Installation) -> None:
     """Signals become letters: nothing is done in a handler but posting."""
 
     def posting(event: Event | None, *said: Announcement) -> None:
-        mailbox.post(Letter(None, event, said))
+        here.mailbox.post(Letter(None, event, said))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         posting(Stopping())
 
     def refresh(_number: int, _frame: FrameType | None) -> None:
-        posting(RefreshRequested())
+        if here.elector is not None and here.elector.time_left() <= 0:
+            posting(None, NotSupported("SIGUSR1: this process stands by; send it to the one that leads"))
+        else:
+            posting(RefreshRequested())
 
     def reload(_number: int, _frame: FrameType | None) -> None:
         posting(None, NotSupported("SIGHUP: reading the configuration again is not supported yet; restart"))

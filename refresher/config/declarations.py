@@ -47,7 +47,7 @@ class IssuerSettings(NamedTuple):
     ca_file: Annotated[
         str | None,
         Option(
-            "PEM file of the authorities that may vouch for the issuer, instead of the system's.",
+            "PEM file of the authorities that may vouch for issuer and verify, instead of the system's.",
             kinds.FILE,
             example="/etc/ssl/inlive.pem",
             flag="--ca-file",

@@ -6,6 +6,7 @@ SHORTEST = 1.0
 LONGEST = 60.0
 LONGEST_WITHOUT_TOKEN = 30.0
 LONGEST_ASKED = 15 * 60.0  # of a Retry-After: an issuer's mistake must not put us to sleep for a day
+_ASKING = (Outcome.THROTTLED, Outcome.BAD_RESPONSE)  # whose `retry_after` counts
 KEY_PROBE = 5 * 60.0  # how often a refused key is tried again: keys are also un-revoked
 
 
@@ -32,14 +33,14 @@ def write_wait(failures: int, left: float, asked: float | None, roll: float) -> 
 def wait_after(declined: Declined, failures: int, left: float, budget: float, roll: float) -> float:
     """The wait after the `failures`-th mint in a row that was `declined`.
 
-    A throttling issuer is given the time it asked for and a refused key its slow probe, but only while there
-    is time: the last minute before consumers are without, and one whole attempt (`budget`), are kept for more
-    than one try; of less than twice that, half.
+    A throttling issuer is given the time it asked for, a refused key and a token that `issuer.verify` rejects
+    their slow probe, but only while there is time: the last minute before consumers are without, and one
+    whole attempt (`budget`), are kept for more than one try; of less than twice that, half.
     """
     wait = retry_wait(failures, left, roll)
     if declined.outcome is Outcome.KEY_REFUSED:
         asked = KEY_PROBE
-    elif declined.outcome is Outcome.THROTTLED and declined.retry_after is not None:
+    elif declined.outcome in _ASKING and declined.retry_after is not None:
         asked = min(declined.retry_after, LONGEST_ASKED)
     else:
         return wait

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 NEVER = float("-inf")
 NOBODY = ""
+MOST_TRANSITIONS = 2**31 - 1  # the field is an int32
 
 
 class Terms(NamedTuple):
@@ -57,7 +58,7 @@ class Election(NamedTuple):
 
     `seen`: the Lease as last seen, None until it was looked at or when that has become doubtful. `seen_at`:
     since when it has been as it is, as far as we know. `asked_at`: when the last request began. `rest_until`:
-    the last one came to nothing, and the API server is left alone until then.
+    the last one came to nothing, and what is free is not asked for before then.
     """
 
     identity: str
@@ -104,10 +105,13 @@ class Election(NamedTuple):
             seen=written, seen_at=now, asked_at=began, leading_until=began + self.terms.deadline
         )
 
-    def overtaken(self) -> Self:
-        """The Lease was written since we saw it: look again, at once. Perhaps by ourselves, in a request
-        whose answer was lost; as long as that is not known, we do not lead."""
-        return self._replace(seen=None, asked_at=NEVER, leading_until=NEVER)
+    def overtaken(self, began: float) -> Self:
+        """The Lease was written since we saw it: look again, at once, but try again no sooner than usual.
+        Perhaps by ourselves, in a request whose answer was lost; as long as that is not known, we do not
+        lead."""
+        return self._replace(
+            seen=None, asked_at=NEVER, leading_until=NEVER, rest_until=began + self.terms.retry
+        )
 
     def failed(self, began: float) -> Self:
         """A request came to nothing. What we hold we hold until its deadline."""
@@ -131,4 +135,4 @@ class Election(NamedTuple):
 
     def _claim(self, transitions: int) -> Record:
         version = self.seen.version if self.seen else ""
-        return Record(self.identity, self.terms.duration, transitions, version)
+        return Record(self.identity, self.terms.duration, min(transitions, MOST_TRANSITIONS), version)

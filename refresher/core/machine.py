@@ -126,7 +126,7 @@ def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
 def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[Credential, Reason, float]]:
     """The mints that are planned: with which key, why, and when (boot seconds). A key not proven yet comes
     first, but does not stand in the way of the proven one: each has its own back-off."""
-    if not state.leads or all(output.is_unknown for output in state.outputs):
+    if not state.leads or all(output.holding is None for output in state.outputs):
         return  # in vain: it may all be there, and if not, a new token could be put nowhere
     reason, due = due_at(state, policy, now)
     if state.candidate is not None:
@@ -170,9 +170,12 @@ def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:
 def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
         if output.busy_since is None:
-            at = output.looked_at + _between_looks(output)
+            at = _next_look(output)
             yield Inspect(output.name) if now.boot >= at else Wait(at, f"looking at {output.name}")
 
 
-def _between_looks(output: OutputState) -> float:
-    return min(LOOK_AGAIN, MOMENT * 2.0 ** min(output.unseen - 1, 10)) if output.unseen else LOOK_AGAIN
+def _next_look(output: OutputState) -> float:
+    """From the end of a look that saw nothing, which may have taken long; else from when it began."""
+    if output.unseen:
+        return output.unseen_at + min(LOOK_AGAIN, MOMENT * 2.0 ** min(output.unseen - 1, 10))
+    return output.looked_at + LOOK_AGAIN

@@ -124,6 +124,8 @@ def kind_of_write(output: OutputState, facts: TokenFacts) -> str:
 
 def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     output = state.output(event.output)
+    if not state.leads:  # it began while this process led; what comes of it is for the one that does now
+        return state.with_output(output._replace(busy_since=None)), ()
     failures = output.failures + 1
     remaining = output.holding.remaining(now) if output.holding else 0.0
     wait = backoff.write_wait(failures, remaining, event.retry_after, event.roll)
@@ -185,6 +187,7 @@ def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observe
         busy_since=None,
         unreadable=event.message,
         unseen=output.unseen + 1 if event.out_of_sight else 0,
+        unseen_at=now.boot,
     )
     if output.unreadable == event.message:
         return state.with_output(after), ()
@@ -199,7 +202,7 @@ def _output_failed(output: OutputState, message: str, now: Instant, *, writing: 
 
 def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
     """A new leader believes what the outputs hold, and nothing that it has known before. Whoever steps back
-    has nothing to write any more, so nothing keeps it from that."""
+    has nothing to write any more, so nothing keeps it from that, and owes nobody a new token."""
     if event.leads and not state.leads:
         outputs = tuple(output._replace(published=None) for output in state.outputs)
         return state._replace(
@@ -209,7 +212,7 @@ def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) ->
         outputs = tuple(
             output._replace(failures=0, next_try=NEVER, unwritable=None) for output in state.outputs
         )
-        return state._replace(outputs=outputs, leads=False)
+        return state._replace(outputs=outputs, leads=False, wanted=None, wanted_late=False)
     return state
 
 

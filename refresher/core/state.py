@@ -57,7 +57,7 @@ class OutputState(NamedTuple):
     `holding` is None until it was seen. `published`: the fingerprint of the token that was last put or
     adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`:
     why the last write or the last look failed, if it did. `unseen`: how many looks in a row saw nothing of
-    it, good or bad.
+    it, good or bad, and `unseen_at`: when the last of these ended.
     """
 
     name: str
@@ -70,11 +70,7 @@ class OutputState(NamedTuple):
     unwritable: str | None = None
     unreadable: str | None = None
     unseen: int = 0
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether it was looked at, and never yet seen."""
-        return self.holding is None and self.unseen > 0
+    unseen_at: float = NEVER
 
     @property
     def problem(self) -> str | None:

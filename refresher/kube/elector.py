@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from refresher.core.announcements import LeadershipTurned, LeaseFailed
+from refresher.core.announcements import Crashed, LeadershipTurned, LeaseFailed
 from refresher.core.election import Election, Look, Pause, Record, Take
 from refresher.core.messages import LeadershipChanged
 from refresher.core.rfc3339 import to_microsecond
@@ -11,6 +11,8 @@ from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, Ku
 from refresher.kube.api import KubeApi
 from refresher.kube.paths import NEVER, lease_path
 from refresher.ports import Clock, Letter, Mailbox
+
+LONGEST_NAME = 253  # characters of a holder's name that are passed on: more is no Pod's
 
 _FAREWELL = 1.0  # seconds that letting go of the Lease may take: SIGTERM leaves five for everything
 
@@ -28,7 +30,7 @@ class Elector:
         self._election = election
         self._object: dict[str, Any] = {}  # the Lease as last seen, with what others have put into it
         self._told: tuple[bool, str] | None = None
-        self._failing = False
+        self._failing = self._tell_again = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
 
@@ -73,17 +75,20 @@ class Elector:
                 self._election = election.took(written, began, self._clock.now().boot)
             self._recovered()
         except KubeConflictError:
-            self._election = election.overtaken()
+            self._election = election.overtaken(began)
             self._recovered()
         except KubeError as error:
             self._election = election.failed(began)
             self._failing = True
             self._say(LeaseFailed(self.lease, str(error), leads=election.leads(self._clock.now().boot)))
+        except Exception as error:  # noqa: BLE001 -- a mistake of ours must not end every later election
+            self._election = election.failed(began)
+            self._say(Crashed("standing for election", error))
 
     def _recovered(self) -> None:
         """How matters stand is told again after a failure: that is how it is known to be over."""
         if self._failing:
-            self._failing, self._told = False, None
+            self._failing, self._tell_again = False, True
 
     def _get(self, timeout: float) -> Record | None:
         try:
@@ -108,14 +113,15 @@ class Elector:
         """Tell when that is news: whether we lead, and if not, who does. Nothing before either is known."""
         seen = self._election.seen
         holder = seen.holder if seen and not leads else ""
-        if (leads, holder) == self._told or (self._told is None and not leads and not holder):
+        is_news = (leads, holder) != self._told or self._tell_again
+        if not is_news or (self._told is None and not leads and not holder):
             return
-        self._told = leads, holder
+        self._told, self._tell_again = (leads, holder), False
         self._mailbox.post(
             Letter(None, LeadershipChanged(leads), (LeadershipTurned(self.lease, leads, holder),))
         )
 
-    def _say(self, said: LeaseFailed) -> None:
+    def _say(self, said: LeaseFailed | Crashed) -> None:
         self._mailbox.post(Letter(None, None, (said,)))
 
 
@@ -130,7 +136,7 @@ def record_of(lease: dict[str, Any]) -> Record:
         case _:
             raise KubeUnreachableError("what it gives is no Lease: is this an API server?")
     return Record(
-        holder=str(spec.get("holderIdentity") or ""),
+        holder=str(spec.get("holderIdentity") or "")[:LONGEST_NAME],
         duration=float(_whole(spec.get("leaseDurationSeconds"), 0)),
         transitions=_whole(spec.get("leaseTransitions"), -1),
         version=version,

@@ -149,10 +149,14 @@ class _Writer:
     def _work(self) -> None:
         while True:
             report, subjects, at = self._reports.get()
-            for subject in subjects:
-                key = (report.token, report.trouble, subject)
-                self._episodes[key] = self._told(report, subject, at, self._episodes.get(key, _Episode()))
-            self._reports.task_done()
+            try:
+                for subject in subjects:
+                    key = (report.token, report.trouble, subject)
+                    self._episodes[key] = self._told(report, subject, at, self._episodes.get(key, _Episode()))
+            except Exception:  # noqa: BLE001 -- a mistake with one Event must not be the end of all later ones
+                _log.exception("%s: the Event %s is not written", report.token, report.reason)
+            finally:
+                self._reports.task_done()
 
     def _told(self, report: _Report, subject: Subject, at: Instant, before: _Episode) -> _Episode:
         """The episode after this report, of which there is an Event if one is due."""

@@ -37,7 +37,7 @@ ADVICE: Mapping[Outcome, str] = {
     Outcome.SERVER_ERROR: "if this lasts, ask Inlive",
     Outcome.UNREACHABLE: _ASK_WHY,
     Outcome.TIMEOUT: _ASK_WHY,
-    Outcome.BAD_RESPONSE: "see whether issuer.url is the Inlive API, and no proxy or portal answers instead",
+    Outcome.BAD_RESPONSE: "see whether issuer.url (and issuer.verify, if set) is right, or a portal answers",
 }
 
 

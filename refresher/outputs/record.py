@@ -99,6 +99,7 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
                 and _is_hex(token_fingerprint, 16)
                 and _is_duration(lifetime)
                 and _is_duration(requested)
+                and lifetime <= requested
                 and abs(issued + lifetime - expiry) <= _PRECISION
             )
             if is_sound:

@@ -54,7 +54,7 @@ class CountingCrew(Crew):
         self._lock = threading.Lock()
         self.under_way = 0
 
-    def submit(self, job: Callable[[], None]) -> None:
+    def submit(self, job: Callable[[], None], lane: str = "") -> None:
         def counted() -> None:
             job()
             with self._lock:
@@ -62,7 +62,7 @@ class CountingCrew(Crew):
 
         with self._lock:
             self.under_way += 1
-        super().submit(counted)
+        super().submit(counted, lane)
 
 
 class LeapingMailbox(Mailbox[Letter]):

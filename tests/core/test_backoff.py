@@ -149,6 +149,14 @@ def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(
     assert at <= served + 1e-6
 
 
+def test_a_token_that_is_rejected_is_minted_anew_as_seldom_as_with_a_refused_key():
+    """`issuer.verify` names a URL that refuses whatever it gets: no storm of mints for that."""
+    rejected = Declined(Outcome.BAD_RESPONSE, "issuer.verify rejects it", retry_after=300.0)
+    assert wait_after(rejected, 1, 3600.0, 10.0, roll=0.0) == 300.0
+    assert wait_after(rejected, 1, 0.0, 10.0, roll=0.0) == 300.0
+    assert wait_after(rejected, 1, 200.0, 10.0, roll=0.0) <= 140.0
+
+
 # --- Writes
 
 

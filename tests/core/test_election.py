@@ -102,9 +102,21 @@ def test_a_lease_that_was_seen_unchanged_runs_out_by_the_first_time_it_was_seen(
 
 def test_whoever_is_overtaken_leads_no_more_and_looks_at_once():
     leader = candidate(seen=Record("me", 15.0, 5, "8"), asked_at=100.0, leading_until=110.0)
-    overtaken = leader.overtaken()
+    overtaken = leader.overtaken(began=100.9)
     assert not overtaken.leads(101.0)
     assert overtaken.next_step(101.0) == Look()
+
+
+def test_a_lease_that_refuses_whoever_it_is_free_for_is_not_stormed():
+    """As where an admission webhook says 409 for good: after each look there is a pause."""
+    refused = candidate().overtaken(began=100.0).looked(FREE, began=100.01, now=100.02)
+    assert refused.next_step(100.02) == Pause(101.0)
+    assert isinstance(refused.next_step(101.0), Take)
+
+
+def test_how_often_it_changed_hands_is_never_more_than_its_field_holds():
+    full = candidate(seen=FREE._replace(transitions=2**31 - 1), seen_at=100.0, asked_at=100.0)
+    assert full.next_step(100.0).record.transitions == 2**31 - 1
 
 
 def test_a_free_lease_is_not_asked_for_without_a_pause_while_the_api_server_fails():
@@ -211,7 +223,7 @@ class Server:
     ) -> Callable[[Election], Election]:
         """What an answer makes of what a candidate knows, as the elector has it."""
         if answer == "conflict":
-            return lambda known: known.overtaken()
+            return lambda known: known.overtaken(began)
         if isinstance(asked, Look):
             return lambda known: known.looked(answer, began, self.now)
         return lambda known: known.took(answer, began, self.now)

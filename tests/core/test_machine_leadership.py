@@ -154,6 +154,23 @@ def test_what_kept_a_leader_from_writing_is_no_problem_of_whoever_stands_by():
     assert (after.problem, after.failures, after.next_try) == (None, 0, NEVER)
 
 
+def test_a_write_that_fails_after_the_lead_is_lost_is_nobodys_problem():
+    """It hangs as long as the Lease lasts, and would be told of for as long as this one stands by."""
+    driver = leading(Holding())
+    driver.minted(token())
+    driver.tell(LOSS)
+    assert driver.tell(WriteFailed("file", "no answer", roll=1.0)) == []
+    after = driver.state.output("file")
+    assert (after.problem, after.busy_since) == (None, None)
+
+
+def test_whoever_steps_back_owes_nobody_the_token_that_was_asked_for():
+    driver = leading(held(token()))
+    driver.tell(RefreshRequested())
+    driver.tell(LOSS)
+    assert driver.state.wanted is None
+
+
 def test_whoever_stands_by_with_a_bad_new_key_follows_the_leader_and_mints_nothing_when_elected():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()  # it has adopted a token of KEY

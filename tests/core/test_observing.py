@@ -430,16 +430,15 @@ def test_an_output_that_is_out_of_sight_is_believed_to_hold_what_it_held():
     after = driver.state.output("file")
     assert (after.holding, after.published) == (before.holding, before.published)
     assert (after.looked_at, after.busy_since) == (driver.now.boot - 3.0, None)
-    assert (after.problem, after.is_unknown) == ("no route", False)
+    assert (after.problem, after.unseen, after.unseen_at) == ("no route", 1, driver.now.boot)
 
 
-def test_an_output_that_was_never_seen_is_unknown_until_it_is():
+def test_what_an_output_holds_that_was_never_seen_is_unknown_until_it_is():
     driver = Driver(policy())
-    assert not driver.state.output("file").is_unknown  # not looked at yet
     driver.tell(InspectFailed("file", "no route", out_of_sight=True))
-    assert driver.state.output("file").is_unknown
+    assert driver.state.output("file").holding is None
     driver.tell(Found("file", Holding()))
-    assert not driver.state.output("file").is_unknown
+    assert driver.state.output("file").holding == Holding()
     assert driver.state.output("file").unseen == 0
 
 

@@ -25,6 +25,7 @@ facts = st.builds(
     fingerprint=fingerprints,
     with_refresh=st.booleans(),
 )
+facts = facts.map(lambda each: each._replace(lifetime=min(each.lifetime, each.requested)))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -157,3 +158,10 @@ def test_what_is_believed_can_be_recorded_again(issued, expires, offset, lifetim
     fields = {"issued_at": issued + offset, "expires_at": expires + offset, "lifetime": lifetime}
     believed = record.load(spoiled(**fields), NOW)
     assert record.load(record.dump(believed), NOW).keys() == believed.keys()
+
+
+@pytest.mark.parametrize("lifetime", [3601.0, 1e9])
+def test_no_token_is_believed_to_live_longer_than_was_asked_for(lifetime):
+    """Whoever can write the record could otherwise have an old token believed in for years."""
+    longer = ENTRY._replace(facts=ENTRY.facts._replace(lifetime=lifetime, requested=3600.0))
+    assert record.load(record.dump({ONE: longer}), NOW) == {}

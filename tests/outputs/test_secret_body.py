@@ -13,7 +13,7 @@ from refresher.core.model import Holding
 from refresher.errors import KubeUnreachableError
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import LARGEST, PREFIX, Plan
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import LIFETIME, NOW, a_token
 
 URL = "https://api.inlive.app"
 JSON_VALUES = st.recursive(
@@ -150,7 +150,7 @@ def test_a_label_that_others_have_set_is_left_to_them():
 @given(
     st.dictionaries(st.sampled_from(["a", "b", "c.json"]), st.sampled_from(formats.NAMES), min_size=1),
     st.floats(min_value=0, max_value=4e9).map(lambda wall: Instant(wall, 0.0)),
-    st.floats(min_value=0.5, max_value=1e8),
+    st.floats(min_value=0.5, max_value=LIFETIME),
 )
 def test_what_was_written_is_told_again(named, issued, lifetime):
     wants = plan({key: TEMPLATE if name == "template" else Format(name) for key, name in named.items()})
@@ -222,6 +222,12 @@ def test_annotations_that_say_something_else_are_not_believed(name, text):
     there = stored()
     annotations(there)[PREFIX + name] = text
     assert holding(there) == NOTHING
+
+
+def test_a_name_that_is_no_name_is_cut_off():
+    there = stored()
+    annotations(there)[f"{PREFIX}owner"] = "x" * 200_000
+    assert holding(there).owner == "x" * 320
 
 
 DISTURBED = {

@@ -14,6 +14,7 @@ from refresher.core.model import fingerprint
 from refresher.emulator.server import Emulator
 from tests.commands.calls import caller
 from tests.commands.daemon import KEY, ROOT, free_port, plant, start
+from tests.issuer.peer import answering, peer
 
 OTHER_KEY = "application-key-of-another-token-7Tz"
 NOBODY = 65534  # a user without any rights
@@ -292,6 +293,24 @@ def test_a_clock_that_differs_from_the_issuers_is_told_and_fails_nothing(check, 
     assert checked.code == 0
     pattern = told.replace("(chrony, ntpd)", r"\(chrony, ntpd\)")
     assert re.fullmatch(pattern, line(checked, "clock"))
+
+
+@pytest.mark.parametrize(
+    ("status", "mark", "code"),
+    [
+        (200, "ok   verify: {}: good", 0),
+        (500, "hint verify: {}: inconclusive: 500", 0),
+        (401, "FAIL verify", 75),
+    ],
+)
+def test_what_tokens_are_to_be_tried_out_with_is_tried_out(check, status, mark, code):
+    with peer(answering(status)) as product:
+        checked = check("--verify-url", product.url)
+        assert checked.code == code
+        assert line(checked, "verify").startswith(mark.format(product.url))
+        assert "minted a token of 1m to prove it" in line(
+            checked, "issuer"
+        )  # no hurry looks like an early end
 
 
 def test_offline_nobody_is_asked(check, inlive):

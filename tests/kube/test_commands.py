@@ -11,8 +11,10 @@ import yaml
 
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import Daemon, Ended, eventually, free_port, refresher
+from tests.issuer.peer import answering, peer, silent
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
+from tests.kube.connecting import kubeconfig, status
 
 SECRETS = {"apiGroups": [""], "resources": ["secrets"]}
 NAMED = SECRETS | {"verbs": ["get", "patch"], "resourceNames": ["access-token"]}
@@ -139,6 +141,23 @@ def test_offline_kubernetes_is_not_asked(place, tmp_path):
     checked = refresher("check", *place.minting, "--offline", KUBECONFIG=str(silent))
     assert checked.code == 0, checked.said
     assert not lines(checked, "kubernetes")
+
+
+def test_whoever_may_not_ask_what_it_may_is_told_by_what_it_tries(place, tmp_path):
+    """Where an administrator has taken SelfSubjectAccessReviews away from everybody."""
+    denied = answering(403, status(403, 'cannot create resource "selfsubjectaccessreviews"'))
+    with peer(denied) as server:
+        checked = refresher("check", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))
+    assert lines(checked, "permissions")[0].startswith("hint permissions: what we may do there is not told")
+    assert lines(checked, "output")[0].startswith("FAIL output")  # it was tried
+
+
+def test_one_pass_mints_nothing_while_the_api_server_hangs(place, tmp_path):
+    with peer(silent) as server:
+        passed = refresher("once", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))
+    assert passed.code == 73
+    assert "no whole answer" in passed.said
+    assert place.inlive.counts.mints == 0
 
 
 # status

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.clock import SystemClock
-from refresher.core.announcements import LeadershipTurned, LeaseFailed
-from refresher.core.election import Election, Record, terms_of
+from refresher.core.announcements import Crashed, LeadershipTurned, LeaseFailed
+from refresher.core.election import Election, Record, Terms, terms_of
 from refresher.core.messages import LeadershipChanged
 from refresher.crew import Mailbox
-from refresher.errors import KubeUnreachableError
+from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, KubeUnreachableError
 from refresher.kube.api import connect
 from refresher.kube.elector import Elector, document, record_of
 from refresher.ports import Letter
@@ -224,3 +224,72 @@ def test_whatever_an_api_server_gives_is_a_lease_that_can_be_written_or_refused(
         return
     written = document(given, record, "ns", NAME, 1_800_000_000.0)
     assert record_of(json.loads(json.dumps(written))) == record
+
+
+# What is told, whatever the API server answers
+
+
+class Scripted:
+    """An API server that answers writes and reads of the Lease as it was told to, in that order."""
+
+    def __init__(self, *answers: type[KubeError] | None) -> None:
+        self.answers = list(answers)
+        self.version = 1
+
+    def _answer(self) -> dict[str, object]:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is not None:
+            raise answer("as it was told to")
+        self.version += 1
+        return self.kept
+
+    def replace(self, path: str, body: dict[str, object], *, timeout: float) -> dict[str, object]:
+        self.kept = body | {"metadata": {"resourceVersion": str(self.version)}}
+        return self._answer()
+
+    def get(self, path: str, *, timeout: float) -> dict[str, object]:
+        return self._answer()
+
+
+def test_who_is_overtaken_while_requests_fail_is_told_that_it_does_not_lead():
+    """Or it would believe for ever that it does, and what it knew before that it still knows."""
+    away, conflict = KubeUnreachableError, KubeConflictError
+    api = Scripted(KubeNotFoundError, None, None, away, conflict, away)
+    mailbox = Mailbox[Letter]()
+    election = Election("me", Terms(duration=30.0, deadline=20.0, retry=0.02))
+    elector = Elector(api, "inlive/refresher", election, SystemClock(), mailbox)
+    elector.start()
+    told: list[bool] = []
+
+    def stepped_back() -> bool:
+        while letter := mailbox.take(0):
+            if isinstance(letter.event, LeadershipChanged):
+                told.append(letter.event.leads)
+        return told == [True, False]
+
+    until(stepped_back, "it is told to step back")
+    elector.release()
+
+
+def test_a_mistake_of_ours_does_not_end_the_elections():
+    class Mistaken(Scripted):
+        def get(self, path: str, *, timeout: float) -> dict[str, object]:
+            if self.version == 1:
+                self.version += 1
+                raise RuntimeError("nobody has foreseen this")
+            raise KubeNotFoundError("there is none")
+
+    mailbox = Mailbox[Letter]()
+    election = Election("me", Terms(duration=30.0, deadline=20.0, retry=0.02))
+    elector = Elector(Mistaken(None), "inlive/refresher", election, SystemClock(), mailbox)
+    elector.start()
+    said: list[object] = []
+
+    def leads() -> bool:
+        while letter := mailbox.take(0):
+            said.extend(letter.said)
+        return any(isinstance(each, LeadershipTurned) and each.leads for each in said)
+
+    until(leads, "it leads all the same")
+    assert isinstance(said[0], Crashed)
+    elector.release()

@@ -33,6 +33,9 @@ def test_the_one_that_stands_by_mints_nothing_follows_and_stays_ready(site):
     assert standby.get("/readyz").status == 200
     leader.wait_for("OutputWritten", times=2)
     assert site.issuer.counts.issued == 2
+    standby.send(signal.SIGUSR1)
+    standby.wait_for("NotSupported")
+    assert "this process stands by" in standby.said
     assert not standby.entries("TokenMinted")
     assert not standby.entries("OutputWritten")
 

@@ -136,8 +136,8 @@ MUTATIONS = (
     Mutation(
         "an altered output is not looked at again",
         "core/machine.py",
-        "            at = output.looked_at + _between_looks(output)\n",
-        "            at = output.looked_at + 100 * _between_looks(output)\n",
+        "    return output.looked_at + LOOK_AGAIN\n",
+        "    return output.looked_at + 100 * LOOK_AGAIN\n",
     ),
     Mutation(
         "a leader is not fenced: it leads on while its Lease may have run out",

@@ -1,9 +1,10 @@
 """Whether what an output was found to hold is believed, and can be taken over instead of minting anew."""
 
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from refresher.core.instant import Instant
-from refresher.core.model import Holding
+from refresher.core.model import Holding, TokenFacts
 from refresher.core.state import OutputState
 
 
@@ -25,8 +26,7 @@ def choose(
     drift: that they hold the same token is known by its fingerprint, not by when it ends.
     """
 
-    def is_adoptable(output: OutputState) -> bool:
-        facts = output.holding.facts if output.holding else None
+    def is_adoptable(facts: TokenFacts | None) -> TypeGuard[TokenFacts]:
         return (
             facts is not None
             and facts.key_fingerprint == key_fingerprint
@@ -34,17 +34,12 @@ def choose(
             and facts.remaining(now) > 0
         )
 
-    def lasts(output: OutputState) -> float:
-        return output.holding.remaining(now) if output.holding else 0.0
-
     def knowledge(output: OutputState) -> tuple[bool, bool]:
         token = output.holding.token if output.holding else None
         return token is not None and token.is_whole, token is not None
 
-    adoptable = [output for output in outputs if is_adoptable(output)]
-    best = max(adoptable, key=lasts, default=None)
-    return best and max((each for each in adoptable if _held(each) == _held(best)), key=knowledge)
-
-
-def _held(output: OutputState) -> str | None:
-    return output.holding.facts.fingerprint if output.holding and output.holding.facts else None
+    held = [(facts, output) for output in outputs if is_adoptable(facts := output.facts)]
+    if not held:
+        return None
+    best, _ = max(held, key=lambda each: each[0].remaining(now))
+    return max((output for facts, output in held if facts.fingerprint == best.fingerprint), key=knowledge)

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, NoReturn
 
 from refresher.core.encodings import decoded
@@ -176,19 +176,22 @@ def _message(content: Mapping[str, object], key: SecretStr) -> str:
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message.strip())
     issued = content.get("data")
     tokens = issued.values() if isinstance(issued, dict) else ()
-    if any(gives_away(text, secret) for secret in (key.reveal(), *tokens) if isinstance(secret, str)):
+    if gives_away(text, (secret for secret in (key.reveal(), *tokens) if isinstance(secret, str))):
         return NOT_SHOWN
     return text
 
 
-def gives_away(text: str, secret: str) -> bool:
-    """Whether `text` has the secret in it, or as much in a row of it as tells, be it encoded."""
-    length = min(_TELLTALE, len(secret))
-    return length > 0 and any(
-        form[at : at + length] in secret
-        for form in (text, *decoded(text))
-        for at in range(len(form) - length + 1)
-    )
+def gives_away(text: str, secrets: Iterable[str]) -> bool:
+    """Whether `text` has one of the secrets in it, or as much in a row of it as tells, be it encoded."""
+    forms = (text, *decoded(text))
+
+    def is_in_it(secret: str) -> bool:
+        length = min(_TELLTALE, len(secret))
+        return length > 0 and any(
+            form[at : at + length] in secret for form in forms for at in range(len(form) - length + 1)
+        )
+
+    return any(map(is_in_it, secrets))
 
 
 def _http_date(text: str) -> float | None:

@@ -46,7 +46,7 @@ def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition
     outputs = tuple(_output_condition(output, now) for output in state.outputs)
     facts = state.facts
     if facts is None:  # not adopted, but perhaps of another key and still good
-        held = [output.holding.facts for output in state.outputs if output.holding and output.holding.facts]
+        held = [each.facts for each in state.outputs if each.facts]
         facts = min(held, key=lambda each: each.remaining(now), default=None)
     planned = min(machine.attempts(state, policy, now), key=lambda attempt: attempt[2], default=None)
     newest = state.newest
@@ -70,7 +70,7 @@ def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition
 
 def _output_condition(output: OutputState, now: Instant) -> OutputCondition:
     holding = output.holding
-    facts = holding.facts if holding else None
+    facts = output.facts
     problem = output.problem
     if output.busy_since is not None and now.boot - output.busy_since > machine.STALLED:
         problem = f"does not answer since {now.boot - output.busy_since:.0f} s"

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from refresher.core import schedule
 from refresher.core.instant import Instant
-from refresher.core.model import TokenFacts
 from refresher.core.state import OutputPolicy, OutputState, State, TokenPolicy
 
 
@@ -17,7 +16,7 @@ def left_to_consumers(state: State, policy: TokenPolicy, now: Instant) -> float:
 
     def left(output: OutputState, wants: OutputPolicy) -> float:
         own = state.facts is None or is_beyond_reach(state, output, wants)
-        facts = _held(output) if own else state.facts
+        facts = output.facts if own else state.facts
         return schedule.left_to_consumers(facts.remaining(now) if facts else 0.0, wants.runway)
 
     return min(left(output, wants) for output, wants in zip(state.outputs, policy.outputs, strict=True))
@@ -36,15 +35,11 @@ def is_beyond_reach(state: State, output: OutputState, wants: OutputPolicy) -> b
     if state.facts is None or output.unreadable is not None:  # what merely cannot be read may well be there
         return False
     unwritable = state.token is None or (wants.needs_refresh and not state.token.is_whole)
-    held = _held(output)
+    held = output.facts
     return unwritable and (held is None or held.fingerprint != state.facts.fingerprint)
 
 
 def serves_another_key(state: State, key_fingerprint: str, now: Instant) -> bool:
     """Whether an output serves consumers with a valid token of another key than this one."""
-    held = [facts for output in state.outputs if (facts := _held(output))]
+    held = [facts for output in state.outputs if (facts := output.facts)]
     return any(facts.key_fingerprint != key_fingerprint and facts.remaining(now) > 0 for facts in held)
-
-
-def _held(output: OutputState) -> TokenFacts | None:
-    return output.holding.facts if output.holding else None

@@ -106,7 +106,7 @@ def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Insta
         return None
     if wants.needs_refresh and not token.is_whole:
         return None
-    held = output.holding.facts
+    held = output.facts
     if held is not None and held.fingerprint == token.facts.fingerprint and output.holding.intact:
         return None
     if not state.own and output.holding.remaining(now) > token.facts.remaining(now):

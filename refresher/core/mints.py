@@ -15,13 +15,8 @@ SAME_TOKEN = "the issuer gave the same token as before; its old expiry stands"  
 
 
 def minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> Observed:
-    known = {
-        output.holding.facts.fingerprint
-        for output in state.outputs
-        if output.holding and output.holding.facts
-    }
-    if state.facts is not None:
-        known.add(state.facts.fingerprint)
+    seen = (state.facts, *(output.facts for output in state.outputs))
+    known = {facts.fingerprint for facts in seen if facts is not None}
     before = _credential(state, event.key)
     reason = state.minting.reason if state.minting else Reason.FIRST
     state, proven = _accepted(state, event.key)
@@ -74,8 +69,8 @@ def _discreet(declined: Declined, state: State) -> Declined:
     """Without its message where that repeats a token that consumers are served with."""
     held = [output.holding.token for output in state.outputs if output.holding]
     tokens = [token for token in (state.token, *held) if token is not None]
-    secrets = [secret for token in tokens for secret in (token.access, token.refresh) if secret is not None]
-    if any(gives_away(declined.message, secret.reveal()) for secret in secrets):
+    secrets = (secret for token in tokens for secret in (token.access, token.refresh) if secret is not None)
+    if gives_away(declined.message, (secret.reveal() for secret in secrets)):
         return declined._replace(message=NOT_SHOWN)
     return declined
 

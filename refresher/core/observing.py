@@ -195,7 +195,7 @@ def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observe
 
 
 def _output_failed(output: OutputState, message: str, now: Instant, *, writing: bool) -> OutputFailed:
-    facts = output.holding.facts if output.holding else None
+    facts = output.facts
     expiry = facts.expiry if facts and facts.remaining(now) > 0 else None
     return OutputFailed(output.name, message, expiry, writing)
 

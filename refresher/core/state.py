@@ -73,6 +73,11 @@ class OutputState(NamedTuple):
     unseen_at: float = NEVER
 
     @property
+    def facts(self) -> TokenFacts | None:
+        """Of the token that it is believed to hold; None where it holds none whose end is known."""
+        return self.holding.facts if self.holding else None
+
+    @property
     def problem(self) -> str | None:
         """What ails it: what keeps it from being written, before what keeps it from being read."""
         return self.unwritable or self.unreadable

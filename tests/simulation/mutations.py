@@ -123,8 +123,8 @@ MUTATIONS = (
     Mutation(
         "of several outputs with a token the one is adopted that seems to last a moment longer",
         "core/adoption.py",
-        "if _held(each) == _held(best)), key=knowledge)",
-        "if each is best), key=knowledge)",
+        "if facts.fingerprint == best.fingerprint), key=knowledge)",
+        "if facts is best), key=knowledge)",
         seeds=(694, 769, 873, 913),  # four of the first 1,500
     ),
     Mutation(

@@ -102,6 +102,14 @@ def _gauge(name: str, means: str, labels: Labels, values: Iterable[tuple[Labels,
     return family
 
 
+def _counter(name: str, means: str, labels: Labels, counts: Iterable[tuple[Labels, int]]) -> Metric:
+    """A counter with all of its series, those at 0 too: the first event is an increase then."""
+    family = CounterMetricFamily(PREFIX + name, means, labels=labels)
+    for of, count in counts:
+        family.add_metric(of, count)
+    return family
+
+
 def _of_tokens(tokens: list[TokenCondition]) -> Iterator[Metric]:
     yield _gauge(
         "token_expiry_timestamp_seconds",
@@ -148,51 +156,47 @@ def _of_outputs(tokens: list[TokenCondition]) -> Iterator[Metric]:
 
 
 def _refreshes(tokens: list[TokenCondition], tally: Tally) -> Metric:
-    family = CounterMetricFamily(
-        f"{PREFIX}refreshes_total",
+    return _counter(
+        "refreshes_total",
         "Tokens obtained (success) and attempts that ended without one (failure: the log says why), by what "
         "made it necessary; reason adopted: found valid in an output and taken over without a mint.",
-        labels=("token", "reason", "result"),
+        ("token", "reason", "result"),
+        (
+            ((token.name, reason, result), tally.refreshes(token.name, reason, result))
+            for token in tokens
+            for reason in Reason
+            for result in RESULTS
+        ),
     )
-    for token in tokens:
-        for reason in Reason:
-            for result in RESULTS:
-                count = tally.refreshes(token.name, reason, result)
-                family.add_metric((token.name, reason, result), count)
-    return family
 
 
 def _output_writes(tokens: list[TokenCondition], tally: Tally) -> Metric:
-    family = CounterMetricFamily(
-        f"{PREFIX}output_writes_total",
+    return _counter(
+        "output_writes_total",
         "Writes of this output. After a failure it still holds what it held, and is tried again within 30 s.",
-        labels=("token", "output", "result"),
+        ("token", "output", "result"),
+        (
+            ((token.name, _label(output.name), result), tally.output_writes(token.name, output.name, result))
+            for token in tokens
+            for output in token.outputs
+            for result in RESULTS
+        ),
     )
-    for token in tokens:
-        for output in token.outputs:
-            for result in RESULTS:
-                count = tally.output_writes(token.name, output.name, result)
-                family.add_metric((token.name, _label(output.name), result), count)
-    return family
 
 
 def _of_issuer(tally: Tally) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        f"{PREFIX}mint_requests_total",
+    yield _counter(
+        "mint_requests_total",
         "HTTP requests to the issuer by what they came to; one attempt to mint may make up to three.",
-        labels=("outcome",),
+        ("outcome",),
+        (((outcome,), tally.mint_requests(outcome)) for outcome in Outcome),
     )
-    for outcome in Outcome:
-        requests.add_metric((outcome,), tally.mint_requests(outcome))
-    yield requests
-    verifications = CounterMetricFamily(
-        f"{PREFIX}verifications_total",
+    yield _counter(
+        "verifications_total",
         "New tokens that were tried out with issuer.verify, by result; only a rejected one is not published.",
-        labels=("result",),
+        ("result",),
+        (((verdict,), tally.verifications(verdict)) for verdict in Verdict),
     )
-    for verdict in Verdict:
-        verifications.add_metric((verdict,), tally.verifications(verdict))
-    yield verifications
     durations = tally.durations
     bounds = [str(bound) for bound in BOUNDS] + ["+Inf"]
     yield HistogramMetricFamily(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from refresher.kube.elector import Elector
     from refresher.kube.events import EventRecorder
 
-WORKERS = MINTS_AT_ONCE + 4  # threads, started as they are needed: there is always one for what is no mint
+WORKERS = MINTS_AT_ONCE + 4  # threads of one lane at most, started as they are needed
 
 DEFAULT_OWNER = "inlive-token-refresher"
 
@@ -120,9 +120,7 @@ def _events(settings: Settings, connect: Callable[[], "KubeApi"]) -> "EventRecor
 
 def has_secrets(settings: Settings) -> bool:
     """Whether anything is to be published in Kubernetes."""
-    return any(
-        isinstance(output, SecretOutputSettings) for token in settings.tokens for output in token.outputs
-    )
+    return any(secrets(token, home="") for token in settings.tokens)
 
 
 def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
@@ -131,7 +129,7 @@ def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
 
 
 def crew_size(charges: Iterable[Charge]) -> int:
-    """How many threads can ever be of use: for each token its mint and its outputs, and one for the keys."""
+    """No lane can ever use more threads: one for each token's mint and its outputs, and one for the keys."""
     return min(WORKERS, 1 + sum(1 + len(charge.outputs) for charge in charges))
 
 

@@ -38,8 +38,8 @@ KEY_POLL = (
     2.0  # kubelet swaps a symlink, so content is compared; leaves 8 s of "in use within 10 s" to the mint
 )
 NOT_SOON, NEVER_YET = float("inf"), float("-inf")
-MINTS_AT_ONCE = 16  # the rest waits in line here, not in the crew: an issuer that hangs must hold up no write
-MOMENT = 1.0
+MINTS_AT_ONCE = 16  # the rest waits in line here, not in the crew: it has not begun, so no stop waits for it
+MOMENT = 1.0  # until it is asked again whether this process leads
 GRACE = 4.0  # for what is in flight at SIGTERM: a whole stop fits into 5 s
 
 

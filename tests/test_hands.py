@@ -1,8 +1,7 @@
 """Hands: every errand comes back as the event that says how it went, our own mistakes included."""
 
 import threading
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -52,16 +51,27 @@ SECRET = "the-text-of-a-secret"
 
 
 @dataclass
+class AClock(SystemClock):
+    """The real time, and what was made of it."""
+
+    ahead: float = 0.0
+
+    def now(self) -> Instant:
+        return super().now() + self.ahead
+
+
+@dataclass
 class AnIssuer:
     """Answers this; an exception is a mistake of ours, for an issuer raises nothing."""
 
     answer: Granted | Declined | Exception = GRANTED
     asked: tuple[SecretStr, float, float] | None = None
     takes: float = 0.0
+    clock: AClock = field(default_factory=AClock)
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         self.asked = key, lifetime, budget
-        time.sleep(self.takes)  # as an issuer far away
+        self.clock.ahead += self.takes  # as an issuer far away
         if isinstance(self.answer, Exception):
             raise self.answer
         return MintResult(self.answer, SENT, (Try(Outcome.OK, 0.5),), skew=2.0)
@@ -142,7 +152,7 @@ class Site:
         self.issuer, self.output, self.key = AnIssuer(), AnOutput(), AKey()
         self.charge = Charge(policy(output_policy("file")), self.key, (AnOutput("other"), self.output))
         self.verifier = verifier
-        self.hands = Hands(self.issuer, SystemClock(), mailbox, Crew(2), lambda: ROLL, verifier=verifier)
+        self.hands = Hands(self.issuer, self.issuer.clock, mailbox, Crew(2), lambda: ROLL, verifier=verifier)
 
     def letter(self) -> Letter:
         letter = self.mailbox.take(DEADLINE)
@@ -210,8 +220,7 @@ def test_a_token_that_is_rejected_is_no_token(mailbox):
 
 def test_trying_out_has_what_the_mint_has_left_of_the_attempt(mailbox):
     site = Site(mailbox, AVerifier(GOOD))
-    site.charge = site.charge._replace(policy=site.charge.policy._replace(timeout=1.0))
-    site.issuer.takes = 1.01
+    site.issuer.takes = 10.01
     letter = site.does(MINT)
     assert site.verifier.asked is None
     assert letter.said[-1][1:] == (Verdict.INCONCLUSIVE, "the mint has left it no time")

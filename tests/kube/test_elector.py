@@ -17,6 +17,7 @@ from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, Ku
 from refresher.kube.api import connect
 from refresher.kube.elector import Elector, document, record_of
 from refresher.ports import Letter
+from tests.commands.daemon import eventually
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
 
@@ -62,9 +63,7 @@ class Candidate:
 def until(happens: Callable[[], bool], what: str) -> float:
     """Wait for it; how many seconds it took."""
     began = time.monotonic()
-    while not happens():
-        assert time.monotonic() - began < PATIENCE, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.01)
+    eventually(happens, what, PATIENCE)
     return time.monotonic() - began
 
 

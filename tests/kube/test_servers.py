@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands.daemon import eventually
 from tests.kube.servers import Home, Server
 
 DEADLINE = 30.0
@@ -37,6 +37,7 @@ def test_a_server_that_ends_at_once_is_quoted() -> None:
 
 HOLDS = r"""
 import sys
+from tests.commands.daemon import eventually
 from tests.kube.servers import Home, Server
 home = Home()
 server = Server(home, ["/bin/sh", "-c", "echo $$; exec sleep 600"], lambda: server.tail().endswith("\n"))
@@ -61,7 +62,4 @@ def test_a_server_ends_with_the_tests_however_they_end(number: signal.Signals) -
         assert not is_gone(int(pid))
         tests.send_signal(number)
         tests.wait(DEADLINE)
-    until = time.monotonic() + DEADLINE
-    while not is_gone(int(pid)) or Path(home).exists():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    eventually(lambda: is_gone(int(pid)) and not Path(home).exists(), "nothing is left of it", DEADLINE)

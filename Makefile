@@ -6,6 +6,10 @@
 # make chaos   the promise with real processes: kill -9, 500 times and more; SECONDS=60, SEED=1
 # make fuzz    coverage-guided fuzzing of all that reads what comes from outside: ten minutes a parser
 # make lint    ruff, mypy, import contracts only
+# make image   the container image, with podman (ENGINE=buildah); BASE_IMAGE=... for another base
+# make test-image  build it twice over a Debian made here and run it, as a container; needs podman, runc, mmdebstrap
+# make bench-image what it adds to its base, and how soon it starts
+# make requirements  what the image installs, written anew from uv.lock
 # make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -13,7 +17,18 @@ UV_VERSION := 0.9.9
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench simulate mutants chaos fuzz lint kube format clean
+# The image. As in others that are built reproducibly, its files are as old as an archive can have it (ZIP: 1980), so that what
+# has not changed is the same layer in the next version; when it was committed, a label says.
+ENGINE ?= podman
+BASE_IMAGE ?= python:3.11-slim-bookworm
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' refresher/__init__.py)
+IMAGE ?= inlive-token-refresher:$(VERSION)
+SOURCE_DATE_EPOCH ?= 315532800
+ANNOTATED = version=$(VERSION) revision=$(shell git rev-parse HEAD) \
+	created=$(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
+EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
+
+.PHONY: demo test bench simulate mutants chaos fuzz lint image test-image bench-image requirements kube format clean
 
 $(VENV)/.synced: pyproject.toml uv.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -48,6 +63,21 @@ simulate: $(VENV)/.synced
 
 mutants: $(VENV)/.synced
 	$(BIN)/python -m tests.simulation.mutants
+
+image:
+	$(ENGINE) build $(BUILD_FLAGS) --timestamp=$(SOURCE_DATE_EPOCH) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+		$(addprefix --label=org.opencontainers.image.,$(ANNOTATED)) --tag $(IMAGE) .
+
+test-image: $(VENV)/.synced
+	$(BIN)/pytest --timeout=300 tests/image  # the first test waits for a Debian, packages and a build
+
+bench-image: $(VENV)/.synced
+	$(BIN)/python -m tests.image
+
+# Without aiohttp: the Kubernetes client has it for its asynchronous half, which the image does not.
+requirements: $(VENV)/.synced
+	$(EXPORT) --no-dev --prune aiohttp --prune aiohttp-retry --output-file deploy/image/requirements.txt
+	$(EXPORT) --only-group build --output-file deploy/image/build-requirements.txt
 
 kube:
 	$(PYTHON) tests/kube/binaries.py

@@ -14,7 +14,10 @@ from tests.kube import binaries
 HOW = {
     "faketime": "it comes with libfaketime (Debian: apt-get install faketime)",
     "kubectl": "see https://kubernetes.io/docs/tasks/tools",
+    "mmdebstrap": "it makes a Debian to build the image on (Debian: apt-get install mmdebstrap)",
+    "podman": "see https://podman.io/docs/installation (Debian: apt-get install podman)",
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
+    "runc": "it runs what podman is told to (Debian: apt-get install runc)",
     "go": "see https://go.dev/doc/install",
     "definitions": "go mod download fetches its source, which has them",
     "kube-apiserver": "make kube builds it (with Go), or KUBEBUILDER_ASSETS names a directory that has it",

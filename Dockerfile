@@ -1,0 +1,54 @@
+# The image: `podman build .` or `docker build .`; `make image` gives it a version, too.
+# What it is made of, and why some of it is left out: deploy/image/README.md.
+
+# Any Debian-like image with Python 3.11 or later and its venv module.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/refresher
+
+# Only what is in uv.lock, by its hash, and nothing that would be compiled here.
+COPY deploy/image/*.txt ./
+RUN /tools/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement build-requirements.txt
+RUN mkdir -p /dependencies/opt && cp -a /opt/refresher /dependencies/opt \
+ && /tools/bin/pip --python /opt/refresher/bin/python install --root /dependencies --no-compile \
+    --require-hashes --no-deps --only-binary :all: --requirement requirements.txt \
+ && find /dependencies/opt/refresher/bin -mindepth 1 ! -name 'python*' -delete
+COPY deploy/image/leave-out .
+RUN sh leave-out /dependencies/opt/refresher/lib/python3*/site-packages
+
+COPY pyproject.toml README.md LICENSE ./
+COPY refresher refresher
+RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && /tools/bin/pip --python /opt/refresher/bin/python install --root /program --no-compile \
+    --no-deps --no-index --find-links dist inlive-token-refresher
+
+# The same files, the same layer, whenever and by whatever it is built: byte code that does not depend on the time of
+# its source (nor looks for it: nobody changes it), and one time for all. 1980 is the first year of a ZIP archive.
+RUN export PYTHONHASHSEED=0 && for layer in /dependencies /program; do \
+      python3 -m compileall -q -s "$layer" -p / --invalidation-mode unchecked-hash "$layer" || exit; \
+      find "$layer" -exec touch --no-dereference --date 1980-01-01T00:00:00Z {} +; \
+    done
+
+
+FROM ${BASE_IMAGE}
+# Whoever gets in finds nothing to install with. What the base has of it is hidden; what it has not is no error.
+RUN python3 -m pip uninstall --quiet --yes pip setuptools wheel; ! python3 -m pip --version
+
+# What changes least comes first: pulled once, it serves many versions of the program.
+COPY --from=build /dependencies /
+COPY --from=build /program /
+
+ENV PATH=/opt/refresher/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+USER 65532:65532
+EXPOSE 9464
+ENTRYPOINT ["refresher"]
+
+ARG BASE_IMAGE
+LABEL org.opencontainers.image.title="inlive-token-refresher" \
+      org.opencontainers.image.description="Keeps short-lived Inlive access tokens fresh in files, so that one process holds the application key and no consumer is ever without a valid token." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"

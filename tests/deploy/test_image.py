@@ -1,0 +1,48 @@
+"""What can be told of the image without building it; tests/image builds it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.rendering import OVERLAYS, overlay
+
+ROOT = Path(__file__).parents[2]
+MAKEFILE, DOCKERFILE = (ROOT / "Makefile").read_text(), (ROOT / "Dockerfile").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def exports() -> list[list[str]]:
+    """How `make requirements` calls uv."""
+    (common,) = re.findall(r"^EXPORT = \$\(BIN\)/uv (.*)$", MAKEFILE, re.MULTILINE)
+    return [
+        f"{common} {each}".split() for each in re.findall(r"^\t\$\(EXPORT\) (.*)$", MAKEFILE, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("words", exports(), ids=lambda words: words[-1])
+def test_the_requirements_are_those_of_the_lock(words, tmp_path):
+    *flags, kept = words
+    written = tmp_path / "requirements.txt"
+    subprocess.run([Path(sys.executable).with_name("uv"), *flags, written], cwd=ROOT, check=True)
+    assert (ROOT / kept).read_text() == written.read_text(), "make requirements"
+
+
+def test_the_wheel_is_built_there_with_what_pyproject_asks_for():
+    assert PROJECT["dependency-groups"]["build"] == PROJECT["build-system"]["requires"]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_manifests_run_it_as_the_user_that_it_has(name):
+    (user,) = re.findall(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)
+    assert overlay(name).pod["spec"]["securityContext"]["runAsUser"] == int(user)
+
+
+def test_the_last_stage_runs_nothing_that_could_leave_something_behind():
+    last = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+    assert re.findall(r"^RUN (.*)$", last, re.MULTILINE) == [
+        "python3 -m pip uninstall --quiet --yes pip setuptools wheel; ! python3 -m pip --version"
+    ]

@@ -1,0 +1,135 @@
+"""podman as these tests use it: a store of its own that is gone in the end, no network, no registry."""
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from tests import needs
+from tests.image import materials
+from tests.image.materials import ROOT
+
+BASE = "localhost/debian-with-python"
+IMAGE = "localhost/inlive-token-refresher"
+
+# As deploy/ has it run, under the restricted Pod Security standard, but as a user of no name.
+RESTRICTED = (
+    "--read-only",
+    "--read-only-tmpfs=false",
+    "--cap-drop=all",
+    "--security-opt=no-new-privileges",
+    "--user=12345",
+)
+# Those that podman would set take a right to raise them that not even root has in every virtual machine.
+_LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")
+
+_SHARED_MEMORY = "/dev/shm"
+_ROOM = 2_000_000_000  # bytes; the base and a build take 0.6e9, each further build less
+
+
+class Layer(NamedTuple):
+    """One layer of an image, as it is unpacked."""
+
+    digest: str
+    size: int  # bytes of its archive
+    files: dict[str, int]  # bytes by path; directories are not in it
+
+
+class Engine:
+    """A context manager: nothing is left of it in the end."""
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="image-", dir=_memory()))
+        places = {f"--{kind}": self._directory / kind for kind in ("root", "runroot", "tmpdir")}
+        self.command = [needs.tool("podman"), *(f"{flag}={path}" for flag, path in places.items())]
+        self.command += ["--cgroup-manager=cgroupfs", f"--runtime={needs.tool('runc')}"]
+        self._pip = self._directory / "pip.conf"
+
+    def __enter__(self) -> Self:
+        self._pip.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
+        self("import", "--quiet", materials.base(), BASE)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self("rm", "--all", "--force", "--time=0")
+        store = self._directory / "root" / "overlay"  # podman mounts it on itself, now and then once more
+        while subprocess.run(["umount", store], capture_output=True, check=False).returncode == 0:
+            pass
+        shutil.rmtree(self._directory)
+
+    def __call__(self, *words: object) -> str:
+        """What podman prints; fails with what it complains of."""
+        ended = subprocess.run(
+            [*self.command, *map(str, words)],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout.strip()
+
+    def build(self, name: str, source: Path = ROOT) -> None:
+        """`make image` in this directory, with nothing of an earlier build, and packages from a directory."""
+        flags = ["--isolation=oci", "--network=none", *_LIMITS, "--pull=never", "--no-cache"]
+        flags += [f"--volume={materials.wheels()}:/wheels:ro", f"--volume={self._pip}:/etc/pip.conf:ro"]
+        variables = {
+            "ENGINE": " ".join(self.command),
+            "BUILD_FLAGS": " ".join(flags),
+            "BASE_IMAGE": BASE,
+            "IMAGE": name,
+        }
+        command = [
+            "make",
+            "--no-print-directory",
+            "image",
+            *(f"{key}={value}" for key, value in variables.items()),
+        ]
+        made = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stdout + made.stderr
+
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
+        """A container from its start to its end: options, image, arguments."""
+        return subprocess.run(
+            self.running(*words),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=100,
+            check=False,
+        )
+
+    def running(self, *words: object) -> list[str]:
+        """The command for `run`."""
+        return [*self.command, "run", "--rm", *_LIMITS, *map(str, words)]
+
+    def layers(self, name: str, directory: Path) -> list[Layer]:
+        """Those of an image, the lowest first; their archives are left in this directory."""
+        self("save", "--quiet", "--format=docker-dir", "--uncompressed", f"--output={directory}", name)
+        manifest = json.loads((directory / "manifest.json").read_text())
+        return [_layer(directory, each["digest"]) for each in manifest["layers"]]
+
+    def settings(self, name: str) -> dict[str, Any]:
+        (found,) = json.loads(self("image", "inspect", name))
+        return dict(found)
+
+
+def _memory() -> str | None:
+    """Where a store needs no disk, if there is room: podman syncs every layer. None: the usual place."""
+    roomy = os.access(_SHARED_MEMORY, os.W_OK) and shutil.disk_usage(_SHARED_MEMORY).free > _ROOM
+    return _SHARED_MEMORY if roomy else None
+
+
+def _layer(directory: Path, digest: str) -> Layer:
+    path = directory / digest.removeprefix("sha256:")
+    with tarfile.open(path) as archive:
+        return Layer(
+            digest, path.stat().st_size, {each.name: each.size for each in archive if not each.isdir()}
+        )

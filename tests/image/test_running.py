@@ -1,0 +1,103 @@
+"""The image at work, as deploy/ has it run: nothing to write to, no rights, a user of no name."""
+
+import json
+import subprocess
+from urllib.parse import urlsplit
+
+from refresher import exits
+from refresher.emulator.server import Emulator
+from refresher.kube.api import SERVICE_ACCOUNT
+from refresher.kube.paths import secret_path
+from tests.commands.daemon import STOP_WITHIN, eventually
+from tests.image.engine import IMAGE, RESTRICTED
+
+VOLUME = "/run/inlive"
+USER = 12345
+
+
+def words(issuer: Emulator) -> tuple[str, ...]:
+    return (f"--key-file={VOLUME}/key", f"--issuer-url={issuer.url}", f"--to-file={VOLUME}/access-token")
+
+
+def options(place) -> tuple[str, ...]:
+    """Of a container that reaches an emulator on this machine, and a volume."""
+    return (*RESTRICTED, "--network=host", f"--volume={place}:{VOLUME}")
+
+
+def test_the_demo_ends_well(engine):
+    ended = engine.run(*RESTRICTED, "--network=none", "--tmpfs=/tmp", IMAGE, "demo")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "The end" in ended.stdout
+
+
+def test_what_it_is_run_with_is_what_these_tests_say(engine):
+    look = "id -u; cat /proc/self/status; ! touch /opt/refresher/x /tmp/x"
+    ended = engine.run(*RESTRICTED, "--network=none", "--entrypoint=sh", IMAGE, "-c", look)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"{USER}\n")
+    told = dict(line.split(":\t") for line in ended.stdout.splitlines() if ":\t" in line)
+    assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {"0" * 16}
+    assert told["NoNewPrivs"] == "1"
+    assert ended.stderr.count("Read-only file system") == 2
+
+
+def test_once_writes_to_a_volume(engine, issuer, place):
+    ended = engine.run(*options(place), IMAGE, "once", *words(issuer))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    written = place / "access-token"
+    assert issuer.counts.issued == 1
+    assert written.read_text()
+    assert (written.stat().st_uid, written.stat().st_mode & 0o777) == (USER, 0o600)
+
+
+def test_the_user_of_the_image_is_the_one_of_the_manifests(engine, issuer, place):
+    as_it_is = [each for each in options(place) if not each.startswith("--user")]
+    assert engine.run(*as_it_is, IMAGE, "once", *words(issuer)).returncode == 0
+    assert (place / "access-token").stat().st_uid == 65532
+
+
+def test_the_daemon_is_process_1_and_stops_as_promised(engine, issuer, place):
+    name = "daemon"
+    command = engine.running(f"--name={name}", *options(place), IMAGE, "run", *words(issuer))
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as daemon:
+        try:
+            eventually((place / "access-token").exists, "a token")
+            (first,) = engine(
+                "exec", name, "sh", "-c", "tr '\\0' '\\n' </proc/1/cmdline | grep bin/refresher"
+            ).split()
+            assert first == "/opt/refresher/bin/refresher"
+            engine("exec", name, "refresher", "wait", *words(issuer)[2:], "--timeout=5s")
+            engine("kill", "--signal=TERM", name)
+            assert daemon.wait(STOP_WITHIN) == 0  # that of the container
+        finally:
+            daemon.kill()
+
+
+def test_a_secret_is_written_with_what_is_left_of_the_kubernetes_client(
+    engine, issuer, place, cluster, namespace
+):
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch", "create"]}]
+    account = cluster.service_account(namespace, "image", rules)
+    for path in (account.directory, *account.directory.iterdir()):
+        path.chmod(0o755)
+    api = urlsplit(cluster.url)
+    pod = [f"--env=KUBERNETES_SERVICE_HOST={api.hostname}", f"--env=KUBERNETES_SERVICE_PORT={api.port}"]
+    pod += [f"--volume={account.directory}:{SERVICE_ACCOUNT}:ro"]
+    ended = engine.run(*options(place), *pod, IMAGE, "once", *words(issuer)[:2], "--to-secret=token")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "access-token" in cluster.ask("GET", secret_path(namespace, "token")).json()["data"]
+
+
+def test_a_kubeconfig_is_read_with_what_is_left_of_it(engine, issuer, place):
+    unreachable = {
+        "current-context": "none",
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+        "clusters": [{"name": "none", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "none", "user": {"token": "none"}}],
+    }
+    (place / "kubeconfig").write_text(json.dumps(unreachable))
+    variable = f"--env=KUBECONFIG={VOLUME}/kubeconfig"
+    ended = engine.run(*options(place), variable, IMAGE, "check", *words(issuer)[:2], "--to-secret=token")
+    assert ended.returncode == exits.CANT_CREATE
+    assert "API server 127.0.0.1:1: Connection refused" in ended.stdout, ended.stdout + ended.stderr
+    assert not ended.stderr

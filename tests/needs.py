@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,13 +13,19 @@ import pytest
 from tests.kube import binaries
 
 HOW = {
+    "cron": "Debian: apt-get install cron",
     "faketime": "it comes with libfaketime (Debian: apt-get install faketime)",
+    "fish": "Debian: apt-get install fish",
+    "groff": "Debian: apt-get install groff",
     "kubectl": "see https://kubernetes.io/docs/tasks/tools",
     "mmdebstrap": "it makes a Debian to build the image on (Debian: apt-get install mmdebstrap)",
     "podman": "see https://podman.io/docs/installation (Debian: apt-get install podman)",
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
     "runc": "it runs what podman is told to (Debian: apt-get install runc)",
     "go": "see https://go.dev/doc/install",
+    "systemd-analyze": "it comes with systemd (Debian: apt-get install systemd)",
+    "uv": "make lint installs it into the environment of this project",
+    "zsh": "Debian: apt-get install zsh",
     "definitions": "go mod download fetches its source, which has them",
     "kube-apiserver": "make kube builds it (with Go), or KUBEBUILDER_ASSETS names a directory that has it",
 }
@@ -27,7 +34,8 @@ HOW = {
 def tool(name: str) -> str:
     """The path of an external program, one of HOW. Without it the test is skipped, saying how to get it; with
     CI=true in the environment it fails, because a check that is skipped there is one that nobody makes."""
-    path = shutil.which(name)
+    ours = Path(sys.executable).parent
+    path = shutil.which(name, path=os.pathsep.join([str(ours), os.environ.get("PATH", ""), "/usr/sbin"]))
     if path is None:
         _lack(name, HOW[name])
     return path

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
-import requests
-
 from refresher import exits
 from refresher.core.model import SecretStr
 from refresher.emulator.server import Emulator
@@ -55,6 +53,8 @@ class Consumer(threading.Thread):
     """An application: reads the token from its file and calls the product API with it, again and again."""
 
     def __init__(self, path: str, url: str) -> None:
+        import requests  # noqa: PLC0415 -- not for `--help`, nor for what is generated from it in a build
+
         super().__init__(name="consumer", daemon=True)
         self._path, self._url = path, url
         self.made = self.refused = 0

@@ -1,0 +1,1 @@
+"""What a release needs and the program does not: completion and manual page, made when it is built."""

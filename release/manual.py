@@ -1,0 +1,68 @@
+"""The manual page, refresher(1), in the macros of man(7)."""
+
+from collections.abc import Iterator
+
+from release.command_line import Argument, Command, CommandLine
+
+TITLES = {"start here": "EXAMPLES", "exit codes": "EXIT STATUS"}  # as man-pages(7) calls them
+ENVIRONMENT = (
+    "Each flag of a configuration has a variable, named in brackets behind it. "
+    "Flag beats variable beats file beats default."
+)
+
+
+def page(line: CommandLine, version: str) -> str:
+    """The file for share/man/man1."""
+    return "\n".join([*_lines(line, version), ""])
+
+
+def _lines(line: CommandLine, version: str) -> Iterator[str]:
+    yield f'.TH REFRESHER 1 "" "inlive\\-token\\-refresher {_text(version)}" "User Commands"'
+    yield from (".nh", ".ad l")  # a variable that is broken in two cannot be copied
+    yield from (".SH NAME", "refresher \\- keep short\\-lived Inlive access tokens fresh")
+    yield from (".SH SYNOPSIS", ".B refresher", ".I COMMAND", ".RI [ OPTION ]...")
+    yield from (".SH DESCRIPTION", _text(line.description))
+    yield ".SH OPTIONS"
+    for flag in line.flags:
+        yield from _option(flag)
+    yield ".SH COMMANDS"
+    for command in line.commands:
+        yield from _command(command)
+    for paragraph in line.epilog.strip().split("\n\n"):
+        title, _, body = paragraph.partition(":\n")
+        yield f".SH {TITLES.get(title, title.upper())}"
+        yield from _verbatim(body)
+    yield from (".SH ENVIRONMENT", _text(ENVIRONMENT))
+
+
+def _command(command: Command) -> Iterator[str]:
+    yield f".SS {_text(command.name)}"
+    yield _text(f"{command.summary[0].upper()}{command.summary[1:]}.")
+    for argument in command.arguments:
+        yield from _option(argument)
+    title, _, body = command.epilog.partition(":\n")
+    yield from (".PP", f"{_text(title.capitalize())}:")
+    yield from _verbatim(body)
+
+
+def _option(argument: Argument) -> Iterator[str]:
+    yield ".TP"
+    value = rf"\fI{_text(argument.value)}\fR"
+    if argument.names:
+        names = (rf"\fB{_text(name)}\fR" for name in argument.names)
+        yield ", ".join(f"{name} {value}" if argument.value else name for name in names)
+    else:
+        yield f"[{value}]" if argument.optional else value
+    yield _text(argument.help)
+
+
+def _verbatim(text: str) -> Iterator[str]:
+    yield from (".PP", ".nf")
+    yield from (_text(each) for each in text.splitlines())
+    yield ".fi"
+
+
+def _text(text: str) -> str:
+    """`text` as what it is: no escape, no request, and hyphens that can be copied into a shell."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped

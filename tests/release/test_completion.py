@@ -1,0 +1,137 @@
+"""Completion in bash, zsh and fish: each offers what the command line takes, and nothing else."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from refresher.cli import COMMANDS, main
+from refresher.core import formats
+from release import zsh
+from release.command_line import Argument, command_line
+from release.files import files
+from tests import needs
+from tests.release.terminal import Terminal
+
+BASH, ZSH, FISH, MANUAL = files().items()
+LINE = command_line()
+FLAGS = {(each.name, name) for each in LINE.commands for flag in each.flags for name in flag.names}
+LONG = re.compile(r"--[a-z][-a-z]*").findall
+
+# Completes the words it is given, as bash does when Tab is pressed behind the last of them.
+ASK_BASH = """\
+compopt() { :; }  # bash refuses it but in a completion that it has asked for itself
+. "$1"; shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_refresher
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def by_bash(place: Path, *words: str) -> set[str]:
+    """What bash offers for the last of `words`, in the directory `place`."""
+    script = place / ".completion"
+    script.write_text(BASH[1])
+    command = ["bash", "--norc", "-u", "-c", ASK_BASH, "bash", str(script), "refresher", *words]
+    told = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=15, check=True)
+    assert told.stderr == ""
+    return set(told.stdout.split())
+
+
+def by_fish(place: Path, *words: str) -> set[str]:
+    script = place / ".completion.fish"
+    script.write_text(FISH[1])
+    ask = f"source {script}; complete --do-complete 'refresher {' '.join(words)}'"
+    command = [needs.tool("fish"), "--no-config", "-c", ask]
+    environ = {"HOME": str(place), "PATH": "/usr/bin:/bin"}
+    told = subprocess.run(
+        command, cwd=place, env=environ, capture_output=True, text=True, timeout=15, check=True
+    )
+    assert told.stderr == ""
+    return {line.partition("\t")[0] for line in told.stdout.splitlines()}
+
+
+def test_what_is_read_off_the_parsers_is_what_their_help_tells(capsys):
+    """That whatever is generated is not held to a reading that is itself wrong."""
+    assert [each.name for each in LINE.commands] == list(COMMANDS)
+    for name in COMMANDS:
+        assert main([name, "--help"]) == 0
+        options = capsys.readouterr().out.partition("\nexample:\n")[0]
+        told = {
+            flag for line in re.findall(r"^  (-.*?)(?:  |$)", options, re.MULTILINE) for flag in LONG(line)
+        }
+        assert {flag for command, flag in FLAGS if command == name and len(flag) > 2} == told
+
+
+@pytest.mark.parametrize("ask", [by_bash, by_fish])
+def test_every_command_is_offered(tmp_path, ask):
+    assert ask(tmp_path, "") >= set(COMMANDS)
+    assert ask(tmp_path, "st") == {"status"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("ask", [by_bash, by_fish])
+def test_every_flag_of_a_command_is_offered_and_no_other(tmp_path, ask, name):
+    assert ask(tmp_path, name, "--") == {flag for command, flag in FLAGS if command == name and len(flag) > 2}
+
+
+@pytest.mark.parametrize("ask", [by_bash, by_fish])
+def test_values_are_offered_where_they_are_known(tmp_path, ask):
+    (tmp_path / "inlive-key").touch()
+    (tmp_path / "inlive-other").touch()
+    assert ask(tmp_path, "run", "--format", "") == set(formats.NAMES)
+    assert ask(tmp_path, "run", "--log-level", "w") == {"warning"}
+    assert ask(tmp_path, "run", "--key-file", "inl") == {"inlive-key", "inlive-other"}
+    assert ask(tmp_path, "run", "--lifetime", "") == set()
+    assert "schema" in ask(tmp_path, "config", "")
+
+
+def test_bash_takes_apart_what_is_written_with_an_equals_sign(tmp_path):
+    """``--format=js`` is three words to it."""
+    assert by_bash(tmp_path, "run", "--format", "=", "js") == {"json"}
+    assert by_bash(tmp_path, "run", "--format", "=") == set(formats.NAMES)
+
+
+def test_a_real_bash_completes_at_the_press_of_a_key(tmp_path):
+    (tmp_path / "completion").write_text(BASH[1])
+    (tmp_path / "inlive-key").touch()
+    with Terminal("/bin/bash", "--norc", "--noprofile", "-i", HOME=str(tmp_path), PS1="> ") as shell:
+        shell.type(f"cd {tmp_path} && . ./completion && echo rea''dy\n")
+        shell.shows("ready\r\n")
+        shell.type("refresher onc\t--ev\t10m --key-file inl\t#")
+        shell.shows("refresher once --every 10m --key-file inlive-key #")
+
+
+def test_a_real_zsh_completes_at_the_press_of_a_key(tmp_path):
+    shell_of_users = needs.tool("zsh")
+    (tmp_path / "_refresher").write_text(ZSH[1])
+    (tmp_path / "inlive-key").touch()
+    with Terminal(shell_of_users, "-f", "-i", HOME=str(tmp_path), PS1="> ") as shell:
+        shell.type(f"unsetopt zle_bracketed_paste; cd {tmp_path}; fpath=({tmp_path} $fpath)\n")
+        shell.type("autoload -Uz compinit && compinit -u -D && echo rea''dy\n")
+        shell.shows("ready\r\n")
+        for keys, shown in (
+            ("refresher onc\t", "once "),
+            ("--ev\t", "--every="),
+            ("10m --key-file inl\t", "inlive-key "),
+            ("--format js\t", "json "),
+        ):
+            shell.type(keys)
+            shell.shows(shown)
+
+
+def test_zsh_is_told_of_every_command_and_flag():
+    told = ZSH[1]
+    for command in LINE.commands:
+        assert f"'{command.name}:" in told
+        (case,) = re.findall(rf"^ +{command.name}\) _arguments (.*?) ;;$", told, re.MULTILINE | re.DOTALL)
+        offered = set(re.findall(r"(?:^ +'\*?|[{,])(--?[a-z][-a-z]*)", case, re.MULTILINE))
+        assert offered == {flag for name, flag in FLAGS if name == command.name}
+
+
+def test_what_means_something_to_zsh_is_put_behind_a_backslash():
+    listen = Argument(
+        ("--listen",), "[HOST]:PORT", (), "Where: [this] or it's \\. More.", repeated=False, optional=False
+    )
+    assert zsh.specification(listen) == r"'--listen=[Where\: \[this\] or it'\''s \\]:\[HOST\]\:PORT: '"

@@ -1,0 +1,45 @@
+"""refresher(1): it is well-formed, and tells of all that there is."""
+
+import re
+import subprocess
+
+from refresher import __version__
+from refresher.cli import COMMANDS
+from release.command_line import command_line
+from release.files import files
+from tests import needs
+
+PAGE = files()["share/man/man1/refresher.1"]
+
+
+def formatted() -> str:
+    """As a reader sees it, on a terminal that is wide enough for every line."""
+    command = [needs.tool("groff"), "-man", "-Tutf8", "-ww", "-P-c", "-P-b", "-P-u", "-rLL=400n"]
+    made = subprocess.run(command, input=PAGE, capture_output=True, text=True, timeout=30, check=True)
+    assert made.stderr == ""  # -ww: every warning there is
+    return made.stdout
+
+
+def test_every_command_with_each_of_its_arguments_is_told_of():
+    told = formatted()
+    for command in command_line().commands:
+        (section,) = re.findall(rf"^   {command.name}\n(.*?)(?=^   \S|^\S)", told, re.MULTILINE | re.DOTALL)
+        assert f"{command.summary[1:]}." in section
+        for argument in command.arguments:
+            assert argument.help in section
+            for name in argument.names:
+                assert re.search(rf"^ +(.*, )?{name}\b", section, re.MULTILINE)
+
+
+def test_what_is_shown_can_be_copied_into_a_shell():
+    """A hyphen is one, and not a dash that only looks so, as which some systems show what is not escaped."""
+    assert re.findall(r"(?<!\\)-", PAGE) == []
+    assert "refresher run --key-file KEY --to-file TOKEN" in formatted()
+
+
+def test_the_exit_codes_and_the_version_are_told():
+    told = formatted()
+    assert "EXIT STATUS" in told
+    assert "73 an output cannot be written" in told
+    assert f"inlive-token-refresher {__version__}" in told
+    assert set(COMMANDS) == set(re.findall(r"^   (\w+)$", told, re.MULTILINE))

@@ -34,6 +34,7 @@ NOT_FOR_THE_FIRST_TOKEN = {
     "refresher.emulator": "for development",
     "refresher.kube": "for Secrets",
     "refresher.observers.metrics": "for a scrape",
+    "refresher.observers.service": "for a service manager",
     "refresher.web": "for the endpoints",
     "tenacity": "for a failure that passes",
     "yaml": "for a configuration in YAML",

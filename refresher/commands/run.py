@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
@@ -59,12 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
         len(settings.tokens),
         where,
     )
-    _obey_signals(here)
-    if here.elector is not None:
-        here.elector.start()
-    here.engine.run()
-    if here.elector is not None:
-        here.elector.release()
+    with _service(here) as stopping:
+        _obey_signals(here, stopping)
+        if here.elector is not None:
+            here.elector.start()
+        here.engine.run()
+        if here.elector is not None:
+            here.elector.release()
     return exits.DONE
 
 
@@ -109,14 +112,33 @@ def _importable() -> bool:
     return True
 
 
-def _obey_signals(here: assembly.Installation) -> None:
-    """Signals become letters: nothing is done in a handler but posting."""
+@contextmanager
+def _service(here: assembly.Installation) -> Iterator[Callable[[], None]]:
+    """Have the service manager told how things stand, if we are run by one. What is given is to be called
+    when the end begins."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        yield lambda: None
+        return
+    from refresher.observers.service import Service  # noqa: PLC0415 -- where there is one
+
+    engine = here.engine
+    service = Service(os.environ, os.getpid(), engine.view, lambda: engine.last_turn, here.clock)
+    service.start()
+    try:
+        yield service.stopping
+    finally:
+        service.end()
+
+
+def _obey_signals(here: assembly.Installation, stopping: Callable[[], None]) -> None:
+    """Signals become letters: nothing is done in a handler but posting. `stopping` posts one as well."""
 
     def posting(event: Event | None, *said: Announcement) -> None:
         here.mailbox.post(Letter(None, event, said))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         posting(Stopping())
+        stopping()
 
     def refresh(_number: int, _frame: FrameType | None) -> None:
         if here.elector is not None and here.elector.time_left() <= 0:

@@ -12,14 +12,11 @@ from refresher.core.condition import TokenCondition, condition
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
 from refresher.observers import status, status_page
+from refresher.observers.liveness import is_alive, silence
 from refresher.observers.metrics import Metrics
 from refresher.observers.tally import Tally
 from refresher.ports import Clock
 from refresher.web.exchange import HTML, JSON, Answer, Request, text
-
-# Seconds since the engine's last turn. It sleeps for 30 s at the most: two turns missed, and room for a
-# machine that is short of time.
-STALLED = 90.0
 
 ENDPOINTS = {
     "/metrics": "for Prometheus, in its text format or as OpenMetrics",
@@ -63,11 +60,11 @@ class Endpoints:
         return Answer(HTTPStatus.OK, content_type, body)
 
     def _liveness(self, _accept: str) -> Answer:
-        """Nothing else counts: an issuer or a disk that fails is not mended by a restart."""
-        ago = self._clock.now().boot - self._last_turn().boot
-        if ago < STALLED:
+        last_turn, now = self._last_turn(), self._clock.now()
+        if is_alive(last_turn, now):
             return text(HTTPStatus.OK, "ok")
-        return text(HTTPStatus.SERVICE_UNAVAILABLE, f"the engine's last turn was {ago:.0f} s ago")
+        told = f"the engine's last turn was {silence(last_turn, now):.0f} s ago"
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, told)
 
     def _readiness(self, _accept: str) -> Answer:
         conditions = self._conditions(self._clock.now())

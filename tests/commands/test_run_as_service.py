@@ -1,0 +1,47 @@
+"""`refresher run` under a service manager: what systemd is told of it, and when."""
+
+import pytest
+
+from refresher.emulator.server import Emulator
+from tests.commands.daemon import KEY, Daemon
+from tests.observers.manager import Manager
+
+
+@pytest.fixture
+def manager(tmp_path):
+    listening = Manager(str(tmp_path / "notify"))
+    yield listening
+    listening.close()
+
+
+def test_it_is_ready_with_the_first_token_and_tells_of_its_end(tmp_path, manager):
+    (tmp_path / "key").write_text(KEY)
+    token = tmp_path / "token"
+    with Emulator(keys=[KEY]) as issuer:
+        issuer.faults(status=503)
+        words = ("--key-file", tmp_path / "key", "--to-file", token, "--issuer-url", issuer.url)
+        with Daemon(*words, NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="2000000") as running:
+            running.wait_for("RefreshFailed")
+            said = manager.heard_of("503")
+            assert said[0].startswith("STATUS=tokens: 1, valid in all their outputs: 0; ")
+            assert said[1:] == ["WATCHDOG=1"]
+            assert not token.exists()
+            issuer.faults()
+            said = manager.heard_of("valid in all their outputs: 1")
+            assert issuer.valid(token.read_text())
+            assert said == ["READY=1", "STATUS=tokens: 1, valid in all their outputs: 1", "WATCHDOG=1"]
+            assert manager.heard()[1:] == ["WATCHDOG=1"]
+            assert running.end() == 0
+        assert manager.heard_of("STOPPING=1") == ["STOPPING=1", "STATUS=stopping"]
+        assert manager.heard_nothing()
+        assert KEY not in running.said
+
+
+def test_a_manager_that_is_not_there_is_no_reason_not_to_work(tmp_path):
+    (tmp_path / "key").write_text(KEY)
+    with Emulator(keys=[KEY]) as issuer:
+        words = ("--key-file", tmp_path / "key", "--to-file", tmp_path / "token", "--issuer-url", issuer.url)
+        with Daemon(*words, NOTIFY_SOCKET=str(tmp_path / "nowhere")) as running:
+            running.wait_for("OutputWritten")
+            assert running.end() == 0
+        assert "the service manager cannot be told" in running.said

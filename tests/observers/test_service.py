@@ -1,0 +1,151 @@
+"""What systemd is told, received by a real datagram socket; on virtual time but for its threads."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from refresher.core.instant import Instant
+from refresher.core.state import State, TokenPolicy
+from refresher.observers.liveness import STALLED
+from refresher.observers.service import STATUS_EVERY, Service, watchdog_of
+from tests.core.builders import KEY, KEY_REFUSED, NOW, Driver, at_work
+from tests.observers.manager import Manager
+
+
+@pytest.fixture(params=["a path", "an abstract name"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    name = str(tmp_path / "notify") if request.param == "a path" else f"@refresher-{os.urandom(8).hex()}"
+    listening = Manager(name)
+    yield listening
+    listening.close()
+
+
+class Daemon:
+    """Tokens, an engine's last turn and a clock, as the service sees them."""
+
+    def __init__(self, *drivers: Driver) -> None:
+        self.drivers = drivers
+        self.last_turn = NOW
+
+    def view(self) -> list[tuple[TokenPolicy, State]]:
+        return [(each.policy, each.state) for each in self.drivers]
+
+    def now(self) -> Instant:
+        return self.drivers[0].now
+
+    def passes(self, seconds: float) -> None:
+        for each in self.drivers:
+            each.passes(seconds)
+
+    def service(self, name: str, **environ: str) -> Service:
+        return Service({"NOTIFY_SOCKET": name, **environ}, 7, self.view, lambda: self.last_turn, self)
+
+
+def without_token() -> Driver:
+    """One whose key was refused before anything was minted."""
+    driver = Driver()
+    driver.begin()
+    driver.declined(KEY_REFUSED)
+    return driver
+
+
+def test_readiness_is_told_once_and_only_when_every_token_is_valid(manager):
+    daemon = Daemon(at_work(), without_token())
+    service = daemon.service(manager.name)
+    soon = service.turn()
+    assert manager.heard()[0].startswith("STATUS=tokens: 2, valid in all their outputs: 1; ")
+    daemon.drivers = (at_work(), at_work())
+    service.turn()
+    assert manager.heard() == ["READY=1", "STATUS=tokens: 2, valid in all their outputs: 2"]
+    late = service.turn()
+    assert manager.heard_nothing()
+    assert soon < 1 < late == STATUS_EVERY
+
+
+def test_what_keeps_it_from_being_ready_is_told_in_a_line_without_a_secret(manager):
+    service = Daemon(without_token(), without_token()).service(manager.name)
+    service.turn()
+    (line,) = manager.heard()
+    assert "the issuer answered 403" in line
+    assert line.endswith("; and 3 more")
+    assert KEY.reveal() not in line
+
+
+def test_a_sign_of_life_is_given_twice_in_the_time_for_one(manager):
+    daemon = Daemon(at_work())
+    service = daemon.service(manager.name, WATCHDOG_USEC="6000000", WATCHDOG_PID="7")
+    assert service.turn() == 3.0
+    assert manager.heard()[0] == "READY=1"
+    daemon.passes(3.0)
+    service.turn()
+    assert manager.heard()[-1] == "WATCHDOG=1"
+
+
+def test_no_sign_of_life_is_given_while_the_engine_is_stuck(manager):
+    """As /livez: a restart is the only thing that helps."""
+    daemon = Daemon(at_work())
+    service = daemon.service(manager.name, WATCHDOG_USEC="60000000")
+    service.turn()
+    assert "WATCHDOG=1" in manager.heard()
+    daemon.passes(STALLED - 1)
+    service.turn()
+    assert "WATCHDOG=1" in manager.heard()
+    daemon.passes(1)
+    daemon.passes(STATUS_EVERY)
+    service.turn()
+    assert [line.partition("=")[0] for line in manager.heard()] == ["STATUS"]
+    daemon.last_turn = daemon.now()
+    daemon.passes(STATUS_EVERY)
+    service.turn()
+    assert "WATCHDOG=1" in manager.heard()
+
+
+def test_whoever_wants_no_sign_of_life_gets_none(manager):
+    Daemon(at_work()).service(manager.name, WATCHDOG_USEC="60000000", WATCHDOG_PID="8").turn()
+    assert "WATCHDOG=1" not in manager.heard()
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "90000000"}, 90.0),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "7"}, 0.5),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_within_how_long_a_sign_of_life_is_wanted(environ, seconds):
+    assert watchdog_of(environ, 7) == seconds
+
+
+def test_the_end_is_told_of_before_it_comes(manager):
+    service = Daemon(at_work()).service(manager.name)
+    service.start()
+    assert manager.heard()[0] == "READY=1"
+    service.end()
+    assert manager.heard() == ["STOPPING=1", "STATUS=stopping"]
+
+
+def test_a_manager_that_is_away_is_told_of_once_each_time(tmp_path, caplog):
+    name = str(tmp_path / "notify")
+    daemon = Daemon(at_work())
+    service = daemon.service(name)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            service.turn()
+            daemon.passes(STATUS_EVERY)
+        assert [record.getMessage() for record in caplog.records] == [
+            "the service manager cannot be told how things stand: No such file or directory; trying again"
+        ]
+        manager = Manager(name)
+        service.turn()
+        assert manager.heard() == ["READY=1", "STATUS=tokens: 1, valid in all their outputs: 1"]
+        manager.close()
+        daemon.passes(STATUS_EVERY)
+        service.turn()
+    assert len(caplog.records) == 2

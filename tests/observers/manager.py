@@ -3,8 +3,6 @@
 import select
 import socket
 
-from refresher.observers.service import address
-
 DEADLINE = 15.0  # seconds; far more than anything takes that is to be told
 
 
@@ -15,7 +13,7 @@ class Manager:
         self.name = name
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.settimeout(DEADLINE)
-        self._sock.bind(address(name))
+        self._sock.bind(b"\0" + name[1:].encode() if name.startswith("@") else name)  # unix(7)
 
     def heard(self) -> list[str]:
         """The lines of the next datagram."""

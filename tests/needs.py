@@ -23,6 +23,7 @@ HOW = {
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
     "runc": "it runs what podman is told to (Debian: apt-get install runc)",
     "go": "see https://go.dev/doc/install",
+    "strace": "Debian: apt-get install strace",
     "systemd-analyze": "it comes with systemd (Debian: apt-get install systemd)",
     "uv": "make lint installs it into the environment of this project",
     "zsh": "Debian: apt-get install zsh",

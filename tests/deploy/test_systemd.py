@@ -1,0 +1,164 @@
+"""The units in deploy/systemd: systemd takes them, they allow little, and the refresher needs no more."""
+
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from refresher.cli import build_parser
+from refresher.config.declarations import FileOutputSettings
+from refresher.config.durations import parse_duration
+from refresher.emulator.server import Emulator
+from refresher.errors import OutputError
+from refresher.observers.liveness import STALLED
+from refresher.outputs.file import FileOutput
+from tests import needs
+from tests.commands.daemon import KEY
+from tests.core.builders import NOW, token
+from tests.deploy.units import HARDENING, INSTALLED, SERVICES, SYSTEMD, allowed_calls, command, settings
+
+TMPFILES = (SYSTEMD / "tmpfiles.conf").read_text()
+MOST_EXPOSED = 2.0  # of 10; below 2 systemd calls it "OK", and the network that is needed is most of it
+
+
+def analyzed(*words: str) -> subprocess.CompletedProcess[str]:
+    ask = [needs.tool("systemd-analyze"), *words]
+    return subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The units as somebody installs them, with the program where it is on this machine."""
+    place = tmp_path / "system"
+    shutil.copytree(SYSTEMD, place)
+    for unit in place.glob("*.service"):
+        unit.write_text(unit.read_text().replace(INSTALLED, str(Path(sys.executable).with_name("refresher"))))
+    return place
+
+
+def test_systemd_takes_every_unit_without_a_remark(installed):
+    units = [str(path) for path in sorted(installed.glob("*.*")) if path.suffix in (".service", ".timer")]
+    assert len(units) == 3
+    done = analyzed("verify", *units)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_mistake_in_what_both_share_would_be_seen(installed):
+    """That systemd reads the drop-in there."""
+    shared = installed / HARDENING.relative_to(SYSTEMD)
+    shared.write_text(shared.read_text().replace("ProtectHome=yes", "ProtectHome=maybe"))
+    assert "protect home" in analyzed("verify", str(installed / SERVICES[0])).stderr
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_little_exposed(service):
+    told = analyzed("security", "--offline=yes", "--no-pager", str(SYSTEMD / service)).stdout
+    (exposure,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", told)
+    assert float(exposure) <= MOST_EXPOSED
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_calls_the_refresher_as_it_wants_to_be_called(service):
+    arguments = build_parser().parse_args(command(service))
+    assert arguments.key_file == "%d/application-key"
+    assert settings(HARDENING)["LoadCredential"] == ["application-key:/etc/inlive/application-key"]
+    assert settings(HARDENING)["ReadWritePaths"] == [os.path.dirname(arguments.to_file[0])]
+    assert [arguments.group] == settings(HARDENING)["SupplementaryGroups"]
+
+
+def test_the_timer_calls_as_often_as_it_is_said_to():
+    (period,) = settings(SYSTEMD / "inlive-token-once.timer")["OnUnitActiveSec"]
+    every = parse_duration(build_parser().parse_args(command("inlive-token-once.service")).every)
+    assert parse_duration(period.replace("min", "m")) < every
+
+
+def test_the_watchdog_has_the_patience_of_livez():
+    assert settings(SYSTEMD / "inlive-token-refresher.service")["WatchdogSec"] == [f"{STALLED:g}s"]
+
+
+# --- What the units allow is enough: with real system calls, users and groups
+
+
+def another_group() -> int:
+    """One that we may give a file to, and that it would not be of anyway."""
+    ours = {*os.getgroups(), *((1,) if os.geteuid() == 0 else ())} - {os.getgid()}
+    return min(ours) if ours else pytest.skip("needs a user that is in two groups")
+
+
+def traced(place: Path, *words: str) -> str:
+    """What was asked of the kernel from the start of ``refresher WORDS…`` to its first token and its end."""
+    (place / "key").write_text(KEY)
+    trace = place / "trace"
+    files = ["--key-file=key", "--to-file=token", "--mode=0640", f"--group={another_group()}"]
+    with Emulator(keys=[KEY]) as issuer:
+        program = [str(Path(sys.executable).with_name("refresher")), *words, *files]
+        program.append(f"--issuer-url=http://localhost:{issuer.url.rpartition(':')[2]}")
+        ask = [needs.tool("strace"), "--follow-forks", "--quiet=all", f"--output={trace}", *program]
+        with subprocess.Popen(ask, cwd=place, stderr=subprocess.PIPE, text=True) as process:
+            for entry in process.stderr or ():
+                if words[0] == "run" and '"OutputWritten"' in entry:
+                    os.kill(int(trace.read_text().split()[0]), signal.SIGTERM)
+        assert process.returncode == 0
+        assert issuer.valid((place / "token").read_text())
+    return trace.read_text()
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "--listen=127.0.0.1:0"), ("once", "--every=11m")], ids=["run", "once"]
+)
+def test_nothing_is_asked_of_the_kernel_that_is_forbidden(tmp_path, words):
+    told = traced(tmp_path, *words)
+    made = set(re.findall(r"^[0-9]+ +(\w+)\(", told, re.MULTILINE))
+    assert {"openat", "connect", "renameat", "fsync", "fchown", "prlimit64"} <= made
+    assert made - allowed_calls() == set()
+    families = set(re.findall(r"\bsocket\((AF_\w+)", told))
+    assert families <= set(settings(HARDENING)["RestrictAddressFamilies"][0].split())
+    assert "PROT_WRITE|PROT_EXEC" not in told  # MemoryDenyWriteExecute=
+
+
+def done_by(user: int, groups: list[int], deed: Callable[[], object]) -> bool:
+    """Whether `deed` can be done by a user of this number in these groups and no others."""
+    child = os.fork()
+    if child == 0:
+        os.setgroups(groups)
+        os.setgid(groups[0])
+        os.setuid(user)
+        try:
+            deed()
+        except (OSError, OutputError):
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_whoever_is_in_the_first_group_publishes_and_whoever_is_in_the_second_reads():
+    """In a directory as tmpfiles.conf makes it; the user's number may be another one after a restart."""
+    writers, readers, nobody = 61001, 61002, 61003
+    (mode,) = re.findall(r"^d /run/inlive ([0-7]+) root inlive-refresher -$", TMPFILES, re.MULTILINE)
+    with tempfile.TemporaryDirectory() as place:
+        os.chown(place, 0, writers)
+        os.chmod(place, int(mode, 8))
+        path = Path(place, "access-token")
+        output = FileOutput(
+            FileOutputSettings(path=str(path), mode=0o640, group=str(readers)), "https://inlive.test"
+        )
+
+        def publish() -> None:
+            output.write(token(), NOW)
+
+        assert done_by(61010, [writers, readers], publish)
+        assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o640, readers)
+        assert done_by(61011, [writers, readers], publish)
+        assert done_by(61012, [readers], path.read_bytes)
+        assert not done_by(61012, [readers], publish)
+        assert not done_by(61013, [nobody], path.read_bytes)
+        assert not done_by(61013, [nobody], publish)

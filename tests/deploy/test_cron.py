@@ -1,0 +1,88 @@
+"""The crontab in deploy/cron, run by a real cron daemon for a minute."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from refresher.cli import build_parser
+from refresher.config.loader import load
+from refresher.emulator.server import Emulator
+from refresher.prelude import LOG_VARIABLES
+from tests import needs
+from tests.commands.daemon import KEY, eventually
+
+CRONTAB = Path(__file__).parents[2] / "deploy" / "cron" / "inlive-token"
+WITHIN = 70.0  # seconds: cron starts what is due at the beginning of a minute
+
+# Directories of its own for the one that listens there, and for nobody else on this machine.
+CRON_ALONE = """\
+mount -t tmpfs none /var/spool/cron && mkdir /var/spool/cron/crontabs
+mount -t tmpfs none /etc/cron.d && cp "$1" /etc/cron.d/inlive-token && chmod 0644 /etc/cron.d/inlive-token
+mount --bind /dev/null /etc/crontab
+mount -t tmpfs none /run && exec "$2" -f
+"""
+
+
+def variables() -> dict[str, str]:
+    return dict(re.findall(r"^(\w+)=(.*)$", CRONTAB.read_text(), re.MULTILINE))
+
+
+def test_each_line_calls_the_refresher_as_it_wants_to_be_called():
+    given = variables()
+    calls = re.findall(r'^\S.* inlive +"\$REFRESHER" (once .*?) 2>&1 \|', CRONTAB.read_text(), re.MULTILINE)
+    assert len(calls) == 2
+    for call in calls:
+        arguments = build_parser().parse_args(shlex.split(call))
+        found = load(vars(arguments), given, "/", other_variables=LOG_VARIABLES)
+        assert found.settings.tokens[0].key_file == "/etc/inlive/application-key"
+        assert found.warnings == ()
+
+
+@contextmanager
+def cron(crontab: Path) -> Iterator[None]:
+    """A cron daemon that has this crontab and no other."""
+    call = ["unshare", "--mount", "sh", "-ec", CRON_ALONE, "sh", str(crontab), needs.tool("cron")]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def may_mount() -> bool:
+    """Whether directories can be put in the way of one process only: root can, in most containers too."""
+    ask = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return os.geteuid() == 0 and subprocess.run(ask, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason="cron is root's, and needs directories of its own")
+def test_a_real_cron_publishes_a_token(tmp_path):
+    """A minute of it: as often as cron can, and with another user, program, key, file and log."""
+    log = tmp_path / "log"
+    (tmp_path / "key").write_text(KEY)
+    with Emulator(keys=[KEY]) as issuer:
+        ours = {
+            "REFRESHER": str(Path(sys.executable).with_name("refresher")),
+            "REFRESHER_KEY_FILE": str(tmp_path / "key"),
+            "REFRESHER_TO_FILE": str(tmp_path / "token"),
+        }
+        text = CRONTAB.read_text().replace("*/10 *", "* *").replace("@reboot", "#")
+        for name, value in ours.items():
+            text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        text = text.replace(" inlive ", " root ")
+        text = text.replace("logger -t inlive-token", f"cat >{log}")
+        text = text.replace("SHELL=", f"REFRESHER_ISSUER_URL={issuer.url}\nSHELL=")
+        crontab = tmp_path / "crontab"
+        crontab.write_text(text)
+        with cron(crontab):
+            eventually((tmp_path / "token").exists, "cron publishes a token", WITHIN)
+            eventually(lambda: '"OutputWritten"' in log.read_text(), "it is logged")
+        assert issuer.valid((tmp_path / "token").read_text())
+        assert KEY not in log.read_text()

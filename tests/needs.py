@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,6 +60,15 @@ def prometheus_operator() -> Path:
     if "Dir" not in found:
         _lack("the definitions of the Prometheus operator", f"{HOW['definitions']}; {found.get('Error')}")
     return Path(found["Dir"], "example", "prometheus-operator-crd")
+
+
+def registry() -> None:
+    """A registry of Python packages, from which pip gets what we depend on; or no test."""
+    with tempfile.TemporaryDirectory() as place:
+        ask = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place, "hatchling"]
+        got = subprocess.run(ask, capture_output=True, text=True, check=False)
+    if got.returncode != 0:
+        _lack("a registry of Python packages", got.stderr.strip())
 
 
 def _lack(what: str, how: str) -> NoReturn:

@@ -1,0 +1,145 @@
+"""What is released: wheel and sdist, installed into an empty environment in the ways that people use."""
+
+import email
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import refresher
+from refresher import __version__
+from refresher.emulator.server import Emulator
+from release.files import files
+from tests import needs
+from tests.commands.daemon import KEY
+
+ROOT = Path(__file__).parents[2]
+SLOW = 300  # seconds: what we depend on is fetched
+
+pytestmark = pytest.mark.timeout(2 * SLOW)
+
+
+class Distributions(NamedTuple):
+    wheel: Path
+    sdist: Path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    """Both; the wheel is made of the sdist, so nothing of what it takes is missing there."""
+    needs.registry()
+    place = tmp_path_factory.mktemp("dist")
+    called(needs.tool("uv"), "build", "--quiet", "--out-dir", str(place), str(ROOT))
+    (wheel,), (sdist,) = place.glob("*.whl"), place.glob("*.tar.gz")
+    return Distributions(wheel, sdist)
+
+
+def called(*words: str, **environ: str) -> str:
+    """What a command prints; in an environment that has nothing of the one that the tests run in."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    known = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
+    done = subprocess.run(
+        words, env=inherited | known | environ, capture_output=True, text=True, timeout=SLOW, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def by_pip(distribution: Path, place: Path) -> Path:
+    """Install into a new environment there; the directory that its ``bin`` and ``share`` are in."""
+    venv.create(place / "environment", with_pip=True)
+    python = str(place / "environment" / "bin" / "python")
+    called(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--disable-pip-version-check",
+        str(distribution),
+    )
+    return place / "environment"
+
+
+def by_uv_tool(distribution: Path, place: Path) -> Path:
+    where = {"UV_TOOL_DIR": str(place / "tools"), "UV_TOOL_BIN_DIR": str(place / "bin")}
+    called(
+        needs.tool("uv"), "tool", "install", "--quiet", "--python", sys.executable, str(distribution), **where
+    )
+    assert (place / "bin" / "refresher").exists()
+    return place / "tools" / "inlive-token-refresher"
+
+
+@pytest.mark.parametrize(
+    ("install", "kind"),
+    [(by_pip, "wheel"), (by_uv_tool, "sdist")],
+    ids=["pip-wheel", "uv-tool-sdist"],
+)
+def test_what_is_installed_works(built, tmp_path, install, kind):
+    prefix = install(getattr(built, kind), tmp_path)
+    program = str(prefix / "bin" / "refresher")
+    assert called(program, "--version") == f"inlive-token-refresher {__version__}\n"
+    (tmp_path / "key").write_text(KEY)
+    token = tmp_path / "token"
+    with Emulator(keys=[KEY]) as issuer:
+        words = ["--key-file", str(tmp_path / "key"), "--to-file", str(token), "--issuer-url", issuer.url]
+        called(program, "once", *words)
+        assert issuer.valid(token.read_text())
+    for path, text in files().items():
+        assert (prefix / path).read_text() == text
+
+
+def test_the_wheel_holds_the_program_and_nothing_else(built):
+    package = Path(refresher.__file__).parent
+    ours = {
+        str(path.relative_to(package.parent))
+        for path in package.rglob("*")
+        if path.suffix in (".py", ".typed")
+    }
+    with zipfile.ZipFile(built.wheel) as wheel:
+        inside = set(wheel.namelist())
+    beside = {
+        name for name in inside if not re.match(r"inlive_token_refresher-[0-9.]+\.(dist-info|data)/", name)
+    }
+    assert beside == ours
+
+
+def test_the_sdist_holds_what_it_takes_to_test_it(built):
+    with tarfile.open(built.sdist) as sdist:
+        inside = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {
+        "pyproject.toml",
+        "Makefile",
+        "CHANGELOG.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+    } <= inside
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is a sdist itself")
+    for directory in ("refresher", "release", "tests", "deploy", "docs", "examples"):
+        tracked = called("git", "-C", str(ROOT), "ls-files", directory).split()
+        assert set(tracked) <= inside
+
+
+def test_the_version_comes_from_one_place(built):
+    with zipfile.ZipFile(built.wheel) as wheel:
+        (name,) = [each for each in wheel.namelist() if each.endswith(".dist-info/METADATA")]
+        told = email.message_from_bytes(wheel.read(name))
+    assert told["Version"] == __version__
+    assert told["Name"] == "inlive-token-refresher"
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_two_builds_of_one_commit_are_the_same(built, tmp_path):
+    called(needs.tool("uv"), "build", "--quiet", "--out-dir", str(tmp_path), str(ROOT))
+    for first in built:
+        assert (tmp_path / first.name).read_bytes() == first.read_bytes()

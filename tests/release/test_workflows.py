@@ -1,0 +1,85 @@
+"""The workflows: GitHub takes them, nothing foreign in them can change, no job may do more than it does."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import needs
+
+WORKFLOWS = sorted((Path(__file__).parents[2] / ".github" / "workflows").glob("*.yaml"))
+RELEASE = next(each for each in WORKFLOWS if each.stem == "release")
+
+
+def jobs(path: Path) -> dict[str, dict[str, Any]]:
+    return dict(yaml.safe_load(path.read_text())["jobs"])
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in jobs(path).values() for step in job.get("steps", [])]
+
+
+def test_actionlint_takes_them():
+    command = [needs.tool("go"), "tool", "actionlint", "-no-color", *map(str, WORKFLOWS)]
+    place = Path(__file__).parent / "actionlint"
+    environ = os.environ | {"GOWORK": "off", "GOFLAGS": ""}
+    done = subprocess.run(
+        command, cwd=place, env=environ, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_what_is_not_ours_is_known_by_its_commit(path):
+    """A tag can be moved to other code."""
+    used = [step["uses"] for step in steps(path) if "uses" in step]
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", each)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_rights_are_had_but_those_that_a_job_names(path):
+    assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
+    writing = {
+        name: [*job.get("permissions", {})] for name, job in jobs(path).items() if "permissions" in job
+    }
+    assert writing == (
+        {
+            "build": ["contents", "id-token", "attestations"],
+            "image": ["contents", "packages", "id-token", "attestations"],
+            "publish": ["contents", "id-token"],
+        }
+        if path == RELEASE
+        else {}
+    )
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_nothing_that_somebody_else_wrote_is_pasted_into_a_script(path):
+    assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
+
+
+def test_nothing_is_published_that_was_not_tested():
+    release = jobs(RELEASE)
+    assert release["tests"]["uses"] == "./.github/workflows/tests.yaml"
+    assert release["build"]["needs"] == "tests"
+    assert release["image"]["needs"] == "build"
+    assert release["publish"]["needs"] == ["build", "image"]
+    assert ".ci/run" in " ".join(step.get("run", "") for step in steps(WORKFLOWS[-1]))
+
+
+def test_the_image_is_for_two_platforms_and_comes_with_what_tells_its_origin():
+    (push,) = [step["with"] for step in steps(RELEASE) if "build-push-action" in step.get("uses", "")]
+    assert push["platforms"] == "linux/amd64,linux/arm64"
+    assert (push["provenance"], push["sbom"]) == ("mode=max", True)
+    assert any("cosign sign" in step.get("run", "") for step in steps(RELEASE))
+
+
+def test_no_secret_is_needed():
+    """But the token that GitHub gives each run: what publishes is trusted for what it is."""
+    assert set(re.findall(r"secrets\.(\w+)", RELEASE.read_text())) == {"GITHUB_TOKEN"}
+    assert "password" not in str([step for step in steps(RELEASE) if "pypi" in step.get("uses", "")])

@@ -124,7 +124,7 @@ def test_the_sdist_holds_what_it_takes_to_test_it(built):
         "LICENSE",
     } <= inside
     if not (ROOT / ".git").exists():
-        pytest.skip("this is a sdist itself")
+        pytest.skip("this is an sdist itself")
     for directory in ("refresher", "release", "tests", "deploy", "docs", "examples"):
         tracked = called("git", "-C", str(ROOT), "ls-files", directory).split()
         assert set(tracked) <= inside

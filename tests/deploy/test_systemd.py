@@ -16,6 +16,7 @@ import pytest
 from refresher.cli import build_parser
 from refresher.config.declarations import FileOutputSettings
 from refresher.config.durations import parse_duration
+from refresher.core.model import SecretStr, Token
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError
 from refresher.observers.liveness import STALLED
@@ -139,6 +140,12 @@ def done_by(user: int, groups: list[int], deed: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def adoptable(output: FileOutput) -> None:
+    """Raises OSError if the token there would not be taken over by whoever looks at it."""
+    if output.inspect(NOW).token is None:
+        raise OSError
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_whoever_is_in_the_first_group_publishes_and_whoever_is_in_the_second_reads():
     """In a directory as tmpfiles.conf makes it; the user's number may be another one after a restart."""
@@ -152,11 +159,15 @@ def test_whoever_is_in_the_first_group_publishes_and_whoever_is_in_the_second_re
             FileOutputSettings(path=str(path), mode=0o640, group=str(readers)), "https://inlive.test"
         )
 
+        access = SecretStr("access")
+        published = Token(token().facts._replace(fingerprint=access.fingerprint), access)
+
         def publish() -> None:
-            output.write(token(), NOW)
+            output.write(published, NOW)
 
         assert done_by(61010, [writers, readers], publish)
         assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o640, readers)
+        assert done_by(61011, [writers, readers], lambda: adoptable(output))
         assert done_by(61011, [writers, readers], publish)
         assert done_by(61012, [readers], path.read_bytes)
         assert not done_by(61012, [readers], publish)

@@ -21,6 +21,7 @@ COPY deploy/image/leave-out .
 RUN sh leave-out /dependencies/opt/refresher/lib/python3*/site-packages
 
 COPY pyproject.toml README.md LICENSE ./
+COPY release release
 COPY refresher refresher
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /tools/bin/pip --python /opt/refresher/bin/python install --root /program --no-compile \

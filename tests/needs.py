@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +30,7 @@ HOW = {
     "uv": "make lint installs it into the environment of this project",
     "zsh": "Debian: apt-get install zsh",
     "definitions": "go mod download fetches its source, which has them",
+    "helm": "go tool builds it in tests/deploy/helm",
     "kube-apiserver": "make kube builds it (with Go), or KUBEBUILDER_ASSETS names a directory that has it",
 }
 
@@ -48,6 +50,18 @@ def kubernetes() -> Path:
     if missing := binaries.missing():
         _lack(" and ".join(missing), HOW["kube-apiserver"])
     return binaries.directory()
+
+
+@cache
+def helm() -> str:
+    """The path of helm, which the first that asks builds from its module; or no test."""
+    ask = [tool("go"), "tool", "-n", "helm"]  # -n: do not run it, say where it is
+    environ = os.environ | {"GOWORK": "off", "GOFLAGS": "", "CGO_ENABLED": "0"}
+    module = Path(__file__).parent / "deploy" / "helm"
+    told = subprocess.run(ask, cwd=module, env=environ, capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        _lack("helm", f"{HOW['helm']}; {told.stderr.strip()}")
+    return told.stdout.strip()
 
 
 def prometheus_operator() -> Path:

@@ -1,6 +1,7 @@
 """What kustomize makes of `deploy`, and what that says about Pods, their rights and their configuration."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -81,6 +82,11 @@ def containers(pod: Document) -> list[Document]:
     return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
 
 
+def blocks(path: Path) -> list[str]:
+    """The pieces of YAML that a page shows."""
+    return re.findall(r"^```yaml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
 # What the refresher is told
 
 
@@ -98,15 +104,17 @@ def loaded(objects: Objects, directory: Path) -> Loaded:
     """What the refresher makes of its arguments, variables and mounted configuration; of that a copy is put
     into this directory, and read there instead."""
     given = environ(objects.ours)
-    for mount, volume in mounts(objects.pod, objects.ours):
-        if "configMap" in volume:
-            written = objects.the("ConfigMap")
-            assert volume["configMap"]["name"] == written["metadata"]["name"]
-            for name, text in written["data"].items():
-                (directory / name).write_text(text)
-            path = Path(given["REFRESHER_CONFIG"])
-            assert str(path.parent) == mount["mountPath"]
-            given["REFRESHER_CONFIG"] = str(directory / path.name)
+    if "REFRESHER_CONFIG" in given:
+        path, written = Path(given["REFRESHER_CONFIG"]), objects.the("ConfigMap")
+        (volume,) = [
+            volume
+            for mount, volume in mounts(objects.pod, objects.ours)
+            if mount["mountPath"] == str(path.parent)
+        ]
+        assert volume["configMap"]["name"] == written["metadata"]["name"]
+        for name, text in written["data"].items():
+            (directory / name).write_text(text)
+        given["REFRESHER_CONFIG"] = str(directory / path.name)
     arguments = build_parser().parse_args(objects.ours["args"])
     return load(vars(arguments), given, "/")
 
@@ -116,13 +124,15 @@ def loaded(objects: Objects, directory: Path) -> Loaded:
 
 def granted(objects: Objects) -> set[Permission]:
     """What the Roles together allow, all of which are bound to the service account of the Pod."""
-    account = {"kind": "ServiceAccount", "name": objects.pod["spec"].get("serviceAccountName")}
+    account = objects.the("ServiceAccount")["metadata"]
+    assert account["name"] == objects.pod["spec"]["serviceAccountName"]
+    subject = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
     bound = {
-        each["roleRef"]["name"]
+        (each["metadata"]["namespace"], each["roleRef"]["name"])
         for each in objects.of("RoleBinding")
-        if each["subjects"] == [account | {"namespace": each["metadata"]["namespace"]}]
+        if each["subjects"] == [subject]
     }
-    assert bound == {each["metadata"]["name"] for each in objects.of("Role")}
+    assert bound == {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in objects.of("Role")}
     return {
         Permission(verb, resource, role["metadata"]["namespace"], name, group)
         for role in objects.of("Role")
@@ -137,13 +147,10 @@ def granted(objects: Objects) -> set[Permission]:
 def needed(settings: Settings, home: str) -> set[Permission]:
     """What these settings take, in a Pod in the namespace `home`."""
     outputs = [output for token in settings.tokens for output in token.outputs]
-    found = [
-        for_secret(*_place(output.secret, home))
-        for output in outputs
-        if isinstance(output, SecretOutputSettings)
-    ]
-    if found:
-        found.append(for_events(home))
+    places = [_place(each.secret, home) for each in outputs if isinstance(each, SecretOutputSettings)]
+    found = [for_secret(*place) for place in places]
+    if places:  # of a Secret, and of the Pod
+        found += [for_events(namespace) for namespace in (home, *(namespace for namespace, _ in places))]
     if settings.leader_election is not None:
         found.append(for_lease(*_place(settings.leader_election.lease, home)))
     return {permission for each in found for permission in each}

@@ -19,6 +19,7 @@ from tests.deploy.rendering import (
     IMAGE,
     IN_SECRETS,
     OVERLAYS,
+    blocks,
     component,
     containers,
     environ,
@@ -241,10 +242,6 @@ def test_everything_follows_into_another_namespace(name, tmp_path):
 def test_the_image_can_be_another_one(name, tmp_path):
     image = {"name": IMAGE, "newName": "registry.example/inlive-token-refresher", "newTag": "9.9.9"}
     assert used(name, tmp_path, images=[image]).ours["image"] == f"registry.example/{IMAGE}:9.9.9"
-
-
-def blocks(path: Path) -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def test_the_readme_of_deploy_shows_what_works(tmp_path):

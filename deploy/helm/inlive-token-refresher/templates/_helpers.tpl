@@ -1,0 +1,137 @@
+{{/* What the objects are called: after the release, which `inlive-token-refresher` is the best name for. */}}
+{{- define "refresher.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "refresher.selector" -}}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{- define "refresher.labels" -}}
+{{ include "refresher.selector" . }}
+app.kubernetes.io/part-of: {{ .Chart.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "refresher.metadata" -}}
+name: {{ include "refresher.fullname" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
+labels: {{- include "refresher.labels" . | nindent 2 }}
+{{- end }}
+
+{{- define "refresher.image" -}}
+{{- with .Values.image -}}
+{{- .repository -}}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* NAMESPACE/NAME of the Lease, or nothing. The configuration may name one, for its duration. */}}
+{{- define "refresher.lease" -}}
+{{- $election := .Values.config.leader_election -}}
+{{- if eq .Values.mode "ha" -}}
+{{- include "refresher.place" (list . (dig "lease" (include "refresher.fullname" .) ($election | default dict))) -}}
+{{- else if $election -}}
+{{- fail (printf "config.leader_election: two processes are mode: ha, and this is mode: %s" .Values.mode) -}}
+{{- end -}}
+{{- end }}
+
+{{/* NAMESPACE/NAME of what is named [NAMESPACE/]NAME. */}}
+{{- define "refresher.place" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- contains "/" $name | ternary $name (printf "%s/%s" $root.Release.Namespace $name) -}}
+{{- end }}
+
+{{/* JSON: the names of the Secrets that are written, by namespace. The release's own is always there. */}}
+{{- define "refresher.secrets" -}}
+{{- $places := dict .Release.Namespace list -}}
+{{- range .Values.config.tokens -}}
+{{- range .outputs -}}
+{{- with .secret -}}
+{{- $place := splitList "/" (include "refresher.place" (list $ .)) -}}
+{{- $known := dig (index $place 0) list $places -}}
+{{- $_ := set $places (index $place 0) (append $known (index $place 1) | uniq) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $places | toJson -}}
+{{- end }}
+
+{{/* What runs in every Pod here is configured by its variables, so that `kubectl exec … -- refresher check` means the same. */}}
+{{- define "refresher.env" -}}
+- { name: REFRESHER_CONFIG, value: /etc/inlive/refresher.yaml }
+{{- $lease := include "refresher.lease" . }}
+{{- if $lease }}
+- { name: REFRESHER_LEASE, value: {{ $lease | trimPrefix (printf "%s/" .Release.Namespace) | quote }} }
+{{- else if ne (include "refresher.fullname" .) "inlive-token-refresher" }}
+# Two in one namespace would take each other for the same.
+- { name: REFRESHER_OWNER, value: {{ include "refresher.fullname" . | quote }} }
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The specification of a Pod but for its container's own: [root, the container's other fields]. */}}
+{{- define "refresher.pod" -}}
+{{- $container := index . 1 -}}
+{{- with index . 0 -}}
+serviceAccountName: {{ include "refresher.fullname" . | quote }}
+automountServiceAccountToken: true
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532 # the key is root's; kubelet gives it to this group and makes 0440 of 0400
+  seccompProfile: { type: RuntimeDefault }
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+containers:
+  - name: refresher
+    image: {{ include "refresher.image" . }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    {{- $container | nindent 4 }}
+    env: {{- include "refresher.env" . | nindent 6 }}
+    resources: {{- toYaml .Values.resources | nindent 6 }}
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: { drop: [ALL] }
+    volumeMounts:
+      - { name: configuration, mountPath: /etc/inlive, readOnly: true }
+      - { name: key, mountPath: /var/run/secrets/inlive, readOnly: true }
+      {{- with .Values.extraVolumeMounts }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+volumes:
+  - name: configuration
+    configMap: { name: {{ include "refresher.fullname" . }}-config }
+  - name: key
+    secret: { secretName: {{ .Values.applicationKeySecret | quote }}, defaultMode: 0400 }
+  {{- with .Values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,46 @@
+"""What the values of the Helm chart may be. `make chart` writes it; a test holds it to the program."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from refresher.config.schema import json_schema
+
+SCHEMA = Path(__file__).parents[1] / "deploy" / "helm" / "inlive-token-refresher" / "values.schema.json"
+
+# Helm's patterns are of RE2 (https://github.com/google/re2/wiki/Syntax), those of a JSON Schema of ECMA-262.
+LOOKS_AROUND = re.compile(r"\(\?<?[=!]")
+CODE_POINT = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+def configuration() -> Any:
+    """The schema of the value `config`: that of the refresher's configuration, but for the port, which is the
+    chart's, and for patterns that RE2 cannot express. What they forbid the refresher itself refuses."""
+    schema = json_schema()
+    del schema["$schema"], schema["properties"]["listen"]
+    return _readable(schema)
+
+
+def _readable(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_readable(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _readable(each) for key, each in part.items()}
+    pattern = found.get("pattern")
+    if isinstance(pattern, str):
+        found["pattern"] = CODE_POINT.sub(r"\\x{\1}", pattern)
+        if LOOKS_AROUND.search(pattern):
+            del found["pattern"]
+    return found
+
+
+def main() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    schema["properties"]["config"] = configuration()
+    SCHEMA.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""The chart without a cluster: it makes the objects of the kustomize overlays, of whatever values."""
+
+import copy
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from refresher import __version__
+from refresher.cli import build_parser
+from refresher.config.checks import mistakes_of_period
+from refresher.config.durations import parse_duration
+from release.chart import SCHEMA, configuration
+from tests.deploy.chart import BUILDING, CHART, HOOK, NAMESPACE, helm, installed, is_hook, rendered
+from tests.deploy.chart import without_hooks as apart
+from tests.deploy.rendering import (
+    IMAGE,
+    IN_SECRETS,
+    Objects,
+    blocks,
+    component,
+    environ,
+    granted,
+    loaded,
+    needed,
+    used,
+)
+
+pytestmark = pytest.mark.timeout(BUILDING)
+
+README = CHART / "README.md"
+SETS = {block.partition("\n")[0].removeprefix("# "): yaml.safe_load(block) for block in blocks(README)}
+OF_HELM = {"app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"} | {
+    "helm.sh/chart"
+}
+
+every_mode = pytest.mark.parametrize("mode", IN_SECRETS)
+every_set = pytest.mark.parametrize("name", SETS)
+
+
+# The same objects as of kustomize
+
+
+@every_mode
+def test_a_mode_is_the_overlay_of_its_name(mode, tmp_path):
+    assert alike(installed(mode)) == alike(used(mode, tmp_path, namespace=NAMESPACE))
+
+
+def test_the_pod_monitor_is_that_of_the_component(tmp_path):
+    ours = rendered({"podMonitor": {"enabled": True}}).the("PodMonitor")
+    prometheus = [component("prometheus", tmp_path)]
+    theirs = used("deployment", tmp_path, namespace=NAMESPACE, components=prometheus).the("PodMonitor")
+    assert alike([ours]) == alike([theirs])
+
+
+def alike(objects):
+    """These, by kind and name, without what differs between the two by nature: marks of Helm's releases, and
+    how a change of the configuration restarts Pods (a hash in the name of the ConfigMap, or on the Pods)."""
+    found = {}
+    for each in copy.deepcopy(objects):
+        if each["kind"] == "ConfigMap":
+            each["metadata"]["name"] = "configuration"
+            each["data"] = {name: yaml.safe_load(text) for name, text in each["data"].items()}
+        _strip(each)
+        found[each["kind"], each["metadata"]["name"]] = each
+    return found
+
+
+def _strip(part):
+    for key, value in list(part.items()) if isinstance(part, dict) else enumerate(part):
+        if key in ("labels", "matchLabels"):
+            part[key] = {name: text for name, text in value.items() if name not in OF_HELM}
+        elif key == "annotations" and set(value) == {"checksum/config"}:
+            del part[key]
+        elif key == "configMap":
+            part[key] = "configuration"
+        elif key == "env":
+            part[key] = sorted(value, key=lambda each: each["name"])
+        elif key == "imagePullPolicy":
+            assert part.pop(key) == "IfNotPresent"  # what it is by default for a tag
+        elif isinstance(value, dict | list):
+            _strip(value)
+
+
+# Every documented set of values
+
+
+def test_there_are_sets():
+    assert len(SETS) == 5
+
+
+@every_set
+def test_a_documented_set_is_linted(name):
+    done = helm("lint", "--strict", CHART, values=SETS[name])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_set
+def test_the_refresher_understands_a_documented_set(name, tmp_path):
+    found = loaded(apart(rendered(SETS[name])), tmp_path)
+    assert not found.warnings
+    assert (found.settings.leader_election is not None) == (SETS[name].get("mode") == "ha")
+
+
+@every_set
+def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path):
+    objects = apart(rendered(SETS[name]))
+    settings = loaded(objects, tmp_path).settings
+    assert granted(objects) == needed(settings, NAMESPACE)
+
+
+def test_what_is_documented_is_in_force():
+    """One thing of each set, so that none is ignored as a whole."""
+    two = rendered(SETS["two-tokens.yaml"])
+    assert two.ours["image"] == f"registry.example/{IMAGE}:{__version__}"
+    assert {each["metadata"]["namespace"] for each in two.of("Role")} == {NAMESPACE, "reports"}
+    watched = apart(rendered(SETS["watched.yaml"]))
+    assert watched.the("PodMonitor")["metadata"]["labels"]["release"] == "prometheus"
+    assert watched.the("Deployment")["spec"]["replicas"] == 2
+    assert apart(rendered(SETS["passes.yaml"])).the("CronJob")["spec"]["schedule"] == "*/5 * * * *"
+    proxied = apart(rendered(SETS["behind-a-proxy.yaml"]))
+    assert environ(proxied.ours)["HTTPS_PROXY"] == "http://proxy.example:3128"
+    assert proxied.ours["image"].startswith(f"{IMAGE}@sha256:")
+    assert proxied.pod["spec"]["nodeSelector"]
+    assert {"name": "proxy", "mountPath": "/etc/proxy", "readOnly": True} in proxied.ours["volumeMounts"]
+    assert proxied.the("NetworkPolicy")["spec"]["egress"][-1] == {
+        "ports": [{"protocol": "TCP", "port": 3128}]
+    }
+
+
+def test_every_value_is_explained_by_the_schema():
+    values, schema = yaml.safe_load((CHART / "values.yaml").read_text()), json.loads(SCHEMA.read_text())
+    assert values.keys() == schema["properties"].keys() - {"global"}
+    for key in ("image", "cronJob", "networkPolicy", "podMonitor"):
+        assert values[key].keys() == schema["properties"][key]["properties"].keys()
+
+
+# What is refused
+
+
+def test_the_schema_knows_every_option_of_the_configuration():
+    assert json.loads(SCHEMA.read_text())["properties"]["config"] == configuration(), "make chart"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"mode": "sidecar"}, "'deployment', 'ha', 'cronjob'"),
+        ({"applicationKey": "inl_0123"}, "'applicationKey' not allowed"),
+        ({"cronJob": {"everyMinutes": 7}}, "/cronJob/everyMinutes"),
+        ({"image": {"digest": "0123"}}, "/image/digest"),
+        ({"config": {"listen": ":9000"}}, "'listen' not allowed"),
+        ({"config": {"tokens": [{"name": "Studio"}]}}, "/config/tokens/0/name"),
+        ({"config": {"tokens": [{"name": "a", "keyfile": "k", "outputs": []}]}}, "'keyfile' not allowed"),
+        ({"config": {"leader_election": {"lease": "a"}}}, "two processes are mode: ha"),
+        ({"fullnameOverride": "a" * 53}, "/fullnameOverride"),
+    ],
+    ids=lambda each: json.dumps(each)[:50] if isinstance(each, dict) else "",
+)
+def test_what_is_mistyped_is_refused_and_named(values, told):
+    done = helm("template", IMAGE, CHART, values=values)
+    assert done.returncode != 0
+    assert told in done.stderr
+
+
+# Releases of other names, and elsewhere
+
+
+def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
+    """Nothing of it is called as of the first, neither selects the other's Pods, or has its Lease."""
+    one, other = (apart(rendered({"mode": "ha"}, name)) for name in (IMAGE, "second"))
+    assert not names(one) & names(other)
+    for each in one.of("Deployment") + one.of("PodDisruptionBudget"):
+        selector = each["spec"]["selector"]["matchLabels"].items()
+        assert selector <= one.pod["metadata"]["labels"].items()
+        assert not selector <= other.pod["metadata"]["labels"].items()
+    assert environ(one.ours)["REFRESHER_LEASE"] != environ(other.ours)["REFRESHER_LEASE"]
+    assert granted(other) == needed(loaded(other, tmp_path).settings, NAMESPACE)
+    alone = apart(rendered({}, "second"))
+    assert environ(alone.ours)["REFRESHER_OWNER"] == environ(other.ours)["REFRESHER_LEASE"]  # from one to two
+    assert "REFRESHER_OWNER" not in environ(installed("deployment").ours)
+
+
+def test_two_releases_of_one_name_may_write_in_one_namespace():
+    one, other = (
+        apart(rendered(SETS["two-tokens.yaml"], namespace=each)) for each in (NAMESPACE, "workshop")
+    )
+    shared = [names(each) for each in (one, other)]
+    assert {name for name in shared[0] if "reports" in name}
+    assert not shared[0] & shared[1]
+
+
+def names(objects):
+    return {(each["kind"], each["metadata"]["namespace"], each["metadata"]["name"]) for each in objects}
+
+
+@pytest.mark.parametrize("release", ["1234", "a" * 53, "inlive-token-refresher-9"])
+@every_mode
+def test_names_and_namespaces_are_taken_as_they_come(release, mode, tmp_path):
+    """Numbers stay text, and what is made of the longest name is no longer than it may be."""
+    objects = apart(rendered({"mode": mode}, release, "5678"))
+    for each in objects:
+        assert each["metadata"]["namespace"] == "5678"
+        assert len(each["metadata"]["name"]) <= (52 if each["kind"] == "CronJob" else 63)
+        assert all(isinstance(text, str) for text in each["metadata"]["labels"].values())
+    assert granted(objects) == needed(loaded(objects, tmp_path).settings, "5678")
+
+
+@pytest.mark.parametrize("minutes", [2, 10, 30])
+def test_a_pass_is_over_before_the_next(minutes, tmp_path):
+    objects = apart(rendered({"mode": "cronjob", "cronJob": {"everyMinutes": minutes}}))
+    job = objects.the("CronJob")["spec"]
+    every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
+    assert job["schedule"] == f"*/{minutes} * * * *"
+    assert every == minutes * 60
+    assert not mistakes_of_period(every, loaded(objects, tmp_path).settings.tokens)
+    for limit in (job["startingDeadlineSeconds"], job["jobTemplate"]["spec"]["activeDeadlineSeconds"]):
+        assert limit < every
+
+
+# What a release tells
+
+
+def hooks(objects):
+    return Objects(each for each in objects if is_hook(each))
+
+
+@every_mode
+def test_helm_test_runs_check_as_the_refresher_runs(mode):
+    """With the account, the configuration, the key and the network of the Pods that work."""
+    objects = rendered({"mode": mode})
+    (pod,) = hooks(objects)
+    assert pod["metadata"]["annotations"][HOOK] == "test"
+    (container,) = pod["spec"]["containers"]
+    working = apart(objects)
+    assert container["args"] == ["check"]
+    ours = {key: value for key, value in working.ours.items() if key in container}
+    assert container == {**ours, "args": ["check"]}
+    assert (
+        pod["spec"].items()
+        >= {
+            **{key: working.pod["spec"][key] for key in ("serviceAccountName", "volumes", "securityContext")},
+            "restartPolicy": "Never",
+        }.items()
+    )
+    allowed = working.the("NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items()
+    assert allowed <= pod["metadata"]["labels"].items()
+
+
+@every_mode
+def test_the_notes_say_what_to_do_and_hold_for_the_command_line(mode):
+    told = notes("--set", f"mode={mode}")
+    assert f"{NAMESPACE}/inlive-access-token" in told
+    assert "secret generic inlive-application-key --from-file=application-key=KEY" in told
+    assert "helm test second --namespace studio" in told
+    for call in re.findall(r"-- refresher (.*)", told):
+        assert build_parser().parse_args(call.split()).run
+    objects = apart(rendered({"mode": mode}, "second"))
+    spoken_of = re.findall(r"(deploy|cronjob)/([\w-]+)", told)
+    kinds = {"deploy": "Deployment", "cronjob": "CronJob"}
+    assert spoken_of
+    for kind, name in spoken_of:
+        assert objects.the(kinds[kind])["metadata"]["name"] == name
+
+
+def notes(*words):
+    done = helm("install", "second", CHART, f"--namespace={NAMESPACE}", "--dry-run=client", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:\n")[2]
+
+
+def test_it_is_of_this_release():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == __version__
+    project = tomllib.loads((CHART.parents[2] / "pyproject.toml").read_text())["project"]
+    assert chart["name"] == project["name"]
+
+
+def test_the_readme_calls_the_chart_by_where_it_is():
+    written = README.read_text()
+    for path in re.findall(r"helm install \S+ (\S+)", written):
+        assert (CHART.parents[2] / path / "Chart.yaml").exists()
+    for link in re.findall(r"\]\(([^)#]+)\)", written):
+        assert (CHART / link).exists(), link
+    assert Path(CHART / "values.yaml").read_text().count("\n") < 60  # it is read as a whole

@@ -10,6 +10,7 @@
 # make test-image  build it twice over a Debian made here and run it, as a container; needs podman, runc, mmdebstrap
 # make bench-image what it adds to its base, and how soon it starts
 # make requirements  what the image installs, written anew from uv.lock
+# make chart   what the values of the Helm chart may be, written anew from the program's options
 # make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -28,7 +29,7 @@ ANNOTATED = version=$(VERSION) revision=$(shell git rev-parse HEAD) \
 	created=$(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
 
-.PHONY: demo test bench simulate mutants chaos fuzz lint image test-image bench-image requirements kube format clean
+.PHONY: demo test bench simulate mutants chaos fuzz lint image test-image bench-image requirements chart kube format clean
 
 $(VENV)/.synced: pyproject.toml uv.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -78,6 +79,9 @@ bench-image: $(VENV)/.synced
 requirements: $(VENV)/.synced
 	$(EXPORT) --no-dev --prune aiohttp --prune aiohttp-retry --output-file deploy/image/requirements.txt
 	$(EXPORT) --only-group build --output-file deploy/image/build-requirements.txt
+
+chart: $(VENV)/.synced
+	$(BIN)/python -m release.chart
 
 kube:
 	$(PYTHON) tests/kube/binaries.py

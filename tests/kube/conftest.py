@@ -1,15 +1,18 @@
 """One API server for all tests here, started when the first of them asks for it; `make kube` obtains it."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from refresher.emulator.server import Emulator
 from tests import needs
+from tests.commands.daemon import KEY
+from tests.deploy.rendering import Objects
 from tests.kube.cluster import Cluster
 from tests.kube.installation import Installation
+from tests.kube.pods import variables
 
 _COUNTED = itertools.count(1)
 
@@ -32,6 +35,35 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
 def namespace() -> str:
     """A name that no other test has; `cluster.namespace` or `cluster.service_account` makes it."""
     return f"test-{next(_COUNTED)}"
+
+
+@pytest.fixture
+def place(cluster: Cluster, namespace: str) -> str:
+    """A namespace under the restricted standard, with the account that a controller makes in every one."""
+    cluster.namespace(namespace, enforce="restricted")
+    cluster.service_account(namespace, "default")
+    return namespace
+
+
+@pytest.fixture
+def operator(cluster: Cluster) -> Iterator[None]:
+    """The custom resources of the Prometheus operator: what a cluster with it takes."""
+    names = [
+        needs.prometheus_operator() / f"monitoring.coreos.com_{each}.yaml"
+        for each in ("podmonitors", "prometheusrules")
+    ]
+    files = [f"--filename={name}" for name in names]
+    cluster.kubectl("apply", "--server-side", *files)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
+    yield
+    cluster.kubectl("delete", "--wait=false", *files)
+
+
+@pytest.fixture
+def in_its_pod(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[Objects], Mapping[str, str]]]:
+    """The variables of a process that runs as in the Pod of what is installed."""
+    with Emulator(keys=[KEY]) as inlive:
+        yield lambda objects: variables(objects, cluster, tmp_path, inlive.url)
 
 
 @pytest.fixture

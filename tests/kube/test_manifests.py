@@ -5,11 +5,9 @@ import json
 
 import pytest
 
-from refresher.emulator.server import Emulator
-from tests import needs
-from tests.commands.daemon import KEY, Daemon, eventually, refresher
-from tests.deploy.rendering import IN_SECRETS, OVERLAYS, component, environ, loaded, used
-from tests.kube.cluster import Cluster
+from tests.commands.daemon import Daemon, eventually, refresher
+from tests.deploy.rendering import IN_SECRETS, OVERLAYS, component, used
+from tests.kube.pods import taken
 
 NAME = "inlive-token-refresher"
 SECRET = "secrets/inlive-access-token"
@@ -38,14 +36,6 @@ DENIED = [
 
 
 @pytest.fixture
-def place(cluster: Cluster, namespace: str) -> str:
-    """A namespace under the restricted standard, with the account that a controller makes in every one."""
-    cluster.namespace(namespace, enforce="restricted")
-    cluster.service_account(namespace, "default")
-    return namespace
-
-
-@pytest.fixture
 def installed(cluster, place, tmp_path):
     """Puts an overlay into `place`, as its users do."""
 
@@ -59,13 +49,6 @@ def installed(cluster, place, tmp_path):
 
 def as_list(objects):
     return {"apiVersion": "v1", "kind": "List", "items": objects}
-
-
-def taken(cluster, place, pod):
-    """What the API server says of a Pod by itself: nobody makes those of a Deployment here."""
-    body = {"apiVersion": "v1", "kind": "Pod", **pod}
-    body["metadata"] = pod["metadata"] | {"name": "a-pod"}
-    return cluster.ask("POST", f"/api/v1/namespaces/{place}/pods?dryRun=All", body)
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -82,20 +65,6 @@ def test_an_overlay_is_taken_as_it_is(cluster, place, tmp_path, name):
             "get", each["kind"], each["metadata"]["name"], f"--namespace={place}", "--output=json"
         )
         assert json.loads(stored.stdout)["metadata"]["labels"] == each["metadata"]["labels"]
-
-
-@pytest.fixture
-def operator(cluster):
-    """The custom resources of the Prometheus operator: what a cluster with it takes."""
-    names = [
-        needs.prometheus_operator() / f"monitoring.coreos.com_{each}.yaml"
-        for each in ("podmonitors", "prometheusrules")
-    ]
-    files = [f"--filename={name}" for name in names]
-    cluster.kubectl("apply", "--server-side", *files)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
-    yield
-    cluster.kubectl("delete", "--wait=false", *files)
 
 
 @pytest.mark.usefixtures("operator")
@@ -163,28 +132,6 @@ def test_its_account_may_do_what_it_has_to_and_nothing_else(cluster, place, inst
     assert not cluster.kubectl(
         "auth", "can-i", "get", SECRET, user, "--namespace=default", check=False
     ).stdout.startswith("yes")
-
-
-@pytest.fixture
-def in_its_pod(cluster, place, tmp_path):
-    """The variables of a process that runs as in the Pod of what is installed: with the very configuration
-    and rights, but for the paths that only a Pod has, and Inlive's address."""
-    with Emulator(keys=[KEY]) as inlive:
-
-        def variables(objects):
-            loaded(objects, tmp_path)  # which puts the configuration there
-            (tmp_path / "key").write_text(KEY)
-            config = tmp_path / "kubeconfig"
-            token = cluster.token(place, NAME)
-            cluster.credentials.kubeconfig(config, cluster.url, namespace=place, token=token)
-            return environ(objects.ours) | {
-                "REFRESHER_CONFIG": str(tmp_path / "refresher.yaml"),
-                "REFRESHER_KEY_FILE": str(tmp_path / "key"),
-                "REFRESHER_ISSUER_URL": inlive.url,
-                "KUBECONFIG": str(config),
-            }
-
-        yield variables
 
 
 def test_its_rights_are_enough_for_a_pass_of_the_job(cluster, place, installed, in_its_pod):

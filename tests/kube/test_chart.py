@@ -1,0 +1,135 @@
+"""The chart on a real API server, by helm itself: installed, changed in mode, tested, uninstalled."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from refresher import exits
+from tests.commands.daemon import KEY, Daemon, eventually, refresher
+from tests.deploy import chart
+from tests.deploy.chart import BUILDING, CHART
+from tests.deploy.rendering import IN_SECRETS
+from tests.kube.pods import taken
+
+pytestmark = pytest.mark.timeout(BUILDING)
+
+NAME = "inlive-token-refresher"
+
+
+@pytest.fixture
+def helm(cluster, place):
+    """helm as the administrator, in `place`."""
+
+    def call(*words, values=None):
+        kubeconfig = f"--kubeconfig={cluster.kubeconfig}", f"--namespace={place}"
+        return chart.helm(*words, *kubeconfig, values=values)
+
+    return call
+
+
+@pytest.fixture
+def release(helm, place):
+    """Installs a release with these values, or makes it one with these; its objects."""
+
+    def install(values, name=NAME):
+        done = helm("upgrade", "--install", name, CHART, values=values)
+        assert done.returncode == 0, done.stderr
+        assert not [line for line in done.stderr.splitlines() if "Warning" in line or "WARN" in line]
+        return chart.without_hooks(chart.rendered(values, name, place))
+
+    return install
+
+
+@pytest.mark.parametrize("mode", IN_SECRETS)
+def test_a_release_is_taken_and_its_pods_are_admitted(cluster, place, release, mode):
+    objects = release({"mode": mode})
+    for each in objects:
+        cluster.kubectl("get", each["kind"], each["metadata"]["name"], f"--namespace={place}")
+    admitted = taken(cluster, place, objects.pod)
+    assert admitted.status_code == 201, admitted.text
+
+
+@pytest.mark.usefixtures("operator")
+def test_where_the_prometheus_operator_is_a_monitor_is_taken(cluster, place, release):
+    release({"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}})
+    found = cluster.kubectl("get", "podmonitors", "--selector=release=prometheus", f"--namespace={place}")
+    assert NAME in found.stdout
+
+
+def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, release, in_its_pod):
+    passes = release({"mode": "cronjob"})
+    given = in_its_pod(passes)
+    eventually(lambda: refresher(*passes.ours["args"], **given).code == 0, "a pass that succeeds")
+    with Daemon(**in_its_pod(release({"mode": "ha"}))) as daemon:
+        daemon.wait_for("LeadershipTurned", lease=f"{place}/{NAME}", leads=True)
+        daemon.wait_for("TokenAdopted")
+        assert not daemon.entries("OutputFailed")
+    left = cluster.kubectl("get", "cronjobs,deployments", "--output=name", f"--namespace={place}")
+    assert left.stdout.split() == [f"deployment.apps/{NAME}"]
+
+
+def test_its_roles_are_enough_in_another_namespace(cluster, place, release, in_its_pod):
+    other = f"{place}-other"
+    cluster.namespace(other)
+    secret = f"{other}/inlive-access-token"
+    tokens = [{"name": "inlive", "key_file": "/key", "outputs": [{"secret": secret}]}]
+    objects = release({"mode": "cronjob", "config": {"tokens": tokens}}, "second")
+    given = in_its_pod(objects)
+    eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
+    written = cluster.must("GET", f"/api/v1/namespaces/{other}/secrets/inlive-access-token")
+    owner = f"{place}/second-inlive-token-refresher"
+    assert written["metadata"]["annotations"]["token-refresher.inlive.app/owner"] == owner
+
+
+def test_uninstalled_it_leaves_the_token_and_nothing_else(cluster, place, helm, release, in_its_pod):
+    objects = release({"mode": "cronjob"})
+    given = in_its_pod(objects)
+    eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
+    assert helm("uninstall", NAME).returncode == 0
+    kinds = ",".join(sorted({each["kind"] for each in objects} | {"Secret", "Pod", "Lease"}))
+    left = cluster.kubectl("get", kinds, "--output=name", f"--namespace={place}").stdout.split()
+    assert [each for each in left if "/default" not in each] == ["secret/inlive-access-token"]
+
+
+@contextmanager
+def kubelet(cluster, place, name, variables):
+    """Runs what a Pod of this name says, once the API server has the Pod, and reports how it ended."""
+    path = f"/api/v1/namespaces/{place}/pods/{name}"
+    ended = []
+
+    def run():
+        eventually(lambda: cluster.ask("GET", path).ok, "a Pod to run", 60)
+        (container,) = cluster.must("GET", path)["spec"]["containers"]
+        ended.append(refresher(*container["args"], **variables))
+        status = {"status": {"phase": "Failed" if ended[0].code else "Succeeded"}}
+        cluster.must("PATCH", f"{path}/status", status, media_type="application/merge-patch+json")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield ended
+    thread.join()
+
+
+def helm_test(cluster, place, helm, given):
+    with kubelet(cluster, place, f"{NAME}-check", given) as ended:
+        tested = helm("test", NAME, "--timeout=60s")
+    return tested, ended[0]
+
+
+def test_helm_test_succeeds_if_check_does(cluster, place, helm, release, in_its_pod):
+    given = in_its_pod(release({}))
+    eventually(lambda: refresher("check", **given).code == 0, "rights that are in force")
+    tested, checked = helm_test(cluster, place, helm, given)
+    assert tested.returncode == 0, tested.stderr + checked.stdout
+    assert "Phase:          Succeeded" in tested.stdout
+    again, _ = helm_test(cluster, place, helm, given)  # the Pod of the first one is not in the way
+    assert again.returncode == 0
+
+
+def test_helm_test_fails_if_check_does(cluster, place, helm, release, in_its_pod, tmp_path):
+    given = in_its_pod(release({}))
+    (tmp_path / "key").write_text(f"{KEY}-of-another")
+    tested, checked = helm_test(cluster, place, helm, given)
+    assert checked.code == exits.NO_PERMISSION
+    assert tested.returncode != 0

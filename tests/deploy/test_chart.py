@@ -112,6 +112,23 @@ def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path)
     assert granted(objects) == needed(settings, NAMESPACE)
 
 
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [["a"], ["b"]],
+        [["a", f"{NAMESPACE}/b"], ["other/a", "other/b"]],
+        [["other/a"]],  # and Events here, of the Pod
+    ],
+)
+def test_its_roles_allow_to_write_every_secret_that_is_named(outputs, tmp_path):
+    tokens = [
+        {"name": f"token-{number}", "key_file": "/key", "outputs": [{"secret": each} for each in places]}
+        for number, places in enumerate(outputs)
+    ]
+    objects = apart(rendered({"config": {"tokens": tokens}}))
+    assert granted(objects) == needed(loaded(objects, tmp_path).settings, NAMESPACE)
+
+
 def test_what_is_documented_is_in_force():
     """One thing of each set, so that none is ignored as a whole."""
     two = rendered(SETS["two-tokens.yaml"])

@@ -9,7 +9,7 @@ from refresher import exits
 from tests.commands.daemon import KEY, Daemon, eventually, refresher
 from tests.deploy import chart
 from tests.deploy.chart import BUILDING, CHART
-from tests.deploy.rendering import IN_SECRETS
+from tests.deploy.rendering import IN_SECRETS, used
 from tests.kube.pods import taken
 
 pytestmark = pytest.mark.timeout(BUILDING)
@@ -69,6 +69,19 @@ def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, release
     assert left.stdout.split() == [f"deployment.apps/{NAME}"]
 
 
+def test_it_follows_kustomize_and_tokens_are_adopted(cluster, place, release, in_its_pod, tmp_path):
+    """As the page says: what kustomize made is deleted, but Secrets with tokens it has not made."""
+    objects = used("cronjob", tmp_path, namespace=place)
+    applied = {"stdin": {"apiVersion": "v1", "kind": "List", "items": objects}}
+    cluster.kubectl("apply", "--filename=-", **applied)
+    given = in_its_pod(objects)
+    eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
+    cluster.kubectl("delete", "--wait=false", "--filename=-", **applied)
+    with Daemon(**in_its_pod(release({}))) as daemon:
+        daemon.wait_for("TokenAdopted")
+        assert not daemon.entries("OutputFailed")
+
+
 def test_its_roles_are_enough_in_another_namespace(cluster, place, release, in_its_pod):
     other = f"{place}-other"
     cluster.namespace(other)
@@ -123,8 +136,6 @@ def test_helm_test_succeeds_if_check_does(cluster, place, helm, release, in_its_
     tested, checked = helm_test(cluster, place, helm, given)
     assert tested.returncode == 0, tested.stderr + checked.stdout
     assert "Phase:          Succeeded" in tested.stdout
-    again, _ = helm_test(cluster, place, helm, given)  # the Pod of the first one is not in the way
-    assert again.returncode == 0
 
 
 def test_helm_test_fails_if_check_does(cluster, place, helm, release, in_its_pod, tmp_path):

@@ -15,6 +15,7 @@ from refresher.ports import Clock
 
 POLL = 0.2  # seconds between two looks until all is ready: whoever is started after us waits for that
 STATUS_EVERY = 10.0  # seconds; fresh enough for `systemctl status`, and of no weight
+WAITING_EVERY = 1.0  # seconds until all is ready: somebody waits for it, and looks why
 LONGEST_PROBLEM = 400  # characters
 PATIENCE = 1.0  # seconds that the manager may take to take what it is told
 
@@ -68,7 +69,9 @@ class Service:
         if not self._is_ready and all(condition(state, policy, now).valid for policy, state in self._view()):
             lines.append("READY=1")
         if lines or now.boot >= self._next:
-            self._next = now.boot + self._every
+            self._next = now.boot + (
+                self._every if lines or self._is_ready else min(WAITING_EVERY, self._every)
+            )
             conditions = [condition(state, policy, now) for policy, state in self._view()]
             lines.append(f"STATUS={summary(conditions)}")
             if self._watched and is_alive(self._last_turn(), now):

@@ -10,7 +10,7 @@ import pytest
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
 from refresher.observers.liveness import STALLED
-from refresher.observers.service import STATUS_EVERY, Service, watchdog_of
+from refresher.observers.service import STATUS_EVERY, WAITING_EVERY, Service, watchdog_of
 from tests.core.builders import KEY, KEY_REFUSED, NOW, Driver, at_work
 from tests.observers.manager import Manager
 
@@ -63,6 +63,24 @@ def test_readiness_is_told_once_and_only_when_every_token_is_valid(manager):
     late = service.turn()
     assert manager.heard_nothing()
     assert soon < 1 < late == STATUS_EVERY
+
+
+def test_whoever_waits_for_readiness_is_told_each_second_why_it_does_not_come(manager):
+    daemon = Daemon(without_token())
+    service = daemon.service(manager.name)
+    for _ in range(3):
+        service.turn()
+        assert manager.heard()[0].startswith("STATUS=")
+        daemon.passes(WAITING_EVERY / 2)
+        service.turn()
+        assert manager.heard_nothing()
+        daemon.passes(WAITING_EVERY / 2)
+    daemon.drivers = (at_work(),)
+    service.turn()
+    assert manager.heard()[0] == "READY=1"
+    daemon.passes(WAITING_EVERY)
+    service.turn()
+    assert manager.heard_nothing()
 
 
 def test_what_keeps_it_from_being_ready_is_told_in_a_line_without_a_secret(manager):

@@ -21,7 +21,8 @@ def add_log_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--log-format",
         choices=("auto", "text", "json"),
-        help="Default: auto, which is text on a terminal and JSON otherwise. [REFRESHER_LOG_FORMAT]",
+        help="Default: auto, which is text on a terminal and in systemd's journal, JSON otherwise. "
+        "[REFRESHER_LOG_FORMAT]",
     )
     group.add_argument(
         "--log-level",

@@ -22,7 +22,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import SecretStr
 from refresher.core.rfc3339 import to_second
 from refresher.errors import ConfigurationError, Mistake
-from refresher.observers.log_format import OURS, JsonFormatter, TextFormatter
+from refresher.observers.log_format import OURS, JournalFormatter, JsonFormatter, TextFormatter
 from refresher.observers.repeats import Episode, Repeats, sort_of
 from refresher.observers.sentences import told
 
@@ -106,8 +106,8 @@ def configure(
 ) -> None:
     """Log to `stream` and nowhere else, with every one of `secrets` blotted out.
 
-    `log_format`: text, json, or auto, which is text on a terminal and JSON otherwise. `level`: debug, info,
-    warning or error. Raises ConfigurationError for anything else.
+    `log_format`: text, json, or auto: text on a terminal and in systemd's journal, JSON otherwise.
+    `level`: debug, info, warning or error. Raises ConfigurationError for anything else.
     """
     log_format, level = log_format.lower(), level.lower()
     mistakes = [
@@ -119,15 +119,31 @@ def configure(
     ]
     if mistakes:
         raise ConfigurationError(tuple(mistakes))
-    as_text = log_format == "text" or (log_format == "auto" and stream.isatty())
     handler = LineWriter(stream)
-    handler.setFormatter((TextFormatter if as_text else JsonFormatter)(secrets))
+    handler.setFormatter(_formatter(log_format, stream)(secrets))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its warnings are worth a line; what it says below that is of use to whoever looks into the HTTP itself.
     logging.getLogger("urllib3").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     # What nobody catches would be printed by Python itself, with whatever secret is in its text.
     sys.excepthook = lambda _kind, error, _trace: _tell_uncaught("the process", error)
     threading.excepthook = lambda end: _tell_uncaught("a thread", end.exc_value)
+
+
+def _formatter(log_format: str, stream: TextIO) -> type[TextFormatter] | type[JsonFormatter]:
+    if log_format == "auto" and _is_journal(stream):
+        return JournalFormatter
+    return (
+        TextFormatter if log_format == "text" or (log_format == "auto" and stream.isatty()) else JsonFormatter
+    )
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether it leads to systemd's journal, which tells what is connected to it (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:  # it has no descriptor
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _tell_uncaught(what: str, error: BaseException | None) -> None:

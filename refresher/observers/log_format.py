@@ -15,6 +15,8 @@ OURS = "refresher"  # the logger whose name goes without saying
 # What a record has by itself; anything else was given as `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "vouched"}
 
+_SYSLOG_LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+
 
 class _Formatter(logging.Formatter):
     """What both have in common: secrets are blotted out after everything was rendered, the traceback too."""
@@ -47,6 +49,16 @@ class TextFormatter(_Formatter):
         line = f"{to_second(record.created)} {record.levelname:<7} {source}{self._message(record)}"
         traced = (f"\n  {_on_one_line(each)}" for each in self._trace(record).splitlines())
         return _on_one_line(line) + "".join(traced)
+
+
+class JournalFormatter(TextFormatter):
+    """``<6>INFO    studio: minted a token``, for systemd's journal, which has the time itself and takes the
+    level off each line (sd-daemon(3)): `journalctl -p warning` finds what matters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = next(syslog for python, syslog in _SYSLOG_LEVELS if record.levelno >= python)
+        _time, _, line = super().format(record).partition(" ")
+        return "\n".join(f"<{level}>{each}" for each in line.splitlines())
 
 
 class JsonFormatter(_Formatter):

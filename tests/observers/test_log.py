@@ -238,6 +238,36 @@ def test_auto_is_text_on_a_terminal():
         assert screen.read(1000).endswith(b" INFO    hello\r\n")
 
 
+JOURNAL = """
+import logging, os, sys
+from refresher.observers.log import configure
+status = os.fstat(2)
+os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}" if sys.argv[1] == "journal" else "8:1"
+configure("auto", "debug", sys.stderr, list)
+logging.getLogger("refresher").debug("a detail")
+logging.getLogger("refresher").info("hello")
+logging.getLogger("refresher").warning("look")
+logging.getLogger("refresher").error("no", exc_info=ValueError("why"))
+"""
+
+
+def test_each_line_in_the_journal_has_a_level_that_it_can_be_found_by():
+    """systemd says to which stream the journal is connected (systemd.exec(5)); another one is none."""
+
+    def written(where: str) -> list[str]:
+        ask = [sys.executable, "-c", JOURNAL, where]
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stderr.splitlines()
+
+    assert written("journal") == [
+        "<7>DEBUG   a detail",
+        "<6>INFO    hello",
+        "<4>WARNING look",
+        "<3>ERROR   no",
+        "<3>  ValueError: why",
+    ]
+    assert json.loads(written("elsewhere")[1])["message"] == "hello"
+
+
 def test_every_mistake_in_the_settings_is_told_at_once():
     with pytest.raises(ConfigurationError) as refusal:
         configure("xml", "loud", io.StringIO(), list)

@@ -83,6 +83,6 @@ def test_a_real_cron_publishes_a_token(tmp_path):
         crontab.write_text(text)
         with cron(crontab):
             eventually((tmp_path / "token").exists, "cron publishes a token", WITHIN)
-            eventually(lambda: '"OutputWritten"' in log.read_text(), "it is logged")
+            eventually(lambda: "wrote file:" in log.read_text(), "it is logged")
         assert issuer.valid((tmp_path / "token").read_text())
         assert KEY not in log.read_text()

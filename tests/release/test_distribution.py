@@ -21,6 +21,7 @@ from tests import needs
 from tests.commands.daemon import KEY
 
 ROOT = Path(__file__).parents[2]
+PIPX = "pipx==1.18.4"
 SLOW = 300  # seconds: what we depend on is fetched
 
 pytestmark = pytest.mark.timeout(2 * SLOW)
@@ -78,10 +79,24 @@ def by_uv_tool(distribution: Path, place: Path) -> Path:
     return place / "tools" / "inlive-token-refresher"
 
 
+def by_pipx(distribution: Path, place: Path) -> Path:
+    """It puts links to the program and to the manual page where a user has others."""
+    where = {
+        "PIPX_HOME": str(place / "pipx"),
+        "PIPX_BIN_DIR": str(place / "bin"),
+        "PIPX_MAN_DIR": str(place / "man"),
+        "PIPX_DEFAULT_PYTHON": sys.executable,
+    }
+    called(needs.tool("uv"), "tool", "run", "--quiet", PIPX, "install", "--quiet", str(distribution), **where)
+    assert (place / "bin" / "refresher").exists()
+    assert (place / "man" / "man1" / "refresher.1").exists()
+    return place / "pipx" / "venvs" / "inlive-token-refresher"
+
+
 @pytest.mark.parametrize(
     ("install", "kind"),
-    [(by_pip, "wheel"), (by_uv_tool, "sdist")],
-    ids=["pip-wheel", "uv-tool-sdist"],
+    [(by_pip, "wheel"), (by_uv_tool, "sdist"), (by_pipx, "wheel")],
+    ids=["pip-wheel", "uv-tool-sdist", "pipx-wheel"],
 )
 def test_what_is_installed_works(built, tmp_path, install, kind):
     prefix = install(getattr(built, kind), tmp_path)

@@ -27,6 +27,7 @@ HOW = {
     "go": "see https://go.dev/doc/install",
     "strace": "Debian: apt-get install strace",
     "systemd-analyze": "it comes with systemd (Debian: apt-get install systemd)",
+    "systemd-sysusers": "it comes with systemd (Debian: apt-get install systemd)",
     "uv": "make lint installs it into the environment of this project",
     "zsh": "Debian: apt-get install zsh",
     "definitions": "go mod download fetches its source, which has them",

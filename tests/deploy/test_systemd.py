@@ -97,6 +97,24 @@ def test_the_watchdog_has_the_patience_of_livez():
 # --- What the units allow is enough: with real system calls, users and groups
 
 
+def test_the_users_are_those_that_systemd_makes(tmp_path):
+    """A user of the units' own, whose number no other service is given, and a group of its readers."""
+    (tmp_path / "etc").mkdir()
+    made = subprocess.run(
+        [needs.tool("systemd-sysusers"), f"--root={tmp_path}", str(SYSTEMD / "sysusers.conf")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    users = [line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text().splitlines()]
+    groups = [line.split(":")[0] for line in (tmp_path / "etc" / "group").read_text().splitlines()]
+    shared = settings(HARDENING)
+    assert users == shared["User"]
+    assert sorted(groups) == sorted(shared["User"] + shared["SupplementaryGroups"])
+    assert f" root {shared['User'][0]} -" in TMPFILES
+
+
 def another_group() -> int:
     """One that we may give a file to, and that it would not be of anyway."""
     ours = {*os.getgroups(), *((1,) if os.geteuid() == 0 else ())} - {os.getgid()}

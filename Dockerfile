@@ -8,17 +8,16 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/refresher
 
 # Only what is in uv.lock, by its hash, and nothing that would be compiled here.
-COPY deploy/image/*.txt ./
-RUN /tools/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement build-requirements.txt
+COPY deploy/image/*.txt deploy/image/leave-out ./
+RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/refresher \
+ && /tools/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement build-requirements.txt
 RUN mkdir -p /dependencies/opt && cp -a /opt/refresher /dependencies/opt \
  && /tools/bin/pip --python /opt/refresher/bin/python install --root /dependencies --no-compile \
     --require-hashes --no-deps --only-binary :all: --requirement requirements.txt \
- && find /dependencies/opt/refresher/bin -mindepth 1 ! -name 'python*' -delete
-COPY deploy/image/leave-out .
-RUN sh leave-out /dependencies/opt/refresher/lib/python3*/site-packages
+ && find /dependencies/opt/refresher/bin -mindepth 1 ! -name 'python*' -delete \
+ && sh leave-out /dependencies/opt/refresher/lib/python3*/site-packages
 
 COPY pyproject.toml README.md LICENSE ./
 COPY release release
@@ -36,8 +35,11 @@ RUN export PYTHONHASHSEED=0 && for layer in /dependencies /program; do \
 
 
 FROM ${BASE_IMAGE}
-# Whoever gets in finds nothing to install with. What the base has of it is hidden; what it has not is no error.
-RUN python3 -m pip uninstall --quiet --yes pip setuptools wheel; ! python3 -m pip --version
+# Whoever gets in finds no pip, nor the archive that ensurepip would make one of. What the base has of them is hidden, be it
+# pip's own or of a Debian package; what it has not is no error.
+RUN python3 -m pip uninstall --quiet --yes pip setuptools wheel; \
+    find / -xdev \( -path '*/dist-packages/pip' -o -path '*/bin/pip*' -o -name 'pip-*.whl' \) -prune -exec rm -r {} + \
+ && ! python3 -m pip --version
 
 # What changes least comes first: pulled once, it serves many versions of the program.
 COPY --from=build /dependencies /

@@ -8,7 +8,7 @@ import pytest
 
 from refresher import __version__
 from tests.image.engine import BASE, IMAGE, RESTRICTED
-from tests.image.materials import ROOT
+from tests.image.materials import PYTHON, ROOT
 
 OURS = "opt/refresher/"
 MEGABYTE = 1_000_000
@@ -49,7 +49,7 @@ def test_every_module_is_compiled(added):
 
     def compiled(path):
         folder, _, name = path.rpartition("/")
-        return f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-311.pyc"
+        return f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-{PYTHON.replace('.', '')}.pyc"
 
     assert [path for path in modules if compiled(path) not in files] == []
 
@@ -64,9 +64,21 @@ def test_byte_code_is_taken_as_it_is(engine):
 
 def test_there_is_nothing_to_install_or_compile_with(engine):
     programs = "for name in pip pip3 uv gcc cc make; do ! command -v $name || exit; done"
-    look = f"{programs}; ! python3 -m pip && ! ls /root/.cache"
-    ended = engine.run(*RESTRICTED, "--network=none", "--entrypoint=sh", IMAGE, "-c", look)
+    ended = engine.run(*RESTRICTED, "--network=none", "--entrypoint=sh", IMAGE, "-c", programs)
     assert ended.returncode == 0, ended.stdout
+
+
+def test_of_the_pip_of_the_base_nothing_is_left_but_what_dpkg_has_heard_of_it(engine):
+    """Not what ensurepip would unpack, either; nor a cache of ours."""
+    look = "find / -xdev '(' -name pip -o -name 'pip-*' -o -name .cache ')' ! -path '/var/lib/dpkg/*'"
+    inside = {}
+    for image in (BASE, IMAGE):
+        ended = engine.run("--network=none", "--user=0", "--entrypoint=sh", image, "-c", look)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        inside[image] = ended.stdout.split()
+    assert any(path.endswith("-packages/pip") for path in inside[BASE])
+    assert any(path.endswith(".whl") for path in inside[BASE])
+    assert inside[IMAGE] == []
 
 
 def test_the_labels_say_what_pyproject_says(engine):

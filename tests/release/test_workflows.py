@@ -23,6 +23,10 @@ def steps(path: Path) -> list[dict[str, Any]]:
     return [step for job in jobs(path).values() for step in job.get("steps", [])]
 
 
+(PUSH,) = [step for step in steps(RELEASE) if "build-push-action" in step.get("uses", "")]
+MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text()
+
+
 def test_actionlint_takes_them():
     command = [needs.tool("go"), "tool", "actionlint", "-no-color", *map(str, WORKFLOWS)]
     place = Path(__file__).parent / "actionlint"
@@ -49,9 +53,9 @@ def test_no_rights_are_had_but_those_that_a_job_names(path):
     }
     assert writing == (
         {
-            "build": ["contents", "id-token", "attestations"],
             "image": ["contents", "packages", "id-token", "attestations"],
-            "publish": ["contents", "id-token"],
+            "publish": ["id-token", "attestations"],
+            "announce": ["contents"],
         }
         if path == RELEASE
         else {}
@@ -69,14 +73,33 @@ def test_nothing_is_published_that_was_not_tested():
     assert release["build"]["needs"] == "tests"
     assert release["image"]["needs"] == "build"
     assert release["publish"]["needs"] == ["build", "image"]
+    assert release["announce"]["needs"] == "publish"
     assert ".ci/run" in " ".join(step.get("run", "") for step in steps(WORKFLOWS[-1]))
 
 
+def test_whoever_may_sign_or_publish_installs_nothing():
+    """What comes from a registry by its version alone runs where there are no rights worth stealing."""
+    trusted = [job for job in jobs(RELEASE).values() if "permissions" in job]
+    told = "\n".join(step.get("run", "") for job in trusted for step in job["steps"])
+    assert "cosign" in told
+    assert re.findall(r"\b(?:apt-get|go|make|npm|pip|pipx|uv)\b.*", told) == []
+
+
 def test_the_image_is_for_two_platforms_and_comes_with_what_tells_its_origin():
-    (push,) = [step["with"] for step in steps(RELEASE) if "build-push-action" in step.get("uses", "")]
-    assert push["platforms"] == "linux/amd64,linux/arm64"
-    assert (push["provenance"], push["sbom"]) == ("mode=max", True)
+    assert PUSH["with"]["platforms"] == "linux/amd64,linux/arm64"
+    assert (PUSH["with"]["provenance"], PUSH["with"]["sbom"]) == ("mode=max", True)
     assert any("cosign sign" in step.get("run", "") for step in steps(RELEASE))
+
+
+def test_the_image_is_built_as_make_image_builds_it():
+    def made(name: str) -> str:
+        (found,) = re.findall(rf"^{name} \??= ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)
+        return str(found)
+
+    assert PUSH["env"]["SOURCE_DATE_EPOCH"] == made("SOURCE_DATE_EPOCH")
+    assert "rewrite-timestamp=true" in PUSH["with"]["outputs"]
+    labels = set(re.findall(r"^org\.opencontainers\.image\.(\w+)=", PUSH["with"]["labels"], re.MULTILINE))
+    assert labels == {*re.findall(r"(\w+)=\$", made("ANNOTATED")), "source"}
 
 
 def test_no_secret_is_needed():

@@ -85,6 +85,14 @@ def test_whoever_may_sign_or_publish_installs_nothing():
     assert re.findall(r"\b(?:apt-get|go|make|npm|pip|pipx|uv)\b.*", told) == []
 
 
+def test_what_is_handed_on_between_jobs_is_named():
+    """build-push-action leaves a record among the artifacts that download-artifact cannot unpack:
+    https://github.com/docker/build-push-action/issues/1167"""
+    taken = [step["with"] for step in steps(RELEASE) if "download-artifact" in step.get("uses", "")]
+    left = [step["with"]["name"] for step in steps(RELEASE) if "upload-artifact" in step.get("uses", "")]
+    assert [each.get("name") or each.get("pattern") for each in taken] == [left[0], f"{{{','.join(left)}}}"]
+
+
 def test_the_image_is_for_two_platforms_and_comes_with_what_tells_its_origin():
     assert PUSH["with"]["platforms"] == "linux/amd64,linux/arm64"
     assert (PUSH["with"]["provenance"], PUSH["with"]["sbom"]) == ("mode=max", True)

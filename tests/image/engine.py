@@ -44,15 +44,17 @@ class Engine:
     """A context manager: nothing is left of it in the end."""
 
     def __init__(self) -> None:
+        podman, runc = needs.tool("podman"), needs.tool("runc")
+        self._base, self._wheels = materials.base(), materials.wheels()
         self._directory = Path(tempfile.mkdtemp(prefix="image-", dir=_memory()))
         places = {f"--{kind}": self._directory / kind for kind in ("root", "runroot", "tmpdir")}
-        self.command = [needs.tool("podman"), *(f"{flag}={path}" for flag, path in places.items())]
-        self.command += ["--cgroup-manager=cgroupfs", f"--runtime={needs.tool('runc')}"]
+        self.command = [podman, *(f"{flag}={path}" for flag, path in places.items())]
+        self.command += ["--cgroup-manager=cgroupfs", f"--runtime={runc}"]
         self._pip = self._directory / "pip.conf"
 
     def __enter__(self) -> Self:
         self._pip.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
-        self("import", "--quiet", materials.base(), BASE)
+        self("import", "--quiet", self._base, BASE)
         return self
 
     def __exit__(
@@ -79,7 +81,7 @@ class Engine:
     def build(self, name: str, source: Path = ROOT) -> None:
         """`make image` in this directory, with nothing of an earlier build, and packages from a directory."""
         flags = ["--isolation=oci", "--network=none", *_LIMITS, "--pull=never", "--no-cache"]
-        flags += [f"--volume={materials.wheels()}:/wheels:ro", f"--volume={self._pip}:/etc/pip.conf:ro"]
+        flags += [f"--volume={self._wheels}:/wheels:ro", f"--volume={self._pip}:/etc/pip.conf:ro"]
         variables = {
             "ENGINE": " ".join(self.command),
             "BUILD_FLAGS": " ".join(flags),

@@ -61,6 +61,7 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self("rm", "--all", "--force", "--time=0")
+        self("rmi", "--all", "--force")  # without root, only podman may: the files are of users that it has
         store = self._directory / "root" / "overlay"  # podman mounts it on itself, now and then once more
         while subprocess.run(["umount", store], capture_output=True, check=False).returncode == 0:
             pass

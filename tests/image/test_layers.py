@@ -16,7 +16,7 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture(scope="module")
 def added(engine, tmp_path_factory):
-    """The layers on top of the base: what it has to install with is hidden, the dependencies, the program."""
+    """The layers on top of the base: its pip is hidden, the dependencies, the program."""
     count = len(engine.settings(BASE)["RootFS"]["Layers"])
     return engine.layers(IMAGE, tmp_path_factory.mktemp("layers"))[count:]
 
@@ -108,7 +108,8 @@ def test_a_second_build_gives_the_very_same_image(engine, tmp_path):
     shutil.copytree(ROOT, copy, ignore=ignored, copy_function=shutil.copyfile)
     for path in copy.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
-    (copy / "application-key").write_text("not for everybody")
+    for where in (copy, copy / "refresher", copy / "deploy" / "image"):
+        (where / "application-key").write_text("not for everybody")
     (copy / "refresher" / "__pycache__").mkdir()
     (copy / "refresher" / "__pycache__" / "stale.cpython-311.pyc").write_bytes(b"stale")
     second = "localhost/built-again"

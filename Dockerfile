@@ -52,6 +52,6 @@ ENTRYPOINT ["refresher"]
 
 ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="inlive-token-refresher" \
-      org.opencontainers.image.description="Keeps short-lived Inlive access tokens fresh in files, so that one process holds the application key and no consumer is ever without a valid token." \
+      org.opencontainers.image.description="Keeps short-lived Inlive access tokens fresh in files and Kubernetes Secrets, so that one process holds the application key and no consumer is ever without a valid token." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"

@@ -54,6 +54,7 @@ def test_no_rights_are_had_but_those_that_a_job_names(path):
     assert writing == (
         {
             "image": ["contents", "packages", "id-token", "attestations"],
+            "chart": ["packages", "id-token", "attestations"],
             "publish": ["id-token", "attestations"],
             "announce": ["contents"],
         }
@@ -72,7 +73,8 @@ def test_nothing_is_published_that_was_not_tested():
     assert release["tests"]["uses"] == "./.github/workflows/tests.yaml"
     assert release["build"]["needs"] == "tests"
     assert release["image"]["needs"] == "build"
-    assert release["publish"]["needs"] == ["build", "image"]
+    assert release["chart"]["needs"] == ["build", "image"]
+    assert release["publish"]["needs"] == ["build", "chart"]
     assert release["announce"]["needs"] == "publish"
     assert ".ci/run" in " ".join(step.get("run", "") for step in steps(WORKFLOWS[-1]))
 
@@ -90,13 +92,25 @@ def test_what_is_handed_on_between_jobs_is_named():
     https://github.com/docker/build-push-action/issues/1167"""
     taken = [step["with"] for step in steps(RELEASE) if "download-artifact" in step.get("uses", "")]
     left = [step["with"]["name"] for step in steps(RELEASE) if "upload-artifact" in step.get("uses", "")]
-    assert [each.get("name") or each.get("pattern") for each in taken] == [left[0], f"{{{','.join(left)}}}"]
+    *singly, all_of_them = [each.get("name") or each.get("pattern") for each in taken]
+    assert set(singly) <= set(left)
+    assert all_of_them == f"{{{','.join(left)}}}"
 
 
 def test_the_image_is_for_two_platforms_and_comes_with_what_tells_its_origin():
     assert PUSH["with"]["platforms"] == "linux/amd64,linux/arm64"
     assert (PUSH["with"]["provenance"], PUSH["with"]["sbom"]) == ("mode=max", True)
-    assert any("cosign sign" in step.get("run", "") for step in steps(RELEASE))
+
+
+@pytest.mark.parametrize("name", ["image", "chart"])
+def test_what_goes_to_the_registry_is_signed_and_attested_by_its_digest(name):
+    *_, signed, attested = (
+        step for step in jobs(RELEASE)[name]["steps"] if "cosign-installer" not in str(step)
+    )
+    assert signed["run"].startswith("cosign sign --yes")
+    assert signed["env"]["DIGEST"] == attested["with"]["subject-digest"] == "${{ steps.push.outputs.digest }}"
+    assert "@$DIGEST" in signed["run"]
+    assert attested["uses"].startswith("actions/attest-build-provenance@")
 
 
 def test_the_image_is_built_as_make_image_builds_it():

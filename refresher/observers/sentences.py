@@ -32,7 +32,8 @@ _ASK_WHY = "see with `refresher check` what is in the way: name, network, proxy,
 
 ADVICE: Mapping[Outcome, str] = {
     Outcome.OK: "if this lasts, ask Inlive why it repeats itself",
-    Outcome.KEY_REFUSED: "put a valid key into the key's file: it is tried within seconds",
+    Outcome.KEY_REFUSED: "put a valid key into the key's file: it is tried within seconds "
+    "(by LoadCredential=: after a restart)",
     Outcome.THROTTLED: "if this lasts, let tokens live longer, or mint fewer with this key",
     Outcome.SERVER_ERROR: "if this lasts, ask Inlive",
     Outcome.UNREACHABLE: _ASK_WHY,

@@ -109,7 +109,7 @@ CASES = [
         ERROR,
         f"no new token (scheduled): the issuer refuses the key {KEY}: 403: revoked; consumers are served "
         "until 2027-01-15T08:18:00Z (18m more); next attempt in 8s; put a valid key into the key's file: it "
-        "is tried within seconds",
+        "is tried within seconds (by LoadCredential=: after a restart)",
         of_failure("key_refused", 1080.0),
     ),
     Case(

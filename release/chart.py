@@ -10,15 +10,16 @@ from refresher.config.schema import json_schema
 SCHEMA = Path(__file__).parents[1] / "deploy" / "helm" / "inlive-token-refresher" / "values.schema.json"
 
 # Helm's patterns are of RE2 (https://github.com/google/re2/wiki/Syntax), those of a JSON Schema of ECMA-262.
-LOOKS_AROUND = re.compile(r"\(\?<?[=!]")
+LOOK_AHEAD = re.compile(r"\(\?[=!](?:[^()]|\([^()]*\))*\)")
 CODE_POINT = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def configuration() -> Any:
     """The schema of the value `config`: that of the refresher's configuration, but for the port, which is the
-    chart's, and for patterns that RE2 cannot express. What they forbid the refresher itself refuses."""
+    chart's, and for what RE2 cannot express. What that forbids the refresher itself refuses."""
     schema = json_schema()
     del schema["$schema"], schema["properties"]["listen"]
+    schema["required"] = ["tokens"]  # whose Secrets the Roles name
     return _readable(schema)
 
 
@@ -30,9 +31,7 @@ def _readable(part: Any) -> Any:
     found = {key: _readable(each) for key, each in part.items()}
     pattern = found.get("pattern")
     if isinstance(pattern, str):
-        found["pattern"] = CODE_POINT.sub(r"\\x{\1}", pattern)
-        if LOOKS_AROUND.search(pattern):
-            del found["pattern"]
+        found["pattern"] = CODE_POINT.sub(r"\\x{\1}", LOOK_AHEAD.sub("", pattern))
     return found
 
 

@@ -41,6 +41,15 @@ every_mode = pytest.mark.parametrize("mode", IN_SECRETS)
 every_set = pytest.mark.parametrize("name", SETS)
 
 
+def secrets(*tokens):
+    """Values by which tokens are kept, each in the Secrets of such a list."""
+    described = [
+        {"name": f"token-{number}", "key_file": "/key", "outputs": [{"secret": each} for each in places]}
+        for number, places in enumerate(tokens)
+    ]
+    return {"config": {"tokens": described}}
+
+
 # The same objects as of kustomize
 
 
@@ -121,11 +130,7 @@ def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path)
     ],
 )
 def test_its_roles_allow_to_write_every_secret_that_is_named(outputs, tmp_path):
-    tokens = [
-        {"name": f"token-{number}", "key_file": "/key", "outputs": [{"secret": each} for each in places]}
-        for number, places in enumerate(outputs)
-    ]
-    objects = apart(rendered({"config": {"tokens": tokens}}))
+    objects = apart(rendered(secrets(*outputs)))
     assert granted(objects) == needed(loaded(objects, tmp_path).settings, NAMESPACE)
 
 
@@ -172,6 +177,10 @@ def test_the_schema_knows_every_option_of_the_configuration():
         ({"config": {"listen": ":9000"}}, "'listen' not allowed"),
         ({"config": {"tokens": [{"name": "Studio"}]}}, "/config/tokens/0/name"),
         ({"config": {"tokens": [{"name": "a", "keyfile": "k", "outputs": []}]}}, "'keyfile' not allowed"),
+        ({"config": {"tokens": None}}, "missing property 'tokens'"),
+        ({"config": {"issuer": {"timeout": "1hour"}}}, "/config/issuer/timeout"),
+        (secrets(["a/b/c"]), "/config/tokens/0/outputs/0/secret"),
+        (secrets(["studio/"]), "/config/tokens/0/outputs/0/secret"),
         ({"config": {"leader_election": {"lease": "a"}}}, "two processes are mode: ha"),
         ({"fullnameOverride": "a" * 53}, "/fullnameOverride"),
     ],

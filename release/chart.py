@@ -15,10 +15,13 @@ CODE_POINT = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def configuration() -> Any:
-    """The schema of the value `config`: that of the refresher's configuration, but for the port, which is the
-    chart's, and for what RE2 cannot express. What that forbids the refresher itself refuses."""
+    """The schema of the value `config`: that of the refresher's configuration, but for port and Lease, which
+    are the chart's, and for what RE2 cannot express. What that forbids the refresher itself refuses."""
     schema = json_schema()
     del schema["$schema"], schema["properties"]["listen"]
+    election = schema["properties"]["leader_election"]
+    del election["properties"]["lease"]
+    election["required"] = ["duration"]
     schema["required"] = ["tokens"]  # whose Secrets the Roles name
     return _readable(schema)
 

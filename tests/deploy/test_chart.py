@@ -181,7 +181,9 @@ def test_the_schema_knows_every_option_of_the_configuration():
         ({"config": {"issuer": {"timeout": "1hour"}}}, "/config/issuer/timeout"),
         (secrets(["a/b/c"]), "/config/tokens/0/outputs/0/secret"),
         (secrets(["studio/"]), "/config/tokens/0/outputs/0/secret"),
-        ({"config": {"leader_election": {"lease": "a"}}}, "two processes are mode: ha"),
+        ({"mode": "ha", "config": {"leader_election": {"lease": "a"}}}, "'lease' not allowed"),
+        ({"mode": "ha", "config": {"leader_election": {}}}, "missing property 'duration'"),
+        ({"config": {"leader_election": {"duration": "30s"}}}, "two processes are mode: ha"),
         ({"fullnameOverride": "a" * 53}, "/fullnameOverride"),
     ],
     ids=lambda each: json.dumps(each)[:50] if isinstance(each, dict) else "",
@@ -197,7 +199,7 @@ def test_what_is_mistyped_is_refused_and_named(values, told):
 
 def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
     """Nothing of it is called as of the first, neither selects the other's Pods, or has its Lease."""
-    one, other = (apart(rendered({"mode": "ha"}, name)) for name in (IMAGE, "second"))
+    one, other = (apart(rendered(SETS["patient.yaml"], name)) for name in (IMAGE, "second"))
     assert not names(one) & names(other)
     for each in one.of("Deployment") + one.of("PodDisruptionBudget"):
         selector = each["spec"]["selector"]["matchLabels"].items()

@@ -36,21 +36,16 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{- end -}}
 {{- end }}
 
-{{/* NAMESPACE/NAME of the Lease, or nothing. The configuration may name one, for its duration. */}}
-{{- define "refresher.lease" -}}
-{{- $election := .Values.config.leader_election -}}
-{{- if eq .Values.mode "ha" -}}
-{{- include "refresher.place" (list . (dig "lease" (include "refresher.fullname" .) ($election | default dict))) -}}
-{{- else if $election -}}
-{{- fail (printf "config.leader_election: two processes are mode: ha, and this is mode: %s" .Values.mode) -}}
+{{/* The refresher's configuration. In every mode an installation is called the same, and so is its Lease. */}}
+{{- define "refresher.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- with $config.leader_election -}}
+{{- if ne $.Values.mode "ha" -}}
+{{- fail (printf "config.leader_election: two processes are mode: ha, and this is mode: %s" $.Values.mode) -}}
 {{- end -}}
-{{- end }}
-
-{{/* NAMESPACE/NAME of what is named [NAMESPACE/]NAME. */}}
-{{- define "refresher.place" -}}
-{{- $root := index . 0 -}}
-{{- $name := index . 1 -}}
-{{- contains "/" $name | ternary $name (printf "%s/%s" $root.Release.Namespace $name) -}}
+{{- $_ := set . "lease" (include "refresher.fullname" $) -}}
+{{- end -}}
+{{- $config | toYaml -}}
 {{- end }}
 
 {{/* JSON: the names of the Secrets that are written, by namespace. The release's own is always there. */}}
@@ -59,7 +54,7 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{- range .Values.config.tokens -}}
 {{- range .outputs -}}
 {{- with .secret -}}
-{{- $place := splitList "/" (include "refresher.place" (list $ .)) -}}
+{{- $place := splitList "/" (contains "/" . | ternary . (printf "%s/%s" $.Release.Namespace .)) -}}
 {{- $known := dig (index $place 0) list $places -}}
 {{- $_ := set $places (index $place 0) (append $known (index $place 1) | uniq) -}}
 {{- end -}}
@@ -71,9 +66,8 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{/* What runs in every Pod here is configured by its variables, so that `kubectl exec … -- refresher check` means the same. */}}
 {{- define "refresher.env" -}}
 - { name: REFRESHER_CONFIG, value: /etc/inlive/refresher.yaml }
-{{- $lease := include "refresher.lease" . }}
-{{- if $lease }}
-- { name: REFRESHER_LEASE, value: {{ $lease | trimPrefix (printf "%s/" .Release.Namespace) | quote }} }
+{{- if eq .Values.mode "ha" }}
+- { name: REFRESHER_LEASE, value: {{ include "refresher.fullname" . | quote }} }
 {{- else if ne (include "refresher.fullname" .) "inlive-token-refresher" }}
 # Two in one namespace would take each other for the same.
 - { name: REFRESHER_OWNER, value: {{ include "refresher.fullname" . | quote }} }

@@ -50,6 +50,14 @@ def secrets(*tokens):
     return {"config": {"tokens": described}}
 
 
+def selected(by, pod):
+    """Whether this object, or term of an affinity, selects the Pod."""
+    spec = by.get("spec", by)
+    (selector,) = [spec[key] for key in ("selector", "podSelector", "labelSelector") if key in spec]
+    assert selector.keys() == {"matchLabels"}
+    return selector["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
 # The same objects as of kustomize
 
 
@@ -66,8 +74,9 @@ def test_the_pod_monitor_is_that_of_the_component(tmp_path):
 
 
 def alike(objects):
-    """These, by kind and name, without what differs between the two by nature: marks of Helm's releases, and
-    how a change of the configuration restarts Pods (a hash in the name of the ConfigMap, or on the Pods)."""
+    """These, by kind and name, without what differs between the two by nature: marks of Helm's releases, the
+    Pod of `helm test`, to which a NetworkPolicy applies, too, and how a change of the configuration restarts
+    Pods (a hash in the name of the ConfigMap, or on the Pods)."""
     found = {}
     for each in copy.deepcopy(objects):
         if each["kind"] == "ConfigMap":
@@ -84,6 +93,8 @@ def _strip(part):
             part[key] = {name: text for name, text in value.items() if name not in OF_HELM}
         elif key == "annotations" and set(value) == {"checksum/config"}:
             del part[key]
+        elif key == "podSelector":
+            part[key] = "Pods of this installation"
         elif key == "configMap":
             part[key] = "configuration"
         elif key == "env":
@@ -201,10 +212,9 @@ def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
     """Nothing of it is called as of the first, neither selects the other's Pods, or has its Lease."""
     one, other = (apart(rendered(SETS["patient.yaml"], name)) for name in (IMAGE, "second"))
     assert not names(one) & names(other)
-    for each in one.of("Deployment") + one.of("PodDisruptionBudget"):
-        selector = each["spec"]["selector"]["matchLabels"].items()
-        assert selector <= one.pod["metadata"]["labels"].items()
-        assert not selector <= other.pod["metadata"]["labels"].items()
+    for kind in ("Deployment", "PodDisruptionBudget", "NetworkPolicy"):
+        assert selected(one.the(kind), one.pod)
+        assert not selected(one.the(kind), other.pod)
     assert environ(one.ours)["REFRESHER_LEASE"] != environ(other.ours)["REFRESHER_LEASE"]
     assert granted(other) == needed(loaded(other, tmp_path).settings, NAMESPACE)
     alone = apart(rendered({}, "second"))
@@ -259,7 +269,8 @@ def hooks(objects):
 @every_mode
 def test_helm_test_runs_check_as_the_refresher_runs(mode):
     """With the account, the configuration, the key and the network of the Pods that work."""
-    objects = rendered({"mode": mode})
+    marks = {"podLabels": {"mesh": "no"}, "podAnnotations": {"mesh": "never"}}
+    objects = rendered({"mode": mode, **marks})
     (pod,) = hooks(objects)
     assert pod["metadata"]["annotations"][HOOK] == "test"
     (container,) = pod["spec"]["containers"]
@@ -274,8 +285,21 @@ def test_helm_test_runs_check_as_the_refresher_runs(mode):
             "restartPolicy": "Never",
         }.items()
     )
-    allowed = working.the("NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items()
-    assert allowed <= pod["metadata"]["labels"].items()
+    for each in (pod, working.pod):
+        assert selected(working.the("NetworkPolicy"), each)
+        assert each["metadata"]["labels"]["mesh"] == "no"
+        assert each["metadata"]["annotations"]["mesh"] == "never"
+
+
+def test_the_pod_of_helm_test_has_a_place_on_the_nodes_of_two_others():
+    """They let none beside them that is like them; and a disruption budget counts those that work."""
+    objects = rendered({"mode": "ha"})
+    (checking,) = hooks(objects)
+    affinity = objects.pod["spec"]["affinity"]["podAntiAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    for each in (objects.the("Deployment"), objects.the("PodDisruptionBudget"), term):
+        assert selected(each, objects.pod)
+        assert not selected(each, checking)
 
 
 @every_mode

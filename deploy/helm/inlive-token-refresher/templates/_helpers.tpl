@@ -10,6 +10,7 @@
 {{- end -}}
 {{- end }}
 
+{{/* By what the Pods that work are known, and none of `helm test`. */}}
 {{- define "refresher.selector" -}}
 app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -17,7 +18,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{- define "refresher.labels" -}}
 {{ include "refresher.selector" . }}
-app.kubernetes.io/part-of: {{ .Chart.Name }}
+app.kubernetes.io/part-of: {{ .Chart.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}

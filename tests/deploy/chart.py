@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -30,9 +31,11 @@ def helm(*words: object, values: Values | None = None) -> subprocess.CompletedPr
     )
 
 
-def rendered(values: Values, release: str = IMAGE, namespace: str = NAMESPACE) -> Objects:
+def rendered(
+    values: Values, release: str = IMAGE, namespace: str = NAMESPACE, *, chart: Path = CHART
+) -> Objects:
     """All objects, hooks included."""
-    made = helm("template", release, CHART, f"--namespace={namespace}", values=values)
+    made = helm("template", release, chart, f"--namespace={namespace}", values=values)
     assert made.returncode == 0, made.stderr
     objects = Objects(each for each in yaml.safe_load_all(made.stdout) if each)
     assert objects

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path)
         [["a"], ["b"]],
         [["a", f"{NAMESPACE}/b"], ["other/a", "other/b"]],
         [["other/a"]],  # and Events here, of the Pod
+        [["other/inlive-application-key"]],  # not the one with the key
     ],
 )
 def test_its_roles_allow_to_write_every_secret_that_is_named(outputs, tmp_path):
@@ -166,7 +168,7 @@ def test_what_is_documented_is_in_force():
 
 def test_every_value_is_explained_by_the_schema():
     values, schema = yaml.safe_load((CHART / "values.yaml").read_text()), json.loads(SCHEMA.read_text())
-    assert values.keys() == schema["properties"].keys() - {"global"}
+    assert values.keys() == schema["properties"].keys() - {"global", "enabled"}
     for key in ("image", "cronJob", "networkPolicy", "podMonitor"):
         assert values[key].keys() == schema["properties"][key]["properties"].keys()
 
@@ -196,11 +198,16 @@ def test_the_schema_knows_every_option_of_the_configuration():
         ({"mode": "ha", "config": {"leader_election": {}}}, "missing property 'duration'"),
         ({"config": {"leader_election": {"duration": "30s"}}}, "two processes are mode: ha"),
         ({"fullnameOverride": "a" * 53}, "/fullnameOverride"),
+        ({"podLabels": {"app.kubernetes.io/name": "a"}}, "/podLabels/app.kubernetes.io~1name"),
+        ({"podAnnotations": {"checksum/config": "a"}}, "/podAnnotations/checksum~1config"),
+        ({"networkPolicy": None}, "missing property 'networkPolicy'"),
+        (secrets(["inlive-application-key"]), "who reads a token"),
+        (secrets(["a"], ["b", f"{NAMESPACE}/inlive-application-key"]), "who reads a token"),
     ],
     ids=lambda each: json.dumps(each)[:50] if isinstance(each, dict) else "",
 )
 def test_what_is_mistyped_is_refused_and_named(values, told):
-    done = helm("template", IMAGE, CHART, values=values)
+    done = helm("template", IMAGE, CHART, f"--namespace={NAMESPACE}", values=values)
     assert done.returncode != 0
     assert told in done.stderr
 
@@ -229,6 +236,18 @@ def test_two_releases_of_one_name_may_write_in_one_namespace():
     shared = [names(each) for each in (one, other)]
     assert {name for name in shared[0] if "reports" in name}
     assert not shared[0] & shared[1]
+
+
+def test_another_chart_may_have_it_as_a_part_twice_or_not_at_all(tmp_path):
+    part = {"name": IMAGE, "version": __version__}
+    parts = [part | {"alias": each, "condition": f"{each}.enabled"} for each in ("first", "second")]
+    whole = {"apiVersion": "v2", "name": "whole", "version": "1.0.0", "dependencies": parts}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(whole))
+    shutil.copytree(CHART, tmp_path / "charts" / IMAGE)
+    both = rendered({"global": {"region": "here"}, "first": {"enabled": True}}, chart=tmp_path)
+    assert len(names(both)) == len(both) == 2 * len(rendered({}))
+    one = rendered({"first": {"enabled": False}}, chart=tmp_path)
+    assert names(one) < names(both)
 
 
 def names(objects):

@@ -61,6 +61,9 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if has .Values.applicationKeySecret (index $places .Release.Namespace) -}}
+{{- fail (printf "config: who reads a token in the Secret %s reads the application key, too: name another one" .Values.applicationKeySecret) -}}
+{{- end -}}
 {{- $places | toJson -}}
 {{- end }}
 
@@ -105,7 +108,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 containers:
   - name: refresher
-    image: {{ include "refresher.image" . }}
+    image: {{ include "refresher.image" . | quote }}
     imagePullPolicy: {{ .Values.image.pullPolicy }}
     {{- $container | nindent 4 }}
     env: {{- include "refresher.env" . | nindent 6 }}

@@ -323,7 +323,7 @@ def test_the_pod_of_helm_test_has_a_place_on_the_nodes_of_two_others():
 
 @every_mode
 def test_the_notes_say_what_to_do_and_hold_for_the_command_line(mode):
-    told = notes("--set", f"mode={mode}")
+    told = notes({"mode": mode})
     assert f"{NAMESPACE}/inlive-access-token" in told
     assert "secret generic inlive-application-key --from-file=application-key=KEY" in told
     assert "helm test second --namespace studio" in told
@@ -337,8 +337,13 @@ def test_the_notes_say_what_to_do_and_hold_for_the_command_line(mode):
         assert objects.the(kinds[kind])["metadata"]["name"] == name
 
 
-def notes(*words):
-    done = helm("install", "second", CHART, f"--namespace={NAMESPACE}", "--dry-run=client", *words)
+def test_the_notes_say_what_every_key_is_called_in_its_secret():
+    assert "--from-file=application-key=KEY --from-file=report-key=KEY\n" in notes(SETS["two-tokens.yaml"])
+
+
+def notes(values):
+    called = "install", "second", CHART, f"--namespace={NAMESPACE}", "--dry-run=client"
+    done = helm(*called, values=values)
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("NOTES:\n")[2]
 

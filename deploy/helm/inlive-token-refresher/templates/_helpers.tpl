@@ -10,7 +10,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* By what the Pods that work are known, and none of `helm test`. */}}
+{{/* By these the Pods that work are known, and that of `helm test` is none of them. */}}
 {{- define "refresher.selector" -}}
 app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

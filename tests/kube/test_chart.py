@@ -57,16 +57,21 @@ def test_where_the_prometheus_operator_is_a_monitor_is_taken(cluster, place, rel
     assert NAME in found.stdout
 
 
-def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, release, in_its_pod):
+def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, helm, release, in_its_pod):
+    def at_work():
+        return cluster.kubectl("get", "cronjobs,deployments", "--output=name", f"--namespace={place}").stdout
+
     passes = release({"mode": "cronjob"})
     given = in_its_pod(passes)
     eventually(lambda: refresher(*passes.ours["args"], **given).code == 0, "a pass that succeeds")
-    with Daemon(**in_its_pod(release({"mode": "ha"}))) as daemon:
+    patient = {"mode": "ha", "config": {"leader_election": {"duration": "30s"}}}
+    with Daemon(**in_its_pod(release(patient))) as daemon:
         daemon.wait_for("LeadershipTurned", lease=f"{place}/{NAME}", leads=True)
         daemon.wait_for("TokenAdopted")
         assert not daemon.entries("OutputFailed")
-    left = cluster.kubectl("get", "cronjobs,deployments", "--output=name", f"--namespace={place}")
-    assert left.stdout.split() == [f"deployment.apps/{NAME}"]
+    assert at_work().split() == [f"deployment.apps/{NAME}"]
+    assert helm("rollback", NAME).returncode == 0
+    assert at_work().split() == [f"cronjob.batch/{NAME}"]
 
 
 def test_it_follows_kustomize_and_tokens_are_adopted(cluster, place, release, in_its_pod, tmp_path):

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from refresher.core.instant import Instant
-from refresher.core.state import State, TokenPolicy
 from refresher.observers.liveness import STALLED
 from refresher.observers.service import STATUS_EVERY, WAITING_EVERY, Service, watchdog_of
-from tests.core.builders import KEY, KEY_REFUSED, NOW, Driver, at_work
+from tests.core.builders import KEY, KEY_REFUSED, Driver, at_work
 from tests.observers.manager import Manager
+from tests.observers.watched import Watched
 
 
 @pytest.fixture(params=["a path", "an abstract name"])
@@ -23,23 +22,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
     listening.close()
 
 
-class Daemon:
-    """Tokens, an engine's last turn and a clock, as the service sees them."""
-
-    def __init__(self, *drivers: Driver) -> None:
-        self.drivers = drivers
-        self.last_turn = NOW
-
-    def view(self) -> list[tuple[TokenPolicy, State]]:
-        return [(each.policy, each.state) for each in self.drivers]
-
-    def now(self) -> Instant:
-        return self.drivers[0].now
-
-    def passes(self, seconds: float) -> None:
-        for each in self.drivers:
-            each.passes(seconds)
-
+class Daemon(Watched):
     def service(self, name: str, **environ: str) -> Service:
         return Service({"NOTIFY_SOCKET": name, **environ}, 7, self.view, lambda: self.last_turn, self)
 

@@ -8,13 +8,12 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from refresher.core.instant import Instant
 from refresher.core.messages import Found
 from refresher.core.model import Holding
-from refresher.core.state import State, TokenPolicy
 from refresher.observers.tally import Tally
 from refresher.web.endpoints import ENDPOINTS, Endpoints, quality
 from tests.core.builders import KEY, KEY_REFUSED, NOW, UNREACHABLE, Driver, at_work, output, policy, token
+from tests.observers.watched import Watched
 from tests.web.site import Serve, Site
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"  # what Firefox sends
@@ -22,23 +21,7 @@ SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0
 ROUTES = ["/", *ENDPOINTS]
 
 
-class Daemon:
-    """Tokens, an engine's last turn and a clock, as the endpoints see them."""
-
-    def __init__(self, *drivers: Driver) -> None:
-        self.drivers = drivers
-        self.last_turn = NOW
-
-    def view(self) -> list[tuple[TokenPolicy, State]]:
-        return [(each.policy, each.state) for each in self.drivers]
-
-    def now(self) -> Instant:
-        return self.drivers[0].now
-
-    def passes(self, seconds: float, wall: float | None = None) -> None:
-        for each in self.drivers:
-            each.passes(seconds, wall=wall)
-
+class Daemon(Watched):
     @property
     def endpoints(self) -> Endpoints:
         return Endpoints(self.view, lambda: self.last_turn, self, Tally(), "1.2.3")

@@ -11,7 +11,7 @@ from refresher.config.documents import read_document
 from refresher.config.findings import Findings
 from refresher.config.located import MalformedError
 from refresher.config.overrides import KEY, OUTPUTS, Overrides
-from refresher.config.sections import MISTAKEN, Draft, read_section
+from refresher.config.sections import MISTAKEN, Draft, find_missing, read_section
 from refresher.config.targets import check_targets
 from refresher.config.wording import plain
 from refresher.errors import Mistake
@@ -55,6 +55,7 @@ def load(  # noqa: PLR0913 - three sources, and three words about the command
     over = Overrides(flags.collect(arguments, environ), cwd, findings)
     root = _root(over, findings)
     over.lay_over(root, needs, command, findings)
+    find_missing(root, findings)
     check_rules(root, findings)
     if OUTPUTS not in needs:
         check_template(over.output, findings)

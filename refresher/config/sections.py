@@ -97,11 +97,19 @@ def read_section(
         read = _value(readable[key], value, (*path, key), base, findings)
         if key in options:
             draft.values[options[key].attribute] = read
-    for key, option in options.items():
-        if option.required and option.attribute not in draft.values and section is not Settings:
-            draft.values[option.attribute] = MISTAKEN
-            findings.add((*path, key), _missing(option))
     return draft
+
+
+def find_missing(draft: Draft, findings: Findings) -> None:
+    """Report what is required and nobody has given, file nor flag nor variable, in `draft` and below."""
+    for key, option in options_of(draft.section).items():
+        if option.required and option.attribute not in draft.values and draft.section is not Settings:
+            draft.values[option.attribute] = MISTAKEN
+            findings.add(draft.place(key), _missing(option))
+    for value in draft.values.values():
+        for below in value if isinstance(value, list) else [value]:
+            if isinstance(below, Draft):
+                find_missing(below, findings)
 
 
 def _all_mistaken(section: type, path: Path) -> Draft:

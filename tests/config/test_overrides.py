@@ -195,6 +195,30 @@ def test_flags_change_the_leader_election_of_a_file(loaded):
     assert loaded(text, lease_duration="4").settings.leader_election == LeaderElectionSettings("a", 4.0)
 
 
+IN_A_SECRET = ONE.replace("{file: token, mode: '0640'}", "{secret: s}")
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "environ"),
+    [
+        (ONE.replace("  key_file: key\n", ""), {"key_file": "key"}, {}),
+        (ONE.replace("- name: studio\n ", "-"), {}, {"REFRESHER_NAME": "studio"}),
+        ("tokens: [{name: studio, key_file: key}]", {"to_file": ["token"]}, {}),
+        (IN_A_SECRET + "leader_election: {duration: 5s}", {}, {"REFRESHER_LEASE": "a"}),
+    ],
+    ids=["key_file", "name", "outputs", "lease"],
+)
+def test_what_is_required_may_come_from_a_flag_or_variable(loaded, mistakes, text, flags, environ):
+    """Each option by itself, whatever else of its section stands in the file."""
+    assert len(mistakes(text)) == 1
+    found = loaded(text, environ=environ, **flags).settings
+    assert found.tokens[0].name == "studio"
+    assert found.tokens[0].key_file.endswith("/key")
+    assert len(found.tokens[0].outputs) == 1
+    if found.leader_election is not None:
+        assert found.leader_election == LeaderElectionSettings("a", 5.0)
+
+
 def test_a_template_beside_another_format_is_told_and_not_dropped(mistakes):
     for output in ("{file: token}", "{secret: s}"):
         text = ONE.replace("{file: token, mode: '0640'}", output)

@@ -37,16 +37,11 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{- end -}}
 {{- end }}
 
-{{/* The refresher's configuration. In every mode an installation is called the same, and so is its Lease. */}}
 {{- define "refresher.config" -}}
-{{- $config := deepCopy .Values.config -}}
-{{- with $config.leader_election -}}
-{{- if ne $.Values.mode "ha" -}}
-{{- fail (printf "config.leader_election: two processes are mode: ha, and this is mode: %s" $.Values.mode) -}}
+{{- if and .Values.config.leader_election (ne .Values.mode "ha") -}}
+{{- fail (printf "config.leader_election: two processes are mode: ha, and this is mode: %s" .Values.mode) -}}
 {{- end -}}
-{{- $_ := set . "lease" (include "refresher.fullname" $) -}}
-{{- end -}}
-{{- $config | toYaml -}}
+{{- .Values.config | toYaml -}}
 {{- end }}
 
 {{/* JSON: the names of the Secrets that are written, by namespace. The release's own is always there. */}}

@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import sys
 
 from refresher.cli import main as _main
@@ -9,6 +10,7 @@ from refresher.cli import main as _main
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the application key, or a token
     _prepare_streams()
     sys.exit(_main(sys.argv[1:]))
 

@@ -65,10 +65,3 @@ def configure_log(arguments: argparse.Namespace, secrets: Callable[[], Iterable[
         sys.stderr,
         secrets,
     )
-
-
-def keep_secrets_in() -> None:
-    """No core dump of this process: it would hold the application key."""
-    import resource  # noqa: PLC0415 -- for the commands that hold a key
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

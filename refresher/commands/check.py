@@ -72,7 +72,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    prelude.keep_secrets_in()
     found = prelude.loaded(arguments, command="check", needs=(KEY, OUTPUTS))
     told = []
     for finding in _findings(found.settings, found.config_path, offline=arguments.offline):

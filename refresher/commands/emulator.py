@@ -61,7 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    prelude.keep_secrets_in()
     emulator = _emulator(arguments)
     # Before any thread is there: all inherit it, so that the signal waits for `sigwait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))

@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    prelude.keep_secrets_in()
     found = prelude.loaded(arguments, command="mint", needs=(KEY,))
     wanted = _chosen(found.settings, arguments.token)
     clock = SystemClock()

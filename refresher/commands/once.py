@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    prelude.keep_secrets_in()
     settings = prelude.loaded(arguments, command="once", needs=(KEY, OUTPUTS)).settings
     if settings.leader_election is not None:
         problem = (

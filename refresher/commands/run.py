@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    prelude.keep_secrets_in()
     settings = prelude.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
     tally, first = Tally(), FirstToken()
     here = assembly.installation(settings, [LogObserver(), tally, first])

@@ -7,7 +7,6 @@ import re
 import resource
 import signal
 import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pytest
 
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import (
-    DEADLINE,
     KEY,
     STOP_WITHIN,
     Daemon,
@@ -353,20 +351,3 @@ def test_it_logs_text_on_a_terminal(issuer, place):
             os.close(terminal)
     line = rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    default: read the key [0-9a-f]{16}\r$"
     assert re.search(line, told, re.MULTILINE)
-
-
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="the limits of a process are read from /proc"
-)
-def test_it_dumps_no_core(daemon):
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    if hard == 0:
-        pytest.skip("nobody dumps core here (ulimit -Hc is 0)")
-    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-    try:
-        with daemon() as running:
-            running.wait_for("OutputWritten", within=DEADLINE)
-            limits = Path(f"/proc/{running.process.pid}/limits").read_text()
-    finally:
-        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
-    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from refresher import __version__
+from refresher import __version__, exits
 from refresher.cli import COMMANDS, build_parser, main
 from tests.commands.daemon import KEY, refresher, start
 
@@ -196,6 +196,24 @@ def test_an_interrupted_command_ends_as_shells_expect_it(tmp_path):
         out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
     assert "Traceback" not in out
+
+
+INTERRUPTED_IMPORT = """\
+class Descriptor:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+
+class Owner:
+    attribute = Descriptor()
+"""
+
+
+def test_an_import_can_be_interrupted_at_its_most_awkward_moment(tmp_path):
+    """Ctrl-C while a class is made, as in what HTTP needs; Python 3.11 calls that a RuntimeError."""
+    (tmp_path / "ipaddress.py").write_text(INTERRUPTED_IMPORT)
+    (tmp_path / "key").write_text(KEY)
+    ended = refresher("mint", "--key-file", tmp_path / "key", PYTHONPATH=str(tmp_path))
+    assert (ended.code, ended.said) == (exits.INTERRUPTED, "")
 
 
 # --- What is not loaded

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from refresher import __version__, exits
+from refresher import __version__
 from refresher.cli import COMMANDS, build_parser, main
-from tests.commands.daemon import KEY, refresher, start
+from tests.commands.daemon import INTERRUPTED, KEY, refresher, start
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -194,7 +194,8 @@ def test_an_interrupted_command_ends_as_shells_expect_it(tmp_path):
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "")
+    assert process.returncode in INTERRUPTED
+    assert err == ""
     assert "Traceback" not in out
 
 
@@ -213,7 +214,8 @@ def test_an_import_can_be_interrupted_at_its_most_awkward_moment(tmp_path):
     (tmp_path / "ipaddress.py").write_text(INTERRUPTED_IMPORT)
     (tmp_path / "key").write_text(KEY)
     ended = refresher("mint", "--key-file", tmp_path / "key", PYTHONPATH=str(tmp_path))
-    assert (ended.code, ended.said) == (exits.INTERRUPTED, "")
+    assert ended.code in INTERRUPTED
+    assert ended.said == ""
 
 
 # --- What is not loaded

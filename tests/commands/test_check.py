@@ -13,7 +13,7 @@ import trustme
 from refresher.core.model import fingerprint
 from refresher.emulator.server import Emulator
 from tests.commands.calls import caller
-from tests.commands.daemon import KEY, ROOT, free_port, plant, start
+from tests.commands.daemon import INTERRUPTED, KEY, ROOT, free_port, plant, start
 from tests.issuer.peer import answering, peer
 
 OTHER_KEY = "application-key-of-another-token-7Tz"
@@ -428,4 +428,5 @@ def test_what_was_found_so_far_is_told_when_somebody_gives_up_waiting(inlive, pl
         process.send_signal(signal.SIGINT)
         rest, err = process.communicate(timeout=30)
     assert [each[:10] for each in told] == ["ok   confi", "ok   key: "]
-    assert (process.returncode, rest, err) == (130, "", "")
+    assert process.returncode in INTERRUPTED
+    assert (rest, err) == ("", "")

@@ -47,7 +47,7 @@ lint: $(VENV)/.synced
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest --numprocesses=4 --dist=loadfile  # mostly they wait: for a lease to end, for a process to start
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile  # mostly they wait: for a lease to end, for a process to start
 
 bench: $(VENV)/.synced
 	PYTHONPATH=. $(BIN)/python tests/bench/bench.py $(ONLY)

@@ -130,11 +130,11 @@ def configure(
 
 
 def _formatter(log_format: str, stream: TextIO) -> type[TextFormatter] | type[JsonFormatter]:
-    if log_format == "auto" and _is_journal(stream):
-        return JournalFormatter
-    return (
-        TextFormatter if log_format == "text" or (log_format == "auto" and stream.isatty()) else JsonFormatter
-    )
+    if log_format == "auto":
+        if _is_journal(stream):
+            return JournalFormatter
+        log_format = "text" if stream.isatty() else "json"
+    return TextFormatter if log_format == "text" else JsonFormatter
 
 
 def _is_journal(stream: TextIO) -> bool:

@@ -65,14 +65,11 @@ class Service:
     def turn(self) -> float:
         """Say what there is to say now; the seconds until there may be something new."""
         now = self._clock.now()
-        lines = []
-        if not self._is_ready and all(condition(state, policy, now).valid for policy, state in self._view()):
-            lines.append("READY=1")
+        conditions = [condition(state, policy, now) for policy, state in self._view()]
+        lines = [] if self._is_ready or not all(each.valid for each in conditions) else ["READY=1"]
         if lines or now.boot >= self._next:
-            self._next = now.boot + (
-                self._every if lines or self._is_ready else min(WAITING_EVERY, self._every)
-            )
-            conditions = [condition(state, policy, now) for policy, state in self._view()]
+            is_waiting = not (self._is_ready or lines)
+            self._next = now.boot + (min(WAITING_EVERY, self._every) if is_waiting else self._every)
             lines.append(f"STATUS={summary(conditions)}")
             if self._watched and is_alive(self._last_turn(), now):
                 lines.append("WATCHDOG=1")

@@ -15,8 +15,17 @@ from refresher.cli import build_parser
 from refresher.config.checks import mistakes_of_period
 from refresher.config.durations import parse_duration
 from release.chart import SCHEMA, configuration
-from tests.deploy.chart import BUILDING, CHART, HOOK, NAMESPACE, helm, installed, is_hook, rendered
-from tests.deploy.chart import without_hooks as apart
+from tests.deploy.chart import (
+    BUILDING,
+    CHART,
+    HOOK,
+    NAMESPACE,
+    helm,
+    installed,
+    is_hook,
+    rendered,
+    without_hooks,
+)
 from tests.deploy.rendering import (
     IMAGE,
     IN_SECRETS,
@@ -121,14 +130,14 @@ def test_a_documented_set_is_linted(name):
 
 @every_set
 def test_the_refresher_understands_a_documented_set(name, tmp_path):
-    found = loaded(apart(rendered(SETS[name])), tmp_path)
+    found = loaded(without_hooks(rendered(SETS[name])), tmp_path)
     assert not found.warnings
     assert (found.settings.leader_election is not None) == (SETS[name].get("mode") == "ha")
 
 
 @every_set
 def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path):
-    objects = apart(rendered(SETS[name]))
+    objects = without_hooks(rendered(SETS[name]))
     settings = loaded(objects, tmp_path).settings
     assert granted(objects) == needed(settings, NAMESPACE)
 
@@ -143,7 +152,7 @@ def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path)
     ],
 )
 def test_its_roles_allow_to_write_every_secret_that_is_named(outputs, tmp_path):
-    objects = apart(rendered(secrets(*outputs)))
+    objects = without_hooks(rendered(secrets(*outputs)))
     assert granted(objects) == needed(loaded(objects, tmp_path).settings, NAMESPACE)
 
 
@@ -152,11 +161,11 @@ def test_what_is_documented_is_in_force():
     two = rendered(SETS["two-tokens.yaml"])
     assert two.ours["image"] == f"registry.example/{IMAGE}:{__version__}"
     assert {each["metadata"]["namespace"] for each in two.of("Role")} == {NAMESPACE, "reports"}
-    watched = apart(rendered(SETS["watched.yaml"]))
+    watched = without_hooks(rendered(SETS["watched.yaml"]))
     assert watched.the("PodMonitor")["metadata"]["labels"]["release"] == "prometheus"
     assert watched.the("Deployment")["spec"]["replicas"] == 2
-    assert apart(rendered(SETS["passes.yaml"])).the("CronJob")["spec"]["schedule"] == "*/5 * * * *"
-    proxied = apart(rendered(SETS["behind-a-proxy.yaml"]))
+    assert without_hooks(rendered(SETS["passes.yaml"])).the("CronJob")["spec"]["schedule"] == "*/5 * * * *"
+    proxied = without_hooks(rendered(SETS["behind-a-proxy.yaml"]))
     assert environ(proxied.ours)["HTTPS_PROXY"] == "http://proxy.example:3128"
     assert proxied.ours["image"].startswith(f"{IMAGE}@sha256:")
     assert proxied.pod["spec"]["nodeSelector"]
@@ -217,21 +226,21 @@ def test_what_is_mistyped_is_refused_and_named(values, told):
 
 def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
     """Nothing of it is called as of the first, neither selects the other's Pods, or has its Lease."""
-    one, other = (apart(rendered(SETS["patient.yaml"], name)) for name in (IMAGE, "second"))
+    one, other = (without_hooks(rendered(SETS["patient.yaml"], name)) for name in (IMAGE, "second"))
     assert not names(one) & names(other)
     for kind in ("Deployment", "PodDisruptionBudget", "NetworkPolicy"):
         assert selected(one.the(kind), one.pod)
         assert not selected(one.the(kind), other.pod)
     assert environ(one.ours)["REFRESHER_LEASE"] != environ(other.ours)["REFRESHER_LEASE"]
     assert granted(other) == needed(loaded(other, tmp_path).settings, NAMESPACE)
-    alone = apart(rendered({}, "second"))
+    alone = without_hooks(rendered({}, "second"))
     assert environ(alone.ours)["REFRESHER_OWNER"] == environ(other.ours)["REFRESHER_LEASE"]  # from one to two
     assert "REFRESHER_OWNER" not in environ(installed("deployment").ours)
 
 
 def test_two_releases_of_one_name_may_write_in_one_namespace():
     one, other = (
-        apart(rendered(SETS["two-tokens.yaml"], namespace=each)) for each in (NAMESPACE, "workshop")
+        without_hooks(rendered(SETS["two-tokens.yaml"], namespace=each)) for each in (NAMESPACE, "workshop")
     )
     shared = [names(each) for each in (one, other)]
     assert {name for name in shared[0] if "reports" in name}
@@ -258,7 +267,7 @@ def names(objects):
 @every_mode
 def test_names_and_namespaces_are_taken_as_they_come(release, mode, tmp_path):
     """Numbers stay text, and what is made of the longest name is no longer than it may be."""
-    objects = apart(rendered({"mode": mode}, release, "5678"))
+    objects = without_hooks(rendered({"mode": mode}, release, "5678"))
     for each in objects:
         assert each["metadata"]["namespace"] == "5678"
         assert len(each["metadata"]["name"]) <= (52 if each["kind"] == "CronJob" else 63)
@@ -268,7 +277,7 @@ def test_names_and_namespaces_are_taken_as_they_come(release, mode, tmp_path):
 
 @pytest.mark.parametrize("minutes", [2, 10, 30])
 def test_a_pass_is_over_before_the_next(minutes, tmp_path):
-    objects = apart(rendered({"mode": "cronjob", "cronJob": {"everyMinutes": minutes}}))
+    objects = without_hooks(rendered({"mode": "cronjob", "cronJob": {"everyMinutes": minutes}}))
     job = objects.the("CronJob")["spec"]
     every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
     assert job["schedule"] == f"*/{minutes} * * * *"
@@ -293,7 +302,7 @@ def test_helm_test_runs_check_as_the_refresher_runs(mode):
     (pod,) = hooks(objects)
     assert pod["metadata"]["annotations"][HOOK] == "test"
     (container,) = pod["spec"]["containers"]
-    working = apart(objects)
+    working = without_hooks(objects)
     assert container["args"] == ["check"]
     ours = {key: value for key, value in working.ours.items() if key in container}
     assert container == {**ours, "args": ["check"]}
@@ -329,7 +338,7 @@ def test_the_notes_say_what_to_do_and_hold_for_the_command_line(mode):
     assert "helm test second --namespace studio" in told
     for call in re.findall(r"-- refresher (.*)", told):
         assert build_parser().parse_args(call.split()).run
-    objects = apart(rendered({"mode": mode}, "second"))
+    objects = without_hooks(rendered({"mode": mode}, "second"))
     spoken_of = re.findall(r"(deploy|cronjob)/([\w-]+)", told)
     kinds = {"deploy": "Deployment", "cronjob": "CronJob"}
     assert spoken_of

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import requests
 
+from tests.commands.daemon import eventually
 from tests.kube.credentials import Credentials
-from tests.kube.servers import PATIENCE, PAUSE
+from tests.kube.servers import PATIENCE
 
 TIMEOUT = 10.0  # seconds for one request to a server that is well
 APPLY = "application/apply-patch+yaml"
@@ -159,10 +160,9 @@ class Administrator:
         self._apply(f"{base}/roles/{account.name}", meta | {"kind": "Role", "rules": list(rules)})
         binding = meta | {"kind": "RoleBinding", "roleRef": role, "subjects": [subject]}
         self._apply(f"{base}/rolebindings/{account.name}", binding)
-        until = time.monotonic() + PATIENCE
-        while self._rules(account) != _comparable(rules):  # authorization reads a cache that trails the write
-            assert time.monotonic() < until, f"{account.user} still may do {self._rules(account)}"
-            time.sleep(PAUSE)
+        # Authorization reads a cache that trails the write.
+        in_force = f"{account.user} may do {_comparable(rules)} and nothing else"
+        eventually(lambda: self._rules(account) == _comparable(rules), in_force, PATIENCE)
 
     def _rules(self, account: Account) -> set[tuple[Any, ...]]:
         review = self.must(

@@ -53,13 +53,24 @@ def kubernetes() -> Path:
     return binaries.directory()
 
 
+def go(module: Path, *words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """What ``go WORDS…`` comes to in the directory of a module, by go.mod and go.sum alone; or no test."""
+    return subprocess.run(
+        [tool("go"), *words],
+        cwd=module,
+        env=os.environ | binaries.GO,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 @cache
 def helm() -> str:
     """The path of helm, which the first that asks builds from its module; or no test."""
-    ask = [tool("go"), "tool", "-n", "helm"]  # -n: do not run it, say where it is
-    environ = os.environ | {"GOWORK": "off", "GOFLAGS": "", "CGO_ENABLED": "0"}
     module = Path(__file__).parent / "deploy" / "helm"
-    told = subprocess.run(ask, cwd=module, env=environ, capture_output=True, text=True, check=False)
+    told = go(module, "tool", "-n", "helm")  # -n: do not run it, say where it is
     if told.returncode != 0:
         _lack("helm", f"{HOW['helm']}; {told.stderr.strip()}")
     return told.stdout.strip()
@@ -68,9 +79,7 @@ def helm() -> str:
 def prometheus_operator() -> Path:
     """The directory with the custom resource definitions of the Prometheus operator, or no test."""
     module = Path(__file__).parent / "kube" / "prometheus_operator"
-    ask = [tool("go"), "mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator"]
-    environ = os.environ | {"GOWORK": "off", "GOFLAGS": ""}
-    told = subprocess.run(ask, cwd=module, env=environ, capture_output=True, text=True, check=False)
+    told = go(module, "mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator")
     found = json.loads(told.stdout or "{}")
     if "Dir" not in found:
         _lack("the definitions of the Prometheus operator", f"{HOW['definitions']}; {found.get('Error')}")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 NAMES = ("kube-apiserver", "etcd", "kubectl")
 MODULE = Path(__file__).with_name("go.mod")
+GO = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}  # nothing of the user's own, and no C compiler
 
 
 def version() -> str:
@@ -58,8 +59,7 @@ def build(into: Path) -> None:
     ]
     command = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false"]
     command += ["-ldflags", " ".join(["-s", "-w", *stamps]), "-o", f"{partial}/", "tool"]
-    environ = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
-    subprocess.run(command, cwd=MODULE.parent, env=environ, check=True)
+    subprocess.run(command, cwd=MODULE.parent, env=os.environ | GO, check=True)
     (partial / "server").rename(partial / "etcd")  # go.etcd.io/etcd/server/v3, called after its path
     shutil.rmtree(into, ignore_errors=True)
     partial.rename(into)

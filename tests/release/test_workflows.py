@@ -1,8 +1,6 @@
 """The workflows: GitHub takes them, nothing foreign in them can change, no job may do more than it does."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +26,8 @@ MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text()
 
 
 def test_actionlint_takes_them():
-    command = [needs.tool("go"), "tool", "actionlint", "-no-color", *map(str, WORKFLOWS)]
-    place = Path(__file__).parent / "actionlint"
-    environ = os.environ | {"GOWORK": "off", "GOFLAGS": ""}
-    done = subprocess.run(
-        command, cwd=place, env=environ, capture_output=True, text=True, timeout=110, check=False
-    )
+    module = Path(__file__).parent / "actionlint"
+    done = needs.go(module, "tool", "actionlint", "-no-color", *map(str, WORKFLOWS), timeout=110)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 

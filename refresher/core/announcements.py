@@ -115,6 +115,18 @@ class LeaseFailed(NamedTuple):
     leads: bool
 
 
+class ConsumersUnserved(NamedTuple):
+    """`outputs` hold no valid token. This process stands by, and the one that leads has not mended it."""
+
+    outputs: tuple[str, ...]
+
+
+class ThreadsRefused(NamedTuple):
+    """The system refuses new threads. `message`: why, and what waits for one."""
+
+    message: str
+
+
 class Crashed(NamedTuple):
     """A mistake of our own while doing `what`; the loop lives on."""
 
@@ -143,6 +155,8 @@ Announcement = (
     | LivesShorter
     | LeadershipTurned
     | LeaseFailed
+    | ConsumersUnserved
+    | ThreadsRefused
     | Crashed
     | NotSupported
 )

@@ -4,13 +4,24 @@
 and the tests with a simulated world; neither decides anything.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from refresher.core import adoption, observing, schedule
 from refresher.core.announcements import Announcement
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.instant import Instant
-from refresher.core.messages import Adopt, Event, Inspect, Mint, Step, Wait, Write
+from refresher.core.messages import (
+    Action,
+    Adopt,
+    Event,
+    Inspect,
+    Mint,
+    RaiseAlarm,
+    Rehearse,
+    Step,
+    Wait,
+    Write,
+)
 from refresher.core.model import Reason, TokenFacts
 from refresher.core.state import NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
 
@@ -18,28 +29,48 @@ LOOK_AGAIN = 30.0  # a deleted or altered output is put right within a minute (d
 MOMENT = (
     1.0  # after which it is looked again at what was out of sight, and then after twice as long each time
 )
-STALLED = 10.0  # an output that does not answer for so long holds nothing else back
+STALLED = 10.0  # an output that does not answer for so long holds nothing else back, and is reported
+UNSERVED = 60.0  # so long a leader may take to serve consumers before a standby raises the alarm
+ISSUER = "issuer"
 FOREVER = float("inf")
 
 
-def next_step(state: State, policy: TokenPolicy, now: Instant) -> Step:
+def next_step(
+    state: State, policy: TokenPolicy, now: Instant, held_back: Collection[str] = frozenset()
+) -> Step:
     """What is to be done now, or until when nothing is. Several steps may be in flight at once: one mint, and
-    one per output; each is made known by `Started` before the next question."""
+    one per output; each is made known by `Started` before the next question.
+
+    `held_back`: outputs, and `ISSUER` for mints, for which no step can begin yet: others are in line before
+    them. They count as not asked, not as silent.
+    """
     if state.stopping:
         rules: tuple[Rule, ...] = (_publish,) if state.leads else ()
     elif _still_looking(state, now):
         rules = (_look_first,)
     elif not state.leads:
-        rules = (_adopt, _look_again)
+        rules = (_adopt, _look_again, _raise_alarm)
     else:
-        rules = (_adopt, _publish, _look_again, _mint)
+        rules = (_adopt, _publish, _look_again, _rehearse, _mint)
     nearest = Wait(FOREVER, "nothing to do")
     for rule in rules:
         for step in rule(state, policy, now):
-            if not isinstance(step, Wait):
+            if isinstance(step, Wait):
+                nearest = min(nearest, step)
+            elif target_of(step) not in held_back:
                 return step
-            nearest = min(nearest, step)
     return nearest
+
+
+def target_of(step: Action) -> str:
+    """What a step is about: `ISSUER`, an output's name, or nothing outside of this process."""
+    match step:
+        case Mint():
+            return ISSUER
+        case Write(output=output) | Inspect(output=output) | Rehearse(output=output):
+            return output
+        case Adopt() | RaiseAlarm():
+            return ""
 
 
 def observe(
@@ -118,9 +149,7 @@ def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     if state.minting is not None:
         return
     for credential, reason, at in attempts(state, policy, now):
-        if now.boot >= at:
-            yield Mint(credential.key, reason)
-        yield Wait(at, f"minting ({reason})")
+        yield Mint(credential.key, reason) if now.boot >= at else Wait(at, f"minting ({reason})")
 
 
 def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[Credential, Reason, float]]:
@@ -128,6 +157,8 @@ def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[
     first, but does not stand in the way of the proven one: each has its own back-off."""
     if not state.leads or all(output.holding is None for output in state.outputs):
         return  # in vain: it may all be there, and if not, a new token could be put nowhere
+    if not is_publishable(state, now):
+        return
     reason, due = due_at(state, policy, now)
     if state.candidate is not None:
         why = Reason.KEY_CHANGED if state.proven is not None else reason
@@ -165,6 +196,44 @@ def _scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
 def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:
     """When (boot seconds) the token will have this age, by whichever clock says so first."""
     return now.boot + age - facts.issued.age(now)
+
+
+def is_publishable(state: State, now: Instant) -> bool:
+    """Whether a new token is of use: it can be written somewhere, or at least what is published stays good.
+
+    Where consumers have nothing, a mint for an output that cannot be written would be repeated by every call
+    of ``refresher once``, and leave them with nothing still.
+    """
+    return any(
+        output.writable or (output.holding is not None and output.holding.remaining(now) > 0)
+        for output in state.outputs
+    )
+
+
+def _rehearse(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    """Before a mint that only an output can make worth its while that was not tried yet."""
+    if state.newest is None or is_publishable(state, now):
+        return
+    for output in state.outputs:
+        if output.holding is None or output.busy_since is not None:
+            continue
+        if now.boot >= output.next_try:
+            yield Rehearse(output.name)
+        else:
+            yield Wait(output.next_try, f"trying {output.name} again")
+
+
+def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    """A leader that does not serve consumers may be unable to report it: whoever stands by does."""
+    if state.unserved_since is None or state.alarmed:
+        return
+    at = state.unserved_since + UNSERVED
+    unserved = tuple(output.name for output in state.outputs if output.is_without(now))
+    yield (
+        RaiseAlarm(unserved)
+        if now.boot >= at and unserved
+        else Wait(max(at, now.boot + MOMENT), "raising an alarm")
+    )
 
 
 def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:

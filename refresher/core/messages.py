@@ -38,11 +38,23 @@ class Inspect(NamedTuple):
     first: bool = False
 
 
+class Rehearse(NamedTuple):
+    """Try out whether one output can be written, and leave it as it is."""
+
+    output: str
+
+
 class Adopt(NamedTuple):
     """Take over the valid token that `output` was found to hold. Needs no hands: starting it is doing it."""
 
     output: str
     holding: Holding
+
+
+class RaiseAlarm(NamedTuple):
+    """Report that these outputs hold no valid token although another process leads. Starting is doing it."""
+
+    outputs: tuple[str, ...]
 
 
 class Wait(NamedTuple):
@@ -52,8 +64,8 @@ class Wait(NamedTuple):
     reason: str
 
 
-Errand = Mint | Write | Inspect  # takes time, and comes back as an event
-Action = Errand | Adopt
+Errand = Mint | Write | Inspect | Rehearse  # takes time, and comes back as an event
+Action = Errand | Adopt | RaiseAlarm
 Step = Action | Wait
 
 # --- Events: what has happened. `roll`, 0 to 1, is chance, drawn by the shell.
@@ -111,6 +123,12 @@ class WriteFailed(NamedTuple):
     retry_after: float | None = None
 
 
+class Rehearsed(NamedTuple):
+    """A rehearsal has gone well: the output can be written."""
+
+    output: str
+
+
 class Found(NamedTuple):
     """The output holds this."""
 
@@ -124,6 +142,20 @@ class InspectFailed(NamedTuple):
     output: str
     message: str
     out_of_sight: bool = False
+
+
+class Stalled(NamedTuple):
+    """The step on this output has been in flight for `seconds` and has not ended. It is still waited for."""
+
+    output: str
+    seconds: float
+    writing: bool
+
+
+class Late(NamedTuple):
+    """How a step ended that had been given up: `event` was counted as a failure before."""
+
+    event: "Minted | MintFailed | Written | WriteFailed | Rehearsed | Found | InspectFailed"
 
 
 class ExpiryReported(NamedTuple):
@@ -158,8 +190,11 @@ Event = (
     | MintFailed
     | Written
     | WriteFailed
+    | Rehearsed
     | Found
     | InspectFailed
+    | Stalled
+    | Late
     | ExpiryReported
     | LeadershipChanged
     | RefreshRequested

@@ -2,6 +2,7 @@
 
 from refresher.core import adoption, backoff, mints
 from refresher.core.announcements import (
+    ConsumersUnserved,
     KeyLoaded,
     KeyLost,
     OutputDisturbed,
@@ -19,11 +20,16 @@ from refresher.core.messages import (
     InspectFailed,
     KeyRead,
     KeyUnreadable,
+    Late,
     LeadershipChanged,
     Mint,
     Minted,
     MintFailed,
+    RaiseAlarm,
     RefreshRequested,
+    Rehearse,
+    Rehearsed,
+    Stalled,
     Started,
     Stopping,
     Write,
@@ -53,10 +59,16 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
             return _written(state, event, now)
         case WriteFailed():
             return _write_failed(state, event, now)
+        case Rehearsed():
+            return _rehearsed(state, event), ()
         case Found():
             return _found(state, event, now)
         case InspectFailed():
             return _inspect_failed(state, event, now)
+        case Stalled():
+            return _stalled(state, event, now)
+        case Late():
+            return _late(state, policy, event, now)
         case ExpiryReported():
             return mints.expiry_reported(state, policy, event, now)
         case LeadershipChanged():
@@ -71,8 +83,10 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
     match event.step:
         case Mint():
             return state._replace(minting=event.step), ()
-        case Write(output=name) | Inspect(output=name):
+        case Write(output=name) | Inspect(output=name) | Rehearse(output=name):
             return state.with_output(state.output(name)._replace(busy_since=now.boot)), ()
+        case RaiseAlarm(outputs=outputs):
+            return state._replace(alarmed=True), (ConsumersUnserved(outputs),)
         case Adopt(holding=holding):
             adopted = state._replace(facts=holding.facts, token=holding.token)
             if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
@@ -113,7 +127,7 @@ def _written(state: State, event: Written, now: Instant) -> Observed:
     output = state.output(event.output)
     facts = event.token.facts
     holding = Holding(facts, None, intact=True, owner=output.holding.owner if output.holding else "")
-    after = OutputState(output.name, holding, facts.fingerprint, looked_at=now.boot)
+    after = OutputState(output.name, holding, facts.fingerprint, looked_at=now.boot, writable=True)
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 
@@ -130,9 +144,52 @@ def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     remaining = output.holding.remaining(now) if output.holding else 0.0
     wait = backoff.write_wait(failures, remaining, event.retry_after, event.roll)
     after = output._replace(
-        busy_since=None, failures=failures, next_try=now.boot + wait, unwritable=event.message
+        busy_since=None,
+        failures=failures,
+        next_try=now.boot + wait,
+        unwritable=event.message,
+        writable=False,
     )
     return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
+
+
+def _rehearsed(state: State, event: Rehearsed) -> State:
+    after = state.output(event.output)._replace(
+        busy_since=None, failures=0, next_try=NEVER, unwritable=None, writable=True
+    )
+    return state.with_output(after)
+
+
+def _stalled(state: State, event: Stalled, now: Instant) -> Observed:
+    """A hung file system raises no error, so the silence itself is reported, again and again."""
+    output = state.output(event.output)
+    step = "write" if event.writing else "read"
+    message = (
+        f"{output.name} does not answer: a {step} has not ended after {event.seconds:.0f} s; "
+        "check the file system or the API server behind it"
+    )
+    if event.writing:
+        output = output._replace(failures=output.failures + 1, unwritable=message)
+    else:
+        output = output._replace(unreadable=message)
+    return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
+
+
+def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Observed:
+    """A step that was given up has ended after all. Use its token if it is fresher than the one in hand.
+    Look at its output again: another step may have used it since."""
+    match event.event:
+        case Minted() as late:
+            known = state.facts
+            if not state.leads or (known is not None and known.issued.boot >= late.token.facts.issued.boot):
+                return state, ()
+            after, said = mints.minted(state, policy, late, now)
+            return after._replace(minting=state.minting), said
+        case MintFailed():
+            return state, ()
+        case ended:
+            output = state.output(ended.output)
+            return state.with_output(output._replace(published=None, unseen=1, unseen_at=NEVER)), ()
 
 
 def _found(state: State, event: Found, now: Instant) -> Observed:
@@ -152,12 +209,21 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
         unreadable=None,
         unseen=0,
     )
-    return state.with_output(after), ((OutputDisturbed(output.name),) if disturbed else ())
+    state = _with_service(state.with_output(after), now)
+    return state, ((OutputDisturbed(output.name),) if disturbed else ())
+
+
+def _with_service(state: State, now: Instant) -> State:
+    """The state that knows since when consumers are without a token that another process owes them."""
+    if state.leads or not any(output.is_without(now) for output in state.outputs):
+        return state._replace(unserved_since=None, alarmed=False)
+    return state if state.unserved_since is not None else state._replace(unserved_since=now.boot)
 
 
 def _landed(state: State, output: OutputState, found: Holding, facts: TokenFacts, now: Instant) -> Observed:
     """What was thought not to be written is there: the answer to the write was lost."""
-    after = OutputState(output.name, found, facts.fingerprint, looked_at=_began(output, now))
+    began = _began(output, now)
+    after = OutputState(output.name, found, facts.fingerprint, looked_at=began, writable=True)
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 
@@ -204,10 +270,11 @@ def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) ->
     """A new leader believes what the outputs hold, and nothing that it has known before. Whoever steps back
     has nothing to write any more, so nothing keeps it from that, and owes nobody a new token."""
     if event.leads and not state.leads:
-        outputs = tuple(output._replace(published=None) for output in state.outputs)
-        return state._replace(
+        outputs = tuple(output._replace(published=None, writable=False) for output in state.outputs)
+        state = state._replace(
             outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, own=False
         )
+        return _with_service(state, now)
     if state.leads and not event.leads:
         outputs = tuple(
             output._replace(failures=0, next_try=NEVER, unwritable=None) for output in state.outputs

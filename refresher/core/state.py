@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Self
 
+from refresher.core.instant import Instant
 from refresher.core.messages import Mint
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
 
@@ -56,8 +57,9 @@ class OutputState(NamedTuple):
 
     `holding` is None until it was seen. `published`: the fingerprint of the token that was last put or
     adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`:
-    why the last write or the last look failed, if it did. `unseen`: how many looks in a row saw nothing of
-    it, good or bad, and `unseen_at`: when the last of these ended.
+    why the last write or the last look failed, if it did. `writable`: the last write or rehearsal went well.
+    `unseen`: how many looks in a row saw nothing of it, good or bad, and `unseen_at`: when the last of these
+    ended.
     """
 
     name: str
@@ -69,6 +71,7 @@ class OutputState(NamedTuple):
     next_try: float = NEVER
     unwritable: str | None = None
     unreadable: str | None = None
+    writable: bool = False
     unseen: int = 0
     unseen_at: float = NEVER
 
@@ -76,6 +79,10 @@ class OutputState(NamedTuple):
     def facts(self) -> TokenFacts | None:
         """Of the token that it is believed to hold; None where it holds none whose end is known."""
         return self.holding.facts if self.holding else None
+
+    def is_without(self, now: Instant) -> bool:
+        """Whether it is known to hold no valid token."""
+        return self.holding is not None and self.holding.remaining(now) <= 0
 
     @property
     def problem(self) -> str | None:
@@ -91,7 +98,9 @@ class State(NamedTuple):
     this process. `wanted`: a refresh that somebody asked for; `wanted_late`: while a mint was in flight.
     `outlived`: the least seconds after which a token was reported expired before its believed end.
     `leads`: whether it is up to this process to mint and write; `leads_since`: what an output held before
-    then (boot seconds) was perhaps written over by the leader before.
+    then (boot seconds) was perhaps written over by the leader before. `unserved_since`: since when (boot
+    seconds) an output is known to hold no valid token while this process stands by; `alarmed`: that was
+    reported.
     """
 
     outputs: tuple[OutputState, ...]
@@ -108,6 +117,8 @@ class State(NamedTuple):
     stopping: bool = False
     leads: bool = True
     leads_since: float = NEVER
+    unserved_since: float | None = None
+    alarmed: bool = False
 
     @classmethod
     def initial(cls, policy: TokenPolicy) -> Self:

@@ -12,6 +12,7 @@ from refresher.core.messages import (
     KeyRead,
     LeadershipChanged,
     Mint,
+    RaiseAlarm,
     RefreshRequested,
     Stopping,
     Write,
@@ -39,7 +40,7 @@ def test_nothing_is_minted_before_the_election_although_there_is_no_token():
     driver = Driver(ELECTED)
     assert driver.begin() == []
     driver.passes(3600.0)
-    assert driver.steps() == [Inspect("file")]
+    assert driver.steps() == [Inspect("file"), RaiseAlarm(("file",))]
 
 
 def test_the_elected_one_looks_at_the_outputs_again_before_it_mints():
@@ -109,7 +110,7 @@ def test_whoever_stands_by_mints_nothing_when_the_token_is_due_nor_when_it_has_e
     for _ in range(200):
         driver.passes(30.0)
         steps = driver.steps()
-        assert {type(step) for step in steps} <= {Inspect}
+        assert {type(step) for step in steps} <= {Inspect, RaiseAlarm}
         driver.perform(steps)
 
 

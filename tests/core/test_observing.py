@@ -278,6 +278,7 @@ def test_what_was_written_is_known_without_looking_and_next_looked_at_half_a_min
         holding=Holding(token().facts, None, intact=True),
         published=token().facts.fingerprint,
         looked_at=driver.now.boot,
+        writable=True,
     )
     assert driver.state.output("a") == before
 
@@ -293,7 +294,7 @@ def test_an_output_that_cannot_be_written_still_holds_what_it_held():
     before = driver.state.output("file")
     driver.tell(WriteFailed("file", FULL, roll=0.0))
     after = driver.state.output("file")
-    assert changed(before, after) == {"busy_since", "failures", "next_try", "unwritable"}
+    assert changed(before, after) == {"busy_since", "failures", "next_try", "unwritable", "writable"}
     assert (after.busy_since, after.failures, after.problem) == (None, 1, FULL)
 
 

@@ -1,0 +1,287 @@
+"""What hangs, what cannot be written, and who is warned: the rules that keep trouble from going unnoticed."""
+
+import pytest
+
+from refresher.core.announcements import ConsumersUnserved, OutputFailed, OutputWritten, TokenMinted
+from refresher.core.machine import ISSUER, STALLED, UNSERVED, next_step
+from refresher.core.messages import (
+    Found,
+    Inspect,
+    InspectFailed,
+    KeyRead,
+    Late,
+    LeadershipChanged,
+    Mint,
+    Minted,
+    MintFailed,
+    RaiseAlarm,
+    Rehearse,
+    Rehearsed,
+    Stalled,
+    Wait,
+    Write,
+    WriteFailed,
+    Written,
+)
+from refresher.core.model import Holding
+from tests.core.builders import (
+    KEY,
+    NEW_KEY,
+    NOW,
+    UNREACHABLE,
+    Driver,
+    at_work,
+    held,
+    mint_of,
+    output,
+    policy,
+    token,
+)
+
+READ_ONLY = "file: read-only file system"
+TWO = policy(output("a"), output("b"))
+
+
+def rehearsing(wants=None, *found: Holding) -> Driver:
+    """A driver that has looked at its outputs and has a key, and whose rehearsals a test plays itself."""
+    driver = Driver(wants, *found)
+    driver.rehearses = True
+    driver.tell(KeyRead(KEY))
+    driver.perform(driver.steps())
+    return driver
+
+
+# --- A mint that could be published nowhere.
+
+
+def test_an_output_without_a_token_is_rehearsed_before_the_first_mint():
+    driver = rehearsing()
+    assert driver.steps() == [Rehearse("file")]
+    driver.tell(Rehearsed("file"))
+    assert [type(step) for step in driver.steps()] == [Mint]
+
+
+def test_nothing_is_minted_while_no_output_can_be_written():
+    driver = rehearsing()
+    for _ in range(50):
+        driver.perform(looks := [step for step in driver.steps() if isinstance(step, Inspect)])
+        assert not looks or driver.steps() == [Rehearse("file")]
+        (failed,) = driver.tell(WriteFailed("file", READ_ONLY, roll=1.0))
+        assert failed == OutputFailed("file", READ_ONLY, None, writing=True)
+        driver.passes(30.0)
+    driver.perform(driver.steps())
+    driver.steps()
+    driver.tell(Rehearsed("file"))
+    assert driver.state.output("file").problem is None
+    assert [type(step) for step in driver.steps()] == [Mint]
+
+
+def test_one_output_that_can_be_written_is_enough():
+    driver = rehearsing(TWO)
+    assert driver.steps() == [Rehearse("a"), Rehearse("b")]
+    driver.tell(WriteFailed("a", READ_ONLY, roll=1.0))
+    assert driver.steps() == []
+    driver.tell(Rehearsed("b"))
+    assert [type(step) for step in driver.steps()] == [Mint]
+
+
+def test_nothing_is_rehearsed_while_an_output_holds_a_valid_token():
+    driver = rehearsing(None, held(token(1, key=NEW_KEY)))
+    assert [type(step) for step in driver.steps()] == [Mint]
+
+
+def test_nothing_is_rehearsed_without_a_key():
+    driver = Driver()
+    driver.rehearses = True
+    driver.perform(driver.steps())
+    assert driver.steps() == []
+
+
+def test_after_the_token_in_hand_has_expired_unpublished_no_other_is_minted_before_it_can_be_published():
+    driver = at_work()
+    driver.rehearses = True
+    driver.tell(WriteFailed("file", READ_ONLY, roll=1.0))
+    driver.contents["file"] = Holding()
+    driver.passes(3600.0)
+    driver.perform([step for step in driver.steps() if isinstance(step, Inspect)])
+    assert driver.steps() == [Rehearse("file")]
+
+
+# --- What hangs.
+
+
+@pytest.mark.parametrize("writing", [True, False])
+def test_a_step_that_does_not_end_is_reported_while_it_hangs(writing):
+    driver = at_work()
+    driver.passes(30.0)
+    assert driver.steps() == [Inspect("file")]
+    driver.passes(STALLED)
+    (failed,) = driver.tell(Stalled("file", STALLED, writing))
+    assert failed.writing is writing
+    assert failed.expiry == token(1).facts.expiry
+    assert "does not answer" in failed.message
+    assert "10 s" in failed.message
+    assert driver.state.output("file").problem == failed.message
+    assert driver.state.output("file").failures == int(writing)
+    assert driver.state.is_busy  # it is still waited for
+
+
+def test_a_step_that_hangs_past_the_end_of_the_token_is_reported_as_consumers_without_one():
+    driver = at_work()
+    driver.passes(3600.0)
+    driver.steps()
+    (failed,) = driver.tell(Stalled("file", 3600.0, writing=True))
+    assert failed.expiry is None
+
+
+def test_what_has_stalled_and_then_ends_well_is_no_problem_any_more():
+    driver = at_work()
+    driver.tell(Stalled("file", STALLED, writing=True))
+    driver.tell(Written("file", token(2)))
+    assert driver.state.output("file").problem is None
+
+
+# --- What was given up and ends after all.
+
+
+def given_up() -> Driver:
+    """A driver whose mint has hung, was given up, and is under way once more."""
+    driver = Driver()
+    driver.begin()
+    driver.declined(UNREACHABLE)
+    driver.passes(10.0)
+    mint_of(driver.steps())
+    return driver
+
+
+def test_a_token_that_comes_late_is_used_and_the_mint_under_way_goes_on():
+    driver = given_up()
+    under_way = driver.state.minting
+    said = driver.tell(Late(Minted(KEY, token(1), roll=1.0)))
+    assert any(isinstance(each, TokenMinted) for each in said)
+    assert driver.state.minting == under_way
+    assert [step for step in driver.steps() if isinstance(step, Write)] == [Write("file", token(1), "new")]
+
+
+def test_a_token_that_comes_late_does_not_replace_a_fresher_one():
+    driver = at_work(first=token(2))
+    assert driver.tell(Late(Minted(KEY, token(1, age=60.0), roll=1.0))) == []
+    assert driver.state.facts == token(2).facts
+
+
+def test_a_token_that_comes_late_is_nothing_to_a_standby():
+    driver = given_up()
+    driver.tell(LeadershipChanged(leads=False))
+    assert driver.tell(Late(Minted(KEY, token(1), roll=1.0))) == []
+    assert driver.state.facts is None
+
+
+def test_a_failure_that_comes_late_was_counted_before():
+    driver = given_up()
+    before = driver.state
+    assert driver.tell(Late(MintFailed(KEY, UNREACHABLE, roll=1.0))) == []
+    assert driver.state == before
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [Written("file", token(1)), WriteFailed("file", READ_ONLY, roll=1.0), InspectFailed("file", READ_ONLY)],
+)
+def test_an_output_that_answers_late_is_looked_at_at_once_and_nobody_else_is_blamed(ended):
+    driver = at_work(first=token(2))
+    driver.passes(10.0)
+    assert driver.tell(Late(ended)) == []
+    driver.contents["file"] = held(token(1))  # the late write has put the older token there
+    assert driver.steps() == [Inspect("file")]
+    assert driver.tell(_found(driver)) == []
+    assert driver.steps() == [Write("file", token(2), "new")]
+    (written,) = driver.tell(Written("file", token(2)))
+    assert isinstance(written, OutputWritten)
+
+
+def _found(driver: Driver) -> Found:
+    return Found("file", driver.contents["file"])
+
+
+# --- Waiting in line.
+
+
+def test_what_is_held_back_does_not_begin_and_what_is_not_does():
+    driver = Driver(TWO)
+    driver.tell(KeyRead(KEY))
+    assert next_step(driver.state, TWO, NOW, {"a"}) == Inspect("b", first=True)
+    assert isinstance(next_step(driver.state, TWO, NOW, {"a", "b"}), Wait)
+
+
+def test_an_output_that_waits_in_line_is_waited_for_however_long_and_nothing_is_minted():
+    """Waiting in line was once taken for silence: tokens were minted that an output held already."""
+    driver = Driver(TWO)
+    driver.tell(KeyRead(KEY))
+    driver.perform([step for step in driver.steps() if step == Inspect("a", first=True)])
+    driver.state = driver.state.with_output(driver.state.output("b")._replace(busy_since=None))
+    driver.passes(100 * STALLED)
+    assert isinstance(next_step(driver.state, TWO, driver.now, {"b"}), Wait)
+
+
+def test_a_mint_that_waits_in_line_holds_back_no_look():
+    driver = at_work()
+    driver.passes(3000.0)
+    assert next_step(driver.state, driver.policy, driver.now, {ISSUER}) == Inspect("file")
+
+
+def test_no_wait_lies_in_the_past_because_something_is_held_back():
+    driver = at_work()
+    driver.passes(3000.0)
+    wait = next_step(driver.state, driver.policy, driver.now, {ISSUER, "file"})
+    assert wait == Wait(float("inf"), "nothing to do")
+
+
+# --- A standby that sees consumers without a token.
+
+ELECTED = policy()._replace(elected=True)
+
+
+def standing_by(*found: Holding) -> Driver:
+    driver = Driver(ELECTED, *found)
+    driver.begin()
+    return driver
+
+
+def looks(driver: Driver) -> list:
+    """Look again and again for as long as a leader may take."""
+    driver.said.clear()
+    for _ in range(int(UNSERVED / 30) + 1):
+        driver.passes(30.0)
+        driver.perform(driver.steps())
+    return [each for each in driver.said if isinstance(each, ConsumersUnserved)]
+
+
+def test_a_standby_raises_the_alarm_when_nobody_serves_consumers():
+    driver = standing_by(held(token(1, age=3600.0)))
+    assert looks(driver) == [ConsumersUnserved(("file",))]
+    assert looks(driver) == []  # once is enough
+
+
+def test_a_standby_gives_the_leader_a_minute():
+    driver = standing_by(Holding())
+    driver.passes(30.0)
+    driver.contents["file"] = held(token(1))
+    driver.perform(driver.steps())
+    assert looks(driver) == []
+
+
+def test_a_standby_raises_the_alarm_again_when_consumers_lose_their_token_again():
+    driver = standing_by(Holding())
+    assert looks(driver) != []
+    driver.contents["file"] = held(token(1))
+    assert looks(driver) == []
+    driver.contents["file"] = Holding()
+    assert looks(driver) == [ConsumersUnserved(("file",))]
+
+
+def test_whoever_leads_raises_no_such_alarm():
+    driver = standing_by(Holding())
+    driver.passes(UNSERVED)
+    driver.tell(LeadershipChanged(leads=True))
+    assert driver.state.unserved_since is None
+    assert not any(isinstance(step, RaiseAlarm) for step in driver.steps())

@@ -4,7 +4,7 @@ import math
 import os
 import random
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,9 +20,9 @@ from refresher.config.declarations import (
 from refresher.config.objects import placed
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.crew import Crew, Mailbox
-from refresher.engine import MINTS_AT_ONCE, Engine
+from refresher.engine import Engine
 from refresher.errors import ConfigurationError
-from refresher.hands import Charge, Hands
+from refresher.hands import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Charge, Hands
 from refresher.keys.keyfile import KeyFile
 from refresher.outputs import Cluster, build
 from refresher.ports import Clock, Issuer, Letter, Observer, Verifier
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
     from refresher.kube.elector import Elector
     from refresher.kube.events import EventRecorder
-
-WORKERS = MINTS_AT_ONCE + 4  # threads of one lane at most, started as they are needed
 
 DEFAULT_OWNER = "inlive-token-refresher"
 
@@ -58,6 +56,7 @@ class Installation(NamedTuple):
     """An engine with real hands, and how to reach it."""
 
     engine: Engine
+    crew: Crew
     mailbox: Mailbox[Letter]
     clock: SystemClock
     elector: "Elector | None"
@@ -73,13 +72,14 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
     all_charges = charges(settings, horizon, connect, elector)
     events = _events(settings, connect)
     minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(all_charges)))
+    crew = Crew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: POLLS})
     engine = Engine(
         all_charges,
         hands=Hands(
             minter,
             clock,
             mailbox,
-            Crew(crew_size(all_charges)),
+            crew,
             random.random,
             verifier=verifier(settings.issuer, min(MINTS_AT_ONCE, len(all_charges))),
         ),
@@ -88,7 +88,7 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
         observers=[*observers, events] if events else observers,
         leads=lambda: elector is None or elector.time_left() > 0,
     )
-    return Installation(engine, mailbox, clock, elector, events)
+    return Installation(engine, crew, mailbox, clock, elector, events)
 
 
 def _elector(
@@ -126,11 +126,6 @@ def has_secrets(settings: Settings) -> bool:
 def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
     """Namespace and name of each Secret in which `token` is published; `home` is our own namespace."""
     return [placed(each.secret, home) for each in token.outputs if isinstance(each, SecretOutputSettings)]
-
-
-def crew_size(charges: Iterable[Charge]) -> int:
-    """No lane can ever use more threads: one for each token's mint and its outputs, and one for the keys."""
-    return min(WORKERS, 1 + sum(1 + len(charge.outputs) for charge in charges))
 
 
 def charges(

@@ -2,10 +2,16 @@
 
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 Letter = TypeVar("Letter")
+
+Work = Callable[[], None]
+
+STUCK = 90.0  # seconds that a job may wait for a thread before a restart is in place
 
 
 class Mailbox(Generic[Letter]):
@@ -26,48 +32,108 @@ class Mailbox(Generic[Letter]):
 
 
 class Crew:
-    """Daemon threads, at most `size` in each lane, started as they are needed. What hangs in one lane holds
-    up nothing in another.
+    """Daemon threads in named pools of at most so many each, and threads that do one thing for ever.
+
+    The system may refuse a thread at any time (a Pod's pid limit, ``TasksMax=``, ``ulimit -u``). Work then
+    waits for a thread that is there, and `tend` tries again; nothing is lost. `prepare` makes sure early on
+    that a thread is there: the first refresh may come an hour after the start.
 
     Not a ThreadPoolExecutor: that one joins its threads when the interpreter ends, so that an issuer that
-    hangs would hold up SIGTERM until its time-out. Submitted to by one thread only.
+    hangs would hold up SIGTERM until its time-out. Called by one thread only.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._lanes: dict[str, _Lane] = {}
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self._pools = {name: _Pool(size, name) for name, size in sizes.items()}
+        self._wanted: list[tuple[str, Work]] = []  # threads of their own that could not be started yet
 
-    def submit(self, job: Callable[[], None], lane: str = "") -> None:
-        """Have `job` done as soon as a thread of that lane is free. It must not raise."""
-        if lane not in self._lanes:
-            self._lanes[lane] = _Lane(self._size, lane)
-        self._lanes[lane].submit(job)
+    def prepare(self, pools: Iterable[str]) -> None:
+        """Start one thread in each of these pools now, as far as the system lets us."""
+        for name in pools:
+            self._pools[name].start_first()
+
+    def submit(self, job: Work, pool: str) -> None:
+        """Have `job` done as soon as a thread of that pool is free. It must not raise."""
+        self._pools[pool].submit(job)
+
+    def run(self, work: Work, name: str) -> None:
+        """Do `work` on a thread of its own: now, or as soon as the system lets us."""
+        self._wanted.append((name, work))
+        self._start_wanted()
+
+    def tend(self) -> str | None:
+        """Start the threads that were refused. What still waits for one; None if nothing does."""
+        missing = [pool.name for pool in self._pools.values() if not pool.catch_up()]
+        missing += self._start_wanted()
+        return f"no thread for: {', '.join(missing)}" if missing else None
+
+    def stuck(self) -> str | None:
+        """What has waited for a thread for so long that only a restart may help; None if nothing has."""
+        now = time.monotonic()
+        waiting = [pool.name for pool in self._pools.values() if pool.longest_wait(now) > STUCK]
+        return f"jobs wait for a thread: {', '.join(waiting)}" if waiting else None
+
+    def _start_wanted(self) -> list[str]:
+        """The names of those that could not be started."""
+        self._wanted = [(name, work) for name, work in self._wanted if not _started(work, name)]
+        return [name for name, _ in self._wanted]
 
 
-class _Lane:
+class _Pool:
     """At most `size` threads and what waits for them."""
 
     def __init__(self, size: int, name: str) -> None:
-        self._size, self._name = size, name
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._size, self.name = size, name
+        self._jobs: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._waiting: deque[float] = deque()  # since when (monotonic) each job waits for a thread
         self._unfinished = 0  # jobs, waiting or under way
-        self._started = 0  # threads
+        self._threads = 0
 
-    def submit(self, job: Callable[[], None]) -> None:
-        self._jobs.put(job)
+    def submit(self, job: Work) -> None:
         with self._lock:
             self._unfinished += 1
-            if self._unfinished <= self._started or self._started == self._size:
-                return
-            self._started += 1
-        name = "-".join(filter(None, ("crew", self._name, str(self._started))))
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._waiting.append(time.monotonic())
+        self._jobs.put(job)
+        self.catch_up()
+
+    def catch_up(self) -> bool:
+        """Start a thread if there are more jobs than threads; False if the system refuses it."""
+        with self._lock:
+            is_enough = self._unfinished <= self._threads or self._threads == self._size
+        return is_enough or self.start()
+
+    def start_first(self) -> None:
+        if not self._threads:
+            self.start()
+
+    def start(self) -> bool:
+        """Whether the system has started one thread more."""
+        self._threads += 1
+        if _started(self._work, f"{self.name}-{self._threads}"):
+            return True
+        self._threads -= 1
+        return False
+
+    def longest_wait(self, now: float) -> float:
+        """Seconds since the oldest of the jobs was submitted that no thread has taken yet."""
+        with self._lock:
+            return now - self._waiting[0] if self._waiting else 0.0
 
     def _work(self) -> None:
         while True:
             job = self._jobs.get()
+            with self._lock:
+                self._waiting.popleft()
             job()
             del job  # it may hold a token
             with self._lock:
                 self._unfinished -= 1
+
+
+def _started(work: Work, name: str) -> bool:
+    """Whether a daemon thread does `work` now; False if the system refuses to start one."""
+    try:
+        threading.Thread(target=work, name=name, daemon=True).start()
+    except (RuntimeError, MemoryError):  # "can't start new thread": pthread_create(3) has failed
+        return False
+    return True

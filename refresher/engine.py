@@ -2,44 +2,49 @@
 
 One thread does all of that, so no lock is anywhere near a rule. Others may read `view` at any time: states
 are frozen values.
+
+A step begins when its lane has room (`lanes`). One that has not ended for longer than it can take counts as
+failed, is reported, and is tried anew; what becomes of it in the end is applied as `Late`.
 """
 
-import heapq
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from refresher.alarms import Alarms
 from refresher.core import schedule
-from refresher.core.announcements import Announcement, Crashed
+from refresher.core.announcements import Announcement, Crashed, ThreadsRefused
 from refresher.core.instant import Instant
-from refresher.core.machine import STALLED, next_step, observe
+from refresher.core.machine import ISSUER, STALLED, next_step, observe, target_of
 from refresher.core.messages import (
     Adopt,
+    Errand,
     Event,
-    Found,
-    InspectFailed,
+    Inspect,
     KeysPolled,
     KeyUnreadable,
+    Late,
     Mint,
-    Minted,
-    MintFailed,
+    RaiseAlarm,
+    Stalled,
     Started,
     Stopping,
     Wait,
-    WriteFailed,
-    Written,
 )
-from refresher.core.model import Declined, Outcome, SecretStr
+from refresher.core.model import SecretStr
 from refresher.core.state import State, TokenPolicy
-from refresher.hands import Charge, Hands, KeyWatch
+from refresher.hands import LIMITS, POLLS, Charge, Hands, KeyWatch
+from refresher.lanes import Lanes, Limit, Work
 from refresher.ports import Clock, Letter, Mailbox, Observer
 
 SLICE = 30.0  # the longest sleep: clocks jump and machines are suspended, and nobody tells us (design §3)
 KEY_POLL = (
     2.0  # kubelet swaps a symlink, so content is compared; leaves 8 s of "in use within 10 s" to the mint
 )
+POLL_PATIENCE = 3.0  # after which the other keys are read without the directory that does not answer
 NOT_SOON, NEVER_YET = float("inf"), float("-inf")
-MINTS_AT_ONCE = 16  # the rest waits in line here, not in the crew: it has not begun, so no stop waits for it
-MOMENT = 1.0  # until it is asked again whether this process leads
+MOMENT = 1.0  # until it is asked again whether this process leads, and whether there are threads
+MINT_GRACE = 5.0  # beyond its budget, which an attempt keeps unless the system hangs (resolving a name, say)
+GIVE_UP = 60.0  # for a step on an output: a file system may be slow, and two calls to an API server take 20 s
 GRACE = 4.0  # for what is in flight at SIGTERM: a whole stop fits into 5 s
 
 
@@ -54,7 +59,7 @@ class Engine:
         clock: Clock,
         mailbox: Mailbox,
         observers: Sequence[Observer],
-        mints_at_once: int = MINTS_AT_ONCE,
+        limits: Mapping[str, Limit] = LIMITS,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
         """`leads`: whether this process leads this very moment, which an elected one is asked before a mint:
@@ -64,12 +69,12 @@ class Engine:
         self._keys = KeyWatch(self._charges.values())
         self._hands, self._clock, self._mailbox = hands, clock, mailbox
         self._observers = observers
-        self._mints_at_once, self._leads = mints_at_once, leads
-        self._minting: set[str] = set()
-        self._in_line: dict[str, None] = {}  # tokens that are to be minted when it is their turn, in order
-        self._alarms: list[tuple[float, str]] = []
-        self._alarm_of: dict[str, float] = {}
+        self._leads = leads
+        self._lanes = Lanes(limits)
+        self._alarms = Alarms()
         self._next_poll = NEVER_YET
+        self._polls = 0  # under way
+        self._refused: str | None = None  # what waits for a thread that the system does not start
         self._unsettled = set(self._charges)
         self._stop_by = NOT_SOON
         self._last_news = clock.now().boot
@@ -95,7 +100,7 @@ class Engine:
         while self._unsettled and not self._is_over():
             self._turn()
             if self._clock.now().boot - self._last_news > patience:
-                self._give_up()
+                self._settle_without_answers()
 
     def view(self) -> Iterator[tuple[TokenPolicy, State]]:
         """Every token with its present state; from any thread."""
@@ -105,44 +110,86 @@ class Engine:
     def secrets(self) -> Iterator[SecretStr]:
         """Every key and token in hand or found in an output, for redaction."""
         for _, state in self.view():
-            for credential in (state.proven, state.candidate):
-                if credential is not None:
-                    yield credential.key
-            if state.minting is not None:
-                yield state.minting.key
-            found = (output.holding.token for output in state.outputs if output.holding)
-            for token in filter(None, (state.token, *found)):
-                yield token.access
-                if token.refresh is not None:
-                    yield token.refresh
+            yield from state.secrets()
 
-    def _give_up(self) -> None:
+    def stuck(self) -> str | None:
+        """Why only a restart may help although the loop turns; None if nothing is stuck for good."""
+        return self._hands.stuck()
+
+    def _settle_without_answers(self) -> None:
         now = self._clock.now()
         for name in tuple(self._unsettled):
-            for event in _missing(self._states[name]):
-                self._apply(name, event, now, goes_on=False)
+            state = self._states[name]
+            if state.newest is None and state.key_problem is None:
+                self._apply(name, KeyUnreadable("the source of the key does not answer"), now, goes_on=False)
+            for work in self._lanes.of(name):
+                self._give_up(work, now, goes_on=False)
         self._unsettled.clear()
 
     def _begin(self) -> None:
         now = self._clock.now()
+        self._hands.prepare(self._charges.values())
         self._poll_keys(now)
         for name in self._charges:
             self._apply(name, None, now)
 
     def _turn(self) -> None:
         now = self._clock.now()
-        nearest = min(self._next_poll, self._stop_by, self._alarms[0][0] if self._alarms else NOT_SOON)
-        letter = self._mailbox.take(min(SLICE, nearest - now.boot))
+        nearest = min(self._next_poll, self._stop_by, self._alarms.nearest())
+        patience = SLICE if self._refused is None else MOMENT
+        letter = self._mailbox.take(min(patience, nearest - now.boot))
         self.last_turn = now = self._clock.now()
         while letter is not None:
             self._deliver(letter, now)
             letter = self._mailbox.take(0)
         self._poll_keys(now)
-        while self._alarms and self._alarms[0][0] <= now.boot:
-            at, name = heapq.heappop(self._alarms)
-            if self._alarm_of.get(name) == at:  # else it has been set anew since
-                del self._alarm_of[name]
-                self._apply(name, None, now)
+        for name in self._alarms.due(now.boot):
+            self._check_silent(name, now)
+            self._apply(name, None, now)
+        self._leave_stuck_lines(now)
+        refused = self._hands.tend()
+        if refused is not None and refused != self._refused:
+            self._tell("", ThreadsRefused(refused), now)
+        self._refused = refused
+
+    def _check_silent(self, name: str, now: Instant) -> None:
+        """Report the steps of a token that hang, and give up those that cannot end any more by themselves."""
+        for work in self._lanes.of(name):
+            if now.boot >= work.began + self._patience(work):
+                self._give_up(work, now)
+            elif not isinstance(work.step, Mint) and now.boot >= _next_report(work):
+                work.reported_at = now.boot
+                writing = not isinstance(work.step, Inspect)
+                stalled = Stalled(work.step.output, now.boot - work.began, writing)
+                self._apply(name, stalled, now, goes_on=False)
+
+    def _patience(self, work: Work) -> float:
+        """Seconds for which a step may be in flight."""
+        policy = self._charges[work.token].policy
+        is_mint = isinstance(work.step, Mint)
+        return schedule.attempt_budget(policy.timeout, policy.lifetime) + MINT_GRACE if is_mint else GIVE_UP
+
+    def _next_check(self, work: Work) -> float:
+        """When (boot seconds) it is to be looked whether a step hangs."""
+        end = work.began + self._patience(work)
+        return end if isinstance(work.step, Mint) else min(end, _next_report(work))
+
+    def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
+        self._lanes.give_up(work)
+        message = f"{_subject(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
+        self._apply(work.token, self._hands.failure(work.step, message), now, goes_on=goes_on)
+
+    def _leave_stuck_lines(self, now: Instant) -> None:
+        """Fail what waits for a lane in which nothing moves: it must not hold back the rest of its token."""
+        for lane, names in self._lanes.stuck(now.boot, STALLED):
+            for name in names:
+                charge = self._charges[name]
+                elsewhere = {output.name for output in charge.outputs if output.lane != lane}
+                elsewhere |= set() if lane == ISSUER else {ISSUER}
+                step = next_step(self._states[name], charge.policy, now, elsewhere)
+                if not isinstance(step, Wait | Adopt | RaiseAlarm):
+                    message = f"{_subject(step)} is not asked: others before it in {lane} do not answer"
+                    self._apply(name, self._hands.failure(step, message), now)
 
     def _is_over(self) -> bool:
         if self._stop_by == NOT_SOON:
@@ -153,15 +200,21 @@ class Engine:
     def _poll_keys(self, now: Instant) -> None:
         if now.boot < self._next_poll:
             return
-        self._next_poll = NOT_SOON  # until this one has come back
+        self._polls += 1
+        self._next_poll = now.boot + POLL_PATIENCE if self._polls < POLLS else NOT_SOON
         self._hands.read_keys(self._keys)
 
     def _deliver(self, letter: Letter, now: Instant) -> None:
         event = letter.event
         if isinstance(event, KeysPolled):
+            self._polls -= 1
             self._next_poll = now.boot + KEY_POLL if self._stop_by == NOT_SOON else NOT_SOON
             return
         self._last_news = now.boot
+        if letter.work is not None:
+            self._lanes.end(letter.work)
+            if letter.work.given_up and event is not None:
+                event = Late(event)  # type: ignore[arg-type]  # a step ends with no other events
         if isinstance(event, Stopping):
             self._stop_by = now.boot + (GRACE if self._stop_by == NOT_SOON else 0)
             self._next_poll = NOT_SOON
@@ -169,9 +222,7 @@ class Engine:
             self._tell(letter.token or "", announcement, now)
         for name in self._charges if letter.token is None else (letter.token,):
             self._apply(name, event, now)
-        while self._in_line and len(self._minting) < self._mints_at_once:
-            name = next(iter(self._in_line))
-            del self._in_line[name]
+        for name in self._lanes.admitted():
             self._apply(name, None, now)
 
     def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
@@ -183,52 +234,43 @@ class Engine:
                 self._advance(name, now)
         except Exception as error:  # noqa: BLE001 -- a mistake in one token's rules must not end the others'
             self._tell(name, Crashed("applying the rules", error), now)
-            self._keep(name, _landed(self._states[name], event))
-            self._set_alarm(name, now.boot + SLICE)
+            self._states[name] = _idle(self._states[name], self._lanes.of(name))
+            self._alarms.set(name, now.boot + SLICE)
 
     def _advance(self, name: str, now: Instant) -> None:
         """Have done whatever this token needs now, and set its alarm."""
         charge = self._charges[name]
-        while True:
-            step = next_step(self._states[name], charge.policy, now)
-            too_many = isinstance(step, Mint) and len(self._minting) >= self._mints_at_once
+        held_back: set[str] = set()  # the outputs whose lanes have no room
+        while not isinstance(step := next_step(self._states[name], charge.policy, now, held_back), Wait):
             if isinstance(step, Mint) and charge.policy.elected and not self._leads():
                 step = Wait(now.boot + MOMENT, "being told that another process leads")
-            if too_many or isinstance(step, Wait):
                 break
-            self._observe(name, Started(step), now)
-            if not isinstance(step, Adopt):
-                self._hands.start(charge, step)
-        if isinstance(step, Wait):
-            self._in_line.pop(name, None)
-            self._set_alarm(name, min(step.until, now.boot + SLICE))
-        else:  # its turn comes when another mint has ended
-            self._in_line.setdefault(name)
-            self._set_alarm(name, now.boot + SLICE)
+            lane = charge.lane(step)
+            if lane is None:
+                self._observe(name, Started(step), now)
+            elif self._lanes.has_room(lane):
+                self._observe(name, Started(step), now)
+                work = self._lanes.begin(name, step, lane, now.boot)  # type: ignore[arg-type]  # it has a lane
+                self._hands.start(charge, work)
+            else:
+                self._lanes.wait(name, lane)
+                held_back |= {output.name for output in charge.outputs if output.lane == lane}
+                held_back |= {target_of(step)}
+        checks = (self._next_check(work) for work in self._lanes.of(name))
+        self._alarms.set(name, min(step.until, now.boot + SLICE, *checks))
         state = self._states[name]
         has_key = state.newest is not None or state.key_problem is not None
-        if has_key and not state.is_busy:
+        if has_key and not state.is_busy and not self._lanes.is_waiting(name):
             self._unsettled.discard(name)
         else:
             self._unsettled.add(name)
 
-    def _set_alarm(self, name: str, at: float) -> None:
-        if self._alarm_of.get(name) != at:
-            self._alarm_of[name] = at
-            heapq.heappush(self._alarms, (at, name))
-
     def _observe(self, name: str, event: Event, now: Instant) -> None:
-        state, announcements = observe(self._states[name], self._charges[name].policy, event, now)
-        self._keep(name, state)
+        self._states[name], announcements = observe(
+            self._states[name], self._charges[name].policy, event, now
+        )
         for announcement in announcements:
             self._tell(name, announcement, now)
-
-    def _keep(self, name: str, state: State) -> None:
-        self._states[name] = state
-        if state.minting is None:
-            self._minting.discard(name)
-        else:
-            self._minting.add(name)
 
     def _tell(self, name: str, announcement: Announcement, now: Instant) -> None:
         for observer in self._observers:
@@ -238,23 +280,19 @@ class Engine:
                 sys.excepthook(type(error), error, error.__traceback__)
 
 
-def _landed(state: State, event: Event | None) -> State:
-    """The state in which the errand that `event` reports is not in flight any more, whatever else it may
-    mean: what cannot be understood must not be waited for for ever."""
-    match event:
-        case Minted() | MintFailed():
-            return state._replace(minting=None)
-        case Written() | WriteFailed() | Found() | InspectFailed():
-            return state.with_output(state.output(event.output)._replace(busy_since=None))
-    return state
+def _subject(step: Errand) -> str:
+    return "the issuer, or the resolver of its name," if isinstance(step, Mint) else step.output
 
 
-def _missing(state: State) -> Iterator[Event]:
-    """What is in flight or awaited, as failures."""
-    if state.newest is None and state.key_problem is None:
-        yield KeyUnreadable("the source of the key does not answer")
-    if state.minting is not None:
-        yield MintFailed(state.minting.key, Declined(Outcome.TIMEOUT, "the attempt did not end"), roll=1.0)
-    for output in state.outputs:
-        if output.busy_since is not None:
-            yield WriteFailed(output.name, f"{output.name} does not answer", roll=1.0)
+def _next_report(work: Work) -> float:
+    """When (boot seconds) to report next that a step hangs: once it stalls, and then each half minute."""
+    return work.reported_at + (STALLED if work.reported_at == work.began else SLICE)
+
+
+def _idle(state: State, in_flight: Iterable[Work]) -> State:
+    """The state that waits for nothing else than what is `in_flight`."""
+    targets = {target_of(work.step) for work in in_flight}
+    outputs = tuple(
+        output if output.name in targets else output._replace(busy_since=None) for output in state.outputs
+    )
+    return state._replace(outputs=outputs, minting=state.minting if ISSUER in targets else None)

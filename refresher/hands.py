@@ -3,12 +3,15 @@
 Nothing here decides; what went wrong comes back as an event too, so that no errand is ever left hanging.
 """
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from refresher.core import backoff, expiry
 from refresher.core.announcements import Announcement, Crashed, IssuerAnswered, OutputFailed, TokenVerified
+from refresher.core.machine import ISSUER, STALLED, target_of
 from refresher.core.messages import (
+    Action,
     Errand,
     Event,
     Found,
@@ -20,6 +23,8 @@ from refresher.core.messages import (
     Mint,
     Minted,
     MintFailed,
+    Rehearse,
+    Rehearsed,
     Write,
     WriteFailed,
     Written,
@@ -39,9 +44,18 @@ from refresher.core.schedule import attempt_budget
 from refresher.core.state import TokenPolicy
 from refresher.crew import Crew
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
+from refresher.lanes import Limit, Work, pool_of
 from refresher.ports import Clock, Issuer, KeySource, Letter, Mailbox, Output, Verifier
 
-ISSUER, KEYS = "issuer", "keys"  # ways that errands go; outputs are by their kind: "file", "secret"
+KEYS = "keys"
+MINTS_AT_ONCE = 16
+# A directory with many tokens is served by several threads, as most of a write is waiting for the disk.
+LIMITS: Mapping[str, Limit] = {
+    ISSUER: Limit(MINTS_AT_ONCE, pool=2 * MINTS_AT_ONCE),
+    "file": Limit(8, pool=128),
+    "secret": Limit(20, pool=40),
+}
+POLLS = 32  # readings of keys at once: one, and one more for each directory that hangs
 
 
 class Charge(NamedTuple):
@@ -53,6 +67,11 @@ class Charge(NamedTuple):
 
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)
+
+    def lane(self, step: Action) -> str | None:
+        """Where `step` goes; None for one that needs nothing outside of this process."""
+        target = target_of(step)
+        return self.output(target).lane if target not in ("", ISSUER) else target or None
 
 
 class Hands:
@@ -72,21 +91,48 @@ class Hands:
         self._issuer, self._clock, self._mailbox, self._crew, self._roll = issuer, clock, mailbox, crew, roll
         self._verifier = verifier
 
-    def start(self, charge: Charge, errand: Errand) -> None:
-        """Have one errand done; its letter will be in the mailbox. An issuer, a file system, an API server
-        that hangs holds up only what goes the same way."""
-        way = ISSUER if isinstance(errand, Mint) else errand.output.partition(":")[0]
-        self._crew.submit(lambda: self._mailbox.post(self.perform(charge, errand)), way)
+    def prepare(self, charges: Iterable[Charge]) -> None:
+        """Have the threads started that these tokens need at least, as far as the system lets us."""
+        outputs = {pool_of(output.lane) for charge in charges for output in charge.outputs}
+        self._crew.prepare((KEYS, *sorted(outputs), ISSUER))
+
+    def start(self, charge: Charge, work: Work) -> None:
+        """Have a step done; its letter will be in the mailbox. What hangs holds up only its own lane."""
+
+        def do() -> None:
+            # A step that was given up before a thread was free for it is not worth a token any more.
+            letter = Letter(work.token, None) if work.given_up else self.perform(charge, work.step)
+            self._mailbox.post(letter._replace(work=work))
+
+        self._crew.submit(do, pool_of(work.lane))
 
     def read_keys(self, keys: "KeyWatch") -> None:
         """Have the keys read; a letter for each token concerned will be in the mailbox, then `KeysPolled`."""
 
         def read() -> None:
-            for letter in keys.poll():
+            for letter in keys.poll(self._clock.now().boot):
                 self._mailbox.post(letter)
             self._mailbox.post(Letter(None, KeysPolled()))
 
         self._crew.submit(read, KEYS)
+
+    def tend(self) -> str | None:
+        """See `Crew.tend`."""
+        return self._crew.tend()
+
+    def stuck(self) -> str | None:
+        """See `Crew.stuck`."""
+        return self._crew.stuck()
+
+    def failure(self, step: Errand, message: str, outcome: Outcome = Outcome.TIMEOUT) -> Event:
+        """The event for a step that has failed without an answer. An output holds what it held."""
+        match step:
+            case Mint(key=key):
+                return MintFailed(key, Declined(outcome, message), self._roll())
+            case Write(output=output) | Rehearse(output=output):
+                return WriteFailed(output, message, self._roll())
+            case Inspect(output=output):
+                return InspectFailed(output, message, out_of_sight=True)
 
     def perform(self, charge: Charge, step: Errand) -> Letter:
         """Do one errand and say how it went; never raises."""
@@ -97,10 +143,15 @@ class Hands:
                     return self._mint(charge, step)
                 case Write():
                     return Letter(name, self._write(charge, step))
+                case Rehearse():
+                    return Letter(name, self._rehearse(charge, step))
                 case Inspect():
                     return self._inspect(charge, step)
         except Exception as error:  # noqa: BLE001 -- a mistake of ours must come back too, or the step hangs for ever
-            return Letter(name, self._gave_up(step, error), (Crashed(type(step).__name__, error),))
+            event = self.failure(step, _own_mistake(error), Outcome.BAD_RESPONSE)
+            if isinstance(event, InspectFailed):
+                event = event._replace(out_of_sight=False)
+            return Letter(name, event, (Crashed(type(step).__name__, error),))
 
     def _mint(self, charge: Charge, step: Mint) -> Letter:
         policy = charge.policy
@@ -144,6 +195,13 @@ class Hands:
             return WriteFailed(step.output, str(error), self._roll(), error.retry_after)
         return Written(step.output, step.token)
 
+    def _rehearse(self, charge: Charge, step: Rehearse) -> Event:
+        try:
+            charge.output(step.output).rehearse()
+        except OutputError as error:
+            return WriteFailed(step.output, str(error), self._roll(), error.retry_after)
+        return Rehearsed(step.output)
+
     def _inspect(self, charge: Charge, step: Inspect) -> Letter:
         name, output = charge.policy.name, charge.output(step.output)
         said: tuple[Announcement, ...] = ()
@@ -157,16 +215,6 @@ class Hands:
         except OutputError as error:
             out_of_sight = isinstance(error, OutputOutOfSightError)
             return Letter(name, InspectFailed(step.output, str(error), out_of_sight), said)
-
-    def _gave_up(self, step: Errand, error: Exception) -> Event:
-        message = _own_mistake(error)
-        match step:
-            case Mint(key=key):
-                return MintFailed(key, Declined(Outcome.BAD_RESPONSE, message), self._roll())
-            case Write(output=output):
-                return WriteFailed(output, message, self._roll())
-            case Inspect(output=output):
-                return InspectFailed(output, message)
 
 
 def token_of(result: MintResult, granted: Granted, key: SecretStr, lifetime: float) -> Token:
@@ -185,28 +233,52 @@ def token_of(result: MintResult, granted: Granted, key: SecretStr, lifetime: flo
 
 
 class KeyWatch:
-    """Reads every key source and tells what is new since the last time. Used by one thread at a time."""
+    """Reads every key source and reports what is new since the last time.
+
+    Several threads may poll at once. Each reads the lanes that no other is reading: a directory that hangs
+    keeps one of them, and the next poll passes it by.
+    """
 
     def __init__(self, charges: Iterable[Charge]) -> None:
         self._tokens: dict[str, list[str]] = {}
-        self._sources: dict[str, KeySource] = {}
+        self._lanes: dict[str, dict[str, KeySource]] = {}
         self._last: dict[str, str] = {}
+        self._reading: dict[str, tuple[float, KeySource]] = {}  # since when, and what, by lane
+        self._lock = threading.Lock()
         for charge in charges:
-            self._sources[charge.key.name] = charge.key
+            self._lanes.setdefault(charge.key.lane, {})[charge.key.name] = charge.key
             self._tokens.setdefault(charge.key.name, []).append(charge.policy.name)
 
-    def poll(self) -> list[Letter]:
-        """A letter for each token whose key source changed its content or its readability; never raises."""
-        letters: list[Letter] = []
-        for name, source in self._sources.items():
+    def poll(self, now: float) -> Iterator[Letter]:
+        """A letter for each token whose key source changed its content or its readability, at boot second
+        `now`; never raises."""
+        for lane, sources in self._lanes.items():
+            with self._lock:
+                hanging = self._reading.get(lane)
+                if hanging is None:
+                    self._reading[lane] = now, next(iter(sources.values()))
+            if hanging is None:
+                yield from self._read_lane(lane, sources, now)
+            elif now - hanging[0] >= STALLED:
+                message = f"{hanging[1].name}: its directory does not answer; check its file system"
+                yield from self._news(hanging[1], KeyUnreadable(message))
+
+    def _read_lane(self, lane: str, sources: Mapping[str, KeySource], now: float) -> Iterator[Letter]:
+        for source in sources.values():
+            self._reading[lane] = now, source
             event, said = _read(source)
-            seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
-            if self._last.get(name) != seen:
-                self._last[name] = seen
-                for token in self._tokens[name]:
-                    letters.append(Letter(token, event, said))
-                    said = ()  # once for all tokens of this key
-        return letters
+            yield from self._news(source, event, said)
+        del self._reading[lane]
+
+    def _news(
+        self, source: KeySource, event: KeyRead | KeyUnreadable, said: tuple[Announcement, ...] = ()
+    ) -> Iterator[Letter]:
+        seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
+        if self._last.get(source.name) != seen:
+            self._last[source.name] = seen
+            for token in self._tokens[source.name]:
+                yield Letter(token, event, said)
+                said = ()  # once for all tokens of this key
 
 
 def _read(source: KeySource) -> tuple[KeyRead | KeyUnreadable, tuple[Announcement, ...]]:

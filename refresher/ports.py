@@ -6,6 +6,7 @@ from refresher.core.announcements import Announcement
 from refresher.core.instant import Instant
 from refresher.core.messages import Event, KeysPolled
 from refresher.core.model import Holding, MintResult, SecretStr, Token, Verification
+from refresher.lanes import Work
 
 
 class Clock(Protocol):
@@ -37,6 +38,7 @@ class KeySource(Protocol):
     """Where an application key is read from."""
 
     name: str
+    lane: str  # "key:/var/run/secrets/inlive": key sources of one lane hang together
 
     def read(self) -> SecretStr:
         """The key as it is now. Cheap: called every few seconds. Raises KeyUnreadableError."""
@@ -49,6 +51,7 @@ class Output(Protocol):
     """
 
     name: str  # "file:/var/run/inlive/access-token"; unique within a configuration
+    lane: str  # "file:/var/run/inlive": outputs of one lane hang together, if they hang
     needs_refresh: bool  # whether what it writes holds the refresh token
 
     def inspect(self, now: Instant) -> Holding:
@@ -78,12 +81,13 @@ class Output(Protocol):
 class Letter(NamedTuple):
     """What is posted to the engine: an event for one token or for all of them (None).
 
-    `said` is told to the observers before the event is applied.
+    `said` is reported to the observers before the event is applied. `work`: the step that has ended.
     """
 
     token: str | None
     event: Event | KeysPolled | None
     said: tuple[Announcement, ...] = ()
+    work: Work | None = None
 
 
 class Mailbox(Protocol):

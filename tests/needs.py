@@ -53,6 +53,12 @@ def kubernetes() -> Path:
     return binaries.directory()
 
 
+def root(why: str) -> None:
+    """To be root, or no test as with `tool`."""
+    if os.geteuid() != 0:
+        _lack("root", why)
+
+
 def go(module: Path, *words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """What ``go WORDS…`` comes to in the directory of a module, by go.mod and go.sum alone; or no test."""
     return subprocess.run(

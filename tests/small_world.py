@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from refresher.core.announcements import Announcement
 from refresher.core.instant import Instant
-from refresher.core.messages import Errand, KeysPolled, Mint
+from refresher.core.messages import KeysPolled, Mint
 from refresher.core.model import (
     Declined,
     Granted,
@@ -31,6 +31,7 @@ from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import KEY_POLL, Engine
 from refresher.errors import KeyUnreadableError, OutputError
 from refresher.hands import Charge, Hands, KeyWatch
+from refresher.lanes import Work
 from refresher.ports import Letter
 
 EPOCH = 1_800_000_000.0
@@ -98,37 +99,43 @@ class SimulatedHands(Hands):
         super().__init__(issuer, world, mailbox, None, world.dice.random)  # type: ignore[arg-type]
         self._world, self._sim_issuer, self._box = world, issuer, mailbox
 
-    def start(self, charge: Charge, errand: Errand) -> None:
-        if isinstance(errand, Mint):
-            self._mint_later(charge, errand)
-        else:
-            self._world.after(self._world.dice.uniform(0.001, 0.05), lambda: self._finish(charge, errand))
+    def prepare(self, charges: object) -> None:
+        """There are no threads here."""
 
-    def _mint_later(self, charge: Charge, errand: Mint) -> None:
+    def tend(self) -> None:
+        """As above."""
+
+    def start(self, charge: Charge, work: Work) -> None:
+        if isinstance(work.step, Mint):
+            self._mint_later(charge, work)
+        else:
+            self._world.after(self._world.dice.uniform(0.001, 0.05), lambda: self._finish(charge, work))
+
+    def _mint_later(self, charge: Charge, work: Work) -> None:
         """The issuer makes up its mind while the request is under way, and the answer takes time too."""
         sent = self._world.now()
         latency = self._sim_issuer.latency(attempt_budget(charge.policy.timeout, charge.policy.lifetime))
 
         def decide() -> None:
-            self._sim_issuer.decide(errand.key, charge.policy.lifetime, sent)
+            self._sim_issuer.decide(work.step.key, charge.policy.lifetime, sent)
             answered = self._sim_issuer.answer
             self._world.after(latency / 2, lambda: deliver(answered))
 
         def deliver(answered: MintResult) -> None:
             self._sim_issuer.answer = answered
-            self._finish(charge, errand)
+            self._finish(charge, work)
 
         self._world.after(latency / 2, decide)
 
-    def _finish(self, charge: Charge, errand: Errand) -> None:
+    def _finish(self, charge: Charge, work: Work) -> None:
         if not self._box.closed:
-            self._box.post(self.perform(charge, errand))
+            self._box.post(self.perform(charge, work.step)._replace(work=work))
 
     def read_keys(self, keys: KeyWatch) -> None:
         """Reading that would find nothing new is left out: it comes back within a poll of the next change."""
 
         def read() -> None:
-            letters = keys.poll()
+            letters = list(keys.poll(self._world.boot))
             if letters:
                 for letter in letters:
                     self._box.post(letter)
@@ -192,6 +199,7 @@ class SimulatedKey:
     world: World
     content: str | None
     name: str = "key"
+    lane: str = "key:"
 
     def change(self, content: str | None) -> None:
         self.content = content
@@ -213,6 +221,7 @@ class SimulatedOutput:
     """
 
     name: str
+    lane: str = "file:"
     needs_refresh: bool = False
     opaque: bool = False
     no_refresh: bool = False
@@ -248,7 +257,8 @@ class SimulatedOutput:
         pass
 
     def rehearse(self) -> None:
-        pass
+        if self.broken:
+            raise OutputError(f"{self.name}: read-only file system")
 
 
 @dataclass

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from refresher.crew import Crew, Mailbox
+from refresher.crew import STUCK, Crew, Mailbox
+from tests import needs
 
 PATIENCE = 20.0  # seconds: far more than anything here takes
 
@@ -63,7 +64,7 @@ def done(crew: Crew) -> str:
         name.append(threading.current_thread().name)
         finished.set()
 
-    crew.submit(job)
+    crew.submit(job, "pool")
     assert finished.wait(PATIENCE), "nobody does it"
     return name[0]
 
@@ -72,55 +73,55 @@ def done(crew: Crew) -> str:
 
 
 def test_at_most_so_many_threads_are_at_work_and_every_job_is_done(waiting):
-    crew = Crew(3)
+    crew = Crew({"pool": 3})
     for _ in range(20):
-        crew.submit(waiting)
+        crew.submit(waiting, "pool")
     until(lambda: waiting.begun == 3)
     waiting.let_go()
     until(lambda: waiting.done == 20)
     assert waiting.most_at_once == 3
-    assert waiting.threads == {"crew-1", "crew-2", "crew-3"}
+    assert waiting.threads == {"pool-1", "pool-2", "pool-3"}
 
 
 def test_as_many_threads_are_started_as_are_needed(waiting):
-    crew = Crew(16)
+    crew = Crew({"pool": 16})
     for _ in range(4):
-        crew.submit(waiting)
+        crew.submit(waiting, "pool")
     until(lambda: waiting.begun == 4)
     assert len(waiting.threads) == 4
 
 
 def test_a_thread_is_reused_when_it_is_idle():
-    crew = Crew(16)
+    crew = Crew({"pool": 16})
     # Two, because the next job may come before the thread of the last one has gone back to wait.
     assert len({done(crew) for _ in range(200)}) <= 2
 
 
 def test_jobs_that_hang_hold_back_no_others_while_there_are_threads(waiting):
-    crew = Crew(4)
+    crew = Crew({"pool": 4})
     for _ in range(3):
-        crew.submit(waiting)
+        crew.submit(waiting, "pool")
     until(lambda: waiting.begun == 3)
     for _ in range(20):
         assert done(crew) not in waiting.threads
 
 
 def test_jobs_wait_for_a_thread_when_all_are_busy(waiting):
-    crew, next_one = Crew(2), threading.Event()
-    crew.submit(waiting)
-    crew.submit(waiting)
+    crew, next_one = Crew({"pool": 2}), threading.Event()
+    crew.submit(waiting, "pool")
+    crew.submit(waiting, "pool")
     until(lambda: waiting.begun == 2)
-    crew.submit(next_one.set)
+    crew.submit(next_one.set, "pool")
     assert not next_one.is_set()
     waiting.let_go()
     assert next_one.wait(PATIENCE)
 
 
 def test_jobs_are_begun_in_the_order_in_which_they_came(waiting):
-    crew, begun = Crew(1), []
-    crew.submit(waiting)
+    crew, begun = Crew({"pool": 1}), []
+    crew.submit(waiting, "pool")
     for number in range(50):
-        crew.submit(lambda number=number: begun.append(number))
+        crew.submit(lambda number=number: begun.append(number), "pool")
     waiting.let_go()
     until(lambda: len(begun) == 50)
     assert begun == list(range(50))
@@ -133,8 +134,8 @@ def test_a_job_that_is_done_is_not_kept_as_it_may_hold_a_token():
 
     job = Job()
     forgotten = weakref.ref(job)
-    crew = Crew(1)
-    crew.submit(job)
+    crew = Crew({"pool": 1})
+    crew.submit(job, "pool")
     del job
     until(lambda: gc.collect() >= 0 and forgotten() is None)
 
@@ -150,7 +151,7 @@ def test_a_job_that_hangs_does_not_hold_up_the_end_of_the_process():
             "def hang():\n"
             "    begun.set()\n"
             "    threading.Event().wait()\n"
-            "Crew(4).submit(hang)\n"
+            "Crew({'pool': 4}).submit(hang, 'pool')\n"
             "begun.wait()\n"
             "print('hanging')\n",
         ],
@@ -179,15 +180,15 @@ def test_an_empty_mailbox_gives_nothing_when_the_time_is_up(timeout):
 
 def test_whoever_waits_has_a_letter_as_soon_as_it_is_posted():
     mailbox = Mailbox[str]()
-    crew = Crew(1)
-    crew.submit(lambda: mailbox.post("hello"))
+    crew = Crew({"pool": 1})
+    crew.submit(lambda: mailbox.post("hello"), "pool")
     assert mailbox.take(PATIENCE) == "hello"
 
 
 def test_no_letter_is_lost_or_doubled_when_many_post_at_once():
-    mailbox, crew = Mailbox[tuple[int, int]](), Crew(8)
+    mailbox, crew = Mailbox[tuple[int, int]](), Crew({"pool": 8})
     for poster in range(8):
-        crew.submit(lambda poster=poster: [mailbox.post((poster, number)) for number in range(500)])
+        crew.submit(lambda poster=poster: [mailbox.post((poster, number)) for number in range(500)], "pool")
     letters = [mailbox.take(PATIENCE) for _ in range(8 * 500)]
     assert sorted(letters) == [(poster, number) for poster in range(8) for number in range(500)]
     assert mailbox.take(0.0) is None
@@ -210,8 +211,8 @@ def on_signal():
 def test_a_signal_handler_wakes_whom_it_posts_to(on_signal):
     mailbox = Mailbox[str]()
     on_signal(signal.SIGUSR1, lambda: mailbox.post("refresh"))
-    main, crew = threading.main_thread().ident, Crew(1)
-    crew.submit(lambda: signal.pthread_kill(main, signal.SIGUSR1))
+    main, crew = threading.main_thread().ident, Crew({"pool": 1})
+    crew.submit(lambda: signal.pthread_kill(main, signal.SIGUSR1), "pool")
     assert mailbox.take(PATIENCE) == "refresh"
 
 
@@ -235,8 +236,8 @@ def test_a_signal_handler_may_post_while_its_own_thread_is_posting_and_taking(on
     assert (taken.count("own"), taken.count("signal")) == (rounds, len(posted))
 
 
-def test_what_hangs_in_one_lane_holds_up_nothing_in_another(waiting):
-    crew = Crew(2)
+def test_what_hangs_in_one_pool_holds_up_nothing_in_another(waiting):
+    crew = Crew({"secret": 2, "file": 2})
     for _ in range(10):
         crew.submit(waiting, "secret")
     until(lambda: waiting.begun == 2)
@@ -244,3 +245,94 @@ def test_what_hangs_in_one_lane_holds_up_nothing_in_another(waiting):
     crew.submit(finished.set, "file")
     assert finished.wait(PATIENCE)
     assert (waiting.begun, waiting.done) == (2, 0)
+
+
+# --- Threads that the system refuses.
+
+REFUSING = """
+import os, resource, sys, threading
+from refresher.crew import Crew
+
+most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+os.setgroups([]); os.setgid({uid}); os.setuid({uid})
+
+def refuse(): resource.setrlimit(resource.RLIMIT_NPROC, (0, most))
+def allow(): resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+
+def threads(): return sorted(t.name for t in threading.enumerate() if t is not threading.main_thread())
+
+done = threading.Semaphore(0)
+def is_done(): return done.acquire(timeout={patience})
+
+crew = Crew({{"issuer": 2, "file": 2}})
+"""
+
+
+def refusing(script: str) -> str:
+    """What `script` prints, run as a user whose threads the kernel refuses from `refuse()` to `allow()`."""
+    needs.root("to become a user whose number of processes is limited")
+    ended = subprocess.run(
+        [sys.executable, "-c", REFUSING.format(uid=54321, patience=PATIENCE) + script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=3 * PATIENCE,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+def test_a_job_whose_thread_is_refused_is_done_as_soon_as_there_is_one():
+    """It sat in a queue without a thread for ever: a token was never minted again."""
+    script = """
+refuse()
+crew.submit(done.release, "issuer")
+print(crew.tend(), threads())
+allow()
+print(crew.tend(), is_done())
+"""
+    assert refusing(script) == "no thread for: issuer []\nNone True\n"
+
+
+def test_a_thread_that_was_prepared_does_the_job_although_another_one_is_refused():
+    script = """
+crew.prepare(["issuer", "file"])
+print(threads())
+refuse()
+gate = threading.Event()
+crew.submit(lambda: gate.wait({}), "issuer")
+crew.submit(done.release, "issuer")
+print(crew.tend())
+gate.set()
+print(is_done())
+crew.submit(done.release, "file")
+print(is_done(), threads())
+""".replace("{}", str(PATIENCE))
+    assert refusing(script) == (
+        "['file-1', 'issuer-1']\nno thread for: issuer\nTrue\nTrue ['file-1', 'issuer-1']\n"
+    )
+
+
+def test_a_thread_of_its_own_is_started_as_soon_as_the_system_lets_us():
+    script = """
+refuse()
+crew.run(done.release, "endpoints")
+print(crew.tend())
+allow()
+print(crew.tend(), is_done())
+"""
+    assert refusing(script) == "no thread for: endpoints\nNone True\n"
+
+
+def test_a_job_that_waits_for_a_thread_for_long_is_stuck_and_one_under_way_is_not(waiting):
+    crew = Crew({"pool": 1})
+    crew.submit(waiting, "pool")
+    until(lambda: waiting.begun == 1)
+    pool = crew._pools["pool"]
+    assert pool.longest_wait(time.monotonic() + 2 * STUCK) == 0.0
+    crew.submit(waiting, "pool")
+    assert pool.longest_wait(time.monotonic() + 2 * STUCK) >= 2 * STUCK
+    assert crew.stuck() is None  # it has not waited yet
+    waiting.let_go()
+    until(lambda: waiting.done == 2)
+    assert pool.longest_wait(time.monotonic() + 2 * STUCK) == 0.0

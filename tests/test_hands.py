@@ -8,6 +8,7 @@ import pytest
 from refresher.clock import SystemClock
 from refresher.core.announcements import Crashed, IssuerAnswered, OutputFailed, TokenVerified
 from refresher.core.instant import Instant
+from refresher.core.machine import STALLED
 from refresher.core.messages import (
     Errand,
     Found,
@@ -19,6 +20,8 @@ from refresher.core.messages import (
     Mint,
     Minted,
     MintFailed,
+    Rehearse,
+    Rehearsed,
     Write,
     WriteFailed,
     Written,
@@ -39,6 +42,7 @@ from refresher.core.model import (
 from refresher.crew import Crew, Mailbox
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
 from refresher.hands import Charge, Hands, KeyWatch, token_of
+from refresher.lanes import Work
 from refresher.ports import Letter
 from tests.core.builders import KEY, NEW_KEY, NOW, held, policy, token
 from tests.core.builders import output as output_policy
@@ -97,6 +101,7 @@ class AnOutput:
     """Holds this, or fails like this."""
 
     name: str = "file"
+    lane: str = "file:"
     needs_refresh: bool = False
     holding: Holding = NOTHING
     failing: Exception | None = None
@@ -119,7 +124,8 @@ class AnOutput:
             raise self.debris
 
     def rehearse(self) -> None:
-        pass
+        if self.failing is not None:
+            raise self.failing
 
 
 @dataclass
@@ -128,6 +134,7 @@ class AKey:
 
     content: SecretStr | Exception = KEY
     name: str = "file:/etc/key"
+    lane: str = "key:/etc"
 
     def read(self) -> SecretStr:
         if isinstance(self.content, Exception):
@@ -152,24 +159,34 @@ class Site:
         self.issuer, self.output, self.key = AnIssuer(), AnOutput(), AKey()
         self.charge = Charge(policy(output_policy("file")), self.key, (AnOutput("other"), self.output))
         self.verifier = verifier
-        self.hands = Hands(self.issuer, self.issuer.clock, mailbox, Crew(2), lambda: ROLL, verifier=verifier)
+        self.hands = Hands(
+            self.issuer, self.issuer.clock, mailbox, Crew(POOLS), lambda: ROLL, verifier=verifier
+        )
 
     def letter(self) -> Letter:
         letter = self.mailbox.take(DEADLINE)
         assert letter is not None, "nothing came back"
         return letter
 
+    def start(self, errand: Errand) -> Work:
+        work = Work("studio", errand, self.charge.lane(errand), 0.0)
+        self.hands.start(self.charge, work)
+        return work
+
     def does(self, errand: Errand) -> Letter:
         """What comes back of an errand."""
-        self.hands.start(self.charge, errand)
+        work = self.start(errand)
         letter = self.letter()
         assert letter.token == "studio"
-        return letter
+        assert letter.work is work
+        return letter._replace(work=None)
 
 
 MINT = Mint(KEY, Reason.FIRST)
 WRITE = Write("file", token(), "new")
 LOOK, FIRST_LOOK = Inspect("file"), Inspect("file", first=True)
+REHEARSAL = Rehearse("file")
+POOLS = {"issuer": 2, "file": 2, "secret": 2, "keys": 2}
 
 
 # --- Minting
@@ -321,8 +338,9 @@ TOLD = "a mistake of the refresher itself (RuntimeError); its log says more"
         (WRITE, WriteFailed("file", TOLD, ROLL), "Write"),
         (LOOK, InspectFailed("file", TOLD), "Inspect"),
         (FIRST_LOOK, InspectFailed("file", TOLD), "Inspect"),
+        (REHEARSAL, WriteFailed("file", TOLD, ROLL), "Rehearse"),
     ],
-    ids=["mint", "write", "look", "first look"],
+    ids=["mint", "write", "look", "first look", "rehearsal"],
 )
 def test_a_mistake_of_ours_comes_back_as_a_failure_and_is_said(site, errand, event, what):
     """Or the step would be in flight for ever. Its text is for the log, which blots secrets out, and not for
@@ -355,7 +373,7 @@ def test_an_errand_that_hangs_keeps_no_other_from_coming_back(site):
             return Holding()
 
     hanging = site.charge._replace(outputs=(Hanging("file"),))
-    site.hands.start(hanging, LOOK)
+    site.hands.start(hanging, Work("studio", LOOK, "file:", 0.0))
     assert began.wait(DEADLINE)
     try:
         assert isinstance(site.does(MINT).event, Minted)
@@ -383,29 +401,29 @@ def test_keys_come_back_one_letter_a_token_and_then_that_all_were_read(site):
 
 def test_what_has_not_changed_is_not_told_again():
     watch = KeyWatch(charges(a=AKey()))
-    assert watch.poll() == [Letter("a", KeyRead(KEY))]
-    assert watch.poll() == []
+    assert list(watch.poll(0.0)) == [Letter("a", KeyRead(KEY))]
+    assert list(watch.poll(0.0)) == []
 
 
 def test_a_changed_key_is_told():
     key = AKey()
     watch = KeyWatch(charges(a=key))
-    watch.poll()
+    list(watch.poll(0.0))
     key.content = NEW_KEY
-    assert watch.poll() == [Letter("a", KeyRead(NEW_KEY))]
+    assert list(watch.poll(0.0)) == [Letter("a", KeyRead(NEW_KEY))]
 
 
 def test_a_key_that_cannot_be_read_is_told_once_and_when_it_can_be_again():
     key = AKey()
     watch = KeyWatch(charges(a=key))
-    watch.poll()
+    list(watch.poll(0.0))
     key.content = KeyUnreadableError("the key file is gone")
-    assert watch.poll() == [Letter("a", KeyUnreadable("the key file is gone"))]
-    assert watch.poll() == []
+    assert list(watch.poll(0.0)) == [Letter("a", KeyUnreadable("the key file is gone"))]
+    assert list(watch.poll(0.0)) == []
     key.content = KeyUnreadableError("the key file is a directory")
-    assert watch.poll() == [Letter("a", KeyUnreadable("the key file is a directory"))]
+    assert list(watch.poll(0.0)) == [Letter("a", KeyUnreadable("the key file is a directory"))]
     key.content = KEY
-    assert watch.poll() == [Letter("a", KeyRead(KEY))]
+    assert list(watch.poll(0.0)) == [Letter("a", KeyRead(KEY))]
 
 
 def test_a_key_of_several_tokens_is_read_once_for_all_of_them():
@@ -417,14 +435,14 @@ def test_a_key_of_several_tokens_is_read_once_for_all_of_them():
             return super().read()
 
     key = Counted()
-    letters = KeyWatch(charges(a=key, b=key, c=AKey(name="another"))).poll()
+    letters = list(KeyWatch(charges(a=key, b=key, c=AKey(name="another"))).poll(0.0))
     assert reads == [key.name]
     assert [letter.token for letter in letters] == ["a", "b", "c"]
 
 
 def test_a_mistake_of_ours_in_reading_a_key_is_said_once_and_keeps_no_other_from_being_read():
     mistaken, good = AKey(MISTAKE, name="mistaken"), AKey(name="good")
-    letters = KeyWatch(charges(a=mistaken, b=mistaken, c=good)).poll()
+    letters = list(KeyWatch(charges(a=mistaken, b=mistaken, c=good)).poll(0.0))
     unreadable = KeyUnreadable(f"mistaken: {TOLD}")
     assert letters == [
         Letter("a", unreadable, (Crashed("reading a key", MISTAKE),)),
@@ -433,30 +451,116 @@ def test_a_mistake_of_ours_in_reading_a_key_is_said_once_and_keeps_no_other_from
     ]
 
 
-# --- Ways
+# --- Keys that hang
 
 
-class Lanes:
-    """A crew that only notes which way an errand would go."""
+class HangingKey(AKey):
+    """Does not answer before it is let go."""
+
+    def __init__(self, name: str, lane: str) -> None:
+        super().__init__(KEY, name, lane)
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def read(self) -> SecretStr:
+        self.asked.set()
+        self.go.wait(DEADLINE)
+        return super().read()
+
+
+@pytest.fixture
+def hanging():
+    """A key source that hangs, and is being read."""
+    key = HangingKey("file:/mnt/dead/key", "key:/mnt/dead")
+    yield key
+    key.go.set()
+
+
+def test_a_directory_that_hangs_keeps_no_key_elsewhere_from_being_read(hanging):
+    good = AKey(lane="key:/etc")
+    watch = KeyWatch(charges(a=hanging, b=good))
+    threading.Thread(target=lambda: list(watch.poll(0.0)), daemon=True).start()
+    assert hanging.asked.wait(DEADLINE)
+    assert list(watch.poll(2.0)) == [Letter("b", KeyRead(KEY))]
+    good.content = NEW_KEY
+    assert list(watch.poll(4.0)) == [Letter("b", KeyRead(NEW_KEY))]
+
+
+def test_a_key_whose_directory_hangs_is_reported_once_and_when_it_can_be_read_again(hanging):
+    watch = KeyWatch(charges(a=hanging))
+    reader = threading.Thread(target=lambda: letters.extend(watch.poll(0.0)), daemon=True)
+    letters: list[Letter] = []
+    reader.start()
+    assert hanging.asked.wait(DEADLINE)
+    assert list(watch.poll(STALLED - 1.0)) == []
+    (letter,) = watch.poll(STALLED)
+    assert isinstance(letter.event, KeyUnreadable)
+    assert "does not answer" in letter.event.message
+    assert list(watch.poll(STALLED + 2.0)) == []
+    hanging.go.set()
+    reader.join(DEADLINE)
+    assert letters == [Letter("a", KeyRead(KEY))]
+
+
+# --- Work
+
+
+def test_a_step_that_was_given_up_before_it_began_is_not_done_any_more(site):
+    """A mint that waited for a thread for an hour would be one too many."""
+    work = Work("studio", MINT, "issuer", 0.0)
+    work.given_up = True
+    site.hands.start(site.charge, work)
+    assert site.letter() == Letter("studio", None, work=work)
+    assert site.issuer.asked is None
+
+
+@pytest.mark.parametrize(
+    ("failing", "event"),
+    [
+        (None, Rehearsed("file")),
+        (OutputError("file: read-only"), WriteFailed("file", "file: read-only", ROLL)),
+        (OutputError("file: wait", 7.0), WriteFailed("file", "file: wait", ROLL, 7.0)),
+    ],
+)
+def test_a_rehearsal_comes_back_with_what_a_write_would(site, failing, event):
+    site.output.failing = failing
+    assert site.does(REHEARSAL) == Letter("studio", event)
+
+
+# --- Pools
+
+
+class Pools:
+    """A crew that only notes which pool a job is for."""
 
     def __init__(self) -> None:
         self.went: list[str] = []
+        self.prepared: tuple[str, ...] = ()
 
-    def submit(self, job: object, lane: str) -> None:
-        self.went.append(lane)
+    def submit(self, job: object, pool: str) -> None:
+        self.went.append(pool)
+
+    def prepare(self, pools: tuple[str, ...]) -> None:
+        self.prepared = pools
 
 
 def test_what_goes_to_an_issuer_a_disk_an_api_server_and_the_keys_does_not_queue_together(mailbox):
     """Two hundred Secrets whose API server hangs kept a file from being looked at, and the keys."""
-    crew = Lanes()
+    crew = Pools()
     hands = Hands(AnIssuer(), SystemClock(), mailbox, crew, lambda: ROLL)
-    charge = Charge(policy(), AKey(), (AnOutput("file:/run/token"), AnOutput("secret:inlive/token")))
-    hands.start(charge, MINT)
-    hands.start(charge, Inspect("file:/run/token"))
-    hands.start(charge, Write("secret:inlive/token", token(), "new"))
-    hands.start(charge, Inspect("secret:inlive/token"))
+    outputs = (AnOutput("file:/run/token", "file:/run"), AnOutput("secret:inlive/token", "secret"))
+    charge = Charge(policy(), AKey(), outputs)
+    hands.prepare([charge])
+    assert crew.prepared == ("keys", "file", "secret", "issuer")
+    steps = (
+        MINT,
+        Inspect("file:/run/token"),
+        Write("secret:inlive/token", token(), "new"),
+        Rehearse("file:/run/token"),
+    )
+    for step in steps:
+        hands.start(charge, Work("studio", step, charge.lane(step), 0.0))
     hands.read_keys(KeyWatch([charge]))
-    assert crew.went == ["issuer", "file", "secret", "secret", "keys"]
+    assert crew.went == ["issuer", "file", "secret", "file", "keys"]
 
 
 def test_a_verifier_with_a_mistake_of_ours_costs_no_token(mailbox):

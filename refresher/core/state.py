@@ -1,5 +1,6 @@
 """What the machine knows about one token, and what it was told to keep to. Frozen values, nothing else."""
 
+from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from refresher.core.instant import Instant
@@ -137,6 +138,19 @@ class State(NamedTuple):
         """The state with this one in the place of the output of its name."""
         outputs = tuple(output if known.name == output.name else known for known in self.outputs)
         return self._replace(outputs=outputs)
+
+    def secrets(self) -> Iterator[SecretStr]:
+        """Every key and token in it, for redaction."""
+        for credential in (self.proven, self.candidate):
+            if credential is not None:
+                yield credential.key
+        if self.minting is not None:
+            yield self.minting.key
+        found = (output.holding.token for output in self.outputs if output.holding)
+        for token in filter(None, (self.token, *found)):
+            yield token.access
+            if token.refresh is not None:
+                yield token.refresh
 
     @property
     def is_busy(self) -> bool:

@@ -25,6 +25,7 @@ class KeyFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self.name = f"file:{path}"
+        self.lane = f"key:{os.path.dirname(path)}"
 
     def read(self) -> SecretStr:
         """The key as it is now. Raises KeyUnreadableError, which says what to do and shows no content."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from refresher.core.announcements import (
     Announcement,
+    ConsumersUnserved,
     Crashed,
     IssuerAnswered,
     KeyLoaded,
@@ -19,6 +20,7 @@ from refresher.core.announcements import (
     OutputFailed,
     OutputWritten,
     RefreshFailed,
+    ThreadsRefused,
     TokenAdopted,
     TokenMinted,
     TokenVerified,
@@ -90,6 +92,11 @@ def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> L
             return _leadership_turned(announcement)
         case LeaseFailed():
             return _lease_failed(announcement)
+        case ConsumersUnserved():
+            return _unserved(announcement)
+        case ThreadsRefused(message=message):
+            text = f"the system refuses new threads: {message}; raise pids.max, TasksMax= or ulimit -u"
+            return Line(logging.ERROR, text, {}, vouched=True)
         case Crashed():
             return _crashed(announcement)
         case NotSupported(message=message):
@@ -155,7 +162,8 @@ def _output_failed(event: OutputFailed) -> Line:
         text += f"; it holds a token valid until {fields['expires_at']}"
     elif event.writing:
         text += "; IT HOLDS NO VALID TOKEN"
-    return Line(logging.ERROR if event.writing else logging.WARNING, text, fields)
+    is_grave = event.writing or event.expiry is None
+    return Line(logging.ERROR if is_grave else logging.WARNING, text, fields)
 
 
 def _key_loaded(event: KeyLoaded) -> Line:
@@ -221,6 +229,15 @@ def _leadership_turned(event: LeadershipTurned) -> Line:
 def _lease_failed(event: LeaseFailed) -> Line:
     then = "it leads on until its time is up" if event.leads else "nothing is minted or written meanwhile"
     return Line(logging.WARNING, f"lease {event.lease}: {event.message}; {then}", {"lease": event.lease})
+
+
+def _unserved(event: ConsumersUnserved) -> Line:
+    outputs = ", ".join(event.outputs)
+    text = (
+        f"CONSUMERS HAVE NO VALID TOKEN in {outputs}, and the process that leads does not mend it: "
+        "look at its log, or end it so that another one takes over"
+    )
+    return Line(logging.ERROR, text, {"outputs": outputs}, vouched=True)
 
 
 def _crashed(event: Crashed) -> Line:

@@ -49,6 +49,7 @@ class FileOutput:
 
     def __init__(self, settings: FileOutputSettings, issuer_url: str) -> None:
         self.name = f"file:{settings.path}"
+        self.lane = f"file:{os.path.dirname(settings.path)}"
         self._settings = settings
         self._format = Format(settings.format, settings.template)
         self._identity = self._format.identity(issuer_url)

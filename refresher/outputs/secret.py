@@ -39,6 +39,7 @@ class SecretOutput:
 
     def __init__(self, plan: Plan, api: KubeApi, time_left: Callable[[], float] = lambda: math.inf) -> None:
         self.name = f"secret:{plan.namespace}/{plan.secret}"
+        self.lane = "secret"
         self.needs_refresh = any(formats.needs_refresh(form) for form in plan.formats.values())
         self._plan = plan
         self._api, self._time_left = api, time_left

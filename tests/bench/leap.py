@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.request import ProxyHandler, build_opener
 
 from refresher import __version__, assembly
@@ -26,7 +26,7 @@ from refresher.core.instant import Instant
 from refresher.core.messages import Stopping
 from refresher.crew import Crew, Mailbox
 from refresher.engine import Engine
-from refresher.hands import Hands
+from refresher.hands import KEYS, LIMITS, Hands
 from refresher.observers import log
 from refresher.observers.tally import Tally
 from refresher.ports import Letter
@@ -49,12 +49,12 @@ class LeapingClock(SystemClock):
 class CountingCrew(Crew):
     """Knows how many errands have not come back yet."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__(sizes)
         self._lock = threading.Lock()
         self.under_way = 0
 
-    def submit(self, job: Callable[[], None], lane: str = "") -> None:
+    def submit(self, job: Callable[[], None], pool: str) -> None:
         def counted() -> None:
             job()
             with self._lock:
@@ -62,7 +62,7 @@ class CountingCrew(Crew):
 
         with self._lock:
             self.under_way += 1
-        super().submit(counted, lane)
+        super().submit(counted, pool)
 
 
 class LeapingMailbox(Mailbox[Letter]):
@@ -118,7 +118,10 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     token = TokenSettings("bench", key_file, (FileOutputSettings(token_file),), lifetime=LIFETIME)
     settings = Settings((token,), IssuerSettings(url))
     charges = assembly.charges(settings)
-    clock, crew = LeapingClock(), CountingCrew(assembly.crew_size(charges))
+    clock, crew = (
+        LeapingClock(),
+        CountingCrew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: 1}),
+    )
     mailbox = LeapingMailbox(clock, crew)
     tally = Tally()
     served: list[str] = []

@@ -94,7 +94,7 @@ class FileOnDisk:
     """`ports.Output`: a real FileOutput whose system calls are one process's on one disk."""
 
     def __init__(self, output: FileOutput, disk: Disk, process: Process) -> None:
-        self.name, self.needs_refresh = output.name, output.needs_refresh
+        self.name, self.lane, self.needs_refresh = output.name, output.lane, output.needs_refresh
         self._output, self._disk, self._process = output, disk, process
 
     def inspect(self, now: Instant) -> Holding:
@@ -113,7 +113,8 @@ class FileOnDisk:
             self._output.clear_debris()
 
     def rehearse(self) -> None:
-        """Nobody here does."""
+        with self._disk.used_by(self._process, self.name):
+            self._output.rehearse()
 
 
 _in_use: Disk | None = None

@@ -154,6 +154,7 @@ class KeyFile:
 
     content: str | None
     name: str = "key"
+    lane: str = "key:"
     watchers: list = field(default_factory=list)
 
     def change(self, content: str | None) -> None:

@@ -9,6 +9,7 @@ from refresher.core.machine import attempts
 from refresher.core.messages import Errand, Inspect, KeysPolled, Mint
 from refresher.engine import KEY_POLL, Engine
 from refresher.hands import Charge, Hands, KeyWatch
+from refresher.lanes import Work
 from refresher.ports import Letter
 from tests.simulation.virtual import Happening, KilledError, Strand, World
 
@@ -194,8 +195,14 @@ class VirtualHands(Hands):
         super().__init__(issuer, process.machine, process.mailbox, None, process.world.dice.random)  # type: ignore[arg-type]
         self._process = process
 
-    def start(self, charge: Charge, errand: Errand) -> None:
-        process = self._process
+    def prepare(self, charges: object) -> None:
+        """There are no threads here."""
+
+    def tend(self) -> None:
+        """As above."""
+
+    def start(self, charge: Charge, work: Work) -> None:
+        process, errand = self._process, work.step
         waits = isinstance(errand, Mint) or process.here.takes_time(errand)
 
         def do() -> None:
@@ -210,7 +217,7 @@ class VirtualHands(Hands):
             elif not isinstance(errand, Inspect):
                 process.effect("a write is told")
             process.ends(errand)
-            process.mailbox.post(letter)
+            process.mailbox.post(letter._replace(work=work))
 
         if waits:
             process.spawn(do)
@@ -228,7 +235,7 @@ class VirtualHands(Hands):
         process = self._process
 
         def read() -> None:
-            letters = keys.poll()
+            letters = list(keys.poll(process.machine.now().boot))
             for letter in letters:
                 process.mailbox.post(letter)
             if letters:

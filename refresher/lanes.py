@@ -1,0 +1,128 @@
+"""Admission: how many steps may be in flight in each lane, and which tokens wait in line for one.
+
+A lane is what hangs together: the issuer, an API server, one directory. A step begins only when its lane has
+room, so that the time since it began says how long it has gone without an answer, and not how long it stood
+in line. Steps that were given up keep their place apart from the others: a lane has room for as many of these
+again, so that what hangs may be tried anew, and not for more, so that threads do not pile up.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from refresher.core.messages import Errand
+
+
+class Limit(NamedTuple):
+    """Steps in flight in one lane, and in all lanes of its pool together, those given up included."""
+
+    lane: int
+    pool: int
+
+
+class Work:
+    """One step in flight. `began`: boot seconds. `reported_at`: when it was last reported to hang."""
+
+    __slots__ = ("began", "given_up", "lane", "reported_at", "step", "token")
+
+    def __init__(self, token: str, step: Errand, lane: str, began: float) -> None:
+        self.token, self.step, self.lane, self.began = token, step, lane, began
+        self.reported_at = began
+        self.given_up = False
+
+
+class Lanes:
+    """All lanes. `limits` are by pool, which is the lane's name up to a colon. Used by one thread."""
+
+    def __init__(self, limits: Mapping[str, Limit]) -> None:
+        self._limits = limits
+        self._in_lane: dict[str, dict[Work, None]] = {}
+        self._given_up: Counter[str] = Counter()  # by lane
+        self._in_pool: Counter[str] = Counter()
+        self._of_token: dict[str, list[Work]] = {}
+        self._lines: dict[str, dict[str, None]] = {}  # tokens by lane, in order
+
+    def has_room(self, lane: str) -> bool:
+        pool = pool_of(lane)
+        limit = self._limits[pool]
+        in_flight = len(self._in_lane.get(lane, ()))
+        return (
+            in_flight < limit.lane
+            and in_flight + self._given_up[lane] < 2 * limit.lane
+            and self._in_pool[pool] < limit.pool
+        )
+
+    def begin(self, token: str, step: Errand, lane: str, now: float) -> Work:
+        """Put a step in flight; there has to be room for it."""
+        work = Work(token, step, lane, now)
+        self._in_lane.setdefault(lane, {})[work] = None
+        self._of_token.setdefault(token, []).append(work)
+        self._in_pool[pool_of(lane)] += 1
+        return work
+
+    def give_up(self, work: Work) -> None:
+        """Do not wait for it any longer. It keeps its thread until it ends."""
+        self._leave(work)
+        work.given_up = True
+        self._given_up[work.lane] += 1
+
+    def end(self, work: Work) -> None:
+        """It has come back."""
+        self._in_pool[pool_of(work.lane)] -= 1
+        if work.given_up:
+            self._given_up[work.lane] -= 1
+        else:
+            self._leave(work)
+
+    def of(self, token: str) -> tuple[Work, ...]:
+        """What is in flight for a token, but for what was given up."""
+        return tuple(self._of_token.get(token, ()))
+
+    def wait(self, token: str, lane: str) -> None:
+        """Stand in line for a lane, at the end unless it is in line already."""
+        self._lines.setdefault(lane, {}).setdefault(token)
+
+    def is_waiting(self, token: str) -> bool:
+        return any(token in line for line in self._lines.values())
+
+    def admitted(self) -> Iterator[str]:
+        """Take those out of the lines, one after the other, for whom there is room at that moment."""
+        for lane in tuple(self._lines):
+            while self._lines.get(lane) and self.has_room(lane):
+                yield self._first(lane)
+
+    def stuck(self, now: float, silent: float) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The lanes in which nothing has moved for `silent` seconds, and the tokens in line for them."""
+        for lane in tuple(self._lines):
+            if not self.has_room(lane) and all(now - work.began >= silent for work in self._blocking(lane)):
+                yield lane, tuple(self._lines.pop(lane))
+
+    def _blocking(self, lane: str) -> Iterator[Work]:
+        """What has to end before there is room again, but for what was given up."""
+        pool = pool_of(lane)
+        is_pool_full = self._in_pool[pool] >= self._limits[pool].pool
+        for other, works in self._in_lane.items():
+            if other == lane or (is_pool_full and pool_of(other) == pool):
+                yield from works
+
+    def _first(self, lane: str) -> str:
+        line = self._lines[lane]
+        token = next(iter(line))
+        del line[token]
+        if not line:
+            del self._lines[lane]
+        return token
+
+    def _leave(self, work: Work) -> None:
+        in_lane, of_token = self._in_lane[work.lane], self._of_token[work.token]
+        del in_lane[work]
+        of_token.remove(work)
+        if not in_lane:
+            del self._in_lane[work.lane]
+        if not of_token:
+            del self._of_token[work.token]
+
+
+def pool_of(lane: str) -> str:
+    """``file:/var/run/inlive`` is a lane of the pool ``file``."""
+    return lane.partition(":")[0]

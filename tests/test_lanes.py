@@ -1,0 +1,112 @@
+"""Who may begin, who waits in line, and when a lane is stuck."""
+
+import pytest
+
+from refresher.core.messages import Inspect
+from refresher.lanes import Lanes, Limit, Work, pool_of
+
+LOOK = Inspect("file")
+A, B = "file:/a", "file:/b"
+SILENT = 10.0
+
+
+@pytest.fixture
+def lanes():
+    """Two steps in a lane, three in all of them."""
+    return Lanes({"file": Limit(2, pool=3), "issuer": Limit(1, pool=2)})
+
+
+def begun(lanes: Lanes, lane: str, *tokens: str, at: float = 0.0) -> list[Work]:
+    return [lanes.begin(token, LOOK, lane, at) for token in tokens]
+
+
+@pytest.mark.parametrize(("lane", "pool"), [("issuer", "issuer"), ("file:/run:1/x", "file")])
+def test_a_lanes_pool_is_its_name_up_to_a_colon(lane, pool):
+    assert pool_of(lane) == pool
+
+
+def test_a_lane_has_room_for_so_many_steps(lanes):
+    first, _ = begun(lanes, A, "x", "y")
+    assert not lanes.has_room(A)
+    assert lanes.has_room(B)
+    lanes.end(first)
+    assert lanes.has_room(A)
+
+
+def test_all_lanes_of_a_pool_together_have_room_for_so_many(lanes):
+    begun(lanes, A, "x", "y")
+    (last,) = begun(lanes, B, "z")
+    assert not lanes.has_room(B)
+    assert lanes.has_room("issuer")
+    lanes.end(last)
+    assert lanes.has_room(B)
+
+
+def test_what_was_given_up_leaves_room_but_keeps_its_thread(lanes):
+    (first,) = begun(lanes, "issuer", "x")
+    lanes.give_up(first)
+    assert lanes.of("x") == ()
+    assert lanes.has_room("issuer")
+    (second,) = begun(lanes, "issuer", "x")
+    lanes.give_up(second)
+    assert not lanes.has_room("issuer")  # two threads hang: no third
+    lanes.end(first)
+    assert lanes.has_room("issuer")
+
+
+def test_what_is_in_flight_is_known_by_token(lanes):
+    first, second = begun(lanes, A, "x", "x")
+    assert lanes.of("x") == (first, second)
+    lanes.end(first)
+    assert lanes.of("x") == (second,)
+    lanes.end(second)
+    assert lanes.of("x") == ()
+
+
+def test_those_in_line_are_admitted_in_order_as_long_as_there_is_room(lanes):
+    first, second = begun(lanes, A, "x", "y")
+    for token in ("1", "2", "1", "3"):
+        lanes.wait(token, A)
+    assert list(lanes.admitted()) == []
+    assert lanes.is_waiting("2")
+    lanes.end(first)
+    turns = []
+    for token in lanes.admitted():
+        turns.append(token)
+        begun(lanes, A, token)
+    assert turns == ["1"]
+    lanes.end(second)
+    assert list(lanes.admitted()) == ["2", "3"]  # they have begun nothing: there is still room
+    assert not lanes.is_waiting("3")
+
+
+def test_a_lane_is_stuck_when_nothing_in_it_has_moved_and_its_line_is_given_back(lanes):
+    begun(lanes, A, "x", at=0.0)
+    begun(lanes, A, "y", at=5.0)
+    lanes.wait("1", A)
+    lanes.wait("2", A)
+    assert list(lanes.stuck(SILENT + 4.9, SILENT)) == []
+    assert list(lanes.stuck(SILENT + 5.0, SILENT)) == [(A, ("1", "2"))]
+    assert not lanes.is_waiting("1")
+
+
+def test_a_lane_with_room_is_not_stuck(lanes):
+    begun(lanes, A, "x")
+    lanes.wait("1", A)
+    assert list(lanes.stuck(1000.0, SILENT)) == []
+
+
+def test_a_lane_is_not_stuck_while_its_pool_is_full_of_work_that_moves(lanes):
+    begun(lanes, A, "x", "y", at=995.0)
+    begun(lanes, "file:/c", "z", at=0.0)
+    lanes.wait("1", B)
+    assert list(lanes.stuck(1000.0, SILENT)) == []
+    assert list(lanes.stuck(1010.0, SILENT)) == [(B, ("1",))]
+
+
+def test_a_lane_in_which_everything_was_given_up_is_stuck(lanes):
+    for _ in range(2):
+        (work,) = begun(lanes, "issuer", "x")
+        lanes.give_up(work)
+    lanes.wait("1", "issuer")
+    assert list(lanes.stuck(0.0, SILENT)) == [("issuer", ("1",))]

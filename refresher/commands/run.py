@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         listening = bind(settings.listen)  # now: an address in use is told before anything is minted
         where = f"endpoints on port {listening.getsockname()[1]}"
         serve = partial(_serve, listening, here, tally, first)
-        threading.Thread(target=serve, name="endpoints", daemon=True).start()
+        here.crew.run(serve, "endpoints")
     logging.getLogger("refresher").info(
         "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
         __version__,
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     with _service(here) as stopping:
         _obey_signals(here, stopping)
         if here.elector is not None:
-            here.elector.start()
+            here.elector.start(here.crew.run)
         here.engine.run()
         if here.elector is not None:
             here.elector.release()
@@ -122,7 +122,7 @@ def _service(here: assembly.Installation) -> Iterator[Callable[[], None]]:
 
     engine = here.engine
     service = Service(os.environ, os.getpid(), engine.view, lambda: engine.last_turn, here.clock)
-    service.start()
+    service.start(here.crew.run)
     try:
         yield service.stopping
     finally:

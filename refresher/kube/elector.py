@@ -1,6 +1,7 @@
 """Holding a Lease, so that of several processes one mints and writes. The rules are in `core.election`."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from refresher.core.announcements import Crashed, LeadershipTurned, LeaseFailed
@@ -32,11 +33,11 @@ class Elector:
         self._told: tuple[bool, str] | None = None
         self._failing = self._tell_again = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
+        self._ended = threading.Event()
 
-    def start(self) -> None:
-        """Stand for election from now on."""
-        self._thread.start()
+    def start(self, spawn: Callable[[Callable[[], None], str], object]) -> None:
+        """Stand for election from now on, on a thread that `spawn` starts: `Crew.run`, for one."""
+        spawn(self._run, "elector")
 
     def time_left(self) -> float:
         """Seconds for which it is certain that nobody else leads; not positive when we do not."""
@@ -45,9 +46,9 @@ class Elector:
     def release(self) -> None:
         """Let go of the Lease, if it is ours, so that others need not wait until it runs out."""
         self._stop.set()
-        self._thread.join(_FAREWELL)
+        has_ended = self._ended.wait(_FAREWELL)
         farewell = self._election.release()
-        if farewell is None or self._thread.is_alive():  # a call hangs: it runs out by itself
+        if farewell is None or not has_ended:  # a call hangs: it runs out by itself
             return
         try:
             self._put(farewell, timeout=_FAREWELL)
@@ -63,6 +64,7 @@ class Elector:
                     self._stop.wait(until - now)
                 case step:
                     self._perform(step, now)
+        self._ended.set()
 
     def _perform(self, step: Look | Take, began: float) -> None:
         election = self._election

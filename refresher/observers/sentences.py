@@ -73,9 +73,8 @@ def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> L
             return _key_loaded(announcement)
         case KeyLost():
             return _key_lost(announcement)
-        case TokenAdopted(output=output, facts=facts):
-            text = f"adopted the token in {output} instead of minting, {_until(facts)}"
-            return Line(logging.INFO, text, {"output": output, **_of_token(facts)}, vouched=True)
+        case TokenAdopted():
+            return _adopted(announcement)
         case KeyProven(fingerprint=fingerprint):
             text = f"the issuer has accepted the key {fingerprint}"
             return Line(logging.INFO, text, {"key_fingerprint": fingerprint}, vouched=True)
@@ -96,7 +95,7 @@ def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> L
             return _unserved(announcement)
         case ThreadsRefused(message=message):
             text = f"the system refuses new threads: {message}; raise pids.max, TasksMax= or ulimit -u"
-            return Line(logging.ERROR, text, {}, vouched=True)
+            return Line(logging.ERROR, text, {})
         case Crashed():
             return _crashed(announcement)
         case NotSupported(message=message):
@@ -154,6 +153,11 @@ def _written(event: OutputWritten) -> Line:
     )
 
 
+def _adopted(event: TokenAdopted) -> Line:
+    text = f"adopted the token in {event.output} instead of minting, {_until(event.facts)}"
+    return Line(logging.INFO, text, {"output": event.output, **_of_token(event.facts)}, vouched=True)
+
+
 def _output_failed(event: OutputFailed) -> Line:
     fields: dict[str, object] = {"output": event.output}
     text = event.message
@@ -162,8 +166,7 @@ def _output_failed(event: OutputFailed) -> Line:
         text += f"; it holds a token valid until {fields['expires_at']}"
     elif event.writing:
         text += "; IT HOLDS NO VALID TOKEN"
-    is_grave = event.writing or event.expiry is None
-    return Line(logging.ERROR if is_grave else logging.WARNING, text, fields)
+    return Line(logging.ERROR if event.writing else logging.WARNING, text, fields)
 
 
 def _key_loaded(event: KeyLoaded) -> Line:

@@ -42,10 +42,11 @@ class Service:
         self._stop = Mailbox[str]()
         self._is_ready, self._is_heard = False, True
         self._next = clock.now().boot
-        self._thread = threading.Thread(target=self._work, name="service", daemon=True)
+        self._ended = threading.Event()
 
-    def start(self) -> None:
-        self._thread.start()
+    def start(self, spawn: Callable[[Callable[[], None], str], object]) -> None:
+        """Notify from now on, on a thread that `spawn` starts: `Crew.run`, for one."""
+        spawn(self._work, "service")
 
     def stopping(self) -> None:
         """Say that the end has begun. Fit for a signal handler."""
@@ -54,13 +55,14 @@ class Service:
     def end(self) -> None:
         """Wait until that is said, or cannot be."""
         self.stopping()
-        self._thread.join(2 * PATIENCE)
+        self._ended.wait(2 * PATIENCE)
 
     def _work(self) -> None:
         wait = 0.0
         while self._stop.take(wait) is None:
             wait = self.turn()
         self._say("STOPPING=1", "STATUS=stopping")
+        self._ended.set()
 
     def turn(self) -> float:
         """Say what there is to say now; the seconds until there may be something new."""

@@ -1,6 +1,7 @@
 """Holding a Lease of the real API server: one at a time, with no more rights than that needs."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,10 @@ ENOUGH: list[Rule] = [
 ]
 
 
+def spawn(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
 class Candidate:
     """An elector, and what it has told."""
 
@@ -40,7 +45,7 @@ class Candidate:
         election = Election(identity, terms_of(DURATION))
         lease = f"{account.namespace}/{NAME}"
         self.elector = Elector(self.api, lease, election, SystemClock(), self.mailbox)
-        self.elector.start()
+        self.elector.start(spawn)
 
     @property
     def leads(self) -> bool:
@@ -257,7 +262,7 @@ def test_who_is_overtaken_while_requests_fail_is_told_that_it_does_not_lead():
     mailbox = Mailbox[Letter]()
     election = Election("me", Terms(duration=30.0, deadline=20.0, retry=0.02))
     elector = Elector(api, "inlive/refresher", election, SystemClock(), mailbox)
-    elector.start()
+    elector.start(spawn)
     told: list[bool] = []
 
     def stepped_back() -> bool:
@@ -281,7 +286,7 @@ def test_a_mistake_of_ours_does_not_end_the_elections():
     mailbox = Mailbox[Letter]()
     election = Election("me", Terms(duration=30.0, deadline=20.0, retry=0.02))
     elector = Elector(Mistaken(None), "inlive/refresher", election, SystemClock(), mailbox)
-    elector.start()
+    elector.start(spawn)
     said: list[object] = []
 
     def leads() -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from refresher.core.announcements import (
     Announcement,
+    ConsumersUnserved,
     Crashed,
     IssuerAnswered,
     KeyLoaded,
@@ -20,6 +21,7 @@ from refresher.core.announcements import (
     OutputFailed,
     OutputWritten,
     RefreshFailed,
+    ThreadsRefused,
     TokenAdopted,
     TokenMinted,
     TokenVerified,
@@ -254,6 +256,19 @@ CASES = [
         {"token_fingerprint": "aa", "age_seconds": 1200.0, "believed_seconds": 1200.0},
     ),
     Case(NotSupported("SIGHUP: not supported yet"), WARNING, "SIGHUP: not supported yet", {}),
+    Case(
+        ConsumersUnserved(("secret:inlive/a", "secret:inlive/b")),
+        ERROR,
+        "CONSUMERS HAVE NO VALID TOKEN in secret:inlive/a, secret:inlive/b, and the process that leads does "
+        "not mend it: look at its log, or end it so that another one takes over",
+        {"outputs": "secret:inlive/a, secret:inlive/b"},
+    ),
+    Case(
+        ThreadsRefused("no thread for: issuer"),
+        ERROR,
+        "the system refuses new threads: no thread for: issuer; raise pids.max, TasksMax= or ulimit -u",
+        {},
+    ),
 ]
 
 

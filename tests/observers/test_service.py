@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def test_within_how_long_a_sign_of_life_is_wanted(environ, seconds):
 
 def test_the_end_is_told_of_before_it_comes(manager):
     service = Daemon(at_work()).service(manager.name)
-    service.start()
+    service.start(lambda work, name: threading.Thread(target=work, name=name, daemon=True).start())
     assert manager.heard()[0] == "READY=1"
     service.end()
     assert manager.heard() == ["STOPPING=1", "STATUS=stopping"]

@@ -14,7 +14,7 @@ from refresher.alarms import Alarms
 from refresher.core import schedule
 from refresher.core.announcements import Announcement, Crashed, ThreadsRefused
 from refresher.core.instant import Instant
-from refresher.core.machine import ISSUER, STALLED, next_step, observe, target_of
+from refresher.core.machine import STALLED, next_step, observe, target_of
 from refresher.core.messages import (
     Adopt,
     Errand,
@@ -33,7 +33,7 @@ from refresher.core.messages import (
 from refresher.core.model import SecretStr
 from refresher.core.state import State, TokenPolicy
 from refresher.hands import LIMITS, POLLS, Charge, Hands, KeyWatch
-from refresher.lanes import Lanes, Limit, Work
+from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import Clock, Letter, Mailbox, Observer
 
 SLICE = 30.0  # the longest sleep: clocks jump and machines are suspended, and nobody tells us (design §3)
@@ -184,8 +184,7 @@ class Engine:
         for lane, names in self._lanes.stuck(now.boot, STALLED):
             for name in names:
                 charge = self._charges[name]
-                elsewhere = {output.name for output in charge.outputs if output.lane != lane}
-                elsewhere |= set() if lane == ISSUER else {ISSUER}
+                elsewhere = charge.targets() - charge.targets(lane)
                 step = next_step(self._states[name], charge.policy, now, elsewhere)
                 if not isinstance(step, Wait | Adopt | RaiseAlarm):
                     message = f"{_subject(step)} is not asked: others before it in {lane} do not answer"
@@ -234,7 +233,8 @@ class Engine:
                 self._advance(name, now)
         except Exception as error:  # noqa: BLE001 -- a mistake in one token's rules must not end the others'
             self._tell(name, Crashed("applying the rules", error), now)
-            self._states[name] = _idle(self._states[name], self._lanes.of(name))
+            in_flight = {target_of(work.step) for work in self._lanes.of(name)}
+            self._states[name] = self._states[name].waiting_for(in_flight)
             self._alarms.set(name, now.boot + SLICE)
 
     def _advance(self, name: str, now: Instant) -> None:
@@ -245,17 +245,10 @@ class Engine:
             if isinstance(step, Mint) and charge.policy.elected and not self._leads():
                 step = Wait(now.boot + MOMENT, "being told that another process leads")
                 break
-            lane = charge.lane(step)
-            if lane is None:
+            if isinstance(step, Adopt | RaiseAlarm):
                 self._observe(name, Started(step), now)
-            elif self._lanes.has_room(lane):
-                self._observe(name, Started(step), now)
-                work = self._lanes.begin(name, step, lane, now.boot)  # type: ignore[arg-type]  # it has a lane
-                self._hands.start(charge, work)
-            else:
-                self._lanes.wait(name, lane)
-                held_back |= {output.name for output in charge.outputs if output.lane == lane}
-                held_back |= {target_of(step)}
+            elif not self._take_up(charge, step, now):
+                held_back |= charge.targets(charge.lane(step))
         checks = (self._next_check(work) for work in self._lanes.of(name))
         self._alarms.set(name, min(step.until, now.boot + SLICE, *checks))
         state = self._states[name]
@@ -264,6 +257,20 @@ class Engine:
             self._unsettled.discard(name)
         else:
             self._unsettled.add(name)
+
+    def _take_up(self, charge: Charge, step: Errand, now: Instant) -> bool:
+        """Begin a step; False if it has to stand in line."""
+        name, lane = charge.policy.name, charge.lane(step)
+        if self._lanes.is_wedged(name, step):
+            message = f"{_subject(step)} is not asked: {WEDGED} steps before this one still hang"
+            self._observe(name, self._hands.failure(step, message), now)
+        elif self._lanes.has_room(lane):
+            self._observe(name, Started(step), now)
+            self._hands.start(charge, self._lanes.begin(name, step, lane, now.boot))
+        else:
+            self._lanes.wait(name, lane)
+            return False
+        return True
 
     def _observe(self, name: str, event: Event, now: Instant) -> None:
         self._states[name], announcements = observe(
@@ -287,12 +294,3 @@ def _subject(step: Errand) -> str:
 def _next_report(work: Work) -> float:
     """When (boot seconds) to report next that a step hangs: once it stalls, and then each half minute."""
     return work.reported_at + (STALLED if work.reported_at == work.began else SLICE)
-
-
-def _idle(state: State, in_flight: Iterable[Work]) -> State:
-    """The state that waits for nothing else than what is `in_flight`."""
-    targets = {target_of(work.step) for work in in_flight}
-    outputs = tuple(
-        output if output.name in targets else output._replace(busy_since=None) for output in state.outputs
-    )
-    return state._replace(outputs=outputs, minting=state.minting if ISSUER in targets else None)

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from refresher.core import backoff, expiry
 from refresher.core.announcements import Announcement, Crashed, IssuerAnswered, OutputFailed, TokenVerified
-from refresher.core.machine import ISSUER, STALLED, target_of
+from refresher.core.machine import STALLED, target_of
 from refresher.core.messages import (
-    Action,
     Errand,
     Event,
     Found,
@@ -41,7 +40,7 @@ from refresher.core.model import (
     Verification,
 )
 from refresher.core.schedule import attempt_budget
-from refresher.core.state import TokenPolicy
+from refresher.core.state import ISSUER, TokenPolicy
 from refresher.crew import Crew
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
 from refresher.lanes import Limit, Work, pool_of
@@ -68,10 +67,15 @@ class Charge(NamedTuple):
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)
 
-    def lane(self, step: Action) -> str | None:
-        """Where `step` goes; None for one that needs nothing outside of this process."""
+    def lane(self, step: Errand) -> str:
+        """Where a step goes."""
         target = target_of(step)
-        return self.output(target).lane if target not in ("", ISSUER) else target or None
+        return ISSUER if target == ISSUER else self.output(target).lane
+
+    def targets(self, lane: str | None = None) -> set[str]:
+        """What steps can be about (`machine.target_of`), in one lane or in all."""
+        lanes = {ISSUER: ISSUER} | {output.name: output.lane for output in self.outputs}
+        return {target for target, its_lane in lanes.items() if lane in (None, its_lane)}
 
 
 class Hands:

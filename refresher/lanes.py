@@ -10,7 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from refresher.core.machine import target_of
 from refresher.core.messages import Errand
+from refresher.core.state import ISSUER
+
+WEDGED = 4  # steps on one output that were given up and hold their threads: no other follows them
 
 
 class Limit(NamedTuple):
@@ -38,6 +42,7 @@ class Lanes:
         self._limits = limits
         self._in_lane: dict[str, dict[Work, None]] = {}
         self._given_up: Counter[str] = Counter()  # by lane
+        self._wedged: Counter[tuple[str, str]] = Counter()  # the same by token and output
         self._in_pool: Counter[str] = Counter()
         self._of_token: dict[str, list[Work]] = {}
         self._lines: dict[str, dict[str, None]] = {}  # tokens by lane, in order
@@ -52,6 +57,11 @@ class Lanes:
             and self._in_pool[pool] < limit.pool
         )
 
+    def is_wedged(self, token: str, step: Errand) -> bool:
+        """Whether one more step on this output would only hang, and take a thread from its lane."""
+        target = target_of(step)
+        return target != ISSUER and self._wedged[token, target] >= WEDGED
+
     def begin(self, token: str, step: Errand, lane: str, now: float) -> Work:
         """Put a step in flight; there has to be room for it."""
         work = Work(token, step, lane, now)
@@ -65,12 +75,14 @@ class Lanes:
         self._leave(work)
         work.given_up = True
         self._given_up[work.lane] += 1
+        self._wedged[work.token, target_of(work.step)] += 1
 
     def end(self, work: Work) -> None:
         """It has come back."""
         self._in_pool[pool_of(work.lane)] -= 1
         if work.given_up:
             self._given_up[work.lane] -= 1
+            self._wedged[work.token, target_of(work.step)] -= 1
         else:
             self._leave(work)
 

@@ -34,7 +34,7 @@ from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.state import State
 from refresher.engine import GIVE_UP, GRACE, KEY_POLL, MINT_GRACE, SLICE, Engine
 from refresher.hands import LIMITS, Charge, KeyWatch
-from refresher.lanes import Limit, Work
+from refresher.lanes import WEDGED, Limit, Work
 from refresher.ports import Letter, Observer
 from tests.small_world import (
     KilledError,
@@ -667,7 +667,7 @@ def test_an_output_that_hangs_is_tried_anew_beside_what_was_given_up():
     assert site.memory.of(OutputWritten)[0][0] - site.began > GIVE_UP
 
 
-def test_what_hangs_for_ever_takes_no_more_than_its_lanes_share():
+def test_what_hangs_for_ever_takes_no_more_threads_than_its_share():
     site = Site("a", "b")
     for name in "ab":
         site.outputs[name].lane = "file:/dead"
@@ -680,10 +680,10 @@ def test_what_hangs_for_ever_takes_no_more_than_its_lanes_share():
 
     site.world.after(60.5, hang_both)  # between two looks
     site.runs(24 * HOUR)
-    assert begun.count("output of a") + begun.count("output of b") == 2 * LIMITS["file"].lane
+    assert (begun.count("output of a"), begun.count("output of b")) == (WEDGED, WEDGED)
     assert site.minted("a") >= 24
     messages = " ".join(said.message for _, said in site.memory.of(OutputFailed))
-    assert "others before it in file:/dead do not answer" in messages
+    assert f"{WEDGED} steps before this one still hang" in messages
     assert "elsewhere" not in messages  # nobody blames the wrong disk
 
 

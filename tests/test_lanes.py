@@ -2,10 +2,11 @@
 
 import pytest
 
-from refresher.core.messages import Inspect
-from refresher.lanes import Lanes, Limit, Work, pool_of
+from refresher.core.messages import Inspect, Mint
+from refresher.core.model import Reason, SecretStr
+from refresher.lanes import WEDGED, Lanes, Limit, Work, pool_of
 
-LOOK = Inspect("file")
+LOOK, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)
 A, B = "file:/a", "file:/b"
 SILENT = 10.0
 
@@ -14,6 +15,11 @@ SILENT = 10.0
 def lanes():
     """Two steps in a lane, three in all of them."""
     return Lanes({"file": Limit(2, pool=3), "issuer": Limit(1, pool=2)})
+
+
+@pytest.fixture
+def roomy():
+    return Lanes({"file": Limit(9, pool=99), "issuer": Limit(9, pool=99)})
 
 
 def begun(lanes: Lanes, lane: str, *tokens: str, at: float = 0.0) -> list[Work]:
@@ -102,6 +108,25 @@ def test_a_lane_is_not_stuck_while_its_pool_is_full_of_work_that_moves(lanes):
     lanes.wait("1", B)
     assert list(lanes.stuck(1000.0, SILENT)) == []
     assert list(lanes.stuck(1010.0, SILENT)) == [(B, ("1",))]
+
+
+def test_an_output_on_which_steps_hang_for_ever_is_wedged_and_leaves_room_for_its_neighbours(roomy):
+    hanging = []
+    for _ in range(WEDGED):
+        assert not roomy.is_wedged("x", LOOK)
+        (work,) = begun(roomy, A, "x")
+        roomy.give_up(work)
+        hanging.append(work)
+    assert roomy.is_wedged("x", LOOK)
+    assert not roomy.is_wedged("y", LOOK)
+    roomy.end(hanging[0])
+    assert not roomy.is_wedged("x", LOOK)
+
+
+def test_an_issuer_is_never_wedged_it_may_answer_the_next_time(roomy):
+    for _ in range(WEDGED):
+        roomy.give_up(roomy.begin("x", MINT, "issuer", 0.0))
+    assert not roomy.is_wedged("x", MINT)
 
 
 def test_a_lane_in_which_everything_was_given_up_is_stuck(lanes):

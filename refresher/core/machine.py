@@ -23,7 +23,7 @@ from refresher.core.messages import (
     Write,
 )
 from refresher.core.model import Reason, TokenFacts
-from refresher.core.state import NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
+from refresher.core.state import ISSUER, NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
 
 LOOK_AGAIN = 30.0  # a deleted or altered output is put right within a minute (design §3)
 MOMENT = (
@@ -31,7 +31,6 @@ MOMENT = (
 )
 STALLED = 10.0  # an output that does not answer for so long holds nothing else back, and is reported
 UNSERVED = 60.0  # so long a leader may take to serve consumers before a standby raises the alarm
-ISSUER = "issuer"
 FOREVER = float("inf")
 
 

@@ -1,6 +1,6 @@
 """What the machine knows about one token, and what it was told to keep to. Frozen values, nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple, Self
 
 from refresher.core.instant import Instant
@@ -8,6 +8,7 @@ from refresher.core.messages import Mint
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
 
 NEVER = float("-inf")
+ISSUER = "issuer"  # what a mint is about, as a write is about an output
 
 
 class OutputPolicy(NamedTuple):
@@ -138,6 +139,13 @@ class State(NamedTuple):
         """The state with this one in the place of the output of its name."""
         outputs = tuple(output if known.name == output.name else known for known in self.outputs)
         return self._replace(outputs=outputs)
+
+    def waiting_for(self, targets: Collection[str]) -> Self:
+        """The state in which nothing is in flight but for these outputs, and mints if `ISSUER` is among them."""
+        outputs = tuple(
+            output if output.name in targets else output._replace(busy_since=None) for output in self.outputs
+        )
+        return self._replace(outputs=outputs, minting=self.minting if ISSUER in targets else None)
 
     def secrets(self) -> Iterator[SecretStr]:
         """Every key and token in it, for redaction."""

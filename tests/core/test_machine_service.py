@@ -3,7 +3,7 @@
 import pytest
 
 from refresher.core.announcements import ConsumersUnserved, OutputFailed, OutputWritten, TokenMinted
-from refresher.core.machine import ISSUER, STALLED, UNSERVED, next_step
+from refresher.core.machine import STALLED, UNSERVED, next_step
 from refresher.core.messages import (
     Found,
     Inspect,
@@ -24,6 +24,7 @@ from refresher.core.messages import (
     Written,
 )
 from refresher.core.model import Holding
+from refresher.core.state import ISSUER
 from tests.core.builders import (
     KEY,
     NEW_KEY,

@@ -141,7 +141,7 @@ class State(NamedTuple):
         return self._replace(outputs=outputs)
 
     def waiting_for(self, targets: Collection[str]) -> Self:
-        """The state in which nothing is in flight but for these outputs, and mints if `ISSUER` is among them."""
+        """The state in which nothing is in flight but on these targets: outputs, and `ISSUER` for a mint."""
         outputs = tuple(
             output if output.name in targets else output._replace(busy_since=None) for output in self.outputs
         )

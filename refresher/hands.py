@@ -194,7 +194,7 @@ class Hands:
 
     def _write(self, charge: Charge, step: Write) -> Event:
         try:
-            charge.output(step.output).write(step.token, self._clock.now())
+            charge.output(step.output).write(step.token, self._clock.now(), step.sealer)
         except OutputError as error:
             return WriteFailed(step.output, str(error), self._roll(), error.retry_after)
         return Written(step.output, step.token)

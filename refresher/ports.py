@@ -6,6 +6,7 @@ from refresher.core.announcements import Announcement
 from refresher.core.instant import Instant
 from refresher.core.messages import Event, KeysPolled
 from refresher.core.model import Holding, MintResult, SecretStr, Token, Verification
+from refresher.core.seal import Sealer
 from refresher.lanes import Work
 
 
@@ -61,8 +62,10 @@ class Output(Protocol):
         cannot be told, and OutputOutOfSightError if only from here.
         """
 
-    def write(self, token: Token, now: Instant) -> None:
+    def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """Publish `token` in one step: a reader sees the old value or the new one, never a mixture.
+
+        What is recorded of it is sealed, and `inspect` gives that back as its proof.
 
         When this returns, what was written has been read back. Raises OutputError, and then the old value
         is still in place.

@@ -75,6 +75,12 @@ class OutputDisturbed(NamedTuple):
     output: str
 
 
+class OutputForged(NamedTuple):
+    """An output's record names our key and was not written by a holder of it. Its token is not believed."""
+
+    output: str
+
+
 class IssuerAnswered(NamedTuple):
     """One attempt has ended, however. `skew`: seconds our wall clock is ahead of the issuer's, if it told."""
 
@@ -150,6 +156,7 @@ Announcement = (
     | OutputWritten
     | OutputFailed
     | OutputDisturbed
+    | OutputForged
     | IssuerAnswered
     | TokenVerified
     | LivesShorter

@@ -23,6 +23,7 @@ from refresher.core.messages import (
     Write,
 )
 from refresher.core.model import Reason, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.core.state import ISSUER, NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
 
 LOOK_AGAIN = 30.0  # a deleted or altered output is put right within a minute (design §3)
@@ -123,8 +124,9 @@ def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
         reason = why_write(state, output, wants, now)
         if reason is None or state.token is None or output.busy_since is not None:
             continue
-        if now.boot >= output.next_try:
-            yield Write(output.name, state.token, reason)
+        key = state.key_of(state.token.facts)
+        if now.boot >= output.next_try and key is not None:
+            yield Write(output.name, state.token, reason, Sealer(key))
         elif not state.stopping:
             yield Wait(output.next_try, f"writing {output.name} again")
 

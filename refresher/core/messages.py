@@ -12,6 +12,7 @@ from refresher.core.model import (
     SecretStr,
     Token,
 )
+from refresher.core.seal import Sealer
 
 # --- Steps: what is to be done now. The hands (threads and sockets, or a simulated world) do it.
 
@@ -24,11 +25,13 @@ class Mint(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Publish `token` in one output. `reason`: "new", or "repair" of what somebody deleted or altered."""
+    """Publish `token` in one output, and seal its record. `reason`: "new", or "repair" of what somebody deleted
+    or altered."""
 
     output: str
     token: Token
     reason: str
+    sealer: Sealer
 
 
 class Inspect(NamedTuple):

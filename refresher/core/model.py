@@ -87,18 +87,26 @@ class Token(NamedTuple):
         return self.refresh is not None or not self.facts.with_refresh
 
 
+class Proof(NamedTuple):
+    """What a record says, as one text, and the seal that stands with it; empty where there is none (`seal`)."""
+
+    statement: str
+    seal: str
+
+
 class Holding(NamedTuple):
     """What an output was found to hold.
 
     ``facts`` is None when there is nothing, or something whose end is not known. ``token`` is None where
     the format does not let the value be read back. ``intact``: content and mode are as they were written.
-    ``owner``: the installation that it says it belongs to; empty where it does not say.
+    ``proof``: what shows that a holder of the application key wrote this; None once that is known. ``owner``: the installation that it says it belongs to; empty where it does not say.
     """
 
     facts: TokenFacts | None = None
     token: Token | None = None
     intact: bool = False
     owner: str = ""
+    proof: Proof | None = None
 
     def remaining(self, now: Instant) -> float:
         """Seconds for which a consumer can still use it; never negative, 0 when there is no valid token."""

@@ -2,11 +2,13 @@
 
 from refresher.core import adoption, backoff, mints
 from refresher.core.announcements import (
+    Announcement,
     ConsumersUnserved,
     KeyLoaded,
     KeyLost,
     OutputDisturbed,
     OutputFailed,
+    OutputForged,
     OutputWritten,
     TokenAdopted,
 )
@@ -38,6 +40,7 @@ from refresher.core.messages import (
 )
 from refresher.core.mints import Observed
 from refresher.core.model import Holding, Reason, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.core.state import NEVER, Credential, OutputState, State, TokenPolicy
 
 
@@ -48,7 +51,7 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
         case Started():
             return _started(state, event, now)
         case KeyRead():
-            return _key_read(state, event)
+            return _verified(*_key_read(state, event))
         case KeyUnreadable():
             return _key_unreadable(state, event)
         case Minted():
@@ -209,8 +212,29 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
         unreadable=None,
         unseen=0,
     )
-    state = _with_service(state.with_output(after), now)
-    return state, ((OutputDisturbed(output.name),) if disturbed else ())
+    state, forged = _verified(state.with_output(after), ())
+    disturbed &= not forged
+    return _with_service(state, now), ((OutputDisturbed(output.name),) if disturbed else forged)
+
+
+def _verified(state: State, said: tuple[Announcement, ...]) -> Observed:
+    """The state that believes no record of our own keys without their seal.
+
+    What was minted with another key stays as it is: it cannot be verified, and it is never adopted.
+    """
+    for output in state.outputs:
+        holding = output.holding
+        if holding is None or holding.facts is None or holding.proof is None:
+            continue
+        key = state.key_of(holding.facts)
+        if key is None:
+            continue
+        if Sealer(key).accepts(holding.proof):
+            state = state.with_output(output._replace(holding=holding._replace(proof=None)))
+        else:
+            state = state.with_output(output._replace(holding=Holding(owner=holding.owner)))
+            said += (OutputForged(output.name),)
+    return state, said
 
 
 def _with_service(state: State, now: Instant) -> State:

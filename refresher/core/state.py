@@ -132,6 +132,11 @@ class State(NamedTuple):
         """The key that the source held last."""
         return self.candidate or self.proven
 
+    def key_of(self, facts: TokenFacts) -> SecretStr | None:
+        """The key with which that token was minted, if it is one of ours."""
+        held = (credential.key for credential in (self.candidate, self.proven) if credential is not None)
+        return next((key for key in held if key.fingerprint == facts.key_fingerprint), None)
+
     def output(self, name: str) -> OutputState:
         return next(output for output in self.outputs if output.name == name)
 

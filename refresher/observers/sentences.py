@@ -18,6 +18,7 @@ from refresher.core.announcements import (
     NotSupported,
     OutputDisturbed,
     OutputFailed,
+    OutputForged,
     OutputWritten,
     RefreshFailed,
     ThreadsRefused,
@@ -80,6 +81,9 @@ def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> L
             return Line(logging.INFO, text, {"key_fingerprint": fingerprint}, vouched=True)
         case OutputDisturbed(output=output):
             text = f"somebody else deleted or altered {output}; it is being put right"
+            return Line(logging.WARNING, text, {"output": output}, vouched=True)
+        case OutputForged(output=output):
+            text = f"{output} was not written with the key that it names: it is not believed, and is replaced"
             return Line(logging.WARNING, text, {"output": output}, vouched=True)
         case IssuerAnswered():
             return _answered(announcement)

@@ -25,8 +25,7 @@ class Mint(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Publish `token` in one output, and seal its record. `reason`: "new", or "repair" of what somebody deleted
-    or altered."""
+    """Publish `token` in one output and seal its record. `reason`: "new", or "repair" of what was altered."""
 
     output: str
     token: Token

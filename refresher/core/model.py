@@ -88,7 +88,7 @@ class Token(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What a record says, as one text, and the seal that stands with it; empty where there is none (`seal`)."""
+    """What a record says, as one text, and its seal (see `seal`); empty where it has none."""
 
     statement: str
     seal: str
@@ -99,7 +99,8 @@ class Holding(NamedTuple):
 
     ``facts`` is None when there is nothing, or something whose end is not known. ``token`` is None where
     the format does not let the value be read back. ``intact``: content and mode are as they were written.
-    ``proof``: what shows that a holder of the application key wrote this; None once that is known. ``owner``: the installation that it says it belongs to; empty where it does not say.
+    ``owner``: the installation that it says it belongs to; empty where it does not say. ``proof``: what shows
+    that a holder of the application key wrote this; None once that is known.
     """
 
     facts: TokenFacts | None = None

@@ -197,7 +197,7 @@ def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Obser
 
 def _found(state: State, event: Found, now: Instant) -> Observed:
     output = state.output(event.output)
-    found = _believed(event.holding, state, now)
+    found, is_forged = _sealed(_believed(event.holding, state, now), state)
     held = _holds(found)
     was_in_place = output.published is not None and _holds(output.holding) == output.published
     disturbed = state.leads and was_in_place and held != output.published
@@ -211,29 +211,33 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
         busy_since=None,
         unreadable=None,
         unseen=0,
+        forged=is_forged,
     )
-    state, forged = _verified(state.with_output(after), ())
-    disturbed &= not forged
-    return _with_service(state, now), ((OutputDisturbed(output.name),) if disturbed else forged)
+    said: tuple[Announcement, ...] = (OutputDisturbed(output.name),) if disturbed else ()
+    if is_forged:
+        said = () if output.forged else (OutputForged(output.name),)
+    return _with_service(state.with_output(after), now), said
 
 
-def _verified(state: State, said: tuple[Announcement, ...]) -> Observed:
-    """The state that believes no record of our own keys without their seal.
+def _sealed(holding: Holding, state: State) -> tuple[Holding, bool]:
+    """What may be relied on of `holding`, and whether it names a key of ours and has not that key's seal.
 
     What was minted with another key stays as it is: it cannot be verified, and it is never adopted.
     """
+    key = state.key_of(holding.facts) if holding.facts is not None and holding.proof is not None else None
+    if key is None or holding.proof is None:
+        return holding, False
+    if Sealer(key).accepts(holding.proof):
+        return holding._replace(proof=None), False
+    return Holding(owner=holding.owner), True
+
+
+def _verified(state: State, said: tuple[Announcement, ...]) -> Observed:
+    """The state after a key was read: what was found before that is verified now."""
     for output in state.outputs:
-        holding = output.holding
-        if holding is None or holding.facts is None or holding.proof is None:
-            continue
-        key = state.key_of(holding.facts)
-        if key is None:
-            continue
-        if Sealer(key).accepts(holding.proof):
-            state = state.with_output(output._replace(holding=holding._replace(proof=None)))
-        else:
-            state = state.with_output(output._replace(holding=Holding(owner=holding.owner)))
-            said += (OutputForged(output.name),)
+        holding, is_forged = _sealed(output.holding, state) if output.holding else (output.holding, False)
+        state = state.with_output(output._replace(holding=holding, forged=output.forged or is_forged))
+        said += (OutputForged(output.name),) if is_forged else ()
     return state, said
 
 

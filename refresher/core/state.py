@@ -60,6 +60,7 @@ class OutputState(NamedTuple):
     `holding` is None until it was seen. `published`: the fingerprint of the token that was last put or
     adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`:
     why the last write or the last look failed, if it did. `writable`: the last write or rehearsal went well.
+    `forged`: its record names our key and has not its seal.
     `unseen`: how many looks in a row saw nothing of it, good or bad, and `unseen_at`: when the last of these
     ended.
     """
@@ -74,6 +75,7 @@ class OutputState(NamedTuple):
     unwritable: str | None = None
     unreadable: str | None = None
     writable: bool = False
+    forged: bool = False
     unseen: int = 0
     unseen_at: float = NEVER
 

@@ -20,6 +20,7 @@ from refresher.core.messages import (
     Written,
 )
 from refresher.core.model import Declined, Holding, Outcome, SecretStr, Token, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 
 NOW = Instant(wall=1_800_000_000.0, boot=5_000.0)
@@ -70,6 +71,12 @@ def held_opaquely(what: Token) -> Holding:
 def held_without_refresh(what: Token) -> Holding:
     """The same of a format that leaves the refresh token out."""
     return Holding(what.facts, Token(what.facts, what.access), intact=True)
+
+
+def write(output: str, what: Token, reason: str) -> Write:
+    """The step that publishes `what`, sealed with the key that it was minted with."""
+    key = next(key for key in (KEY, NEW_KEY) if key.fingerprint == what.facts.key_fingerprint)
+    return Write(output, what, reason, Sealer(key))
 
 
 def output(name: str = "file", *, runway: float = 0.0, needs_refresh: bool = False) -> OutputPolicy:

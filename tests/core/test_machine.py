@@ -18,7 +18,6 @@ from refresher.core.messages import (
     RefreshRequested,
     Stopping,
     Wait,
-    Write,
 )
 from refresher.core.model import Holding, Reason
 from tests.core.builders import (
@@ -34,6 +33,7 @@ from tests.core.builders import (
     output,
     policy,
     token,
+    write,
 )
 
 TWO = policy(output("a"), output("b"))
@@ -54,7 +54,7 @@ def test_every_output_is_looked_at_before_anything_else_is_done():
 def test_the_first_start_mints_and_then_writes_every_output():
     driver = Driver(TWO)
     assert driver.begin() == [Mint(KEY, Reason.FIRST)]
-    assert driver.minted(token()) == [Write("a", token(), "new"), Write("b", token(), "new")]
+    assert driver.minted(token()) == [write("a", token(), "new"), write("b", token(), "new")]
 
 
 def test_without_a_key_nothing_is_minted():
@@ -75,9 +75,9 @@ def test_an_output_that_hangs_at_the_first_look_holds_back_nothing_for_longer_th
     assert driver.wait.until == NOW.boot + 10.0
     driver.passes(0.1)
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
-    assert driver.minted(token()) == [Write("a", token(), "new")]
+    assert driver.minted(token()) == [write("a", token(), "new")]
     driver.tell(Found("b", held(token(2, age=60.0))))  # it answers at last: too late to be adopted
-    assert driver.steps() == [Write("b", token(), "new")]
+    assert driver.steps() == [write("b", token(), "new")]
 
 
 def test_outputs_that_hang_together_are_all_waited_for_only_once():
@@ -97,7 +97,7 @@ def test_an_output_that_cannot_be_read_at_the_first_look_holds_back_no_other():
     driver.steps()
     driver.tell(InspectFailed("b", "b: permission denied"))
     driver.tell(Found("a", held(token(age=60.0))))
-    assert driver.steps() == [Adopt("a", held(token(age=60.0))), Write("b", token(age=60.0), "new")]
+    assert driver.steps() == [Adopt("a", held(token(age=60.0))), write("b", token(age=60.0), "new")]
 
 
 def out_of_sight(output: str) -> InspectFailed:
@@ -130,12 +130,12 @@ def test_an_output_out_of_sight_holds_back_no_other():
     driver.tell(out_of_sight("b"))
     driver.tell(Found("a", Holding()))
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
-    assert driver.minted(token()) == [Write("a", token(), "new")]  # b may hold a better one
+    assert driver.minted(token()) == [write("a", token(), "new")]  # b may hold a better one
 
 
 @pytest.mark.parametrize(
     ("later", "steps"),
-    [(held(token(2, age=60.0)), []), (Holding(), [Write("b", token(), "new")])],
+    [(held(token(2, age=60.0)), []), (Holding(), [write("b", token(), "new")])],
     ids=["another's good token", "nothing"],
 )
 def test_an_output_that_comes_into_sight_is_given_what_it_lacks(later, steps):
@@ -171,8 +171,8 @@ def test_an_output_out_of_sight_is_looked_at_soon_and_then_ever_less_often():
 def test_a_valid_token_is_adopted_instead_of_minted_and_written_where_it_is_missing():
     kept = held(token(age=1000.0))
     driver = Driver(TWO, kept)
-    assert driver.begin() == [Adopt("a", kept), Write("b", token(age=1000.0), "new")]
-    driver.perform([Write("b", token(age=1000.0), "new")])
+    assert driver.begin() == [Adopt("a", kept), write("b", token(age=1000.0), "new")]
+    driver.perform([write("b", token(age=1000.0), "new")])
     assert driver.until(Mint) == (1520.0, Mint(KEY, Reason.SCHEDULED))
 
 
@@ -198,7 +198,7 @@ def test_a_token_whose_value_cannot_be_read_back_is_adopted_until_it_is_due():
 def test_another_output_that_needs_the_value_has_it_minted_at_once():
     driver = Driver(TWO, held_opaquely(token(1, age=1000.0)))
     assert driver.begin() == [Adopt("a", held_opaquely(token(1, age=1000.0))), Mint(KEY, Reason.FIRST)]
-    assert driver.minted(token(2)) == [Write("a", token(2), "new"), Write("b", token(2), "new")]
+    assert driver.minted(token(2)) == [write("a", token(2), "new"), write("b", token(2), "new")]
 
 
 def test_a_template_that_is_deleted_needs_the_value_too():
@@ -216,12 +216,12 @@ def test_an_output_that_needs_the_refresh_token_has_it_minted_when_it_cannot_be_
         Adopt("file", held_without_refresh(token(1, age=60.0))),
         Mint(KEY, Reason.FIRST),
     ]
-    assert driver.minted(token(2)) == [Write("file", token(2), "new"), Write("sdk", token(2), "new")]
+    assert driver.minted(token(2)) == [write("file", token(2), "new"), write("sdk", token(2), "new")]
 
 
 def test_an_output_that_needs_the_refresh_token_does_without_when_none_was_issued():
     driver = Driver(WITH_SDK, held(token(age=60.0, refresh=None)))
-    assert driver.begin()[1:] == [Write("sdk", token(age=60.0, refresh=None), "new")]
+    assert driver.begin()[1:] == [write("sdk", token(age=60.0, refresh=None), "new")]
 
 
 def test_an_output_that_needs_the_refresh_token_and_has_it_already_needs_no_mint():
@@ -285,7 +285,7 @@ def test_a_valid_token_of_another_key_stays_until_a_mint_succeeds():
     assert driver.steps() == []
     assert driver.state.output("file").holding.remaining(driver.now) == 3540.0
     assert driver.until(Mint)[1] == Mint(KEY, Reason.KEY_CHANGED)
-    assert driver.minted(token(2)) == [Write("file", token(2), "new")]
+    assert driver.minted(token(2)) == [write("file", token(2), "new")]
 
 
 # --- When a token is due (schedule), by both clocks.
@@ -450,7 +450,7 @@ def test_a_token_that_arrives_while_stopping_is_still_written():
     driver.until(Mint)
     driver.tell(Stopping())
     renewed = token(2, age=-2520.0)
-    assert driver.minted(renewed) == [Write("a", renewed, "new"), Write("b", renewed, "new")]
-    driver.perform([Write("a", renewed, "new"), Write("b", renewed, "new")])
+    assert driver.minted(renewed) == [write("a", renewed, "new"), write("b", renewed, "new")]
+    driver.perform([write("a", renewed, "new"), write("b", renewed, "new")])
     assert driver.steps() == []
     assert driver.wait == Wait(float("inf"), "nothing to do")

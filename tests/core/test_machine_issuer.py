@@ -3,7 +3,7 @@
 import pytest
 
 from refresher.core.announcements import KeyProven, RefreshFailed, TokenMinted
-from refresher.core.messages import Mint, RefreshRequested, Write
+from refresher.core.messages import Mint, RefreshRequested
 from refresher.core.model import Declined, Outcome, Reason, Token
 from tests.core.builders import (
     KEY,
@@ -18,6 +18,7 @@ from tests.core.builders import (
     policy,
     throttled,
     token,
+    write,
 )
 
 
@@ -193,4 +194,4 @@ def test_after_the_same_token_a_new_one_is_published():
     driver.minted(repeated(1, issued_later=2520.0))
     driver.until(Mint)
     renewed = token(2, age=-2522.0)
-    assert driver.minted(renewed) == [Write("file", renewed, "new")]
+    assert driver.minted(renewed) == [write("file", renewed, "new")]

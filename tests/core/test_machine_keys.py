@@ -3,7 +3,7 @@
 import pytest
 
 from refresher.core.announcements import KeyLoaded, KeyLost, KeyProven, TokenMinted
-from refresher.core.messages import KeyRead, KeyUnreadable, Mint, RefreshRequested, Write
+from refresher.core.messages import KeyRead, KeyUnreadable, Mint, RefreshRequested
 from refresher.core.model import Reason
 from tests.core.builders import (
     KEY,
@@ -16,6 +16,7 @@ from tests.core.builders import (
     held,
     policy,
     token,
+    write,
 )
 
 LATER_KEY = type(KEY)("key-3")
@@ -30,12 +31,12 @@ def test_a_new_key_is_tried_at_once_and_its_token_published():
     assert Mint(NEW_KEY, Reason.KEY_CHANGED) in steps
     driver.perform(steps)
     renewed = token(2, age=-100.0, key=NEW_KEY)
-    assert driver.minted(renewed, NEW_KEY) == [Write("file", renewed, "new")]
+    assert driver.minted(renewed, NEW_KEY) == [write("file", renewed, "new")]
     assert driver.said[-2:] == [
         TokenMinted(Reason.KEY_CHANGED, renewed.facts, failures=0),
         KeyProven(NEW_KEY.fingerprint),
     ]
-    driver.perform([Write("file", renewed, "new")])
+    driver.perform([write("file", renewed, "new")])
     assert driver.until(Mint) == (pytest.approx(2520.0), Mint(NEW_KEY, Reason.SCHEDULED))
 
 
@@ -68,8 +69,8 @@ def test_when_a_new_key_is_refused_the_old_one_goes_on():
     assert driver.state.minting == Mint(KEY, Reason.SCHEDULED)
     assert probes == 8  # every five minutes of the 42
     renewed = token(2, age=-2520.0)
-    assert Write("file", renewed, "new") in driver.minted(renewed)
-    driver.perform([Write("file", renewed, "new")])
+    assert write("file", renewed, "new") in driver.minted(renewed)
+    driver.perform([write("file", renewed, "new")])
     assert driver.until(Mint) == (
         pytest.approx(180.0),
         Mint(NEW_KEY, Reason.KEY_CHANGED),
@@ -127,9 +128,9 @@ def test_a_key_that_changes_during_the_very_first_mint_goes_on_until_the_new_one
     driver.begin()
     driver.tell(KeyRead(NEW_KEY))
     steps = driver.minted(token())
-    assert Write("file", token(), "new") in steps  # better than nothing
+    assert write("file", token(), "new") in steps  # better than nothing
     assert Mint(NEW_KEY, Reason.KEY_CHANGED) in steps
-    driver.perform([Write("file", token(), "new")])
+    driver.perform([write("file", token(), "new")])
     driver.declined(KEY_REFUSED, NEW_KEY)
     while driver.until(Mint)[1] == Mint(NEW_KEY, Reason.KEY_CHANGED):
         driver.declined(KEY_REFUSED, NEW_KEY)

@@ -16,7 +16,7 @@ from refresher.core.messages import (
     Written,
 )
 from refresher.core.model import Holding, Reason
-from tests.core.builders import KEY, NOW, UNREACHABLE, Driver, at_work, held, output, policy, token
+from tests.core.builders import KEY, NOW, UNREACHABLE, Driver, at_work, held, output, policy, token, write
 
 TWO = policy(output("a"), output("b"))
 FULL = "b: no space left on device"
@@ -27,7 +27,7 @@ def with_b_failing() -> Driver:
     driver = Driver(TWO)
     driver.begin()
     driver.minted(token())
-    driver.perform([Write("a", token(), "new")])
+    driver.perform([write("a", token(), "new")])
     driver.tell(WriteFailed("b", FULL, roll=1.0))
     return driver
 
@@ -38,7 +38,7 @@ def test_one_output_failing_holds_back_no_other_and_is_retried_with_the_token_in
         OutputWritten("a", "new", token().facts),
         OutputFailed("b", FULL, None, writing=True),
     ]
-    assert driver.until(Write) == (2.0, Write("b", token(), "new"))
+    assert driver.until(Write) == (2.0, write("b", token(), "new"))
 
 
 def test_a_write_that_hangs_holds_back_no_other():
@@ -47,7 +47,7 @@ def test_a_write_that_hangs_holds_back_no_other():
     driver.minted(token(2, age=-2520.0))
     driver.tell(Written("a", token(2, age=-2520.0)))  # b hangs
     driver.contents["a"] = Holding()
-    assert driver.until(Write) == (30.0, Write("a", token(2, age=-2520.0), "repair"))
+    assert driver.until(Write) == (30.0, write("a", token(2, age=-2520.0), "repair"))
 
 
 def test_writes_are_retried_after_half_a_minute_at_most_while_a_token_is_in_hand():
@@ -62,7 +62,7 @@ def test_writes_are_retried_after_half_a_minute_at_most_while_a_token_is_in_hand
 def test_a_write_that_succeeds_starts_the_waits_anew():
     driver = with_b_failing()
     driver.until(Write)
-    driver.perform([Write("b", token(), "new")])
+    driver.perform([write("b", token(), "new")])
     assert driver.state.output("b").problem is None
     assert driver.state.output("b").failures == 0
 
@@ -80,9 +80,9 @@ def test_a_new_token_is_written_where_the_one_before_could_not_be():
     driver = with_b_failing()
     driver.tell(RefreshRequested())
     assert driver.steps() == [Mint(KEY, Reason.REQUESTED)]
-    assert driver.minted(token(2)) == [Write("a", token(2), "new")]  # b has its own back-off
-    driver.perform([Write("a", token(2), "new")])
-    assert driver.until(Write) == (2.0, Write("b", token(2), "new"))
+    assert driver.minted(token(2)) == [write("a", token(2), "new")]  # b has its own back-off
+    driver.perform([write("a", token(2), "new")])
+    assert driver.until(Write) == (2.0, write("b", token(2), "new"))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_somebody_disturbs_is_put_right_within_a_minute_and_announced(found
     driver.contents["file"] = found
     after, step = driver.until(Write)
     assert after <= 31.0
-    assert step == Write("file", token(), "repair")
+    assert step == write("file", token(), "repair")
     assert driver.said[-1:] == [OutputDisturbed("file")]
     driver.perform([step])
     assert driver.said[-1] == OutputWritten("file", "repair", token().facts)
@@ -105,7 +105,7 @@ def test_what_somebody_disturbs_is_put_right_within_a_minute_and_announced(found
 def test_somebody_elses_token_is_overwritten_and_that_is_a_repair():
     driver = at_work()
     driver.contents["file"] = held(token(7))
-    assert driver.until(Write)[1] == Write("file", token(), "repair")
+    assert driver.until(Write)[1] == write("file", token(), "repair")
     assert driver.said[-1:] == [OutputDisturbed("file")]
 
 
@@ -134,7 +134,7 @@ def test_an_output_that_cannot_be_read_any_more_is_written():
     assert driver.tell(InspectFailed("file", "file: permission denied")) == [
         OutputFailed("file", "file: permission denied", token().facts.expiry, writing=False)
     ]
-    assert driver.steps() == [Write("file", token(), "repair")]
+    assert driver.steps() == [write("file", token(), "repair")]
 
 
 def test_an_output_that_stays_unreadable_is_announced_once():
@@ -149,7 +149,7 @@ def test_an_output_that_stays_unreadable_is_announced_once():
 def test_a_write_in_flight_is_not_repeated():
     driver = at_work()
     driver.until(Mint)
-    assert driver.minted(token(2, age=-2520.0)) == [Write("file", token(2, age=-2520.0), "new")]
+    assert driver.minted(token(2, age=-2520.0)) == [write("file", token(2, age=-2520.0), "new")]
     driver.passes(300.0)
     assert driver.steps() == []
 
@@ -164,7 +164,7 @@ def test_a_newer_token_follows_when_the_write_in_flight_was_of_an_older_one():
     newer = token(3, age=-5040.0)
     assert driver.minted(newer) == []
     driver.tell(Written("file", slow))
-    assert driver.steps() == [Write("file", newer, "new")]
+    assert driver.steps() == [write("file", newer, "new")]
 
 
 def test_of_a_known_token_memory_is_believed_and_not_the_outputs_clock():

@@ -37,6 +37,7 @@ from tests.core.builders import (
     output,
     policy,
     token,
+    write,
 )
 
 READ_ONLY = "file: read-only file system"
@@ -161,7 +162,7 @@ def test_a_token_that_comes_late_is_used_and_the_mint_under_way_goes_on():
     said = driver.tell(Late(Minted(KEY, token(1), roll=1.0)))
     assert any(isinstance(each, TokenMinted) for each in said)
     assert driver.state.minting == under_way
-    assert [step for step in driver.steps() if isinstance(step, Write)] == [Write("file", token(1), "new")]
+    assert [step for step in driver.steps() if isinstance(step, Write)] == [write("file", token(1), "new")]
 
 
 def test_a_token_that_comes_late_does_not_replace_a_fresher_one():
@@ -195,7 +196,7 @@ def test_an_output_that_answers_late_is_looked_at_at_once_and_nobody_else_is_bla
     driver.contents["file"] = held(token(1))  # the late write has put the older token there
     assert driver.steps() == [Inspect("file")]
     assert driver.tell(_found(driver)) == []
-    assert driver.steps() == [Write("file", token(2), "new")]
+    assert driver.steps() == [write("file", token(2), "new")]
     (written,) = driver.tell(Written("file", token(2)))
     assert isinstance(written, OutputWritten)
 

@@ -36,7 +36,6 @@ from refresher.core.messages import (
     RefreshRequested,
     Started,
     Stopping,
-    Write,
     WriteFailed,
     Written,
 )
@@ -56,6 +55,7 @@ from tests.core.builders import (
     policy,
     throttled,
     token,
+    write,
 )
 
 TWO = policy(output("a"), output("b"))
@@ -94,7 +94,7 @@ def test_a_mint_that_is_started_is_in_flight_and_nothing_else_changes():
     assert driver.state.minting == Mint(KEY, Reason.FIRST)
 
 
-@pytest.mark.parametrize("step", [Write("b", token(), "new"), Inspect("b"), Inspect("b", first=True)])
+@pytest.mark.parametrize("step", [write("b", token(), "new"), Inspect("b"), Inspect("b", first=True)])
 def test_a_step_on_an_output_makes_that_one_busy_and_no_other(step):
     driver = looked_at(Holding(), Holding())
     before = driver.state
@@ -290,7 +290,7 @@ def test_nobody_keeps_the_value_of_a_token_in_mind_for_each_output():
 
 def test_an_output_that_cannot_be_written_still_holds_what_it_held():
     driver = at_work()
-    driver.tell(Started(Write("file", token(2), "new")))
+    driver.tell(Started(write("file", token(2), "new")))
     before = driver.state.output("file")
     driver.tell(WriteFailed("file", FULL, roll=0.0))
     after = driver.state.output("file")

@@ -73,6 +73,15 @@ def test_the_first_call_mints_and_the_second_has_nothing_to_do(issuer, place):
     assert [entry["event"] for entry in second.log] == ["KeyLoaded", "TokenAdopted"]
 
 
+def test_nothing_is_minted_for_an_output_that_cannot_be_written(issuer, place):
+    """A crontab would mint with each call, and have nothing to show for it."""
+    for _ in range(2):
+        nowhere = ("--to-file", place / "missing" / "token", "--issuer-url", issuer.url)
+        passed = refresher("once", "--key-file", place / "key", *nowhere)
+        assert passed.code == 73
+        assert issuer.counts.mints == 0
+
+
 def test_what_is_due_is_replaced(issuer, place):
     old = plant(place / "token", age=0.8 * HOUR)
     assert once(issuer, place).code == 0

@@ -53,12 +53,12 @@ class Limits(NamedTuple):
     connections: int = _CONNECTIONS
 
 
-def affordable_connections() -> int:
-    """How many connections leave the rest of the process the descriptors that it needs."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
+def affordable_connections(descriptors: int) -> int:
+    """How many connections leave the rest of a process the descriptors that it needs, if it may have so many
+    of them."""
+    if descriptors == resource.RLIM_INFINITY:
         return _CONNECTIONS
-    return max(1, min(_CONNECTIONS, (limit - _RESERVE) // 2))
+    return max(1, min(_CONNECTIONS, (descriptors - _RESERVE) // 2))
 
 
 class Server:
@@ -75,7 +75,8 @@ class Server:
         limits: Limits | None = None,
     ) -> None:
         self._listening, self._answer = listening, answer
-        self._limits = limits or Limits(connections=affordable_connections())
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._limits = limits or Limits(connections=affordable_connections(descriptors))
         self._selector = selectors.DefaultSelector()
         self._background: Background[_Conversation] = Background()
         self._open: dict[_Conversation, None] = {}  # the oldest first

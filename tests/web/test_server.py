@@ -4,6 +4,7 @@ import http.client
 import logging
 import queue
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refresher.web.exchange import HTML, TEXT, Answer, Later, Request, parsed, rendered
-from refresher.web.server import Limits
+from refresher.web.server import Limits, affordable_connections
 from tests.web.site import DEADLINE, Serve, Site, everything
 
 GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -284,6 +285,14 @@ def test_of_too_many_connections_the_oldest_is_closed(serve: Serve) -> None:
         assert everything(newest).endswith(b"hello GET /there")
         older.sendall(GET)
         assert everything(older).endswith(b"hello GET /there")
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "connections"),
+    [(3, 1), (24, 1), (28, 2), (32, 4), (64, 20), (88, 32), (1024, 32), (resource.RLIM_INFINITY, 32)],
+)
+def test_connections_leave_the_refresher_its_descriptors(descriptors: int, connections: int) -> None:
+    assert affordable_connections(descriptors) == connections
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /", GET])

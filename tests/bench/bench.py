@@ -195,7 +195,8 @@ def mints(url: str, key: str) -> None:
     """Mints a second through our client and through plain requests, both with 16 threads."""
     faults = json.dumps({"latency": LATENCY, "scope": "mint"}).encode()
     opener = build_opener(ProxyHandler({}))
-    opener.open(Request(f"{url}/_emulator/faults", data=faults, method="PUT")).close()
+    control = {"X-Emulator-Control": "1"}
+    opener.open(Request(f"{url}/_emulator/faults", data=faults, headers=control, method="PUT")).close()
     issuer, secret = InliveIssuer(url, SystemClock(), pool_size=WORKERS), SecretStr(key)
     session = requests.Session()
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=WORKERS))

@@ -106,7 +106,10 @@ def _server(listening: socket.socket, here: assembly.Installation, tally: Tally)
         from refresher.web.endpoints import Endpoints  # noqa: PLC0415 -- after the first token
         from refresher.web.server import Server  # noqa: PLC0415
 
-        endpoints = Endpoints(here.engine.view, lambda: here.engine.last_turn, here.clock, tally, __version__)
+        engine = here.engine
+        endpoints = Endpoints(
+            engine.view, lambda: engine.last_turn, here.clock, tally, __version__, stuck=engine.stuck
+        )
         return Server(listening, endpoints.answer)
     except (ImportError, OSError) as error:
         logging.getLogger("refresher").warning("the endpoints are not served yet: %s; trying again", error)

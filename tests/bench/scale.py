@@ -18,6 +18,7 @@ from tests.commands.daemon import free_port, plant
 
 TOKENS = 10_000
 SCRAPES = 7  # of each format, in turn
+PROBES = 200
 OUTAGE = 20.0  # seconds
 PATIENCE = 180.0  # seconds until a restart is given up
 FORMATS = {"text": "text/plain;version=0.0.4", "OpenMetrics": "application/openmetrics-text;version=1.0.0"}
@@ -28,6 +29,7 @@ class Figures(NamedTuple):
 
     restart: float | None
     scrapes: dict[str, list[float]]
+    alone: list[float]  # of /livez
     beside: list[float]  # of /livez beside these scrapes
     readyz: list[float]
     resident: int
@@ -39,6 +41,7 @@ def measured(url: str, key: str, folder: Path, faults: Callable[[dict[str, objec
     with running(url, key, folder) as site:
         restart = site.until_adopted()
         scrapes: dict[str, list[float]] = {name: [] for name in FORMATS}
+        alone = [site.seconds("/livez") for _ in range(PROBES)]
         beside: list[float] = []
         for _ in range(SCRAPES):
             for name, accept in FORMATS.items():
@@ -50,7 +53,7 @@ def measured(url: str, key: str, folder: Path, faults: Callable[[dict[str, objec
         faults({"status": 500, "scope": "mint"})
         failures = site.failures_a_second()
         faults({})
-    return Figures(restart, scrapes, beside, readyz, resident, failures)
+    return Figures(restart, scrapes, alone, beside, readyz, resident, failures)
 
 
 class Site:

@@ -43,7 +43,8 @@ class Limits(NamedTuple):
     ``head``: until the whole head of the request has come. ``answer``: until the whole answer has gone, as
     long as Prometheus waits by default (scrape_timeout). ``farewell``: until the client has closed its side.
     ``connections``: at one more than that, the oldest is closed. One is accepted a turn, so that a prompt
-    client is through long before it is the oldest, however many others come.
+    client is through long before it is the oldest, however many others come. ``responses``: bytes of answers
+    in memory; for more than that, the oldest of several is closed.
     """
 
     head: float = 5.0
@@ -51,6 +52,7 @@ class Limits(NamedTuple):
     farewell: float = 1.0
     head_size: int = 16 * 1024
     connections: int = _CONNECTIONS
+    responses: int = 32 * 2**20
 
 
 def affordable_connections(descriptors: int) -> int:
@@ -148,6 +150,9 @@ class Server:
         except (StopIteration, OSError):  # it is over, or the client has gone
             self._end(conversation)
             return
+        self._bound_responses()
+        if conversation not in self._open:
+            return
         if callable(waits_for):
             self._selector.unregister(conversation.sock)
             self._background.submit(conversation, partial(self._still_wanted, conversation, waits_for))
@@ -155,6 +160,14 @@ class Server:
             self._selector.modify(conversation.sock, waits_for, conversation)
         else:
             self._selector.register(conversation.sock, waits_for, conversation)
+
+    def _bound_responses(self) -> None:
+        answered = [each for each in self._open if each.response_size]
+        total = sum(each.response_size for each in answered)
+        for conversation in answered[:-1]:
+            if total > self._limits.responses:
+                total -= conversation.response_size
+                self._end(conversation)
 
     def _still_wanted(self, conversation: "_Conversation", job: _Job) -> bytes | None:
         """On the background thread: the response, or None if the conversation has been ended meanwhile."""
@@ -179,6 +192,7 @@ class _Conversation:
     ) -> None:
         self.sock, self._answer, self._limits = sock, answer, limits
         self.deadline = time.monotonic() + limits.head
+        self.response_size = 0  # bytes, once there is one
         self.course = self._listen()
 
     def _listen(self) -> _Course:
@@ -199,6 +213,7 @@ class _Conversation:
 
     def _speak(self, response: bytes) -> _Course:
         self.deadline = time.monotonic() + self._limits.answer
+        self.response_size = len(response)
         left = memoryview(response)
         while left:
             yield selectors.EVENT_WRITE

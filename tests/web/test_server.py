@@ -227,6 +227,19 @@ def test_clients_that_do_not_read_their_answers_keep_nobody_from_one(serve: Serv
         assert site.call("/there").status == 200
 
 
+def test_of_too_many_answers_that_nobody_reads_the_oldest_is_dropped(serve: Serve) -> None:
+    large = bytes(6_000_000)
+    site = serve(lambda _: Answer(200, TEXT, large), PATIENT._replace(responses=15_000_000))
+    with ExitStack() as hoard:
+        oldest, *others = [hoard.enter_context(site.client()) for _ in range(3)]
+        for sock in (oldest, *others):
+            sock.sendall(GET)
+            sock.recv(1, socket.MSG_PEEK)  # its answer has begun
+        assert len(everything(oldest)) < len(large)
+        for sock in others:
+            assert len(everything(sock)) > len(large)
+
+
 def test_a_head_that_drips_is_given_up_though_it_never_stops(serve: Serve) -> None:
     over = threading.Event()
     with serve(hello, PATIENT._replace(head=0.3)).client() as sock:

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = prelude.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
     tally, first = Tally(), FirstToken()
     here = assembly.installation(settings, [LogObserver(), tally, first])
-    prelude.configure_log(arguments, here.engine.secrets)
+    prelude.configure_log(arguments, here.secrets.blot_out)
     where = "endpoints nowhere: no --listen"
     if settings.listen is not None:
         from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted

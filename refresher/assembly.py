@@ -24,6 +24,7 @@ from refresher.engine import Engine
 from refresher.errors import ConfigurationError
 from refresher.hands import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Charge, Hands
 from refresher.keys.keyfile import KeyFile
+from refresher.observers.redaction import SecretIndex
 from refresher.outputs import Cluster, build
 from refresher.ports import Clock, Issuer, Letter, Observer, Verifier
 from refresher.prelude import OWNER_VARIABLE
@@ -57,6 +58,7 @@ class Installation(NamedTuple):
 
     engine: Engine
     crew: Crew
+    secrets: SecretIndex
     mailbox: Mailbox[Letter]
     clock: SystemClock
     elector: "Elector | None"
@@ -66,7 +68,7 @@ class Installation(NamedTuple):
 def installation(settings: Settings, observers: Sequence[Observer], horizon: float = 0.0) -> Installation:
     """The engine for these settings, not started yet; `horizon` as in TokenPolicy. Raises ConfigurationError
     and KubeConfigError."""
-    clock, mailbox = SystemClock(), Mailbox[Letter]()
+    clock, mailbox, index = SystemClock(), Mailbox[Letter](), SecretIndex()
     connect = cache(kubernetes)
     elector = _elector(settings.leader_election, connect, clock, mailbox)
     all_charges = charges(settings, horizon, connect, elector)
@@ -87,8 +89,9 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
         mailbox=mailbox,
         observers=[*observers, events] if events else observers,
         leads=lambda: elector is None or elector.time_left() > 0,
+        hold=index.hold,
     )
-    return Installation(engine, crew, mailbox, clock, elector, events)
+    return Installation(engine, crew, index, mailbox, clock, elector, events)
 
 
 def _elector(

@@ -47,14 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     settings = prelude.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
     tally, first = Tally(), FirstToken()
     here = assembly.installation(settings, [LogObserver(), tally, first])
-    prelude.configure_log(arguments, here.engine.secrets)
+    dropped = prelude.configure_log(arguments, here.secrets.blot_out)
     where = "endpoints nowhere: no --listen"
     if settings.listen is not None:
         from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
 
         listening = bind(settings.listen)  # now: an address in use is told before anything is minted
         where = f"endpoints on port {listening.getsockname()[1]}"
-        serve = partial(_serve, listening, here, tally, first)
+        serve = partial(_serve, listening, here, tally, first, dropped)
         here.crew.run(serve, "endpoints")
     logging.getLogger("refresher").info(
         "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
@@ -88,18 +88,26 @@ class FirstToken:
         self._seen.wait(timeout)
 
 
-def _serve(listening: socket.socket, here: assembly.Installation, tally: Tally, first: "FirstToken") -> None:
+def _serve(
+    listening: socket.socket,
+    here: assembly.Installation,
+    tally: Tally,
+    first: "FirstToken",
+    dropped: Callable[[], int],
+) -> None:
     """Serve the endpoints. What they are made of is imported when the first token is out: connections wait in
     the backlog meanwhile."""
     first.wait(SERVE_AFTER)
     pause = SERVE_AFTER
-    while (server := _server(listening, here, tally)) is None:
+    while (server := _server(listening, here, tally, dropped)) is None:
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
     server.serve()
 
 
-def _server(listening: socket.socket, here: assembly.Installation, tally: Tally) -> "Server | None":
+def _server(
+    listening: socket.socket, here: assembly.Installation, tally: Tally, dropped: Callable[[], int]
+) -> "Server | None":
     """What serves the endpoints; None if it cannot be made now, without a free descriptor for one. The
     refresher goes on meanwhile, so the endpoints must not stay away for ever."""
     try:
@@ -108,7 +116,13 @@ def _server(listening: socket.socket, here: assembly.Installation, tally: Tally)
 
         engine = here.engine
         endpoints = Endpoints(
-            engine.view, lambda: engine.last_turn, here.clock, tally, __version__, stuck=engine.stuck
+            engine.view,
+            lambda: engine.last_turn,
+            here.clock,
+            tally,
+            __version__,
+            stuck=engine.stuck,
+            log_lines_dropped=dropped,
         )
         return Server(listening, endpoints.answer)
     except (ImportError, OSError) as error:

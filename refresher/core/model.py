@@ -45,6 +45,18 @@ class SecretStr:
         raise TypeError("a secret is not pickled")
 
 
+def secrets_in(value: object) -> list[SecretStr]:
+    """Every secret in `value`: a secret, or a tuple of values, as states and events are."""
+    found, rest = [], [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, tuple):
+            rest.extend(each)
+        elif isinstance(each, SecretStr):
+            found.append(each)
+    return found
+
+
 def fingerprint(text: str) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of `text`: names a secret without telling it."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

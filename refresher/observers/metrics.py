@@ -87,7 +87,7 @@ class Metrics:
         if self._log_lines_dropped is not None:
             yield _counter(
                 "log_lines_dropped_total",
-                "Log lines that were dropped because nobody read the log.",
+                "Log lines that were dropped because nobody read them, or they could not be written.",
                 None,
                 [("", self._log_lines_dropped())],
             )

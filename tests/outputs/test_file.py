@@ -5,6 +5,7 @@ import socket
 import stat
 from contextlib import contextmanager
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -222,6 +223,7 @@ def test_an_unreadable_record_is_as_good_as_none_and_no_error(path, spoil):
     assert output.inspect(NOW) == Holding()
 
 
+@hypothesis.settings(deadline=None)  # a write takes as long as the disk does
 @given(garbage=st.binary())
 def test_any_bytes_for_a_record_are_no_error_and_not_believed(tmp_path_factory, garbage):
     path = tmp_path_factory.mktemp("any") / "access-token"
@@ -462,6 +464,7 @@ def test_a_value_that_grew_without_end_is_read_no_further_than_needed(path):
     assert output.inspect(NOW) == Holding()
 
 
+@hypothesis.settings(deadline=None)  # as above
 @given(content=st.binary())
 def test_any_other_content_is_not_believed(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "access-token"

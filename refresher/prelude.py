@@ -10,7 +10,7 @@ from refresher.config.loader import Loaded, load
 from refresher.errors import ConfigurationError, Mistake
 from refresher.observers import log
 
-OWNER_VARIABLE = "REFRESHER_OWNER"  # what this installation is called in Secrets
+OWNER_VARIABLE = "REFRESHER_OWNER"  # what this installation is called in Secrets and records
 LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
 
 

@@ -56,7 +56,7 @@ class InliveIssuer:
         if isinstance(answer, Unanswered):
             tried = Try(answer.declined.outcome, received.boot - sent.boot)
             return MintResult(answer.declined, sent, (tried,)), answer.passes
-        meaning = classify(answer, key, received.wall)
+        meaning = classify(answer, key, lifetime, received.wall)
         outcome = meaning.outcome if isinstance(meaning, Declined) else Outcome.OK
         tried = Try(outcome, received.boot - sent.boot)
         ahead = skew(answer.headers, sent.wall, received.wall)

@@ -57,7 +57,9 @@ class InliveIssuer:
             tried = Try(answer.declined.outcome, received.boot - sent.boot)
             return MintResult(answer.declined, sent, (tried,)), answer.passes
         meaning = classify(answer, key, lifetime, received.wall)
-        outcome = meaning.outcome if isinstance(meaning, Declined) else Outcome.OK
+        outcome = Outcome.OK
+        if isinstance(meaning, Declined):
+            outcome, meaning = meaning.outcome, self._endpoint.located(meaning)
         tried = Try(outcome, received.boot - sent.boot)
         ahead = skew(answer.headers, sent.wall, received.wall)
         return MintResult(meaning, sent, (tried,), ahead), answer.status in (502, 504)

@@ -90,6 +90,50 @@ def test_the_next_call_on_the_same_connection_has_its_own_time(tmp_path):
         assert server.connections == 1
 
 
+def test_another_authority_counts_from_the_next_call_on(tmp_path, tls, authority):
+    """Also for the connection that is there already."""
+    with asking(tmp_path, answering(200, OBJECT), tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
+        api.get(PATH)
+        (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
+        with pytest.raises(KubeUnreachableError, match="could not be verified"):
+            api.get(PATH)
+        (tmp_path / "ca.crt").write_bytes(authority.cert_pem.bytes())
+        api.get(PATH)
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", None])
+def test_a_broken_file_of_authorities_replaces_no_good_one(tmp_path, tls, authority, content, caplog):
+    def once(caller: Caller) -> None:
+        caller.request()
+        caller.answer(200, OBJECT, "Connection: close")
+
+    with asking(tmp_path, once, tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
+        api.get(PATH)
+        path = tmp_path / "ca.crt"
+        path.unlink() if content is None else path.write_bytes(content)
+        api.get(PATH)
+        assert server.connections == 2
+    assert f"the CA file {path} cannot be used: " in caplog.text
+
+
+def test_a_file_of_authorities_that_was_never_good_is_told(tmp_path, tls):
+    with (
+        asking(tmp_path, answering(200, OBJECT), tls=tls, ca=b"<html>") as (api, _),
+        pytest.raises(KubeUnreachableError, match=r"ca\.crt cannot be used: no certificates in it"),
+    ):
+        api.get(PATH)
+
+
+def test_a_broken_file_is_told_where_the_last_good_one_does_not_help(tmp_path, tls, authority):
+    with asking(tmp_path, answering(200, OBJECT), tls=tls, ca=trustme.CA().cert_pem.bytes()) as (api, _):
+        with pytest.raises(KubeUnreachableError, match="could not be verified"):
+            api.get(PATH)
+        (tmp_path / "ca.crt").write_bytes(b"<html>")
+        with pytest.raises(KubeUnreachableError, match=r"verified.* now the CA file .* cannot be used"):
+            api.get(PATH)
+
+
 ONCE = {
     "an unavailable server": answering(503, b"{}", "Retry-After: 0"),
     "a throttling server": answering(429, b"{}", "Retry-After: 0"),

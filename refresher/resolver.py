@@ -41,7 +41,7 @@ class Resolver:
         look_up, known = self._join(host)
         if not look_up.done.wait(seconds * PATIENCE if known else seconds):
             why = (
-                f"the name {host} could not be resolved within {seconds:.3g} s: the resolver does not answer"
+                f"the name {host} could not be resolved within {seconds:.2g} s: the resolver does not answer"
             )
             return self._fall_back(host, known, UnresolvedError(f"{why} (see /etc/resolv.conf)"))
         if look_up.error is None:

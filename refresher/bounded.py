@@ -25,7 +25,12 @@ from refresher.resolver import Resolver, UnresolvedError
 # load balancers and NAT take to forget it without a word. A request on a forgotten one hangs until its end.
 LONGEST_IDLE = 30.0
 
+_BLOCK = 8 * 1024  # bytes that are read from a socket at once: the last of a head may have content in it
 _TLS_ALERT = b"\x15\x03"  # RFC 8446 §5.1: an alert, what a TLS server says to a request in plain text
+
+# Bytes of a status line and headers, interim answers included: http.client makes nine copies of them. Servers
+# send one kilobyte and accept eight to sixteen.
+LONGEST_HEAD = 128 * 1024
 
 MOMENT = 0.001  # seconds, the least time-out: 0 would mean "do not block"
 
@@ -58,6 +63,8 @@ class _Reader(io.RawIOBase):
         self._room -= count or 0
         if self._room < 0:
             raise AnswerTooLongError(f"longer than {self._longest} bytes")
+        if self.in_head and self._longest - self._room > LONGEST_HEAD + _BLOCK:
+            raise AnswerTooLongError(f"longer than {LONGEST_HEAD} bytes before its content begins")
         self._first = self._first or bytes(buffer[: min(2, count or 0)])
         if not count and self.in_head and self._room < self._longest:
             if self._first == _TLS_ALERT:
@@ -82,7 +89,7 @@ class BoundedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self._reader = _Reader(self.fp.detach(), sock, self.longest)
-        self.fp: io.BufferedReader = io.BufferedReader(self._reader)
+        self.fp: io.BufferedReader = io.BufferedReader(self._reader, _BLOCK)
 
     def begin(self) -> None:
         super().begin()

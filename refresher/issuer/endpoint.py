@@ -1,5 +1,6 @@
 """One URL that takes a bearer token, asked within a deadline, without what makes HTTP clients dangerous."""
 
+import io
 import ipaddress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -104,10 +105,10 @@ class Endpoint:
 
 def _body(response: requests.Response) -> bytes:
     """The whole body as it came, not decoded. The connection is free again when this returns or raises."""
-    blocks = []
+    body = io.BytesIO()  # holds one copy, and `getvalue` makes no other
     while block := response.raw.read(_BLOCK, decode_content=False):
-        blocks.append(block)
-    return b"".join(blocks)
+        body.write(block)
+    return body.getvalue()
 
 
 def _host_and_port(url: str) -> str:

@@ -10,8 +10,9 @@ import trustme
 from refresher.clock import SystemClock
 from refresher.core.model import Declined, Granted, SecretStr, Verdict
 from refresher.issuer.client import InliveIssuer, UrlVerifier
+from tests.commands.daemon import eventually
 from tests.issuer.ask import KEY
-from tests.issuer.peer import Peer, answering, granting, peer
+from tests.issuer.peer import GRANT, Caller, Peer, answering, granting, peer
 
 
 @pytest.fixture
@@ -60,6 +61,25 @@ def test_no_connection_outlives_the_authority_it_was_made_under(
     answer = mint(issuer)
     assert isinstance(answer, Declined)
     assert "could not be verified" in answer.message
+
+
+def test_connections_that_are_used_no_more_are_closed(
+    tls: ssl.SSLContext, bundle: Path, authority: trustme.CA
+) -> None:
+    gone: list[bool] = []
+
+    def until_gone(caller: Caller) -> None:
+        caller.request()
+        caller.answer(200, GRANT)
+        gone.append(not caller.request())
+
+    with peer(until_gone, granting, tls=tls) as server:
+        issuer = InliveIssuer(server.url, SystemClock(), str(bundle))
+        mint(issuer)
+        bundle.write_bytes(authority.cert_pem.bytes() + trustme.CA().cert_pem.bytes())
+        mint(issuer)
+        assert eventually(lambda: gone, "the first connection ends") == [True]
+        issuer.close()
 
 
 def test_a_broken_file_stops_nothing_and_is_told_when_it_could_be_the_cause(

@@ -44,7 +44,7 @@ class Resolver:
                 f"the name {host} could not be resolved within {seconds:.2g} s: the resolver does not answer"
             )
             return self._fall_back(host, known, UnresolvedError(f"{why} (see /etc/resolv.conf)"))
-        if look_up.error is None:
+        if look_up.found:
             with self._lock:
                 self._reported.discard(host)
             return look_up.found
@@ -71,15 +71,16 @@ class Resolver:
     def _run(self, host: str, look_up: "_LookUp") -> None:
         try:
             look_up.found = _getaddrinfo(host)
-        except Exception as error:  # noqa: BLE001 -- raised again in the thread that waits
+        except OSError as error:
             look_up.error = error
-        with self._lock:
-            del self._under_way[host]
-            if look_up.found:
-                self._last_good[host] = look_up.found
-        look_up.done.set()
+        finally:
+            with self._lock:
+                del self._under_way[host]
+                if look_up.found:
+                    self._last_good[host] = look_up.found
+            look_up.done.set()
 
-    def _fall_back(self, host: str, known: list[str], error: Exception) -> list[str]:
+    def _fall_back(self, host: str, known: list[str], error: OSError) -> list[str]:
         if not known:
             raise error
         with self._lock:
@@ -96,9 +97,9 @@ class _LookUp:
     def __init__(self) -> None:
         self.done = threading.Event()
         self.found: list[str] = []
-        self.error: Exception | None = None
+        self.error = OSError("the look-up broke off")  # where nothing was found
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: OSError) -> None:
         self.error = error
         self.done.set()
 
@@ -106,7 +107,7 @@ class _LookUp:
 def _getaddrinfo(host: str) -> list[str]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # an empty label, or one of more than 63 characters
+    except ValueError as error:  # an empty label, one of more than 63 characters, a NUL
         raise socket.gaierror(socket.EAI_NONAME, "it is not the name of a host") from error
     return [str(address[0]) for *_, address in found]
 
@@ -119,7 +120,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _said(host: str, error: Exception) -> str:
+def _said(host: str, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f"the name {host} cannot be resolved: {error.strerror} (see /etc/resolv.conf)"
     return str(error)

@@ -19,7 +19,7 @@ _DEFINITE = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.E
 
 
 class UnresolvedError(TimeoutError):
-    """The resolver did not answer in time; the text says for which name."""
+    """A name could not be resolved in time, or at all; the text says which and why."""
 
 
 class Resolver:
@@ -65,7 +65,7 @@ class Resolver:
                     ).start()
                 except RuntimeError as error:  # no thread to be had: a limit of the Pod or user
                     del self._under_way[host]
-                    look_up.fail(OSError(f"no thread to resolve {host} with: {error}"))
+                    look_up.fail(UnresolvedError(f"no thread to resolve {host} with: {error}"))
             return look_up, known
 
     def _run(self, host: str, look_up: "_LookUp") -> None:
@@ -97,7 +97,7 @@ class _LookUp:
     def __init__(self) -> None:
         self.done = threading.Event()
         self.found: list[str] = []
-        self.error = OSError("the look-up broke off")  # where nothing was found
+        self.error: OSError = UnresolvedError("the resolution of a name broke off")  # where nothing was found
 
     def fail(self, error: OSError) -> None:
         self.error = error

@@ -7,11 +7,11 @@ import struct
 import pytest
 import trustme
 
-from refresher.errors import KubeUnreachableError
+from refresher.errors import KubeConfigError, KubeUnreachableError
 from refresher.kube import wire
 from refresher.kube.paths import secret_path
 from tests.issuer.peer import Caller, Script, answering, dripping, sending, silent
-from tests.kube.connecting import asking
+from tests.kube.connecting import asking, in_pod, service_account
 
 PATH = secret_path("ns", "s")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -178,3 +178,14 @@ def test_a_call_after_one_that_was_cut_off_goes_well(tmp_path):
         with pytest.raises(KubeUnreachableError):
             api.get(PATH)
         assert api.get(PATH) == {"kind": "Secret"}
+
+
+@pytest.mark.parametrize("named", ["http://user:s3same@proxy:3128\n", "socks5://user:s3same@proxy", "http://"])
+def test_a_proxy_that_cannot_be_used_is_blamed_by_its_variable_and_not_shown(tmp_path, monkeypatch, named):
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", named)
+    with pytest.raises(KubeConfigError, match="^HTTPS_PROXY cannot be used: ") as raised:
+        in_pod(service_account(tmp_path), 1, host="api.test")
+    assert "s3same" not in str(raised.value)
+    in_pod(service_account(tmp_path), 1).close()  # never asked through a proxy

@@ -185,7 +185,7 @@ def test_a_proxy_that_cannot_be_used_is_blamed_by_its_variable_and_not_shown(tmp
     for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", named)
-    with pytest.raises(KubeConfigError, match="^HTTPS_PROXY cannot be used: ") as raised:
+    with pytest.raises(KubeConfigError, match=r"^HTTPS_PROXY cannot be used: ") as raised:
         in_pod(service_account(tmp_path), 1, host="api.test")
     assert "s3same" not in str(raised.value)
     in_pod(service_account(tmp_path), 1).close()  # never asked through a proxy

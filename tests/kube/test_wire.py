@@ -180,7 +180,9 @@ def test_a_call_after_one_that_was_cut_off_goes_well(tmp_path):
         assert api.get(PATH) == {"kind": "Secret"}
 
 
-@pytest.mark.parametrize("named", ["http://user:s3same@proxy:3128\n", "socks5://user:s3same@proxy", "http://"])
+@pytest.mark.parametrize(
+    "named", ["http://user:s3same@proxy:3128\n", "socks5://user:s3same@proxy", "http://"]
+)
 def test_a_proxy_that_cannot_be_used_is_blamed_by_its_variable_and_not_shown(tmp_path, monkeypatch, named):
     for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)

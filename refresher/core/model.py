@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 from enum import StrEnum
 from typing import NamedTuple, NoReturn
 
@@ -158,10 +159,12 @@ class Verification(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """The issuer's yes: what it gave, and the moment before it was asked."""
+    """The issuer's yes: what it gave. ``lifetime``: seconds that the token lives, as requested or by its own
+    claims (core/expiry.py)."""
 
     access: SecretStr
     refresh: SecretStr | None
+    lifetime: float = math.inf
 
 
 class Declined(NamedTuple):

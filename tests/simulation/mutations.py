@@ -97,7 +97,7 @@ MUTATIONS = (
     Mutation(
         "Retry-After is obeyed past the expiry",
         "core/backoff.py",
-        "return max(wait, min(asked, max(left / 2, left - LONGEST - budget)) if left > 0 else asked)",
+        "return max(wait, min(asked, max(left / 2, left - LONGEST - budget)))",
         "return max(wait, asked)",
     ),
     Mutation(

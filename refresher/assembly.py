@@ -24,7 +24,10 @@ from refresher.engine import Engine
 from refresher.errors import ConfigurationError
 from refresher.hands import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Charge, Hands
 from refresher.keys.keyfile import KeyFile
+from refresher.observers.redaction import SecretIndex
 from refresher.outputs import Cluster, build
+from refresher.outputs.directories import Directories
+from refresher.outputs.record import DEFAULT_OWNER
 from refresher.ports import Clock, Issuer, Letter, Observer, Verifier
 from refresher.prelude import OWNER_VARIABLE
 
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
     from refresher.kube.elector import Elector
     from refresher.kube.events import EventRecorder
-
-DEFAULT_OWNER = "inlive-token-refresher"
 
 
 def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> Issuer:
@@ -57,6 +58,7 @@ class Installation(NamedTuple):
 
     engine: Engine
     crew: Crew
+    secrets: SecretIndex
     mailbox: Mailbox[Letter]
     clock: SystemClock
     elector: "Elector | None"
@@ -66,7 +68,7 @@ class Installation(NamedTuple):
 def installation(settings: Settings, observers: Sequence[Observer], horizon: float = 0.0) -> Installation:
     """The engine for these settings, not started yet; `horizon` as in TokenPolicy. Raises ConfigurationError
     and KubeConfigError."""
-    clock, mailbox = SystemClock(), Mailbox[Letter]()
+    clock, mailbox, index = SystemClock(), Mailbox[Letter](), SecretIndex()
     connect = cache(kubernetes)
     elector = _elector(settings.leader_election, connect, clock, mailbox)
     all_charges = charges(settings, horizon, connect, elector)
@@ -87,8 +89,9 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
         mailbox=mailbox,
         observers=[*observers, events] if events else observers,
         leads=lambda: elector is None or elector.time_left() > 0,
+        hold=index.hold,
     )
-    return Installation(engine, crew, mailbox, clock, elector, events)
+    return Installation(engine, crew, index, mailbox, clock, elector, events)
 
 
 def _elector(
@@ -146,8 +149,11 @@ def charges(
         if mistakes:
             raise ConfigurationError(mistakes)
     cluster = Cluster(connect, owner(settings), elector.time_left if elector else lambda: math.inf)
+    directories = Directories()
     return [
-        _charge(token, settings, keys[token.key_file], cluster, horizon, elected=elector is not None)
+        _charge(
+            token, settings, keys[token.key_file], cluster, directories, horizon, elected=elector is not None
+        )
         for token in settings.tokens
     ]
 
@@ -160,17 +166,24 @@ def kubernetes() -> "KubeApi":
 
 
 def owner(settings: Settings) -> str:
-    """What this installation is called in the Secrets that it writes, as [NAMESPACE/]NAME: like the Lease
-    that its processes share, or as the environment says."""
+    """What this installation is called in the Secrets and files that it writes, as [NAMESPACE/]NAME: like the
+    Lease that its processes share, or as the environment says."""
     if settings.leader_election is not None:
         return settings.leader_election.lease
     return os.environ.get(OWNER_VARIABLE) or DEFAULT_OWNER
 
 
 def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shares with all
-    token: TokenSettings, settings: Settings, key: KeyFile, cluster: Cluster, horizon: float, *, elected: bool
+    token: TokenSettings,
+    settings: Settings,
+    key: KeyFile,
+    cluster: Cluster,
+    directories: Directories,
+    horizon: float,
+    *,
+    elected: bool,
 ) -> Charge:
-    outputs = tuple(build(each, settings.issuer.url, cluster) for each in token.outputs)
+    outputs = tuple(build(each, settings.issuer.url, cluster, directories) for each in token.outputs)
     policy = TokenPolicy(
         name=token.name,
         lifetime=token.lifetime,

@@ -1,29 +1,46 @@
 """Connections of urllib3 that end on time and take no more than was agreed, whatever the peer does.
 
 A time-out of urllib3 is for one `recv`: a server that sends a byte a second holds its caller for ever. Here
-what is left of a request's time when it is sent is for the whole answer, headers and body. How a connection
-is made within its time is up to the two clients, `issuer.transport` and `kube.wire`.
+what is left of a request's time when it is sent is for the whole answer, headers and body. The time for a
+connection includes the resolution of the name, all addresses of the host, and the TLS handshake.
 """
 
 import io
+import queue
 import socket
 import time
+from contextlib import suppress
 from http import HTTPStatus
-from http.client import HTTPResponse, IncompleteRead
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, ClassVar
 
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection
+from urllib3.exceptions import NewConnectionError
+from urllib3.util.connection import create_connection
+
+from refresher.resolver import Resolver, UnresolvedError
 
 # Seconds for which an idle connection is kept for use: long enough for many tokens due at once, and less than
 # load balancers and NAT take to forget it without a word. A request on a forgotten one hangs until its end.
 LONGEST_IDLE = 30.0
+
+_BLOCK = 8 * 1024  # bytes that are read from a socket at once: the last of a head may have content in it
+_TLS_ALERT = b"\x15\x03"  # RFC 8446 §5.1: an alert, what a TLS server says to a request in plain text
+
+# Bytes of a status line and headers, interim answers included: http.client makes nine copies of them. Servers
+# send one kilobyte and accept eight to sixteen.
+LONGEST_HEAD = 128 * 1024
 
 MOMENT = 0.001  # seconds, the least time-out: 0 would mean "do not block"
 
 
 class AnswerTooLongError(OSError):
     """The answer, headers included, is longer than was agreed. The text says how long that is."""
+
+
+class SpeaksTlsError(HTTPException):
+    """The server speaks TLS, and was asked in plain text."""
 
 
 class _Reader(io.RawIOBase):
@@ -35,6 +52,7 @@ class _Reader(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, longest: int) -> None:
         self._raw, self._sock, self._longest, self._room = raw, sock, longest, longest
         self._by = time.monotonic() + (sock.gettimeout() or 0.0)
+        self._first = b""
 
     def readable(self) -> bool:
         return True
@@ -45,7 +63,12 @@ class _Reader(io.RawIOBase):
         self._room -= count or 0
         if self._room < 0:
             raise AnswerTooLongError(f"longer than {self._longest} bytes")
+        if self.in_head and self._longest - self._room > LONGEST_HEAD + _BLOCK:
+            raise AnswerTooLongError(f"longer than {LONGEST_HEAD} bytes before its content begins")
+        self._first = self._first or bytes(buffer[: min(2, count or 0)])
         if not count and self.in_head and self._room < self._longest:
+            if self._first == _TLS_ALERT:
+                raise SpeaksTlsError
             raise IncompleteRead(b"")  # http.client would take these headers for all of them
         return count
 
@@ -66,7 +89,7 @@ class BoundedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self._reader = _Reader(self.fp.detach(), sock, self.longest)
-        self.fp: io.BufferedReader = io.BufferedReader(self._reader)
+        self.fp: io.BufferedReader = io.BufferedReader(self._reader, _BLOCK)
 
     def begin(self) -> None:
         super().begin()
@@ -86,6 +109,8 @@ class BoundedResponse(HTTPResponse):
 class BoundedConnection(HTTPConnection):
     """`self.timeout` is what is left of a request's time when urllib3 sets it, just before each use."""
 
+    resolver: ClassVar = Resolver()  # one for the process: its configuration, /etc/resolv.conf, is one, too
+
     _last_used = 0.0
 
     @property
@@ -96,11 +121,49 @@ class BoundedConnection(HTTPConnection):
         self._last_used = time.monotonic()
         return super().getresponse()
 
+    def _new_conn(self) -> socket.socket:
+        """A connection to the first address of the host that takes it, within the time for all of them.
 
-def close_idle(pools: PoolManager) -> None:
-    """Close the idle connections now: urllib3 leaves them to the garbage collector."""
+        Each has an equal share of what is left: one that swallows packets (a broken IPv6, a dead replica)
+        neither multiplies the time nor uses up what a good one needs.
+        """
+        began, seconds = time.monotonic(), self.timeout or 0.0
+        by = began + seconds
+        host = self._dns_host.strip("[]")
+        try:
+            found = self.resolver.addresses(host, seconds)
+        except OSError as error:
+            raise NewConnectionError(self, "the name cannot be resolved") from error
+        resolved = time.monotonic() - began
+        failures = []
+        for tried, address in enumerate(found):
+            try:
+                return self._connected(address, by, left(by) / (len(found) - tried))
+            except OSError as error:
+                failures.append(error)
+        if resolved > seconds / 2 and isinstance(failures[0], TimeoutError):
+            why = f"the name {host} was resolved after {resolved:.3g} s, too late to connect"
+            failures = [UnresolvedError(f"{why}: the resolver is slow (see /etc/resolv.conf)")]
+        raise NewConnectionError(self, "no connection") from failures[0]  # the first is the preferred address
+
+    def _connected(self, address: str, by: float, share: float) -> socket.socket:
+        sock = create_connection((address, self.port), share, socket_options=self.socket_options)
+        sock.settimeout(left(by))  # for the TLS handshake, which CPython bounds as a whole
+        return sock
+
+
+def drop_idle(pools: PoolManager) -> None:
+    """Close the idle connections now, and make new pools from now on. Requests under way are not disturbed:
+    their connections end with them. urllib3's own `clear` leaves idle ones to the garbage collector."""
     for key in pools.pools.keys():  # noqa: SIM118 -- no iteration over the container itself
-        pools.pools[key].close()
+        pool = pools.pools.get(key)
+        idle = pool.pool if pool is not None else None
+        with suppress(queue.Empty):
+            while idle is not None:
+                connection = idle.get_nowait()
+                if connection is not None:
+                    connection.close()
+    pools.clear()
 
 
 def left(by: float) -> float:

@@ -30,7 +30,7 @@ from refresher.core.messages import (
     Stopping,
     Wait,
 )
-from refresher.core.model import SecretStr
+from refresher.core.model import SecretStr, secrets_in
 from refresher.core.state import State, TokenPolicy
 from refresher.hands import LIMITS, POLLS, Charge, Hands, KeyWatch
 from refresher.lanes import WEDGED, Lanes, Limit, Work
@@ -61,15 +61,17 @@ class Engine:
         observers: Sequence[Observer],
         limits: Mapping[str, Limit] = LIMITS,
         leads: Callable[[], bool] = lambda: True,
+        hold: Callable[[str, Iterable[SecretStr]], None] = lambda _token, _secrets: None,
     ) -> None:
         """`leads`: whether this process leads this very moment, which an elected one is asked before a mint:
-        after a suspension the news that it does not is still on its way."""
+        after a suspension the news that it does not is still on its way. `hold` is called with all secrets of
+        a token before anything is announced that may repeat a new one."""
         self._charges = {charge.policy.name: charge for charge in charges}
         self._states = {name: State.initial(charge.policy) for name, charge in self._charges.items()}
         self._keys = KeyWatch(self._charges.values())
         self._hands, self._clock, self._mailbox = hands, clock, mailbox
         self._observers = observers
-        self._leads = leads
+        self._leads, self._hold = leads, hold
         self._lanes = Lanes(limits)
         self._alarms = Alarms()
         self._next_poll = NEVER_YET
@@ -106,11 +108,6 @@ class Engine:
         """Every token with its present state; from any thread."""
         for name, charge in self._charges.items():
             yield charge.policy, self._states[name]
-
-    def secrets(self) -> Iterator[SecretStr]:
-        """Every key and token in hand or found in an output, for redaction."""
-        for _, state in self.view():
-            yield from state.secrets()
 
     def stuck(self) -> str | None:
         """Why only a restart may help although the loop turns; None if nothing is stuck for good."""
@@ -217,6 +214,8 @@ class Engine:
         if isinstance(event, Stopping):
             self._stop_by = now.boot + (GRACE if self._stop_by == NOT_SOON else 0)
             self._next_poll = NOT_SOON
+        if letter.token is not None:
+            self._hold(letter.token, secrets_in((self._states[letter.token], event)))
         for announcement in letter.said:
             self._tell(letter.token or "", announcement, now)
         for name in self._charges if letter.token is None else (letter.token,):

@@ -22,6 +22,11 @@ class OutputError(RefresherError):
         self.retry_after = retry_after
 
 
+class OutputHeldError(OutputError):
+    """Another running process writes this output; the text says which. For a pass of ``refresher once``
+    beside the daemon that is no failure: the daemon serves the consumers."""
+
+
 class OutputOutOfSightError(OutputError):
     """What an output holds cannot be seen from here, while its consumers have it as before: there is no way
     to where it is kept, or no permission to look."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from refresher.core import backoff, expiry
+from refresher.core import backoff
 from refresher.core.announcements import Announcement, Crashed, IssuerAnswered, OutputFailed, TokenVerified
 from refresher.core.machine import STALLED, target_of
 from refresher.core.messages import (
@@ -224,7 +224,7 @@ class Hands:
 def token_of(result: MintResult, granted: Granted, key: SecretStr, lifetime: float) -> Token:
     """The token that the issuer granted: it lives from the moment before it was asked for, and as long as
     believed (core/expiry.py)."""
-    believed = expiry.believed_lifetime(lifetime, granted.access.reveal())
+    believed = min(lifetime, granted.lifetime)
     facts = TokenFacts(
         issued=result.sent,
         lifetime=believed,

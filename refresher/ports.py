@@ -68,16 +68,20 @@ class Output(Protocol):
         What is recorded of it is sealed, and `inspect` gives that back as its proof.
 
         When this returns, what was written has been read back. Raises OutputError, and then the old value
-        is still in place.
+        is still in place: OutputHeldError if another running process writes this output.
         """
 
     def clear_debris(self) -> None:
-        """Remove what a killed predecessor left half-written. Called once at start. Raises OutputError."""
+        """Begin to write here: remove what a killed predecessor left half-written, and keep other processes
+        out from now on, as far as the place allows it. Called once at start. Raises OutputError, and
+        OutputHeldError as `write` does."""
 
-    def rehearse(self) -> None:
+    def rehearse(self) -> tuple[str, ...]:
         """Try out whether a write would go well, as far as can be told without changing what readers see.
 
-        Leaves nothing behind. Raises OutputError.
+        Returns what would be otherwise than configured, in words for a person. Leaves nothing behind. Cheap.
+        Raises OutputError with the text of the write that would fail, and OutputHeldError only where nothing
+        else is wrong.
         """
 
 

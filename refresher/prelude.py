@@ -3,15 +3,14 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 from refresher.config.durations import parse_duration
 from refresher.config.loader import Loaded, load
-from refresher.core.model import SecretStr
 from refresher.errors import ConfigurationError, Mistake
 from refresher.observers import log
 
-OWNER_VARIABLE = "REFRESHER_OWNER"  # what this installation is called in Secrets
+OWNER_VARIABLE = "REFRESHER_OWNER"  # what this installation is called in Secrets and records
 LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
 
 
@@ -57,11 +56,12 @@ def duration(where: str, text: str) -> float:
         raise ConfigurationError((Mistake(where, str(error)),)) from error
 
 
-def configure_log(arguments: argparse.Namespace, secrets: Callable[[], Iterable[SecretStr]]) -> None:
-    """Log as flags or variables say, with every one of `secrets` blotted out."""
-    log.configure(
+def configure_log(arguments: argparse.Namespace, redact: Callable[[str], str]) -> Callable[[], int]:
+    """Log as flags or variables say; `redact` takes the secrets out of each text. What is returned counts the
+    lines that were dropped so far."""
+    return log.configure(
         arguments.log_format or os.environ.get("REFRESHER_LOG_FORMAT") or "auto",
         arguments.log_level or os.environ.get("REFRESHER_LOG_LEVEL") or "info",
         sys.stderr,
-        secrets,
+        redact,
     )

@@ -15,6 +15,8 @@ import pytest
 from tests.kube import binaries
 
 HOW = {
+    "bindfs": "Debian: apt-get install bindfs",
+    "chattr": "it comes with e2fsprogs (Debian: apt-get install e2fsprogs)",
     "cron": "Debian: apt-get install cron",
     "faketime": "it comes with libfaketime (Debian: apt-get install faketime)",
     "fish": "Debian: apt-get install fish",
@@ -25,7 +27,9 @@ HOW = {
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
     "runc": "it runs what podman is told to (Debian: apt-get install runc)",
     "go": "see https://go.dev/doc/install",
+    "setfacl": "Debian: apt-get install acl",
     "strace": "Debian: apt-get install strace",
+    "unshare": "it comes with util-linux (Debian: apt-get install util-linux)",
     "systemd-analyze": "it comes with systemd (Debian: apt-get install systemd)",
     "systemd-sysusers": "it comes with systemd (Debian: apt-get install systemd)",
     "uv": "make lint installs it into the environment of this project",

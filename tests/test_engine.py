@@ -36,6 +36,7 @@ from refresher.engine import GIVE_UP, GRACE, KEY_POLL, MINT_GRACE, SLICE, Engine
 from refresher.hands import LIMITS, Charge, KeyWatch
 from refresher.lanes import WEDGED, Limit, Work
 from refresher.ports import Letter, Observer
+from tests.core.builders import token as new_token
 from tests.small_world import (
     KilledError,
     SimulatedHands,
@@ -124,6 +125,16 @@ class Key(SimulatedKey):
         return super().read()
 
 
+class Register:
+    """Knows which secrets each token has."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, set[str]] = {}
+
+    def hold(self, holder: str, secrets: Iterable[SecretStr]) -> None:
+        self.held[holder] = {secret.reveal() for secret in secrets}
+
+
 class Site:
     """An engine in a world, with the tokens that it is given."""
 
@@ -131,7 +142,7 @@ class Site:
         self.world = World(seed=1)
         self.began = self.world.boot
         self.issuer = SlowIssuer(self.world, {"key"}, takes=takes)
-        self.memory = Memory()
+        self.memory, self.register = Memory(), Register()
         self.observers: list[Observer] = [self.memory]
         self.mints_at_once, self.leads = 16, True
         self.mailbox = Mailbox(self.world)
@@ -161,6 +172,7 @@ class Site:
                 "slow": Limit(20, 40),
             },
             leads=lambda: self.leads,
+            hold=self.register.hold,
         )
         return self.running
 
@@ -587,7 +599,7 @@ def test_an_observer_with_a_mistake_ends_nothing_and_is_heard_of(monkeypatch):
     assert {str(error) for error in heard} == {"no"}
 
 
-def test_its_secrets_are_every_key_and_token_in_hand():
+def test_the_register_knows_every_key_and_token_in_hand():
     site = Site("a", "b")
 
     def another_key() -> None:
@@ -595,15 +607,26 @@ def test_its_secrets_are_every_key_and_token_in_hand():
 
     site.world.after(60.0, another_key)
     site.runs(120.0)
-    tokens = [state.token for state in site.states.values()]
-    assert None not in tokens
-    secrets = {secret.reveal() for secret in site.running.secrets()}
-    assert secrets == {
-        "key",
-        "a key that is refused",
-        *(token.access.reveal() for token in tokens),
-        *(token.refresh.reveal() for token in tokens),
-    }
+    for name, keys in {"a": {"key", "a key that is refused"}, "b": {"key"}}.items():
+        token = site.states[name].token
+        assert site.register.held[name] == keys | {token.access.reveal(), token.refresh.reveal()}
+
+
+def test_a_secret_is_known_before_anything_is_said_of_it():
+    """What is said with a new token is announced before the token is in a state."""
+    site = Site("a")
+    minted = Minted(SecretStr("key"), new_token(), 0.5)
+    known: list[bool] = []
+
+    class Listening:
+        def notice(self, name: str, announcement: Announcement, now: Instant) -> None:
+            if isinstance(announcement, Crashed):
+                known.append(minted.token.access.reveal() in site.register.held[name])
+
+    site.observers.append(Listening())
+    site.post(60.0, Letter("a", minted, (Crashed("trying a token out", ValueError()),)))
+    site.runs(61.0)
+    assert known == [True]
 
 
 def test_its_view_may_be_read_from_another_thread_at_any_time():
@@ -613,7 +636,6 @@ def test_its_view_may_be_read_from_another_thread_at_any_time():
     def look() -> None:
         while not over.is_set():
             seen.append([(policy.name, type(state)) for policy, state in engine.view()])
-            list(engine.secrets())
 
     reader = threading.Thread(target=look)
     reader.start()

@@ -252,8 +252,7 @@ def test_what_is_declined_is_not_tried_out(mailbox):
 
 
 def test_a_token_that_says_itself_that_it_lives_shorter_is_believed():
-    jwt = "e30.eyJpYXQiOjEwMDAsImV4cCI6MTYwMH0."  # {"iat":1000,"exp":1600}
-    granted = Granted(SecretStr(jwt), None)
+    granted = Granted(SecretStr("t0ken"), None, 600.0)
     facts = token_of(MintResult(granted, SENT, ()), granted, KEY, 3600.0).facts
     assert (facts.lifetime, facts.requested, facts.with_refresh) == (600.0, 3600.0, False)
 

@@ -15,7 +15,7 @@ from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core import schedule
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Verdict
 from refresher.core.state import TokenPolicy
-from refresher.errors import KeyUnreadableError, KubeDeniedError, KubeError, OutputError
+from refresher.errors import KeyUnreadableError, KubeDeniedError, KubeError, OutputError, OutputHeldError
 from refresher.keys.keyfile import KeyFile
 from refresher.ports import Issuer, Output
 
@@ -101,8 +101,10 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     for token, charge in zip(settings.tokens, charges, strict=True):
         for wants, output in zip(token.outputs, charge.outputs, strict=True):
             asks = asks_kubernetes or not isinstance(wants, SecretOutputSettings)
-            tried = _output_finding(output) if asks else None
-            yield tried or Finding("output", 0, f"{output.name} was not tried", is_hint=True)
+            if asks:
+                yield from _output_findings(output)
+            else:
+                yield Finding("output", 0, f"{output.name} was not tried", is_hint=True)
         yield _headroom_finding(charge.policy)
 
 
@@ -217,12 +219,17 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
     return True
 
 
-def _output_finding(output: Output) -> Finding:
+def _output_findings(output: Output) -> Iterator[Finding]:
     try:
-        output.rehearse()
+        caveats = output.rehearse()
+    except OutputHeldError as error:  # the daemon, most likely: nothing else keeps it from being written
+        yield Finding("output", 0, str(error), is_hint=True)
     except OutputError as error:
-        return Finding("output", exits.CANT_CREATE, str(error))
-    return Finding("output", 0, f"{output.name} can be written")
+        yield Finding("output", exits.CANT_CREATE, str(error))
+    else:
+        yield Finding("output", 0, f"{output.name} can be written")
+        for caveat in caveats:
+            yield Finding("output", 0, f"{output.name}: {caveat}", is_hint=True)
 
 
 def _headroom_finding(policy: TokenPolicy) -> Finding:

@@ -16,7 +16,7 @@ from refresher import exits
 from refresher.core.model import SecretStr
 from refresher.emulator.server import Emulator
 
-LIFETIME = 12.0  # seconds: replaced at half of it, so that the story is short
+LIFETIME = 12.0  # seconds: replaced at 40 to 50 % of it, so that the story is short
 OUTAGE = 3.5  # seconds; the headroom of such a token is 3.8 s (core/schedule.py)
 CALL_EVERY = 0.02  # seconds between two calls of the consumer
 PATIENCE = 20.0  # seconds for what the story waits for: two refreshes and some air for a slow machine
@@ -107,7 +107,7 @@ class Stage:
 
     def _outage(self) -> None:
         """From just before a refresh is due, as long as the consumer can be served with the old token."""
-        time.sleep(LIFETIME / 2 - 1.0)
+        time.sleep(0.4 * LIFETIME - 1.0)
         self.tell(f"OUTAGE: the issuer answers 503 for {OUTAGE} s, just when a refresh is due.")
         issued = self._inlive.counts.issued
         self._inlive.faults(status=503)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from refresher import exits, prelude
 from refresher.config.addresses import split_listen
 from refresher.core.model import SecretStr
+from refresher.emulator.control import HEADER
 from refresher.emulator.server import Emulator
 from refresher.errors import ConfigurationError, Mistake
 from refresher.keys.keyfile import KeyFile
@@ -18,12 +19,18 @@ from refresher.keys.keyfile import KeyFile
 EXAMPLE = """\
   refresher emulator --write-key emulator.key
   refresher run --issuer-url http://127.0.0.1:8787 --key-file emulator.key --to-file token --lifetime 1m
-  curl -X PUT http://127.0.0.1:8787/_emulator/faults -d '{"status": 503, "retry_after": 5, "count": 3}'
+  curl -X PUT http://127.0.0.1:8787/_emulator/faults -H 'X-Emulator-Control: 1' \\
+      -d '{"status": 503, "retry_after": 5, "count": 3}'
 
 faults, alone or combined; a list of them is a script:
   latency, status, retry_after, body, garbage, redirect, endless, reset, hang, same_token, lifetime,
   content_type, drip, drip_head, cut_body, clock_offset; scope (mint, product, all) and count say to which
   requests they apply"""
+
+
+EXPOSED = """\
+WARNING: --listen {} is not on loopback. Everybody who can reach this machine can control the emulator, and so
+choose the tokens that your programs get from it. Listen on 127.0.0.1 unless the network is your own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     with emulator:
         if arguments.write_key:
             _write_key(arguments.write_key, emulator.keys[0])
+        if not emulator.on_loopback:
+            print(EXPOSED.format(arguments.listen), file=sys.stderr, flush=True)
         for line in _welcome(emulator, arguments):
             print(line, flush=True)
         signal.sigwait((signal.SIGTERM, signal.SIGINT))
@@ -135,5 +144,5 @@ def _welcome(emulator: Emulator, arguments: argparse.Namespace) -> Iterator[str]
     yield f"""  curl{trust} -i {url}/v1/rooms/create {bearing} {json} '{{"name": "My Room"}}'"""
     yield "let it fail, and look at what it saw:"
     fault = '{"status": 503, "retry_after": 5, "count": 3}'
-    yield f"  curl{trust} -X PUT {url}/_emulator/faults -d '{fault}'"
+    yield f"  curl{trust} -X PUT {url}/_emulator/faults -H '{HEADER}: 1' -d '{fault}'"
     yield f"  curl{trust} {url}/_emulator/state"

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if mistakes:
         raise ConfigurationError(mistakes)
     here = assembly.installation(settings, [LogObserver(goes_on=False)], horizon=every)
-    prelude.configure_log(arguments, here.engine.secrets)
+    prelude.configure_log(arguments, here.secrets.blot_out)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: here.mailbox.post(Letter(None, Stopping())))
     here.engine.settle()

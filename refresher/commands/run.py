@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from refresher import __version__, assembly, exits, prelude
 from refresher.config import flags
@@ -21,6 +22,9 @@ from refresher.core.messages import Event, RefreshRequested, Stopping
 from refresher.observers.log import LogObserver
 from refresher.observers.tally import Tally
 from refresher.ports import Letter
+
+if TYPE_CHECKING:
+    from refresher.web.server import Server
 
 LONGEST_PAUSE = 30.0  # seconds between two tries to serve them
 SERVE_AFTER = 1.0  # seconds: the endpoints answer after the first token, or this long after the start
@@ -43,14 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     settings = prelude.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
     tally, first = Tally(), FirstToken()
     here = assembly.installation(settings, [LogObserver(), tally, first])
-    prelude.configure_log(arguments, here.engine.secrets)
+    dropped = prelude.configure_log(arguments, here.secrets.blot_out)
     where = "endpoints nowhere: no --listen"
     if settings.listen is not None:
         from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
 
         listening = bind(settings.listen)  # now: an address in use is told before anything is minted
         where = f"endpoints on port {listening.getsockname()[1]}"
-        serve = partial(_serve, listening, here, tally, first)
+        serve = partial(_serve, listening, here, tally, first, dropped)
         here.crew.run(serve, "endpoints")
     logging.getLogger("refresher").info(
         "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
@@ -84,31 +88,46 @@ class FirstToken:
         self._seen.wait(timeout)
 
 
-def _serve(listening: socket.socket, here: assembly.Installation, tally: Tally, first: "FirstToken") -> None:
+def _serve(
+    listening: socket.socket,
+    here: assembly.Installation,
+    tally: Tally,
+    first: "FirstToken",
+    dropped: Callable[[], int],
+) -> None:
     """Serve the endpoints. What they are made of is imported when the first token is out: connections wait in
     the backlog meanwhile."""
     first.wait(SERVE_AFTER)
     pause = SERVE_AFTER
-    while not _importable():
+    while (server := _server(listening, here, tally, dropped)) is None:
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
-    from refresher.web.endpoints import Endpoints  # noqa: PLC0415
-    from refresher.web.server import Server  # noqa: PLC0415
-
-    endpoints = Endpoints(here.engine.view, lambda: here.engine.last_turn, here.clock, tally, __version__)
-    Server(listening, endpoints.answer).serve()
+    server.serve()
 
 
-def _importable() -> bool:
-    """Whether what the endpoints are made of is imported now. Without a free descriptor, for one, it cannot
-    be read for the moment; the refresher itself goes on, so that must be no reason to be deaf for ever."""
+def _server(
+    listening: socket.socket, here: assembly.Installation, tally: Tally, dropped: Callable[[], int]
+) -> "Server | None":
+    """What serves the endpoints; None if it cannot be made now, without a free descriptor for one. The
+    refresher goes on meanwhile, so the endpoints must not stay away for ever."""
     try:
-        import refresher.web.endpoints  # noqa: PLC0415
-        import refresher.web.server  # noqa: F401, PLC0415
+        from refresher.web.endpoints import Endpoints  # noqa: PLC0415 -- after the first token
+        from refresher.web.server import Server  # noqa: PLC0415
+
+        engine = here.engine
+        endpoints = Endpoints(
+            engine.view,
+            lambda: engine.last_turn,
+            here.clock,
+            tally,
+            __version__,
+            stuck=engine.stuck,
+            log_lines_dropped=dropped,
+        )
+        return Server(listening, endpoints.answer)
     except (ImportError, OSError) as error:
         logging.getLogger("refresher").warning("the endpoints are not served yet: %s; trying again", error)
-        return False
-    return True
+        return None
 
 
 @contextmanager

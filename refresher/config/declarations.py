@@ -47,7 +47,8 @@ class IssuerSettings(NamedTuple):
     ca_file: Annotated[
         str | None,
         Option(
-            "PEM file of the authorities that may vouch for issuer and verify, instead of the system's.",
+            "PEM file of the authorities that may vouch for issuer and verify, instead of the system's store "
+            "(SSL_CERT_FILE, SSL_CERT_DIR). Read again when it changes.",
             kinds.FILE,
             example="/etc/ssl/inlive.pem",
             flag="--ca-file",

@@ -8,6 +8,8 @@ from refresher.config.options import first_of
 from refresher.config.sections import MISTAKEN, Draft
 from refresher.config.wording import plain
 
+LOCK_FILE = ".token-refresher.lock"  # in each directory with outputs (see `refresher.outputs.directories`)
+
 
 class RealPaths:
     """`os.path.realpath` with a memory: for ten thousand paths in few directories it asks the system once."""
@@ -56,6 +58,8 @@ def check_targets(root: Draft, config_path: str | None, findings: Findings) -> N
             findings.add(place, f"{plain(target)} is the target of {other} as well; give each its own")
         taken.setdefault(target, place)
     for place, target in files:
+        if target.endswith(f"/{LOCK_FILE}"):
+            findings.add(place, f"{plain(target)} is the lock file of the refresher; give another path")
         record = sidecar(target)
         for written, does in ((target, "would overwrite"), (record, "would have its record over")):
             if written in read:

@@ -3,23 +3,19 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
-from refresher.core.encodings import decoded
-from refresher.core.expiry import LONGEST_TOKEN, stated_lifetime
+from refresher.core.disclosure import censored, contains
+from refresher.core.expiry import LONGEST_TOKEN, UselessTokenError, believed_lifetime
+from refresher.core.formats import BEARER_TOKEN
 from refresher.core.model import Declined, Granted, Outcome, SecretStr, Verdict, Verification
 
 LONGEST_ANSWER = 1024 * 1024  # bytes of a whole answer; a token is a few hundred
 EXPIRED_HEADER = "x-access-token-expired"  # its presence alone counts, as in the official SDK
 LONGEST_MESSAGE = 200  # characters of an error message that are shown
-NOT_SHOWN = "(its message repeats part of a secret and is not shown)"
 
 _JSON = "application/json"
-_TELLTALE = 8  # so many characters in a row of a secret in a message give part of it away
-_VISIBLE_ASCII = re.compile(
-    r"[\x21-\x7e]+"
-)  # what stands in a header as it is: RFC 9110 §5.5, no white space
 _DELAY = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 _LONGEST_HEADER = 100  # characters of a Date or Retry-After that are looked at
 
@@ -33,20 +29,23 @@ class RawAnswer(NamedTuple):
     overlong: bool = False
 
 
-def classify(answer: RawAnswer, key: SecretStr, now_wall: float) -> Granted | Declined:
-    """What `answer`, received at wall time `now_wall` to a request with `key`, means.
+def classify(answer: RawAnswer, key: SecretStr, requested: float, now_wall: float) -> Granted | Declined:
+    """What `answer` means. It was received at wall time `now_wall`; the request carried `key` and asked for a
+    token of `requested` seconds.
 
     The message of a `Declined` never shows a body: at most a short ``message`` of a JSON body, its control
-    characters escaped, and not even that when it repeats part of the key or of a token. Never raises.
+    characters escaped, without the parts that repeat the key or a token. Never raises.
     """
     if 200 <= answer.status <= 299:
         try:
-            return _granted(answer, key)
-        except _UnusableError as error:
+            return _granted(answer, key, requested, now_wall)
+        except (_UnusableError, UselessTokenError) as error:
             return Declined(Outcome.BAD_RESPONSE, f"{answer.status}, but {error}")
     if 300 <= answer.status <= 399:
         why = "a redirect, which is not followed: the key goes to no other host; correct issuer.url"
         return Declined(Outcome.BAD_RESPONSE, f"{answer.status}: {why}")
+    if answer.status in (401, 403):
+        return _refusal(answer, key)
     wait = retry_after(answer.headers, now_wall)
     outcome = _failure(answer.status, asks_to_wait=wait is not None)
     return Declined(outcome, _told(answer, key), wait if outcome is Outcome.THROTTLED else None)
@@ -61,15 +60,25 @@ def verdict(answer: RawAnswer) -> Verification:
         return Verification(Verdict.GOOD)
     if answer.status not in (401, 403):
         return Verification(Verdict.INCONCLUSIVE, str(answer.status))
+    if _media_type(answer) == "text/html":  # a firewall's or a portal's page: no word of the API's
+        return Verification(Verdict.INCONCLUSIVE, f"{answer.status}, and an HTML page")
     if EXPIRED_HEADER in answer.headers:
         return Verification(Verdict.EXPIRED, f"{answer.status}, and it says that the token has expired")
     return Verification(Verdict.REJECTED, str(answer.status))
 
 
+def _refusal(answer: RawAnswer, key: SecretStr) -> Declined:
+    """The class of a 401 or 403: only the issuer itself, which speaks JSON, can refuse a key."""
+    try:
+        _json_object(answer)
+    except _UnusableError as error:
+        who = "a proxy, a firewall or a portal may have answered in the issuer's place"
+        return Declined(Outcome.BAD_RESPONSE, f"{answer.status}, but {error}: {who}")
+    return Declined(Outcome.KEY_REFUSED, _told(answer, key))
+
+
 def _failure(status: int, *, asks_to_wait: bool) -> Outcome:
-    """The class of a status that is neither success nor redirect."""
-    if status in (401, 403):
-        return Outcome.KEY_REFUSED
+    """The class of every other status that is neither success nor redirect."""
     if status == 429 or (status == 503 and asks_to_wait):
         return Outcome.THROTTLED
     return Outcome.SERVER_ERROR if 500 <= status <= 599 else Outcome.BAD_RESPONSE
@@ -102,32 +111,35 @@ class _UnusableError(Exception):
     """Why an answer is of no use; shows nothing of its body."""
 
 
-def _granted(answer: RawAnswer, key: SecretStr) -> Granted:
-    """The tokens in the body of a 2xx. Raises _UnusableError."""
+def _granted(answer: RawAnswer, key: SecretStr, requested: float, now_wall: float) -> Granted:
+    """The tokens in the body of a 2xx. Raises _UnusableError and UselessTokenError."""
     content = _json_object(answer)
     if content.get("ok") is False:
         raise _UnusableError("it says that it failed" + _colon(_message(content, key)))
     issued = content.get("data")
     if not isinstance(issued, dict):
         raise _UnusableError("there is no data in it")
-    access = _token(issued.get("access_token"), "access")
-    stated = stated_lifetime(access.reveal())
-    if stated is not None and stated <= 0:
-        raise _UnusableError("the token's own exp is not after its iat")
+    access = _token(issued.get("access_token"), "access", key)
+    date = _http_date(answer.headers.get("date", ""))
+    lifetime = believed_lifetime(requested, access.reveal(), date, now_wall)
     refresh = issued.get("refresh_token")
-    return Granted(access, None if refresh in (None, "") else _token(refresh, "refresh"))
+    return Granted(access, None if refresh in (None, "") else _token(refresh, "refresh", key), lifetime)
 
 
-def _token(value: object, sort: str) -> SecretStr:
-    """Raises _UnusableError for what cannot be a bearer token."""
+def _token(value: object, sort: str, key: SecretStr) -> SecretStr:
+    """Raises _UnusableError for what cannot be a bearer token, or must not be one."""
     if value in (None, ""):
         raise _UnusableError(f"there is no {sort} token in it")
     if not isinstance(value, str):
         raise _UnusableError(f"its {sort} token is not a text")
     if len(value) > LONGEST_TOKEN:
         raise _UnusableError(f"its {sort} token is longer than {LONGEST_TOKEN} characters")
-    if not _VISIBLE_ASCII.fullmatch(value):
-        raise _UnusableError(f"its {sort} token has characters that cannot stand in an HTTP header")
+    if not BEARER_TOKEN.fullmatch(value):
+        raise _UnusableError(
+            f"its {sort} token has characters that no bearer token has (RFC 6750: letters, digits and -._~+/)"
+        )
+    if contains(value, key.reveal()):
+        raise _UnusableError(f"its {sort} token contains the application key, which is never published")
     return SecretStr(value)
 
 
@@ -140,8 +152,7 @@ def _json_object(answer: RawAnswer) -> dict[str, object]:
         raise _UnusableError(f"it is longer than {LONGEST_ANSWER} bytes")
     if answer.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
         raise _UnusableError("it is compressed, which was not asked for")
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != _JSON:  # the official SDK refuses it too
+    if _media_type(answer) != _JSON:  # the official SDK refuses it too
         raise _UnusableError(f"its content type is not {_JSON}")
     try:
         content = json.loads(answer.body.decode("utf-8-sig"), parse_constant=_refuse)
@@ -150,6 +161,10 @@ def _json_object(answer: RawAnswer) -> dict[str, object]:
     if not isinstance(content, dict):
         raise _UnusableError("it is not a JSON object")
     return content
+
+
+def _media_type(answer: RawAnswer) -> str:
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -176,22 +191,7 @@ def _message(content: Mapping[str, object], key: SecretStr) -> str:
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message.strip())
     issued = content.get("data")
     tokens = issued.values() if isinstance(issued, dict) else ()
-    if gives_away(text, (secret for secret in (key.reveal(), *tokens) if isinstance(secret, str))):
-        return NOT_SHOWN
-    return text
-
-
-def gives_away(text: str, secrets: Iterable[str]) -> bool:
-    """Whether `text` has one of the secrets in it, or as much in a row of it as tells, be it encoded."""
-    forms = (text, *decoded(text))
-
-    def is_in_it(secret: str) -> bool:
-        length = min(_TELLTALE, len(secret))
-        return length > 0 and any(
-            form[at : at + length] in secret for form in forms for at in range(len(form) - length + 1)
-        )
-
-    return any(map(is_in_it, secrets))
+    return censored(text, (secret for secret in (key.reveal(), *tokens) if isinstance(secret, str)))
 
 
 def _http_date(text: str) -> float | None:

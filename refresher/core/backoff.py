@@ -33,15 +33,28 @@ def write_wait(failures: int, left: float, asked: float | None, roll: float) -> 
 def wait_after(declined: Declined, failures: int, left: float, budget: float, roll: float) -> float:
     """The wait after the `failures`-th mint in a row that was `declined`.
 
-    A throttling issuer is given the time it asked for, a refused key and a token that `issuer.verify` rejects
-    their slow probe, but only while there is time: the last minute before consumers are without, and one
+    While consumers are served, a throttling issuer gets the time it asked for. A refused key, and a token
+    that `issuer.verify` rejects, are probed slowly. The last minute before consumers are without, and one
     whole attempt (`budget`), are kept for more than one try; of less than twice that, half.
+
+    While consumers have no token, any answer may be a mistake that has passed by now. A throttling issuer
+    gets a minute at most, and the probes back off as usual, up to their own interval.
     """
     wait = retry_wait(failures, left, roll)
-    if declined.outcome is Outcome.KEY_REFUSED:
-        asked = KEY_PROBE
-    elif declined.outcome in _ASKING and declined.retry_after is not None:
-        asked = min(declined.retry_after, LONGEST_ASKED)
-    else:
+    asked = _asked(declined)
+    if asked is None:
         return wait
-    return max(wait, min(asked, max(left / 2, left - LONGEST - budget)) if left > 0 else asked)
+    if left > 0:
+        return max(wait, min(asked, max(left / 2, left - LONGEST - budget)))
+    if declined.outcome is Outcome.THROTTLED:
+        return max(wait, min(asked, LONGEST))
+    return max(SHORTEST, min(2.0 ** min(failures, 10), asked) * (1 + roll) / 2)
+
+
+def _asked(declined: Declined) -> float | None:
+    """The least wait that the answer itself asks for, if it does."""
+    if declined.outcome is Outcome.KEY_REFUSED:
+        return KEY_PROBE
+    if declined.outcome in _ASKING and declined.retry_after is not None:
+        return min(declined.retry_after, LONGEST_ASKED)
+    return None

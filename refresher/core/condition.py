@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from refresher.core import machine, schedule
 from refresher.core.instant import Instant
+from refresher.core.model import Reason, TokenFacts
 from refresher.core.state import OutputState, State, TokenPolicy
 
 
@@ -43,12 +44,9 @@ class TokenCondition(NamedTuple):
 
 def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition:
     """How the token stands at `now`."""
-    outputs = tuple(_output_condition(output, now) for output in state.outputs)
-    facts = state.facts
-    if facts is None:  # not adopted, but perhaps of another key and still good
-        held = [each.facts for each in state.outputs if each.facts]
-        facts = min(held, key=lambda each: each.remaining(now), default=None)
-    planned = min(machine.attempts(state, policy, now), key=lambda attempt: attempt[2], default=None)
+    outputs = tuple(output_condition(output, now) for output in state.outputs)
+    facts = current(state, now)
+    planned = next_attempt(state, policy, now)
     newest = state.newest
     return TokenCondition(
         name=policy.name,
@@ -58,8 +56,8 @@ def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition
         lifetime=policy.lifetime,
         shortfall=facts.requested - facts.lifetime if facts else None,
         headroom=schedule.headroom(policy.lifetime, policy.refresh_at, policy.runway, policy.timeout),
-        next_refresh=now.wall + planned[2] - now.boot if planned else None,
-        next_reason=planned[1] if planned else None,
+        next_refresh=now.wall + planned[1] - now.boot if planned else None,
+        next_reason=planned[0] if planned else None,
         key_fingerprint=newest.key.fingerprint if newest else None,
         key_accepted=not newest.is_refused if newest else None,
         token_fingerprint=facts.fingerprint if facts else None,
@@ -68,7 +66,28 @@ def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition
     )
 
 
-def _output_condition(output: OutputState, now: Instant) -> OutputCondition:
+def current(state: State, now: Instant) -> TokenFacts | None:
+    """The token in hand, or else the one in an output that expires first: not adopted, but perhaps of another
+    key and still good."""
+    if state.facts is not None:
+        return state.facts
+    held = [each.facts for each in state.outputs if each.facts]
+    return min(held, key=lambda each: each.remaining(now), default=None)
+
+
+def next_attempt(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float] | None:
+    """Why and when (boot seconds) the next mint is planned; None while none is."""
+    planned = min(machine.attempts(state, policy, now), key=lambda attempt: attempt[2], default=None)
+    return planned and planned[1:]
+
+
+def holds_valid_token(output: OutputState, now: Instant) -> bool:
+    """Whether consumers find a valid token there."""
+    return output.holding is not None and output.holding.remaining(now) > 0
+
+
+def output_condition(output: OutputState, now: Instant) -> OutputCondition:
+    """How one output stands at `now`."""
     holding = output.holding
     facts = output.facts
     problem = output.problem
@@ -82,7 +101,7 @@ def _output_condition(output: OutputState, now: Instant) -> OutputCondition:
         )
     return OutputCondition(
         name=output.name,
-        valid=holding is not None and holding.remaining(now) > 0,
+        valid=holds_valid_token(output, now),
         issued=facts.issued.wall if facts else None,
         expires=now.wall + facts.remaining(now) if facts else None,
         token_fingerprint=facts.fingerprint if facts else None,

@@ -2,34 +2,52 @@
 
 import re
 from binascii import a2b_base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-DEPTH = 2  # encodings around one another: base64 in a URL, JSON in JSON
+DEPTH = 2  # encodings around one another: base64 in a URL, JSON in JSON, base64 in base64
 
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")  # RFC 3986 §2.1
 _BACKSLASH = re.compile(r"\\(?:(?:u00|x)([0-9A-Fa-f]{2})|(.))")  # JSON (RFC 8259 §7), Python's repr
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}")  # six digits hold the four characters of the shortest secret
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{6,}")  # six digits hold the four characters of the shortest secret
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8,}")
 _PLAIN_DIGITS = str.maketrans("-_", "+/")  # RFC 4648 §5
+_PADDING = ("", "", "==", "=")  # by how many digits are over after whole groups of four
+_VISIBLE = re.compile(r"[!-~]{4,}")  # keys and tokens are visible ASCII; anything else was no encoding of one
 
 
 def decoded(text: str, depth: int = DEPTH) -> Iterator[str]:
-    """What `text`, or a part of it, could be an encoding of, or an encoding of an encoding."""
-    for form in _decoded_once(text):
-        yield form
-        if depth > 1:
-            yield from decoded(form, depth - 1)
+    """What `text`, or a part of it, could be an encoding of, or an encoding of an encoding. Of each form only
+    the runs of four or more visible ASCII characters, one a line."""
+    for whole in _decoded_once(text):
+        form = "\n".join(_VISIBLE.findall(whole))
+        if form:
+            yield form
+            if depth > 1:
+                yield from decoded(form, depth - 1)
 
 
 def _decoded_once(text: str) -> Iterator[str]:
     for mark, escape in (("%", _PERCENT), ("\\", _BACKSLASH)):
         if mark in text:
             yield escape.sub(_unescaped, text)
-    for run in _BASE64.findall(text):
-        digits = run.translate(_PLAIN_DIGITS)
-        for start in range(4):  # where its first group of four begins is not known
-            rest = digits[start:]
-            whole = rest[: len(rest) - (len(rest) % 4 == 1)]  # one digit over encodes nothing
-            yield a2b_base64(whole + "=" * (-len(whole) % 4)).decode("latin-1")
+    runs = _BASE64.findall(text.translate(_PLAIN_DIGITS))
+    yield _on_lines(_from_base64(run, start) for run in runs for start in range(4))
+    runs = _HEXADECIMAL.findall(text)
+    yield _on_lines(_from_hexadecimal(run, start) for run in runs for start in range(2))
+
+
+def _on_lines(octets: Iterable[bytes]) -> str:
+    return b"\n".join(octets).decode("latin-1")
+
+
+def _from_base64(digits: str, start: int) -> bytes:
+    """`start`: where its first group of four may begin. One digit over encodes nothing."""
+    over = (len(digits) - start) % 4
+    return a2b_base64(digits[start : len(digits) - (over == 1)] + _PADDING[over])
+
+
+def _from_hexadecimal(digits: str, start: int) -> bytes:
+    return bytes.fromhex(digits[start : len(digits) - (len(digits) - start) % 2])
 
 
 def _unescaped(escape: re.Match[str]) -> str:

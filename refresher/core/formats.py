@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from string import Template
 from typing import NamedTuple
@@ -13,12 +14,14 @@ from refresher.core.model import SecretStr, Token, fingerprint
 NAMES = ("token", "bearer", "env", "json", "inlive-sdk", "template")
 PLACEHOLDERS = ("access_token", "refresh_token", "token_type", "issued_at", "expires_at", "expires_in")
 TOKEN_TYPE = "Bearer"  # noqa: S105 -- RFC 6750, section 4
+# b64token of RFC 6750 §2.1. Nothing in it means anything to a shell: it needs no quotes in an env file.
+BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 MINT_PATH = "/v1/keys/accesstoken"
 
 Credentials = tuple[SecretStr, SecretStr | None]
 """An access token, and the refresh token where the format carries one."""
 
-# What stands before and after the token. A token proper (RFC 6750, b64token) needs no quotes in an env file.
+# What stands before and after the token.
 _AROUND = {"token": ("", ""), "bearer": (f"{TOKEN_TYPE} ", ""), "env": ("INLIVE_ACCESS_TOKEN=", "\n")}
 _IN_JSON = ("access_token", "token_type", "expires_at", "expires_in")
 
@@ -136,9 +139,5 @@ def _credentials(access: object, refresh: object = None) -> Credentials | None:
 
 
 def _secret(value: object) -> SecretStr | None:
-    """`value` if it can be a token: a text, not empty, without control characters and lone surrogates."""
-    if not isinstance(value, str) or not value:
-        return None
-    if any(sign < " " or sign == "\x7f" or "\ud800" <= sign <= "\udfff" for sign in value):
-        return None
-    return SecretStr(value)
+    """`value` if it can be a bearer token."""
+    return SecretStr(value) if isinstance(value, str) and BEARER_TOKEN.fullmatch(value) else None

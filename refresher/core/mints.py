@@ -2,8 +2,8 @@
 
 from refresher.core import backoff, expiry, schedule
 from refresher.core.announcements import Announcement, KeyProven, LivesShorter, RefreshFailed, TokenMinted
-from refresher.core.answers import NOT_SHOWN, gives_away
 from refresher.core.consumers import left_to_consumers
+from refresher.core.disclosure import censored
 from refresher.core.instant import Instant
 from refresher.core.messages import ExpiryReported, Minted, MintFailed
 from refresher.core.model import Declined, Outcome, Reason, SecretStr, Token
@@ -66,13 +66,11 @@ def mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Insta
 
 
 def _discreet(declined: Declined, state: State) -> Declined:
-    """Without its message where that repeats a token that consumers are served with."""
+    """Without the parts of its message that repeat a token in use."""
     held = [output.holding.token for output in state.outputs if output.holding]
     tokens = [token for token in (state.token, *held) if token is not None]
     secrets = (secret for token in tokens for secret in (token.access, token.refresh) if secret is not None)
-    if gives_away(declined.message, (secret.reveal() for secret in secrets)):
-        return declined._replace(message=NOT_SHOWN)
-    return declined
+    return declined._replace(message=censored(declined.message, (secret.reveal() for secret in secrets)))
 
 
 def _credential(state: State, key: SecretStr) -> Credential | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 from enum import StrEnum
 from typing import NamedTuple, NoReturn
 
@@ -43,6 +44,18 @@ class SecretStr:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled")
+
+
+def secrets_in(value: object) -> list[SecretStr]:
+    """Every secret in `value`: a secret, or a tuple of values, as states and events are."""
+    found, rest = [], [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, tuple):
+            rest.extend(each)
+        elif isinstance(each, SecretStr):
+            found.append(each)
+    return found
 
 
 def fingerprint(text: str) -> str:
@@ -155,10 +168,12 @@ class Verification(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """The issuer's yes: what it gave, and the moment before it was asked."""
+    """The issuer's yes: what it gave. ``lifetime``: seconds that the token lives, as requested or by its own
+    claims (core/expiry.py)."""
 
     access: SecretStr
     refresh: SecretStr | None
+    lifetime: float = math.inf
 
 
 class Declined(NamedTuple):

@@ -23,9 +23,12 @@ def soonest(lifetime: float) -> float:
 
 
 def due_age(lifetime: float, refresh_at: float, runway: float, jitter: float) -> float:
-    """The age at which a token is to be replaced. `jitter`, 0 to 1, is drawn once per token."""
-    planned = (refresh_at - JITTER * jitter) * lifetime
-    return max(min(planned, latest_due_age(lifetime, refresh_at, runway)), soonest(lifetime))
+    """The age at which a token is to be replaced. `jitter`, 0 to 1, is drawn once per token.
+
+    Jitter moves a refresh forward from the latest due age, never beyond it: so tokens whose margin decides
+    have it too, and it costs no headroom.
+    """
+    return max(latest_due_age(lifetime, refresh_at, runway) - JITTER * jitter * lifetime, soonest(lifetime))
 
 
 def latest_due_age(lifetime: float, refresh_at: float, runway: float) -> float:

@@ -1,6 +1,6 @@
 """What the machine knows about one token, and what it was told to keep to. Frozen values, nothing else."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import NamedTuple, Self
 
 from refresher.core.instant import Instant
@@ -153,19 +153,6 @@ class State(NamedTuple):
             output if output.name in targets else output._replace(busy_since=None) for output in self.outputs
         )
         return self._replace(outputs=outputs, minting=self.minting if ISSUER in targets else None)
-
-    def secrets(self) -> Iterator[SecretStr]:
-        """Every key and token in it, for redaction."""
-        for credential in (self.proven, self.candidate):
-            if credential is not None:
-                yield credential.key
-        if self.minting is not None:
-            yield self.minting.key
-        found = (output.holding.token for output in self.outputs if output.holding)
-        for token in filter(None, (self.token, *found)):
-            yield token.access
-            if token.refresh is not None:
-                yield token.refresh
 
     @property
     def is_busy(self) -> bool:

@@ -2,11 +2,18 @@
 
 ``GET state`` · ``PUT faults`` (one fault or a list of them), ``DELETE faults`` · ``POST keys`` {"key": …},
 ``DELETE keys/<fingerprint>`` · ``POST counts/reset``. No answer holds a key or a token.
+
+No web page may control the emulator. What changes anything needs the header ``X-Emulator-Control`` with any
+value: a browser sends such a header to another origin only after a preflight, which is refused here. And the
+``Host`` must be an address or a name of this machine, so that no page gets here by a name of its own that it
+has pointed at this machine (DNS rebinding).
 """
 
 import dataclasses
+import ipaddress
 import json
 import re
+from urllib.parse import urlsplit
 
 from refresher.core.keytext import LONGEST_KEY
 from refresher.emulator.api import Upstream
@@ -15,11 +22,41 @@ from refresher.emulator.faults import Fault
 from refresher.errors import ConfigurationError, Mistake
 
 PREFIX = "/_emulator/"
+HEADER = "X-Emulator-Control"
 _KEY = re.compile(rf"(?=.{{1,{LONGEST_KEY}}}\Z)[!-~]([ -~]*[!-~])?")
 
 
-def respond(request: Request, upstream: Upstream) -> Answer:
-    """The answer to a request whose path starts with `PREFIX`."""
+def respond(request: Request, upstream: Upstream, listens_on: str) -> Answer:
+    """The answer to a request whose path starts with `PREFIX`. `listens_on`: the emulator's own host."""
+    return dataclasses.replace(_refusal(request, listens_on) or _answer(request, upstream), for_pages=False)
+
+
+def _refusal(request: Request, listens_on: str) -> Answer | None:
+    if not is_own_host(request.headers.get("host", ""), listens_on):
+        return envelope(
+            403, "Host names another machine; accepted: localhost, an IP address, the host in --listen"
+        )
+    if request.method not in ("GET", "HEAD") and HEADER.lower() not in request.headers:
+        return envelope(403, f"send the header {HEADER}: 1 as well, which a web page cannot")
+    return None
+
+
+def is_own_host(host: str, listens_on: str) -> bool:
+    """Whether a ``Host`` header can only be meant for the emulator that listens on this host.
+
+    A browser resolves ``localhost`` and what ends in it by itself, and an IP address needs no resolving: none
+    of them can be pointed elsewhere.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name in ("localhost", listens_on.lower()) or name.endswith(".localhost"):
+            return name != ""
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
+def _answer(request: Request, upstream: Upstream) -> Answer:
     place, _, rest = request.path.removeprefix(PREFIX).partition("/")
     try:
         match place, rest, request.method:

@@ -11,11 +11,11 @@ from http import HTTPStatus
 from refresher.emulator.exchange import Answer
 from refresher.emulator.faults import Fault
 
-# A page from anywhere may call: there is nothing here to protect, and front ends are developed against it.
-# Authorization is not covered by the wildcard and has to be named (Fetch standard, "CORS-preflight fetch").
-_ON_EVERY_ANSWER = (
-    "Server: inlive-emulator\r\n"
-    "Cache-Control: no-store\r\n"
+_ON_EVERY_ANSWER = "Server: inlive-emulator\r\nCache-Control: no-store\r\n"
+# A page from anywhere may call the product's API, as the SDK does in a browser: nothing there is let in
+# without a key or a token. Authorization is not covered by the wildcard and has to be named (Fetch standard,
+# "CORS-preflight fetch").
+_FOR_PAGES = (
     "Access-Control-Allow-Origin: *\r\n"
     "Access-Control-Allow-Methods: GET, POST, PUT, DELETE\r\n"
     "Access-Control-Allow-Headers: Authorization, *\r\n"
@@ -100,6 +100,8 @@ def _head(
 ) -> bytes:
     head = f"HTTP/1.1 {answer.status} {_PHRASES.get(answer.status, '')}\r\nDate: {_date(int(clock))}\r\n"
     head += _ON_EVERY_ANSWER
+    if answer.for_pages:
+        head += _FOR_PAGES
     if not has_no_body(answer.status):
         head += f"Content-Type: {answer.content_type}\r\n"
     if length is not None:

@@ -37,12 +37,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes out; Date, Content-Length and the CORS headers are added when it is sent."""
+    """What goes out; Date, Content-Length and the CORS headers are added when it is sent.
+
+    ``for_pages``: web pages of any origin may read it (CORS).
+    """
 
     status: int
     body: bytes = b""
     content_type: str = JSON_TYPE
     headers: tuple[tuple[str, str], ...] = ()
+    for_pages: bool = True
 
 
 def envelope(

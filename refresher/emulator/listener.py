@@ -1,7 +1,9 @@
 """The listening socket: a thread for each connection, and an end to all of them at once."""
 
 import contextlib
+import errno
 import functools
+import itertools
 import selectors
 import socket
 import ssl
@@ -14,7 +16,8 @@ from typing import Any
 from refresher.emulator.connection import IDLE_TIMEOUT, Connection, Service
 
 _STOP_WITHIN = 2.0  # seconds that connections are given to end
-_ACCEPT_PAUSE = 0.05  # seconds, when there are no descriptors or threads left for another connection
+_ACCEPT_PAUSE = 0.05  # seconds, when there is no room, descriptor or thread for another connection
+CONNECTIONS = 256  # at once, each with a thread; for more the oldest is severed
 
 
 class Listener(ThreadingHTTPServer):
@@ -30,7 +33,7 @@ class Listener(ThreadingHTTPServer):
         self._stopping = service.stopping
         self._tls = tls
         self._open: dict[threading.Thread, socket.socket] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # around `_open`; notified when a connection has gone
         super().__init__(address, functools.partial(Connection, service=service))
         self.socket.settimeout(0)  # a client that is gone between select and accept must not block us
         self._woken, self._wake = socket.socketpair()
@@ -68,11 +71,28 @@ class Listener(ThreadingHTTPServer):
             while not self._stopping.is_set():
                 selector.select()
                 try:
-                    self.process_request(*self.get_request())
+                    if self._has_room():
+                        self.process_request(*self.get_request())
                 except BlockingIOError:
                     continue
-                except (OSError, RuntimeError):  # RuntimeError: no more threads
+                except (OSError, RuntimeError) as error:  # RuntimeError: no more threads
+                    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                        self._sever_oldest()
                     self._stopping.wait(_ACCEPT_PAUSE)
+
+    def _has_room(self) -> bool:
+        """Whether another connection may be accepted now. It waits in the backlog while the oldest ends,
+        which it does not as long as a fault delays it."""
+        with self._lock:
+            if len(self._open) < CONNECTIONS:
+                return True
+            self._sever_oldest()
+            return self._lock.wait(_ACCEPT_PAUSE)
+
+    def _sever_oldest(self) -> None:
+        with self._lock:
+            for connection in itertools.islice(self._open.values(), 1):
+                _sever(connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve this connection in a thread of its own."""
@@ -115,6 +135,7 @@ class Listener(ThreadingHTTPServer):
     def _forget(self, thread: threading.Thread) -> None:
         with self._lock:  # so that `stop` never severs a descriptor that is somebody else's by now
             self._open.pop(thread).close()
+            self._lock.notify()
 
 
 def _sever(connection: socket.socket) -> None:

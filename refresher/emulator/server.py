@@ -1,5 +1,6 @@
 """The emulator as one object: start it, break it, look at what it saw, stop it."""
 
+import ipaddress
 import socket
 import ssl
 import threading
@@ -120,6 +121,12 @@ class Emulator:
         return f"{scheme}://[{host}]:{self._port}" if ":" in host else f"{scheme}://{host}:{self._port}"
 
     @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach it; False before the start."""
+        listener = self._listener
+        return listener is not None and ipaddress.ip_address(listener.server_address[0]).is_loopback
+
+    @property
     def mint_url(self) -> str:
         return self.url + MINT_PATH
 
@@ -186,8 +193,8 @@ class Emulator:
     def _respond(self, request: Request) -> Reply:
         with self._lock:
             now = self._now()
-            if request.path.startswith(control.PREFIX) and request.method != "OPTIONS":
-                return Reply(control.respond(request, self._upstream), None, now)
+            if request.path.startswith(control.PREFIX):
+                return Reply(control.respond(request, self._upstream, self._host), None, now)
             return self._upstream.respond(request, now)
 
     def _now(self) -> float:

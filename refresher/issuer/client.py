@@ -1,6 +1,7 @@
 """The client of the Inlive API: mints access tokens (inlive-api, "Mint"), and has them tried out."""
 
 import math
+import threading
 
 from refresher.core.answers import classify, skew, verdict
 from refresher.core.formats import MINT_PATH
@@ -22,6 +23,8 @@ class InliveIssuer:
     ) -> None:
         self._clock = clock
         self._endpoint = Endpoint(url.rstrip("/") + MINT_PATH, ca_file, user_agent, pool_size)
+        # One answer at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
+        self._reading = threading.Lock()
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         """See `ports.Issuer`. A fraction of a second of `lifetime` is asked for as a whole one.
@@ -56,8 +59,11 @@ class InliveIssuer:
         if isinstance(answer, Unanswered):
             tried = Try(answer.declined.outcome, received.boot - sent.boot)
             return MintResult(answer.declined, sent, (tried,)), answer.passes
-        meaning = classify(answer, key, received.wall)
-        outcome = meaning.outcome if isinstance(meaning, Declined) else Outcome.OK
+        with self._reading:
+            meaning = classify(answer, key, lifetime, received.wall)
+        outcome = Outcome.OK
+        if isinstance(meaning, Declined):
+            outcome, meaning = meaning.outcome, self._endpoint.located(meaning)
         tried = Try(outcome, received.boot - sent.boot)
         ahead = skew(answer.headers, sent.wall, received.wall)
         return MintResult(meaning, sent, (tried,), ahead), answer.status in (502, 504)

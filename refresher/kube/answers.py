@@ -1,7 +1,6 @@
 """What an answer of the API server means: an object, or one of our errors with the server's reason.
 
-The reason of the server may repeat what it was sent (``expected string, got …``): it is not shown when that
-is a secret.
+The server's reason may repeat what it was sent (``expected string, got …``). Parts of a secret are not shown.
 """
 
 import base64
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from refresher.core.answers import retry_after
+from refresher.core.disclosure import TELLING, censored
 from refresher.errors import (
     KubeConflictError,
     KubeDeniedError,
@@ -27,8 +27,6 @@ LONGEST_REASON = 500  # characters of the server's reason that are told
 
 # How RBAC says no; what else is a 403 (quota, Pod Security, a terminating namespace) no Role helps against.
 _RBAC = re.compile(r'cannot (?P<verb>[a-z]+) resource "(?P<resource>[a-z0-9./-]+)"')
-_SHORTEST = 8  # characters of a secret that deserves the name: "true" in a template is none
-_TELLTALE = 12  # so many characters in a row of a secret in a reason give part of it away
 _NO_API_SERVER = "is this an API server, and one that has this API?"
 _UNKNOWN = (
     "the API server does not know who we are (401): the service account is gone, or its token, or what is in "
@@ -145,16 +143,7 @@ def _decoded(value: str) -> Iterator[str]:
 
 
 def _shown(reason: str, secrets: list[str]) -> str:
-    reason = reason[: LONGEST_REASON + _TELLTALE]  # what is looked for in 16 MiB takes half a minute to find
-    if any(_gives_away(reason, secret) for secret in secrets):
-        return "(the reason given repeats part of a secret and is not shown)"
-    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason)
+    # A little more than is shown, to find a secret that the limit cuts; to search 16 MiB takes half a minute.
+    text = censored(reason[: LONGEST_REASON + TELLING], secrets)
+    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
-
-
-def _gives_away(text: str, secret: str) -> bool:
-    """Whether `text` has the secret in it, or as much in a row of it as tells."""
-    length = min(_TELLTALE, len(secret))
-    return length >= _SHORTEST and any(
-        text[at : at + length] in secret for at in range(len(text) - length + 1)
-    )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
+from kubernetes.client.rest import should_bypass_proxies
 from urllib3.exceptions import HTTPError
 
 from refresher import __version__
@@ -21,8 +22,9 @@ from refresher.errors import KubeConfigError, KubeUnreachableError
 from refresher.kube.answers import Answer, Request, meaning
 from refresher.kube.credentials import Pod, TokenFile
 from refresher.kube.failures import failure
-from refresher.kube.wire import bound, close
+from refresher.kube.wire import Wire
 from refresher.ports import Clock
+from refresher.proxies import mistake
 
 FIELD_MANAGER = "inlive-token-refresher"
 TIMEOUT = 10.0  # seconds for a whole call
@@ -73,9 +75,10 @@ class KubeApi:
         self.namespace = namespace  # in a cluster that of our Pod, else that of the kubeconfig's context
         self.pod = pod  # that we run in; None where there is none
         self._credentials, self._clock = credentials, clock
-        self._client = ApiClient(configuration)
+        self._client = _client(configuration)
         self._client.user_agent = f"{FIELD_MANAGER}/{__version__}"
-        bound(self._client.rest_client.pool_manager)
+        over_tls = configuration.host.startswith("https:")
+        self._wire = Wire(self._client.rest_client.pool_manager, over_tls=over_tls)
 
     def get(self, path: str, *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """The object at `path`."""
@@ -113,7 +116,7 @@ class KubeApi:
 
     def close(self) -> None:
         """Close the idle connections."""
-        close(self._client.rest_client.pool_manager)
+        self._wire.close()
 
     def _call(
         self, request: Request, timeout: float, query: tuple[tuple[str, str], ...] = ()
@@ -141,10 +144,11 @@ class KubeApi:
             request.method, request.path, query_params=list(query), header_params=headers, body=body
         )
         try:
+            self._wire.renew()
             response = self._client.call_api(*serialized, _request_timeout=max(_MOMENT, seconds)).response
             content = response.read(decode_content=False)  # and the connection is free again
         except (HTTPError, ApiException, OSError) as error:
-            told = f"{request.wants}: {failure(error, self.server, seconds)}"
+            told = f"{request.wants}: {failure(error, self.server, seconds, self._wire.problem)}"
             raise KubeUnreachableError(told) from error
         return Answer(
             response.status, {name.lower(): value for name, value in response.headers.items()}, content
@@ -186,7 +190,7 @@ def _in_cluster(clock: Clock, host: str, port: str, service_account: str) -> Kub
         raise KubeConfigError(f"{service_account}/namespace cannot be read: {error}") from error
     configuration = _configuration()
     configuration.host = f"https://{f'[{host}]' if ':' in host else host}:{port}"
-    configuration.ssl_ca_cert = authorities  # read for each connection, so that it may rotate, too
+    configuration.ssl_ca_cert = authorities
     return KubeApi(configuration, credentials, clock, namespace or "default", credentials.pod())
 
 
@@ -255,6 +259,15 @@ def _kube_config(path: str) -> Iterator[Any]:
     except (not_even_yaml, *_NOT_ONE) as error:
         kind = type(error).__name__
         raise KubeConfigError(f"the kubeconfig {path} cannot be used: it is none ({kind})") from None
+
+
+def _client(configuration: Configuration) -> ApiClient:
+    """Raises KubeConfigError for a proxy of the environment that cannot be used."""
+    proxy = configuration.proxy or ""
+    wrong = mistake(proxy) if proxy else ""
+    if wrong and not should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
+        raise KubeConfigError(wrong)
+    return ApiClient(configuration)
 
 
 def _configuration() -> Configuration:

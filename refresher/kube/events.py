@@ -122,7 +122,8 @@ class _Episode(NamedTuple):
 
 
 class _Writer:
-    """Writes Events on a thread of its own, which is started with the first report."""
+    """Writes Events on a thread of its own. The first report starts it, or the first for which the system has
+    a thread."""
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
@@ -132,19 +133,30 @@ class _Writer:
         self._thread: threading.Thread | None = None
 
     def submit(self, report: _Report, subjects: tuple[Subject, ...], now: Instant) -> None:
-        """Never blocks. From one thread only."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="kube-events", daemon=True)
-            self._thread.start()
+        """Never blocks and never raises. From one thread only."""
         try:
             self._reports.put_nowait((report, subjects, now))
         except queue.Full:
             _log.debug("%s: too many Events wait for the API server, %s is left out", *report[:3:2])
+        self._start()
 
     def flush(self, timeout: float) -> bool:
         reports = self._reports
+        if reports.unfinished_tasks:
+            self._start()
         with reports.all_tasks_done:
             return reports.all_tasks_done.wait_for(lambda: not reports.unfinished_tasks, timeout)
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._work, name="kube-events", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:  # the next report tries again
+            _log.debug("no Events are written for now: %s", error)
+        else:
+            self._thread = thread
 
     def _work(self) -> None:
         while True:

@@ -14,16 +14,21 @@ from urllib3.exceptions import ProxyError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
 from refresher.bounded import AnswerTooLongError
+from refresher.resolver import UnresolvedError
+from refresher.trust import UnusableError
 
 
-def failure(error: BaseException, server: str, seconds: float) -> str:
-    """Why a request to `server`, that was given `seconds`, has no answer."""
+def failure(error: BaseException, server: str, seconds: float, problem: str = "") -> str:
+    """Why a request to `server`, that was given `seconds`, has no answer. `problem`: why the files for TLS,
+    as they are now, are not in use."""
     chain = tuple(_causes(error))
     whom = "the proxy to " if any(isinstance(each, ProxyError) for each in chain) else ""
     for kind, told in _MEANINGS:
         for cause in chain:
             if isinstance(cause, kind):
-                return told(cause, f"{whom}the API server {server}", seconds)
+                text = told(cause, f"{whom}the API server {server}", seconds)
+                is_of_tls = problem and isinstance(cause, ssl.SSLError)
+                return f"{text}, as read before: now {problem}" if is_of_tls else text
     return f"the API server {server} cannot be asked: {type(error).__name__}"
 
 
@@ -53,6 +58,8 @@ def _lost(error: ConnectionError, server: str, _: float) -> str:
 
 
 _MEANINGS: tuple[tuple[type[BaseException], Callable[[Any, str, float], str]], ...] = (
+    (UnusableError, lambda e, _, __: str(e)),
+    (UnresolvedError, lambda e, _, __: str(e)),
     (AnswerTooLongError, lambda e, server, _: f"the answer of {server} is {e}"),
     (TimeoutError, _late),
     (ssl.SSLCertVerificationError, _unverified),

@@ -1,11 +1,11 @@
 """The log: one line for what happened, on standard error."""
 
-import contextlib
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import TextIO
 
 from refresher.core.announcements import (
@@ -19,10 +19,17 @@ from refresher.core.announcements import (
     TokenMinted,
 )
 from refresher.core.instant import Instant
-from refresher.core.model import SecretStr
 from refresher.core.rfc3339 import to_second
 from refresher.errors import ConfigurationError, Mistake
-from refresher.observers.log_format import OURS, JournalFormatter, JsonFormatter, TextFormatter
+from refresher.observers.log_format import (
+    OURS,
+    Entry,
+    JournalFormatter,
+    JsonFormatter,
+    TextFormatter,
+    entry_of,
+)
+from refresher.observers.log_stream import BackgroundStream, missing
 from refresher.observers.repeats import Episode, Repeats, sort_of
 from refresher.observers.sentences import told
 
@@ -33,10 +40,10 @@ LEVELS = ("debug", "info", "warning", "error")
 class LogObserver:
     """`ports.Observer` that writes a log line for each announcement.
 
-    INFO for what goes as it should, WARNING for what fails while consumers are still served, ERROR for a
-    refused key, consumers without a valid token, an output that cannot be written, and our own mistakes. Of
-    failures that repeat themselves one in five minutes is told, with how many were left out. `goes_on`: the
-    process tries again by itself what has failed.
+    INFO: all is well. WARNING: something fails, but consumers are served. ERROR: the key is refused,
+    consumers have no valid token, an output cannot be written, or the program has a bug. A failure that
+    repeats itself has one line in five minutes, with the number of those left out. `goes_on`: the process
+    itself will retry what has failed.
     """
 
     def __init__(self, *, goes_on: bool = True) -> None:
@@ -68,7 +75,7 @@ class LogObserver:
 
 
 def _failing(announcement: Announcement) -> tuple[str, str] | None:
-    """What has failed, and in which way; None for what is told each time."""
+    """What has failed, and in which way; None if every announcement of this kind has its own line."""
     match announcement:
         case RefreshFailed(outcome=outcome, message=message, key_fingerprint=key):
             return f"mint {key}", f"{outcome} {sort_of(message)}"
@@ -82,7 +89,7 @@ def _failing(announcement: Announcement) -> tuple[str, str] | None:
 
 
 def _mended(announcement: Announcement) -> tuple[str, ...]:
-    """What fails no longer."""
+    """What works again."""
     match announcement:
         case TokenMinted(facts=facts):
             return (f"mint {facts.key_fingerprint}",)
@@ -94,17 +101,16 @@ def _mended(announcement: Announcement) -> tuple[str, ...]:
 
 
 def _history(episode: Episode) -> str:
-    """What is to be added to the line about a failure that is not the first."""
+    """What to add to the line of a failure: nothing for the first."""
     if episode.times == 1:
         return ""
     text = f"; failing since {to_second(episode.since.wall)}, {episode.times} times so far"
     return text + (f", {episode.left_out} of them not logged" if episode.left_out else "")
 
 
-def configure(
-    log_format: str, level: str, stream: TextIO, secrets: Callable[[], Iterable[SecretStr]]
-) -> None:
-    """Log to `stream` and nowhere else, with every one of `secrets` blotted out.
+def configure(log_format: str, level: str, stream: TextIO, redact: Callable[[str], str]) -> Callable[[], int]:
+    """Log to `stream` and nowhere else; `redact` takes the secrets out of each text. What is returned counts
+    the lines that were dropped so far.
 
     `log_format`: text, json, or auto: text on a terminal and in systemd's journal, JSON otherwise.
     `level`: debug, info, warning or error. Raises ConfigurationError for anything else.
@@ -119,14 +125,14 @@ def configure(
     ]
     if mistakes:
         raise ConfigurationError(tuple(mistakes))
-    handler = LineWriter(stream)
-    handler.setFormatter(_formatter(log_format, stream)(secrets))
+    handler = LineWriter(stream, _formatter(log_format, stream)(redact))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Its warnings are worth a line; what it says below that is of use to whoever looks into the HTTP itself.
+    # Its warnings deserve a line. Its lower levels help only to debug HTTP.
     logging.getLogger("urllib3").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
-    # What nobody catches would be printed by Python itself, with whatever secret is in its text.
+    # Python itself would print uncaught exceptions without redaction.
     sys.excepthook = lambda _kind, error, _trace: _tell_uncaught("the process", error)
     threading.excepthook = lambda end: _tell_uncaught("a thread", end.exc_value)
+    return lambda: stream.dropped if isinstance(stream, BackgroundStream) else 0
 
 
 def _formatter(log_format: str, stream: TextIO) -> type[TextFormatter] | type[JsonFormatter]:
@@ -138,7 +144,7 @@ def _formatter(log_format: str, stream: TextIO) -> type[TextFormatter] | type[Js
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Whether it leads to systemd's journal, which tells what is connected to it (systemd.exec(5))."""
+    """Whether the stream leads to systemd's journal: JOURNAL_STREAM names what does (systemd.exec(5))."""
     try:
         status = os.fstat(stream.fileno())
     except OSError:  # it has no descriptor
@@ -151,36 +157,43 @@ def _tell_uncaught(what: str, error: BaseException | None) -> None:
     logging.getLogger(OURS).error(text, exc_info=error)
 
 
-class LineWriter(logging.StreamHandler[TextIO]):
-    """Writes records to a stream, and lives on when it is broken: a full disk, a reader that left."""
+class LineWriter(logging.Handler):
+    """Logs to a stream. With a BackgroundStream, the thread that logs makes an entry of the record, which
+    nothing changes any more; formatting, redaction and writing are left to the stream's thread. To any other
+    stream it writes at once.
+    """
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
-        """Tell that a record could not be written, and where it came from. Not in logging's own way, which
-        prints the record's arguments with any secret in them."""
-        source = f"{record.name}, {record.filename}:{record.lineno}"
-        kind = sys.exc_info()[0]
-        standing_in = {
-            "name": record.name,
-            "levelno": record.levelno,
-            "levelname": record.levelname,
-            "msg": f"a record of {source} cannot be written: {kind.__name__ if kind else 'unknown'}",
-            "vouched": True,
-        }
-        with contextlib.suppress(OSError, ValueError):  # it is the stream: there is no place to tell that
-            self.stream.write(self.format(logging.makeLogRecord(standing_in)) + self.terminator)
-            self.stream.flush()
+    def __init__(self, stream: TextIO, formatter: TextFormatter | JsonFormatter) -> None:
+        super().__init__()
+        self._stream, self._format = stream, formatter.format
+        if isinstance(stream, BackgroundStream):
+            stream.gap = self._gap
 
-    def flush(self) -> None:
-        """Write out what a buffer holds; what cannot be is kept for the next time."""
-        with contextlib.suppress(OSError, ValueError):
-            super().flush()
-
-    def close(self) -> None:
-        """Called by logging at the end. What a broken stream still holds is dropped: Python would try it once
-        more, fail, and make exit code 120 of ours."""
+    def emit(self, record: logging.LogRecord) -> None:
         try:
-            if not self.stream.closed:
-                self.stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-        super().close()
+            entry = entry_of(record)
+        except Exception as error:  # noqa: BLE001 -- an object that is logged may raise anything
+            source = f"{record.name}, {record.filename}:{record.lineno}"
+            entry = _unwritable(Entry(record.created, record.levelno, record.name, source), error)
+        if isinstance(self._stream, BackgroundStream):
+            self._stream.submit(partial(self._line, entry))
+        else:
+            self._stream.write(self._line(entry))
+
+    def _line(self, entry: Entry) -> str:
+        try:
+            return f"{self._format(entry)}\n"
+        except Exception as error:  # noqa: BLE001 -- a mistake in one line must not end all later ones
+            return f"{self._format(_unwritable(entry._replace(text=entry.logger), error))}\n"
+
+    def _gap(self, lines: int) -> str:
+        extra = {"event": "LinesDropped", "dropped": lines, "vouched": True}
+        given = {"name": OURS, "levelno": logging.WARNING, "msg": missing(lines)}
+        return self._line(entry_of(logging.makeLogRecord(given | extra)))
+
+
+def _unwritable(entry: Entry, error: Exception) -> Entry:
+    """An entry in place of one that cannot be written, whose text is the source. Nothing else of it is
+    reported: there may be a secret in it."""
+    text = f"a record of {entry.text} cannot be written: {type(error).__name__}"
+    return entry._replace(text=text, fields={}, trace=None, vouched=True)

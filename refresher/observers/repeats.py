@@ -1,4 +1,4 @@
-"""Which of many like failures are worth a line: the first of each sort, then one in five minutes."""
+"""Which of many similar failures deserve a line: the first of each sort, then one in five minutes."""
 
 import re
 from collections.abc import Mapping
@@ -7,15 +7,17 @@ from typing import NamedTuple
 from refresher.core.instant import Instant
 
 EVERY = 300.0  # seconds between two lines about the same
-QUIET = 1800.0  # seconds after which a failure is a new one; the longest wait between two attempts is 15 min
+QUIET = 1800.0  # seconds without a failure that end an episode; attempts are at most 15 min apart
 
-# A time-out tells how many seconds were left for it, which differ from attempt to attempt.
+# The message of a time-out has the seconds that were left, which differ from attempt to attempt.
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)? s\b")
 
 
 class Episode(NamedTuple):
-    """Failures of one subject in a row: since when, how many, and how many of them were left out since the
-    last line. `seen`: when the last failure was, `told`: when each sort of late had its line (boot seconds).
+    """Failures of one subject in a row.
+
+    `times`: how many. `left_out`: how many of them without a line since the last line. `seen`: when the last
+    failure was, `told`: when each recent sort had its last line, both in boot seconds.
     """
 
     since: Instant
@@ -26,13 +28,13 @@ class Episode(NamedTuple):
 
 
 class Repeats:
-    """The episodes that are going on, by token and subject."""
+    """The current episodes, by token and subject."""
 
     def __init__(self) -> None:
         self._episodes: dict[tuple[str, str], Episode] = {}
 
     def failed(self, token: str, subject: str, sort: str, now: Instant) -> Episode | None:
-        """Count a failure. The episode, this failure counted, if it is worth a line; None to leave it out."""
+        """Count a failure. Return the episode with it if the failure deserves a line, else None."""
         before = self._going_on(token, subject, now) or Episode(now, now.boot)
         told = {each: at for each, at in before.told.items() if now.boot - at < EVERY}
         episode = before._replace(times=before.times + 1, seen=now.boot)
@@ -43,7 +45,7 @@ class Repeats:
         return episode
 
     def mended(self, token: str, subject: str, now: Instant) -> Episode | None:
-        """End the episode of `subject`; it, if there was one."""
+        """End the episode of `subject` and return it, if there was one."""
         episode = self._going_on(token, subject, now)
         self._episodes.pop((token, subject), None)
         return episode

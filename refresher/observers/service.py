@@ -1,5 +1,5 @@
-"""What the service manager (systemd) is told over its socket, in the protocol of sd_notify(3): that every
-output holds a valid token, how things stand, that the engine makes progress, that the end has begun."""
+"""Reports to the service manager (systemd) over its socket, by sd_notify(3): that every output holds a valid
+token, the status, that the engine makes progress, that the process is stopping."""
 
 import logging
 import socket
@@ -13,17 +13,17 @@ from refresher.crew import Mailbox
 from refresher.observers.liveness import is_alive
 from refresher.ports import Clock
 
-POLL = 0.2  # seconds between two looks until all is ready: whoever is started after us waits for that
-STATUS_EVERY = 10.0  # seconds; fresh enough for `systemctl status`, and of no weight
-WAITING_EVERY = 1.0  # seconds until all is ready: somebody waits for it, and looks why
+POLL = 0.2  # seconds between two looks until all is ready: units that are ordered after us wait for that
+STATUS_EVERY = 10.0  # seconds; fresh enough for `systemctl status`, and cheap
+WAITING_EVERY = 1.0  # seconds, until all is ready: somebody may be watching
 LONGEST_PROBLEM = 400  # characters
-PATIENCE = 1.0  # seconds that the manager may take to take what it is told
+PATIENCE = 1.0  # seconds that the manager may take to accept a message
 
 
 class Service:
-    """Tells the manager that `environ` names how the daemon stands; `view` and `last_turn` are the engine's.
+    """Reports to the manager that `environ` names. `view` and `last_turn` are the engine's.
 
-    A manager that cannot be reached is a warning: no token depends on it.
+    If the manager cannot be reached, that is a warning: no token depends on it.
     """
 
     def __init__(
@@ -42,27 +42,31 @@ class Service:
         self._stop = Mailbox[str]()
         self._is_ready, self._is_heard = False, True
         self._next = clock.now().boot
-        self._ended = threading.Event()
+        self._has_begun, self._has_ended = threading.Event(), threading.Event()
 
     def start(self, spawn: Callable[[Callable[[], None], str], object]) -> None:
         """Notify from now on, on a thread that `spawn` starts: `Crew.run`, for one."""
         spawn(self._work, "service")
 
     def stopping(self) -> None:
-        """Say that the end has begun. Fit for a signal handler."""
+        """Have the manager told that the end has begun. A signal handler may call this."""
         self._stop.post("the end has begun")
 
     def end(self) -> None:
-        """Wait until that is said, or cannot be."""
+        """Wait until the manager knows, or does not take it. Without a thread, do not wait."""
         self.stopping()
-        self._ended.wait(2 * PATIENCE)
+        if self._has_begun.is_set():
+            self._has_ended.wait(2 * PATIENCE)
 
     def _work(self) -> None:
-        wait = 0.0
-        while self._stop.take(wait) is None:
-            wait = self.turn()
-        self._say("STOPPING=1", "STATUS=stopping")
-        self._ended.set()
+        self._has_begun.set()
+        try:
+            wait = 0.0
+            while self._stop.take(wait) is None:
+                wait = self.turn()
+            self._say("STOPPING=1", "STATUS=stopping")
+        finally:
+            self._has_ended.set()
 
     def turn(self) -> float:
         """Say what there is to say now; the seconds until there may be something new."""

@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from refresher.core.condition import OutputCondition, TokenCondition
+from refresher.core.condition import OutputCondition, TokenCondition, holds_valid_token, output_condition
 from refresher.core.instant import Instant
 from refresher.core.rfc3339 import parse, to_second
+from refresher.core.state import State, TokenPolicy
 from refresher.observers.spans import span
 from refresher.observers.tally import Leadership
 
@@ -75,14 +76,14 @@ def _remaining(expires: float | None, now: Instant) -> float | None:
     return None if expires is None else round(expires - now.wall, 3)
 
 
-def reasons(conditions: Iterable[TokenCondition]) -> list[dict[str, str | None]]:
-    """Why not every token is valid in every output: token, output and problem of each that is not; empty when
+def reasons(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dict[str, str | None]]:
+    """Why not every output holds a valid token: token, output and problem of each that does not; empty when
     all is well."""
     return [
-        {"token": token.name, "output": output.name, "problem": output.problem}
-        for token in conditions
-        for output in token.outputs
-        if not output.valid
+        {"token": policy.name, "output": output.name, "problem": output_condition(output, now).problem}
+        for policy, state in view
+        for output in state.outputs
+        if not holds_valid_token(output, now)
     ]
 
 

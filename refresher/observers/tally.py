@@ -21,7 +21,6 @@ from refresher.core.model import Outcome, Reason, Try, Verdict
 Key = TypeVar("Key")
 
 SUCCESS, FAILURE = "success", "failure"
-RESULTS = (SUCCESS, FAILURE)
 
 # Seconds. From an issuer next door to one that uses up its `issuer.timeout`, which is 10 s where nothing else
 # is configured: what was cut off by that lies beyond the last bound.
@@ -55,28 +54,28 @@ class Leadership(NamedTuple):
 class Tally:
     """`ports.Observer` that counts, from the start of the process.
 
-    The engine's thread alone writes; other threads read at any time, and no lock is needed for that: nobody
-    iterates over a dictionary here, a reader looks up one key, which gives the count before or after an event
-    (so do CPython's dictionaries with and without the global interpreter lock); and what has several parts
-    that must agree, `durations`, is a frozen value that is replaced whole. Counts of different names may be
-    an event apart, as they may be between two metrics of any scrape.
+    Only the engine's thread writes. Other threads read at any time, without a lock: a reader looks up one key
+    or copies one dictionary, and CPython does each in one step, with and without the global interpreter lock.
+    What has several parts that must agree, `durations`, is a frozen value that is replaced whole. Counts of
+    different names may be an event apart, as they may be between two metrics of any scrape.
 
     What is counted for a token stays when the token goes: it is as good as nothing, and is told only of
     tokens that are asked for.
     """
 
     def __init__(self) -> None:
-        self._refreshes: dict[tuple[str, str, str], int] = {}
+        self._refreshes: dict[str, dict[tuple[Reason, str], int]] = {}  # by token
         self._mint_requests: dict[str, int] = {}
         self._verifications: dict[str, int] = {}
-        self._output_writes: dict[tuple[str, str, str], int] = {}
+        self._output_writes: dict[str, dict[tuple[str, str], int]] = {}  # by token
         self.durations = Durations()  # of requests to the issuer, whatever they came to
         self.clock_skew: float | None = None  # seconds we are ahead of the issuer; None: it has not told
         self.leadership: Leadership | None = None  # None: there is no election, or nothing is known of it
 
-    def refreshes(self, token: str, reason: Reason, result: str) -> int:
-        """How often a token was obtained (SUCCESS), or an attempt at it has ended without one (FAILURE)."""
-        return self._refreshes.get((token, reason, result), 0)
+    def refreshes(self, token: str) -> dict[tuple[Reason, str], int]:
+        """By reason and result, how often this token was obtained (SUCCESS), or an attempt ended without it
+        (FAILURE). Only what has happened is there."""
+        return self._refreshes.get(token, {}).copy()
 
     def mint_requests(self, outcome: Outcome) -> int:
         """How many requests to the issuer came to this; an attempt may have made several."""
@@ -86,22 +85,23 @@ class Tally:
         """How often a new token that was tried out turned out so."""
         return self._verifications.get(verdict, 0)
 
-    def output_writes(self, token: str, output: str, result: str) -> int:
-        """How often an output was written (SUCCESS) or could not be (FAILURE)."""
-        return self._output_writes.get((token, output, result), 0)
+    def output_writes(self, token: str) -> dict[tuple[str, str], int]:
+        """By output and result, how often an output of this token was written (SUCCESS) or could not be
+        (FAILURE). Only what has happened is there."""
+        return self._output_writes.get(token, {}).copy()
 
     def notice(self, token: str, announcement: Announcement, now: Instant) -> None:  # noqa: ARG002
         match announcement:
             case TokenMinted(reason=reason):
-                _count(self._refreshes, (token, reason, SUCCESS))
+                _count(self._refreshes.setdefault(token, {}), (reason, SUCCESS))
             case TokenAdopted():
-                _count(self._refreshes, (token, Reason.ADOPTED, SUCCESS))
+                _count(self._refreshes.setdefault(token, {}), (Reason.ADOPTED, SUCCESS))
             case RefreshFailed(reason=reason):
-                _count(self._refreshes, (token, reason, FAILURE))
+                _count(self._refreshes.setdefault(token, {}), (reason, FAILURE))
             case OutputWritten(output=output):
-                _count(self._output_writes, (token, output, SUCCESS))
+                _count(self._output_writes.setdefault(token, {}), (output, SUCCESS))
             case OutputFailed(output=output, writing=True):
-                _count(self._output_writes, (token, output, FAILURE))
+                _count(self._output_writes.setdefault(token, {}), (output, FAILURE))
             case TokenVerified(verdict=verdict):
                 _count(self._verifications, verdict)
             case LeadershipTurned():

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from refresher.config.declarations import FileOutputSettings, OutputSettings, SecretOutputSettings
+from refresher.outputs.directories import Directories
 from refresher.ports import Output
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ class Cluster(NamedTuple):
     time_left: Callable[[], float]
 
 
-def build(settings: OutputSettings, issuer_url: str, cluster: Cluster) -> Output:
-    """The output that `settings` describe. `issuer_url` goes into what the JavaScript SDK reads.
+def build(
+    settings: OutputSettings, issuer_url: str, cluster: Cluster, directories: Directories | None = None
+) -> Output:
+    """The output that `settings` describe. `issuer_url` goes into what the JavaScript SDK reads. All outputs
+    of a process share `directories`.
 
     Raises KubeConfigError for a Secret if it cannot be known which cluster it is in.
     """
@@ -28,7 +32,7 @@ def build(settings: OutputSettings, issuer_url: str, cluster: Cluster) -> Output
         case FileOutputSettings():
             from refresher.outputs.file import FileOutput  # noqa: PLC0415 - each kind when there is one
 
-            return FileOutput(settings, issuer_url)
+            return FileOutput(settings, issuer_url, cluster.owner, directories)
         case SecretOutputSettings():
             from refresher.outputs import secret, secret_body  # noqa: PLC0415
 

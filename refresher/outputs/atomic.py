@@ -7,10 +7,15 @@ while in use. The lock goes with its process, however that ends: what can be loc
 import errno
 import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from refresher.outputs import permissions
+from refresher.outputs.permissions import Permissions
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -19,26 +24,48 @@ _TO_LOCK = (
     os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 )  # NFS locks no other
 _RANDOM_BYTES = 6
+_TEMPORARY = re.compile(rf"\.(.+)\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp", re.DOTALL)
 _PATIENCE = 2.0  # seconds, with another writer of a file: none takes as long, unless it hangs
 _PAUSE = 0.002  # seconds, between two looks at its lock
 
 
-def replace(path: str, content: bytes, mode: int, gid: int | None) -> None:
-    """Put `content` at `path` in one step, with exactly this mode whatever the umask, and this group if any.
+class Prepared(NamedTuple):
+    """A temporary file, whole and locked, ready to take the place of the file `name` beside it."""
 
-    On an error the old file is still in place, but for one that the directory's fsync reports: then it is not
-    certain which of the two a power cut leaves.
-    """
-    with replaced(path, content, mode, gid):
-        pass
+    directory: int
+    temporary: str
+    name: str
+    file: int
+
+    def put_in_place(self) -> None:
+        """Rename it. On an error the old file is still in place, but for one that the directory's fsync
+        reports: then it is not certain which of the two a power cut leaves."""
+        os.rename(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+        _sync_directory(self.directory)
 
 
 @contextmanager
-def replaced(path: str, content: bytes, mode: int, gid: int | None) -> Iterator[None]:
-    """`replace`, and in the block the new file is locked: it is nobody else's turn to be `alone` with it."""
-    with _prepared(path, content, mode, gid) as (directory, temporary):
-        os.rename(temporary, os.path.basename(path), src_dir_fd=directory, dst_dir_fd=directory)
-        _sync_directory(directory)
+def prepared(path: str, content: bytes, wanted: Permissions, *, lasting: bool = True) -> Iterator[Prepared]:
+    """The file that is to take the place of `path`. It has the mode and group that are `wanted`, whatever the
+    umask, as far as the file system keeps them. The end of the block removes it unless it was put in place.
+
+    Unless `lasting`, it need not survive a power cut.
+    """
+    folder, name = os.path.split(path)
+    with _opened(folder, _DIRECTORY) as directory, _temporary(directory, name, wanted) as (temporary, file):
+        permissions.give(file, wanted)
+        _write_whole(file, content)
+        if lasting:
+            os.fsync(file)
+        yield Prepared(directory, temporary, name, file)
+
+
+@contextmanager
+def replaced(path: str, content: bytes, wanted: Permissions) -> Iterator[None]:
+    """Put `content` at `path` in one step. In the block the new file is locked: it is nobody else's turn to
+    be `alone` with it."""
+    with prepared(path, content, wanted) as file:
+        file.put_in_place()
         yield
 
 
@@ -87,18 +114,12 @@ def _is_at(path: str, descriptor: int) -> bool:
         return False
 
 
-def rehearse(path: str, size: int, mode: int, gid: int | None) -> None:
-    """Do all that `replace` does with `size` bytes but the renaming, and leave nothing behind."""
-    with _prepared(path, bytes(size), mode, gid):
-        pass
-
-
 def read(path: str, most: int) -> tuple[bytes, os.stat_result]:
     """The content of a regular file, one byte more than `most` at most, and the status it had then.
 
-    Never waits, as a named pipe would have it: what is no regular file is an error.
+    Never waits, as a named pipe would have it: what is no regular file is an error, also a symbolic link.
     """
-    with open(path, "rb", opener=_without_waiting) as file:
+    with open(path, "rb", opener=_to_look) as file:
         status = os.fstat(file.fileno())
         require_regular(status)
         return file.read(most + 1), status
@@ -112,17 +133,25 @@ def require_regular(status: os.stat_result) -> None:
         raise OSError(errno.EINVAL, "It is a pipe, a socket or a device")
 
 
-def clear(path: str) -> None:
-    """Remove the temporary files of `path` that no living process is writing, and nothing else."""
-    folder, name = os.path.split(path)
+def temporaries(folder: str) -> dict[str, list[str]]:
+    """The temporary files in `folder`, by the name of the file whose place each was to take."""
+    found: dict[str, list[str]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if match := _TEMPORARY.fullmatch(entry.name):
+                found.setdefault(match[1], []).append(entry.name)
+    return found
+
+
+def remove_dead(folder: str, names: list[str]) -> None:
+    """Remove those of these temporary files that no living process is writing."""
     with suppress(FileNotFoundError), _opened(folder, _DIRECTORY) as directory:
-        for entry in os.listdir(directory):
-            if _is_temporary(entry, name):
-                with suppress(FileNotFoundError, BlockingIOError):  # its writer lives
-                    _clear_one(directory, entry)
+        for name in names:
+            with suppress(FileNotFoundError, BlockingIOError):  # its writer lives
+                _remove_dead(directory, name)
 
 
-def _clear_one(directory: int, name: str) -> None:
+def _remove_dead(directory: int, name: str) -> None:
     if stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
         with _opened(name, _LOOK, directory) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,23 +159,10 @@ def _clear_one(directory: int, name: str) -> None:
 
 
 @contextmanager
-def _prepared(path: str, content: bytes, mode: int, gid: int | None) -> Iterator[tuple[int, str]]:
-    """The directory of `path`, and the temporary file in it that is ready to take the place of `path`."""
-    folder, name = os.path.split(path)
-    with _opened(folder, _DIRECTORY) as directory, _temporary(directory, name) as (temporary, file):
-        if gid is not None and os.fstat(file).st_gid != gid:
-            os.fchown(file, -1, gid)
-        os.fchmod(file, mode)
-        _write_whole(file, content)
-        os.fsync(file)
-        yield directory, temporary
-
-
-@contextmanager
-def _temporary(directory: int, name: str) -> Iterator[tuple[str, int]]:
+def _temporary(directory: int, name: str, wanted: Permissions) -> Iterator[tuple[str, int]]:
     """A locked temporary file and its descriptor; removed in the end unless it was renamed."""
     temporary = f".{name}.{os.urandom(_RANDOM_BYTES).hex()}.tmp"
-    with _opened(temporary, _CREATE, directory) as file:
+    with _opened(temporary, _CREATE, directory, permissions.at_first(wanted, directory)) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file).st_nlink == 0:  # between creation and lock, another process took it for debris
@@ -157,20 +173,13 @@ def _temporary(directory: int, name: str) -> Iterator[tuple[str, int]]:
                 os.unlink(temporary, dir_fd=directory)
 
 
-def _is_temporary(entry: str, name: str) -> bool:
-    before, after = f".{name}.", ".tmp"
-    digits = entry.removeprefix(before).removesuffix(after)
-    return (
-        entry == before + digits + after
-        and len(digits) == 2 * _RANDOM_BYTES
-        and all(digit in "0123456789abcdef" for digit in digits)
-    )
-
-
 def _write_whole(file: int, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
-        rest = rest[os.write(file, rest) :]
+        written = os.write(file, rest)
+        if written == 0:  # a broken file system: trying again would never end
+            raise OSError(errno.ENOSPC, "The file system takes no more bytes")
+        rest = rest[written:]
 
 
 def _sync_directory(directory: int) -> None:
@@ -181,13 +190,13 @@ def _sync_directory(directory: int) -> None:
             raise
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+def _to_look(path: str, flags: int) -> int:
+    return os.open(path, flags | _LOOK)
 
 
 @contextmanager
-def _opened(path: str, flags: int, directory: int | None = None) -> Iterator[int]:
-    descriptor = os.open(path, flags, 0o600, dir_fd=directory)
+def _opened(path: str, flags: int, directory: int | None = None, mode: int = 0o600) -> Iterator[int]:
+    descriptor = os.open(path, flags, mode, dir_fd=directory)
     try:
         yield descriptor
     finally:

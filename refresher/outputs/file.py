@@ -1,8 +1,7 @@
 """A token in a file: every reader sees the old value or the new one, whole, whatever is killed whenever."""
 
-import errno
+import logging
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,49 +10,44 @@ from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
-from refresher.errors import OutputError
-from refresher.outputs import atomic, record
-from refresher.outputs.record import Entry
+from refresher.errors import OutputError, OutputHeldError
+from refresher.outputs import atomic, links, obstacles, permissions, record
+from refresher.outputs.directories import Directories, Directory
+from refresher.outputs.permissions import Permissions
+from refresher.outputs.record import DEFAULT_OWNER, Entry, Kept, Record, Writer
+from refresher.outputs.trouble import explained
 
 _PAGE = 4096  # bytes: what a small file takes on most file systems
 LARGEST = 1024 * 1024  # bytes; the issuer's whole answer is no larger
 
-_NAME_ANOTHER = "an output is a regular file: name another path"
-_ADVICE = {
-    errno.ENOENT: "create {folder}, or mount the volume there",
-    errno.ENOTDIR: "{folder} is no directory: correct the path",
-    errno.EISDIR: "an output is a file: add the file's name to the path",
-    errno.EINVAL: _NAME_ANOTHER,
-    errno.ENXIO: _NAME_ANOTHER,
-    errno.ELOOP: "its symbolic links lead to each other: correct them",
-    errno.ENAMETOOLONG: "choose a shorter name: temporary files beside it have names 29 bytes longer",
-    errno.EACCES: "let {user} read the file, and list and write {folder}",
-    errno.EPERM: "make {user} a member of the group to be set; where none is set, look for a sticky bit or "
-    "an immutable attribute in {folder}",
-    errno.EROFS: "mount the volume of {folder} writable",
-    errno.ENOSPC: "free space or inodes in {folder}, or enlarge the volume",
-    errno.EDQUOT: "free space in {folder}, or raise the quota of {user}",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f, systemd's LimitFSIZE=)",
-    errno.EMFILE: "raise the limit on open files (ulimit -n, systemd's LimitNOFILE=)",
-    errno.ENOLCK: "the file system of {folder} has no locks (flock): choose another",
-    errno.EOPNOTSUPP: "the file system of {folder} has no locks (flock): choose another",
-    errno.EIO: "look into the kernel's log for errors of the disk",
-}
+_log = logging.getLogger("refresher")
 
 
 class FileOutput:
     """`ports.Output` in a file, with a record beside it of what is in it (`record`).
 
-    A symbolic link stays one: the file it leads to is the output, and is looked up anew each time.
+    A symbolic link stays one: the file it leads to is the output, and is looked up anew each time (`links`).
+    The process that writes a file first owns it for as long as it lives, the installation `owner` after that.
     """
 
-    def __init__(self, settings: FileOutputSettings, issuer_url: str) -> None:
+    def __init__(
+        self,
+        settings: FileOutputSettings,
+        issuer_url: str,
+        owner: str = DEFAULT_OWNER,
+        directories: Directories | None = None,
+    ) -> None:
+        """`directories` are shared by all file outputs of a process."""
         self.name = f"file:{settings.path}"
         self.lane = f"file:{os.path.dirname(settings.path)}"
         self._settings = settings
         self._format = Format(settings.format, settings.template)
         self._identity = self._format.identity(issuer_url)
         self._issuer_url = issuer_url
+        self._owner = owner
+        self._directories = directories or Directories()
+        self._directory: Directory | None = None  # the one that the path leads to: it is shared while in use
+        self._reported: tuple[str, ...] = ()
         self.needs_refresh = formats.needs_refresh(self._format)
 
     def inspect(self, now: Instant) -> Holding:
@@ -64,61 +58,126 @@ class FileOutput:
                 content, status = atomic.read(target, LARGEST)
             except FileNotFoundError:
                 return Holding()
-        entry = _recorded(target, now).get(record.digest(content))
+        recorded = _recorded(target, now)
+        owner = recorded.owner if self._is_foreign(recorded) else ""
+        entry = recorded.entries.get(record.digest(content))
         if entry is None:
-            return Holding()
-        intact = entry.format == self._identity and self._has_permissions(status)
-        return _holding(entry, content, intact=intact)
+            return Holding(owner=owner)
+        intact = entry.format == self._identity and self._has_permissions(status, entry) and not owner
+        return _holding(entry, content, intact=intact)._replace(owner=owner)
 
     def write(self, token: Token, now: Instant) -> None:
         """See `ports.Output`. The record goes ahead, and describes both this value and the one in place."""
-        mode, gid = self._settings.mode, self._gid()
+        wanted = self._permissions()
         content = formats.render(self._format, token, now, self._issuer_url)
-        entries = {record.digest(content): Entry(self._identity, token.facts)}
         with self._telling("written"):
             target = self._target()
-            with atomic.alone(_record_path(target)):
-                recorded, in_place = _recorded(target, now), _digest_in_place(target)
-                if in_place in recorded:
-                    entries.setdefault(in_place, recorded[in_place])
-                with atomic.replaced(_record_path(target), record.dump(entries), mode, gid):
-                    atomic.replace(target, content, mode, gid)
-                    found, _ = atomic.read(self._settings.path, LARGEST)
+            self._claim(target)
+            obstacles.require_removable(os.path.dirname(target))
+            with atomic.alone(record.beside(target)), atomic.prepared(target, content, wanted) as value:
+                described, in_place = _recorded(target, now), _digest_in_place(target)
+                self._require_ours(described)
+                shown = permissions.shown(os.fstat(value.file), wanted)
+                kept = Kept(wanted, shown) if shown != wanted else None
+                entries = {record.digest(content): Entry(self._identity, token.facts, kept)}
+                if in_place is not None and in_place in described.entries:
+                    entries.setdefault(in_place, described.entries[in_place])
+                after = record.dump(Record(entries, self._owner, _this_process()))
+                with atomic.replaced(record.beside(target), after, wanted):
+                    value.put_in_place()
+                    found, _ = atomic.read(target, LARGEST)
+                caveats = _caveats(value.file, os.path.dirname(target), wanted)
         if found != content:
             raise OutputError(
                 f"{self.name} does not hold what was just written: look for another writer of it"
             )
+        self._report(caveats)
 
-    def rehearse(self) -> None:
-        """Do all that a write does but putting a value in place, and leave nothing behind.
-
-        Raises OutputError where a write would for want of a directory, rights, a group, or space for a page.
-        """
-        mode, gid = self._settings.mode, self._gid()
+    def rehearse(self) -> tuple[str, ...]:
+        """See `ports.Output`. Raises OutputHeldError only if nothing else keeps a write from going well."""
+        wanted = self._permissions()
         with self._telling("written"):
-            atomic.rehearse(_record_path(self._target()), _PAGE, mode, gid)  # it has the longest name
+            target = self._target()
+            beside = record.beside(target)  # it has the longest name
+            obstacles.require_removable(os.path.dirname(target))
+            for path in (target, beside):
+                obstacles.probe(path)
+            self._require_ours(_recorded(target, Instant(0.0, 0.0)))
+            with atomic.prepared(beside, bytes(_PAGE), wanted, lasting=False) as tried:
+                caveats = _caveats(tried.file, os.path.dirname(target), wanted)
+        folder, name = os.path.split(target)
+        self._require_free(target, self._at(folder).holder(name))
+        return caveats
 
     def clear_debris(self) -> None:
         """See `ports.Output`. Only files of our naming, and only those whose writer is gone."""
         with self._telling("cleared of temporary files"):
             target = self._target()
-            atomic.clear(target)
-            atomic.clear(_record_path(target))
+            self._claim(target)
+            folder, name = os.path.split(target)
+            self._at(folder).clear(name, os.path.basename(record.beside(target)))
 
     def _target(self) -> str:
         """The path of the file itself, all links followed. Raises OSError if anything but a file is there."""
-        target = os.path.realpath(self._settings.path)
+        target = links.resolve(self._settings.path)
         with suppress(FileNotFoundError):
-            atomic.require_regular(os.stat(target))
+            atomic.require_regular(os.lstat(target))
         return target
 
-    def _has_permissions(self, status: os.stat_result) -> bool:
-        """Whether mode and group are as configured; never with an unknown group, of which a write tells."""
+    def _at(self, folder: str) -> Directory:
+        if self._directory is None or self._directory.path != folder:
+            self._directory = self._directories.at(folder)
+        return self._directory
+
+    def _claim(self, target: str) -> None:
+        """Keep other processes from writing the file while this one lives. Raises OutputHeldError if one has
+        done so before."""
+        folder, name = os.path.split(target)
+        self._require_free(target, self._at(folder).claim(name))
+
+    def _require_free(self, target: str, holder: int | None) -> None:
+        if holder is None:
+            return
+        who = f"the refresher with process {holder}"
+        if not holder:
+            last = _recorded(target, Instant(0.0, 0.0)).writer
+            who = "a refresher in another container or on another machine"
+            who += f" (it was last written by {last})" if last else ""
+        raise OutputHeldError(
+            f"{self.name} belongs to {who}, which is running: let each write a file of its own, or stop one"
+        )
+
+    def _is_foreign(self, recorded: Record) -> bool:
+        return recorded.owner not in ("", DEFAULT_OWNER, self._owner)
+
+    def _require_ours(self, recorded: Record) -> None:
+        if self._is_foreign(recorded):
+            raise OutputError(
+                f"{self.name} cannot be written: it belongs to {recorded.owner!r}, and this installation is "
+                f"{self._owner!r}: name another file, or hand this one over by deleting "
+                f"{record.beside(os.path.realpath(self._settings.path))}"
+            )
+
+    def _report(self, caveats: tuple[str, ...]) -> None:
+        """Log what is new since the last write."""
+        for caveat in caveats:
+            if caveat not in self._reported:
+                _log.warning("%s: %s", self.name, caveat)
+        self._reported = caveats
+
+    def _has_permissions(self, status: os.stat_result, entry: Entry) -> bool:
+        """Whether mode and group are as configured, or what the file system has made of that when it was
+        written; never with an unknown group, which a write reports."""
         try:
-            gid = self._gid()
+            wanted = self._permissions()
         except OutputError:
             return False
-        return stat.S_IMODE(status.st_mode) == self._settings.mode and gid in (None, status.st_gid)
+        shown = permissions.shown(status, wanted)
+        return shown == wanted or entry.kept == (wanted, shown)
+
+    def _permissions(self) -> Permissions:
+        """Raises OutputError if this machine has no group of the configured name."""
+        return Permissions(self._settings.mode, self._gid())
 
     def _gid(self) -> int | None:
         """The number of the configured group. Raises OutputError if this machine has none of that name."""
@@ -144,18 +203,25 @@ class FileOutput:
             yield
         except OSError as error:
             raise OutputError(
-                f"{self.name} cannot be {what}: {_explained(error, self._settings.path)}"
+                f"{self.name} cannot be {what}: {explained(error, self._settings.path)}"
             ) from error
 
 
-def _explained(error: OSError, path: str) -> str:
-    target = os.path.realpath(path)
-    code = errno.errorcode.get(error.errno or 0, "no error number")
-    advice = _ADVICE.get(error.errno or 0, "").format(
-        folder=os.path.dirname(target), user=f"user {os.geteuid()}"
-    )
-    led = f", which leads to {target}" if target != path else ""
-    return f"{error.strerror} ({code}){led}" + (f"; {advice}" if advice else "")
+def _this_process() -> Writer:
+    return Writer(os.getpid(), os.uname().nodename)
+
+
+def _caveats(file: int, folder: str, wanted: Permissions) -> tuple[str, ...]:
+    """What is otherwise than configured with this file, although it can be written."""
+    caveats = []
+    if problem := permissions.not_kept(wanted, permissions.shown(os.fstat(file), wanted)):
+        caveats.append(problem)
+    if readers := permissions.other_readers(file):
+        caveats.append(
+            f"the default access control list of {folder} lets {readers} read the token, whatever its mode "
+            f"says; `setfacl -k {folder}` removes it"
+        )
+    return tuple(caveats)
 
 
 def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
@@ -169,16 +235,11 @@ def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
     return Holding(entry.facts, Token(entry.facts, access, refresh), intact)
 
 
-def _record_path(target: str) -> str:
-    folder, name = os.path.split(target)
-    return os.path.join(folder, f".{name}.meta.json")
-
-
-def _recorded(target: str, now: Instant) -> dict[str, Entry]:
+def _recorded(target: str, now: Instant) -> Record:
     try:
-        content, _ = atomic.read(_record_path(target), record.LARGEST)
+        content, _ = atomic.read(record.beside(target), record.LARGEST)
     except OSError:  # as good as no record: the token's end is not known, and it is replaced
-        return {}
+        return Record()
     return record.load(content, now)
 
 

@@ -4,8 +4,10 @@ The record is written ahead of the value. It describes both the value to come an
 by the digest of the whole content: whenever a writer is killed, what is found is described, and nothing needs
 to be minted again.
 
-    {"version": 1,
+    {"version": 1, "owner": "inlive-token-refresher", "writer": {"process": 4711, "host": "studio-7d4b9"},
      "contents": [{"sha256": "9f86…", "format": "json", "issued_at": "2026-11-05T10:00:00.250000Z", …}, …]}
+
+``owner`` is the installation that the file belongs to, ``writer`` the process that wrote it last.
 
 For the format `token` the digest is the SHA-256 of the token itself. That tells nothing: a token is far too
 random to be guessed from it, and its first 16 digits are the fingerprint which is told to everybody anyway.
@@ -14,24 +16,65 @@ random to be guessed from it, and its first 16 digits are the fingerprint which 
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from refresher.core import rfc3339
 from refresher.core.instant import Instant, from_wall
 from refresher.core.model import TokenFacts
+from refresher.outputs import permissions
+from refresher.outputs.permissions import Permissions
 
 LARGEST = 64 * 1024  # bytes; ours has about one thousand, and what is larger is not ours
+LONGEST_OWNER = 320  # characters: a namespace has 63 and a name 253 at most
 _VERSION = 1
 _PRECISION = 0.001  # seconds: times are recorded to the microsecond
 _LONGEST = 1e10  # seconds, some 300 years; JSON has numbers that no float holds
 
 
+DEFAULT_OWNER = "inlive-token-refresher"  # of every installation that was given no name
+
+
+class Kept(NamedTuple):
+    """What a file system made of the permissions that a file was given, where it did not keep them."""
+
+    wanted: Permissions
+    shown: Permissions
+
+
 class Entry(NamedTuple):
-    """Of one content: the `identity` of the format it is in, and the token."""
+    """Of one content: the `identity` of the format it is in, and the token. `kept` is None where the file
+    system keeps permissions."""
 
     format: str
     facts: TokenFacts
+    kept: Kept | None = None
+
+
+class Writer(NamedTuple):
+    """A process, as others can find it."""
+
+    process: int
+    host: str
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host!r}"
+
+
+class Record(NamedTuple):
+    """All of it. Where it says nothing of itself, `owner` is empty and `writer` None."""
+
+    entries: Mapping[str, Entry] = MappingProxyType({})
+    owner: str = ""
+    writer: Writer | None = None
+
+
+def beside(target: str) -> str:
+    """The path of the record of the file `target`."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name}.meta.json")
 
 
 def digest(content: bytes) -> str:
@@ -39,26 +82,41 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def dump(entries: Mapping[str, Entry]) -> bytes:
-    """The record of `entries`, which are named by the digest of their content; the newest comes first."""
-    contents = [fields(sha256, entry) for sha256, entry in entries.items()]
-    return (json.dumps({"version": _VERSION, "contents": contents}, indent=2) + "\n").encode()
+def dump(record: Record) -> bytes:
+    """The file of a record. Entries are by the digest of their content; the newest comes first."""
+    document: dict[str, object] = {"version": _VERSION, "owner": record.owner}
+    if record.writer is not None:
+        document["writer"] = record.writer._asdict()
+    document["contents"] = [fields(sha256, entry) for sha256, entry in record.entries.items()]
+    return (json.dumps(document, indent=2) + "\n").encode()
 
 
-def load(record: bytes, now: Instant) -> dict[str, Entry]:
-    """The entries of a record, by digest; those which this version did not write or which contradict
-    themselves are left out. Never raises: a record that says nothing only costs a mint."""
-    if len(record) > LARGEST:
-        return {}
+def load(content: bytes, now: Instant) -> Record:
+    """The record in a file. Entries which this version did not write or which contradict themselves are left
+    out. Never raises: a record that says nothing only costs a mint."""
+    if len(content) > LARGEST:
+        return Record()
     try:
-        document = json.loads(record.decode())
+        document = json.loads(content.decode())
     except (ValueError, RecursionError):
-        return {}
+        return Record()
     match document:
         case {"version": version, "contents": list(contents)} if version == _VERSION:
             found = (described(each, now) for each in contents)
-            return dict(pair for pair in found if pair is not None)
-    return {}
+            entries = dict(pair for pair in found if pair is not None)
+            return Record(entries, _owner(document.get("owner")), _writer(document.get("writer")))
+    return Record()
+
+
+def _owner(recorded: object) -> str:
+    return recorded[:LONGEST_OWNER] if isinstance(recorded, str) else ""
+
+
+def _writer(recorded: object) -> Writer | None:
+    match recorded:
+        case {"process": int(process), "host": str(host)}:
+            return Writer(process, host[:LONGEST_OWNER])
+    return None
 
 
 def fields(sha256: str, entry: Entry) -> dict[str, object]:
@@ -74,7 +132,19 @@ def fields(sha256: str, entry: Entry) -> dict[str, object]:
         "key_fingerprint": facts.key_fingerprint,
         "token_fingerprint": facts.fingerprint,
         "with_refresh_token": facts.with_refresh,
-    }
+    } | _fields_of(entry.kept)
+
+
+def _fields_of(kept: Kept | None) -> dict[str, object]:
+    return {"permissions": {"wanted": str(kept.wanted), "shown": str(kept.shown)}} if kept else {}
+
+
+def _kept(recorded: object) -> Kept | None:
+    match recorded:
+        case {"wanted": str(wanted), "shown": str(shown)}:
+            both = permissions.parse(wanted), permissions.parse(shown)
+            return Kept(both[0], both[1]) if both[0] and both[1] else None
+    return None
 
 
 def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
@@ -91,6 +161,7 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
             "key_fingerprint": str(key_fingerprint),
             "token_fingerprint": str(token_fingerprint),
             "with_refresh_token": bool(with_refresh),
+            **others,
         }:
             issued, expiry = _wall(issued_at), _wall(expires_at)
             is_sound = (
@@ -106,7 +177,7 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
                 began = from_wall(issued, now)
                 terms = float(lifetime), float(requested)
                 facts = TokenFacts(began, *terms, key_fingerprint, token_fingerprint, with_refresh)
-                return sha256, Entry(form, facts)
+                return sha256, Entry(form, facts, _kept(others.get("permissions")))
     return None
 
 
@@ -119,7 +190,7 @@ def _wall(text: str) -> float:
 
 
 def _is_hex(text: str, length: int) -> bool:
-    return len(text) == length and all(digit in "0123456789abcdef" for digit in text)
+    return len(text) == length and not text.strip("0123456789abcdef")
 
 
 def _is_duration(value: float) -> bool:

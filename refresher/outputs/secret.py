@@ -66,7 +66,7 @@ class SecretOutput:
     def clear_debris(self) -> None:
         """See `ports.Output`. There is none: the API server stores the whole of a Secret or nothing."""
 
-    def rehearse(self) -> None:
+    def rehearse(self) -> tuple[str, ...]:
         """Have the API server try out a whole write, and keep nothing of it (``dryRun=All``)."""
         origin = Instant(0.0, 0.0)
         access, refresh = SecretStr("x" * _LONG_TOKEN), SecretStr("x" * _LONG_TOKEN)
@@ -75,6 +75,7 @@ class SecretOutput:
         values = self._plan.render(Token(facts, access, refresh), origin)
         with self._telling("written"):
             self._put(values, facts, dry_run=True)
+        return ()
 
     def _look(self) -> Seen | None:
         """The Secret as it is; None if there is none. Raises KubeError."""

@@ -32,7 +32,6 @@ PREFIX = "token-refresher.inlive.app/"
 OWNER = f"{PREFIX}owner"
 LABEL, LABELLED = "app.kubernetes.io/managed-by", "inlive-token-refresher"
 TYPE = "Opaque"
-LONGEST_OWNER = 320  # characters: a namespace has 63 and a name 253 at most
 LARGEST = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
 
 _NOT_TEXT = ("lifetime", "requested_lifetime", "with_refresh_token")
@@ -74,7 +73,7 @@ class Seen(NamedTuple):
     @property
     def owner(self) -> str:
         """The installation it belongs to; empty if to none. Cut off where no name can be so long."""
-        return self.annotations.get("owner", "")[:LONGEST_OWNER]
+        return self.annotations.get("owner", "")[: record.LONGEST_OWNER]
 
     @property
     def recorded(self) -> dict[str, str] | None:

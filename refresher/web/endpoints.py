@@ -1,6 +1,6 @@
 """What the endpoints say: whether the daemon lives, whether it is ready, how every token stands, the metrics.
 
-All of it is computed when it is asked for, from frozen states; nothing is remembered between two requests.
+All of it is computed at the request, from frozen states; nothing is kept between two requests.
 """
 
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from refresher.core.condition import TokenCondition, condition
+from refresher.core.condition import condition
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
 from refresher.observers import status, status_page
@@ -16,7 +16,7 @@ from refresher.observers.liveness import is_alive, silence
 from refresher.observers.metrics import Metrics
 from refresher.observers.tally import Tally
 from refresher.ports import Clock
-from refresher.web.exchange import HTML, JSON, Answer, Request, text
+from refresher.web.exchange import HTML, JSON, Answer, Later, Request, text
 
 ENDPOINTS = {
     "/metrics": "for Prometheus, in its text format or as OpenMetrics",
@@ -27,20 +27,27 @@ ENDPOINTS = {
 
 
 class Endpoints:
-    """Answers requests. `view` and `last_turn` are the engine's; `version` is the daemon's."""
+    """Answers requests.
 
-    def __init__(
+    `view` and `last_turn` are the engine's; `version` is the daemon's. `stuck`: why a restart is needed
+    although the engine makes turns, None while it is not. `log_lines_dropped`: see `Metrics`.
+    """
+
+    def __init__(  # noqa: PLR0913 -- what is reported
         self,
         view: Callable[[], Iterable[tuple[TokenPolicy, State]]],
         last_turn: Callable[[], Instant],
         clock: Clock,
         tally: Tally,
         version: str,
+        *,
+        stuck: Callable[[], str | None] = lambda: None,
+        log_lines_dropped: Callable[[], int] | None = None,
     ) -> None:
         self._view, self._last_turn, self._clock, self._version = view, last_turn, clock, version
-        self._tally = tally
-        self._metrics = Metrics(view, last_turn, clock, tally, version)
-        self._routes: dict[str, Callable[[str], Answer]] = {
+        self._tally, self._stuck = tally, stuck
+        self._metrics = Metrics(view, last_turn, clock, tally, version, log_lines_dropped)
+        self._routes: dict[str, Callable[[str], Answer | Later]] = {
             "/": _index,
             "/metrics": self._exposition,
             "/livez": self._liveness,
@@ -48,40 +55,50 @@ class Endpoints:
             "/status": self._status,
         }
 
-    def answer(self, request: Request) -> Answer:
-        """The answer to GET; to HEAD as well, whose body the server leaves out."""
+    def answer(self, request: Request) -> Answer | Later:
+        """The answer to GET; to HEAD as well, whose body the server leaves out.
+
+        Those to probes are quick. Those to be computed later take long where there are many tokens.
+        """
         route = self._routes.get(request.path)
         if route is None:
             return text(HTTPStatus.NOT_FOUND, f"not found; there are {', '.join(self._routes)}")
         return route(request.headers.get("accept", ""))
 
-    def _exposition(self, accept: str) -> Answer:
-        body, content_type = self._metrics.exposition(accept)
-        return Answer(HTTPStatus.OK, content_type, body)
+    def _exposition(self, accept: str) -> Later:
+        def exposition() -> Answer:
+            body, content_type = self._metrics.exposition(accept)
+            return Answer(HTTPStatus.OK, content_type, body)
+
+        return exposition
 
     def _liveness(self, _accept: str) -> Answer:
         last_turn, now = self._last_turn(), self._clock.now()
-        if is_alive(last_turn, now):
+        problem = self._stuck()
+        if not is_alive(last_turn, now):
+            problem = f"the engine's last turn was {silence(last_turn, now):.0f} s ago"
+        if problem is None:
             return text(HTTPStatus.OK, "ok")
-        told = f"the engine's last turn was {silence(last_turn, now):.0f} s ago"
-        return text(HTTPStatus.SERVICE_UNAVAILABLE, told)
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
     def _readiness(self, _accept: str) -> Answer:
-        conditions = self._conditions(self._clock.now())
-        if all(each.valid for each in conditions):
+        reasons = status.reasons(self._view(), self._clock.now())
+        if not reasons:
             return _json(HTTPStatus.OK, {"ready": True})
-        reasons = status.reasons(conditions)
-        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"ready": False, "reasons": reasons})
+        # Without indentation: that encoder is fast, and kubelet shows the first 10 kB.
+        body = json.dumps({"ready": False, "reasons": reasons})
+        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, JSON, f"{body}\n".encode())
 
-    def _status(self, accept: str) -> Answer:
-        now = self._clock.now()
-        document = status.document(self._conditions(now), now, self._version, self._tally.leadership)
-        if quality(accept, "text/html") > quality(accept, "application/json"):
-            return _html(status_page.page(document))
-        return _json(HTTPStatus.OK, document)
+    def _status(self, accept: str) -> Later:
+        def page() -> Answer:
+            now = self._clock.now()
+            conditions = [condition(state, policy, now) for policy, state in self._view()]
+            document = status.document(conditions, now, self._version, self._tally.leadership)
+            if quality(accept, "text/html") > quality(accept, "application/json"):
+                return _html(status_page.page(document))
+            return _json(HTTPStatus.OK, document)
 
-    def _conditions(self, now: Instant) -> list[TokenCondition]:
-        return [condition(state, policy, now) for policy, state in self._view()]
+        return page
 
 
 def quality(accept: str, media_type: str) -> float:

@@ -1,7 +1,7 @@
 """One HTTP exchange as values: what was asked, what is answered, and the bytes of both (RFC 9112). No I/O."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -37,6 +37,9 @@ class Answer(NamedTuple):
     content_type: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+
+
+Later = Callable[[], Answer]  # an answer that takes long to compute
 
 
 def text(status: int, line: str, *headers: tuple[str, str]) -> Answer:

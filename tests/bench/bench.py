@@ -1,7 +1,7 @@
 """The figures of the README: each a ratio of two things measured in turn, or a count, on this machine, now.
 
-make bench              everything, about five minutes
-make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), mints
+make bench              everything, about seven minutes
+make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, mints
 """
 
 import json
@@ -23,7 +23,7 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
-from tests.bench import failover
+from tests.bench import failover, scale
 from tests.bench.secret import served
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
@@ -191,11 +191,33 @@ def succession(folder: Path) -> None:
                 told(f"{way} to the other one leads, {TRIES} tries: {what}", f"{seconds:.2f} s", limit)
 
 
+def at_scale(url: str, key: str) -> None:
+    """One daemon with ten thousand tokens; on tmpfs if there is one, where tokens belong."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        figures = scale.measured(url, key, Path(name), lambda faults: let_fail(url, faults))
+    count = f"{scale.TOKENS:,} tokens in one directory"
+    restart = "given up" if figures.restart is None else f"{figures.restart:.1f} s"
+    told(f"{count}: start to all adopted", restart, "less than 15 s")
+    for form, took in figures.scrapes.items():
+        told(f"scrape, {form}: median", f"{statistics.median(took):.2f} s", "less than 1 s")
+    alone, beside = (statistics.median(each) for each in (figures.alone, figures.beside))
+    told(f"/livez beside a scrape, {1000 * beside:.1f} ms in the median", f"{beside / alone:.1f} x alone", "")
+    told("the same: most", f"{1000 * max(figures.beside):.0f} ms", "less than 50 ms")
+    told("/readyz: median", f"{1000 * statistics.median(figures.readyz):.0f} ms", "")
+    told("resident", f"{figures.resident / 2**20:.0f} MiB", "")
+    told("failures a second in an outage", f"{figures.failures:.0f} /s", "more than 300 /s")
+
+
+def let_fail(url: str, faults: dict[str, object]) -> None:
+    opener = build_opener(ProxyHandler({}))
+    body, control = json.dumps(faults).encode(), {"X-Emulator-Control": "1"}
+    opener.open(Request(f"{url}/_emulator/faults", data=body, headers=control, method="PUT")).close()
+
+
 def mints(url: str, key: str) -> None:
     """Mints a second through our client and through plain requests, both with 16 threads."""
-    faults = json.dumps({"latency": LATENCY, "scope": "mint"}).encode()
-    opener = build_opener(ProxyHandler({}))
-    opener.open(Request(f"{url}/_emulator/faults", data=faults, method="PUT")).close()
+    let_fail(url, {"latency": LATENCY, "scope": "mint"})
     issuer, secret = InliveIssuer(url, SystemClock(), pool_size=WORKERS), SecretStr(key)
     session = requests.Session()
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=WORKERS))
@@ -241,6 +263,7 @@ def main(only: str = "") -> None:
             "idle": lambda: idle(url, folder),
             "secret": lambda: secret(url, folder),
             "failover": lambda: succession(folder),
+            "scale": lambda: at_scale(url, key),
             "mints": lambda: mints(url, key),  # the last: it makes the issuer slow
         }
         for wanted, measure in measures.items():

@@ -28,6 +28,8 @@ from refresher.crew import Crew, Mailbox
 from refresher.engine import Engine
 from refresher.hands import KEYS, LIMITS, Hands
 from refresher.observers import log
+from refresher.observers.log_stream import BackgroundStream
+from refresher.observers.redaction import SecretIndex
 from refresher.observers.tally import Tally
 from refresher.ports import Letter
 from refresher.web.endpoints import Endpoints
@@ -125,6 +127,7 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     mailbox = LeapingMailbox(clock, crew)
     tally = Tally()
     served: list[str] = []
+    secrets = SecretIndex()
 
     def scrape() -> None:
         """As Prometheus does it: over HTTP, in a thread of its own."""
@@ -143,8 +146,10 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
         clock=clock,
         mailbox=mailbox,
         observers=[log.LogObserver(), tally, meter],
+        hold=secrets.hold,
     )
-    log.configure("json", "info", sys.stderr, engine.secrets)
+    sys.stderr = BackgroundStream(sys.stderr)
+    log.configure("json", "info", sys.stderr, secrets.blot_out)
     served.append(serve(engine, clock, tally))
     engine.run()
 

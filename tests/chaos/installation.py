@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from refresher.config.targets import LOCK_FILE
 from refresher.core import schedule
 from refresher.emulator.server import Emulator
 from tests.chaos.place import Place, limit_file_size
@@ -130,7 +131,7 @@ class Installation:
         self._settled()
         code = self.daemon.end()
         self._remember()
-        expected = {name for form in FORMATS for name in (form, f".{form}.meta.json")}
+        expected = {name for form in FORMATS for name in (form, f".{form}.meta.json")} | {LOCK_FILE}
         left = {file.name for file in self.place.path.iterdir()}
         if code != 0 or left != expected:
             self.violated(f"it ended with {code}; its files and what is there differ by {left ^ expected}")

@@ -177,11 +177,11 @@ class Daemon:
             connection.close()
 
     def metric(self, sample: str) -> float:
-        """The value of ``NAME`` or ``NAME{LABEL="VALUE"}`` in /metrics, without our prefix."""
+        """The value of ``NAME`` or ``NAME{LABEL="VALUE"}`` in /metrics, without our prefix; 0 for a counter
+        that has not counted yet."""
         lines = self.get("/metrics").body.splitlines()
-        (value,) = [
-            line.rpartition(" ")[2] for line in lines if line.startswith(f"token_refresher_{sample} ")
-        ]
+        values = [line.rpartition(" ")[2] for line in lines if line.startswith(f"token_refresher_{sample} ")]
+        (value,) = values or ["0"][: "_total{" in sample]
         return float(value)
 
 

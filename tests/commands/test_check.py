@@ -12,8 +12,9 @@ import trustme
 
 from refresher.core.model import fingerprint
 from refresher.emulator.server import Emulator
+from tests import needs
 from tests.commands.calls import caller
-from tests.commands.daemon import INTERRUPTED, KEY, ROOT, free_port, plant, start
+from tests.commands.daemon import INTERRUPTED, KEY, ROOT, eventually, free_port, plant, start
 from tests.issuer.peer import answering, peer
 
 OTHER_KEY = "application-key-of-another-token-7Tz"
@@ -93,6 +94,31 @@ def test_nothing_is_published_and_the_old_value_stays(check, place):
     assert check().code == 0
     assert (place / "token").read_text() == planted
     assert {path: (path.read_bytes(), path.stat()) for path in place.iterdir()} == before
+
+
+def test_beside_the_daemon_it_says_whose_the_output_is_and_that_is_no_failure(check, inlive, place):
+    files = ("--key-file", place / "key", "--to-file", place / "token")
+    daemon = start("run", "--issuer-url", inlive.url, *files)
+    try:
+        eventually((place / "token").exists, "the daemon writes")
+        checked = check()
+    finally:
+        daemon.kill()
+        daemon.communicate()
+    assert checked.code == 0
+    assert line(checked, "output") == (
+        f"hint output: file:{place}/token belongs to the refresher with process {daemon.pid}, which is "
+        "running: let each write a file of its own, or stop one"
+    )
+
+
+def test_what_will_be_otherwise_than_configured_is_a_hint(check, place):
+    setfacl = [needs.tool("setfacl"), "--default", "--modify", "user:1234:r", place]
+    assert subprocess.run(setfacl, check=False).returncode == 0
+    checked = check("--mode", "0640")
+    assert checked.code == 0
+    assert f"ok   output: file:{place}/token can be written" in checked.out
+    assert f"hint output: file:{place}/token: the default access control list of {place} lets" in checked.out
 
 
 def test_nothing_is_left_where_nothing_was(check, place):

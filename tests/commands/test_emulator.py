@@ -100,9 +100,15 @@ def test_a_signal_ends_it_with_exit_code_0(start: Callable[..., Started], number
 
 def test_a_signal_ends_it_whatever_its_clients_are_waiting_for(start: Callable[..., Started]) -> None:
     emulator = start()
-    requests.put(f"{emulator.url}/_emulator/faults", json={"drip": 600}, timeout=DEADLINE)
+    control = {"X-Emulator-Control": "1"}
+    requests.put(f"{emulator.url}/_emulator/faults", json={"drip": 600}, headers=control, timeout=DEADLINE)
     with requests.post(f"{emulator.url}/v1/keys/accesstoken", timeout=DEADLINE, stream=True):
         assert emulator.end()[0] == 0
+
+
+def test_it_warns_loudly_where_others_can_reach_it(start: Callable[..., Started]) -> None:
+    assert start("--listen", ":0").end()[1].startswith("WARNING: --listen :0 is not on loopback.")
+    assert "WARNING" not in start("--listen", "localhost:0").end()[1]
 
 
 def test_the_key_that_it_made_up_mints(start: Callable[..., Started]) -> None:

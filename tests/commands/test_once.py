@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from refresher.config.targets import LOCK_FILE
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, STOP_WITHIN, Ended, ended, eventually, plant, refresher, start
@@ -71,6 +72,15 @@ def test_the_first_call_mints_and_the_second_has_nothing_to_do(issuer, place):
     assert issuer.valid((place / "token").read_text())
     assert issuer.counts.mints == 1
     assert [entry["event"] for entry in second.log] == ["KeyLoaded", "TokenAdopted"]
+
+
+def test_nothing_is_minted_for_an_output_that_cannot_be_written(issuer, place):
+    """A crontab would mint with each call, and have nothing to show for it."""
+    for _ in range(2):
+        nowhere = ("--to-file", place / "missing" / "token", "--issuer-url", issuer.url)
+        passed = refresher("once", "--key-file", place / "key", *nowhere)
+        assert passed.code == 73
+        assert issuer.counts.mints == 0
 
 
 def test_what_is_due_is_replaced(issuer, place):
@@ -173,16 +183,15 @@ def test_an_issuer_that_fails_while_the_old_token_lasts_is_told_all_the_same(iss
     assert (place / "token").read_text() == old
 
 
-def test_a_signal_ends_it_although_the_issuer_hangs(issuer, place):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_although_the_issuer_hangs(issuer, place, number):
     issuer.faults(hang=True)
-    processes = [start("once", *words(issuer, place)) for _ in range(2)]
-    eventually(lambda: issuer.counts.mints == 2, "the issuer is asked")
-    for process, number in zip(processes, (signal.SIGTERM, signal.SIGINT), strict=True):
-        process.send_signal(number)
-    for process in processes:
-        process.wait(STOP_WITHIN)
-        assert ended(process).code == 0
-    assert os.listdir(place) == ["key"]
+    process = start("once", *words(issuer, place))
+    eventually(lambda: issuer.counts.mints, "the issuer is asked")
+    process.send_signal(number)
+    process.wait(STOP_WITHIN)
+    assert ended(process).code == 0
+    assert sorted(os.listdir(place)) == [LOCK_FILE, "key"]
 
 
 def test_a_second_signal_ends_it_at_once(issuer, place):
@@ -200,5 +209,5 @@ def test_two_at_once_on_one_file_leave_one_whole_token(issuer, place):
         both = [start("once", *words(issuer, place)) for _ in range(2)]
         assert [ended(process)[0] for process in both] == [0, 0]
         assert issuer.valid((place / "token").read_text())
-        assert sorted(os.listdir(place)) == [".token.meta.json", "key", "token"]
+        assert sorted(os.listdir(place)) == [LOCK_FILE, ".token.meta.json", "key", "token"]
         (place / "token").unlink()

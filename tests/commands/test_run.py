@@ -105,7 +105,13 @@ def test_a_restart_adopts_what_its_predecessor_published_and_clears_up_after_it(
         assert running.end() == 0
     assert (place / "token").read_text() == before
     assert issuer.counts.mints == 1
-    assert sorted(os.listdir(place)) == [".token.meta.json", ".token.notes.tmp", "key", "token"]
+    assert sorted(os.listdir(place)) == [
+        ".token-refresher.lock",
+        ".token.meta.json",
+        ".token.notes.tmp",
+        "key",
+        "token",
+    ]
 
 
 def test_without_a_key_it_waits_for_one(issuer, place, daemon):

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from refresher.config.declarations import FileOutputSettings
-from refresher.config.targets import RealPaths, sidecar
+from refresher.config.targets import LOCK_FILE, RealPaths, sidecar
 from refresher.core.instant import Instant
 from refresher.core.model import SecretStr, Token, TokenFacts
 from refresher.outputs.file import FileOutput
@@ -91,6 +91,11 @@ def test_an_output_on_the_record_of_another_is_a_mistake(mistakes):
     [mistake] = mistakes(outputs("t", ".t.meta.json"))
     assert mistake.startswith("refresher.yaml:6: tokens[0].outputs[1].file: ")
     assert "is the record beside tokens[0].outputs[0].file (line 5)" in mistake
+
+
+def test_an_output_on_the_lock_file_is_a_mistake(mistakes):
+    [mistake] = mistakes(outputs(f"d/{LOCK_FILE}"))
+    assert "is the lock file of the refresher; give another path" in mistake
 
 
 def test_a_key_where_an_output_has_its_record_is_a_mistake(mistakes):

@@ -11,11 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from refresher.core.answers import LONGEST_ANSWER, LONGEST_MESSAGE, RawAnswer, classify, retry_after, skew
+from refresher.core.disclosure import HIDDEN
 from refresher.core.expiry import LONGEST_TOKEN
 from refresher.core.model import Declined, Granted, Outcome, SecretStr
 from tests.core.test_expiry import jwt
 
 KEY = SecretStr("inlive-4f7c91d2aa")
+HOUR = 3600.0  # is requested
 NOW = datetime(2026, 11, 5, 10, 0, 0, tzinfo=UTC).timestamp()
 A_MINUTE_LATER = "Thu, 05 Nov 2026 10:01:00 GMT"
 
@@ -33,7 +35,7 @@ def granting(**data: object) -> dict[str, object]:
 
 
 def declined(raw: RawAnswer) -> Declined:
-    meaning = classify(raw, KEY, NOW)
+    meaning = classify(raw, KEY, HOUR, NOW)
     assert isinstance(meaning, Declined)
     return meaning
 
@@ -43,28 +45,28 @@ def declined(raw: RawAnswer) -> Declined:
 
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_a_success_with_a_token_is_granted(status: int) -> None:
-    granted = classify(answer(status, granting(refresh_token="r3fresh")), KEY, NOW)
-    assert granted == Granted(SecretStr("T0ken"), SecretStr("r3fresh"))
+    granted = classify(answer(status, granting(refresh_token="r3fresh")), KEY, HOUR, NOW)
+    assert granted == Granted(SecretStr("T0ken"), SecretStr("r3fresh"), HOUR)
 
 
 @pytest.mark.parametrize("data", [{}, {"refresh_token": None}, {"refresh_token": ""}])
 def test_a_refresh_token_is_not_needed(data: dict[str, object]) -> None:
-    assert classify(answer(200, granting(**data)), KEY, NOW) == Granted(SecretStr("T0ken"), None)
+    assert classify(answer(200, granting(**data)), KEY, HOUR, NOW) == Granted(SecretStr("T0ken"), None, HOUR)
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
 def test_a_content_type_may_have_parameters_and_capitals(content_type: str) -> None:
-    assert isinstance(classify(answer(200, granting(), content_type=content_type), KEY, NOW), Granted)
+    assert isinstance(classify(answer(200, granting(), content_type=content_type), KEY, HOUR, NOW), Granted)
 
 
 def test_what_the_body_does_not_say_is_not_missed() -> None:
-    assert isinstance(classify(answer(200, {"data": {"access_token": "T0ken"}}), KEY, NOW), Granted)
+    assert isinstance(classify(answer(200, {"data": {"access_token": "T0ken"}}), KEY, HOUR, NOW), Granted)
 
 
 def test_of_two_equal_names_the_last_counts_as_in_the_official_sdk() -> None:
     body = b'{"data": {"access_token": "first"}, "data": {"access_token": "last"}}'
-    assert classify(answer(200, body, content_type="application/json"), KEY, NOW) == Granted(
-        SecretStr("last"), None
+    assert classify(answer(200, body, content_type="application/json"), KEY, HOUR, NOW) == Granted(
+        SecretStr("last"), None, HOUR
     )
 
 
@@ -79,14 +81,16 @@ def test_of_two_equal_names_the_last_counts_as_in_the_official_sdk() -> None:
         pytest.param(answer(200, granting(access_token=None)), "no access token", id="null token"),
         pytest.param(answer(200, granting(access_token=7)), "access token is not a text", id="a number"),
         pytest.param(answer(200, granting(access_token=["T0ken"])), "is not a text", id="a list"),
-        pytest.param(answer(200, granting(access_token="a\nb")), "cannot stand in", id="a line break"),
-        pytest.param(answer(200, granting(access_token="a b")), "cannot stand in", id="a space"),
+        pytest.param(answer(200, granting(access_token="a\nb")), "no bearer token has", id="a line break"),
+        pytest.param(answer(200, granting(access_token="a b")), "no bearer token has", id="a space"),
         pytest.param(
-            answer(200, granting(access_token="T0ken\n")), "cannot stand in", id="a final line break"
+            answer(200, granting(access_token="T0ken\n")), "no bearer token has", id="a final line break"
         ),
-        pytest.param(answer(200, granting(access_token="a\0")), "cannot stand in", id="a NUL"),
-        pytest.param(answer(200, granting(access_token="tök")), "cannot stand in", id="not ASCII"),
-        pytest.param(answer(200, granting(access_token="\ud800")), "cannot stand in", id="half a surrogate"),
+        pytest.param(answer(200, granting(access_token="a\0")), "no bearer token has", id="a NUL"),
+        pytest.param(answer(200, granting(access_token="tök")), "no bearer token has", id="not ASCII"),
+        pytest.param(
+            answer(200, granting(access_token="\ud800")), "no bearer token has", id="half a surrogate"
+        ),
         pytest.param(
             answer(200, granting(access_token="t" * (LONGEST_TOKEN + 1))), "longer", id="over 64 KiB"
         ),
@@ -94,8 +98,18 @@ def test_of_two_equal_names_the_last_counts_as_in_the_official_sdk() -> None:
             answer(200, granting(refresh_token=7)), "refresh token is not", id="malformed refresh token"
         ),
         pytest.param(answer(200, granting(refresh_token="a b")), "its refresh token", id="a space in it"),
+        pytest.param(answer(200, granting(access_token="x;id")), "no bearer token has", id="for a shell"),
+        pytest.param(answer(200, granting(access_token="a=b")), "no bearer token has", id="= within it"),
         pytest.param(
-            answer(200, granting(access_token=jwt({"iat": 9, "exp": 9}))), "exp is not", id="exp = iat"
+            answer(200, granting(refresh_token="$(id)")), "its refresh token", id="for a shell, too"
+        ),
+        pytest.param(
+            answer(200, granting(access_token=jwt({"iat": NOW, "exp": NOW + 1}))), "too short", id="a second"
+        ),
+        pytest.param(
+            answer(200, granting(access_token=jwt({"exp": NOW + 80})), date=A_MINUTE_LATER),
+            "lives 20 s",
+            id="20 s by the issuer's Date",
         ),
         pytest.param(answer(200), "content type", id="no body"),
         pytest.param(answer(200, b"T0ken", content_type="application/json"), "not JSON", id="not JSON"),
@@ -127,16 +141,46 @@ def test_a_success_without_a_usable_token_is_a_bad_response_that_says_why(raw: R
     assert "T0ken" not in meaning.message
 
 
+@pytest.mark.parametrize("sort", ["access_token", "refresh_token"])
+@pytest.mark.parametrize(
+    "echo",
+    [
+        pytest.param(KEY.reveal(), id="the key"),
+        pytest.param(f"Bearer.{KEY.reveal()}.1", id="the key within it"),
+        pytest.param(b64encode(KEY.reveal().encode()).decode(), id="in base64"),
+        pytest.param(b64encode(b64encode(f"id:{KEY.reveal()}".encode())).decode(), id="in base64 of base64"),
+        pytest.param(jwt({"sub": KEY.reveal()}), id="among the claims of a JWT"),
+    ],
+)
+def test_a_token_that_gives_the_key_away_is_refused(sort: str, echo: str) -> None:
+    meaning = declined(answer(200, granting(**{sort: echo})))
+    assert meaning.outcome is Outcome.BAD_RESPONSE
+    assert "contains the application key" in meaning.message
+    assert sort.partition("_")[0] in meaning.message
+
+
+def test_a_token_may_share_a_beginning_with_the_key() -> None:
+    token = KEY.reveal()[:-1] + "~"
+    assert isinstance(classify(answer(200, granting(access_token=token)), KEY, HOUR, NOW), Granted)
+
+
+def test_a_token_lives_as_long_as_its_claims_say() -> None:
+    token = jwt({"iat": NOW, "exp": NOW + 1800})
+    assert classify(answer(200, granting(access_token=token)), KEY, HOUR, NOW) == Granted(
+        SecretStr(token), None, 1800.0
+    )
+
+
 # --- no token
 
 
 @pytest.mark.parametrize(
     ("raw", "outcome", "wait"),
     [
-        pytest.param(answer(401), Outcome.KEY_REFUSED, None, id="401"),
-        pytest.param(answer(403), Outcome.KEY_REFUSED, None, id="403"),
+        pytest.param(answer(401, {}), Outcome.KEY_REFUSED, None, id="401"),
+        pytest.param(answer(403, {}), Outcome.KEY_REFUSED, None, id="403"),
         pytest.param(
-            answer(403, retry_after="60"), Outcome.KEY_REFUSED, None, id="403, even if asked to wait"
+            answer(403, {}, retry_after="60"), Outcome.KEY_REFUSED, None, id="403, even if asked to wait"
         ),
         pytest.param(answer(429), Outcome.THROTTLED, None, id="429"),
         pytest.param(answer(429, retry_after="60"), Outcome.THROTTLED, 60.0, id="429 with seconds"),
@@ -160,6 +204,27 @@ def test_every_other_status_has_its_class(raw: RawAnswer, outcome: Outcome, wait
     meaning = declined(raw)
     assert (meaning.outcome, meaning.retry_after) == (outcome, wait)
     assert str(raw.status) in meaning.message
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param({"content": b""}, id="nothing"),
+        pytest.param({"content": b"<html>Blocked</html>", "content_type": "text/html"}, id="HTML"),
+        pytest.param(
+            {"content": b"<html>", "content_type": "application/json"}, id="HTML that claims to be JSON"
+        ),
+        pytest.param({"content": b"Unauthorized", "content_type": "text/plain"}, id="plain text"),
+        pytest.param({"content": b'"no"', "content_type": "application/json"}, id="JSON, but no object"),
+    ],
+)
+def test_only_the_issuer_itself_can_refuse_the_key(status: int, page: dict[str, object]) -> None:
+    meaning = declined(answer(status, **page))  # type: ignore[arg-type]
+    assert meaning.outcome is Outcome.BAD_RESPONSE
+    assert meaning.retry_after is None
+    assert meaning.message.startswith(f"{status}, but ")
+    assert "a proxy, a firewall or a portal may have answered" in meaning.message
 
 
 # --- how long to wait
@@ -244,8 +309,12 @@ def test_control_characters_of_a_message_are_escaped() -> None:
         pytest.param({"message": "token abc.def is old", "data": {"refresh_token": "abc.def"}}, id="a token"),
     ],
 )
-def test_a_message_that_repeats_part_of_a_secret_is_not_told(content: object) -> None:
-    assert said(401, content) == "401: (its message repeats part of a secret and is not shown)"
+def test_a_message_that_repeats_part_of_a_secret_is_shown_without_that_part(content: object) -> None:
+    text = said(401, content)
+    assert HIDDEN in text
+    assert KEY.reveal()[:8] not in text
+    assert KEY.reveal()[-8:] not in text
+    assert "abc.def" not in text
 
 
 _SECRET = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=40)
@@ -272,7 +341,7 @@ _JSON = st.recursive(
 )
 @example(503, {"retry-after": "Thu, 32 Foo 2026 99:99:99 +9999999999"}, b"", "12345678")
 def test_no_answer_makes_it_raise(status: int, headers: dict[str, str], body: bytes, key: str) -> None:
-    meaning = classify(RawAnswer(status, headers, body), SecretStr(key), NOW)
+    meaning = classify(RawAnswer(status, headers, body), SecretStr(key), HOUR, NOW)
     assert isinstance(meaning, Granted) or meaning.message.isprintable()
     skew(headers, NOW, NOW)
 
@@ -287,6 +356,6 @@ def test_no_answer_makes_it_raise(status: int, headers: dict[str, str], body: by
 def test_no_message_carries_a_secret(status: int, before: str, after: str, secret: str, sort: str) -> None:
     key = secret if sort == "key" else KEY.reveal()
     content = {"ok": False, "message": before + secret + after, "data": {"access_token": secret}}
-    meaning = classify(answer(status, content), SecretStr(key), NOW)
+    meaning = classify(answer(status, content), SecretStr(key), HOUR, NOW)
     assert isinstance(meaning, Declined)
     assert secret not in meaning.message

@@ -95,14 +95,13 @@ def test_most_failures_are_backed_off_from(declined):
         (throttled(900.0), 139.0, 69.5),
         (throttled(900.0), 20.0, 10.0),
         (throttled(60.0), 139.0, 60.0),  # asked for less than that
-        # Nothing is lost any more: as long as it asks for.
-        (throttled(86400.0), 0.0, 900.0),
-        (throttled(120.0), 0.0, 120.0),
+        # While consumers have none, a minute at most.
+        (throttled(86400.0), 0.0, 60.0),
+        (throttled(20.0), 0.0, 20.0),
         # A refused key is tried every five minutes, within the same bounds.
         (KEY_REFUSED, PLENTY, 300.0),
         (KEY_REFUSED, 200.0, 130.0),
         (KEY_REFUSED, 100.0, 50.0),
-        (KEY_REFUSED, 0.0, 300.0),
     ],
 )
 def test_what_the_issuer_asks_for_is_granted_while_there_is_time(declined, left, wait):
@@ -149,12 +148,23 @@ def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(
     assert at <= served + 1e-6
 
 
+REJECTED = Declined(Outcome.BAD_RESPONSE, "issuer.verify rejects it", retry_after=300.0)
+
+
 def test_a_token_that_is_rejected_is_minted_anew_as_seldom_as_with_a_refused_key():
     """`issuer.verify` names a URL that refuses whatever it gets: no storm of mints for that."""
-    rejected = Declined(Outcome.BAD_RESPONSE, "issuer.verify rejects it", retry_after=300.0)
-    assert wait_after(rejected, 1, 3600.0, 10.0, roll=0.0) == 300.0
-    assert wait_after(rejected, 1, 0.0, 10.0, roll=0.0) == 300.0
-    assert wait_after(rejected, 1, 200.0, 10.0, roll=0.0) <= 140.0
+    assert wait_after(REJECTED, 1, 3600.0, 10.0, roll=0.0) == 300.0
+    assert wait_after(REJECTED, 1, 200.0, 10.0, roll=0.0) <= 140.0
+
+
+@pytest.mark.parametrize("declined", [KEY_REFUSED, REJECTED])
+@pytest.mark.parametrize("left", [0.0, -5.0])
+def test_while_consumers_have_none_a_refusal_is_backed_off_from_up_to_five_minutes(declined, left):
+    """The first refusal may be a mistake that has passed by now; one that lasts is not asked about often."""
+    waits = [wait_after(declined, failed, left, 10.0, roll=1.0) for failed in (1, 2, 3, 8, 9, 5000)]
+    assert waits == [2.0, 4.0, 8.0, 256.0, 300.0, 300.0]
+    assert wait_after(declined, 9, left, 10.0, roll=0.0) == 150.0
+    assert wait_after(declined, 1, left, 10.0, roll=0.0) == 1.0
 
 
 # --- Writes

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from refresher.core import formats, rfc3339
@@ -14,9 +14,7 @@ NOW = ISSUED + 10.5
 URL = "https://api.inlive.app"
 READABLE = [Format(name) for name in formats.NAMES if name != "template"]
 
-secrets = st.text(
-    st.characters(min_codepoint=0x20, exclude_categories=("Cs",), exclude_characters="\x7f"), min_size=1
-)
+secrets = st.from_regex(formats.BEARER_TOKEN, fullmatch=True)
 
 
 def token(access="a.b-c", refresh=None, lifetime=3600.0, requested=3600.0):
@@ -110,6 +108,18 @@ def test_what_was_rendered_is_read_back(form, access, refresh):
     assert found is not None
     assert found[0].reveal() == access
     assert (found[1] and found[1].reveal()) == kept
+
+
+@pytest.mark.parametrize("form", READABLE, ids=lambda form: form.name)
+@given(text=st.text(st.characters(exclude_categories=("Cs",))))
+@example(text="x;id")
+@example(text="$(id)")
+@example(text="a b")
+@example(text="a=b")
+def test_what_is_no_bearer_token_is_not_adopted(form, text):
+    """What stands in an output is given to a shell as it is, when it is of format env."""
+    assume(not formats.BEARER_TOKEN.fullmatch(text))
+    assert formats.read_back(form, rendered(form, token(text))) is None
 
 
 def test_a_template_is_not_read_back():

@@ -111,11 +111,15 @@ def test_the_runway_of_the_slowest_consumer_counts_for_the_wait():
     assert failed.wait == pytest.approx(30.0)
 
 
-def test_without_any_token_a_refused_key_is_still_probed_slowly():
+def test_without_any_token_a_refused_key_is_backed_off_from_up_to_its_slow_probe():
     driver = Driver()
     driver.begin()
-    driver.declined(KEY_REFUSED)
-    assert driver.until(Mint) == (300.0, Mint(KEY, Reason.FIRST))
+    waits = []
+    for _ in range(10):
+        driver.declined(KEY_REFUSED)
+        waits.append(driver.until(Mint))
+    mint = Mint(KEY, Reason.FIRST)
+    assert waits == [(wait, mint) for wait in (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0)]
 
 
 def test_before_the_first_mint_succeeds_what_the_outputs_hold_limits_the_wait():

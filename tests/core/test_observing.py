@@ -21,7 +21,7 @@ from refresher.core.announcements import (
     TokenAdopted,
     TokenMinted,
 )
-from refresher.core.answers import NOT_SHOWN
+from refresher.core.disclosure import HIDDEN
 from refresher.core.messages import (
     Adopt,
     ExpiryReported,
@@ -244,12 +244,12 @@ def test_a_failure_leaves_the_token_and_the_outputs_and_what_was_asked_for():
 
 
 @pytest.mark.parametrize("secret", ["access", "refresh"])
-def test_a_message_that_repeats_the_token_in_hand_is_not_kept_or_told(secret):
+def test_a_message_that_repeats_the_token_in_hand_is_kept_and_told_without_it(secret):
     driver = at_work(first=token(refresh="refresh"))
     driver.until(Mint)
     text = getattr(driver.state.token, secret).reveal()
     driver.declined(Declined(Outcome.SERVER_ERROR, f"500: {text} is unknown"))
-    assert driver.state.proven.declined == Declined(Outcome.SERVER_ERROR, NOT_SHOWN)
+    assert driver.state.proven.declined == Declined(Outcome.SERVER_ERROR, f"500: {HIDDEN} is unknown")
     assert text not in repr(driver.said)
 
 

@@ -49,17 +49,14 @@ def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, 
         (DAY, 0.7, 0.0, 1.0, 51840.0),
         (HOUR, 0.7, SECRET_RUNWAY, 0.0, 2520.0),  # three minutes before the end is later: no matter
         (10 * MINUTE, 0.9, SECRET_RUNWAY, 0.0, 420.0),  # nine minutes, but for the margin of three
-        (
-            10 * MINUTE,
-            0.9,
-            SECRET_RUNWAY,
-            1.0,
-            420.0,
-        ),  # jitter takes 60 s off the nine minutes: still too late
-        (10 * MINUTE, 0.75, SECRET_RUNWAY, 1.0, 390.0),  # 450 - 60
+        (10 * MINUTE, 0.9, SECRET_RUNWAY, 1.0, 360.0),  # and jitter takes 60 s off that
+        (10 * MINUTE, 0.75, SECRET_RUNWAY, 1.0, 360.0),  # 7.5 minutes is beyond the margin as well
         (HOUR, 0.95, 0.0, 0.0, 3420.0),
         (2 * MINUTE, 0.7, 0.0, 0.0, 60.0),  # 84 s, but for a margin of a minute
+        (2 * MINUTE, 0.7, 0.0, 1.0, 48.0),
         (MINUTE, 0.7, 0.0, 0.0, 30.0),  # the margin clamped to half
+        (MINUTE, 0.7, 0.0, 0.5, 27.0),
+        (MINUTE, 0.7, 0.0, 1.0, 24.0),
         (10.0, 0.7, 0.0, 0.0, 5.0),
         (10.0, 0.2, 0.0, 1.0, 1.0),  # a tenth: no sooner than that
     ],
@@ -86,6 +83,14 @@ def test_jitter_moves_a_refresh_forward_by_a_tenth_of_the_lifetime_at_most(
     runway = portion * lifetime
     due = schedule.due_age(lifetime, refresh_at, runway, jitter)
     assert 0 <= schedule.latest_due_age(lifetime, refresh_at, runway) - due <= 0.1 * lifetime + 1e-6
+
+
+@given(lifetimes, shares, portions)
+def test_every_token_has_its_whole_jitter_unless_it_would_be_too_young(lifetime, refresh_at, portion):
+    runway = portion * lifetime
+    latest = schedule.latest_due_age(lifetime, refresh_at, runway)
+    spread = latest - schedule.due_age(lifetime, refresh_at, runway, 1.0)
+    assert spread == pytest.approx(min(0.1 * lifetime, latest - schedule.soonest(lifetime)))
 
 
 @given(st.floats(10.0, 30 * DAY), st.floats(0.0, 60 * DAY))

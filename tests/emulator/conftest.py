@@ -49,9 +49,10 @@ def call(emulator: Emulator) -> Callable[..., Received]:
         bearer: str | None = None,
         content: Any = None,
         tls: ssl.SSLContext | None = None,
+        **more: str,
     ) -> Received:
         body = content if content is None or isinstance(content, bytes) else json.dumps(content).encode()
-        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        headers = more | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
         connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=DEADLINE)
         try:
             connection.request(method, path, body, headers)

@@ -1,29 +1,36 @@
 """The emulator's own endpoints."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from refresher.core.model import fingerprint
-from refresher.emulator.control import checked_key
+from refresher.emulator.control import HEADER, checked_key, is_own_host
 from refresher.emulator.server import Emulator
 from refresher.errors import ConfigurationError
 
 
+@pytest.fixture
+def control(call: Callable[..., Any]) -> Callable[..., Any]:
+    """One request as curl sends it with the header that control takes."""
+    return partial(call, **{HEADER: "1"})
+
+
 def test_faults_are_set_listed_and_cleared_over_http(
-    call: Callable[..., Any], mint: Callable[..., Any]
+    control: Callable[..., Any], mint: Callable[..., Any]
 ) -> None:
     script = [{"status": 500, "count": 1}, {"status": 429, "retry_after": "3"}]
-    assert call("PUT", "/_emulator/faults", content=script).data == script
+    assert control("PUT", "/_emulator/faults", content=script).data == script
     assert [mint().status for _ in range(2)] == [500, 429]
-    assert call("GET", "/_emulator/state").data["faults"] == script[1:]
-    assert call("DELETE", "/_emulator/faults").data == []
+    assert control("GET", "/_emulator/state").data["faults"] == script[1:]
+    assert control("DELETE", "/_emulator/faults").data == []
     assert mint().status == 200
 
 
-def test_one_fault_needs_no_list(call: Callable[..., Any], mint: Callable[..., Any]) -> None:
-    assert call("PUT", "/_emulator/faults", content={"status": 502}).status == 200
+def test_one_fault_needs_no_list(control: Callable[..., Any], mint: Callable[..., Any]) -> None:
+    assert control("PUT", "/_emulator/faults", content={"status": 502}).status == 200
     assert mint().status == 502
 
 
@@ -39,31 +46,31 @@ def test_one_fault_needs_no_list(call: Callable[..., Any], mint: Callable[..., A
     ],
 )
 def test_a_mistake_in_a_fault_is_told_and_changes_nothing(
-    call: Callable[..., Any], emulator: Emulator, content: Any, told: str
+    control: Callable[..., Any], emulator: Emulator, content: Any, told: str
 ) -> None:
     emulator.faults(status=418)
-    answer = call("PUT", "/_emulator/faults", content=content)
+    answer = control("PUT", "/_emulator/faults", content=content)
     assert answer.status == 400
     assert told in answer.document["message"]
-    assert call("GET", "/_emulator/state").data["faults"] == [{"status": 418}]
+    assert control("GET", "/_emulator/state").data["faults"] == [{"status": 418}]
 
 
-def test_keys_come_and_go_over_http(call: Callable[..., Any], mint: Callable[..., Any]) -> None:
+def test_keys_come_and_go_over_http(control: Callable[..., Any], mint: Callable[..., Any]) -> None:
     assert mint("second-key").status == 401
-    added = call("POST", "/_emulator/keys", content={"key": "second-key"})
+    added = control("POST", "/_emulator/keys", content={"key": "second-key"})
     assert (added.status, added.data) == (201, {"fingerprint": fingerprint("second-key")})
     assert mint("second-key").status == 200
     path = f"/_emulator/keys/{fingerprint('second-key')}"
-    assert call("DELETE", path).status == 200
+    assert control("DELETE", path).status == 200
     assert mint("second-key").status == 401
-    assert call("DELETE", path).status == 404
+    assert control("DELETE", path).status == 404
 
 
 @pytest.mark.parametrize(
     "content", [{}, {"key": ""}, {"key": 5}, {"key": "a b\n"}, {"key": "\ud800"}, [], b"{"]
 )
-def test_what_cannot_be_a_key_is_refused(call: Callable[..., Any], content: Any) -> None:
-    assert call("POST", "/_emulator/keys", content=content).status == 400
+def test_what_cannot_be_a_key_is_refused(control: Callable[..., Any], content: Any) -> None:
+    assert control("POST", "/_emulator/keys", content=content).status == 400
 
 
 @pytest.mark.parametrize("key", ["k", "a" * 8192, "with space inside", "a.b-c_d~e+f/g=="])
@@ -78,11 +85,11 @@ def test_what_cannot_be_a_key(key: object) -> None:
 
 
 def test_the_state_tells_what_was_seen_and_no_secret(
-    call: Callable[..., Any], mint: Callable[..., Any]
+    call: Callable[..., Any], control: Callable[..., Any], mint: Callable[..., Any]
 ) -> None:
     tokens = mint().data
     call("POST", "/v1/rooms/create", tokens["access_token"], {"name": ""})
-    answer = call("GET", "/_emulator/state")
+    answer = control("GET", "/_emulator/state")
     state = answer.data
     name = fingerprint("the-application-key")
     assert state["keys"] == [{"fingerprint": name, "in_force": True}]
@@ -92,15 +99,15 @@ def test_the_state_tells_what_was_seen_and_no_secret(
         assert secret.encode() not in answer.body
 
 
-def test_counts_start_again_at_zero_when_told(call: Callable[..., Any], mint: Callable[..., Any]) -> None:
+def test_counts_start_again_at_zero_when_told(control: Callable[..., Any], mint: Callable[..., Any]) -> None:
     mint()
-    assert call("POST", "/_emulator/counts/reset").status == 200
-    assert call("GET", "/_emulator/state").data["counts"]["mints"] == 0
+    assert control("POST", "/_emulator/counts/reset").status == 200
+    assert control("GET", "/_emulator/state").data["counts"]["mints"] == 0
 
 
-def test_a_control_request_counts_as_nothing(call: Callable[..., Any], emulator: Emulator) -> None:
-    call("GET", "/_emulator/state")
-    call("GET", "/_emulator/none-such")
+def test_a_control_request_counts_as_nothing(control: Callable[..., Any], emulator: Emulator) -> None:
+    control("GET", "/_emulator/state")
+    control("GET", "/_emulator/none-such")
     assert (emulator.counts.mints, emulator.counts.other, emulator.counts.product) == (0, 0, {})
 
 
@@ -118,7 +125,102 @@ def test_a_control_request_counts_as_nothing(call: Callable[..., Any], emulator:
     ],
 )
 def test_other_paths_and_methods(
-    call: Callable[..., Any], method: str, path: str, status: int, allowed: str | None
+    control: Callable[..., Any], method: str, path: str, status: int, allowed: str | None
 ) -> None:
-    answer = call(method, path)
+    answer = control(method, path)
     assert (answer.status, answer.headers.get("Allow")) == (status, allowed)
+
+
+# What a web page may not do: it has no header of ours without a preflight, or a host name of its own.
+
+CHANGES = [
+    ("PUT", "/_emulator/faults", {"status": 500}),
+    ("DELETE", "/_emulator/faults", None),
+    ("POST", "/_emulator/keys", {"key": "the-key-of-a-page"}),
+    ("DELETE", f"/_emulator/keys/{fingerprint('the-application-key')}", None),
+    ("POST", "/_emulator/counts/reset", None),
+    ("POST", "/_emulator/none-such", None),
+]
+OWN_HOSTS = [
+    "localhost",
+    "LOCALHOST:8787",
+    "studio.localhost:1",
+    "127.0.0.1:8787",
+    "[::1]:8787",
+    "192.0.2.7",
+    "emulator:8787",
+]
+OTHER_HOSTS = [
+    "",
+    "evil.example",
+    "evil.example:8787",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "127.0.0.1@evil.example",
+    "evillocalhost",
+    "[::1",
+    "..",
+    ":8787",
+]
+
+
+@pytest.mark.parametrize(("method", "path", "content"), CHANGES)
+def test_nothing_is_changed_without_the_header_that_a_page_cannot_send(
+    call: Callable[..., Any],
+    mint: Callable[..., Any],
+    emulator: Emulator,
+    method: str,
+    path: str,
+    content: Any,
+) -> None:
+    emulator.faults(status=418, count=1)
+    mint()
+    before = emulator.counts
+    answer = call(
+        method, path, content=content, Origin="https://evil.example", **{"Content-Type": "text/plain"}
+    )
+    assert answer.status == 403
+    assert f"{HEADER}: 1" in answer.document["message"]
+    assert emulator.counts == before
+    assert mint().status == 200
+    assert mint("the-key-of-a-page").status == 401
+
+
+@pytest.mark.parametrize("path", [path for _, path, _ in CHANGES] + ["/_emulator/state"])
+def test_no_preflight_and_no_answer_of_control_is_for_a_page(control: Callable[..., Any], path: str) -> None:
+    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"}
+    for answer in (control("OPTIONS", path, **asked), control("GET", path, Origin="https://evil.example")):
+        assert [name for name in answer.headers if name.lower().startswith("access-control")] == []
+    assert control("OPTIONS", path, **asked).status >= 400
+
+
+@pytest.mark.parametrize("host", OTHER_HOSTS)
+@pytest.mark.parametrize(("method", "path", "content"), [*CHANGES, ("GET", "/_emulator/state", None)])
+def test_a_page_whose_name_was_pointed_at_this_machine_controls_nothing(
+    control: Callable[..., Any], mint: Callable[..., Any], method: str, path: str, content: Any, host: str
+) -> None:
+    answer = control(method, path, content=content, Host=host)
+    assert answer.status == 403
+    assert "accepted: localhost" in answer.document["message"]
+    assert b"evil" not in answer.body
+    assert mint().status == 200
+
+
+@pytest.mark.parametrize("host", OWN_HOSTS)
+def test_a_host_that_can_only_be_this_machine_is_accepted(host: str) -> None:
+    assert is_own_host(host, "Emulator")
+
+
+@pytest.mark.parametrize("host", [*OTHER_HOSTS, "emulator"])
+def test_any_other_host_is_not(host: str) -> None:
+    assert not is_own_host(host, "")
+
+
+def test_the_product_is_for_pages_and_for_any_host(
+    mint: Callable[..., Any], call: Callable[..., Any]
+) -> None:
+    token = mint().data["access_token"]
+    answer = call(
+        "POST", "/v1/rooms/create", token, {}, Host="emulator.in-a-container", Origin="http://app.example"
+    )
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")

@@ -1,5 +1,6 @@
 """The emulator as an object: where it listens, what it accepts, how it stops, TLS."""
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 
 from refresher.core.instant import Instant
 from refresher.core.model import SecretStr
+from refresher.emulator.listener import CONNECTIONS
 from refresher.emulator.server import Emulator
 from refresher.errors import ConfigurationError, ListenError
 
@@ -62,7 +64,8 @@ def test_keys_come_and_go_while_it_runs(emulator: Emulator) -> None:
 
 
 def test_the_text_of_a_key_that_was_added_over_http_is_not_kept(emulator: Emulator) -> None:
-    requests.post(f"{emulator.url}/_emulator/keys", json={"key": "over-http"}, timeout=5)
+    control = {"X-Emulator-Control": "1"}
+    requests.post(f"{emulator.url}/_emulator/keys", json={"key": "over-http"}, headers=control, timeout=5)
     assert mint(emulator, "over-http").status_code == 200
     assert [key.reveal() for key in emulator.keys] == ["the-application-key"]
 
@@ -254,6 +257,56 @@ def test_a_hanging_connection_ends_when_its_client_goes(
         eventually(lambda: emulator.counts.mints == 1)
         assert threading.active_count() == before + 1
     eventually(lambda: threading.active_count() == before)
+
+
+def test_of_too_many_connections_the_oldest_is_severed(emulator: Emulator) -> None:
+    with contextlib.ExitStack() as hoard:
+        idle = [
+            hoard.enter_context(socket.create_connection(("127.0.0.1", emulator.port), timeout=5))
+            for _ in range(CONNECTIONS + 20)
+        ]
+        headers = {"Authorization": "Bearer the-application-key"}
+        assert requests.post(emulator.mint_url, headers=headers, timeout=5).status_code == 200
+        assert idle[0].recv(1) == b""
+        threads = [each for each in threading.enumerate() if each.name == "emulator-connection"]
+        assert len(threads) <= CONNECTIONS
+
+
+NO_DESCRIPTORS = """
+import resource, sys
+from refresher.emulator.listener import CONNECTIONS
+from refresher.emulator.server import Emulator
+resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+with Emulator(keys=["the-application-key"]) as emulator:
+    print(emulator.port, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_idle_clients_that_take_every_descriptor_keep_nobody_from_a_mint() -> None:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", NO_DESCRIPTORS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process,
+        contextlib.ExitStack() as hoard,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        for _ in range(60):
+            hoard.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        headers = {"Authorization": "Bearer the-application-key"}
+        url = f"http://127.0.0.1:{port}/v1/keys/accesstoken"
+        assert requests.post(url, headers=headers, timeout=10).status_code == 200
+        process.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "only_this_machine"), [("127.0.0.1", True), ("localhost", True), ("", False)]
+)
+def test_it_knows_whether_only_this_machine_can_reach_it(host: str, only_this_machine: bool) -> None:
+    with Emulator(host) as emulator:
+        assert emulator.on_loopback is only_this_machine
 
 
 def test_many_clients_at_once_are_all_served_and_counted(emulator: Emulator) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -22,12 +23,12 @@ from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.keytext import LONGEST_KEY, parse_key
 from refresher.core.model import fingerprint
-from refresher.errors import ConfigurationError, KeyUnreadableError, KubeConfigError
+from refresher.errors import ConfigurationError, KeyUnreadableError, KubeConfigError, OutputError
 from refresher.keys.keyfile import KeyFile
 from refresher.kube.credentials import TokenFile
 from refresher.outputs import record
 from refresher.outputs.file import FileOutput
-from refresher.outputs.record import Entry
+from refresher.outputs.record import Entry, Record
 from tests.fuzz.target import (
     JSON_WORDS,
     NOW,
@@ -165,7 +166,11 @@ def output(octets: bytes) -> None:
         if found is not None and form.name in ("token", "bearer", "env"):
             assert formats.render(form, a_token(found[0].reveal()), NOW, URL) == content
     believed = record.load(beside, NOW)
-    if believed:
+    if believed.owner not in ("", record.DEFAULT_OWNER):
+        with suppress(OutputError):
+            out.write(a_token(), NOW)
+            raise AssertionError("another installation's file was written")
+    elif believed.entries:
         assert record.load(record.dump(believed), NOW) == believed
         out.write(a_token(), NOW)
         assert out.inspect(NOW).intact
@@ -194,7 +199,7 @@ def _output_seeds() -> Iterator[bytes]:
     for name, form in FORM.items():
         content = formats.render(form, token, NOW, URL)
         identity = form.identity(URL)
-        yield content + b"\n\n" + record.dump({record.digest(content): Entry(identity, token.facts)})
+        yield content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
         told = {**record.fields("=", Entry(name, token.facts)), "token_fingerprint": "=", "expires_at": "="}
         yield content + b"\n\n" + json.dumps({"version": 1, "contents": [told]}).encode()
 

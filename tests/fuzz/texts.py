@@ -5,6 +5,8 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
 
 from refresher.clock import SystemClock
 from refresher.config import flags
@@ -21,10 +23,10 @@ from refresher.config.loader import load
 from refresher.config.located import MalformedError
 from refresher.config.options import Option, options_of
 from refresher.core import rfc3339
-from refresher.core.expiry import believed_lifetime
+from refresher.core.expiry import UselessTokenError, believed_lifetime
 from refresher.errors import ConfigurationError
 from refresher.issuer.client import InliveIssuer
-from tests.fuzz.target import JSON_WORDS, Target
+from tests.fuzz.target import JSON_WORDS, NOW, Target
 
 SECTIONS = (
     Settings,
@@ -49,9 +51,9 @@ def moment(octets: bytes) -> None:
 def claims(octets: bytes) -> None:
     """As the whole of a token, and as the claims of one."""
     inside = base64.urlsafe_b64encode(octets).decode().rstrip("=")
-    for token in (octets.decode("latin-1"), f"e30.{inside}."):
-        lifetime = believed_lifetime(3600.0, token)
-        assert lifetime <= 3600.0  # and not NaN
+    for token, date in product((octets.decode("latin-1"), f"e30.{inside}."), (None, NOW.wall)):
+        with suppress(UselessTokenError):
+            assert 30.0 <= believed_lifetime(3600.0, token, date, NOW.wall) <= 3600.0  # and not NaN
 
 
 def _plain_options() -> list[Option]:

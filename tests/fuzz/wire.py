@@ -6,7 +6,6 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 
 from refresher.core.answers import RawAnswer, classify, skew
-from refresher.core.expiry import believed_lifetime
 from refresher.core.formats import NAMES, Format, read_back, render
 from refresher.core.model import Declined, Granted, Token, TokenFacts
 from refresher.observers import status, status_page
@@ -28,16 +27,16 @@ from tests.fuzz.target import (
 
 def issuer(octets: bytes) -> None:
     code, headers, body = answer_in(octets)
-    said = classify(RawAnswer(code, headers, body), KEY, NOW.wall)
+    said = classify(RawAnswer(code, headers, body), KEY, 3600.0, NOW.wall)
     ahead = skew(headers, NOW.wall, NOW.wall)
     assert ahead is None or math.isfinite(ahead)
     if isinstance(said, Declined):
         expect_printable(said.message, KEY.reveal())
         assert len(said.message) < 2500, "200 characters, each escaped at worst, and a sentence"
-        _expect_no_token(said.message, classify(RawAnswer(code, headers, b"{}"), KEY, NOW.wall), body)
+        _expect_no_token(said.message, classify(RawAnswer(code, headers, b"{}"), KEY, 3600.0, NOW.wall), body)
         assert said.retry_after is None or 0 <= said.retry_after < math.inf
         return
-    lifetime = believed_lifetime(3600.0, said.access.reveal())
+    lifetime = said.lifetime
     assert 200 <= code <= 299
     assert 0 < lifetime <= 3600.0
     facts = TokenFacts(NOW, lifetime, 3600.0, KEY.fingerprint, said.access.fingerprint, with_refresh=False)

@@ -1,5 +1,7 @@
 """How the tests ask an issuer for a token."""
 
+import re
+
 from refresher.clock import SystemClock
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr
 from refresher.issuer.client import InliveIssuer
@@ -16,11 +18,18 @@ def mint(url: str, budget: float = 5.0, ca_file: str | None = None) -> MintResul
         issuer.close()
 
 
+_ASKED = re.compile(r" \(asked: [a-z]+://[^@? ]*/v1/keys/accesstoken\)")
+
+
 def declined(result: MintResult) -> Declined:
-    """Why there was no token; the key is never in it."""
+    """Why there was no token. The key is never in it; the URL that was asked always is, and left out here."""
     assert isinstance(result.answer, Declined)
-    assert KEY.reveal() not in result.answer.message
-    return result.answer
+    message = result.answer.message
+    assert KEY.reveal() not in message
+    asked = _ASKED.search(message)
+    assert asked
+    assert asked.end() == len(message)
+    return result.answer._replace(message=message[: asked.start()])
 
 
 def outcomes(result: MintResult) -> list[Outcome]:

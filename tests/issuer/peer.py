@@ -37,7 +37,9 @@ class Caller:
         self.sock.sendall(b"".join(parts))
 
     def answer(self, status: int, body: bytes = b"", *headers: str, length: int | None = None) -> None:
-        lines = [f"HTTP/1.1 {status} Whatever", "Content-Type: application/json", *headers]
+        is_typed = any(each.lower().startswith("content-type:") for each in headers)
+        lines = [f"HTTP/1.1 {status} Whatever", *headers]
+        lines += () if is_typed else ("Content-Type: application/json",)
         lines.append(f"Content-Length: {len(body) if length is None else length}")
         self.send("\r\n".join(lines).encode(), b"\r\n\r\n", body)
 

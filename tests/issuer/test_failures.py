@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from refresher.core.model import Granted, Outcome
-from tests.issuer.ask import declined, mint, outcomes
+from refresher.clock import SystemClock
+from refresher.core.model import Declined, Granted, Outcome
+from refresher.issuer.client import InliveIssuer
+from tests.issuer.ask import KEY, declined, mint, outcomes
 from tests.issuer.conftest import tls_for
-from tests.issuer.peer import Caller, granting, peer, sending
+from tests.issuer.peer import Caller, answering, granting, peer, sending
 
 UNREACHABLE = Outcome.UNREACHABLE
 
@@ -72,16 +74,29 @@ def test_a_private_authority_is_not_trusted_unless_named(tls: ssl.SSLContext) ->
     assert outcomes(result) == [UNREACHABLE]
     message = declined(result).message
     assert message.startswith(f"the TLS certificate of 127.0.0.1:{issuer.port} could not be verified: ")
-    assert message.endswith("; if a private authority signed it, name its certificate in issuer.ca_file")
+    assert message.endswith("; if a private authority did, name its certificate in issuer.ca_file")
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_no_variable_of_another_program_says_whom_to_trust(
     variable: str, tls: ssl.SSLContext, ca_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, ca_file)
     with peer(granting, tls=tls) as issuer:
-        assert "could not be verified" in declined(mint(issuer.url)).message
+        message = declined(mint(issuer.url)).message
+    assert "could not be verified" in message
+    assert message.endswith(f" in issuer.ca_file ({variable} is not read: SSL_CERT_FILE is)")
+
+
+def test_an_authority_other_than_that_of_the_ca_file_is_told_with_the_file(
+    tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    with peer(granting, tls=tls) as issuer:
+        message = declined(mint(issuer.url, ca_file=str(path))).message
+    assert f"; no authority in {path} has signed it; " in message
+    assert message.endswith("add its certificate there")
 
 
 def test_a_certificate_for_another_name_is_refused(authority: trustme.CA, ca_file: str) -> None:
@@ -109,7 +124,30 @@ def test_an_issuer_that_speaks_no_tls_is_told_as_such() -> None:
     with peer(in_the_clear) as issuer:
         result = mint(issuer.url.replace("http:", "https:"))
     assert outcomes(result) == [UNREACHABLE]
-    assert declined(result).message == f"TLS with 127.0.0.1:{issuer.port} failed: wrong version number"
+    told = f"TLS with 127.0.0.1:{issuer.port} failed: wrong version number; does it speak HTTPS there?"
+    assert declined(result).message == told
+
+
+def test_an_issuer_that_speaks_tls_and_was_asked_in_plain_text_is_told_as_such() -> None:
+    alert = b"\x15\x03\x01\x00\x02\x02\x46"  # OpenSSL's, to "POST /v1…"
+    with peer(sending(alert)) as issuer:
+        result = mint(issuer.url)
+    assert outcomes(result) == [Outcome.BAD_RESPONSE]
+    told = f"127.0.0.1:{issuer.port} speaks TLS: should the URL begin with https://?"
+    assert declined(result).message == told
+
+
+def test_the_url_that_was_asked_is_told_without_its_password_and_query() -> None:
+    with peer(granting) as gone:
+        port = gone.port
+    issuer = InliveIssuer(f"http://user:s3same@127.0.0.1:{port}/inlive", SystemClock())
+    told = issuer.mint(KEY, 60.0, 5.0).answer
+    assert isinstance(told, Declined)
+    assert told.message.endswith(f" (asked: http://127.0.0.1:{port}/inlive/v1/keys/accesstoken)")
+    with peer(answering(404)) as portal:
+        told = InliveIssuer(portal.url, SystemClock()).mint(KEY, 60.0, 5.0).answer
+        assert isinstance(told, Declined)
+        assert told.message == f"404 (asked: {portal.url}/v1/keys/accesstoken)"
 
 
 def test_a_handshake_that_is_broken_off_is_tried_again(ca_file: str) -> None:

@@ -33,12 +33,32 @@ def test_a_proxys_password_is_for_the_proxy_only(
         assert "dXNlcjpzM3NhbWU=" not in issuer.requests[0]
 
 
-@pytest.mark.parametrize("named", ["http://user:s3same@[::1", "http://user:s3same@a\u2100b:1", "[::1", "//"])
-def test_a_proxy_that_is_no_url_is_told_and_not_repeated(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", named)
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ("http://user:s3same@[::1", "it is no URL"),
+        ("http://user:s3same@a\u2100b:1", "there is a character that no URL may have in it"),
+        ("http://user:s3same@proxy:3128\n", "there is a line break in it"),
+        ("http://user:s3\rsame@proxy:3128", "there is a line break in it"),
+        (" http://user:s3same@proxy:3128", "there is a character that no URL may have in it"),
+        ("http://user:12/s3same@proxy:3128", "in a password, the characters / ? # must be percent-encoded"),
+        ("http://user:s3same@proxy:port", "it is no URL"),
+        ("http://user:s3same@proxy:99999", "it is no URL"),
+        ("[::1", "it is no URL"),
+        ("http://", "it is no URL of a proxy"),
+        ("ftp://user:s3same@proxy", "it is no URL of a proxy"),
+        ("socks5://user:s3same@127.0.0.1:1", "SOCKS proxies are not supported"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_blamed_by_its_variable_and_not_shown(
+    variable: str, named: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, named)
     told = declined(mint(ISSUER))
     assert told.outcome is Outcome.UNREACHABLE
-    assert told.message == "the proxy that the environment names is no URL; correct HTTPS_PROXY or its like"
+    accepted = "accepted: http://[USER:PASSWORD@]HOST[:PORT]"
+    assert told.message == f"{variable} cannot be used: {why}; {accepted}"
 
 
 @pytest.mark.parametrize("excepted", ["issuer.test", ".test", "*"])
@@ -106,8 +126,3 @@ def test_an_issuer_that_dawdles_behind_a_proxy_has_what_the_proxy_left(
         result = mint(ISSUER, 0.3, ca_file)
     assert outcomes(result) == [Outcome.TIMEOUT]
     assert result.tries[0].seconds < 2.0  # where the budget does not hold, the peers' own 10 s do
-
-
-def test_a_socks_proxy_is_told_as_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("all_proxy", "socks5://user:s3same@127.0.0.1:1")
-    assert declined(mint(ISSUER)).message == "SOCKS proxies are not supported"

@@ -31,6 +31,7 @@ def test_it_is_a_get_of_that_very_url_with_the_token() -> None:
         (403, (), Verdict.REJECTED),
         (403, (EXPIRED,), Verdict.EXPIRED),
         (401, ("x-access-token-expired: ",), Verdict.EXPIRED),
+        (403, ("Content-Type: text/html",), Verdict.INCONCLUSIVE),
         (302, ("Location: http://127.0.0.1:1/",), Verdict.INCONCLUSIVE),
         (404, (), Verdict.INCONCLUSIVE),
         (404, (EXPIRED,), Verdict.INCONCLUSIVE),

@@ -20,6 +20,7 @@ from tests.issuer.peer import answering, silent
 from tests.kube.administrator import Account
 from tests.kube.cluster import Cluster
 from tests.kube.connecting import asking, by_kubeconfig, in_pod
+from tests.threads import no_threads
 
 MAY = [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]
 PATIENCE = 30.0  # seconds
@@ -319,3 +320,24 @@ def test_no_thread_is_started_before_there_is_something_to_tell(tmp_path):
         recorder.notice("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
         recorder.notice("studio", ACCEPTED, NOW)
         assert set(threading.enumerate()) == before
+
+
+def test_that_a_thread_is_refused_loses_no_event_once_there_is_one(tmp_path, caplog):
+    with asking(tmp_path, answering(201, b"{}")) as (api, server), caplog.at_level(logging.DEBUG):
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        with no_threads():
+            recorder.notice("studio", failed("ns"), NOW)
+            assert not recorder.flush(0.01)
+        assert "no Events are written for now: can't start new thread" in caplog.text
+        recorder.notice("studio", written("ns"), at(10))
+        assert recorder.flush(PATIENCE)
+        assert len(server.requests) == 2
+
+
+def test_a_pass_that_ends_tries_once_more_to_have_a_thread(tmp_path):
+    with asking(tmp_path, answering(201, b"{}")) as (api, server):
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        with no_threads():
+            recorder.notice("studio", failed("ns"), NOW)
+        assert recorder.flush(PATIENCE)
+        assert len(server.requests) == 1

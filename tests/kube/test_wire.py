@@ -7,11 +7,11 @@ import struct
 import pytest
 import trustme
 
-from refresher.errors import KubeUnreachableError
+from refresher.errors import KubeConfigError, KubeUnreachableError
 from refresher.kube import wire
 from refresher.kube.paths import secret_path
 from tests.issuer.peer import Caller, Script, answering, dripping, sending, silent
-from tests.kube.connecting import asking
+from tests.kube.connecting import asking, in_pod, service_account
 
 PATH = secret_path("ns", "s")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -90,6 +90,50 @@ def test_the_next_call_on_the_same_connection_has_its_own_time(tmp_path):
         assert server.connections == 1
 
 
+def test_another_authority_counts_from_the_next_call_on(tmp_path, tls, authority):
+    """Also for the connection that is there already."""
+    with asking(tmp_path, answering(200, OBJECT), tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
+        api.get(PATH)
+        (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
+        with pytest.raises(KubeUnreachableError, match="could not be verified"):
+            api.get(PATH)
+        (tmp_path / "ca.crt").write_bytes(authority.cert_pem.bytes())
+        api.get(PATH)
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", None])
+def test_a_broken_file_of_authorities_replaces_no_good_one(tmp_path, tls, authority, content, caplog):
+    def once(caller: Caller) -> None:
+        caller.request()
+        caller.answer(200, OBJECT, "Connection: close")
+
+    with asking(tmp_path, once, tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
+        api.get(PATH)
+        path = tmp_path / "ca.crt"
+        path.unlink() if content is None else path.write_bytes(content)
+        api.get(PATH)
+        assert server.connections == 2
+    assert f"the CA file {path} cannot be used: " in caplog.text
+
+
+def test_a_file_of_authorities_that_was_never_good_is_told(tmp_path, tls):
+    with (
+        asking(tmp_path, answering(200, OBJECT), tls=tls, ca=b"<html>") as (api, _),
+        pytest.raises(KubeUnreachableError, match=r"ca\.crt cannot be used: no certificates in it"),
+    ):
+        api.get(PATH)
+
+
+def test_a_broken_file_is_told_where_the_last_good_one_does_not_help(tmp_path, tls, authority):
+    with asking(tmp_path, answering(200, OBJECT), tls=tls, ca=trustme.CA().cert_pem.bytes()) as (api, _):
+        with pytest.raises(KubeUnreachableError, match="could not be verified"):
+            api.get(PATH)
+        (tmp_path / "ca.crt").write_bytes(b"<html>")
+        with pytest.raises(KubeUnreachableError, match=r"verified.* now the CA file .* cannot be used"):
+            api.get(PATH)
+
+
 ONCE = {
     "an unavailable server": answering(503, b"{}", "Retry-After: 0"),
     "a throttling server": answering(429, b"{}", "Retry-After: 0"),
@@ -134,3 +178,16 @@ def test_a_call_after_one_that_was_cut_off_goes_well(tmp_path):
         with pytest.raises(KubeUnreachableError):
             api.get(PATH)
         assert api.get(PATH) == {"kind": "Secret"}
+
+
+@pytest.mark.parametrize(
+    "named", ["http://user:s3same@proxy:3128\n", "socks5://user:s3same@proxy", "http://"]
+)
+def test_a_proxy_that_cannot_be_used_is_blamed_by_its_variable_and_not_shown(tmp_path, monkeypatch, named):
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", named)
+    with pytest.raises(KubeConfigError, match=r"^HTTPS_PROXY cannot be used: ") as raised:
+        in_pod(service_account(tmp_path), 1, host="api.test")
+    assert "s3same" not in str(raised.value)
+    in_pod(service_account(tmp_path), 1).close()  # never asked through a proxy

@@ -1,6 +1,6 @@
 """A daemon as observers see it: the real machine, a real tally, a clock that stands still."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from refresher.core.announcements import IssuerAnswered
 from refresher.core.instant import Instant
@@ -28,12 +28,15 @@ class Daemon:
     """Tokens with their states, as an engine has them; everything announced is tallied."""
 
     def __init__(
-        self, *names: str, outputs: tuple[OutputPolicy, ...] = (OutputPolicy("file:/a", 0.0, False),)
+        self,
+        *names: str,
+        outputs: tuple[OutputPolicy, ...] = (OutputPolicy("file:/a", 0.0, False),),
+        log_lines_dropped: Callable[[], int] | None = None,
     ) -> None:
         policies = [TokenPolicy(name, 3600.0, 0.7, 10.0, outputs) for name in names]
         self.tokens = {policy.name: Driver(policy) for policy in policies}
         self.clock, self.tally = Clock(), Tally()
-        self.metrics = Metrics(self.view, self.clock.now, self.clock, self.tally, "1.2.3")
+        self.metrics = Metrics(self.view, self.clock.now, self.clock, self.tally, "1.2.3", log_lines_dropped)
 
     def view(self) -> Iterator[tuple[TokenPolicy, State]]:
         for driver in self.tokens.values():

@@ -23,6 +23,9 @@ from refresher.core.announcements import (
 from refresher.core.model import Outcome, Reason, SecretStr
 from refresher.errors import ConfigurationError
 from refresher.observers.log import LogObserver, configure
+from refresher.observers.log_stream import BackgroundStream
+from refresher.observers.redaction import SecretIndex
+from tests.commands.daemon import eventually
 from tests.core.builders import KEY, NEW_KEY, NOW, token
 
 FILE = "file:/run/inlive/token"
@@ -43,13 +46,19 @@ def _as_before():
     urllib3.setLevel(of_urllib3)
 
 
+def redact(text: str) -> str:
+    index = SecretIndex()
+    index.hold("studio", [SECRET])
+    return index.blot_out(text)
+
+
 class Log:
     """What an observer writes, on a virtual clock."""
 
     def __init__(self, log_format: str = "json", level: str = "info") -> None:
         self.stream = io.StringIO()
         self.now = NOW
-        configure(log_format, level, self.stream, lambda: [SECRET])
+        configure(log_format, level, self.stream, redact)
         self.observer = LogObserver()
 
     def lines(self) -> list[str]:
@@ -233,7 +242,7 @@ def test_auto_is_json_where_no_terminal_is():
 def test_auto_is_text_on_a_terminal():
     ours, theirs = os.openpty()
     with open(theirs, "w", encoding="utf-8") as terminal, open(ours, "rb", buffering=0) as screen:
-        configure("auto", "info", terminal, list)
+        configure("auto", "info", terminal, str)
         logging.getLogger("refresher").info("hello")
         assert screen.read(1000).endswith(b" INFO    hello\r\n")
 
@@ -243,7 +252,7 @@ import logging, os, sys
 from refresher.observers.log import configure
 status = os.fstat(2)
 os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}" if sys.argv[1] == "journal" else "8:1"
-configure("auto", "debug", sys.stderr, list)
+configure("auto", "debug", sys.stderr, str)
 logging.getLogger("refresher").debug("a detail")
 logging.getLogger("refresher").info("hello")
 logging.getLogger("refresher").warning("look")
@@ -270,7 +279,7 @@ def test_each_line_in_the_journal_has_a_level_that_it_can_be_found_by():
 
 def test_every_mistake_in_the_settings_is_told_at_once():
     with pytest.raises(ConfigurationError) as refusal:
-        configure("xml", "loud", io.StringIO(), list)
+        configure("xml", "loud", io.StringIO(), str)
     assert [str(mistake) for mistake in refusal.value.mistakes] == [
         "--log-format or REFRESHER_LOG_FORMAT: 'xml'; accepted: auto, text, json",
         "--log-level or REFRESHER_LOG_LEVEL: 'loud'; accepted: debug, info, warning, error",
@@ -282,6 +291,42 @@ def test_configuring_again_replaces_what_was_configured():
     logging.getLogger("refresher").info("hello")
     assert before.lines() == []
     assert len(log.lines()) == 1
+
+
+# --- Who does the work.
+
+
+def test_lines_are_made_by_the_thread_that_writes_them(tmp_path):
+    """Redaction takes longer than whoever logs should wait."""
+    redacting: list[threading.Thread] = []
+
+    def redact(text: str) -> str:
+        redacting.append(threading.current_thread())
+        return text
+
+    with open(tmp_path / "log", "w", encoding="utf-8") as file:
+        stream = BackgroundStream(file)
+        dropped = configure("text", "info", stream, redact)
+        logging.getLogger("refresher").info("hello")
+        stream.end()
+    assert (tmp_path / "log").read_text().endswith(" INFO    hello\n")
+    assert [thread.name for thread in redacting] == ["log"]
+    assert dropped() == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk that is always full")
+def test_missing_lines_are_reported_in_the_format_of_the_log(tmp_path):
+    path = tmp_path / "log"
+    with open("/dev/full", "w", encoding="utf-8") as full, open(path, "wb") as roomy:
+        stream = BackgroundStream(full)
+        dropped = configure("json", "info", stream, str)
+        logging.getLogger("refresher").info("lost")
+        eventually(lambda: dropped() == 1, "a line could not be written")
+        os.dup2(roomy.fileno(), full.fileno())
+        stream.end()
+    entry = json.loads(path.read_text())
+    assert (entry["level"], entry["event"], entry["dropped"]) == ("WARNING", "LinesDropped", 1)
+    assert entry["message"] == "1 line is missing here: nobody read it, or it could not be written"
 
 
 # --- What cannot be told.
@@ -297,25 +342,30 @@ def test_a_record_that_cannot_be_rendered_is_told_of_without_its_arguments():
     assert entry["message"].endswith(" cannot be written: TypeError")
 
 
-def test_when_the_secrets_cannot_be_had_nothing_of_the_record_is_told():
+def test_when_redaction_fails_nothing_of_the_record_is_told():
     stream = io.StringIO()
 
-    def broken() -> list[SecretStr]:
+    def broken(text: str) -> str:
         raise LookupError(SECRET.reveal())
 
     configure("text", "info", stream, broken)
-    logging.getLogger("refresher").warning("header %s", SECRET.reveal())
-    assert stream.getvalue().endswith(" cannot be written: LookupError\n")
+    logging.getLogger("refresher").warning("header %s", SECRET.reveal(), exc_info=ValueError(SECRET.reveal()))
+    assert stream.getvalue().endswith("a record of refresher cannot be written: LookupError\n")
     assert SECRET.reveal() not in stream.getvalue()
 
 
 def process(code: str, **streams: object) -> subprocess.CompletedProcess[str]:
-    """A process that configures its log and then runs `code`."""
+    """A process that configures its log, as the program does, and then runs `code`."""
     prelude = (
         "import logging, sys, threading\n"
+        "from refresher.__main__ import _prepare_streams\n"
         "from refresher.core.model import SecretStr\n"
         "from refresher.observers.log import configure\n"
-        f"configure('json', 'info', sys.stderr, lambda: [SecretStr({SECRET.reveal()!r})])\n"
+        "from refresher.observers.redaction import SecretIndex\n"
+        "_prepare_streams()\n"
+        "index = SecretIndex()\n"
+        f"index.hold('studio', [SecretStr({SECRET.reveal()!r})])\n"
+        "configure('json', 'info', sys.stderr, index.blot_out)\n"
         "log = logging.getLogger('refresher')\n"
     )
     return subprocess.run(
@@ -350,7 +400,7 @@ def test_the_process_lives_on_and_ends_well_when_the_disk_of_its_log_is_full():
 
 
 def test_the_process_lives_on_when_its_log_is_closed():
-    assert process(f"sys.stderr.close()\n{LOG_MUCH}").stdout == "done\n"
+    assert process(f"import os\nos.close(2)\n{LOG_MUCH}").stdout == "done\n"
 
 
 def test_an_exception_that_ends_the_process_is_told_like_everything_else():

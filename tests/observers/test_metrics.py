@@ -4,12 +4,15 @@ import subprocess
 
 import pytest
 from prometheus_client import parser
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import parser as openmetrics_parser
+from prometheus_client.registry import Collector
 
-from refresher.core.announcements import LeadershipTurned
+from refresher.core.announcements import LeadershipTurned, RefreshFailed, TokenMinted, TokenVerified
 from refresher.core.instant import Instant
 from refresher.core.messages import MintFailed, WriteFailed
-from refresher.core.model import Reason
+from refresher.core.model import Outcome, Reason, Verdict
 from refresher.core.state import OutputPolicy
 from tests import needs
 from tests.core.builders import KEY, KEY_REFUSED, NOW, token
@@ -36,9 +39,19 @@ PROMISED = {
     "key_accepted": ({"token"}, "gauge"),
     "clock_skew_seconds": (set(), "gauge"),
     "last_loop_timestamp_seconds": (set(), "gauge"),
+    "log_lines_dropped_total": (set(), "counter"),
 }
 OUTCOMES = ("ok", "key_refused", "throttled", "server_error", "unreachable", "timeout", "bad_response")
-REASONS = ("first", "scheduled", "key_changed", "reported_expired", "requested", "adopted")
+ODD_NAMES = (
+    'a "quoted" path',
+    "back\\slash\\n",
+    "a\nline",
+    "of\udcff bytes",
+    "ä/\N{SNOWMAN}",
+    "{a=1} 2 # x",
+    "",
+    "tab\t\r\x7f",
+)
 
 VERDICTS = ("good", "rejected", "expired", "inconclusive")
 
@@ -65,7 +78,7 @@ def named(series: Series, name: str) -> list[dict[str, str]]:
 
 
 def test_every_metric_promised_is_there_with_its_labels_and_type_and_no_other() -> None:
-    body, _ = at_work("studio").metrics.exposition(PLAIN)
+    body, _ = with_everything().metrics.exposition(PLAIN)
     found = {
         sample.name: (set(sample.labels), family.type)
         for family in parser.text_string_to_metric_families(body.decode())
@@ -73,6 +86,15 @@ def test_every_metric_promised_is_there_with_its_labels_and_type_and_no_other() 
         if not sample.name.startswith("process_")
     }
     assert found == {f"token_refresher_{name}": promised for name, promised in PROMISED.items()}
+
+
+def with_everything() -> Daemon:
+    """A daemon that has something to report in every metric, the election's apart."""
+    daemon = Daemon("studio", log_lines_dropped=lambda: 3)
+    daemon.begin("studio")
+    daemon.mints("studio", token(lifetime=1800.0, requested=3600.0))
+    daemon.tally.notice("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
+    return daemon
 
 
 def test_the_process_tells_of_itself_under_the_usual_names() -> None:
@@ -92,18 +114,59 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
 # --- Formats.
 
 
-def test_openmetrics_is_given_to_whom_asks_for_it_and_says_the_same() -> None:
-    daemon = at_work("studio")
+def families(body: bytes, accept: str) -> dict[str, tuple[str, str, list[tuple[str, dict[str, str], float]]]]:
+    """Type, description and samples of every metric of ours, as prometheus_client reads them."""
+    parse = (openmetrics_parser if accept == OPENMETRICS else parser).text_string_to_metric_families
+    return {
+        family.name: (
+            family.type,
+            family.documentation,
+            [(sample.name, sample.labels, sample.value) for sample in family.samples],
+        )
+        for family in parse(body.decode())
+        if family.name.startswith("token_refresher_")
+    }
+
+
+def test_openmetrics_is_given_to_a_scraper_that_asks_for_it_and_says_the_same() -> None:
+    daemon = with_everything()
+    plain, _ = daemon.metrics.exposition(PLAIN)
     body, content_type = daemon.metrics.exposition(OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
-    families = openmetrics_parser.text_string_to_metric_families(body.decode())
-    samples = {
-        (each.name, frozenset(each.labels.items())): each.value
-        for family in families
-        for each in family.samples
-    }
-    ours = {of: told for of, told in scraped(daemon).items() if of[0].startswith("token_refresher_")}
-    assert {of: told for of, told in samples.items() if of[0].startswith("token_refresher_")} == ours
+    assert body.endswith(b"\n# EOF\n")
+    assert body.count(b"# EOF") == 1
+    known = families(plain, PLAIN)
+    known["token_refresher_build"] = known.pop(
+        "token_refresher_build_info"
+    )  # a type that only one of both has
+    found = families(body, OPENMETRICS)
+    assert found.pop("token_refresher_build")[2] == known.pop("token_refresher_build")[2]
+    assert found == known
+
+
+class Rendered(Collector):
+    """The metrics that prometheus_client has read, to be written by it."""
+
+    def __init__(self, body: bytes, accept: str) -> None:
+        parse = (openmetrics_parser if accept == OPENMETRICS else parser).text_string_to_metric_families
+        self._families = list(parse(body.decode()))
+
+    def collect(self) -> list[Metric]:
+        return self._families
+
+
+@pytest.mark.parametrize("accept", [PLAIN, OPENMETRICS])
+def test_what_we_write_ourselves_is_what_prometheus_client_would_write(accept: str) -> None:
+    outputs = tuple(OutputPolicy(f"file:/{odd}", 0.0, False) for odd in ODD_NAMES)
+    body, _ = at_work("studio", "radio", outputs=outputs).metrics.exposition(accept)
+    encode, _ = choose_encoder(accept)
+    theirs = encode(Rendered(body, accept)).split(b"\n")
+    for line, other in zip(body.split(b"\n"), theirs, strict=True):
+        (text, _, value), (other_text, _, other_value) = line.rpartition(b" "), other.rpartition(b" ")
+        if line.startswith(b"token_refresher_"):  # a number has several spellings
+            assert (text, float(value)) == (other_text, float(other_value))
+        elif b"process_" not in line:
+            assert line == other
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/html", PLAIN])
@@ -131,27 +194,56 @@ def test_no_series_tells_when_it_was_created(accept: str) -> None:
     assert b"_created" not in body
 
 
-def test_every_counter_begins_at_0_so_that_the_first_event_is_an_increase() -> None:
-    outputs = OutputPolicy("file:/a", 0.0, False), OutputPolicy("file:/b", 0.0, False)
-    series = scraped(Daemon("studio", outputs=outputs))
-    counts = {
-        of: told for of, told in series.items() if of[0].startswith("token_refresher_") and "total" in of[0]
-    }
-    expected: list[tuple[str, dict[str, str]]] = [
-        *(("mint_requests_total", {"outcome": each}) for each in OUTCOMES),
-        *(("verifications_total", {"result": each}) for each in VERDICTS),
-    ]
-    for result in ("success", "failure"):
-        expected += [
-            ("refreshes_total", {"token": "studio", "reason": reason, "result": result}) for reason in REASONS
-        ]
-        expected += [
-            ("output_writes_total", {"token": "studio", "output": output.name, "result": result})
-            for output in outputs
-        ]
-    assert counts == {(f"token_refresher_{name}", frozenset(of.items())): 0.0 for name, of in expected}
+def test_the_counters_of_the_process_begin_at_0_so_that_the_first_event_is_an_increase() -> None:
+    series = scraped(Daemon("studio", log_lines_dropped=lambda: 0))
+    assert {
+        of["outcome"]: value(series, "mint_requests_total", **of)
+        for of in named(series, "mint_requests_total")
+    } == dict.fromkeys(OUTCOMES, 0)
+    assert value(series, "log_lines_dropped_total") == 0
     assert value(series, "mint_duration_seconds_count") == 0.0
     assert value(series, "mint_duration_seconds_bucket", le="+Inf") == 0.0
+
+
+def test_the_first_verification_brings_the_counters_of_all() -> None:
+    daemon = at_work("studio")
+    assert named(scraped(daemon), "verifications_total") == []
+    daemon.tally.notice("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
+    series = scraped(daemon)
+    counts = {
+        of["result"]: value(series, "verifications_total", **of)
+        for of in named(series, "verifications_total")
+    }
+    assert counts == dict.fromkeys(VERDICTS, 0) | {"good": 1}
+
+
+def test_a_log_that_does_not_count_what_it_drops_has_no_series() -> None:
+    assert named(scraped(at_work("studio")), "log_lines_dropped_total") == []
+
+
+def test_what_has_always_been_0_has_no_series_of_a_token_or_output_but_for_its_writes() -> None:
+    outputs = OutputPolicy("file:/a", 0.0, False), OutputPolicy("file:/b", 0.0, False)
+    for daemon in (Daemon("studio", outputs=outputs), at_work("studio", outputs=outputs)):
+        zeros = [
+            (name, dict(of))
+            for (name, of), told in scraped(daemon).items()
+            if told == 0 and ("token", "studio") in of
+        ]
+        assert all(
+            name == "token_refresher_output_writes_total" and of["result"] == "success" for name, of in zeros
+        )
+    writes = named(scraped(Daemon("studio", outputs=outputs)), "output_writes_total")
+    assert [of["output"] for of in writes] == ["file:/a", "file:/b"]  # so that the alert finds them
+
+
+def test_a_token_with_one_output_has_twelve_series_at_most_after_a_day_of_trouble() -> None:
+    daemon = with_everything()
+    for reason in (Reason.FIRST, Reason.SCHEDULED):
+        daemon.tally.notice("studio", TokenMinted(reason, token().facts, 0), NOW)
+        failed = RefreshFailed(reason, Outcome.TIMEOUT, "timed out", KEY.fingerprint, wait=1.0, left=60.0)
+        daemon.tally.notice("studio", failed, NOW)
+    daemon.tell("studio", WriteFailed("file:/a", "disk full", roll=1.0))
+    assert len([of for _, of in scraped(daemon) if ("token", "studio") in of]) <= 12
 
 
 def test_what_happens_is_counted_where_it_belongs() -> None:
@@ -161,7 +253,7 @@ def test_what_happens_is_counted_where_it_belongs() -> None:
     assert value(series, "refreshes_total", token="studio", reason="first", result="success") == 1
     assert value(series, "output_writes_total", token="studio", output="file:/a", result="success") == 1
     assert value(series, "output_writes_total", token="studio", output="file:/a", result="failure") == 1
-    assert value(series, "output_writes_total", token="radio", output="file:/a", result="failure") == 0
+    assert value(series, "output_writes_total", token="radio", output="file:/a", result="failure") is None
     assert value(series, "mint_requests_total", outcome="ok") == 2
     assert value(series, "clock_skew_seconds") == -1.5
 
@@ -263,12 +355,13 @@ def test_no_secret_is_exposed(accept: str) -> None:
 
 
 @pytest.mark.parametrize("accept", [PLAIN, OPENMETRICS])
-def test_a_path_is_a_label_whatever_is_in_it(accept: str) -> None:
-    path = 'file:/a "quoted" \\path\nof\udcff bytes/ä'
-    body, _ = at_work("studio", outputs=(OutputPolicy(path, 0.0, False),)).metrics.exposition(accept)
-    parse = (openmetrics_parser if accept == OPENMETRICS else parser).text_string_to_metric_families
-    labels = {sample.labels.get("output") for family in parse(body.decode()) for sample in family.samples}
-    assert labels == {None, 'file:/a "quoted" \\path\nof\\udcff bytes/ä'}
+@pytest.mark.parametrize("odd", ODD_NAMES)
+def test_a_path_is_a_label_whatever_is_in_it(accept: str, odd: str) -> None:
+    outputs = (OutputPolicy(f"file:/{odd}", 0.0, False),)
+    body, _ = at_work("studio", outputs=outputs).metrics.exposition(accept)
+    samples = [sample for _, _, samples in families(body, accept).values() for sample in samples]
+    labels = {labels.get("output") for _, labels, _ in samples}
+    assert labels == {None, f"file:/{odd}".replace("\udcff", "\\udcff")}
 
 
 @pytest.mark.parametrize(("leads", "told"), [(True, "1.0"), (False, "0.0")])

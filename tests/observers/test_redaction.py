@@ -1,6 +1,9 @@
 """Keeping secrets out of texts, whatever surrounds them and however they are encoded."""
 
 import base64
+import contextlib
+import hashlib
+import itertools
 import json
 import re
 from urllib.parse import quote
@@ -10,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from refresher.core.model import SecretStr
-from refresher.observers.redaction import SHORTEST, blot_out
+from refresher.observers.redaction import SHORTEST, SPARE, SecretIndex
 
 VISIBLE = "".join(
     map(chr, range(0x21, 0x7F))
@@ -66,12 +69,18 @@ ENCODINGS = {
     "base64 in a URL": lambda text: percent(base64_text(text)),
     "Basic authentication": lambda text: base64_text(f"user:{text}"),
     "base64 of JSON": lambda text: base64_text(json.dumps({"key": text})),
+    "base64 in base64": lambda text: base64_text(base64_text(text)),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "hexadecimal in capitals": lambda text: text.encode().hex().upper(),
+    "hexadecimal in base64": lambda text: base64_text(text.encode().hex()),
 }
 encodings = st.sampled_from(sorted(ENCODINGS)).map(ENCODINGS.__getitem__)
 
 
 def blotted(text: str, *known: SecretStr) -> str:
-    return blot_out(text, lambda: known)
+    index = SecretIndex()
+    index.hold("studio", known)
+    return index.blot_out(text)
 
 
 @given(texts, secrets, texts)
@@ -101,6 +110,12 @@ def test_a_secret_does_not_come_through_in_a_text_that_is_encoded_as_a_whole(bef
     assert blotted(text, secret) != text
 
 
+@pytest.mark.parametrize("digits", ["", "a", "ab", "abc", "abcd"])
+@pytest.mark.parametrize("name", ["base64", "base64 for URLs", "hexadecimal"])
+def test_digits_before_an_encoded_secret_do_not_hide_it(name, digits):
+    assert blotted(f"{digits}{ENCODINGS[name](KEY.reveal())}", KEY) == repr(KEY)
+
+
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_the_word_of_an_encoded_secret_goes_and_the_others_stay(name):
     encoded = ENCODINGS[name](KEY.reveal())
@@ -108,6 +123,115 @@ def test_the_word_of_an_encoded_secret_goes_and_the_others_stay(name):
         f"GET  /x?key={KEY!r}\tagain",  # as it is
         f"GET  {KEY!r}\tagain",
     )
+
+
+# --- Nothing is lost against looking for each secret in each form of each word.
+
+
+def forms(text: str, depth: int = 2) -> set[str]:
+    """Everything that `text` or a part of it could be an encoding of. Slow and simple."""
+    if depth == 0:
+        return {text}
+    once = {text, re.sub("%([0-9A-Fa-f]{2})", lambda each: chr(int(each[1], 16)), text)}
+    once.add(
+        re.sub(r"\\(?:u00|x)([0-9A-Fa-f]{2})|\\(.)", lambda each: each[2] or chr(int(each[1], 16)), text)
+    )
+    for digits in re.findall("[A-Za-z0-9+/_-]+", text):
+        for start, end in itertools.product(range(4), range(len(digits) - 3, len(digits) + 1)):
+            with contextlib.suppress(ValueError):
+                part = digits[start:end].replace("-", "+").replace("_", "/")
+                once.add(base64.b64decode(part + "=" * (-len(part) % 4), validate=True).decode("latin-1"))
+    for digits in re.findall("[0-9A-Fa-f]+", text):
+        for start, end in itertools.product(range(2), (len(digits) - 1, len(digits))):
+            with contextlib.suppress(ValueError):
+                once.add(bytes.fromhex(digits[start:end]).decode("latin-1"))
+    return once.union(*(forms(form, depth - 1) for form in once if form != text))
+
+
+strangers = st.text(VISIBLE, min_size=4, max_size=12)
+pieces = st.builds(lambda encoded, stranger: encoded(stranger), encodings, strangers)
+
+
+@given(st.lists(secrets, min_size=1, max_size=3), st.data())
+def test_what_an_exhaustive_search_finds_does_not_come_through(known, data):
+    known_pieces = st.builds(
+        lambda encoded, secret: encoded(secret.reveal()), encodings, st.sampled_from(known)
+    )
+    drawn = data.draw(st.lists(known_pieces | pieces | tame | st.just(" "), max_size=4))
+    left = blotted("".join(drawn), *known)
+    for secret in known:
+        left = left.replace(repr(secret), "\n")
+    everything = "\n".join(form for word in left.split() for form in forms(word))
+    assert not any(secret.reveal() in everything for secret in known)
+
+
+# --- What is known, and for how long.
+
+
+def jwt(number: int) -> SecretStr:
+    """Tokens of one issuer begin alike, and many differ in the signature alone."""
+    head = f"{base64_for_urls(json.dumps({'alg': 'HS256'}))}.{base64_for_urls(json.dumps({'aud': 'hub'}))}"
+    return SecretStr(f"{head}.{hashlib.sha256(str(number).encode()).hexdigest()}")
+
+
+def is_known(index: SecretIndex, secret: SecretStr) -> bool:
+    return index.blot_out(secret.reveal()) == repr(secret)
+
+
+changes = st.tuples(st.sampled_from("abc"), st.sets(st.integers(0, 7)), st.integers(0, 40))
+
+
+@given(st.lists(changes, min_size=1, max_size=30))
+def test_what_is_held_is_known_whoever_holds_it_and_what_was_replaced_stays_known_for_a_while(changes):
+    index, held, last_seen, so_far = SecretIndex(), {}, {}, 0
+    texts = ("abcd", "abcde", "efgh", "abcdefgh", "01234567-abc", "01234567-abd", 9 * "a", 10 * "a")
+    everything = [SecretStr(text) for text in texts]
+    for holder, numbers, others in changes:
+        for number in range(so_far, so_far + others):  # others come and go meanwhile
+            index.hold("other", [SecretStr(f"other secret {number}")])
+        so_far += others
+        held[holder] = {everything[number] for number in numbers}
+        index.hold(holder, held[holder])
+        last_seen |= dict.fromkeys(set().union(*held.values()), so_far)
+        for secret in everything:
+            if secret in last_seen and so_far - last_seen[secret] < SPARE - len(everything):
+                assert is_known(index, secret)
+
+
+def test_of_what_was_replaced_no_more_stays_known_than_is_held_and_a_few():
+    index = SecretIndex()
+    for number in range(10 * SPARE):
+        index.hold("a", [jwt(number)])
+    known = [number for number in range(10 * SPARE) if is_known(index, jwt(number))]
+    assert known == list(range(10 * SPARE - SPARE - 2, 10 * SPARE))
+
+
+def test_a_text_is_compared_with_few_of_many_secrets_even_if_all_begin_alike():
+    class Counting(SecretStr):
+        __slots__ = ()
+
+        def reveal(self) -> str:
+            compared.append(self)
+            return super().reveal()
+
+    compared: list[SecretStr] = []
+    index = SecretIndex()
+    for number in range(500):
+        index.hold(str(number), [Counting(jwt(number).reveal())])
+    compared.clear()
+    stranger = jwt(1000).reveal()
+    assert index.blot_out(f"header {stranger}") == f"header {stranger}"
+    assert index.blot_out(f"header {jwt(7).reveal()}") == f"header {jwt(7)!r}"
+    assert len(compared) < 10
+
+
+# --- What is no secret stays.
+
+
+def test_a_piece_of_a_secret_is_left_in_the_words_it_is_part_of():
+    """A key that begins like the name of its file must not hide the name."""
+    path = "/var/run/secrets/inlive/application-key"
+    assert blotted(path, SecretStr("application-key-Zq1f0WcT5d9")) == path
 
 
 @given(texts, st.lists(st.text(VISIBLE, min_size=8).map(SecretStr), max_size=3))

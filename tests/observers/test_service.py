@@ -1,9 +1,11 @@
 """What systemd is told, received by a real datagram socket; on virtual time but for its threads."""
 
+import contextlib
 import logging
 import os
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -127,10 +129,38 @@ def test_within_how_long_a_sign_of_life_is_wanted(environ, seconds):
 
 def test_the_end_is_told_of_before_it_comes(manager):
     service = Daemon(at_work()).service(manager.name)
-    service.start(lambda work, name: threading.Thread(target=work, name=name, daemon=True).start())
+    service.start(spawn)
     assert manager.heard()[0] == "READY=1"
     service.end()
     assert manager.heard() == ["STOPPING=1", "STATUS=stopping"]
+
+
+def spawn(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def test_without_a_thread_the_manager_learns_of_the_end_as_soon_as_there_is_one(manager):
+    """The system may refuse the thread. The end does not wait for it."""
+    service, refused = Daemon(at_work()).service(manager.name), []
+    service.start(lambda work, name: refused.append(work))
+    service.end()
+    assert manager.heard_nothing()
+    refused[0]()
+    assert manager.heard() == ["STOPPING=1", "STATUS=stopping"]
+
+
+def test_a_manager_who_takes_nothing_does_not_keep_the_end_for_ever(tmp_path):
+    name = str(tmp_path / "notify")
+    stalled = Manager(name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while sock.sendto(b"x", name):
+                pass
+    service = Daemon(at_work()).service(name)
+    service.start(spawn)
+    service.end()
+    stalled.close()
 
 
 def test_a_manager_that_is_away_is_told_of_once_each_time(tmp_path, caplog):

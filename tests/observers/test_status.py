@@ -25,6 +25,10 @@ def conditions(daemon: Daemon) -> list[TokenCondition]:
     return [condition(state, policy, now) for policy, state in daemon.view()]
 
 
+def reasons(daemon: Daemon) -> list[dict[str, str | None]]:
+    return status.reasons(daemon.view(), daemon.clock.now())
+
+
 def document(daemon: Daemon) -> dict[str, Any]:
     return status.document(conditions(daemon), daemon.clock.now(), "1.2.3")
 
@@ -172,7 +176,7 @@ def test_it_is_json_and_holds_no_secret() -> None:
 
 
 def test_each_output_without_a_valid_token_is_a_reason() -> None:
-    assert status.reasons(conditions(in_trouble())) == [
+    assert reasons(in_trouble()) == [
         {"token": "studio", "output": FILE, "problem": "holds no token that is known to be valid"},
         {
             "token": "studio",
@@ -186,7 +190,7 @@ def test_an_output_in_trouble_that_still_holds_a_valid_token_is_no_reason() -> N
     daemon = at_work("studio", outputs=ONE)
     daemon.tell("studio", WriteFailed(FILE, "no space left", roll=1.0))
     assert document(daemon)["tokens"][0]["outputs"][0]["problem"] == "no space left"
-    assert status.reasons(conditions(daemon)) == []
+    assert reasons(daemon) == []
 
 
 # --- The table.

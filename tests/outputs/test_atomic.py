@@ -7,9 +7,20 @@ import threading
 import pytest
 
 from refresher.outputs import atomic
+from refresher.outputs.directories import Directory
+from refresher.outputs.permissions import Permissions
 
 NAME = "access-token"
 TEMPORARY = f".{NAME}.0123456789ab.tmp"
+
+
+def replace(path, content, mode=0o600):
+    with atomic.replaced(str(path), content, Permissions(mode)):
+        pass
+
+
+def clear(path):
+    Directory(str(path.parent)).clear(path.name)
 
 
 @pytest.fixture
@@ -18,7 +29,7 @@ def path(tmp_path):
 
 
 def test_what_is_put_in_place_is_what_was_given(path):
-    atomic.replace(str(path), b"new", 0o640, None)
+    replace(path, b"new", 0o640)
     content, status = atomic.read(str(path), 100)
     assert content == b"new"
     assert stat.S_IMODE(status.st_mode) == 0o640
@@ -28,8 +39,17 @@ def test_what_is_put_in_place_is_what_was_given(path):
 def test_a_write_that_the_system_takes_in_pieces_is_completed(path, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:1]))
-    atomic.replace(str(path), b"new", 0o600, None)
+    replace(path, b"new", 0o600)
     assert path.read_bytes() == b"new"
+
+
+def test_a_file_system_that_takes_no_byte_is_full(path, monkeypatch):
+    """write(2) may return 0 without an error: to try again would never end."""
+    monkeypatch.setattr(os, "write", lambda _file, _content: 0)
+    with pytest.raises(OSError, match="takes no more bytes") as failure:
+        replace(path, b"new")
+    assert failure.value.errno == errno.ENOSPC
+    assert os.listdir(path.parent) == []
 
 
 def _directory_sync_fails_with(code, monkeypatch):
@@ -45,14 +65,14 @@ def _directory_sync_fails_with(code, monkeypatch):
 
 def test_a_file_system_that_cannot_sync_directories_will_do(path, monkeypatch):
     _directory_sync_fails_with(errno.EINVAL, monkeypatch)
-    atomic.replace(str(path), b"new", 0o600, None)
+    replace(path, b"new", 0o600)
     assert path.read_bytes() == b"new"
 
 
 def test_a_directory_that_fails_to_sync_is_an_error(path, monkeypatch):
     _directory_sync_fails_with(errno.EIO, monkeypatch)
     with pytest.raises(OSError, match="Input/output error"):
-        atomic.replace(str(path), b"new", 0o600, None)
+        replace(path, b"new", 0o600)
 
 
 def test_content_and_rename_are_on_the_disk_in_this_order(path, monkeypatch):
@@ -69,7 +89,7 @@ def test_content_and_rename_are_on_the_disk_in_this_order(path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", renamed)
-    atomic.replace(str(path), b"new", 0o600, None)
+    replace(path, b"new", 0o600)
     assert done == ["content", "rename", "directory"]
 
 
@@ -87,16 +107,16 @@ def test_a_pipe_does_not_keep_its_reader_waiting(path):
 
 def test_the_temporary_file_of_the_dead_is_removed(path):
     (path.parent / TEMPORARY).write_bytes(b"half a tok")
-    atomic.clear(str(path))
+    clear(path)
     assert os.listdir(path.parent) == []
 
 
 def test_the_temporary_file_of_the_living_is_left(path):
     with (path.parent / TEMPORARY).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        atomic.clear(str(path))
+        clear(path)
         assert os.listdir(path.parent) == [TEMPORARY]
-    atomic.clear(str(path))
+    clear(path)
     assert os.listdir(path.parent) == []
 
 
@@ -120,37 +140,37 @@ def test_the_temporary_file_of_the_living_is_left(path):
 )
 def test_a_file_that_is_named_otherwise_is_left(path, name):
     (path.parent / name).write_bytes(b"")
-    atomic.clear(str(path))
+    clear(path)
     assert os.listdir(path.parent) == [name]
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/hostname", path)])
 def test_what_is_no_file_is_left_whatever_its_name(path, make):
     make(path.parent / TEMPORARY)
-    atomic.clear(str(path))
+    clear(path)
     assert os.listdir(path.parent) == [TEMPORARY]
 
 
 def test_where_there_is_no_directory_nothing_is_to_be_cleared(tmp_path):
-    atomic.clear(str(tmp_path / "absent" / NAME))
+    clear(tmp_path / "absent" / NAME)
 
 
 def test_clearing_up_beside_a_living_writer_takes_nothing_from_it(path):
     """At worst its temporary file is taken before it is locked, and it is told that."""
     stop = threading.Event()
 
-    def clear():
+    def clear_without_end():
         while not stop.is_set():
-            atomic.clear(str(path))
+            clear(path)
 
-    cleaner = threading.Thread(target=clear)
+    cleaner = threading.Thread(target=clear_without_end)
     cleaner.start()
     written = 0
     try:
         for number in range(300):
             content = b"%d" % number
             try:
-                atomic.replace(str(path), content, 0o600, None)
+                replace(path, content, 0o600)
             except BlockingIOError:
                 continue
             written += 1

@@ -3,52 +3,23 @@
 import json
 import os
 import random
-import shutil
 import subprocess
-import sys
-import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from refresher.config.targets import LOCK_FILE
+from tests.outputs.mounts import mounting
 from tests.outputs.tokens import NOW, a_token
-from tests.outputs.victims import LARGE, NOBODY, output_at
+from tests.outputs.victims import LARGE, NOBODY, output_at, told_by
 
 KILLS = 40
 
 
-@pytest.fixture
-def victim(request):
-    """Starts a victim; it is dead in the end."""
-    processes = []
-
-    def start(*arguments, before=()):
-        process = subprocess.Popen(
-            [*before, sys.executable, "-m", "tests.outputs.victims", *arguments],
-            cwd=request.config.rootpath,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-def refusals(process):
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err
-    return json.loads(out)
-
-
 def debris_in(folder):
-    return sorted(set(os.listdir(folder)) - {"access-token", ".access-token.meta.json"})
+    return sorted(set(os.listdir(folder)) - {"access-token", ".access-token.meta.json", LOCK_FILE})
 
 
 def check_what_a_killed_writer_left(path):
@@ -132,20 +103,10 @@ def test_two_processes_at_the_same_file_never_mix_their_values(victim, tmp_path)
         assert len(access) == LARGE or "x" not in access
 
 
-@pytest.fixture
-def open_folder():
-    """A directory that other users can reach, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    folder.chmod(0o700)
-    shutil.rmtree(folder)
-
-
 def test_a_directory_without_write_permission_is_an_error_that_says_who_needs_what(victim, open_folder):
     path = open_folder / "access-token"
     open_folder.chmod(0o555)
-    told = refusals(victim("write-as-nobody", path))
+    told = told_by(victim("write-as-nobody", path))
     user = NOBODY if os.geteuid() == 0 else os.geteuid()
     assert told["small"] == (
         f"file:{path} cannot be written: Permission denied (EACCES); "
@@ -161,44 +122,42 @@ def test_another_users_file_cannot_be_told_but_can_be_replaced(victim, open_fold
     path.write_text("root's")
     path.chmod(0o600)
     open_folder.chmod(0o777)
-    assert refusals(victim("write-as-nobody", path))["found"] == a_token(2, size=LARGE).facts.fingerprint
+    assert told_by(victim("write-as-nobody", path))["found"] == a_token(2, size=LARGE).facts.fingerprint
     assert path.stat().st_uid == NOBODY
     path.unlink()
     path.write_text("root's")
     path.chmod(0o600)
     os.chmod(open_folder, 0o555)
-    assert "(EACCES)" in refusals(victim("write-as-nobody", path))["found"]
+    assert "(EACCES)" in told_by(victim("write-as-nobody", path))["found"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="which groups the user is in is not known")
 def test_a_group_that_the_user_is_not_in_is_an_error_that_says_so(victim, open_folder):
     open_folder.chmod(0o777)
-    told = refusals(victim("write-as-nobody", open_folder / "access-token", "4242"))
+    told = told_by(victim("write-as-nobody", open_folder / "access-token", "4242"))
     assert f"(EPERM); make user {NOBODY} a member of the group" in told["small"]
-    assert told["files"] == []
-
-
-def mounted(folder, options):
-    """What to put before a command so that it has a small file system of its own mounted at `folder`."""
-    script = f'mount -t tmpfs -o {options} tmpfs {folder} && exec "$@"'
-    mount = ["unshare", "--mount", "sh", "-c", script, "sh"]
-    tried = shutil.which("unshare") and subprocess.run([*mount, "true"], capture_output=True, check=False)
-    if not tried or tried.returncode != 0:
-        pytest.skip("only root may mount")
-    return mount
+    assert told["files"] == [LOCK_FILE]
 
 
 def test_a_full_file_system_leaves_the_old_value_and_no_debris(victim, tmp_path):
     path = tmp_path / "access-token"
-    told = refusals(victim("write-and-look", path, before=mounted(tmp_path, "size=16k")))
+    told = told_by(
+        victim("write-and-look", path, before=mounting('mount -t tmpfs -o size=16k tmpfs "$1"', tmp_path))
+    )
     assert told["small"] is None
     assert told["large"].endswith(
         f"No space left on device (ENOSPC); free space or inodes in {tmp_path}, or enlarge the volume"
     )
     assert told["found"] == a_token(1).facts.fingerprint
-    assert told["files"] == [".access-token.meta.json", "access-token"]
+    assert told["files"] == [".access-token.meta.json", LOCK_FILE, "access-token"]
 
 
 def test_a_read_only_file_system_is_an_error_that_says_so(victim, tmp_path):
-    told = refusals(victim("write-and-look", tmp_path / "access-token", before=mounted(tmp_path, "ro")))
+    told = told_by(
+        victim(
+            "write-and-look",
+            tmp_path / "access-token",
+            before=mounting('mount -t tmpfs -o ro tmpfs "$1"', tmp_path),
+        )
+    )
     assert told["small"].endswith(f"Read-only file system (EROFS); mount the volume of {tmp_path} writable")

@@ -5,8 +5,10 @@ import os
 import threading
 import time
 
+from refresher.config.targets import LOCK_FILE
 from refresher.errors import OutputError
 from refresher.outputs import atomic
+from refresher.outputs.permissions import Permissions
 from tests.outputs.tokens import NOW, a_token
 from tests.outputs.victims import output_at
 
@@ -32,7 +34,7 @@ def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
         writer.join()
     assert failures == []
     assert output_at(path).inspect(NOW).intact
-    assert sorted(os.listdir(tmp_path)) == [".access-token.meta.json", "access-token"]
+    assert sorted(os.listdir(tmp_path)) == [".access-token.meta.json", LOCK_FILE, "access-token"]
 
 
 def test_a_writer_that_hangs_holds_nobody_up_for_long(tmp_path):
@@ -51,7 +53,7 @@ def test_it_is_one_turn_after_the_other_although_the_file_is_replaced_each_time(
 
     def take_turns() -> None:
         for _ in range(WRITES):
-            with atomic.alone(path), atomic.replaced(path, b"content", 0o600, None):
+            with atomic.alone(path), atomic.replaced(path, b"content", Permissions(0o600)):
                 inside.append(1)
                 most.append(len(inside))
                 time.sleep(0)  # the others would come in here

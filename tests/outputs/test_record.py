@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from refresher.core.instant import Instant
 from refresher.core.model import TokenFacts
 from refresher.outputs import record
-from refresher.outputs.record import Entry
+from refresher.outputs.record import Entry, Record
 from tests.outputs.tokens import NOW, a_token
 
 ONE, TWO = record.digest(b"one"), record.digest(b"two")
@@ -34,7 +34,7 @@ json_values = st.recursive(
 
 def spoiled(**fields):
     """A record of one entry in which these fields stand instead."""
-    document = json.loads(record.dump({ONE: ENTRY}))
+    document = json.loads(record.dump(Record({ONE: ENTRY})))
     document["contents"][0] |= fields
     return json.dumps(document).encode()
 
@@ -45,7 +45,7 @@ def test_a_digest_is_what_sha256sum_prints():
 
 @given(st.dictionaries(st.sampled_from([ONE, TWO]), st.builds(Entry, st.text(), facts)))
 def test_what_was_recorded_is_told_again(entries):
-    found = record.load(record.dump(entries), NOW)
+    found = record.load(record.dump(Record(entries)), NOW).entries
     assert list(found) == list(entries)
     for sha256, entry in entries.items():
         assert found[sha256].format == entry.format
@@ -57,12 +57,12 @@ def test_what_was_recorded_is_told_again(entries):
 
 
 def test_a_time_is_told_by_the_boot_clock_of_the_reader():
-    found = record.load(record.dump({ONE: ENTRY}), Instant(NOW.wall + 60, 10.0))[ONE]
+    found = record.load(record.dump(Record({ONE: ENTRY})), Instant(NOW.wall + 60, 10.0)).entries[ONE]
     assert found.facts.issued == Instant(NOW.wall, -50.0)
 
 
 def test_an_unspoiled_record_is_believed():
-    assert record.load(spoiled(), NOW) == {ONE: ENTRY}
+    assert record.load(spoiled(), NOW).entries == {ONE: ENTRY}
 
 
 @pytest.mark.parametrize(
@@ -101,20 +101,20 @@ def test_an_unspoiled_record_is_believed():
     ids=lambda fields: str(fields)[:50],
 )
 def test_an_entry_with_a_field_that_cannot_be_is_left_out(fields):
-    assert record.load(spoiled(**fields), NOW) == {}
+    assert record.load(spoiled(**fields), NOW).entries == {}
 
 
 def test_a_sound_entry_beside_a_spoiled_one_is_kept():
-    document = json.loads(record.dump({ONE: ENTRY, TWO: ENTRY}))
+    document = json.loads(record.dump(Record({ONE: ENTRY, TWO: ENTRY})))
     document["contents"][0]["lifetime"] = "long"
-    assert record.load(json.dumps(document).encode(), NOW) == {TWO: ENTRY}
+    assert record.load(json.dumps(document).encode(), NOW).entries == {TWO: ENTRY}
 
 
-@pytest.mark.parametrize("name", json.loads(record.dump({ONE: ENTRY}))["contents"][0])
+@pytest.mark.parametrize("name", json.loads(record.dump(Record({ONE: ENTRY})))["contents"][0])
 @given(value=json_values)
 @settings(max_examples=30)
 def test_any_value_in_a_field_is_left_out_or_makes_sense(name, value):
-    for entry in record.load(spoiled(**{name: value}), NOW).values():
+    for entry in record.load(spoiled(**{name: value}), NOW).entries.values():
         told = entry.facts
         assert abs(told.issued.wall + told.lifetime - ENTRY.facts.expiry.wall) <= 0.001
         assert 0 < told.requested < math.inf
@@ -133,18 +133,18 @@ def test_any_value_in_a_field_is_left_out_or_makes_sense(name, value):
         b'{"version": 1}',
         b'{"version": 1, "contents": {}}',
         b'{"version": 1, "contents": [null, 1, "a", [], {}]}',
-        record.dump({ONE: ENTRY}).replace(b'"version": 1', b'"version": 2'),
-        record.dump({ONE: ENTRY}) + b" " * record.LARGEST,
+        record.dump(Record({ONE: ENTRY})).replace(b'"version": 1', b'"version": 2'),
+        record.dump(Record({ONE: ENTRY})) + b" " * record.LARGEST,
     ],
     ids=lambda content: repr(content[:50]),
 )
 def test_what_is_no_record_of_this_version_says_nothing(content):
-    assert record.load(content, NOW) == {}
+    assert record.load(content, NOW).entries == {}
 
 
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_say_nothing_and_raise_nothing(content):
-    assert record.load(content, NOW) == {}
+    assert record.load(content, NOW).entries == {}
 
 
 TIMES = st.sampled_from(
@@ -156,12 +156,12 @@ OFFSETS = st.sampled_from(["Z", "+00:00", "+23:59", "-23:59"])
 @given(TIMES, TIMES, OFFSETS, st.sampled_from([3600.0, 3600.0005, 1e-3]))
 def test_what_is_believed_can_be_recorded_again(issued, expires, offset, lifetime):
     fields = {"issued_at": issued + offset, "expires_at": expires + offset, "lifetime": lifetime}
-    believed = record.load(spoiled(**fields), NOW)
-    assert record.load(record.dump(believed), NOW).keys() == believed.keys()
+    believed = record.load(spoiled(**fields), NOW).entries
+    assert record.load(record.dump(Record(believed)), NOW).entries.keys() == believed.keys()
 
 
 @pytest.mark.parametrize("lifetime", [3601.0, 1e9])
 def test_no_token_is_believed_to_live_longer_than_was_asked_for(lifetime):
     """Whoever can write the record could otherwise have an old token believed in for years."""
     longer = ENTRY._replace(facts=ENTRY.facts._replace(lifetime=lifetime, requested=3600.0))
-    assert record.load(record.dump({ONE: longer}), NOW) == {}
+    assert record.load(record.dump(Record({ONE: longer})), NOW).entries == {}

@@ -1,11 +1,14 @@
 """Processes for the tests to kill or to hinder: ``python -m tests.outputs.victims COMMAND PATH [GROUP]``."""
 
 import json
+import logging
 import os
 import signal
+import subprocess
 import sys
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from refresher.config.declarations import FileOutputSettings
 from refresher.errors import OutputError
@@ -19,6 +22,15 @@ LARGE = 20_000
 def output_at(path: Path, group: str | None = None) -> FileOutput:
     settings = FileOutputSettings(path=str(path), format="json", group=group)
     return FileOutput(settings, "https://api.inlive.app")
+
+
+def told_by(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What a victim printed that writes and looks."""
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    told = json.loads(out)
+    assert isinstance(told, dict)
+    return told
 
 
 def say(line: str) -> None:
@@ -68,6 +80,15 @@ def _killing_before(line):
     return trace
 
 
+def hold(path: Path) -> None:
+    """Begin to write there, write a value, say so, and live on."""
+    output = output_at(path)
+    output.clear_debris()
+    output.write(a_token(1), NOW)
+    say("holding")
+    signal.pause()
+
+
 def write_as_nobody(path: Path, group: str | None = None) -> None:
     """`write_and_look`, without root's rights."""
     if os.geteuid() == 0:
@@ -78,9 +99,14 @@ def write_as_nobody(path: Path, group: str | None = None) -> None:
 
 
 def write_and_look(path: Path, group: str | None = None) -> None:
-    """Write a small value, then a large one, then look: print what came of each, and the files there are."""
+    """Rehearse, write a small value, then a large one, then look: print what came of each, and the files that
+    there are."""
     output = output_at(path, group)
     told: dict[str, object] = {}
+    try:
+        told["rehearsal"] = output.rehearse()
+    except OutputError as error:
+        told["rehearsal"] = str(error)
     for name, token in (("small", a_token(1)), ("large", a_token(2, size=LARGE))):
         try:
             told[name] = output.write(token, NOW)
@@ -95,10 +121,40 @@ def write_and_look(path: Path, group: str | None = None) -> None:
     say(json.dumps(told))
 
 
+def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | None = None) -> None:
+    """Write with that mode and group, and print what a look finds, of this process and of the next, what was
+    logged, and what a rehearsal reports. `beneath` is where the file is that is seen at `path`: its mode is
+    altered there, and it is looked at again."""
+    logged: list[str] = []
+    sink = logging.Handler()
+    sink.emit = lambda entry: logged.append(entry.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("refresher").addHandler(sink)
+
+    def output() -> FileOutput:
+        settings = FileOutputSettings(path=str(path), mode=int(mode, 8), group=group)
+        return FileOutput(settings, "https://api.inlive.app")
+
+    ours = output()
+    rehearsal = ours.rehearse()
+    for number in (1, 2):
+        ours.write(a_token(number), NOW)
+    intact = ours.inspect(NOW).intact, output().inspect(NOW).intact
+    if beneath is not None:
+        os.chmod(beneath, 0o404)
+    say(json.dumps({
+        "rehearsal": rehearsal,
+        "intact": intact,
+        "intact_in_the_end": ours.inspect(NOW).intact,
+        "logged": logged,
+    }))  # fmt: skip
+
+
 if __name__ == "__main__":
     commands = {
         "write-without-end": write_without_end,
         "die-before-every-line": die_before_every_line,
+        "hold": hold,
+        "write-twice": write_twice,
         "write-as-nobody": write_as_nobody,
         "write-and-look": write_and_look,
     }

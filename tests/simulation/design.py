@@ -20,7 +20,7 @@ def latest(wants: Wants) -> float:
 
 def earliest(wants: Wants) -> float:
     """The age before which a token is not replaced without a reason of its own."""
-    return max(soonest(wants), min(latest(wants), (wants.refresh_at - 0.1) * wants.lives))
+    return max(soonest(wants), latest(wants) - 0.1 * wants.lives)
 
 
 def soonest(wants: Wants) -> float:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from refresher.config.targets import LOCK_FILE
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
 from refresher.outputs.file import FileOutput
@@ -75,10 +76,11 @@ class Disk:
         raise OSError(code, os.strerror(code), str(path))
 
     def _close_descriptors(self) -> None:
-        """As the kernel does for the dead."""
+        """As the kernel does for the dead. The lock file's goes with the output that has opened it."""
         for name in os.listdir("/proc/self/fd"):
             try:
-                if os.readlink(f"/proc/self/fd/{name}").startswith(self.path):
+                file = os.readlink(f"/proc/self/fd/{name}")
+                if file.startswith(self.path) and os.path.basename(file) != LOCK_FILE:
                     os.close(int(name))
             except OSError:  # the one of this very listing
                 continue
@@ -112,9 +114,9 @@ class FileOnDisk:
         with self._disk.used_by(self._process, self.name):
             self._output.clear_debris()
 
-    def rehearse(self) -> None:
+    def rehearse(self) -> tuple[str, ...]:
         with self._disk.used_by(self._process, self.name):
-            self._output.rehearse()
+            return self._output.rehearse()
 
 
 _in_use: Disk | None = None

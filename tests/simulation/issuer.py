@@ -37,8 +37,8 @@ MOODS = (
     Mood("200 with an empty token", 200, _JSON, b'{"data": {"access_token": ""}}'),
     Mood("200 with half an answer", 200, _JSON, b'{"data": {"access_tok'),
     Mood("a redirect", 302),
-    Mood("401 for a good key", 401),
-    Mood("403 for a good key", 403),
+    Mood("401 for a good key", 401, _JSON),
+    Mood("403 of a firewall", 403, {"content-type": "text/html"}, b"<html>"),
     Mood("429", 429),
     Mood("429, Retry-After: 5", 429, {"retry-after": "5"}),
     Mood("503, Retry-After: two hours", 503, {"retry-after": "7200"}),
@@ -91,14 +91,16 @@ class Issuer:
             return RawAnswer(401, _JSON, b'{"ok": false, "message": "unauthorized"}')
         token = self.minted[-1] if self.repeats and self.minted else self._mint(key, lifetime)
         issued = {"access_token": token.text, "refresh_token": token.refresh}
-        return RawAnswer(200, _JSON, json.dumps({"ok": True, "data": issued}).encode())
+        headers = {**_JSON, "date": formatdate(EPOCH + self.world.now, usegmt=True)}
+        return RawAnswer(200, headers, json.dumps({"ok": True, "data": issued}).encode())
 
     def _mint(self, key: str, asked: float) -> MintedToken:
         number = len(self.minted)
         lives = min(asked, self.longest or asked)
         text = f"{MARK}-access-{number}-{self.world.dice.getrandbits(64):016x}"
         if self.longest is not None:
-            claims = json.dumps({"iat": int(self.world.now), "exp": int(self.world.now) + lives}).encode()
+            issued = int(EPOCH + self.world.now)
+            claims = json.dumps({"iat": issued, "exp": issued + lives}).encode()
             text = f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.{text}"
         token = MintedToken(
             number, text, f"{MARK}-refresh-{number}-x", self.world.now + lives, key, self.world.now
@@ -135,7 +137,7 @@ class IssuerLine:
             process.sleep(budget - latency / 2)
             return self._declined(Outcome.TIMEOUT, "no answer", sent)
         process.sleep(latency / 2)
-        meaning = classify(answer, key, process.machine.now().wall)
+        meaning = classify(answer, key, lifetime, process.machine.now().wall)
         if not isinstance(meaning, Declined):
             process.here.promise.tell(
                 f"{process.name} gets token {issuer.of_fingerprint[meaning.access.fingerprint].number}"

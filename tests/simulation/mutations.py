@@ -48,23 +48,27 @@ MUTATIONS = (
     Mutation(
         "the value goes ahead of the record that describes it",
         "outputs/file.py",
-        """                with atomic.replaced(_record_path(target), record.dump(entries), mode, gid):
-                    atomic.replace(target, content, mode, gid)
-                    found, _ = atomic.read(self._settings.path, LARGEST)
+        """                with atomic.replaced(record.beside(target), after, wanted):
+                    value.put_in_place()
+                    found, _ = atomic.read(target, LARGEST)
 """,
-        """                atomic.replace(target, content, mode, gid)
-                with atomic.replaced(_record_path(target), record.dump(entries), mode, gid):
-                    found, _ = atomic.read(self._settings.path, LARGEST)
+        """                value.put_in_place()
+                with atomic.replaced(record.beside(target), after, wanted):
+                    found, _ = atomic.read(target, LARGEST)
 """,
     ),
     Mutation(
         "a file is written in place",
         "outputs/atomic.py",
-        "        os.rename(temporary, os.path.basename(path), src_dir_fd=directory, dst_dir_fd=directory)\n",
-        "        half = len(content) // 2\n"
+        "        os.rename(self.temporary, self.name, "
+        "src_dir_fd=self.directory, dst_dir_fd=self.directory)\n",
+        "        folder = os.readlink(f'/proc/self/fd/{self.directory}')\n"
+        "        with open(os.path.join(folder, self.temporary), 'rb') as file:\n"
+        "            content = file.read()\n"
+        "        path, half = os.path.join(folder, self.name), len(content) // 2\n"
         "        with open(path, 'wb') as file:\n"
         "            file.write(content[:half])\n"
-        "        os.chmod(path, mode)\n"
+        "        os.chmod(path, os.fstat(self.file).st_mode & 0o7777)\n"
         "        with open(path, 'ab') as file:\n"
         "            file.write(content[half:])\n",
     ),
@@ -93,7 +97,7 @@ MUTATIONS = (
     Mutation(
         "Retry-After is obeyed past the expiry",
         "core/backoff.py",
-        "return max(wait, min(asked, max(left / 2, left - LONGEST - budget)) if left > 0 else asked)",
+        "return max(wait, min(asked, max(left / 2, left - LONGEST - budget)))",
         "return max(wait, asked)",
     ),
     Mutation(

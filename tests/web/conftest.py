@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from refresher.config.declarations import ListenAddress
-from refresher.web.exchange import Answer, Request
+from refresher.web.exchange import Answer, Later, Request
 from refresher.web.server import Limits, Server
 from refresher.web.socket import bind
 from tests.web.site import DEADLINE, Serve, Site
@@ -19,7 +19,7 @@ def serve() -> Iterator[Serve]:
     """Serves with this function answering until the test is over; fails if the server ends before."""
     serving: list[tuple[socket.socket, threading.Thread]] = []
 
-    def start(answer: Callable[[Request], Answer], limits: Limits | None = None) -> Site:
+    def start(answer: Callable[[Request], Answer | Later], limits: Limits | None = None) -> Site:
         listening = bind(ListenAddress("127.0.0.1", 0))
         thread = threading.Thread(target=Server(listening, answer, limits).serve, name="served")
         thread.start()

@@ -12,6 +12,7 @@ from refresher.core.messages import Found
 from refresher.core.model import Holding
 from refresher.observers.tally import Tally
 from refresher.web.endpoints import ENDPOINTS, Endpoints, quality
+from refresher.web.exchange import Request
 from tests.core.builders import KEY, KEY_REFUSED, NOW, UNREACHABLE, Driver, at_work, output, policy, token
 from tests.observers.watched import Watched
 from tests.web.site import Serve, Site
@@ -106,6 +107,25 @@ def test_it_lives_while_the_engine_makes_turns(
     assert (received.status, received.body) == (status, told)
     daemon.last_turn = daemon.now()
     assert site.call("/livez").status == 200
+
+
+def test_a_part_that_is_stuck_is_a_reason_for_a_restart_with_its_name(serve: Serve) -> None:
+    daemon = Daemon(at_work())
+    stuck = ["no thread for the mints since 95 s"]
+    endpoints = Endpoints(
+        daemon.view, lambda: daemon.last_turn, daemon, Tally(), "1", stuck=lambda: stuck[0] if stuck else None
+    )
+    site = serve(endpoints.answer)
+    received = site.call("/livez")
+    assert (received.status, received.body) == (503, b"no thread for the mints since 95 s\n")
+    stuck.clear()
+    assert site.call("/livez").status == 200
+
+
+def test_probes_are_answered_at_once_and_what_grows_with_the_tokens_later() -> None:
+    endpoints = Daemon(at_work()).endpoints
+    later = {path for path in ROUTES if callable(endpoints.answer(Request("GET", path, {})))}
+    assert later == {"/metrics", "/status"}
 
 
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
@@ -263,6 +283,14 @@ def test_metrics_are_given_whatever_is_asked_for(site_of: SiteOf, accept: str) -
     received = site_of(Daemon(at_work())).call("/metrics", accept=accept)
     assert received.status == 200
     assert b"token_refresher_token_expiry_timestamp_seconds" in received.body
+
+
+def test_the_lines_that_the_log_has_dropped_are_a_metric(serve: Serve) -> None:
+    daemon = Daemon(at_work())
+    endpoints = Endpoints(
+        daemon.view, lambda: daemon.last_turn, daemon, Tally(), "1", log_lines_dropped=lambda: 7
+    )
+    assert b"\ntoken_refresher_log_lines_dropped_total 7.0\n" in serve(endpoints.answer).call("/metrics").body
 
 
 def test_metrics_are_computed_at_the_scrape(site_of: SiteOf) -> None:

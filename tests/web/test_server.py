@@ -2,21 +2,25 @@
 
 import http.client
 import logging
+import queue
 import re
+import resource
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresher.web.exchange import HTML, TEXT, Answer, Request, parsed, rendered
-from refresher.web.server import Limits
-from tests.web.site import DEADLINE, Serve, everything
+from refresher.web.exchange import HTML, TEXT, Answer, Later, Request, parsed, rendered
+from refresher.web.server import Limits, affordable_connections
+from tests.web.site import DEADLINE, Serve, Site, everything
 
 GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"
 PATIENT = Limits(
@@ -223,6 +227,19 @@ def test_clients_that_do_not_read_their_answers_keep_nobody_from_one(serve: Serv
         assert site.call("/there").status == 200
 
 
+def test_of_too_many_answers_that_nobody_reads_the_oldest_is_dropped(serve: Serve) -> None:
+    large = bytes(6_000_000)
+    site = serve(lambda _: Answer(200, TEXT, large), PATIENT._replace(responses=15_000_000))
+    with ExitStack() as hoard:
+        oldest, *others = [hoard.enter_context(site.client()) for _ in range(3)]
+        for sock in (oldest, *others):
+            sock.sendall(GET)
+            sock.recv(1, socket.MSG_PEEK)  # its answer has begun
+        assert len(everything(oldest)) < len(large)
+        for sock in others:
+            assert len(everything(sock)) > len(large)
+
+
 def test_a_head_that_drips_is_given_up_though_it_never_stops(serve: Serve) -> None:
     over = threading.Event()
     with serve(hello, PATIENT._replace(head=0.3)).client() as sock:
@@ -283,6 +300,14 @@ def test_of_too_many_connections_the_oldest_is_closed(serve: Serve) -> None:
         assert everything(older).endswith(b"hello GET /there")
 
 
+@pytest.mark.parametrize(
+    ("descriptors", "connections"),
+    [(3, 1), (24, 1), (28, 2), (32, 4), (64, 20), (88, 32), (1024, 32), (resource.RLIM_INFINITY, 32)],
+)
+def test_connections_leave_the_refresher_its_descriptors(descriptors: int, connections: int) -> None:
+    assert affordable_connections(descriptors) == connections
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /", GET])
 def test_a_client_that_goes_at_any_time_is_no_error(
     serve: Serve, sent: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
@@ -299,6 +324,136 @@ def test_a_client_that_goes_at_any_time_is_no_error(
     assert capfd.readouterr() == ("", "")
 
 
+# What takes long
+
+
+class Slow:
+    """Answers ``/slow…`` later, and only when it may; everything else at once."""
+
+    def __init__(self) -> None:
+        self.begun: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.may_end = threading.Semaphore(0)
+
+    def __call__(self, request: Request) -> Answer | Later:
+        return partial(self._later, request) if request.path.startswith("/slow") else hello(request)
+
+    def _later(self, request: Request) -> Answer:
+        self.begun.put(request.path)
+        assert self.may_end.acquire(timeout=DEADLINE)
+        return hello(request)
+
+
+def ask(stack: ExitStack, site: Site, path: str) -> socket.socket:
+    sock = stack.enter_context(site.client())
+    sock.sendall(GET.replace(b"/there", path.encode()))
+    return sock
+
+
+def test_what_is_quick_does_not_wait_for_what_takes_long(serve: Serve) -> None:
+    slow = Slow()
+    site = serve(slow, PATIENT)
+    with ExitStack() as stack:
+        sock = ask(stack, site, "/slow")
+        assert slow.begun.get(timeout=DEADLINE) == "/slow"
+        assert site.call("/there").body == b"hello GET /there"
+        slow.may_end.release()
+        assert everything(sock).endswith(b"hello GET /slow")
+
+
+def test_what_takes_long_is_computed_one_after_the_other_and_each_gets_its_own(serve: Serve) -> None:
+    slow = Slow()
+    site = serve(slow, PATIENT)
+    with ExitStack() as stack:
+        asked = {path: ask(stack, site, path) for path in ("/slow/1", "/slow/2", "/slow/3")}
+        first = slow.begun.get(timeout=DEADLINE)
+        site.call("/there")
+        assert slow.begun.empty()
+        slow.may_end.release(3)
+        for path, sock in asked.items():
+            assert everything(sock).endswith(f"hello GET {path}".encode())
+        assert {first, slow.begun.get(), slow.begun.get()} == set(asked)
+
+
+def test_a_client_does_not_run_out_of_time_while_its_answer_is_computed(serve: Serve) -> None:
+    slow = Slow()
+    site = serve(slow, PATIENT._replace(head=0.1))
+    with ExitStack() as stack:
+        sock = ask(stack, site, "/slow")
+        slow.begun.get(timeout=DEADLINE)
+        assert stack.enter_context(site.client()).recv(1) == b""  # this one did, and it came later
+        slow.may_end.release()
+        assert everything(sock).endswith(b"hello GET /slow")
+
+
+def test_nothing_is_computed_for_a_client_that_was_closed(serve: Serve) -> None:
+    slow = Slow()
+    site = serve(slow, PATIENT._replace(connections=2))
+    with ExitStack() as stack:
+        under_way = ask(stack, site, "/slow/1")
+        assert slow.begun.get(timeout=DEADLINE) == "/slow/1"
+        waiting = ask(stack, site, "/slow/2")
+        latest = [ask(stack, site, "/slow/3"), ask(stack, site, "/slow/4")]
+        assert everything(under_way) == everything(waiting) == b""
+        slow.may_end.release(4)
+        for sock in latest:
+            assert everything(sock).startswith(b"HTTP/1.1 200 ")
+        assert [slow.begun.get(), slow.begun.get()] == ["/slow/3", "/slow/4"]
+        assert slow.begun.empty()
+
+
+def test_clients_that_close_their_sides_early_are_answered_and_cost_nothing(serve: Serve) -> None:
+    slow = Slow()
+    site = serve(slow, PATIENT)
+    with ExitStack() as stack:
+        sock = ask(stack, site, "/slow")
+        sock.shutdown(socket.SHUT_WR)
+        slow.begun.get(timeout=DEADLINE)
+        worked = time.process_time()
+        threading.Event().wait(0.3)  # a loop that spins would be at work all the time
+        assert time.process_time() - worked < 0.2
+        slow.may_end.release()
+        assert everything(sock).endswith(b"hello GET /slow")
+
+
+NO_THREADS = """
+import os, resource, sys, threading
+from refresher.config.declarations import ListenAddress
+from refresher.web.exchange import TEXT, Answer
+from refresher.web.server import Server
+from refresher.web.socket import bind
+
+def answer(request):
+    return lambda: Answer(200, TEXT, threading.current_thread().name.encode())
+
+listening = bind(ListenAddress("127.0.0.1", 0))
+if os.geteuid() == 0:  # whom the limit does not concern
+    os.setuid(65534)
+threading.Thread(target=Server(listening, answer).serve, name="serving", daemon=True).start()
+soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
+print(listening.getsockname()[1], flush=True)
+sys.stdin.readline()
+resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+print("there are threads again", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_without_a_thread_to_be_had_it_answers_all_the_same_and_takes_one_once_there_is() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", NO_THREADS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        site = Site(int(process.stdout.readline()))
+        assert site.call("/").body == b"serving"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert site.call("/").body == b"endpoints-background"
+        process.stdin.close()
+
+
 # What goes wrong on our side
 
 
@@ -308,10 +463,11 @@ def fail(request: Request) -> Answer:
     return hello(request)
 
 
-def test_a_mistake_in_an_answer_is_logged_and_not_told_and_the_server_lives_on(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("answer", [fail, lambda request: partial(fail, request)])
+def test_a_bug_in_an_answer_is_logged_and_not_shown_and_the_server_lives_on(
+    serve: Serve, caplog: pytest.LogCaptureFixture, answer: Callable[[Request], Answer | Later]
 ) -> None:
-    site = serve(fail)
+    site = serve(answer)
     received = site.call("/fails?secret")
     assert (received.status, received.body) == (500, b"Internal Server Error\n")
     (record,) = caplog.records

@@ -1,0 +1,133 @@
+"""The metrics that have a series for each token or output, as lines of the exposition formats.
+
+A line reads the same in Prometheus' text format 0.0.4 and in OpenMetrics 1.0. What differs, the description
+above it and the end, is left to prometheus_client (`metrics`). Ten thousand tokens are seventy thousand lines
+and more, so nothing here makes an object for each series.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from refresher.core import condition
+from refresher.core.instant import Instant
+from refresher.core.state import State, TokenPolicy
+from refresher.observers.tally import FAILURE, SUCCESS, Tally
+
+PREFIX = "token_refresher_"
+
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+class Description(NamedTuple):
+    """A metric without its series. `name` is with our prefix."""
+
+    kind: Literal["gauge", "counter"]
+    name: str
+    means: str
+
+
+EXPIRY = Description(
+    "gauge",
+    f"{PREFIX}token_expiry_timestamp_seconds",
+    "When the current token expires; absent while there is none.",
+)
+ISSUED = Description(
+    "gauge",
+    f"{PREFIX}token_issued_timestamp_seconds",
+    "When the current token was requested; absent while there is none.",
+)
+SHORTFALL = Description(
+    "gauge",
+    f"{PREFIX}token_lifetime_shortfall_seconds",
+    "How much shorter the current token is believed to live than requested, because the token itself says so "
+    "or an earlier one expired early; absent while it lives as long as requested.",
+)
+NEXT_REFRESH = Description(
+    "gauge",
+    f"{PREFIX}next_refresh_timestamp_seconds",
+    "When the next attempt to mint is planned, or, once it is due, now; absent without a key.",
+)
+KEY_ACCEPTED = Description(
+    "gauge",
+    f"{PREFIX}key_accepted",
+    "0: the issuer refuses the key in the key file, put a valid one there. 1: it has not refused it. Absent "
+    "until a key was read.",
+)
+OUTPUT_EXPIRY = Description(
+    "gauge",
+    f"{PREFIX}output_token_expiry_timestamp_seconds",
+    "When the token that consumers find in this output expires; in the past: they have no valid one. Absent "
+    "while the output holds none whose end is known.",
+)
+REFRESHES = Description(
+    "counter",
+    f"{PREFIX}refreshes_total",
+    "Tokens obtained (success) and attempts that ended without one (failure: the log says why), by reason; "
+    "adopted: found valid in an output and taken over without a mint. A series begins with its first event.",
+)
+WRITES = Description(
+    "counter",
+    f"{PREFIX}output_writes_total",
+    "Writes of this output. After a failure it keeps its value, and is tried again within 30 s. The series "
+    "of failures begins with the first one.",
+)
+
+
+class TokenSeries:
+    """Every metric of tokens and outputs, at one moment: `lines` by description, in order.
+
+    What is always 0 is left out: the series of a counter begins with its first event. Only the successful
+    writes of an output are there from the start, so that an output without a token can be found:
+    ``…output_writes_total unless on (token, output) …output_token_expiry_timestamp_seconds``.
+    """
+
+    def __init__(self, view: Iterable[tuple[TokenPolicy, State]], tally: Tally, now: Instant) -> None:
+        metrics = EXPIRY, ISSUED, SHORTFALL, NEXT_REFRESH, KEY_ACCEPTED, OUTPUT_EXPIRY, REFRESHES, WRITES
+        self.lines: dict[Description, list[str]] = {metric: [] for metric in metrics}
+        self._now = now
+        for policy, state in view:
+            token = f'token="{_escaped(policy.name)}"'
+            self._add_token(token, policy, state)
+            self._add_outputs(token, state, tally.output_writes(policy.name))
+            for (reason, result), count in tally.refreshes(policy.name).items():
+                self._count(REFRESHES, f'reason="{reason}",result="{result}",{token}', count)
+
+    def _add_token(self, token: str, policy: TokenPolicy, state: State) -> None:
+        now = self._now
+        facts = condition.current(state, now)
+        if facts is not None:
+            self._seconds(EXPIRY, token, now.wall + facts.remaining(now))
+            self._seconds(ISSUED, token, facts.issued.wall)
+            if facts.requested != facts.lifetime:
+                self._seconds(SHORTFALL, token, facts.requested - facts.lifetime)
+        planned = condition.next_attempt(state, policy, now)
+        if planned is not None:
+            self._seconds(NEXT_REFRESH, token, now.wall + planned[1] - now.boot)
+        if state.newest is not None:
+            self._count(KEY_ACCEPTED, token, not state.newest.is_refused)
+
+    def _add_outputs(self, token: str, state: State, writes: dict[tuple[str, str], int]) -> None:
+        now = self._now
+        for output in state.outputs:
+            name = f'output="{_escaped(output.name)}"'
+            if output.facts is not None:
+                self._seconds(OUTPUT_EXPIRY, f"{name},{token}", now.wall + output.facts.remaining(now))
+            succeeded = writes.get((output.name, SUCCESS), 0)
+            self._count(WRITES, f'{name},result="{SUCCESS}",{token}', succeeded)
+            failed = writes.get((output.name, FAILURE))
+            if failed is not None:
+                self._count(WRITES, f'{name},result="{FAILURE}",{token}', failed)
+
+    def _seconds(self, metric: Description, labels: str, value: float) -> None:
+        """A time or a duration; to the millisecond: the two clocks are read a little apart, and an expiry
+        that has not changed must not look as if it had."""
+        self.lines[metric].append(f"{metric.name}{{{labels}}} {value:.3f}\n")
+
+    def _count(self, metric: Description, labels: str, value: int) -> None:
+        """A count, or a yes or no as 1 or 0."""
+        self.lines[metric].append(f"{metric.name}{{{labels}}} {value:d}\n")
+
+
+def _escaped(name: str) -> str:
+    """`name` as a label's value. Paths are bytes; what of one is not UTF-8 cannot be exposed as it is."""
+    return name.encode(errors="backslashreplace").decode().translate(_ESCAPES)

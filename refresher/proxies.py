@@ -1,0 +1,35 @@
+"""Proxies, as the environment names them: whether one can be used, and what to say of it otherwise."""
+
+import os
+import re
+from urllib.parse import urlsplit
+
+_ACCEPTED = "accepted: http://[USER:PASSWORD@]HOST[:PORT]"
+_VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+
+
+def mistake(proxy: str) -> str:
+    """Why `proxy` cannot be used, empty if it can. Names the variable and never its value, which may hold a
+    password."""
+    reason = _reason(proxy)
+    return f"{_variable(proxy)} cannot be used: {reason}; {_ACCEPTED}" if reason else ""
+
+
+def _reason(proxy: str) -> str:
+    if unfit := re.search(r"[^\x21-\x7e]", proxy):
+        what = "a line break" if unfit[0] in "\r\n" else "a character that no URL may have"
+        return f"there is {what} in it"
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "it is no URL"
+    if "@" in parts.path + parts.query + parts.fragment:
+        return "in a password, the characters / ? # must be percent-encoded"
+    if parts.scheme.startswith("socks"):
+        return "SOCKS proxies are not supported"
+    return "" if host and parts.scheme in ("http", "https") else "it is no URL of a proxy"
+
+
+def _variable(proxy: str) -> str:
+    return next((name for name in _VARIABLES if os.environ.get(name) == proxy), "HTTPS_PROXY or its like")

@@ -1,0 +1,135 @@
+"""Ten thousand tokens in one directory: a restart, scrapes, probes beside them, memory, and an outage."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.bench.secret import resident_of
+from tests.commands.daemon import free_port, plant
+
+TOKENS = 10_000
+SCRAPES = 7  # of each format, in turn
+PROBES = 200
+OUTAGE = 20.0  # seconds
+PATIENCE = 180.0  # seconds until a restart is given up
+FORMATS = {"text": "text/plain;version=0.0.4", "OpenMetrics": "application/openmetrics-text;version=1.0.0"}
+
+
+class Figures(NamedTuple):
+    """Seconds, bytes, and failures a second. `restart` is None if it was given up."""
+
+    restart: float | None
+    scrapes: dict[str, list[float]]
+    alone: list[float]  # of /livez
+    beside: list[float]  # of /livez beside these scrapes
+    readyz: list[float]
+    resident: int
+    failures: float
+
+
+def measured(url: str, key: str, folder: Path, faults: Callable[[dict[str, object]], None]) -> Figures:
+    """A daemon that finds valid tokens in all its outputs. `faults`: makes the issuer fail in this way."""
+    with running(url, key, folder) as site:
+        restart = site.until_adopted()
+        scrapes: dict[str, list[float]] = {name: [] for name in FORMATS}
+        alone = [site.seconds("/livez") for _ in range(PROBES)]
+        beside: list[float] = []
+        for _ in range(SCRAPES):
+            for name, accept in FORMATS.items():
+                took, probes = site.beside("/metrics", accept)
+                scrapes[name].append(took)
+                beside += probes
+        readyz = [site.seconds("/readyz") for _ in range(SCRAPES)]
+        resident = resident_of(site.process.pid)
+        faults({"status": 500, "scope": "mint"})
+        failures = site.failures_a_second()
+        faults({})
+    return Figures(restart, scrapes, alone, beside, readyz, resident, failures)
+
+
+class Site:
+    """A daemon's endpoints."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process, self._port = process, port
+        self._began = time.monotonic()
+
+    def get(self, path: str, accept: str = "*/*") -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
+        try:
+            connection.request("GET", path, headers={"Accept": accept})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def seconds(self, path: str, accept: str = "*/*") -> float:
+        began = time.perf_counter()
+        self.get(path, accept)
+        return time.perf_counter() - began
+
+    def beside(self, path: str, accept: str) -> tuple[float, list[float]]:
+        """How long this answer takes, and each answer of /livez meanwhile."""
+        took: list[float] = []
+        asking = threading.Thread(target=lambda: took.append(self.seconds(path, accept)))
+        asking.start()
+        probes = []
+        while asking.is_alive():
+            probes.append(self.seconds("/livez"))
+        return took[0], probes
+
+    def until_adopted(self) -> float | None:
+        """Seconds from the start of the process until every token is adopted; None if it takes too long."""
+        while time.monotonic() - self._began < PATIENCE:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the daemon has ended with {self.process.returncode}")
+            try:
+                ready = self.get("/readyz")[0] == http.client.OK
+            except OSError:  # it does not listen yet
+                ready = False
+            if ready and self.refreshes('reason="adopted",result="success"') == TOKENS:
+                return time.monotonic() - self._began
+            time.sleep(0.1)
+        return None
+
+    def refreshes(self, labels: str) -> int:
+        name = "token_refresher_refreshes_total{"
+        lines = self.get("/metrics")[1].splitlines()
+        return sum(int(line.split()[-1]) for line in lines if line.startswith(name) and labels in line)
+
+    def failures_a_second(self) -> float:
+        """Have every token minted anew, in vain."""
+        os.kill(self.process.pid, signal.SIGUSR1)
+        before, began = self.refreshes('result="failure"'), time.monotonic()
+        time.sleep(OUTAGE)
+        return (self.refreshes('result="failure"') - before) / (time.monotonic() - began)
+
+
+@contextmanager
+def running(url: str, key: str, folder: Path) -> Iterator[Site]:
+    port = free_port()
+    config = folder / "scale.yaml"
+    names = [f"token-{number:05}" for number in range(TOKENS)]
+    for name in names:
+        plant(folder / name, age=0.0, key=key)
+    tokens = [
+        {"name": name, "key_file": str(folder / "scale.key"), "outputs": [{"file": str(folder / name)}]}
+        for name in names
+    ]
+    (folder / "scale.key").write_text(key)
+    config.write_text(json.dumps({"issuer": {"url": url}, "listen": f"127.0.0.1:{port}", "tokens": tokens}))
+    command = [sys.executable, "-m", "refresher", "run", "--config", str(config), "--log-format", "json"]
+    with open(folder / "scale.log", "wb") as log, subprocess.Popen(command, stderr=log) as process:
+        try:
+            yield Site(process, port)
+        finally:
+            process.kill()

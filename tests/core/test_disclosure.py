@@ -1,0 +1,102 @@
+"""Which parts of a text repeat a secret. The answers of the issuer and of the API server are both shown
+through this."""
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresher.core.answers import RawAnswer, classify
+from refresher.core.disclosure import HIDDEN, censored, contains
+from refresher.core.model import Declined, SecretStr
+from refresher.errors import KubeError
+from refresher.kube.answers import Answer, Request, meaning
+from refresher.kube.paths import secret_path
+
+KEY = "ilk_application-4F7c91d2aaBz"
+WORDS = "inlive-demo-application-authentication-key"
+
+VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=40)
+BETWEEN = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+def of_issuer(text: str, secret: str) -> str:
+    body = json.dumps({"message": text}).encode()
+    declined = classify(
+        RawAnswer(404, {"content-type": "application/json"}, body), SecretStr(secret), 60.0, 0.0
+    )
+    assert isinstance(declined, Declined)
+    return declined.message
+
+
+def of_api_server(text: str, secret: str) -> str:
+    body = json.dumps({"kind": "Status", "message": text}).encode()
+    sent = {"data": {"k": base64.b64encode(secret.encode()).decode()}}
+    with pytest.raises(KubeError) as raised:
+        meaning(Request("PATCH", secret_path("ns", "s"), sent), Answer(422, {}, body), None, 0.0)
+    return str(raised.value)
+
+
+SHOWN = pytest.mark.parametrize("shown", [of_issuer, of_api_server])
+
+
+@SHOWN
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no such path; there are the application and its authentication",
+        "Application unknown",
+        "APPLICATION UNKNOWN",
+        "the key is unknown",
+    ],
+)
+@pytest.mark.parametrize("secret", [KEY, WORDS])
+def test_a_word_that_is_also_in_the_secret_hides_nothing(shown, text, secret):
+    assert text in shown(text, secret)
+
+
+@SHOWN
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(KEY, id="all of it"),
+        pytest.param(KEY[:8], id="its beginning"),
+        pytest.param(KEY[-8:], id="its end"),
+        pytest.param(KEY[8:20], id="its middle"),
+        pytest.param(quote(KEY[-12:], safe=""), id="its end, percent-encoded"),
+        pytest.param("".join(f"%{ord(each):02x}" for each in KEY), id="percent-encoded"),
+        pytest.param("".join(f"\\u{ord(each):04x}" for each in KEY), id="escaped as in JSON"),
+        pytest.param(base64.b64encode(KEY.encode()).decode(), id="in base64"),
+        pytest.param(base64.b64encode(base64.b64encode(KEY.encode())).decode(), id="in base64, twice"),
+    ],
+)
+def test_a_part_of_the_secret_is_hidden_and_the_rest_is_shown(shown, part):
+    text = shown(f"no such key: {part} (see the manual)", KEY)
+    assert f"no such key: {HIDDEN} (see the manual)" in text
+
+
+@SHOWN
+def test_half_of_a_secret_is_hidden_even_if_it_is_a_word(shown):
+    assert f"is {HIDDEN} right?" in shown("is authentication right?", "authentication-0")
+
+
+@given(BETWEEN, VISIBLE, BETWEEN)
+def test_no_text_shows_a_secret(before, secret, after):
+    for form in (secret, base64.b64encode(secret.encode()).decode()):
+        assert form not in censored(before + form + after, [secret])
+
+
+@pytest.mark.parametrize("secret", ["true", "", "short"])
+def test_what_is_too_short_to_be_a_secret_hides_nothing(secret):
+    assert censored("not true, but short", [secret]) == "not true, but short"
+
+
+def test_the_whole_of_a_secret_is_found_in_what_it_is_encoded_in():
+    assert contains(KEY, KEY)
+    assert contains(f"a.{base64.b64encode(KEY.encode()).decode()}", KEY)
+    assert not contains(KEY[:-1], KEY)
+    assert contains("key", "key")
+    assert not contains("another key", "key")  # by chance, in any token of some length

@@ -1,0 +1,121 @@
+"""What keeps a file from being replaced although one can be made beside it. A rehearsal sees each of these,
+with the very words of the write that fails, and leaves nothing behind."""
+
+import os
+import subprocess
+
+import pytest
+
+from refresher.outputs import obstacles
+from tests import needs
+from tests.outputs.mounts import mounting
+from tests.outputs.victims import NOBODY, output_at, told_by
+
+RECORD, VALUE = ".access-token.meta.json", "access-token"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make these obstacles")
+
+
+@pytest.fixture
+def attribute():
+    """Gives a file or directory an attribute of chattr(1), until the end of the test."""
+    chattr, given = needs.tool("chattr"), []
+
+    def give(letter, path):
+        tried = subprocess.run([chattr, f"+{letter}", path], capture_output=True, text=True, check=False)
+        if tried.returncode != 0:
+            pytest.skip(f"this file system has no attributes: {tried.stderr.strip()}")
+        given.append((letter, path))
+
+    yield give
+    for letter, path in given:
+        subprocess.run([chattr, f"-{letter}", path], check=True)
+
+
+def expect_same_refusal(told, advice):
+    assert told["rehearsal"] == told["small"] == told["large"]
+    assert told["small"].endswith(advice)
+    assert not [name for name in told["files"] if name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("name", [VALUE, RECORD])
+def test_a_single_file_that_is_mounted(victim, tmp_path, name):
+    """With Docker: `-v ./token:/run/token`. It is the same file system, so that only the mount tells."""
+    source, path = tmp_path / "source", tmp_path / "out" / VALUE
+    path.parent.mkdir()
+    source.write_bytes(b"")
+    path.with_name(name).write_bytes(b"")
+    mounted = mounting('mount --bind "$1" "$2"', source, path.with_name(name))
+    told = told_by(victim("write-and-look", path, before=mounted))
+    expect_same_refusal(
+        told,
+        "(EBUSY); a single file is mounted there, and nothing can replace it: mount its directory instead",
+    )
+
+
+@pytest.mark.parametrize("name", [VALUE, RECORD])
+def test_another_users_file_in_a_sticky_directory(victim, open_folder, name):
+    path = open_folder / VALUE
+    path.with_name(name).write_bytes(b"root's")
+    open_folder.chmod(0o1777)
+    told = told_by(victim("write-as-nobody", path))
+    advice = (
+        f"(EPERM); {path.with_name(name)} belongs to user 0, and in a sticky directory only its owner may "
+        "replace it: delete it, or name a file in a directory of your own"
+    )
+    expect_same_refusal(told, advice)
+
+
+def test_ones_own_file_in_a_sticky_directory_is_none(victim, open_folder):
+    path = open_folder / VALUE
+    path.write_bytes(b"")
+    os.chown(path, NOBODY, NOBODY)
+    open_folder.chmod(0o1777)
+    told = told_by(victim("write-as-nobody", path))
+    assert (told["rehearsal"], told["small"]) == ([], None)
+
+
+@pytest.mark.parametrize("letter", ["i", "a"])
+@pytest.mark.parametrize("name", [VALUE, RECORD])
+def test_a_file_with_an_attribute(victim, tmp_path, attribute, letter, name):
+    path = tmp_path / VALUE
+    path.with_name(name).write_bytes(b"")
+    attribute(letter, path.with_name(name))
+    told = told_by(victim("write-and-look", path))
+    where = path.with_name(name)
+    advice = f"(EPERM); {where} has the attribute {letter}: chattr -{letter} {where}"
+    expect_same_refusal(told, advice)
+
+
+@pytest.mark.parametrize("letter", ["i", "a"])
+def test_a_directory_with_an_attribute(victim, tmp_path, attribute, letter):
+    """In one that is append-only a file could be made, but never removed again."""
+    attribute(letter, tmp_path)
+    told = told_by(victim("write-and-look", tmp_path / VALUE))
+    advice = f"(EPERM); the directory has the attribute {letter}: chattr -{letter} {tmp_path}"
+    expect_same_refusal(told, advice)
+
+
+def test_a_read_only_mount(victim, tmp_path):
+    mounted = mounting('mount -t tmpfs -o ro tmpfs "$1"', tmp_path)
+    told = told_by(victim("write-and-look", tmp_path / VALUE, before=mounted))
+    expect_same_refusal(told, f"(EROFS); mount the volume of {tmp_path} writable")
+
+
+def test_a_directory_without_write_permission(victim, open_folder):
+    told = told_by(victim("write-as-nobody", open_folder / VALUE))
+    expect_same_refusal(told, f"(EACCES); let user {NOBODY} read the file, and list and write {open_folder}")
+
+
+def test_a_probe_of_what_can_be_replaced_changes_nothing(tmp_path):
+    path = tmp_path / VALUE
+    obstacles.probe(str(path))
+    path.write_bytes(b"value")
+    before = path.stat()
+    obstacles.probe(str(path))
+    assert path.stat() == before
+
+
+def test_a_rehearsal_leaves_nothing_behind(tmp_path):
+    assert output_at(tmp_path / VALUE).rehearse() == ()
+    assert os.listdir(tmp_path) == []

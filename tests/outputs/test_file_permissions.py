@@ -1,0 +1,164 @@
+"""Mode, group and access control lists on file systems that keep them, and on those that do not."""
+
+import os
+import subprocess
+
+import pytest
+
+from refresher.outputs import permissions
+from refresher.outputs.permissions import Permissions
+from tests import needs
+from tests.outputs.mounts import mounting
+from tests.outputs.test_file import file_output, mode_of
+from tests.outputs.tokens import NOW, a_token
+from tests.outputs.victims import told_by
+
+IGNORED = (
+    "--chmod-ignore",
+    "--chown-ignore",
+    "--chgrp-ignore",
+)  # SMB, vboxsf: bindfs(1) can be told to be alike
+REFUSED = ("--chmod-deny",)
+SHOWN = "its file system does not keep permissions: it shows "
+
+
+@pytest.fixture
+def tried_on(victim, tmp_path):
+    """What comes of writing to a mount of bindfs with these options."""
+
+    def tried(options, *mode_and_group):
+        bindfs, source, folder = needs.tool("bindfs"), tmp_path / "source", tmp_path / "out"
+        source.mkdir()
+        folder.mkdir()
+        mounted = mounting(f'{bindfs} {" ".join(options)} "$1" "$2"', source, folder)
+        return told_by(victim("write-twice", folder / "access-token", *mode_and_group, before=mounted))
+
+    return tried
+
+
+@pytest.mark.parametrize("options", [IGNORED, REFUSED])
+def test_a_file_that_has_its_mode_from_the_start_needs_no_chmod(tried_on, options):
+    told = tried_on(options, "0640")
+    assert told["rehearsal"] == told["logged"] == []
+    assert told["intact"] == [True, True]
+
+
+@pytest.mark.parametrize("options", [IGNORED, REFUSED])
+def test_what_the_file_system_does_not_keep_is_reported_once_and_is_nobodys_alteration(tried_on, options):
+    told = tried_on((*options, "--perms=0777"), "0600")
+    report = (
+        f"{SHOWN}mode 0777 instead of 0600 (every user can read the token); mount it with the right ones "
+        "(uid=, gid=, file_mode=)"
+    )
+    assert told["rehearsal"] == [report]
+    assert [line.partition(": ")[2] for line in told["logged"]] == [report]
+    assert told["intact"] == [True, True]
+
+
+def test_a_group_that_the_file_system_does_not_keep_is_reported(tried_on):
+    told = tried_on((*IGNORED, "--perms=0640", "--force-group=1000"), "0640", "4242")
+    assert len(told["logged"]) == 1
+    assert f"{SHOWN}group 1000 instead of 4242" in told["logged"][0]
+    assert told["intact"] == [True, True]
+
+
+def test_a_mode_that_could_be_configured_is_proposed(tried_on):
+    told = tried_on((*IGNORED, "--perms=0664"), "0600")
+    assert 'or configure `mode: "0664"` to accept it' in told["rehearsal"][0]
+
+
+def test_permissions_that_somebody_changes_later_are_an_alteration(tried_on, tmp_path):
+    """Also where the file system has not kept those that are configured."""
+    told = tried_on(REFUSED, "0640", "4242", tmp_path / "source" / "access-token")
+    assert "mode 0600 instead of 0640" in told["logged"][0]
+    assert (told["intact"], told["intact_in_the_end"]) == ([True, True], False)
+
+
+def test_nothing_is_set_that_is_already_so(tmp_path, monkeypatch):
+    def needless(*_):
+        pytest.fail("it has that already")
+
+    monkeypatch.setattr(os, "fchmod", needless)
+    monkeypatch.setattr(os, "fchown", needless)
+    before = os.umask(0)
+    try:
+        output = file_output(tmp_path / "access-token", mode=0o664, group=str(os.getegid()))
+        output.write(a_token(), NOW)
+    finally:
+        os.umask(before)
+    assert output.inspect(NOW).intact
+
+
+def test_other_permissions_are_tried_when_others_are_configured(tmp_path):
+    path = tmp_path / "access-token"
+    file_output(path, mode=0o640).write(a_token(), NOW)
+    assert file_output(path, mode=0o600).inspect(NOW).intact is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may refuse itself a group")
+def test_a_group_without_a_number_here_is_an_error_that_says_so(victim, tmp_path):
+    mapped = [needs.tool("unshare"), "--user", "--map-root-user"]
+    if subprocess.run([*mapped, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this kernel gives nobody a user namespace")
+    told = told_by(victim("write-and-look", tmp_path / "access-token", "4242", before=mapped))
+    assert told["small"] == told["rehearsal"]
+    assert "(EINVAL); its group has no number in this user namespace (/proc/self/gid_map)" in told["small"]
+
+
+# Access control lists
+
+
+@pytest.fixture
+def default_acl(tmp_path):
+    """A directory whose default access control list is `entries`, as of setfacl(1)."""
+
+    def folder(entries):
+        command = [needs.tool("setfacl"), "--default", "--modify", entries, tmp_path]
+        tried = subprocess.run(command, capture_output=True, text=True, check=False)
+        if tried.returncode != 0:
+            pytest.skip(f"this file system has no access control lists: {tried.stderr.strip()}")
+        return tmp_path
+
+    return folder
+
+
+def test_a_default_acl_that_lets_others_read_is_reported_once(default_acl, caplog):
+    folder = default_acl("user:1234:r,group:33:r,group:34:-,other::-")
+    output = file_output(folder / "access-token", mode=0o640)
+    for number in (1, 2):
+        output.write(a_token(number), NOW)
+    assert [entry.getMessage() for entry in caplog.records] == [
+        f"file:{folder}/access-token: the default access control list of {folder} lets user 1234, group 33 "
+        f"read the token, whatever its mode says; `setfacl -k {folder}` removes it"
+    ]
+    assert output.rehearse()[0] in caplog.text
+    assert output.inspect(NOW).intact
+
+
+def test_a_default_acl_gives_no_rights_beyond_mode_0600(default_acl, caplog):
+    folder = default_acl("user:1234:rwx,other::r")
+    path = folder / "access-token"
+    file_output(path).write(a_token(), NOW)
+    assert caplog.records == []
+    assert mode_of(path) == 0o600
+    getfacl = ["getfacl", "--omit-header", path]
+    acl = subprocess.run(getfacl, capture_output=True, text=True, check=True).stdout
+    assert "user:1234:rwx" in acl
+    assert "mask::---" in acl
+
+
+# Their text
+
+
+@pytest.mark.parametrize(
+    "known", [Permissions(0o640), Permissions(0o4777, 0), Permissions(0o600, 4294967294)]
+)
+def test_permissions_are_read_again_from_their_text(known):
+    assert permissions.parse(str(known)) == known
+
+
+@pytest.mark.parametrize(
+    "text", ["", "640", "0640 ", "0640 x", "0648", "0640 -1", "٠٦٤٠", "0640 99999999999"]
+)
+def test_any_other_text_is_none(text):
+    assert permissions.parse(text) is None

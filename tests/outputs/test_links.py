@@ -1,0 +1,143 @@
+"""Which symbolic links on the way to an output are followed."""
+
+import os
+
+import pytest
+
+from refresher.errors import OutputError
+from refresher.outputs import atomic, links
+from refresher.outputs.links import UntrustedLinkError
+from tests.outputs.test_file import file_output, refusal
+from tests.outputs.tokens import NOW, a_token
+from tests.outputs.victims import NOBODY, told_by
+
+MALLORY = 1234
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make links of another user")
+
+
+@pytest.mark.parametrize(
+    ("aim", "leads_to"),
+    [
+        ("there", "there"),
+        ("./there/", "there"),
+        ("deep/../there", "there"),
+        ("deep/up/there", "there"),  # up -> ..
+        ("absent", "absent"),
+        ("absent/deeper", "absent/deeper"),
+        ("..", ".."),
+        ("../../../../../../../../..", "/"),
+        ("{here}/there", "there"),
+        ("{here}//deep/./up/..", ".."),
+    ],
+)
+def test_a_link_is_followed_as_the_kernel_does(tmp_path, aim, leads_to):
+    (tmp_path / "there").write_bytes(b"")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "up").symlink_to("..")
+    link = tmp_path / "link"
+    link.symlink_to(aim.format(here=tmp_path))
+    assert links.resolve(str(link)) == os.path.realpath(link) == os.path.normpath(tmp_path / leads_to)
+
+
+def test_the_links_of_a_volume_of_kubelet_are_followed(tmp_path):
+    """As its AtomicWriter lays them out, in a directory with mode 1777."""
+    (tmp_path / "..2026_11_28").mkdir()
+    (tmp_path / "..data").symlink_to("..2026_11_28")
+    (tmp_path / "access-token").symlink_to("..data/access-token")
+    tmp_path.chmod(0o1777)
+    output = file_output(tmp_path / "access-token")
+    output.write(a_token(), NOW)
+    assert (tmp_path / "..2026_11_28" / "access-token").read_bytes() == b"acc3ss-1-"
+    assert output.inspect(NOW).intact
+
+
+def of_mallory(link):
+    os.chown(link, MALLORY, MALLORY, follow_symlinks=False)
+    link.parent.chmod(0o1777)
+
+
+def in_a_directory_of_mallory(link):
+    os.chown(link.parent, MALLORY, MALLORY)
+
+
+def where_all_may_write(link):
+    link.parent.chmod(0o777)
+
+
+def where_a_group_may_write(link):
+    link.parent.chmod(0o770)
+
+
+@as_root
+@pytest.mark.parametrize("step", ["file", "directory"])
+@pytest.mark.parametrize(
+    ("arrange", "why"),
+    [
+        (of_mallory, "it belongs to user 1234; delete it"),
+        (in_a_directory_of_mallory, "its directory {folder} belongs to user 1234; give it to root or user 0"),
+        (where_all_may_write, "others may write its directory {folder}; take that right away (chmod go-w)"),
+        (
+            where_a_group_may_write,
+            "others may write its directory {folder}; take that right away (chmod go-w)",
+        ),
+    ],
+)
+def test_a_link_that_another_user_may_have_made_is_not_followed(tmp_path, arrange, why, step):
+    folder, aim = tmp_path / "shared", tmp_path / "precious"
+    folder.mkdir()
+    aim.mkdir()
+    (aim / "access-token").write_bytes(b"precious")
+    link, path = folder / "access-token", folder / "access-token"
+    if step == "directory":
+        link, path = folder / "out", folder / "out" / "access-token"
+    link.symlink_to(aim if step == "directory" else aim / "access-token")
+    arrange(link)
+    told = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "rehearse")}
+    text = f"the symbolic link {link} is not followed: {why.format(folder=folder)}, or name a path without it"
+    assert told == {
+        "write": f"file:{path} cannot be written: {text}",
+        "inspect": f"file:{path} cannot be read: {text}",
+        "rehearse": f"file:{path} cannot be written: {text}",
+    }
+    with pytest.raises(OutputError):
+        file_output(path).clear_debris()
+    assert os.listdir(aim) == ["access-token"]
+    assert (aim / "access-token").read_bytes() == b"precious"
+
+
+@as_root
+def test_a_file_in_a_directory_that_all_may_write_needs_no_link_and_is_written(tmp_path):
+    """As in an emptyDir, which has mode 0777."""
+    tmp_path.chmod(0o777)
+    output = file_output(tmp_path / "access-token")
+    output.write(a_token(), NOW)
+    assert output.inspect(NOW).intact
+
+
+@as_root
+def test_links_of_root_and_ones_own_are_followed_by_any_user(victim, open_folder):
+    (open_folder / "roots").symlink_to("own")
+    (open_folder / "own").mkdir()
+    (open_folder / "own" / "access-token").symlink_to("value")
+    for path in (open_folder / "own", open_folder / "own" / "access-token"):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    told = told_by(victim("write-as-nobody", open_folder / "roots" / "access-token"))
+    assert (told["rehearsal"], told["small"]) == ([], None)
+    assert (open_folder / "own" / "value").stat().st_uid == NOBODY
+
+
+def test_links_in_a_circle_are_an_error(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="Too many levels") as failure:
+        links.resolve(str(tmp_path / "a"))
+    assert not isinstance(failure.value, UntrustedLinkError)
+
+
+def test_a_link_that_takes_the_place_of_the_file_is_not_read(tmp_path):
+    """It may have come since the way was looked at."""
+    (tmp_path / "value").write_bytes(b"another's")
+    (tmp_path / "access-token").symlink_to("value")
+    with pytest.raises(OSError, match="Too many levels"):
+        atomic.read(str(tmp_path / "access-token"), 100)

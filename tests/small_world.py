@@ -27,6 +27,7 @@ from refresher.core.model import (
     Try,
 )
 from refresher.core.schedule import attempt_budget
+from refresher.core.seal import Sealer
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import KEY_POLL, Engine
 from refresher.errors import KeyUnreadableError, OutputError
@@ -247,7 +248,7 @@ class SimulatedOutput:
         token = Token(facts, self.content.access, None if self.no_refresh else self.content.refresh)
         return Holding(facts, None if self.opaque else token, intact=True)
 
-    def write(self, token: Token, now: Instant) -> None:
+    def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         if self.broken:
             raise OutputError(f"{self.name}: read-only file system")
         self.content = token

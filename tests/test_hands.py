@@ -39,6 +39,7 @@ from refresher.core.model import (
     Verdict,
     Verification,
 )
+from refresher.core.seal import Sealer
 from refresher.crew import Crew, Mailbox
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
 from refresher.hands import Charge, Hands, KeyWatch, token_of
@@ -113,7 +114,7 @@ class AnOutput:
             raise self.failing
         return self.holding
 
-    def write(self, token: Token, now: Instant) -> None:
+    def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         if self.failing is not None:
             raise self.failing
         self.holding = held(token)
@@ -183,7 +184,7 @@ class Site:
 
 
 MINT = Mint(KEY, Reason.FIRST)
-WRITE = Write("file", token(), "new")
+WRITE = Write("file", token(), "new", Sealer(KEY))
 LOOK, FIRST_LOOK = Inspect("file"), Inspect("file", first=True)
 REHEARSAL = Rehearse("file")
 POOLS = {"issuer": 2, "file": 2, "secret": 2, "keys": 2}
@@ -553,7 +554,7 @@ def test_what_goes_to_an_issuer_a_disk_an_api_server_and_the_keys_does_not_queue
     steps = (
         MINT,
         Inspect("file:/run/token"),
-        Write("secret:inlive/token", token(), "new"),
+        Write("secret:inlive/token", token(), "new", Sealer(KEY)),
         Rehearse("file:/run/token"),
     )
     for step in steps:

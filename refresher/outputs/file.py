@@ -10,6 +10,7 @@ from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
+from refresher.core.seal import Sealer
 from refresher.errors import OutputError, OutputHeldError
 from refresher.outputs import atomic, links, obstacles, permissions, record
 from refresher.outputs.directories import Directories, Directory
@@ -66,7 +67,7 @@ class FileOutput:
         intact = entry.format == self._identity and self._has_permissions(status, entry) and not owner
         return _holding(entry, content, intact=intact)._replace(owner=owner)
 
-    def write(self, token: Token, now: Instant) -> None:
+    def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`. The record goes ahead, and describes both this value and the one in place."""
         wanted = self._permissions()
         content = formats.render(self._format, token, now, self._issuer_url)
@@ -79,7 +80,8 @@ class FileOutput:
                 self._require_ours(described)
                 shown = permissions.shown(os.fstat(value.file), wanted)
                 kept = Kept(wanted, shown) if shown != wanted else None
-                entries = {record.digest(content): Entry(self._identity, token.facts, kept)}
+                digest, entry = record.digest(content), Entry(self._identity, token.facts, kept)
+                entries = {digest: record.sealed(digest, entry, sealer)}
                 if in_place is not None and in_place in described.entries:
                     entries.setdefault(in_place, described.entries[in_place])
                 after = record.dump(Record(entries, self._owner, _this_process()))
@@ -228,11 +230,12 @@ def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
     form = formats.of_identity(entry.format)
     credentials = formats.read_back(form, content)
     if credentials is None:
-        return Holding(entry.facts, None, intact) if form.name == "template" else Holding()
+        is_opaque = form.name == "template"
+        return Holding(entry.facts, None, intact, proof=entry.proof) if is_opaque else Holding()
     access, refresh = credentials
     if access.fingerprint != entry.facts.fingerprint:
         return Holding()
-    return Holding(entry.facts, Token(entry.facts, access, refresh), intact)
+    return Holding(entry.facts, Token(entry.facts, access, refresh), intact, proof=entry.proof)
 
 
 def _recorded(target: str, now: Instant) -> Record:

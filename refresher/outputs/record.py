@@ -5,9 +5,12 @@ by the digest of the whole content: whenever a writer is killed, what is found i
 to be minted again.
 
     {"version": 1, "owner": "inlive-token-refresher", "writer": {"process": 4711, "host": "studio-7d4b9"},
-     "contents": [{"sha256": "9f86…", "format": "json", "issued_at": "2026-11-05T10:00:00.250000Z", …}, …]}
+     "contents": [{"sha256": "9f86…", "format": "json", "issued_at": "2026-11-05T10:00:00.250000Z", …,
+                   "seal": "c010…"}, …]}
 
-``owner`` is the installation that the file belongs to, ``writer`` the process that wrote it last.
+``owner`` is the installation that the file belongs to, ``writer`` the process that wrote it last. ``seal``
+proves that a holder of the application key wrote this entry (`core.seal`). A record without seals, as early
+versions wrote it, is not believed: anyone could write such a one. It costs one mint.
 
 For the format `token` the digest is the SHA-256 of the token itself. That tells nothing: a token is far too
 random to be guessed from it, and its first 16 digits are the fingerprint which is told to everybody anyway.
@@ -23,7 +26,8 @@ from typing import NamedTuple
 
 from refresher.core import rfc3339
 from refresher.core.instant import Instant, from_wall
-from refresher.core.model import TokenFacts
+from refresher.core.model import Proof, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.outputs import permissions
 from refresher.outputs.permissions import Permissions
 
@@ -32,7 +36,6 @@ LONGEST_OWNER = 320  # characters: a namespace has 63 and a name 253 at most
 _VERSION = 1
 _PRECISION = 0.001  # seconds: times are recorded to the microsecond
 _LONGEST = 1e10  # seconds, some 300 years; JSON has numbers that no float holds
-
 
 DEFAULT_OWNER = "inlive-token-refresher"  # of every installation that was given no name
 
@@ -46,11 +49,12 @@ class Kept(NamedTuple):
 
 class Entry(NamedTuple):
     """Of one content: the `identity` of the format it is in, and the token. `kept` is None where the file
-    system keeps permissions."""
+    system keeps permissions. `proof`: what is recorded, and its seal."""
 
     format: str
     facts: TokenFacts
     kept: Kept | None = None
+    proof: Proof = Proof("", "")
 
 
 class Writer(NamedTuple):
@@ -119,20 +123,37 @@ def _writer(recorded: object) -> Writer | None:
     return None
 
 
+def sealed(sha256: str, entry: Entry, sealer: Sealer) -> Entry:
+    """The entry of that content with a proof that `sealer` has written it."""
+    statement = _statement(sha256, entry)
+    return entry._replace(proof=Proof(statement, sealer.seal(statement)))
+
+
 def fields(sha256: str, entry: Entry) -> dict[str, object]:
     """What is recorded of a content, by name."""
+    return _unsealed_fields(sha256, entry) | {"seal": entry.proof.seal}
+
+
+def _unsealed_fields(sha256: str, entry: Entry) -> dict[str, object]:
     facts = entry.facts
     return {
         "sha256": sha256,
         "format": entry.format,
         "issued_at": rfc3339.to_microsecond(facts.issued.wall),
         "expires_at": rfc3339.to_microsecond(facts.expiry.wall),
-        "lifetime": facts.lifetime,
-        "requested_lifetime": facts.requested,
+        "lifetime": float(facts.lifetime),
+        "requested_lifetime": float(facts.requested),
         "key_fingerprint": facts.key_fingerprint,
         "token_fingerprint": facts.fingerprint,
         "with_refresh_token": facts.with_refresh,
     } | _fields_of(entry.kept)
+
+
+def _statement(sha256: str, entry: Entry) -> str:
+    """What is sealed, as one text: all that is believed of the content. (Its end follows from the rest.)"""
+    believed = _unsealed_fields(sha256, entry)
+    del believed["expires_at"]
+    return json.dumps(believed, sort_keys=True)
 
 
 def _fields_of(kept: Kept | None) -> dict[str, object]:
@@ -177,7 +198,10 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
                 began = from_wall(issued, now)
                 terms = float(lifetime), float(requested)
                 facts = TokenFacts(began, *terms, key_fingerprint, token_fingerprint, with_refresh)
-                return sha256, Entry(form, facts, _kept(others.get("permissions")))
+                entry = Entry(form, facts, _kept(others.get("permissions")))
+                seal = others.get("seal")
+                proof = Proof(_statement(sha256, entry), seal if isinstance(seal, str) else "")
+                return sha256, entry._replace(proof=proof)
     return None
 
 

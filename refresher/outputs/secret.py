@@ -8,6 +8,7 @@ from typing import Any
 from refresher.core import formats
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, SecretStr, Token, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.errors import (
     KubeConflictError,
     KubeDeniedError,
@@ -51,11 +52,11 @@ class SecretOutput:
             found = self._look()
         return secret_body.holding(found, self._plan, now) if found is not None else Holding()
 
-    def write(self, token: Token, now: Instant) -> None:
+    def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`."""
         values = self._plan.render(token, now)
         with self._telling("written"):
-            made = secret_body.seen(self._put(values, token.facts))
+            made = secret_body.seen(self._put(values, token.facts, sealer))
         left = secret_body.holding(made, self._plan, now)
         if left.facts is None or left.facts.fingerprint != token.facts.fingerprint or not left.intact:
             raise OutputError(
@@ -74,7 +75,7 @@ class SecretOutput:
         facts = TokenFacts(origin, 1.0, 1.0, nobody, access.fingerprint, with_refresh=True)
         values = self._plan.render(Token(facts, access, refresh), origin)
         with self._telling("written"):
-            self._put(values, facts, dry_run=True)
+            self._put(values, facts, Sealer(access), dry_run=True)
         return ()
 
     def _look(self) -> Seen | None:
@@ -85,7 +86,7 @@ class SecretOutput:
             return None
 
     def _put(
-        self, values: Mapping[str, bytes], facts: TokenFacts, *, dry_run: bool = False
+        self, values: Mapping[str, bytes], facts: TokenFacts, sealer: Sealer, *, dry_run: bool = False
     ) -> dict[str, Any]:
         """The Secret with `values` in it, as the API server has it then. Raises KubeError or OutputError.
 
@@ -95,7 +96,7 @@ class SecretOutput:
         objection = secret_body.objection(found, self._plan, values)
         if objection is not None:
             raise OutputError(f"{self.name} cannot be written: {objection}")
-        body = secret_body.document(found, self._plan, facts, values)
+        body = secret_body.document(found, self._plan, facts, values, sealer)
         left = math.inf if dry_run else self._time_left()
         if left <= 0:
             raise OutputError(f"{self.name} is not written: another process leads now, or is about to")

@@ -9,7 +9,8 @@
         token-refresher.inlive.app/sha256: 9f86…                          # `digest` of their values
     data: {access-token: …}
 
-The digest describes what was written with it: values that somebody altered since are not believed. No I/O.
+The digest describes what was written with it, and the annotation ``seal`` proves who wrote that, as in a
+file's record. Values and annotations that somebody altered since are not believed. No I/O.
 """
 
 import base64
@@ -23,6 +24,7 @@ from refresher.core import formats
 from refresher.core.formats import Credentials, Format
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.errors import KubeUnreachableError
 from refresher.kube.paths import NEVER
 from refresher.outputs import record
@@ -156,9 +158,11 @@ def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
     forms = {key: formats.of_identity(identity) for key, identity in (found.recorded or {}).items()}
     credentials = _credentials(found.values, forms, facts)
     if credentials is not None:
-        return Holding(facts, Token(facts, *credentials), intact, found.owner)
+        return Holding(facts, Token(facts, *credentials), intact, found.owner, described.proof)
     only_templates = all(form.name == "template" for form in forms.values())
-    return Holding(facts, None, intact, found.owner) if only_templates else Holding(owner=found.owner)
+    if not only_templates:
+        return Holding(owner=found.owner)
+    return Holding(facts, None, intact, found.owner, described.proof)
 
 
 def objection(found: Seen | None, plan: Plan, values: Mapping[str, bytes]) -> str | None:
@@ -190,14 +194,15 @@ def objection(found: Seen | None, plan: Plan, values: Mapping[str, bytes]) -> st
 
 
 def document(
-    found: Seen | None, plan: Plan, facts: TokenFacts, values: Mapping[str, bytes]
+    found: Seen | None, plan: Plan, facts: TokenFacts, values: Mapping[str, bytes], sealer: Sealer
 ) -> dict[str, Any]:
-    """What to apply so that the Secret that was found, or a new one, holds `values`; a conflict if it is not
-    as it was found any more.
+    """What to apply so that the Secret that was found, or a new one, holds `values`, with the seal of what is
+    recorded of them; a conflict if it is not as it was found any more.
 
     It is all that is ours: a key that is not in it any more goes. A label that others have set stays theirs.
     """
-    fields = record.fields(digest(values), Entry(plan.identity, facts))
+    sha256 = digest(values)
+    fields = record.fields(sha256, record.sealed(sha256, Entry(plan.identity, facts), sealer))
     annotations = {_annotation(name): _text(value) for name, value in fields.items()}
     label = found.label if found is not None else None
     return {

@@ -18,6 +18,7 @@ from refresher import exits
 from refresher.clock import SystemClock
 from refresher.config.declarations import FileOutputSettings
 from refresher.core.model import SecretStr, Token, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.outputs.file import FileOutput
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,6 +199,6 @@ def plant(path: Path, *, age: float, lifetime: float = 3600.0, key: str = KEY) -
         with_refresh=False,
     )
     FileOutput(FileOutputSettings(path=str(path)), "https://issuer.test").write(
-        Token(facts, access), clock.now()
+        Token(facts, access), clock.now(), Sealer(SecretStr(key))
     )
     return access.reveal()

@@ -6,6 +6,7 @@ from refresher.config.declarations import FileOutputSettings
 from refresher.config.targets import LOCK_FILE, RealPaths, sidecar
 from refresher.core.instant import Instant
 from refresher.core.model import SecretStr, Token, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.outputs.file import FileOutput
 
 HEAD = "tokens:\n- name: a\n  key_file: key\n  outputs:\n"
@@ -108,7 +109,9 @@ def test_the_record_is_where_the_file_output_really_keeps_it(tmp_path):
     now = Instant(1.0, 1.0)
     secret = SecretStr("t")
     facts = TokenFacts(now, 3600.0, 3600.0, "0" * 16, secret.fingerprint, with_refresh=False)
-    FileOutput(FileOutputSettings(target), "https://api.inlive.app").write(Token(facts, secret), now)
+    FileOutput(FileOutputSettings(target), "https://api.inlive.app").write(
+        Token(facts, secret), now, Sealer(secret)
+    )
     assert sidecar(target) in [str(path) for path in tmp_path.iterdir()]
 
 

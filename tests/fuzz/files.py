@@ -22,7 +22,8 @@ from refresher.config.yaml_source import read_yaml
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.keytext import LONGEST_KEY, parse_key
-from refresher.core.model import fingerprint
+from refresher.core.model import SecretStr, fingerprint
+from refresher.core.seal import Sealer
 from refresher.errors import ConfigurationError, KeyUnreadableError, KubeConfigError, OutputError
 from refresher.keys.keyfile import KeyFile
 from refresher.kube.credentials import TokenFile
@@ -168,11 +169,11 @@ def output(octets: bytes) -> None:
     believed = record.load(beside, NOW)
     if believed.owner not in ("", record.DEFAULT_OWNER):
         with suppress(OutputError):
-            out.write(a_token(), NOW)
+            out.write(a_token(), NOW, Sealer(SecretStr("k3y")))
             raise AssertionError("another installation's file was written")
     elif believed.entries:
         assert record.load(record.dump(believed), NOW) == believed
-        out.write(a_token(), NOW)
+        out.write(a_token(), NOW, Sealer(SecretStr("k3y")))
         assert out.inspect(NOW).intact
 
 

@@ -26,7 +26,7 @@ from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
 from tests.kube.connecting import asking, status
 from tests.outputs.contract import OutputContract, is_nothing
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import NOW, SEALER, a_token
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = "https://api.inlive.app"
@@ -140,7 +140,7 @@ def refusal(act: Callable[[], object]) -> str:
 
 
 def refused_write(output, number=2) -> str:
-    return refusal(lambda: output.write(a_token(number), NOW))
+    return refusal(lambda: output.write(a_token(number), NOW, SEALER))
 
 
 # Least privilege
@@ -158,9 +158,9 @@ def test_to_get_patch_and_create_is_enough(cluster, namespace, rules):
     output.clear_debris()
     output.rehearse()
     assert output.inspect(NOW) == Holding()
-    output.write(a_token(1), NOW)
+    output.write(a_token(1), NOW, SEALER)
     output.rehearse()
-    output.write(a_token(2), NOW)
+    output.write(a_token(2), NOW, SEALER)
     assert output.inspect(NOW).intact
     api.close()
 
@@ -171,7 +171,7 @@ def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, names
     place = SecretPlace(cluster, account, api)
     assert f"create secrets/{NAME} in namespace {namespace}" in refused_write(place.output())
     cluster.kubectl("create", "secret", "generic", NAME, f"--namespace={namespace}")
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     assert place.output().inspect(NOW).intact
     api.close()
 
@@ -180,7 +180,7 @@ def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, names
     ("lacking", "told", "act"),
     [
         ("get", "get secrets/", lambda output: output.inspect(NOW)),
-        ("patch", "patch secrets/", lambda output: output.write(a_token(), NOW)),
+        ("patch", "patch secrets/", lambda output: output.write(a_token(), NOW, SEALER)),
         ("patch", "patch secrets/", lambda output: output.rehearse()),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_verb_that_lacks_is_named(place, lacking, told, act):
 
 
 def test_a_secret_is_opaque_and_says_who_writes_it(place):
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     stored = place.stored()
     assert stored["type"] == "Opaque"
     assert stored["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "inlive-token-refresher"}
@@ -204,7 +204,7 @@ def test_a_secret_is_opaque_and_says_who_writes_it(place):
 
 def test_several_formats_stand_side_by_side(place):
     output = place.output(data=(("access-token", "token"), ("auth.json", "inlive-sdk")))
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.needs_refresh
     assert place.value("access-token") == b"acc3ss-1-"
     assert json.loads(place.value("auth.json"))["data"]["accessToken"] == "acc3ss-1-"
@@ -217,7 +217,7 @@ def test_what_others_keep_in_the_secret_stays(place):
     metadata = {"labels": {"team": "t"}, "annotations": {"note": "n"}}
     place.make(metadata={"name": NAME, **metadata}, data={"others": "bw=="})
     for number in (1, 2):
-        place.output().write(a_token(number), NOW)
+        place.output().write(a_token(number), NOW, SEALER)
     stored = place.stored()
     assert stored["metadata"]["labels"]["team"] == "t"
     assert stored["metadata"]["annotations"]["note"] == "n"
@@ -228,20 +228,20 @@ def test_what_others_keep_in_the_secret_stays(place):
 def test_a_label_of_others_is_not_fought_over(place):
     label = {"app.kubernetes.io/managed-by": "Helm"}
     place.make(metadata={"name": NAME, "labels": label})
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     assert place.stored()["metadata"]["labels"] == label
     assert place.output().inspect(NOW).intact
 
 
 def test_a_key_that_is_not_wanted_any_more_goes(place):
-    place.output(data=(("old", "token"),)).write(a_token(), NOW)
-    place.output(data=(("new", "bearer"),)).write(a_token(), NOW)
+    place.output(data=(("old", "token"),)).write(a_token(), NOW, SEALER)
+    place.output(data=(("new", "bearer"),)).write(a_token(), NOW, SEALER)
     assert place.value("old") is None
     assert place.value("new") == b"Bearer acc3ss-1-"
 
 
 def test_our_values_are_put_right_whoever_set_them_by_force(place):
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     body = {"apiVersion": "v1", "kind": "Secret", "data": {"access-token": "YWx0ZXJlZA=="}}
     body["metadata"] = {"annotations": {f"{OWNER.partition('/')[0]}/lifetime": "1"}}
     place.cluster.must(
@@ -251,22 +251,22 @@ def test_our_values_are_put_right_whoever_set_them_by_force(place):
         media_type="application/apply-patch+yaml",
     )
     assert is_nothing(place.output().inspect(NOW))
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     assert place.output().inspect(NOW).facts == a_token().facts
 
 
 def test_an_emptied_secret_is_filled_again(place):
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     place.patch({"data": None})
     assert is_nothing(place.output().inspect(NOW))
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     assert place.content() == b"acc3ss-1-"
 
 
 def test_writing_the_same_again_stores_nothing_new(place):
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     before = place.stored()["metadata"]["resourceVersion"]
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     assert place.stored()["metadata"]["resourceVersion"] == before
 
 
@@ -274,7 +274,7 @@ def test_writing_the_same_again_stores_nothing_new(place):
 
 
 def test_a_secret_of_another_installation_is_read_but_not_written(place):
-    place.output(owner="other/refresher").write(a_token(1), NOW)
+    place.output(owner="other/refresher").write(a_token(1), NOW, SEALER)
     output = place.output()
     found = output.inspect(NOW)
     assert found.facts == a_token(1).facts  # so much its consumers have
@@ -288,9 +288,9 @@ def test_a_secret_of_another_installation_is_read_but_not_written(place):
 
 def test_a_secret_whose_owner_is_deleted_goes_to_who_writes_next(place):
     other, output = place.output(owner="other/refresher"), place.output()
-    other.write(a_token(1), NOW)
+    other.write(a_token(1), NOW, SEALER)
     place.annotate(OWNER, None)
-    output.write(a_token(2), NOW)
+    output.write(a_token(2), NOW, SEALER)
     assert place.content() == b"acc3ss-2-"
     assert f"'{OURS}'" in refused_write(other, 3)
 
@@ -304,7 +304,7 @@ def test_a_value_of_somebody_else_is_not_overwritten(place):
 @pytest.mark.parametrize("data", [{}, {"access-token": ""}])
 def test_a_prepared_secret_is_filled(place, data):
     place.make(data=data)
-    place.output().write(a_token(), NOW)
+    place.output().write(a_token(), NOW, SEALER)
     assert place.content() == b"acc3ss-1-"
 
 
@@ -324,7 +324,7 @@ class Meddled:
 
 def test_a_secret_that_another_makes_at_the_same_moment_is_the_others(place):
     other = place.output(owner="other/refresher")
-    output = place.output(api=Meddled(place.api, lambda: other.write(a_token(1), NOW)))
+    output = place.output(api=Meddled(place.api, lambda: other.write(a_token(1), NOW, SEALER)))
     assert "at the same moment" in refused_write(output)
     assert place.content() == b"acc3ss-1-"
     assert "'other/refresher'" in refused_write(place.output())
@@ -333,14 +333,14 @@ def test_a_secret_that_another_makes_at_the_same_moment_is_the_others(place):
 def test_a_secret_that_another_takes_at_the_same_moment_is_the_others(place):
     place.make()
     other = place.output(owner="other/refresher")
-    output = place.output(api=Meddled(place.api, lambda: other.write(a_token(1), NOW)))
+    output = place.output(api=Meddled(place.api, lambda: other.write(a_token(1), NOW, SEALER)))
     assert "at the same moment" in refused_write(output)
     assert place.content() == b"acc3ss-1-"
 
 
 def test_a_secret_that_is_deleted_at_the_same_moment_is_made_anew(place):
-    place.output().write(a_token(1), NOW)
-    place.output(api=Meddled(place.api, place.delete)).write(a_token(2), NOW)
+    place.output().write(a_token(1), NOW, SEALER)
+    place.output(api=Meddled(place.api, place.delete)).write(a_token(2), NOW, SEALER)
     assert place.content() == b"acc3ss-2-"
     assert place.output().inspect(NOW).intact
 
@@ -353,7 +353,7 @@ def test_of_two_installations_that_start_together_one_has_the_secret(place):
         def write(number, output, written=written, together=together):
             together.wait()
             try:
-                output.write(a_token(number), NOW)
+                output.write(a_token(number), NOW, SEALER)
             except OutputError:
                 return
             written.append(number)
@@ -405,7 +405,7 @@ def test_another_type_is_named(place):
 
 
 def test_an_immutable_secret_is_named_before_its_token_ends(place):
-    place.output().write(a_token(1), NOW)
+    place.output().write(a_token(1), NOW, SEALER)
     place.patch({"immutable": True})
     found = place.output().inspect(NOW)
     assert (found.facts, found.intact) == (a_token(1).facts, False)
@@ -417,8 +417,8 @@ def test_an_immutable_secret_is_named_before_its_token_ends(place):
 def test_a_secret_is_filled_to_its_limit_and_not_beyond(place):
     room = len(b"acc3ss-1-")
     place.make(data={"others": base64.b64encode(b"o" * (LARGEST - room)).decode()})
-    place.output().write(a_token(1), NOW)
-    told = refusal(lambda: place.output().write(a_token(1, size=room + 1), NOW))
+    place.output().write(a_token(1), NOW, SEALER)
+    told = refusal(lambda: place.output().write(a_token(1, size=room + 1), NOW, SEALER))
     assert str(LARGEST) in told
     assert place.content() == b"acc3ss-1-"
 
@@ -437,9 +437,9 @@ def test_a_namespace_that_is_being_terminated_is_told(cluster, namespace):
     account = cluster.service_account(namespace, "refresher", ENOUGH)
     api = connected(account)
     place = SecretPlace(cluster, account, api)
-    place.output().write(a_token(1), NOW)
+    place.output().write(a_token(1), NOW, SEALER)
     cluster.must("DELETE", f"/api/v1/namespaces/{namespace}")
-    place.output().write(a_token(2), NOW)  # what is there may still be changed
+    place.output().write(a_token(2), NOW, SEALER)  # what is there may still be changed
     place.delete()
     told = refused_write(place.output())
     assert "being terminated" in told
@@ -448,7 +448,7 @@ def test_a_namespace_that_is_being_terminated_is_told(cluster, namespace):
 
 
 def test_an_api_server_that_is_away_is_told_and_comes_back(cluster, place):
-    place.output().write(a_token(1), NOW)
+    place.output().write(a_token(1), NOW, SEALER)
     cluster.kill_apiserver()
     output = place.output()
     assert output.name in refused_write(output)
@@ -462,7 +462,7 @@ def test_an_api_server_that_asks_for_patience_is_given_it(tmp_path):
     plan = planned(SecretOutputSettings("ns/token"), "http://localhost", "ns", "ns/refresher")
     busy = answering(429, status(429, "slow down"), "Retry-After: 7")
     with asking(tmp_path, busy) as (api, _), pytest.raises(OutputError, match="slow down") as raised:
-        SecretOutput(plan, api).write(a_token(1), NOW)
+        SecretOutput(plan, api).write(a_token(1), NOW, SEALER)
     assert raised.value.retry_after == 7.0
 
 

@@ -10,7 +10,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Holding
 from refresher.errors import OutputError
 from refresher.ports import Output
-from tests.outputs.tokens import LIFETIME, NOW, a_token
+from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 
 class Place(Protocol):
@@ -48,36 +48,36 @@ class OutputContract:
 
     def test_what_was_written_is_found_intact(self, place: Place):
         output, token = place.output(), a_token()
-        output.write(token, NOW)
+        output.write(token, NOW, SEALER)
         found = output.inspect(NOW)
         assert found.facts == token.facts
         assert found.intact
 
     def test_what_is_written_is_what_consumers_read(self, place: Place):
-        place.output().write(a_token(), NOW)
+        place.output().write(a_token(), NOW, SEALER)
         assert b"acc3ss-1-" in (place.content() or b"")
 
     def test_the_refresh_token_is_written_where_it_was_said_to_be_needed(self, place: Place):
         output = place.output()
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         assert (b"r3fresh-1-" in (place.content() or b"")) is output.needs_refresh
 
     def test_a_newer_token_takes_the_place_of_the_older(self, place: Place):
         output = place.output()
-        output.write(a_token(1), NOW)
-        output.write(a_token(2), NOW + 10)
+        output.write(a_token(1), NOW, SEALER)
+        output.write(a_token(2), NOW + 10, SEALER)
         assert output.inspect(NOW + 10).facts == a_token(2).facts
         assert b"acc3ss-1-" not in (place.content() or b"")
 
     def test_writing_the_same_token_again_is_no_change(self, place: Place):
         output, token = place.output(), a_token()
-        output.write(token, NOW)
-        output.write(token, NOW + 10)
+        output.write(token, NOW, SEALER)
+        output.write(token, NOW + 10, SEALER)
         found = output.inspect(NOW + 10)
         assert (found.facts, found.intact) == (token.facts, True)
 
     def test_after_a_restart_all_is_known_that_adoption_takes(self, place: Place):
-        place.output().write(a_token(), NOW)
+        place.output().write(a_token(), NOW, SEALER)
         rebooted = Instant(NOW.wall + 60, boot=10.0)
         found = place.output().inspect(rebooted)
         assert found.facts is not None
@@ -90,7 +90,7 @@ class OutputContract:
 
     def test_after_a_restart_the_value_is_known_where_the_format_tells_it(self, place: Place):
         output, token = place.output(), a_token()
-        output.write(token, NOW)
+        output.write(token, NOW, SEALER)
         found = place.output().inspect(NOW).token
         if place.tells_value:
             assert found is not None
@@ -101,13 +101,13 @@ class OutputContract:
 
     def test_a_shorter_lifetime_than_requested_is_kept_apart(self, place: Place):
         token = a_token(lifetime=1800.0)
-        place.output().write(token, NOW)
+        place.output().write(token, NOW, SEALER)
         found = place.output().inspect(NOW).facts
         assert found is not None
         assert (found.lifetime, found.requested) == (1800.0, 3600.0)
 
     def test_an_expired_token_is_told_as_it_is(self, place: Place):
-        place.output().write(a_token(), NOW)
+        place.output().write(a_token(), NOW, SEALER)
         found = place.output().inspect(NOW + LIFETIME + 1)
         assert found.facts is not None
         assert found.facts.remaining(NOW + LIFETIME + 1) == -1
@@ -115,7 +115,7 @@ class OutputContract:
 
     def test_a_clock_set_back_changes_nothing_in_what_is_told(self, place: Place):
         """Whether it is to be believed is decided by the core, which has the token's other clock reading."""
-        place.output().write(a_token(), NOW)
+        place.output().write(a_token(), NOW, SEALER)
         found = place.output().inspect(Instant(NOW.wall - 600, NOW.boot + 1))
         assert found.facts is not None
         assert found.facts.issued.wall == pytest.approx(NOW.wall, abs=1e-6, rel=0)
@@ -123,38 +123,38 @@ class OutputContract:
     @pytest.mark.parametrize("content", [b"", b"acc3ss-2-", b"\x00\xff" * 50])
     def test_an_altered_value_is_neither_intact_nor_believed(self, place: Place, content: bytes):
         output = place.output()
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         place.alter(content)
         assert is_nothing(output.inspect(NOW))
 
     def test_a_value_cut_short_is_neither_intact_nor_believed(self, place: Place):
         output = place.output()
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         place.alter((place.content() or b"")[:-1])
         assert is_nothing(output.inspect(NOW))
 
     def test_a_deleted_value_is_nothing(self, place: Place):
         output = place.output()
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         place.delete()
         assert is_nothing(output.inspect(NOW))
 
     def test_what_was_disturbed_is_put_right_by_writing_again(self, place: Place):
         output = place.output()
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         place.alter(b"disturbed")
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         assert output.inspect(NOW).intact
         place.delete()
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         assert output.inspect(NOW).intact
 
     def test_a_failed_write_leaves_the_old_value_and_what_is_known_of_it(self, place: Place):
         output = place.output()
-        output.write(a_token(1), NOW)
+        output.write(a_token(1), NOW, SEALER)
         before = place.content()
         with place.refusing_writes(), pytest.raises(OutputError):
-            output.write(a_token(2), NOW + 10)
+            output.write(a_token(2), NOW + 10, SEALER)
         assert place.content() == before
         found = place.output().inspect(NOW + 10)
         assert (found.facts and found.facts.fingerprint, found.intact) == (a_token(1).facts.fingerprint, True)
@@ -162,21 +162,21 @@ class OutputContract:
     def test_a_failed_first_write_leaves_nothing(self, place: Place):
         output = place.output()
         with place.refusing_writes(), pytest.raises(OutputError):
-            output.write(a_token(), NOW)
+            output.write(a_token(), NOW, SEALER)
         assert place.content() is None
         assert is_nothing(output.inspect(NOW))
 
     def test_a_failure_passes_with_its_cause(self, place: Place):
         output = place.output()
         with place.refusing_writes(), pytest.raises(OutputError):
-            output.write(a_token(1), NOW)
-        output.write(a_token(2), NOW)
+            output.write(a_token(1), NOW, SEALER)
+        output.write(a_token(2), NOW, SEALER)
         assert output.inspect(NOW).intact
 
     def test_an_error_names_the_output_and_tells_no_secret(self, place: Place):
         output = place.output()
         with place.refusing_writes(), pytest.raises(OutputError) as failure:
-            output.write(a_token(), NOW)
+            output.write(a_token(), NOW, SEALER)
         told = str(failure.value) + repr(failure.value.__cause__)
         assert output.name in told
         assert "acc3ss" not in told
@@ -184,7 +184,7 @@ class OutputContract:
 
     def test_what_cannot_be_read_is_an_error_that_names_the_output(self, place: Place):
         output = place.output()
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         place.make_unreadable()
         with pytest.raises(OutputError) as failure:
             output.inspect(NOW)
@@ -193,7 +193,7 @@ class OutputContract:
     def test_clearing_debris_leaves_the_value(self, place: Place):
         output = place.output()
         output.clear_debris()  # of nothing
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         output.clear_debris()
         assert output.inspect(NOW).intact
 
@@ -201,7 +201,7 @@ class OutputContract:
         output = place.output()
         output.rehearse()
         assert place.content() is None
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
         before = place.content()
         output.rehearse()
         assert place.content() == before

@@ -17,7 +17,7 @@ from refresher.outputs.file import FileOutput
 from tests import needs
 from tests.outputs.mounts import mounting
 from tests.outputs.test_file import record_of, refusal
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import NOW, SEALER, a_token
 from tests.outputs.victims import output_at, told_by
 
 URL = "https://api.inlive.app"
@@ -40,7 +40,7 @@ def held(victim, path):
 
 
 ACTS = {
-    "write": lambda output: output.write(a_token(2), NOW),
+    "write": lambda output: output.write(a_token(2), NOW, SEALER),
     "rehearse": lambda output: output.rehearse(),
     "clear_debris": lambda output: output.clear_debris(),
 }
@@ -72,7 +72,7 @@ def test_a_file_is_free_when_its_process_has_ended_however_that_ends(victim, pat
     output = output_at(path)
     assert output.rehearse() == ()
     output.clear_debris()
-    output.write(a_token(2), NOW)
+    output.write(a_token(2), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
@@ -94,13 +94,13 @@ def test_from_its_start_on_a_process_keeps_others_out_although_it_writes_nothing
 
 def test_another_file_in_the_same_directory_is_free(victim, path):
     held(victim, path)
-    output_at(path.with_name("another")).write(a_token(), NOW)
+    output_at(path.with_name("another")).write(a_token(), NOW, SEALER)
 
 
 def test_one_process_writes_a_file_by_several_outputs(path):
     """No configuration has one file twice, but a process may read its configuration again."""
     for number in (1, 2):
-        output_at(path).write(a_token(number), NOW)
+        output_at(path).write(a_token(number), NOW, SEALER)
 
 
 def test_a_rehearsal_reports_first_what_else_is_wrong(victim, path):
@@ -114,7 +114,7 @@ def test_a_rehearsal_reports_first_what_else_is_wrong(victim, path):
 
 def test_a_process_that_cannot_be_seen_is_described_by_what_the_record_says(victim, path):
     """From another container only the record tells who it is."""
-    output_at(path).write(a_token(), NOW)
+    output_at(path).write(a_token(), NOW, SEALER)
     kept_out = output_at(path)
     kept_out.clear_debris()
     unseen = [*mounting("true"), needs.tool("unshare"), "--pid", "--fork"]
@@ -128,13 +128,13 @@ def test_a_process_that_cannot_be_seen_is_described_by_what_the_record_says(vict
 
 def test_a_deleted_lock_file_is_made_anew_and_whoever_has_it_writes(victim, path):
     output = output_at(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     (path.parent / LOCK_FILE).unlink()
     other = held(victim, path)
     assert f"process {other.pid}," in refusal(output)
     other.kill()
     other.wait()
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
 
 
 @pytest.mark.parametrize("obstacle", ["directory", "link", "pipe"])
@@ -149,7 +149,7 @@ def test_where_there_can_be_no_lock_one_goes_on_without(path, obstacle):
             os.mkfifo(lock)
     output = output_at(path)
     output.clear_debris()
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
@@ -162,7 +162,7 @@ def test_a_stranger_cannot_keep_us_out_with_a_lock_of_its_own(path):
     command = [sys.executable, "-c", script, str(lock)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
         stranger.stdout.readline()
-        output_at(path).write(a_token(), NOW)
+        output_at(path).write(a_token(), NOW, SEALER)
         os.chown(lock, 0, 0)  # and of one that is root's it would have
         assert f"process {stranger.pid}," in refusal(output_at(path))
         stranger.kill()
@@ -221,11 +221,11 @@ def test_a_directory_that_comes_later_is_listed_then(tmp_path):
 
 
 def test_a_file_of_another_installation_is_left_alone_and_its_token_is_told(path):
-    of_installation(path, "studio").write(a_token(), NOW)
+    of_installation(path, "studio").write(a_token(), NOW, SEALER)
     other = of_installation(path, "lobby")
     found = other.inspect(NOW)
     assert (found.facts, found.intact, found.owner) == (a_token().facts, False, "studio")
-    for act in (lambda: other.write(a_token(2), NOW), other.rehearse):
+    for act in (lambda: other.write(a_token(2), NOW, SEALER), other.rehearse):
         with pytest.raises(OutputError) as failure:
             act()
         assert str(failure.value) == (
@@ -234,22 +234,22 @@ def test_a_file_of_another_installation_is_left_alone_and_its_token_is_told(path
         )
     assert path.read_bytes() == b"acc3ss-1-"
     record_of(path).unlink()
-    other.write(a_token(2), NOW)
+    other.write(a_token(2), NOW, SEALER)
     assert (other.inspect(NOW).intact, other.inspect(NOW).owner) == (True, "")
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "studio"), ("inlive-token-refresher", "studio")])
 def test_a_file_of_an_installation_without_a_name_of_its_own_is_taken_over(path, before, after):
-    of_installation(path, before).write(a_token(), NOW)
+    of_installation(path, before).write(a_token(), NOW, SEALER)
     output = of_installation(path, after)
     assert output.inspect(NOW).intact
-    output.write(a_token(2), NOW)
+    output.write(a_token(2), NOW, SEALER)
     assert "'studio'" in refusal(output_at(path))
 
 
 def test_locks_do_not_get_in_the_way_of_those_of_a_write(path):
     """flock and record locks are of different files."""
     output = output_at(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     with open(record_of(path), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,11 +14,13 @@ from refresher import outputs
 from refresher.config.declarations import FileOutputSettings
 from refresher.config.targets import LOCK_FILE
 from refresher.core import formats
-from refresher.core.model import Holding
+from refresher.core.model import Holding, SecretStr
+from refresher.core.seal import Sealer
 from refresher.errors import OutputError
+from refresher.outputs import record
 from refresher.outputs.file import FileOutput
 from tests.outputs.contract import OutputContract
-from tests.outputs.tokens import LIFETIME, NOW, a_token
+from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 URL = "https://api.inlive.app"
 TEMPLATE = "token = $access_token, until $expires_at\n"
@@ -96,7 +98,7 @@ def path(tmp_path):
 
 def refusal(output, verb="write"):
     acts = {
-        "write": lambda: output.write(a_token(), NOW),
+        "write": lambda: output.write(a_token(), NOW, SEALER),
         "inspect": lambda: output.inspect(NOW),
         "rehearse": output.rehearse,
     }
@@ -109,7 +111,7 @@ def refusal(output, verb="write"):
 def test_settings_of_a_file_build_a_file_output(path):
     nowhere = outputs.Cluster(connect=pytest.fail, owner="", time_left=pytest.fail)
     output = outputs.build(settings(path, "bearer"), URL, nowhere)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.name == f"file:{path}"
     assert path.read_bytes() == b"Bearer acc3ss-1-"
 
@@ -118,7 +120,7 @@ def test_settings_of_a_file_build_a_file_output(path):
 
 
 def test_the_record_says_everything_but_the_secrets(path):
-    file_output(path, "inlive-sdk").write(a_token(), NOW)
+    file_output(path, "inlive-sdk").write(a_token(), NOW, SEALER)
     (entry,) = entries_of(path)
     assert entry == {
         "sha256": entry["sha256"],
@@ -130,14 +132,52 @@ def test_the_record_says_everything_but_the_secrets(path):
         "key_fingerprint": a_token().facts.key_fingerprint,
         "token_fingerprint": a_token().facts.fingerprint,
         "with_refresh_token": True,
+        "seal": entry["seal"],
     }
+    proof = file_output(path, "inlive-sdk").inspect(NOW).proof
+    assert proof.seal == entry["seal"]
+    assert SEALER.accepts(proof)
+
+
+@pytest.mark.parametrize("field", ["sha256", "issued_at", "lifetime", "requested_lifetime"])
+def test_nothing_in_a_record_can_be_altered_without_its_seal_telling(path, field):
+    """The times of a record decide which token is adopted, and its digest which value that is."""
+    output = file_output(path)
+    output.write(a_token(1), NOW, SEALER)
+    document = json.loads(record_of(path).read_text())
+    (entry,) = document["contents"]
+    other = {
+        "sha256": {
+            "sha256": record.digest(b"another"),
+            "token_fingerprint": SecretStr("another").fingerprint,
+        },
+        "issued_at": {"issued_at": "2026-11-05T10:00:30Z", "expires_at": "2026-11-05T11:00:30Z"},
+        "lifetime": {"lifetime": 1800.0, "expires_at": "2026-11-05T10:30:00.25Z"},
+        "requested_lifetime": {"requested_lifetime": 7200.0},
+    }[field]
+    entry |= other
+    record_of(path).write_text(json.dumps(document))
+    if "sha256" in other:
+        path.write_bytes(b"another")
+    found = output.inspect(NOW + 60.0)
+    assert found.facts is not None
+    assert not SEALER.accepts(found.proof)
+
+
+def test_the_record_keeps_the_seal_of_the_value_in_place(path):
+    other = Sealer(SecretStr("the key before"))
+    output = file_output(path)
+    output.write(a_token(1), NOW, other)
+    before = entries_of(path)
+    output.write(a_token(2), NOW, SEALER)
+    assert entries_of(path)[1:] == before
 
 
 @pytest.mark.parametrize("name", formats.NAMES)
 def test_the_record_holds_no_secret(path, name):
     output = file_output(path, name)
-    output.write(a_token(1), NOW)
-    output.write(a_token(2), NOW)
+    output.write(a_token(1), NOW, SEALER)
+    output.write(a_token(2), NOW, SEALER)
     told = record_of(path).read_text()
     assert not [secret for secret in ("acc3ss", "r3fresh", "k3y") if secret in told]
     assert "token = " not in told  # a template is the operator's own
@@ -146,7 +186,7 @@ def test_the_record_holds_no_secret(path, name):
 def test_the_record_describes_the_value_in_place_and_the_one_before_newest_first(path):
     output = file_output(path)
     for number in (1, 2, 3):
-        output.write(a_token(number), NOW)
+        output.write(a_token(number), NOW, SEALER)
     described = [entry["token_fingerprint"] for entry in entries_of(path)]
     assert described == [a_token(3).facts.fingerprint, a_token(2).facts.fingerprint]
 
@@ -154,24 +194,24 @@ def test_the_record_describes_the_value_in_place_and_the_one_before_newest_first
 def test_a_value_that_somebody_put_back_is_known_while_it_is_described(path):
     """As a kill between the record and the value leaves it."""
     output = file_output(path)
-    output.write(a_token(1), NOW)
+    output.write(a_token(1), NOW, SEALER)
     before = path.read_bytes()
-    output.write(a_token(2), NOW)
+    output.write(a_token(2), NOW, SEALER)
     path.write_bytes(before)
     assert output.inspect(NOW).facts == a_token(1).facts
 
 
 def test_what_was_altered_is_no_longer_described(path):
     output = file_output(path)
-    output.write(a_token(1), NOW)
+    output.write(a_token(1), NOW, SEALER)
     path.write_bytes(b"altered")
-    output.write(a_token(2), NOW)
+    output.write(a_token(2), NOW, SEALER)
     assert len(entries_of(path)) == 1
 
 
 def test_a_value_that_there_is_no_room_for_leaves_all_as_it_was(path):
     output = file_output(path)
-    output.write(a_token(1), NOW)
+    output.write(a_token(1), NOW, SEALER)
     with file_size_limit(4096):  # enough for the record
         message = refusal_of_a_large_token(output)
     assert "File too large (EFBIG); raise the limit" in message
@@ -182,7 +222,7 @@ def test_a_value_that_there_is_no_room_for_leaves_all_as_it_was(path):
 
 def refusal_of_a_large_token(output):
     with pytest.raises(OutputError) as failure:
-        output.write(a_token(2, size=5000), NOW)
+        output.write(a_token(2, size=5000), NOW, SEALER)
     return str(failure.value)
 
 
@@ -200,7 +240,7 @@ def test_a_value_that_another_writer_replaces_at_once_is_an_error(path, monkeypa
 
 def test_without_its_record_a_value_has_no_known_end(path):
     output = file_output(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     record_of(path).unlink()
     assert output.inspect(NOW) == Holding()
 
@@ -208,7 +248,7 @@ def test_without_its_record_a_value_has_no_known_end(path):
 @pytest.mark.parametrize("spoil", ["directory", "pipe", "loop", "large"])
 def test_an_unreadable_record_is_as_good_as_none_and_no_error(path, spoil):
     output, record = file_output(path), record_of(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     content = record.read_bytes()
     record.unlink()
     match spoil:
@@ -228,16 +268,16 @@ def test_an_unreadable_record_is_as_good_as_none_and_no_error(path, spoil):
 def test_any_bytes_for_a_record_are_no_error_and_not_believed(tmp_path_factory, garbage):
     path = tmp_path_factory.mktemp("any") / "access-token"
     output = file_output(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     record_of(path).write_bytes(garbage)
     assert output.inspect(NOW) == Holding()
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
 def test_a_record_that_names_another_token_for_the_content_is_not_believed(path):
     output = file_output(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     document = json.loads(record_of(path).read_bytes())
     document["contents"][0]["token_fingerprint"] = "0" * 16
     record_of(path).write_text(json.dumps(document))
@@ -250,7 +290,7 @@ def test_a_record_that_names_another_token_for_the_content_is_not_believed(path)
 @pytest.mark.parametrize("before", formats.NAMES)
 @pytest.mark.parametrize("after", formats.NAMES)
 def test_a_value_in_another_format_is_known_but_to_be_written_anew(path, before, after):
-    file_output(path, before).write(a_token(), NOW)
+    file_output(path, before).write(a_token(), NOW, SEALER)
     found = file_output(path, after).inspect(NOW)
     assert found.facts == a_token().facts
     assert (found.token is None) is (before == "template")
@@ -259,13 +299,13 @@ def test_a_value_in_another_format_is_known_but_to_be_written_anew(path, before,
 
 def test_a_changed_template_is_noticed(path):
     before = settings(path, "template")
-    FileOutput(before, URL).write(a_token(), NOW)
+    FileOutput(before, URL).write(a_token(), NOW, SEALER)
     found = FileOutput(before._replace(template=TEMPLATE + "#"), URL).inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
 
 
 def test_another_issuer_in_the_sdk_object_is_noticed(path):
-    file_output(path, "inlive-sdk").write(a_token(), NOW)
+    file_output(path, "inlive-sdk").write(a_token(), NOW, SEALER)
     found = FileOutput(settings(path, "inlive-sdk"), "https://elsewhere").inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
 
@@ -278,7 +318,7 @@ def test_another_issuer_in_the_sdk_object_is_noticed(path):
 def test_the_mode_is_exact_whatever_the_umask(path, umask, mode):
     before = os.umask(umask)
     try:
-        file_output(path, mode=mode).write(a_token(), NOW)
+        file_output(path, mode=mode).write(a_token(), NOW, SEALER)
     finally:
         os.umask(before)
     assert (mode_of(path), mode_of(record_of(path))) == (mode, mode)
@@ -287,36 +327,36 @@ def test_the_mode_is_exact_whatever_the_umask(path, umask, mode):
 @pytest.mark.parametrize("drifted", [0o400, 0o644, 0o4600])
 def test_a_drifted_mode_is_not_intact_and_put_right(path, drifted):
     output = file_output(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     path.chmod(drifted)
     found = output.inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
 def test_a_group_can_be_given_by_number(path):
     output = file_output(path, group=str(os.getgid()))
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
 def test_a_group_can_be_given_by_name(path):
     grp = pytest.importorskip("grp")
     output = file_output(path, group=grp.getgrgid(os.getgid()).gr_name)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to any group")
 def test_a_drifted_group_is_not_intact_and_put_right(path):
     output = file_output(path, mode=0o640, group="4242")
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert (path.stat().st_gid, record_of(path).stat().st_gid, mode_of(path)) == (4242, 4242, 0o640)
     os.chown(path, -1, 4243)
     found = output.inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
@@ -334,7 +374,7 @@ def test_a_number_in_another_script_is_a_name(path):
 
 
 def test_a_value_whose_configured_group_is_unknown_can_still_be_adopted(path):
-    file_output(path).write(a_token(), NOW)
+    file_output(path).write(a_token(), NOW, SEALER)
     found = file_output(path, group="no-such-group").inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
 
@@ -348,7 +388,7 @@ def test_a_link_stays_a_link_and_everything_is_beside_its_target(path, tmp_path)
     real.write_text("old")
     path.symlink_to(real)
     output = file_output(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert path.is_symlink()
     assert real.read_bytes() == b"acc3ss-1-"
     assert output.inspect(NOW).intact
@@ -360,7 +400,7 @@ def test_a_dangling_link_gets_its_target(path, tmp_path):
     path.symlink_to("value")
     output = file_output(path)
     assert output.inspect(NOW) == Holding()
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert path.is_symlink()
     assert (tmp_path / "value").read_bytes() == b"acc3ss-1-"
 
@@ -368,11 +408,11 @@ def test_a_dangling_link_gets_its_target(path, tmp_path):
 def test_a_link_to_another_place_is_followed_from_then_on(path, tmp_path):
     output = file_output(path)
     path.symlink_to("one")
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     path.unlink()
     path.symlink_to("two")
     assert output.inspect(NOW) == Holding()
-    output.write(a_token(2), NOW)
+    output.write(a_token(2), NOW, SEALER)
     assert (tmp_path / "one").read_bytes() == b"acc3ss-1-"
     assert (tmp_path / "two").read_bytes() == b"acc3ss-2-"
 
@@ -381,7 +421,7 @@ def test_a_link_in_the_way_to_it_is_followed(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "run").symlink_to("real")
     output = file_output(tmp_path / "run" / "access-token")
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
@@ -395,9 +435,9 @@ def test_a_loop_of_links_is_an_error(path, verb):
 def test_another_name_of_the_old_file_keeps_the_old_value(path, tmp_path):
     """A hard link is of the file, not of the place."""
     output = file_output(path)
-    output.write(a_token(1), NOW)
+    output.write(a_token(1), NOW, SEALER)
     os.link(path, tmp_path / "kept")
-    output.write(a_token(2), NOW)
+    output.write(a_token(2), NOW, SEALER)
     assert (tmp_path / "kept").read_bytes() == b"acc3ss-1-"
 
 
@@ -453,12 +493,12 @@ def test_an_error_says_where_a_link_leads(path, tmp_path):
 
 def test_a_name_with_no_room_for_a_temporary_beside_it_is_an_error(tmp_path):
     assert "(ENAMETOOLONG); choose a shorter name" in refusal(file_output(tmp_path / ("n" * 227)))
-    file_output(tmp_path / ("n" * 226)).write(a_token(), NOW)
+    file_output(tmp_path / ("n" * 226)).write(a_token(), NOW, SEALER)
 
 
 def test_a_value_that_grew_without_end_is_read_no_further_than_needed(path):
     output = file_output(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     with path.open("r+b") as file:
         file.truncate(1 << 40)  # a terabyte, on paper
     assert output.inspect(NOW) == Holding()
@@ -469,11 +509,11 @@ def test_a_value_that_grew_without_end_is_read_no_further_than_needed(path):
 def test_any_other_content_is_not_believed(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "access-token"
     output = file_output(path)
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     path.write_bytes(content)
     assert (output.inspect(NOW) == Holding()) is (content != b"acc3ss-1-")
 
 
 def test_what_is_left_in_json_is_counted_from_the_write(path):
-    file_output(path, "json").write(a_token(), NOW + 600)
+    file_output(path, "json").write(a_token(), NOW + 600, SEALER)
     assert json.loads(path.read_bytes())["expires_in"] == LIFETIME - 600

@@ -12,7 +12,7 @@ import pytest
 
 from refresher.config.targets import LOCK_FILE
 from tests.outputs.mounts import mounting
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import NOW, SEALER, a_token
 from tests.outputs.victims import LARGE, NOBODY, output_at, told_by
 
 KILLS = 40
@@ -34,7 +34,7 @@ def check_what_a_killed_writer_left(path):
     successor.clear_debris()
     assert debris_in(path.parent) == []
     assert path.read_bytes() == content
-    successor.write(a_token(3), NOW + 2)
+    successor.write(a_token(3), NOW + 2, SEALER)
     assert successor.inspect(NOW + 2).facts == a_token(3).facts
     return access
 
@@ -55,7 +55,7 @@ def test_killed_before_any_line_the_value_is_whole_and_described(victim, tmp_pat
 
 def test_killed_at_any_moment_the_value_is_whole_and_described(victim, tmp_path):
     path = tmp_path / "access-token"
-    output_at(path).write(a_token(), NOW)
+    output_at(path).write(a_token(), NOW, SEALER)
     dice = random.Random(1)
     for _ in range(KILLS):
         process = victim("write-without-end", path)
@@ -71,7 +71,7 @@ def test_a_reader_never_sees_anything_but_a_whole_value(tmp_path):
     path = tmp_path / "access-token"
     output = output_at(path)
     tokens = [a_token(1), a_token(2, size=LARGE)]
-    output.write(tokens[0], NOW)
+    output.write(tokens[0], NOW, SEALER)
     stop, seen = threading.Event(), set()
 
     def read():
@@ -82,7 +82,7 @@ def test_a_reader_never_sees_anything_but_a_whole_value(tmp_path):
     reader.start()
     try:
         for number in range(300):
-            output.write(tokens[number % 2], NOW)
+            output.write(tokens[number % 2], NOW, SEALER)
     finally:
         stop.set()
         reader.join()
@@ -94,7 +94,7 @@ def test_a_reader_never_sees_anything_but_a_whole_value(tmp_path):
 def test_two_processes_at_the_same_file_never_mix_their_values(victim, tmp_path):
     """Which is a mistake of the operator, and still no reader must suffer."""
     path = tmp_path / "access-token"
-    output_at(path).write(a_token(), NOW)
+    output_at(path).write(a_token(), NOW, SEALER)
     writers = [victim("write-without-end", path) for _ in range(2)]
     for process in writers:
         assert process.stdout.readline() == "writing\n"

@@ -10,7 +10,7 @@ from refresher.outputs.permissions import Permissions
 from tests import needs
 from tests.outputs.mounts import mounting
 from tests.outputs.test_file import file_output, mode_of
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import NOW, SEALER, a_token
 from tests.outputs.victims import told_by
 
 IGNORED = (
@@ -83,7 +83,7 @@ def test_nothing_is_set_that_is_already_so(tmp_path, monkeypatch):
     before = os.umask(0)
     try:
         output = file_output(tmp_path / "access-token", mode=0o664, group=str(os.getegid()))
-        output.write(a_token(), NOW)
+        output.write(a_token(), NOW, SEALER)
     finally:
         os.umask(before)
     assert output.inspect(NOW).intact
@@ -91,7 +91,7 @@ def test_nothing_is_set_that_is_already_so(tmp_path, monkeypatch):
 
 def test_other_permissions_are_tried_when_others_are_configured(tmp_path):
     path = tmp_path / "access-token"
-    file_output(path, mode=0o640).write(a_token(), NOW)
+    file_output(path, mode=0o640).write(a_token(), NOW, SEALER)
     assert file_output(path, mode=0o600).inspect(NOW).intact is False
 
 
@@ -126,7 +126,7 @@ def test_a_default_acl_that_lets_others_read_is_reported_once(default_acl, caplo
     folder = default_acl("user:1234:r,group:33:r,group:34:-,other::-")
     output = file_output(folder / "access-token", mode=0o640)
     for number in (1, 2):
-        output.write(a_token(number), NOW)
+        output.write(a_token(number), NOW, SEALER)
     assert [entry.getMessage() for entry in caplog.records] == [
         f"file:{folder}/access-token: the default access control list of {folder} lets user 1234, group 33 "
         f"read the token, whatever its mode says; `setfacl -k {folder}` removes it"
@@ -138,7 +138,7 @@ def test_a_default_acl_that_lets_others_read_is_reported_once(default_acl, caplo
 def test_a_default_acl_gives_no_rights_beyond_mode_0600(default_acl, caplog):
     folder = default_acl("user:1234:rwx,other::r")
     path = folder / "access-token"
-    file_output(path).write(a_token(), NOW)
+    file_output(path).write(a_token(), NOW, SEALER)
     assert caplog.records == []
     assert mode_of(path) == 0o600
     getfacl = ["getfacl", "--omit-header", path]

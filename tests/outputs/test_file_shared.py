@@ -9,7 +9,7 @@ from refresher.config.targets import LOCK_FILE
 from refresher.errors import OutputError
 from refresher.outputs import atomic
 from refresher.outputs.permissions import Permissions
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import NOW, SEALER, a_token
 from tests.outputs.victims import output_at
 
 WRITES = 60
@@ -23,7 +23,7 @@ def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
         output = output_at(path)
         try:
             for number in range(first, first + WRITES):
-                output.write(a_token(number), NOW)
+                output.write(a_token(number), NOW, SEALER)
         except OutputError as error:
             failures.append(error)
 
@@ -39,10 +39,10 @@ def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
 
 def test_a_writer_that_hangs_holds_nobody_up_for_long(tmp_path):
     output = output_at(tmp_path / "access-token")
-    output.write(a_token(1), NOW)
+    output.write(a_token(1), NOW, SEALER)
     with open(tmp_path / ".access-token.meta.json", "r+b") as stuck:
         fcntl.flock(stuck, fcntl.LOCK_EX)
-        output.write(a_token(2), NOW)
+        output.write(a_token(2), NOW, SEALER)
     assert output.inspect(NOW).facts == a_token(2).facts
 
 

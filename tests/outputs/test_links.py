@@ -8,7 +8,7 @@ from refresher.errors import OutputError
 from refresher.outputs import atomic, links
 from refresher.outputs.links import UntrustedLinkError
 from tests.outputs.test_file import file_output, refusal
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import NOW, SEALER, a_token
 from tests.outputs.victims import NOBODY, told_by
 
 MALLORY = 1234
@@ -47,7 +47,7 @@ def test_the_links_of_a_volume_of_kubelet_are_followed(tmp_path):
     (tmp_path / "access-token").symlink_to("..data/access-token")
     tmp_path.chmod(0o1777)
     output = file_output(tmp_path / "access-token")
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert (tmp_path / "..2026_11_28" / "access-token").read_bytes() == b"acc3ss-1-"
     assert output.inspect(NOW).intact
 
@@ -111,7 +111,7 @@ def test_a_file_in_a_directory_that_all_may_write_needs_no_link_and_is_written(t
     """As in an emptyDir, which has mode 0777."""
     tmp_path.chmod(0o777)
     output = file_output(tmp_path / "access-token")
-    output.write(a_token(), NOW)
+    output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 

@@ -9,10 +9,10 @@ from refresher.core.instant import Instant
 from refresher.core.model import TokenFacts
 from refresher.outputs import record
 from refresher.outputs.record import Entry, Record
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import NOW, SEALER, a_token
 
 ONE, TWO = record.digest(b"one"), record.digest(b"two")
-ENTRY = Entry("token", a_token().facts)
+ENTRY = record.sealed(ONE, Entry("token", a_token().facts), SEALER)
 
 fingerprints = st.text("0123456789abcdef", min_size=16, max_size=16)
 durations = st.floats(min_value=0.5, max_value=1e8)
@@ -54,6 +54,14 @@ def test_what_was_recorded_is_told_again(entries):
         assert (told.lifetime, told.requested) == (known.lifetime, known.requested)
         assert (told.key_fingerprint, told.fingerprint) == (known.key_fingerprint, known.fingerprint)
         assert told.with_refresh is known.with_refresh
+
+
+@given(st.builds(Entry, st.text(), facts))
+def test_a_seal_outlives_writing_and_reading(entry):
+    sealed = record.sealed(ONE, entry, SEALER)
+    found = record.load(record.dump(Record({ONE: sealed})), NOW).entries[ONE]
+    assert found.proof == sealed.proof
+    assert SEALER.accepts(found.proof)
 
 
 def test_a_time_is_told_by_the_boot_clock_of_the_reader():

@@ -9,11 +9,11 @@ from refresher.config.declarations import SecretOutputSettings
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
-from refresher.core.model import Holding
+from refresher.core.model import Holding, Proof
 from refresher.errors import KubeUnreachableError
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import LARGEST, PREFIX, Plan
-from tests.outputs.tokens import LIFETIME, NOW, a_token
+from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 URL = "https://api.inlive.app"
 JSON_VALUES = st.recursive(
@@ -35,7 +35,7 @@ def plan(forms=BOTH, owner="inlive/refresher", url=URL):
 def applied(found=None, token=None, wants=None, now=NOW):
     """What the document is that puts the token there."""
     token, wants = token or a_token(), wants or plan()
-    return secret_body.document(found, wants, token.facts, wants.render(token, now))
+    return secret_body.document(found, wants, token.facts, wants.render(token, now), SEALER)
 
 
 def stored(document=None, **others):
@@ -102,12 +102,24 @@ def test_a_secret_says_everything_but_in_its_values_no_secret():
         f"{PREFIX}with-refresh-token": "true",
         f"{PREFIX}format": told[f"{PREFIX}format"],
         f"{PREFIX}sha256": told[f"{PREFIX}sha256"],
+        f"{PREFIX}seal": told[f"{PREFIX}seal"],
     }
+    assert SEALER.accepts(Proof(holding(stored(document)).proof.statement, told[f"{PREFIX}seal"]))
     assert json.loads(told[f"{PREFIX}format"])["access-token"] == "token"
     del document["data"]
     for secret in ("acc3ss", "r3fresh", "k3y"):
         assert secret not in json.dumps(document)
         assert base64.b64encode(secret.encode()).decode()[:6] not in json.dumps(document)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "\x00", "[" * 60_000])
+def test_without_its_seal_a_secret_proves_nothing(text):
+    there = stored()
+    if text is None:
+        del annotations(there)[f"{PREFIX}seal"]
+    else:
+        annotations(there)[f"{PREFIX}seal"] = text
+    assert not SEALER.accepts(holding(there).proof)
 
 
 def test_a_template_is_the_operators_own_and_not_told():
@@ -196,7 +208,9 @@ def test_one_altered_or_missing_value_and_none_is_believed(key, value):
     assert holding(there) == NOTHING
 
 
-@pytest.mark.parametrize("name", [name for name in annotations(applied()) if not name.endswith("owner")])
+@pytest.mark.parametrize(
+    "name", [name for name in annotations(applied()) if not name.endswith(("owner", "seal"))]
+)
 @pytest.mark.parametrize("text", [None, "", "{}", "null", "[]", "1e999", "NaN", "\x00", "[" * 60_000])
 def test_without_any_of_the_annotations_nothing_is_believed(name, text):
     there = stored()

@@ -2,14 +2,17 @@
 
 from refresher.core.instant import Instant
 from refresher.core.model import SecretStr, Token, TokenFacts
+from refresher.core.seal import Sealer
 
 NOW = Instant(wall=1_793_872_800.25, boot=5_000.0)  # 2026-11-05T10:00:00.25Z
 LIFETIME = 3600.0
+KEY = SecretStr("k3y")  # with which they were minted
+SEALER = Sealer(KEY)
 
 
 def a_token(number: int = 1, *, issued: Instant = NOW, lifetime: float = LIFETIME, size: int = 0) -> Token:
     """A token unlike that of any other number, its access token at least `size` characters long."""
     access = SecretStr(f"acc3ss-{number}-".ljust(size, "x"))
-    key = SecretStr("k3y").fingerprint
+    key = KEY.fingerprint
     facts = TokenFacts(issued, lifetime, LIFETIME, key, access.fingerprint, with_refresh=True)
     return Token(facts, access, SecretStr(f"r3fresh-{number}-"))

@@ -13,7 +13,7 @@ from typing import Any
 from refresher.config.declarations import FileOutputSettings
 from refresher.errors import OutputError
 from refresher.outputs.file import FileOutput
-from tests.outputs.tokens import NOW, a_token
+from tests.outputs.tokens import NOW, SEALER, a_token
 
 NOBODY = 65534
 LARGE = 20_000
@@ -43,7 +43,7 @@ def write_without_end(path: Path) -> None:
     output = output_at(path)
     say("writing")
     for number in count(1):
-        output.write(a_token(number, size=LARGE * (number % 2)), NOW)
+        output.write(a_token(number, size=LARGE * (number % 2)), NOW, SEALER)
 
 
 def die_before_every_line(path: Path) -> None:
@@ -52,11 +52,11 @@ def die_before_every_line(path: Path) -> None:
         folder = path / str(line)
         folder.mkdir()
         output = output_at(folder / "access-token")
-        output.write(a_token(1), NOW)
+        output.write(a_token(1), NOW, SEALER)
         child = os.fork()
         if child == 0:
             sys.settrace(_killing_before(line))
-            output.write(a_token(2), NOW + 1)
+            output.write(a_token(2), NOW + 1, SEALER)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):
@@ -84,7 +84,7 @@ def hold(path: Path) -> None:
     """Begin to write there, write a value, say so, and live on."""
     output = output_at(path)
     output.clear_debris()
-    output.write(a_token(1), NOW)
+    output.write(a_token(1), NOW, SEALER)
     say("holding")
     signal.pause()
 
@@ -109,7 +109,7 @@ def write_and_look(path: Path, group: str | None = None) -> None:
         told["rehearsal"] = str(error)
     for name, token in (("small", a_token(1)), ("large", a_token(2, size=LARGE))):
         try:
-            told[name] = output.write(token, NOW)
+            told[name] = output.write(token, NOW, SEALER)
         except OutputError as error:
             told[name] = str(error)
     try:
@@ -137,7 +137,7 @@ def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | 
     ours = output()
     rehearsal = ours.rehearse()
     for number in (1, 2):
-        ours.write(a_token(number), NOW)
+        ours.write(a_token(number), NOW, SEALER)
     intact = ours.inspect(NOW).intact, output().inspect(NOW).intact
     if beneath is not None:
         os.chmod(beneath, 0o404)

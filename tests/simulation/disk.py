@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from refresher.config.targets import LOCK_FILE
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
+from refresher.core.seal import Sealer
 from refresher.outputs.file import FileOutput
 from tests.simulation.process import Process
 from tests.simulation.virtual import KilledError
@@ -103,10 +104,10 @@ class FileOnDisk:
         with self._disk.used_by(self._process, self.name):
             return self._output.inspect(now)
 
-    def write(self, token: Token, now: Instant) -> None:
+    def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         try:
             with self._disk.used_by(self._process, self.name):
-                self._output.write(token, now)
+                self._output.write(token, now, sealer)
         finally:  # dead or alive: what do readers see now?
             self._process.here.look(self.name)
 

@@ -54,12 +54,6 @@ def main(argv: Sequence[str]) -> int:
     try:
         code = _run(argv)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return exits.INTERRUPTED
-    except RuntimeError as error:  # Python 3.11 makes one of whatever is raised in __set_name__: in an import
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            return exits.INTERRUPTED
-        raise
     except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
         _drop_output()
         return exits.DONE

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from refresher import exits, prelude
+from refresher import exits, prelude, signals
 from refresher.config.addresses import split_listen
 from refresher.core.model import SecretStr
 from refresher.emulator.control import HEADER
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     emulator = _emulator(arguments)
     # Before any thread is there: all inherit it, so that the signal waits for `sigwait`.
+    signals.take_over({})
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     with emulator:
         if arguments.write_key:

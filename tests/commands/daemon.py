@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self, TypeVar
 
-from refresher import exits
 from refresher.clock import SystemClock
 from refresher.config.declarations import FileOutputSettings
 from refresher.core.model import SecretStr, Token, TokenFacts
@@ -25,7 +24,7 @@ DEADLINE = 15.0  # seconds; far more than anything takes that is not told to tak
 STOP_WITHIN = 5.0  # seconds from SIGTERM to the end (design §3)
 
 # What a shell calls 130. CPython ends by the signal itself if that struck in what makes a NamedTuple.
-INTERRUPTED = {exits.INTERRUPTED, -signal.SIGINT}
+INTERRUPTED = {128 + signal.SIGINT, -signal.SIGINT}
 
 KEY = "application-key-Zq1f0WcT5d9"
 

@@ -190,8 +190,18 @@ def test_a_signal_ends_it_although_the_issuer_hangs(issuer, place, number):
     eventually(lambda: issuer.counts.mints, "the issuer is asked")
     process.send_signal(number)
     process.wait(STOP_WITHIN)
-    assert ended(process).code == 0
+    assert ended(process).code == 75, "it was asked for a token"
     assert sorted(os.listdir(place)) == [LOCK_FILE, "key"]
+
+
+def test_a_pass_that_a_signal_cuts_short_is_done_if_the_old_token_is_valid(issuer, place):
+    old = plant(place / "token", age=0.8 * HOUR)
+    issuer.faults(hang=True)
+    process = start("once", *words(issuer, place))
+    eventually(lambda: issuer.counts.mints, "the issuer is asked")
+    process.send_signal(signal.SIGTERM)
+    assert ended(process).code == 0
+    assert (place / "token").read_text() == old
 
 
 def test_a_second_signal_ends_it_at_once(issuer, place):
@@ -201,7 +211,7 @@ def test_a_second_signal_ends_it_at_once(issuer, place):
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     process.wait(STOP_WITHIN / 2)
-    assert ended(process).code == 0
+    assert ended(process).code == 75
 
 
 def test_two_at_once_on_one_file_leave_one_whole_token(issuer, place):

@@ -17,9 +17,11 @@ TOLD_WITHIN = 5.0  # seconds that the Events of this pass are waited for at its 
 IN_A_HURRY = 1.0  # seconds for the same after a signal: the engine took up to four of the five that there are
 
 EXAMPLE = """\
-  */10 * * * *  refresher once --every 10m --key-file /etc/inlive/key --to-file /var/lib/inlive/access-token
+  */10 * * * *  /opt/inlive-token-refresher/bin/refresher once --every 11m --config /etc/inlive/refresher.yaml
 
-A token is minted when it is due, or with --every when it would come due before the next call."""
+cron looks for programs in /usr/bin and /bin only: write the full path, as `command -v refresher` prints it.
+A token is minted when it is due, or with --every when it would come due before the next call. Nothing is
+printed if all went well, so that cron sends no mail; --log-level info prints what was done."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often this is called: what would come due before the next call is minted now",
     )
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "listen"])
-    prelude.add_log_flags(parser)
+    prelude.add_log_flags(parser, level="warning")  # cron sends by mail whatever is printed
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -29,7 +29,9 @@ def test_a_demo_that_is_stopped_leaves_neither_files_nor_processes(tmp_path):
         while "first token" not in process.stdout.readline():
             pass
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=STOP_WITHIN)  # to the end of the stream, which its daemon has open as well
+        process.communicate(
+            timeout=STOP_WITHIN
+        )  # to the end of the stream, which its daemon has open as well
     assert process.returncode == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 

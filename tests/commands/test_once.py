@@ -35,7 +35,8 @@ def words(issuer: Emulator, place: Path) -> tuple[object, ...]:
 
 
 def once(issuer: Emulator, place: Path, *more: object) -> Ended:
-    return refresher("once", *words(issuer, place), *more)
+    """At the level that shows what was done, if `more` gives no other."""
+    return refresher("once", *words(issuer, place), *more, REFRESHER_LOG_LEVEL="info")
 
 
 # What is tried out
@@ -111,6 +112,19 @@ def test_a_period_that_cannot_hold_the_promise_is_told_with_its_arithmetic(issue
         "accepted: less than 59m, or a longer lifetime\n"
     )
     assert issuer.counts.mints == 0
+
+
+@pytest.mark.parametrize("age", [None, 10.0, 0.8 * HOUR], ids=["none there", "fresh", "due"])
+def test_a_pass_in_which_all_went_well_prints_nothing(issuer, place, age):
+    if age is not None:
+        plant(place / "token", age=age)
+    assert refresher("once", *words(issuer, place)) == (0, "")
+
+
+def test_what_goes_wrong_is_printed(issuer, place):
+    plant(place / "token", age=0.8 * HOUR)
+    issuer.faults(status=500)
+    assert [entry["event"] for entry in refresher("once", *words(issuer, place)).log] == ["RefreshFailed"]
 
 
 # How it ends

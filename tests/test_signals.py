@@ -35,6 +35,16 @@ lock(mutex)
 print("hangs", flush=True)
 lock(mutex)
 """
+# Where whatever is raised is lost, as in the callbacks of Python's own imports.
+SWALLOWS = """\
+import time
+print("hangs", flush=True)
+while True:
+    try:
+        time.sleep(60)
+    except BaseException:
+        pass
+"""
 
 
 def stopped(command: str, number: int = signal.SIGTERM) -> int:
@@ -66,8 +76,9 @@ def test_a_signal_before_anything_is_imported_ends_a_command_as_it_does_later(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("command", ["mint", "run"])
-def test_a_signal_ends_what_hangs_where_no_python_runs(tmp_path, command, number):
-    (tmp_path / "argparse.py").write_text(HANGS)
+@pytest.mark.parametrize("trouble", [HANGS, SWALLOWS], ids=["held in C", "swallowed"])
+def test_a_signal_ends_what_it_cannot_interrupt(tmp_path, command, number, trouble):
+    (tmp_path / "argparse.py").write_text(trouble)
     with start(command, PYTHONPATH=str(tmp_path)) as process:
         try:
             assert process.stdout is not None

@@ -13,6 +13,8 @@ from refresher.config.durations import format_duration
 from refresher.config.objects import placed
 from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core import schedule
+from refresher.core.advice import ADVICE
+from refresher.core.keytext import is_like_base64
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Verdict
 from refresher.core.state import TokenPolicy
 from refresher.errors import KeyUnreadableError, KubeDeniedError, KubeError, OutputError, OutputHeldError
@@ -32,15 +34,6 @@ _WITHOUT = {
     "events": "trouble is not told in the cluster itself, only here",
 }
 _OF_ALL_KEYS = (Outcome.UNREACHABLE, Outcome.TIMEOUT)  # whoever is not there is not there for the next key
-_IN_BETWEEN = "is issuer.url right, and is there a firewall or a proxy in between?"
-_ADVICE = {
-    Outcome.KEY_REFUSED: "put a key that is in force into the file; Inlive's integration page makes one",
-    Outcome.UNREACHABLE: _IN_BETWEEN,
-    Outcome.TIMEOUT: _IN_BETWEEN,
-    Outcome.THROTTLED: "it asks for patience: try again later",
-    Outcome.SERVER_ERROR: "that is the issuer's own trouble: try again later",
-    Outcome.BAD_RESPONSE: "is issuer.url right, and does the issuer grant the lifetime?",
-}
 
 EXAMPLE = """\
   refresher check --config /etc/inlive/refresher.yaml
@@ -117,6 +110,9 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
         yield Finding("key", exits.CONFIGURATION, str(error))
         return
     yield Finding("key", 0, f"{source.name}, fingerprint {key.fingerprint}")
+    if is_like_base64(key):
+        text = f"what is in {source.path} looks like base64: if the issuer refuses it, decode it first"
+        yield Finding("key", 0, f"{text} (base64 -d; in a Kubernetes Secret: stringData)", is_hint=True)
     if warning:
         yield Finding("key", 0, f"{warning}, unless nobody else gets at its directory", is_hint=True)
 
@@ -137,7 +133,7 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
             yield from _verify_findings(settings.issuer, result.answer.access)
             continue
         outcome = result.answer.outcome
-        text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {_ADVICE[outcome]}"
+        text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {ADVICE[outcome]}"
         untried = len(keys) - number if outcome in _OF_ALL_KEYS else 0
         more = f"; not tried after that: {untried} more" if untried else ""
         yield Finding("issuer", exits.of_outcome(outcome), text + more)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from refresher import exits, prelude, signals
 from refresher.config.addresses import split_listen
+from refresher.config.wording import shown_path
 from refresher.core.model import SecretStr
 from refresher.emulator.control import HEADER
 from refresher.emulator.server import Emulator
@@ -114,12 +115,13 @@ def _write_key(path: str, key: SecretStr) -> None:
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(key.reveal())
     except FileExistsError as error:
-        told = (
-            f"{path} exists and is left alone; accepted: a new file, or --key-file for the key that is in it"
-        )
+        accepted = "accepted: a new file, or --key-file for the key that is in it"
+        told = f"{shown_path(path)} exists and is left alone; {accepted}"
         raise ConfigurationError((Mistake("--write-key", told),)) from error
     except OSError as error:
-        raise ConfigurationError((Mistake("--write-key", f"{path}: {error.strerror}"),)) from error
+        raise ConfigurationError(
+            (Mistake("--write-key", f"{shown_path(path)}: {error.strerror}"),)
+        ) from error
 
 
 def _welcome(emulator: Emulator, arguments: argparse.Namespace) -> Iterator[str]:

@@ -9,6 +9,7 @@ from refresher import __version__, assembly, exits, prelude
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.overrides import OUTPUTS
+from refresher.config.wording import shown_url
 from refresher.core.condition import TokenCondition, condition
 from refresher.core.machine import observe
 from refresher.core.messages import Event, Found, InspectFailed
@@ -81,12 +82,12 @@ def _of_daemon(url: str) -> Mapping[str, Any]:
             document = json.loads(_body(answer.iter_content(_BLOCK)))
         except (requests.RequestException, ValueError, RecursionError) as error:
             raise UnreachableDaemonError(
-                f"{url}: no refresher answers there ({type(error).__name__}); give the address of its "
-                "--listen, such as http://localhost:9464"
+                f"{shown_url(url)}: no refresher answers there ({type(error).__name__}); give the address of "
+                "its --listen, such as http://localhost:9464"
             ) from error
     if answer.status_code == 200 and isinstance(document, dict) and isinstance(document.get("tokens"), list):
         return document
-    raise UnreachableDaemonError(f"{url}: what answers there is not a refresher")
+    raise UnreachableDaemonError(f"{shown_url(url)}: what answers there is not a refresher")
 
 
 def _body(blocks: Iterable[bytes]) -> bytearray:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from refresher import signals
+from refresher import hardening, signals
 
 
 def main() -> None:
@@ -24,9 +24,7 @@ def main() -> None:
 def _run(command: str) -> int:
     _open_descriptors()
     signals.watch(command)
-    import resource  # noqa: PLC0415 -- after the handlers, as everything that takes time
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the application key, or a token
+    hardening.keep_secrets_in()
     _prepare_streams()
     from refresher.cli import main as run_command_line  # noqa: PLC0415 -- it takes a while
 

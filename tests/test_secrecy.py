@@ -140,7 +140,10 @@ class Site:
         """Keep what is left of it: its log, and every file but the outputs and the key."""
         process = Path("/proc") / str(self.daemon.process.pid)
         for name in ("cmdline", "environ"):
-            self.written[name] = (process / name).read_bytes() if process.exists() else b""
+            try:
+                self.written[name] = (process / name).read_bytes()
+            except (FileNotFoundError, PermissionError):  # it has ended, or lets nobody but root look
+                self.written[name] = b""
         assert self.daemon.end() == 0, self.daemon.said
         self.written["log"] = self.daemon.said.encode()
         configured = {self.key, *(self.path / "out" / form for form in OUTPUTS)}

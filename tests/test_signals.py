@@ -58,7 +58,12 @@ def test_nothing_is_imported_before_the_handlers_but_what_is_in_python_already()
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert set(ended.stdout.split()) == {"refresher", "refresher.__main__", "refresher.signals"}
+    assert set(ended.stdout.split()) == {
+        "refresher",
+        "refresher.__main__",
+        "refresher.hardening",
+        "refresher.signals",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,7 +13,7 @@ def keep_secrets_in() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ.pop("SSLKEYLOGFILE", None)  # `ssl` and urllib3 heed it
     try:
-        # Not by `ctypes`: its import takes memory that is both writable and executable, which the unit forbids.
+        # Not by `ctypes`: its import takes memory both writable and executable, which the unit forbids.
         import _ctypes  # noqa: PLC0415
 
         prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from refresher import assembly, exits, prelude
 from refresher.clock import SystemClock
+from refresher.commands.status import of_daemon
 from refresher.config import flags
-from refresher.config.declarations import IssuerSettings, SecretOutputSettings, Settings
+from refresher.config.declarations import IssuerSettings, ListenAddress, SecretOutputSettings, Settings
 from refresher.config.durations import format_duration
 from refresher.config.objects import placed
 from refresher.config.overrides import KEY, OUTPUTS
@@ -17,7 +18,15 @@ from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Verdict
 from refresher.core.state import TokenPolicy
-from refresher.errors import KeyUnreadableError, KubeDeniedError, KubeError, OutputError, OutputHeldError
+from refresher.errors import (
+    KeyUnreadableError,
+    KubeDeniedError,
+    KubeError,
+    ListenError,
+    OutputError,
+    OutputHeldError,
+    UnreachableDaemonError,
+)
 from refresher.keys.keyfile import KeyFile
 from refresher.ports import Issuer, Output
 
@@ -86,6 +95,8 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
         yield Finding("issuer", 0, f"{settings.issuer.url} was not asked (--offline)")
     else:
         yield from _issuer_findings(settings, keys)
+    if settings.listen is not None:
+        yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
     connect = cache(assembly.kubernetes)
     charges = assembly.charges(settings, connect=connect)
     asks_kubernetes = not offline
@@ -213,6 +224,25 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
         text = f"not granted: {each}; {_WITHOUT[each.resource]}"
         yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
     return True
+
+
+def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
+    """Whether a daemon could listen there, or the one of this configuration does."""
+    from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
+
+    try:
+        bind(address).close()
+    except ListenError as error:
+        host = f"[{address.host}]" if ":" in address.host else address.host or "localhost"
+        try:
+            answer = of_daemon(f"http://{host}:{address.port}")
+        except UnreachableDaemonError:
+            return Finding("listen", exits.CONFIGURATION, str(error))
+        if {token.get("name") for token in answer["tokens"] if isinstance(token, dict)} != tokens:
+            text = f"{error}; it is a refresher with other tokens"
+            return Finding("listen", exits.CONFIGURATION, text)
+        return Finding("listen", 0, f"the daemon of these tokens runs, on port {address.port}", is_hint=True)
+    return Finding("listen", 0, f"port {address.port} is free")
 
 
 def _output_findings(output: Output) -> Iterator[Finding]:

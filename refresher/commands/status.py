@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     document: Mapping[str, Any]
     if arguments.url is not None:
-        document = _of_daemon(arguments.url)
+        document = of_daemon(arguments.url)
     else:
         settings = prelude.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
         clock = SystemClock()
@@ -66,7 +66,7 @@ def _inspected(output: Output, clock: Clock) -> Event:
         return InspectFailed(output.name, str(error))
 
 
-def _of_daemon(url: str) -> Mapping[str, Any]:
+def of_daemon(url: str) -> Mapping[str, Any]:
     """The status document of the daemon at `url`. Raises UnreachableDaemonError."""
     import requests  # noqa: PLC0415 -- for --url only
 

@@ -47,7 +47,9 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def start(*words: object, stderr: int = subprocess.PIPE, **environ: str) -> subprocess.Popen[str]:
+def start(
+    *words: object, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE, **environ: str
+) -> subprocess.Popen[str]:
     """``refresher WORDS…``, in an environment that configures nothing but what is given here."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("REFRESHER_")}
     return subprocess.Popen(
@@ -55,7 +57,7 @@ def start(*words: object, stderr: int = subprocess.PIPE, **environ: str) -> subp
         env=inherited | environ,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
         text=True,
     )

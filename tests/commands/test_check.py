@@ -1,13 +1,16 @@
 """`refresher check`: one line for each thing a deployment depends on, and what to do about what is wrong."""
 
+import base64
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
+import requests
 import trustme
 
 from refresher.core.model import fingerprint
@@ -460,3 +463,66 @@ def test_what_was_found_so_far_is_told_when_somebody_gives_up_waiting(inlive, pl
     assert [each[:10] for each in told] == ["ok   confi", "ok   key: "]
     assert process.returncode in INTERRUPTED
     assert (rest, err) == ("", "")
+
+
+# A key that may have to be decoded
+
+
+def test_a_key_in_base64_is_a_hint(check, place):
+    (place / "key").write_text(base64.b64encode(KEY.encode()).decode())
+    checked = check("--offline")
+    assert checked.code == 0
+    assert (
+        f"hint key: what is in {place}/key looks like base64: if the issuer refuses it, decode it"
+        in checked.out
+    )
+
+
+# The port
+
+
+def daemon_on(port, inlive, place):
+    words = ("--issuer-url", inlive.url, "--key-file", place / "key", "--to-file", place / "token")
+    return start("run", *words, "--listen", f"127.0.0.1:{port}")
+
+
+def test_a_free_port_is_well(check):
+    port = free_port()
+    assert (
+        line(check("--offline", "--listen", f"127.0.0.1:{port}"), "listen")
+        == f"ok   listen: port {port} is free"
+    )
+
+
+def test_a_port_in_use_is_a_failure(check):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        checked = check("--offline", "--listen", f"127.0.0.1:{other.getsockname()[1]}")
+    assert checked.code == 78
+    told = line(checked, "listen")
+    assert told.startswith("FAIL listen: cannot listen on 127.0.0.1:")
+    assert "another process listens there; stop it or choose another --listen" in told
+
+
+@pytest.mark.parametrize(("name", "code"), [("default", 0), ("another", 78)])
+def test_the_port_of_our_own_daemon_is_a_hint_and_of_another_one_a_failure(check, inlive, place, name, code):
+    port = free_port()
+    listen = ("--listen", f"127.0.0.1:{port}")
+    with daemon_on(port, inlive, place) as process:
+        try:
+            eventually(lambda: answers(port), "it serves its endpoints")
+            checked = check("--offline", *listen, "--name", name)
+        finally:
+            process.kill()
+    assert checked.code == code
+    told = line(checked, "listen")
+    if code:
+        assert told.endswith("; it is a refresher with other tokens")
+    else:
+        assert told == f"hint listen: the daemon of these tokens runs, on port {port}"
+
+
+def answers(port):
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/status", timeout=10).ok
+    except requests.ConnectionError:
+        return False

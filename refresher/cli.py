@@ -33,7 +33,7 @@ start here:
 
 exit codes:
   0 done, 2 wrong use of the command line, 73 an output cannot be written, 75 the issuer cannot be reached or
-  asked us to wait, 77 the key was refused, 78 configuration
+  asked us to wait, or the pass was cut short, 77 the key was refused, 78 configuration
 """
 
 

@@ -115,8 +115,8 @@ class FileOutputSettings(NamedTuple):
     mode: Annotated[
         int,
         Option(
-            "Permissions of the file in octal digits (in YAML: in quotes). 0640 lets its group read it, and those "
-            "whom a default ACL of the directory names.",
+            "Permissions of the file in octal digits (in YAML: in quotes). 0640 lets its group read it, "
+            "and those whom a default ACL of the directory names.",
             kinds.MODE,
             example="0640",
             flag="--mode",

@@ -60,7 +60,7 @@ def check_targets(root: Draft, config_path: str | None, findings: Findings) -> N
         taken.setdefault(target, place)
     for place, target in files:
         if target.endswith(f"/{LOCK_FILE}"):
-            findings.add(place, f"{plain(target)} is the lock file of the refresher; give another path")
+            findings.add(place, f"{shown_path(target)} is the lock file of the refresher; give another path")
         record = sidecar(target)
         for written, does in ((target, "would overwrite"), (record, "would have its record over")):
             if written in read:

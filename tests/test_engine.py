@@ -456,7 +456,7 @@ def test_settling_mints_and_publishes_and_ends():
     site = Site("a", "b", takes=1.0).settles()
     assert all(output.content is not None for output in site.outputs.values())
     assert site.passed < 1.0 + 3 * ERRAND
-    assert exits.of_states(site.states.values()) == 0
+    assert exits.of_states(site.states.values(), site.world.now()) == 0
 
 
 def test_settling_with_everything_in_place_asks_nobody():
@@ -481,7 +481,7 @@ def test_settling_tries_once_whatever_fails(trouble, code):
     site = Site("a", "b")
     trouble(site)
     site.settles()
-    assert exits.of_states(site.states.values()) == code
+    assert exits.of_states(site.states.values(), site.world.now()) == code
     assert len(site.issuer.asked) <= 2
     assert site.passed < 5 * ERRAND
 
@@ -490,6 +490,7 @@ def test_settling_is_ended_by_a_signal_too():
     site = Site("a", takes=10.0)
     site.post(1.0, STOP)
     assert site.settles().passed == pytest.approx(1.0 + GRACE)
+    assert exits.of_states(site.states.values(), site.world.now()) == 75, "cut short, with no token anywhere"
 
 
 @pytest.mark.parametrize(
@@ -504,7 +505,7 @@ def test_settling_ends_whatever_hangs(hanging, code, problem):
     """A file system, the resolution of a name: cron would start one process after another."""
     site = Site("a", "b", hanging=[hanging]).settles()
     assert site.passed < 90.0
-    assert exits.of_states(site.states.values()) == code
+    assert exits.of_states(site.states.values(), site.world.now()) == code
     told = " ".join(str(said) for _, _, said in site.memory.entries)
     assert problem in told
     if hanging == "output of b":

@@ -1,9 +1,9 @@
 """What happened, in a sentence for whoever is on call: why, until when consumers are served, what to do."""
 
 import logging
-from collections.abc import Mapping
 from typing import NamedTuple
 
+from refresher.core.advice import ADVICE
 from refresher.core.announcements import (
     Announcement,
     ConsumersUnserved,
@@ -30,18 +30,7 @@ from refresher.core.model import Outcome, TokenFacts, Verdict
 from refresher.core.rfc3339 import to_second
 from refresher.observers.spans import span
 
-_ASK_WHY = "see with `refresher check` what is in the way: name, network, proxy, certificate"
-
-ADVICE: Mapping[Outcome, str] = {
-    Outcome.OK: "if this lasts, ask Inlive why it repeats itself",
-    Outcome.KEY_REFUSED: "put a valid key into the key's file: it is tried within seconds "
-    "(by LoadCredential=: after a restart)",
-    Outcome.THROTTLED: "if this lasts, let tokens live longer, or mint fewer with this key",
-    Outcome.SERVER_ERROR: "if this lasts, ask Inlive",
-    Outcome.UNREACHABLE: _ASK_WHY,
-    Outcome.TIMEOUT: _ASK_WHY,
-    Outcome.BAD_RESPONSE: "see whether issuer.url (and issuer.verify, if set) is right, or a portal answers",
-}
+_WHEN_TRIED = ": it is tried within seconds (by LoadCredential=: after a restart)"
 
 
 class Line(NamedTuple):
@@ -131,7 +120,7 @@ def _refresh_failed(event: RefreshFailed, now: Instant, *, goes_on: bool) -> Lin
     then = f"in {span(event.wait)}" if goes_on else "with the next call"
     text = (
         f"no new token ({event.reason}): {what}{event.message}; {served}; "
-        f"next attempt {then}; {ADVICE[event.outcome]}"
+        f"next attempt {then}; {ADVICE[event.outcome]}{_WHEN_TRIED if refused and goes_on else ''}"
     )
     fields: dict[str, object] = {
         "reason": event.reason.value,

@@ -24,6 +24,7 @@ from tests.chaos.log_reader import Gate, ReadDaemon
 from tests.chaos.place import Disk, Place, limit_file_size
 from tests.chaos.proxy import Proxy
 from tests.chaos.reader import FORMATS, Reader, Verdict, token_in
+from tests.chaos.trust import Trust
 from tests.commands.daemon import eventually
 
 TIMEOUT = 10.0  # seconds: issuer.timeout's default
@@ -79,7 +80,8 @@ class Installation:
         self.tasks = tasks.made()
         if self.tasks is not None:
             self._resources.callback(self.tasks.close)
-        self.proxy = Proxy(self._issuer.port, self._dice, self._check_mint)
+        self.trust = Trust(self._path / "ca.pem")
+        self.proxy = Proxy(self._issuer.port, self._dice, self._check_mint, self.trust.context)
         self._resources.callback(self.proxy.close)
         self.files = {form: self.place.behind / form for form in FORMATS}
         self.reader = Reader(self.files, self._issuer, self._complain)
@@ -88,7 +90,8 @@ class Installation:
         token["refresh_at"] = f"{self.terms.refresh_at:.0%}"
         (self._path / "key").write_text(self._issuer.keys[0].reveal())
         self._config = self._path / "refresher.yaml"
-        self._config.write_text(json.dumps({"issuer": {"url": self.proxy.url}, "tokens": [token]}))
+        issuer = {"url": self.proxy.url, "ca_file": "ca.pem"}
+        self._config.write_text(json.dumps({"issuer": issuer, "tokens": [token]}))
         self._start()
         return self
 

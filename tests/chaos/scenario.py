@@ -32,6 +32,7 @@ class Scenario:
         self._hosts: dict[str, Callable[[], None]] = {
             "full disk": lambda: self._it.place.fill(self._dice.randrange(3)),
             "read-only directory": self._it.place.forbid,
+            "another CA": self._it.trust.replace_authority,
             "writes cut short": lambda: self._it.limit_files(self._dice.randrange(ONE_VALUE)),
         }
         if installation.place.disk is not Disk.SMALL:
@@ -77,6 +78,7 @@ class Scenario:
         self._it.limit_files(None)
         self._it.place.mend()
         self._it.read_on()
+        self._it.trust.publish()
         if self._it.tasks is not None:
             self._it.tasks.allow()
         self._it.tell("all is well again")

@@ -4,8 +4,10 @@ import errno
 from collections import Counter
 from collections.abc import Callable
 
+from refresher.core.machine import LOOK_AGAIN, STALLED
 from refresher.core.messages import ExpiryReported, Mint, RefreshRequested, Write
 from refresher.engine import GIVE_UP, MINT_GRACE, MOMENT
+from refresher.lanes import COUNTS_FOR
 from refresher.ports import Letter
 from tests.simulation import design
 from tests.simulation.apiserver import FAULTS
@@ -20,6 +22,7 @@ JUMPS = (-7200.0, -600.0, -30.0, -1.0, 1.0, 30.0, 600.0, 7200.0)
 LONG_ENOUGH = 600.0
 NOT_SOON = float("inf")
 HANGS = ("goes on", "fails", "for ever")
+REPORTED = LOOK_AGAIN + STALLED + 5.0  # seconds within which it is told that an output hangs
 LONG_FOR_EVER = 3 * GIVE_UP  # what hangs on a server that is gone holds its thread, and there are four
 DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO)
 
@@ -33,6 +36,7 @@ class Happenings:
         self.lives = plan.wants.lives
         self.faults: Counter[str] = Counter()
         self._keys_made = 0
+        self._hung_for_ever: Counter[str] = Counter()  # by process
         self._set_back_at = float("-inf")
         self._spare = NOT_SOON  # how long what comes along with a trouble may last
 
@@ -282,11 +286,20 @@ class Happenings:
         files = tuple(name for name, place in self.here.outputs.items() if place.kind == "file")
         which = self._pick(trouble, (*((name,) for name in files), files))
         how = self._pick(trouble._replace(pick=trouble.pick * 7 % 1), HANGS)
-        lasts = trouble.lasts * self._bearable(spare=40.0 + (GIVE_UP if how == "for ever" else 0.0))
+        spare = 40.0
         if how == "for ever":
-            lasts = min(lasts, LONG_FOR_EVER)
+            holder = self.here.leader().name
+            before = self._hung_for_ever[holder]
+            self._hung_for_ever[holder] += 1
+            spare += GIVE_UP + before * 8 * COUNTS_FOR  # it is the longer, the more threads are lost already
+        lasts = trouble.lasts * self._bearable(spare=spare)
+        if how == "for ever":
+            lasts = min(lasts, LONG_FOR_EVER) if before < 2 else 0.0
         self.here.disk.hang = Hang(which, self.world.now + lasts, how == "fails", how == "for ever")
         self._along_with(trouble, lasts)
+        if trouble.also is None and lasts > REPORTED:
+            told = self.promise.seen["OutputFailed"]
+            self.world.plan(self.world.now + REPORTED, lambda: self.promise.check_told("OutputFailed", told))
         undo = lambda: setattr(self.here.disk, "hang", None)  # noqa: E731
         return self._until(lasts, f"{len(which)} of the files hang; what hangs {how}", undo)
 

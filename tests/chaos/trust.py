@@ -15,7 +15,7 @@ class Trust:
         self.publish()
 
     def replace_authority(self) -> None:
-        """The server has a certificate of another authority from now on; the file still has the one before."""
+        """Have the server show a certificate of another authority than the one in the file."""
         self._authority = trustme.CA()
         self._authority.issue_cert("127.0.0.1").configure_cert(self.context)
 

@@ -91,7 +91,8 @@ class Disk:
             if self._output in self.fails_with and (changes or self.fails_reads):
                 self._fail(arguments[0])
             what = "create" if changes else None
-        if event == "open" or what is not None:
+        is_lock_file = os.path.basename(str(arguments[0])) == LOCK_FILE  # a mutex keeps other strands out
+        if (event == "open" or what is not None) and not is_lock_file:
             self._perhaps_hang(str(arguments[0]))
         if what is None:
             return
@@ -125,9 +126,9 @@ class Disk:
         """Whoever finds the record locked by what hangs goes on without a lock after a while: at once here,
         as that while is in real time."""
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        if path.endswith(".meta.json"):
-            if any(file == path and other != descriptor for other, file in self._descriptors()):
-                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        others = (file for other, file in self._descriptors() if other != descriptor)
+        if path.endswith(".meta.json") and path in others:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     def _fail(self, path: object) -> None:
         code = self.fails_with[self._output]

@@ -172,7 +172,7 @@ class Engine:
         return end if isinstance(work.step, Mint) else min(end, _next_report(work))
 
     def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
-        self._lanes.give_up(work)
+        self._lanes.give_up(work, now.boot)
         message = f"{_subject(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
         self._apply(work.token, self._hands.failure(work.step, message), now, goes_on=goes_on)
 
@@ -220,7 +220,7 @@ class Engine:
             self._tell(letter.token or "", announcement, now)
         for name in self._charges if letter.token is None else (letter.token,):
             self._apply(name, event, now)
-        for name in self._lanes.admitted():
+        for name in self._lanes.admitted(now.boot):
             self._apply(name, None, now)
 
     def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
@@ -260,10 +260,10 @@ class Engine:
     def _take_up(self, charge: Charge, step: Errand, now: Instant) -> bool:
         """Begin a step; False if it has to stand in line."""
         name, lane = charge.policy.name, charge.lane(step)
-        if self._lanes.is_wedged(name, step):
+        if self._lanes.is_wedged(name, step, lane, now.boot):
             message = f"{_subject(step)} is not asked: {WEDGED} steps before this one still hang"
             self._observe(name, self._hands.failure(step, message), now)
-        elif self._lanes.has_room(lane):
+        elif self._lanes.has_room(lane, now.boot):
             self._observe(name, Started(step), now)
             self._hands.start(charge, self._lanes.begin(name, step, lane, now.boot))
         else:

@@ -32,7 +32,8 @@ from refresher.core.messages import (
 )
 from refresher.core.model import SecretStr, secrets_in
 from refresher.core.state import State, TokenPolicy
-from refresher.hands import LIMITS, POLLS, Charge, Hands, KeyWatch
+from refresher.hands import LIMITS, POLLS, Charge, Hands
+from refresher.keys.watch import KeyWatch
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import Clock, Letter, Mailbox, Observer
 
@@ -68,7 +69,7 @@ class Engine:
         a token before anything is announced that may repeat a new one."""
         self._charges = {charge.policy.name: charge for charge in charges}
         self._states = {name: State.initial(charge.policy) for name, charge in self._charges.items()}
-        self._keys = KeyWatch(self._charges.values())
+        self._keys = KeyWatch((name, charge.key) for name, charge in self._charges.items())
         self._hands, self._clock, self._mailbox = hands, clock, mailbox
         self._observers = observers
         self._leads, self._hold = leads, hold
@@ -79,7 +80,7 @@ class Engine:
         self._refused: str | None = None  # what waits for a thread that the system does not start
         self._unsettled = set(self._charges)
         self._stop_by = NOT_SOON
-        self._last_news = clock.now().boot
+        self._began = self._last_news = clock.now().boot
         self.last_turn = clock.now()
 
     def run(self) -> None:
@@ -252,7 +253,8 @@ class Engine:
         self._alarms.set(name, min(step.until, now.boot + SLICE, *checks))
         state = self._states[name]
         has_key = state.newest is not None or state.key_problem is not None
-        if has_key and not state.is_busy and not self._lanes.is_waiting(name):
+        awaited = state.awaits_another(now) and now.boot < self._began + STALLED
+        if has_key and not state.is_busy and not self._lanes.is_waiting(name) and not awaited:
             self._unsettled.discard(name)
         else:
             self._unsettled.add(name)

@@ -33,7 +33,8 @@ from refresher.core.messages import (
 from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.state import State
 from refresher.engine import GIVE_UP, GRACE, KEY_POLL, MINT_GRACE, SLICE, Engine
-from refresher.hands import LIMITS, Charge, KeyWatch
+from refresher.hands import LIMITS, Charge
+from refresher.keys.watch import KeyWatch
 from refresher.lanes import WEDGED, Limit, Work
 from refresher.ports import Letter, Observer
 from tests.core.builders import token as new_token

@@ -75,6 +75,13 @@ class OutputDisturbed(NamedTuple):
     output: str
 
 
+class OutputHeld(NamedTuple):
+    """Another process owns an output, as `message` says: this one does not write it."""
+
+    output: str
+    message: str
+
+
 class IssuerAnswered(NamedTuple):
     """One attempt has ended, however. `skew`: seconds our wall clock is ahead of the issuer's, if it told."""
 
@@ -150,6 +157,7 @@ Announcement = (
     | OutputWritten
     | OutputFailed
     | OutputDisturbed
+    | OutputHeld
     | IssuerAnswered
     | TokenVerified
     | LivesShorter

@@ -106,7 +106,8 @@ def _look_first(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[St
 
 def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     """A token of the newest key, or else of the one that is proven: a new key may turn out to be bad."""
-    if state.minting is not None or (state.leads and state.facts is not None):
+    follows = not state.leads or all(output.held for output in state.outputs)
+    if state.minting is not None or (state.facts is not None and not follows):
         return
     for credential in filter(None, (state.candidate, state.proven)):
         chosen = adoption.choose(state.outputs, credential.key.fingerprint, policy.lifetime, now)
@@ -121,7 +122,7 @@ def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
 def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output, wants in zip(state.outputs, policy.outputs, strict=True):
         reason = why_write(state, output, wants, now)
-        if reason is None or state.token is None or output.busy_since is not None:
+        if reason is None or state.token is None or output.busy_since is not None or output.held:
             continue
         if now.boot >= output.next_try:
             yield Write(output.name, state.token, reason)
@@ -206,6 +207,7 @@ def is_publishable(state: State, now: Instant) -> bool:
     return any(
         output.writable or (output.holding is not None and output.holding.remaining(now) > 0)
         for output in state.outputs
+        if not output.held
     )
 
 
@@ -214,7 +216,7 @@ def _rehearse(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step
     if state.newest is None or is_publishable(state, now):
         return
     for output in state.outputs:
-        if output.holding is None or output.busy_since is not None:
+        if output.holding is None or output.busy_since is not None or output.held:
             continue
         if now.boot >= output.next_try:
             yield Rehearse(output.name)
@@ -238,12 +240,18 @@ def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[S
 def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
         if output.busy_since is None:
-            at = _next_look(output)
-            yield Inspect(output.name) if now.boot >= at else Wait(at, f"looking at {output.name}")
+            at = _next_look(output, now)
+            look = Inspect(output.name, first=bool(output.held))
+            yield look if now.boot >= at else Wait(at, f"looking at {output.name}")
 
 
-def _next_look(output: OutputState) -> float:
-    """From the end of a look that saw nothing, which may have taken long; else from when it began."""
+def _next_look(output: OutputState, now: Instant) -> float:
+    """From the end of a look that saw nothing, which may have taken long; else from when it began.
+
+    An output that another process owns and does not serve may be ours soon.
+    """
+    if output.held and output.is_without(now):
+        return output.looked_at + MOMENT
     if output.unseen:
         return output.unseen_at + min(LOOK_AGAIN, MOMENT * 2.0 ** min(output.unseen - 1, 10))
     return output.looked_at + LOOK_AGAIN

@@ -2,11 +2,13 @@
 
 from refresher.core import adoption, backoff, mints
 from refresher.core.announcements import (
+    Announcement,
     ConsumersUnserved,
     KeyLoaded,
     KeyLost,
     OutputDisturbed,
     OutputFailed,
+    OutputHeld,
     OutputWritten,
     TokenAdopted,
 )
@@ -196,21 +198,25 @@ def _found(state: State, event: Found, now: Instant) -> Observed:
     output = state.output(event.output)
     found = _believed(event.holding, state, now)
     held = _holds(found)
+    writes = state.leads and not event.held  # else another process does
     was_in_place = output.published is not None and _holds(output.holding) == output.published
-    disturbed = state.leads and was_in_place and held != output.published
-    if state.leads and output.failures and state.facts and held == state.facts.fingerprint:
+    disturbed = writes and was_in_place and held != output.published
+    if writes and output.failures and state.facts and held == state.facts.fingerprint:
         return _landed(state, output, found, state.facts, now)
-    published = output.published if state.leads else held  # what the leader publishes
+    published = output.published if writes else held
     after = output._replace(
         holding=found,
         published=published or held,  # at the first look: what a predecessor published
         looked_at=_began(output, now),
         busy_since=None,
         unreadable=None,
+        held=event.held,
         unseen=0,
     )
-    state = _with_service(state.with_output(after), now)
-    return state, ((OutputDisturbed(output.name),) if disturbed else ())
+    said: tuple[Announcement, ...] = (OutputDisturbed(output.name),) if disturbed else ()
+    if event.held and not output.held:
+        said += (OutputHeld(output.name, event.held),)
+    return _with_service(state.with_output(after), now), said
 
 
 def _with_service(state: State, now: Instant) -> State:

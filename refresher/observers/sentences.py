@@ -18,6 +18,7 @@ from refresher.core.announcements import (
     NotSupported,
     OutputDisturbed,
     OutputFailed,
+    OutputHeld,
     OutputWritten,
     RefreshFailed,
     ThreadsRefused,
@@ -70,6 +71,8 @@ def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> L
         case OutputDisturbed(output=output):
             text = f"somebody else deleted or altered {output}; it is being put right"
             return Line(logging.WARNING, text, {"output": output}, vouched=True)
+        case OutputHeld(output=output, message=message):
+            return Line(logging.WARNING if goes_on else logging.INFO, message, {"output": output})
         case IssuerAnswered():
             return _answered(announcement)
         case TokenVerified():
@@ -82,9 +85,8 @@ def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> L
             return _lease_failed(announcement)
         case ConsumersUnserved():
             return _unserved(announcement)
-        case ThreadsRefused(message=message):
-            text = f"the system refuses new threads: {message}; raise pids.max, TasksMax= or ulimit -u"
-            return Line(logging.ERROR, text, {})
+        case ThreadsRefused():
+            return _threads_refused(announcement)
         case Crashed():
             return _crashed(announcement)
         case NotSupported(message=message):
@@ -221,6 +223,11 @@ def _leadership_turned(event: LeadershipTurned) -> Line:
 def _lease_failed(event: LeaseFailed) -> Line:
     then = "it leads on until its time is up" if event.leads else "nothing is minted or written meanwhile"
     return Line(logging.WARNING, f"lease {event.lease}: {event.message}; {then}", {"lease": event.lease})
+
+
+def _threads_refused(event: ThreadsRefused) -> Line:
+    text = f"the system refuses new threads: {event.message}; raise pids.max, TasksMax= or ulimit -u"
+    return Line(logging.ERROR, text, {})
 
 
 def _unserved(event: ConsumersUnserved) -> Line:

@@ -8,7 +8,8 @@ from refresher.core.instant import Instant
 from refresher.core.machine import attempts
 from refresher.core.messages import Errand, Inspect, KeysPolled, Mint
 from refresher.engine import KEY_POLL, Engine
-from refresher.hands import KEYS, Charge, Hands, KeyWatch
+from refresher.hands import KEYS, Charge, Hands
+from refresher.keys.watch import KeyWatch
 from refresher.lanes import Work
 from refresher.ports import Letter
 from tests.simulation.virtual import Happening, KilledError, Strand, World

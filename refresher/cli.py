@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from refresher import __version__, exits
-from refresher.core.keytext import HIDDEN, is_like_key
+from refresher.config.wording import did_you_mean, plain, shown
 from refresher.errors import ConfigurationError, RefresherError, UnreachableDaemonError
 
 COMMANDS = {
@@ -33,8 +33,18 @@ start here:
 
 exit codes:
   0 done, 2 wrong use of the command line, 73 an output cannot be written, 75 the issuer cannot be reached or
-  asked us to wait, 77 the key was refused, 78 configuration
+  asked us to wait, or the pass was cut short, 77 the key was refused, 78 configuration
 """
+
+
+class Parser(argparse.ArgumentParser):
+    """One that shows no more of a wrong value than any other message does."""
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            hint = did_you_mean(str(value), action.choices) or ";"
+            accepted = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"{shown(value)} is unknown{hint} accepted: {accepted}")
 
 
 class Command(Protocol):
@@ -54,12 +64,6 @@ def main(argv: Sequence[str]) -> int:
     try:
         code = _run(argv)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return exits.INTERRUPTED
-    except RuntimeError as error:  # Python 3.11 makes one of whatever is raised in __set_name__: in an import
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            return exits.INTERRUPTED
-        raise
     except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
         _drop_output()
         return exits.DONE
@@ -77,8 +81,6 @@ def _run(argv: Sequence[str]) -> int:
     gc.freeze()  # what is imported stays, and need not be looked at again
     gc.enable()
     try:
-        if is_like_key(command):
-            parser.error(f"no such command: {HIDDEN}")
         arguments, unknown = parser.parse_known_args(argv)
         if unknown:
             parser.error(f"unrecognized arguments: {' '.join(map(_named, unknown))} (values are not shown)")
@@ -96,7 +98,7 @@ def _run(argv: Sequence[str]) -> int:
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The parser of the whole command line, or with the options of one command `only`: that one's module is
     the only one imported then."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="refresher",
         description="Keeps short-lived Inlive access tokens fresh: one process holds the application key, "
         "no consumer is ever without a valid token.",
@@ -128,6 +130,7 @@ def _named(word: str) -> str:
     """The name of a flag that there is none of, without its value: that is the key itself at times."""
     if word.startswith("--"):
         name, equals, _ = word.partition("=")
+        name = f"--{plain(name[2:])}"
         return f"{name}=…" if equals else name
     return f"{word[:2]}…" if word.startswith("-") else "…"
 

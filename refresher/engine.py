@@ -32,7 +32,8 @@ from refresher.core.messages import (
 )
 from refresher.core.model import SecretStr, secrets_in
 from refresher.core.state import State, TokenPolicy
-from refresher.hands import LIMITS, POLLS, Charge, Hands, KeyWatch
+from refresher.hands import LIMITS, POLLS, Charge, Hands
+from refresher.keys.watch import KeyWatch
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import Clock, Letter, Mailbox, Observer
 
@@ -68,7 +69,7 @@ class Engine:
         a token before anything is announced that may repeat a new one."""
         self._charges = {charge.policy.name: charge for charge in charges}
         self._states = {name: State.initial(charge.policy) for name, charge in self._charges.items()}
-        self._keys = KeyWatch(self._charges.values())
+        self._keys = KeyWatch((name, charge.key) for name, charge in self._charges.items())
         self._hands, self._clock, self._mailbox = hands, clock, mailbox
         self._observers = observers
         self._leads, self._hold = leads, hold
@@ -79,7 +80,7 @@ class Engine:
         self._refused: str | None = None  # what waits for a thread that the system does not start
         self._unsettled = set(self._charges)
         self._stop_by = NOT_SOON
-        self._last_news = clock.now().boot
+        self._began = self._last_news = clock.now().boot
         self.last_turn = clock.now()
 
     def run(self) -> None:
@@ -172,7 +173,7 @@ class Engine:
         return end if isinstance(work.step, Mint) else min(end, _next_report(work))
 
     def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
-        self._lanes.give_up(work)
+        self._lanes.give_up(work, now.boot)
         message = f"{_subject(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
         self._apply(work.token, self._hands.failure(work.step, message), now, goes_on=goes_on)
 
@@ -220,7 +221,7 @@ class Engine:
             self._tell(letter.token or "", announcement, now)
         for name in self._charges if letter.token is None else (letter.token,):
             self._apply(name, event, now)
-        for name in self._lanes.admitted():
+        for name in self._lanes.admitted(now.boot):
             self._apply(name, None, now)
 
     def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
@@ -252,7 +253,8 @@ class Engine:
         self._alarms.set(name, min(step.until, now.boot + SLICE, *checks))
         state = self._states[name]
         has_key = state.newest is not None or state.key_problem is not None
-        if has_key and not state.is_busy and not self._lanes.is_waiting(name):
+        awaited = state.awaits_another(now) and now.boot < self._began + STALLED
+        if has_key and not state.is_busy and not self._lanes.is_waiting(name) and not awaited:
             self._unsettled.discard(name)
         else:
             self._unsettled.add(name)
@@ -260,10 +262,10 @@ class Engine:
     def _take_up(self, charge: Charge, step: Errand, now: Instant) -> bool:
         """Begin a step; False if it has to stand in line."""
         name, lane = charge.policy.name, charge.lane(step)
-        if self._lanes.is_wedged(name, step):
+        if self._lanes.is_wedged(name, step, lane, now.boot):
             message = f"{_subject(step)} is not asked: {WEDGED} steps before this one still hang"
             self._observe(name, self._hands.failure(step, message), now)
-        elif self._lanes.has_room(lane):
+        elif self._lanes.has_room(lane, now.boot):
             self._observe(name, Started(step), now)
             self._hands.start(charge, self._lanes.begin(name, step, lane, now.boot))
         else:

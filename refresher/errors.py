@@ -95,3 +95,11 @@ class ConfigurationError(RefresherError):
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         super().__init__("\n".join(str(mistake) for mistake in mistakes))
         self.mistakes = mistakes
+
+
+def unforeseen(error: Exception) -> str:
+    """What status and messages show of an unforeseen error: not its text, which may hold a secret.
+
+    The announcement `Crashed` takes that to the log, where secrets are blotted out.
+    """
+    return f"a mistake of the refresher itself ({type(error).__name__}); its log says more"

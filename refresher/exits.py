@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 
+from refresher.core.instant import Instant
 from refresher.core.model import Outcome
 from refresher.core.state import State
 
 DONE = 0
 USAGE = 2  # argparse's own
 CANT_CREATE = 73  # an output cannot be written
-TRY_AGAIN = 75  # the issuer could not be reached or asked us to wait
+TRY_AGAIN = 75  # the issuer could not be reached or asked us to wait, or the pass was cut short
 NO_PERMISSION = 77  # the key was refused
 CONFIGURATION = 78
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _GRAVEST_FIRST = (CONFIGURATION, NO_PERMISSION, CANT_CREATE, TRY_AGAIN)
 
@@ -27,16 +27,19 @@ def of_outcome(outcome: Outcome) -> int:
     return NO_PERMISSION if outcome is Outcome.KEY_REFUSED else TRY_AGAIN
 
 
-def of_states(states: Iterable[State]) -> int:
-    """The exit code for what is wrong with these tokens now."""
-    return gravest(code for state in states for code in _codes(state))
+def of_states(states: Iterable[State], now: Instant) -> int:
+    """The exit code for these tokens as they stand: 0 only if nothing failed and each output holds a valid
+    token."""
+    return gravest(code for state in states for code in _codes(state, now))
 
 
-def _codes(state: State) -> Iterable[int]:
+def _codes(state: State, now: Instant) -> Iterable[int]:
     if state.key_problem is not None:
         yield CONFIGURATION
     for credential in (state.candidate, state.proven):
         if credential is not None and credential.declined is not None:
             yield of_outcome(credential.declined.outcome)
-    if any(output.problem for output in state.outputs):
+    if any(output.unwritable or output.unreadable for output in state.outputs):
         yield CANT_CREATE
+    if any(output.holding is None or not output.holding.remaining(now) for output in state.outputs):
+        yield TRY_AGAIN  # perhaps nothing failed, because a signal came before anything could

@@ -3,22 +3,19 @@
 Nothing here decides; what went wrong comes back as an event too, so that no errand is ever left hanging.
 """
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from refresher.core import backoff
 from refresher.core.announcements import Announcement, Crashed, IssuerAnswered, OutputFailed, TokenVerified
-from refresher.core.machine import STALLED, target_of
+from refresher.core.machine import target_of
 from refresher.core.messages import (
     Errand,
     Event,
     Found,
     Inspect,
     InspectFailed,
-    KeyRead,
     KeysPolled,
-    KeyUnreadable,
     Mint,
     Minted,
     MintFailed,
@@ -42,7 +39,8 @@ from refresher.core.model import (
 from refresher.core.schedule import attempt_budget
 from refresher.core.state import ISSUER, TokenPolicy
 from refresher.crew import Crew
-from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
+from refresher.errors import OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
+from refresher.keys.watch import KeyWatch
 from refresher.lanes import Limit, Work, pool_of
 from refresher.ports import Clock, Issuer, KeySource, Letter, Mailbox, Output, Verifier
 
@@ -110,7 +108,7 @@ class Hands:
 
         self._crew.submit(do, pool_of(work.lane))
 
-    def read_keys(self, keys: "KeyWatch") -> None:
+    def read_keys(self, keys: KeyWatch) -> None:
         """Have the keys read; a letter for each token concerned will be in the mailbox, then `KeysPolled`."""
 
         def read() -> None:
@@ -152,7 +150,7 @@ class Hands:
                 case Inspect():
                     return self._inspect(charge, step)
         except Exception as error:  # noqa: BLE001 -- a mistake of ours must come back too, or the step hangs for ever
-            event = self.failure(step, _own_mistake(error), Outcome.BAD_RESPONSE)
+            event = self.failure(step, unforeseen(error), Outcome.BAD_RESPONSE)
             if isinstance(event, InspectFailed):
                 event = event._replace(out_of_sight=False)
             return Letter(name, event, (Crashed(type(step).__name__, error),))
@@ -169,7 +167,7 @@ class Hands:
         try:
             verification = self._verify(token, by)
         except Exception as error:  # noqa: BLE001 -- as in `perform`; a token is not held back for that
-            verification = Verification(Verdict.INCONCLUSIVE, _own_mistake(error))
+            verification = Verification(Verdict.INCONCLUSIVE, unforeseen(error))
             said += (Crashed("trying a token out", error),)
         if verification is None:
             return Letter(policy.name, Minted(step.key, token, self._roll()), said)
@@ -209,13 +207,16 @@ class Hands:
     def _inspect(self, charge: Charge, step: Inspect) -> Letter:
         name, output = charge.policy.name, charge.output(step.output)
         said: tuple[Announcement, ...] = ()
+        held = ""
         if step.first:
             try:
                 output.clear_debris()
+            except OutputHeldError as error:
+                held = str(error)
             except OutputError as error:  # a nuisance, not a reason to think that the output holds nothing
                 said = (OutputFailed(step.output, str(error), None, writing=False),)
         try:
-            return Letter(name, Found(step.output, output.inspect(self._clock.now())), said)
+            return Letter(name, Found(step.output, output.inspect(self._clock.now()), held), said)
         except OutputError as error:
             out_of_sight = isinstance(error, OutputOutOfSightError)
             return Letter(name, InspectFailed(step.output, str(error), out_of_sight), said)
@@ -234,67 +235,3 @@ def token_of(result: MintResult, granted: Granted, key: SecretStr, lifetime: flo
         with_refresh=granted.refresh is not None,
     )
     return Token(facts, granted.access, granted.refresh)
-
-
-class KeyWatch:
-    """Reads every key source and reports what is new since the last time.
-
-    Several threads may poll at once. Each reads the lanes that no other is reading: a directory that hangs
-    keeps one of them, and the next poll passes it by.
-    """
-
-    def __init__(self, charges: Iterable[Charge]) -> None:
-        self._tokens: dict[str, list[str]] = {}
-        self._lanes: dict[str, dict[str, KeySource]] = {}
-        self._last: dict[str, str] = {}
-        self._reading: dict[str, tuple[float, KeySource]] = {}  # since when, and what, by lane
-        self._lock = threading.Lock()
-        for charge in charges:
-            self._lanes.setdefault(charge.key.lane, {})[charge.key.name] = charge.key
-            self._tokens.setdefault(charge.key.name, []).append(charge.policy.name)
-
-    def poll(self, now: float) -> Iterator[Letter]:
-        """A letter for each token whose key source changed its content or its readability, at boot second
-        `now`; never raises."""
-        for lane, sources in self._lanes.items():
-            with self._lock:
-                hanging = self._reading.get(lane)
-                if hanging is None:
-                    self._reading[lane] = now, next(iter(sources.values()))
-            if hanging is None:
-                yield from self._read_lane(lane, sources, now)
-            elif now - hanging[0] >= STALLED:
-                message = f"{hanging[1].name}: its directory does not answer; check its file system"
-                yield from self._news(hanging[1], KeyUnreadable(message))
-
-    def _read_lane(self, lane: str, sources: Mapping[str, KeySource], now: float) -> Iterator[Letter]:
-        for source in sources.values():
-            self._reading[lane] = now, source
-            event, said = _read(source)
-            yield from self._news(source, event, said)
-        del self._reading[lane]
-
-    def _news(
-        self, source: KeySource, event: KeyRead | KeyUnreadable, said: tuple[Announcement, ...] = ()
-    ) -> Iterator[Letter]:
-        seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
-        if self._last.get(source.name) != seen:
-            self._last[source.name] = seen
-            for token in self._tokens[source.name]:
-                yield Letter(token, event, said)
-                said = ()  # once for all tokens of this key
-
-
-def _read(source: KeySource) -> tuple[KeyRead | KeyUnreadable, tuple[Announcement, ...]]:
-    try:
-        return KeyRead(source.read()), ()
-    except KeyUnreadableError as error:
-        return KeyUnreadable(str(error)), ()
-    except Exception as error:  # noqa: BLE001 -- as in Hands.perform
-        return KeyUnreadable(f"{source.name}: {_own_mistake(error)}"), (Crashed("reading a key", error),)
-
-
-def _own_mistake(error: Exception) -> str:
-    """For the status, which shows it as it is: no text of an error that nobody has foreseen, which may have a
-    secret in it. `Crashed` takes that to the log, where secrets are blotted out."""
-    return f"a mistake of the refresher itself ({type(error).__name__}); its log says more"

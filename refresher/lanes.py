@@ -4,6 +4,10 @@ A lane is what hangs together: the issuer, an API server, one directory. A step 
 room, so that the time since it began says how long it has gone without an answer, and not how long it stood
 in line. Steps that were given up keep their place apart from the others: a lane has room for as many of these
 again, so that what hangs may be tried anew, and not for more, so that threads do not pile up.
+
+A step that was given up may never end: its file system was unmounted, and another one took its place. So it
+counts for a time only, which doubles as more threads hang. However long something hangs, few threads are
+lost to it, and when it works again it is used again.
 """
 
 from collections import Counter
@@ -14,7 +18,8 @@ from refresher.core.machine import target_of
 from refresher.core.messages import Errand
 from refresher.core.state import ISSUER
 
-WEDGED = 4  # steps on one output that were given up and hold their threads: no other follows them
+WEDGED = 4  # steps on one output that were given up and count: no other follows them
+COUNTS_FOR = 60.0  # seconds, for the first step that is given up; up to twice as long for each further one
 
 
 class Limit(NamedTuple):
@@ -25,14 +30,19 @@ class Limit(NamedTuple):
 
 
 class Work:
-    """One step in flight. `began`: boot seconds. `reported_at`: when it was last reported to hang."""
+    """One step in flight. `began`: boot seconds. `reported_at`: when it was last reported to hang.
+    `counts_until`: until when it keeps others from its lane although it was given up."""
 
-    __slots__ = ("began", "given_up", "lane", "reported_at", "step", "token")
+    __slots__ = ("began", "counts_until", "given_up", "lane", "reported_at", "step", "token")
 
     def __init__(self, token: str, step: Errand, lane: str, began: float) -> None:
         self.token, self.step, self.lane, self.began = token, step, lane, began
-        self.reported_at = began
+        self.reported_at = self.counts_until = began
         self.given_up = False
+
+    @property
+    def about(self) -> tuple[str, str]:
+        return self.token, target_of(self.step)
 
 
 class Lanes:
@@ -41,26 +51,26 @@ class Lanes:
     def __init__(self, limits: Mapping[str, Limit]) -> None:
         self._limits = limits
         self._in_lane: dict[str, dict[Work, None]] = {}
-        self._given_up: Counter[str] = Counter()  # by lane
-        self._wedged: Counter[tuple[str, str]] = Counter()  # the same by token and output
+        self._given_up: dict[str, dict[Work, None]] = {}  # by lane
         self._in_pool: Counter[str] = Counter()
         self._of_token: dict[str, list[Work]] = {}
         self._lines: dict[str, dict[str, None]] = {}  # tokens by lane, in order
 
-    def has_room(self, lane: str) -> bool:
+    def has_room(self, lane: str, now: float) -> bool:
         pool = pool_of(lane)
         limit = self._limits[pool]
         in_flight = len(self._in_lane.get(lane, ()))
         return (
             in_flight < limit.lane
-            and in_flight + self._given_up[lane] < 2 * limit.lane
+            and in_flight + len(self._counting(lane, now)) < 2 * limit.lane
             and self._in_pool[pool] < limit.pool
         )
 
-    def is_wedged(self, token: str, step: Errand) -> bool:
+    def is_wedged(self, token: str, step: Errand, lane: str, now: float) -> bool:
         """Whether one more step on this output would only hang, and take a thread from its lane."""
-        target = target_of(step)
-        return target != ISSUER and self._wedged[token, target] >= WEDGED
+        about = token, target_of(step)
+        hanging = sum(work.about == about for work in self._counting(lane, now))
+        return about[1] != ISSUER and hanging >= WEDGED
 
     def begin(self, token: str, step: Errand, lane: str, now: float) -> Work:
         """Put a step in flight; there has to be room for it."""
@@ -70,19 +80,23 @@ class Lanes:
         self._in_pool[pool_of(lane)] += 1
         return work
 
-    def give_up(self, work: Work) -> None:
+    def give_up(self, work: Work, now: float) -> None:
         """Do not wait for it any longer. It keeps its thread until it ends."""
         self._leave(work)
         work.given_up = True
-        self._given_up[work.lane] += 1
-        self._wedged[work.token, target_of(work.step)] += 1
+        others = self._given_up.setdefault(work.lane, {})
+        hanging = max(sum(other.about == work.about for other in others), len(others) // 2)
+        work.counts_until = now + COUNTS_FOR * 2.0**hanging
+        others[work] = None
 
     def end(self, work: Work) -> None:
         """It has come back."""
         self._in_pool[pool_of(work.lane)] -= 1
         if work.given_up:
-            self._given_up[work.lane] -= 1
-            self._wedged[work.token, target_of(work.step)] -= 1
+            others = self._given_up[work.lane]
+            del others[work]
+            if not others:
+                del self._given_up[work.lane]
         else:
             self._leave(work)
 
@@ -97,17 +111,23 @@ class Lanes:
     def is_waiting(self, token: str) -> bool:
         return any(token in line for line in self._lines.values())
 
-    def admitted(self) -> Iterator[str]:
+    def admitted(self, now: float) -> Iterator[str]:
         """Take those out of the lines, one after the other, for whom there is room at that moment."""
         for lane in tuple(self._lines):
-            while self._lines.get(lane) and self.has_room(lane):
+            while self._lines.get(lane) and self.has_room(lane, now):
                 yield self._first(lane)
 
     def stuck(self, now: float, silent: float) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The lanes in which nothing has moved for `silent` seconds, and the tokens in line for them."""
         for lane in tuple(self._lines):
-            if not self.has_room(lane) and all(now - work.began >= silent for work in self._blocking(lane)):
+            if not self.has_room(lane, now) and all(
+                now - work.began >= silent for work in self._blocking(lane)
+            ):
                 yield lane, tuple(self._lines.pop(lane))
+
+    def _counting(self, lane: str, now: float) -> list[Work]:
+        """What was given up and keeps others out."""
+        return [work for work in self._given_up.get(lane, ()) if now < work.counts_until]
 
     def _blocking(self, lane: str) -> Iterator[Work]:
         """What has to end before there is room again, but for what was given up."""

@@ -14,8 +14,9 @@ OWNER_VARIABLE = "REFRESHER_OWNER"  # what this installation is called in Secret
 LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
 
 
-def add_log_flags(parser: argparse.ArgumentParser) -> None:
-    """Declare how to log."""
+def add_log_flags(parser: argparse.ArgumentParser, level: str = "info") -> None:
+    """Declare how to log: from `level` on, if nothing else is given."""
+    parser.set_defaults(default_log_level=level)
     group = parser.add_argument_group("logging", "To standard error.")
     group.add_argument(
         "--log-format",
@@ -26,7 +27,7 @@ def add_log_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
-        help="Default: info. [REFRESHER_LOG_LEVEL]",
+        help=f"Default: {level}. [REFRESHER_LOG_LEVEL]",
     )
 
 
@@ -61,7 +62,7 @@ def configure_log(arguments: argparse.Namespace, redact: Callable[[str], str]) -
     lines that were dropped so far."""
     return log.configure(
         arguments.log_format or os.environ.get("REFRESHER_LOG_FORMAT") or "auto",
-        arguments.log_level or os.environ.get("REFRESHER_LOG_LEVEL") or "info",
+        arguments.log_level or os.environ.get("REFRESHER_LOG_LEVEL") or arguments.default_log_level,
         sys.stderr,
         redact,
     )

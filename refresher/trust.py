@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from urllib3.util.ssl_ import create_urllib3_context
 
+from refresher.config.wording import shown_path
+
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # a certificate in a directory, as openssl-rehash(1) names it
 
 _log = logging.getLogger("refresher")
@@ -115,7 +117,9 @@ def _load_authorities(context: ssl.SSLContext, authorities: Authorities) -> None
         context.load_verify_locations(authorities.file, authorities.directories or None)
     except OSError as error:
         why = _why(error, "no certificates in it")
-        raise UnusableError(f"the CA file {authorities.file} cannot be used: {why}") from error
+        raise UnusableError(
+            f"the CA file {shown_path(authorities.file or authorities.directories)} cannot be used: {why}"
+        ) from error
 
 
 def _why(error: OSError, otherwise: str) -> str:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
-PART = 12  # characters: whoever knows so many of a key that was "shortened" knows too many
+PART = 13  # characters of a key that are too many: messages quote up to 12 of what is in a wrong place
 NEAR = 40  # bytes shown on either side of a leak
 
 

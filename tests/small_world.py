@@ -31,7 +31,8 @@ from refresher.core.seal import Sealer
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import KEY_POLL, Engine
 from refresher.errors import KeyUnreadableError, OutputError
-from refresher.hands import Charge, Hands, KeyWatch
+from refresher.hands import Charge, Hands
+from refresher.keys.watch import KeyWatch
 from refresher.lanes import Work
 from refresher.ports import Letter
 

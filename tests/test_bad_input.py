@@ -367,11 +367,11 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
     ("words", "code", "told"),
     [
         ((), 2, "required: COMMAND"),
-        (("rum",), 2, "invalid choice: 'rum'"),
+        (("rum",), 2, "'rum' is unknown; did you mean run?"),
         (("run", "--no-such-flag"), 2, "unrecognized arguments: --no-such-flag"),
         (("run", "--key", "key"), 2, "unrecognized arguments: --key"),
         (("run", "--key-file"), 2, "--key-file: expected one argument"),
-        (("run", "--log-level", "loud"), 2, "invalid choice: 'loud'"),
+        (("run", "--log-level", "loud"), 2, "'loud' is unknown; accepted: debug, info, warning, error"),
         (("once", "--listen", ":9464"), 2, "unrecognized arguments: --listen"),
         (("once", "--every", "often"), 78, "--every: 'often' is not a duration"),
         (("run",), 78, "--config: no token is configured; the shortest that works: refresher run --key-file"),

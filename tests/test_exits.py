@@ -5,9 +5,8 @@ from itertools import combinations
 import pytest
 
 from refresher import exits
-from refresher.core.messages import InspectFailed, KeyRead, KeyUnreadable, Mint, WriteFailed
+from refresher.core.messages import InspectFailed, KeyRead, KeyUnreadable, Mint, Stopping, WriteFailed
 from refresher.core.model import Outcome
-from refresher.core.state import State
 from tests.core.builders import (
     KEY,
     KEY_REFUSED,
@@ -91,6 +90,16 @@ def unread() -> Driver:
     return driver
 
 
+def beginning() -> Driver:
+    return Driver()
+
+
+def outlived() -> Driver:
+    driver = at_work()
+    driver.now += 3600.0
+    return driver
+
+
 @pytest.mark.parametrize(
     ("tokens", "code", "because"),
     [
@@ -112,16 +121,28 @@ def unread() -> Driver:
     ],
 )
 def test_the_exit_code_for_tokens_as_they_stand(tokens, code, because):
-    states: list[State] = [each.state for each in tokens]
-    assert exits.of_states(states) == code, because
+    assert exits.gravest(exits.of_states([each.state], each.now) for each in tokens) == code, because
+
+
+@pytest.mark.parametrize("tokens", [(beginning(),), (well(), beginning()), (outlived(),)])
+def test_without_a_valid_token_in_each_output_it_is_not_0_although_nothing_failed(tokens):
+    assert exits.gravest(exits.of_states([each.state], each.now) for each in tokens) == 75
+
+
+def test_a_pass_that_was_cut_short_is_0_if_the_old_token_is_valid():
+    driver = at_work()
+    driver.until(Mint)
+    driver.tell(Stopping())
+    assert driver.state.minting is not None
+    assert exits.of_states([driver.state], driver.now) == 0
 
 
 def test_of_one_token_with_several_failures_the_gravest_counts():
     driver = declined(UNREACHABLE)
     driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
-    assert exits.of_states([driver.state]) == 73
+    assert exits.of_states([driver.state], driver.now) == 73
     driver.tell(KeyUnreadable("the key file /k is empty"))
-    assert exits.of_states([driver.state]) == 78
+    assert exits.of_states([driver.state], driver.now) == 78
 
 
 def test_what_is_mended_counts_no_more():
@@ -132,4 +153,4 @@ def test_what_is_mended_counts_no_more():
     steps = driver.minted(token(2, age=-2522.0))
     driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
     driver.perform(steps)
-    assert exits.of_states([driver.state]) == 0
+    assert exits.of_states([driver.state], driver.now) == 0

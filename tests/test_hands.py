@@ -42,7 +42,8 @@ from refresher.core.model import (
 from refresher.core.seal import Sealer
 from refresher.crew import Crew, Mailbox
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
-from refresher.hands import Charge, Hands, KeyWatch, token_of
+from refresher.hands import Charge, Hands, token_of
+from refresher.keys.watch import KeyWatch
 from refresher.lanes import Work
 from refresher.ports import Letter
 from tests.core.builders import KEY, NEW_KEY, NOW, held, policy, token
@@ -385,12 +386,12 @@ def test_an_errand_that_hangs_keeps_no_other_from_coming_back(site):
 # --- Keys
 
 
-def charges(**keys: AKey) -> list[Charge]:
-    return [Charge(policy()._replace(name=name), key, (AnOutput(),)) for name, key in keys.items()]
+def keys(**sources: AKey) -> list[tuple[str, AKey]]:
+    return list(sources.items())
 
 
 def test_keys_come_back_one_letter_a_token_and_then_that_all_were_read(site):
-    site.hands.read_keys(KeyWatch(charges(a=AKey(KEY, "1"), b=AKey(NEW_KEY, "2"))))
+    site.hands.read_keys(KeyWatch(keys(a=AKey(KEY, "1"), b=AKey(NEW_KEY, "2"))))
     letters = [site.letter() for _ in range(3)]
     assert letters == [
         Letter("a", KeyRead(KEY)),
@@ -400,14 +401,14 @@ def test_keys_come_back_one_letter_a_token_and_then_that_all_were_read(site):
 
 
 def test_what_has_not_changed_is_not_told_again():
-    watch = KeyWatch(charges(a=AKey()))
+    watch = KeyWatch(keys(a=AKey()))
     assert list(watch.poll(0.0)) == [Letter("a", KeyRead(KEY))]
     assert list(watch.poll(0.0)) == []
 
 
 def test_a_changed_key_is_told():
     key = AKey()
-    watch = KeyWatch(charges(a=key))
+    watch = KeyWatch(keys(a=key))
     list(watch.poll(0.0))
     key.content = NEW_KEY
     assert list(watch.poll(0.0)) == [Letter("a", KeyRead(NEW_KEY))]
@@ -415,7 +416,7 @@ def test_a_changed_key_is_told():
 
 def test_a_key_that_cannot_be_read_is_told_once_and_when_it_can_be_again():
     key = AKey()
-    watch = KeyWatch(charges(a=key))
+    watch = KeyWatch(keys(a=key))
     list(watch.poll(0.0))
     key.content = KeyUnreadableError("the key file is gone")
     assert list(watch.poll(0.0)) == [Letter("a", KeyUnreadable("the key file is gone"))]
@@ -435,14 +436,14 @@ def test_a_key_of_several_tokens_is_read_once_for_all_of_them():
             return super().read()
 
     key = Counted()
-    letters = list(KeyWatch(charges(a=key, b=key, c=AKey(name="another"))).poll(0.0))
+    letters = list(KeyWatch(keys(a=key, b=key, c=AKey(name="another"))).poll(0.0))
     assert reads == [key.name]
     assert [letter.token for letter in letters] == ["a", "b", "c"]
 
 
 def test_a_mistake_of_ours_in_reading_a_key_is_said_once_and_keeps_no_other_from_being_read():
     mistaken, good = AKey(MISTAKE, name="mistaken"), AKey(name="good")
-    letters = list(KeyWatch(charges(a=mistaken, b=mistaken, c=good)).poll(0.0))
+    letters = list(KeyWatch(keys(a=mistaken, b=mistaken, c=good)).poll(0.0))
     unreadable = KeyUnreadable(f"mistaken: {TOLD}")
     assert letters == [
         Letter("a", unreadable, (Crashed("reading a key", MISTAKE),)),
@@ -477,7 +478,7 @@ def hanging():
 
 def test_a_directory_that_hangs_keeps_no_key_elsewhere_from_being_read(hanging):
     good = AKey(lane="key:/etc")
-    watch = KeyWatch(charges(a=hanging, b=good))
+    watch = KeyWatch(keys(a=hanging, b=good))
     threading.Thread(target=lambda: list(watch.poll(0.0)), daemon=True).start()
     assert hanging.asked.wait(DEADLINE)
     assert list(watch.poll(2.0)) == [Letter("b", KeyRead(KEY))]
@@ -486,7 +487,7 @@ def test_a_directory_that_hangs_keeps_no_key_elsewhere_from_being_read(hanging):
 
 
 def test_a_key_whose_directory_hangs_is_reported_once_and_when_it_can_be_read_again(hanging):
-    watch = KeyWatch(charges(a=hanging))
+    watch = KeyWatch(keys(a=hanging))
     reader = threading.Thread(target=lambda: letters.extend(watch.poll(0.0)), daemon=True)
     letters: list[Letter] = []
     reader.start()
@@ -559,7 +560,7 @@ def test_what_goes_to_an_issuer_a_disk_an_api_server_and_the_keys_does_not_queue
     )
     for step in steps:
         hands.start(charge, Work("studio", step, charge.lane(step), 0.0))
-    hands.read_keys(KeyWatch([charge]))
+    hands.read_keys(KeyWatch([("studio", charge.key)]))
     assert crew.went == ["issuer", "file", "secret", "file", "keys"]
 
 

@@ -1,14 +1,17 @@
 """Who may begin, who waits in line, and when a lane is stuck."""
 
+from itertools import pairwise
+
 import pytest
 
 from refresher.core.messages import Inspect, Mint
 from refresher.core.model import Reason, SecretStr
-from refresher.lanes import WEDGED, Lanes, Limit, Work, pool_of
+from refresher.lanes import COUNTS_FOR, WEDGED, Lanes, Limit, Work, pool_of
 
 LOOK, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)
 A, B = "file:/a", "file:/b"
 SILENT = 10.0
+NOW = 0.0
 
 
 @pytest.fixture
@@ -33,31 +36,31 @@ def test_a_lanes_pool_is_its_name_up_to_a_colon(lane, pool):
 
 def test_a_lane_has_room_for_so_many_steps(lanes):
     first, _ = begun(lanes, A, "x", "y")
-    assert not lanes.has_room(A)
-    assert lanes.has_room(B)
+    assert not lanes.has_room(A, NOW)
+    assert lanes.has_room(B, NOW)
     lanes.end(first)
-    assert lanes.has_room(A)
+    assert lanes.has_room(A, NOW)
 
 
 def test_all_lanes_of_a_pool_together_have_room_for_so_many(lanes):
     begun(lanes, A, "x", "y")
     (last,) = begun(lanes, B, "z")
-    assert not lanes.has_room(B)
-    assert lanes.has_room("issuer")
+    assert not lanes.has_room(B, NOW)
+    assert lanes.has_room("issuer", NOW)
     lanes.end(last)
-    assert lanes.has_room(B)
+    assert lanes.has_room(B, NOW)
 
 
 def test_what_was_given_up_leaves_room_but_keeps_its_thread(lanes):
     (first,) = begun(lanes, "issuer", "x")
-    lanes.give_up(first)
+    lanes.give_up(first, NOW)
     assert lanes.of("x") == ()
-    assert lanes.has_room("issuer")
+    assert lanes.has_room("issuer", NOW)
     (second,) = begun(lanes, "issuer", "x")
-    lanes.give_up(second)
-    assert not lanes.has_room("issuer")  # two threads hang: no third
+    lanes.give_up(second, NOW)
+    assert not lanes.has_room("issuer", NOW)  # two threads hang: no third
     lanes.end(first)
-    assert lanes.has_room("issuer")
+    assert lanes.has_room("issuer", NOW)
 
 
 def test_what_is_in_flight_is_known_by_token(lanes):
@@ -73,16 +76,16 @@ def test_those_in_line_are_admitted_in_order_as_long_as_there_is_room(lanes):
     first, second = begun(lanes, A, "x", "y")
     for token in ("1", "2", "1", "3"):
         lanes.wait(token, A)
-    assert list(lanes.admitted()) == []
+    assert list(lanes.admitted(NOW)) == []
     assert lanes.is_waiting("2")
     lanes.end(first)
     turns = []
-    for token in lanes.admitted():
+    for token in lanes.admitted(NOW):
         turns.append(token)
         begun(lanes, A, token)
     assert turns == ["1"]
     lanes.end(second)
-    assert list(lanes.admitted()) == ["2", "3"]  # they have begun nothing: there is still room
+    assert list(lanes.admitted(NOW)) == ["2", "3"]  # they have begun nothing: there is still room
     assert not lanes.is_waiting("3")
 
 
@@ -113,25 +116,64 @@ def test_a_lane_is_not_stuck_while_its_pool_is_full_of_work_that_moves(lanes):
 def test_an_output_on_which_steps_hang_for_ever_is_wedged_and_leaves_room_for_its_neighbours(roomy):
     hanging = []
     for _ in range(WEDGED):
-        assert not roomy.is_wedged("x", LOOK)
+        assert not roomy.is_wedged("x", LOOK, A, NOW)
         (work,) = begun(roomy, A, "x")
-        roomy.give_up(work)
+        roomy.give_up(work, NOW)
         hanging.append(work)
-    assert roomy.is_wedged("x", LOOK)
-    assert not roomy.is_wedged("y", LOOK)
+    assert roomy.is_wedged("x", LOOK, A, NOW)
+    assert not roomy.is_wedged("y", LOOK, A, NOW)
     roomy.end(hanging[0])
-    assert not roomy.is_wedged("x", LOOK)
+    assert not roomy.is_wedged("x", LOOK, A, NOW)
 
 
 def test_an_issuer_is_never_wedged_it_may_answer_the_next_time(roomy):
     for _ in range(WEDGED):
-        roomy.give_up(roomy.begin("x", MINT, "issuer", 0.0))
-    assert not roomy.is_wedged("x", MINT)
+        roomy.give_up(roomy.begin("x", MINT, "issuer", 0.0), NOW)
+    assert not roomy.is_wedged("x", MINT, "issuer", NOW)
+
+
+def test_an_output_that_hangs_for_ever_is_tried_again_and_again_and_few_threads_are_lost_to_it(roomy):
+    tries = []
+    now, a_day = NOW, NOW + 86400.0
+    while now < a_day:
+        if not roomy.is_wedged("x", LOOK, A, now):
+            (work,) = begun(roomy, A, "x", at=now)
+            roomy.give_up(work, now)
+            tries.append(now)
+        now += 10.0
+    assert len(tries) < 16
+    later = [after - before for before, after in pairwise(tries[WEDGED:])]
+    assert later == sorted(later)  # the later, the rarer
+    assert tries[-1] > a_day / 3
+
+
+def test_a_lane_full_of_what_hangs_for_ever_has_room_again_and_few_threads_are_lost_to_it():
+    lanes = Lanes({"file": Limit(8, pool=1000)})
+    begun_at = []
+    for now in map(float, range(0, 86400, 10)):
+        if lanes.has_room(A, now):
+            (work,) = begun(lanes, A, f"token {len(begun_at)}", at=now)
+            lanes.give_up(work, now)
+            begun_at.append(now)
+    assert 2 * 8 < len(begun_at) < 5 * 8
+    assert begun_at[-1] > 86400 / 3
+
+
+def test_what_was_given_up_keeps_nobody_out_any_more_once_it_has_ended_late(roomy):
+    hanging = [work for _ in range(WEDGED) for work in begun(roomy, A, "x")]
+    for work in hanging:
+        roomy.give_up(work, NOW)
+    assert roomy.is_wedged("x", LOOK, A, NOW)
+    for work in hanging:
+        roomy.end(work)
+    (again,) = begun(roomy, A, "x")
+    roomy.give_up(again, NOW)
+    assert again.counts_until == NOW + COUNTS_FOR  # as the first one
 
 
 def test_a_lane_in_which_everything_was_given_up_is_stuck(lanes):
     for _ in range(2):
         (work,) = begun(lanes, "issuer", "x")
-        lanes.give_up(work)
+        lanes.give_up(work, NOW)
     lanes.wait("1", "issuer")
     assert list(lanes.stuck(0.0, SILENT)) == [("issuer", ("1",))]

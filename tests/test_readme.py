@@ -39,7 +39,7 @@ def test_the_sidecar_calls_commands_that_exist():
 
 def commands() -> list[str]:
     text = README.read_text()
-    shown = re.findall(r"^(?:\$|\*/10 \* \* \* \*) +refresher (.*?)(?: +#.*)?$", text, re.MULTILINE)
+    shown = re.findall(r"^(?:\$ +|\*/10 \* \* \* \* +/\S+/)refresher +(.*?)(?: +#.*)?$", text, re.MULTILINE)
     return shown + re.findall(r"`refresher ((?:check|status) .*?)`", text)
 
 

@@ -5,6 +5,7 @@ import base64
 import dataclasses
 import http.client
 import json
+import re
 import resource
 import signal
 import sys
@@ -16,9 +17,21 @@ from urllib.parse import quote
 
 import pytest
 
+from refresher.config.declarations import (
+    SECTIONS,
+    FileOutputSettings,
+    IssuerSettings,
+    LeaderElectionSettings,
+    SecretOutputSettings,
+    Settings,
+    TokenSettings,
+)
+from refresher.config.flags import declared_flags
+from refresher.config.options import options_of
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.chaos.place import limit_file_size
+from tests.commands.calls import caller
 from tests.commands.daemon import Daemon, eventually, free_port, refresher, start
 from tests.leaks import leaks
 from tests.tapped import TOKEN, Wire, tapped
@@ -127,7 +140,10 @@ class Site:
         """Keep what is left of it: its log, and every file but the outputs and the key."""
         process = Path("/proc") / str(self.daemon.process.pid)
         for name in ("cmdline", "environ"):
-            self.written[name] = (process / name).read_bytes() if process.exists() else b""
+            try:
+                self.written[name] = (process / name).read_bytes()
+            except (FileNotFoundError, PermissionError):  # it has ended, or lets nobody but root look
+                self.written[name] = b""
         assert self.daemon.end() == 0, self.daemon.said
         self.written["log"] = self.daemon.said.encode()
         configured = {self.key, *(self.path / "out" / form for form in OUTPUTS)}
@@ -307,6 +323,136 @@ CONFIGURED = {
     "at the issuer": {"issuer": {"url": "http://127.0.0.1:1", "key": KEY}},
     "as a whole": KEY,
 }
+
+
+# In the place of any value there is. What is a right value has its use, and is told of as it is: --to-file.
+
+SECRETS = (
+    KEY,
+    "sk.live.Zq1f0WcT5d9mN3x8Hn2XkLm",
+    "NoDigitInThisKeyAtAllButCapitals",
+    "Zq1f0WcT5d9/mN3x8Hn2XkLm/a7bDa7==",
+    f"https://user:{KEY}@issuer.test/v1",
+    f"http://user:{KEY}@127.0.0.1:1",
+    f"user:{KEY}@issuer.test",
+)
+OFFLINE = ("check", "--offline")
+ASKS = ("check", "--issuer-timeout=1s")
+WAYS_OF = {"--ca-file": ASKS, "--verify-url": OFFLINE}
+FLAGGED = [
+    str(option.flag) for _, option in declared_flags() if not (option.repeated or option.flag == "--template")
+]
+OF_COMMANDS = (
+    ("status", "--url"),
+    ("wait", "--timeout"),
+    ("once", "--every"),
+    ("once", "--log-format"),
+    ("run", "--log-level"),
+    ("emulator", "--listen"),
+    ("emulator", "--key-file"),
+    ("emulator", "--cert"),
+    ("emulator", "--key"),
+    ("emulator", "--min-lifetime"),
+    ("config",),
+    ("mint",),
+    ("check", "--no-such-flag"),
+    ("check", "-x"),
+    (),
+)
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a word that is no path is looked for
+    (tmp_path / "key").write_text("another-key-altogether")
+    return caller(capsys)
+
+
+def parts(secret: str) -> list[str]:
+    """What must not be seen of it: of a password in a URL nothing, else no more than 12 in a row."""
+    password = re.search(r":(?!//)(.*)@", secret)
+    if password:
+        secret, longest = password[1], 5
+    else:
+        longest = 12
+    return [secret[start : start + longest + 1] for start in range(len(secret) - longest)]
+
+
+def check_nothing_is_shown(called, secret):
+    assert called.code != 0
+    assert [part for part in parts(secret) if part in called.said] == [], called.said
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("flag", FLAGGED)
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_a_secret_in_the_place_of_any_option_is_not_shown(call, monkeypatch, by, flag, secret):
+    option = next(option for _, option in declared_flags() if option.flag == flag)
+    words = [f"{flag}={secret}"] if by == "flag" else []
+    if by == "variable":
+        monkeypatch.setenv(option.variable, secret)
+    words += [] if flag in ("--key-file", "--config") else ["--key-file=key"]
+    words += ["--to-secret=s"] if flag.startswith("--lease") else ["--to-file=token"]
+    words += ["--lease=l"] if flag == "--lease-duration" else []
+    words += ["--issuer-url=https://127.0.0.1:1"] if flag == "--ca-file" else []
+    check_nothing_is_shown(call(*WAYS_OF.get(flag, OFFLINE), *words), secret)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("words", OF_COMMANDS, ids=" ".join)
+def test_a_secret_in_the_place_of_any_word_of_a_command_is_not_shown(call, words, secret):
+    *before, last = ("", *words)
+    joined = f"{last}={secret}" if last.startswith("--") else secret
+    given = [*before[1:], joined] if last.startswith("--") else [*words, secret]
+    needed = {"once": ["--key-file=key", "--to-file=token"], "run": ["--key-file=key", "--to-file=token"]}
+    needed |= {
+        "mint": ["--key-file=key"],
+        "wait": ["--to-file=token"],
+        "check": ["--key-file=key", "--to-file=token"],
+    }
+    more = needed.get(words[0] if words else "", [])
+    if words == ("emulator", "--key"):
+        more = ["--cert=key"]
+    check_nothing_is_shown(call(*given, *more), secret)
+
+
+IN_THE_FILE = {
+    f"{section.__name__}.{key}": (section, key)
+    for section in SECTIONS
+    for key in options_of(section)
+    if (section, key) not in {(FileOutputSettings, "file")}
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("where", IN_THE_FILE)
+@pytest.mark.parametrize("as_a_key", [False, True], ids=["as value", "as key"])
+def test_a_secret_in_the_place_of_anything_in_the_file_is_not_shown(call, tmp_path, where, secret, as_a_key):
+    section, key = IN_THE_FILE[where]
+    secret_output = section in (SecretOutputSettings, LeaderElectionSettings)
+    document: dict[str, Any] = {
+        "issuer": {"url": "https://127.0.0.1:1"},
+        "tokens": [
+            {"name": "t", "key_file": "key", "outputs": [{"secret": "s"} if secret_output else {"file": "f"}]}
+        ],
+    }
+    node: Any = {
+        Settings: document,
+        IssuerSettings: document["issuer"],
+        TokenSettings: document["tokens"][0],
+        FileOutputSettings: document["tokens"][0]["outputs"][0],
+        SecretOutputSettings: document["tokens"][0]["outputs"][0],
+        LeaderElectionSettings: document.setdefault("leader_election", {"lease": "l"})
+        if secret_output
+        else {},
+    }[section]
+    if as_a_key:
+        node[secret] = "x"
+    else:
+        node[key] = secret
+    (tmp_path / "refresher.json").write_text(json.dumps(document))
+    way = ASKS if key == "ca_file" and not as_a_key else OFFLINE
+    check_nothing_is_shown(call(*way, "--config", "refresher.json"), secret)
 
 
 @pytest.mark.parametrize("where", MISPLACED)

@@ -7,15 +7,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from refresher import assembly, exits, prelude
 from refresher.clock import SystemClock
+from refresher.commands.status import of_daemon
 from refresher.config import flags
-from refresher.config.declarations import IssuerSettings, SecretOutputSettings, Settings
+from refresher.config.declarations import IssuerSettings, ListenAddress, SecretOutputSettings, Settings
 from refresher.config.durations import format_duration
 from refresher.config.objects import placed
 from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core import schedule
+from refresher.core.advice import ADVICE
+from refresher.core.keytext import is_like_base64
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Verdict
 from refresher.core.state import TokenPolicy
-from refresher.errors import KeyUnreadableError, KubeDeniedError, KubeError, OutputError, OutputHeldError
+from refresher.errors import (
+    KeyUnreadableError,
+    KubeDeniedError,
+    KubeError,
+    ListenError,
+    OutputError,
+    OutputHeldError,
+    UnreachableDaemonError,
+)
 from refresher.keys.keyfile import KeyFile
 from refresher.ports import Issuer, Output
 
@@ -32,15 +43,6 @@ _WITHOUT = {
     "events": "trouble is not told in the cluster itself, only here",
 }
 _OF_ALL_KEYS = (Outcome.UNREACHABLE, Outcome.TIMEOUT)  # whoever is not there is not there for the next key
-_IN_BETWEEN = "is issuer.url right, and is there a firewall or a proxy in between?"
-_ADVICE = {
-    Outcome.KEY_REFUSED: "put a key that is in force into the file; Inlive's integration page makes one",
-    Outcome.UNREACHABLE: _IN_BETWEEN,
-    Outcome.TIMEOUT: _IN_BETWEEN,
-    Outcome.THROTTLED: "it asks for patience: try again later",
-    Outcome.SERVER_ERROR: "that is the issuer's own trouble: try again later",
-    Outcome.BAD_RESPONSE: "is issuer.url right, and does the issuer grant the lifetime?",
-}
 
 EXAMPLE = """\
   refresher check --config /etc/inlive/refresher.yaml
@@ -93,6 +95,8 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
         yield Finding("issuer", 0, f"{settings.issuer.url} was not asked (--offline)")
     else:
         yield from _issuer_findings(settings, keys)
+    if settings.listen is not None:
+        yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
     connect = cache(assembly.kubernetes)
     charges = assembly.charges(settings, connect=connect)
     asks_kubernetes = not offline
@@ -117,6 +121,9 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
         yield Finding("key", exits.CONFIGURATION, str(error))
         return
     yield Finding("key", 0, f"{source.name}, fingerprint {key.fingerprint}")
+    if is_like_base64(key):
+        text = f"what is in {source.path} looks like base64: if the issuer refuses it, decode it first"
+        yield Finding("key", 0, f"{text} (base64 -d; in a Kubernetes Secret: stringData)", is_hint=True)
     if warning:
         yield Finding("key", 0, f"{warning}, unless nobody else gets at its directory", is_hint=True)
 
@@ -137,7 +144,7 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
             yield from _verify_findings(settings.issuer, result.answer.access)
             continue
         outcome = result.answer.outcome
-        text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {_ADVICE[outcome]}"
+        text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {ADVICE[outcome]}"
         untried = len(keys) - number if outcome in _OF_ALL_KEYS else 0
         more = f"; not tried after that: {untried} more" if untried else ""
         yield Finding("issuer", exits.of_outcome(outcome), text + more)
@@ -217,6 +224,25 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
         text = f"not granted: {each}; {_WITHOUT[each.resource]}"
         yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
     return True
+
+
+def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
+    """Whether a daemon could listen there, or the one of this configuration does."""
+    from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
+
+    try:
+        bind(address).close()
+    except ListenError as error:
+        host = f"[{address.host}]" if ":" in address.host else address.host or "localhost"
+        try:
+            answer = of_daemon(f"http://{host}:{address.port}")
+        except UnreachableDaemonError:
+            return Finding("listen", exits.CONFIGURATION, str(error))
+        if {token.get("name") for token in answer["tokens"] if isinstance(token, dict)} != tokens:
+            text = f"{error}; it is a refresher with other tokens"
+            return Finding("listen", exits.CONFIGURATION, text)
+        return Finding("listen", 0, f"the daemon of these tokens runs, on port {address.port}", is_hint=True)
+    return Finding("listen", 0, f"port {address.port} is free")
 
 
 def _output_findings(output: Output) -> Iterator[Finding]:

@@ -157,16 +157,16 @@ class Stage:
         with subprocess.Popen(  # noqa: S603 -- ourselves
             command, stderr=subprocess.PIPE, text=True, env=environment
         ) as process:
-            self._daemon = process
-            echo = threading.Thread(target=self._echo, args=(process.stderr,), daemon=True)
-            echo.start()
             try:
+                self._daemon = process
+                echo = threading.Thread(target=self._echo, args=(process.stderr,), daemon=True)
+                echo.start()
                 self._until("the first token", lambda: os.path.exists(self._token_file))
                 yield
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(PATIENCE)
-                echo.join(PATIENCE)
+            echo.join(PATIENCE)
 
     def _echo(self, log: IO[str]) -> None:
         for line in log:

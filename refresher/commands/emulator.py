@@ -8,8 +8,9 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from refresher import exits, prelude
+from refresher import exits, prelude, signals
 from refresher.config.addresses import split_listen
+from refresher.config.wording import shown_path
 from refresher.core.model import SecretStr
 from refresher.emulator.control import HEADER
 from refresher.emulator.server import Emulator
@@ -70,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     emulator = _emulator(arguments)
     # Before any thread is there: all inherit it, so that the signal waits for `sigwait`.
+    signals.take_over({})
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     with emulator:
         if arguments.write_key:
@@ -113,12 +115,13 @@ def _write_key(path: str, key: SecretStr) -> None:
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(key.reveal())
     except FileExistsError as error:
-        told = (
-            f"{path} exists and is left alone; accepted: a new file, or --key-file for the key that is in it"
-        )
+        accepted = "accepted: a new file, or --key-file for the key that is in it"
+        told = f"{shown_path(path)} exists and is left alone; {accepted}"
         raise ConfigurationError((Mistake("--write-key", told),)) from error
     except OSError as error:
-        raise ConfigurationError((Mistake("--write-key", f"{path}: {error.strerror}"),)) from error
+        raise ConfigurationError(
+            (Mistake("--write-key", f"{shown_path(path)}: {error.strerror}"),)
+        ) from error
 
 
 def _welcome(emulator: Emulator, arguments: argparse.Namespace) -> Iterator[str]:

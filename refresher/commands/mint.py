@@ -8,8 +8,9 @@ from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.declarations import Settings, TokenSettings
 from refresher.config.overrides import KEY
+from refresher.config.wording import shown
+from refresher.core.advice import ADVICE
 from refresher.core.formats import Format, render
-from refresher.core.keytext import HIDDEN, is_like_key
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
 from refresher.errors import ConfigurationError, Mistake
@@ -38,12 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
     budget = attempt_budget(found.settings.issuer.timeout, wanted.lifetime)
     result = issuer.mint(key, wanted.lifetime, budget)
     if isinstance(result.answer, Declined):
-        why = f"{result.answer.outcome}: {result.answer.message}"
+        outcome = result.answer.outcome
+        why = f"{outcome}: {result.answer.message}; {ADVICE[outcome]}"
         print(f"refresher: {found.settings.issuer.url}: {why}", file=sys.stderr)
-        return exits.of_outcome(result.answer.outcome)
+        return exits.of_outcome(outcome)
     token = token_of(result, result.answer, key, wanted.lifetime)
     text = render(Format(found.format, found.template), token, clock.now(), found.settings.issuer.url)
-    sys.stdout.buffer.write(text)
+    is_for_eyes = sys.stdout.isatty() and not text.endswith(b"\n")  # else a prompt would follow the token
+    sys.stdout.buffer.write(text + b"\n" * is_for_eyes)
     return exits.DONE
 
 
@@ -56,5 +59,5 @@ def _chosen(settings: Settings, name: str | None) -> TokenSettings:
             return token
     given = "which one? the configuration has several"
     if name is not None:
-        given = f"{HIDDEN if is_like_key(name) else repr(name)} is not in the configuration"
+        given = f"{shown(name)} is not in the configuration"
     raise ConfigurationError((Mistake("NAME", f"{given}; accepted: {', '.join(names)}"),))

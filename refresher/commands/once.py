@@ -2,8 +2,9 @@
 
 import argparse
 import signal
+from types import FrameType
 
-from refresher import assembly, exits, prelude
+from refresher import assembly, exits, prelude, signals
 from refresher.config import flags
 from refresher.config.checks import mistakes_of_period
 from refresher.config.overrides import KEY, OUTPUTS
@@ -13,11 +14,14 @@ from refresher.observers.log import LogObserver
 from refresher.ports import Letter
 
 TOLD_WITHIN = 5.0  # seconds that the Events of this pass are waited for at its end
+IN_A_HURRY = 1.0  # seconds for the same after a signal: the engine took up to four of the five that there are
 
 EXAMPLE = """\
-  */10 * * * *  refresher once --every 10m --key-file /etc/inlive/key --to-file /var/lib/inlive/access-token
+  */10 * * * *  /opt/inlive-token-refresher/bin/refresher once --every 11m --config /etc/inlive/refresher.yaml
 
-A token is minted when it is due, or with --every when it would come due before the next call."""
+cron looks for programs in /usr/bin and /bin only: write the full path, as `command -v refresher` prints it.
+A token is minted when it is due, or with --every when it would come due before the next call. Nothing is
+printed if all went well, so that cron sends no mail; --log-level info prints what was done."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often this is called: what would come due before the next call is minted now",
     )
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "listen"])
-    prelude.add_log_flags(parser)
+    prelude.add_log_flags(parser, level="warning")  # cron sends by mail whatever is printed
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,9 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(mistakes)
     here = assembly.installation(settings, [LogObserver(goes_on=False)], horizon=every)
     prelude.configure_log(arguments, here.secrets.blot_out)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: here.mailbox.post(Letter(None, Stopping())))
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        here.mailbox.post(Letter(None, Stopping()))
+
+    signals.take_over({signal.SIGTERM: stop, signal.SIGINT: stop})
     here.engine.settle()
+    states = [state for _, state in here.engine.view()]
     if here.events is not None:
-        here.events.flush(TOLD_WITHIN)
-    return exits.of_states(state for _, state in here.engine.view())
+        here.events.flush(IN_A_HURRY if any(state.stopping for state in states) else TOLD_WITHIN)
+    return exits.of_states(states, here.clock.now())

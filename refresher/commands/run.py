@@ -13,7 +13,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from refresher import __version__, assembly, exits, prelude
+from refresher import __version__, assembly, exits, prelude, signals
 from refresher.config import flags
 from refresher.config.overrides import KEY, OUTPUTS
 from refresher.core.announcements import Announcement, NotSupported, OutputWritten, TokenAdopted
@@ -167,7 +167,6 @@ def _obey_signals(here: assembly.Installation, stopping: Callable[[], None]) -> 
     def reload(_number: int, _frame: FrameType | None) -> None:
         posting(None, NotSupported("SIGHUP: reading the configuration again is not supported yet; restart"))
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGUSR1, refresh)
-    signal.signal(signal.SIGHUP, reload)
+    signals.take_over(
+        {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: refresh, signal.SIGHUP: reload}
+    )

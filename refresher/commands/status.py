@@ -9,6 +9,7 @@ from refresher import __version__, assembly, exits, prelude
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.overrides import OUTPUTS
+from refresher.config.wording import shown_url
 from refresher.core.condition import TokenCondition, condition
 from refresher.core.machine import observe
 from refresher.core.messages import Event, Found, InspectFailed
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     document: Mapping[str, Any]
     if arguments.url is not None:
-        document = _of_daemon(arguments.url)
+        document = of_daemon(arguments.url)
     else:
         settings = prelude.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
         clock = SystemClock()
@@ -65,7 +66,7 @@ def _inspected(output: Output, clock: Clock) -> Event:
         return InspectFailed(output.name, str(error))
 
 
-def _of_daemon(url: str) -> Mapping[str, Any]:
+def of_daemon(url: str) -> Mapping[str, Any]:
     """The status document of the daemon at `url`. Raises UnreachableDaemonError."""
     import requests  # noqa: PLC0415 -- for --url only
 
@@ -81,12 +82,12 @@ def _of_daemon(url: str) -> Mapping[str, Any]:
             document = json.loads(_body(answer.iter_content(_BLOCK)))
         except (requests.RequestException, ValueError, RecursionError) as error:
             raise UnreachableDaemonError(
-                f"{url}: no refresher answers there ({type(error).__name__}); give the address of its "
-                "--listen, such as http://localhost:9464"
+                f"{shown_url(url)}: no refresher answers there ({type(error).__name__}); give the address of "
+                "its --listen, such as http://localhost:9464"
             ) from error
     if answer.status_code == 200 and isinstance(document, dict) and isinstance(document.get("tokens"), list):
         return document
-    raise UnreachableDaemonError(f"{url}: what answers there is not a refresher")
+    raise UnreachableDaemonError(f"{shown_url(url)}: what answers there is not a refresher")
 
 
 def _body(blocks: Iterable[bytes]) -> bytearray:

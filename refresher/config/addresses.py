@@ -78,7 +78,8 @@ def split_listen(value: object) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     fits = len(text) <= LONGEST_HOST and re.fullmatch(_LISTEN, text)
     if not fits or int(port) > LARGEST_PORT or not _is_host(host):
-        hint = f"did you mean :{text}? " if re.fullmatch("[0-9]{1,5}", text) else ""
+        is_port = re.fullmatch("[0-9]{1,5}", text) and int(text) <= LARGEST_PORT
+        hint = f"did you mean :{text}? " if is_port else ""
         raise ValueError(f"{shown(text)} is not an address; {hint}accepted: {_LISTEN_ACCEPTED}")
     return host.strip("[]"), int(port)
 

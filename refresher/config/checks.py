@@ -7,6 +7,7 @@ from refresher.config.durations import format_duration
 from refresher.config.findings import Findings
 from refresher.config.objects import placed
 from refresher.config.sections import MISTAKEN, Draft
+from refresher.config.wording import shown
 from refresher.core.schedule import margin
 from refresher.errors import Mistake
 
@@ -20,7 +21,7 @@ def check_rules(root: Draft, findings: Findings) -> None:
         if first is not token:
             other = findings.beside(first.place("name"))
             findings.add(
-                token.place("name"), f"{name!r} is the name of {other} as well; each token needs its own"
+                token.place("name"), f"{shown(name)} is the name of {other} as well; each token needs its own"
             )
         _check_lifetime(token, root.values["issuer"], findings)
         for output in token.drafts("outputs"):

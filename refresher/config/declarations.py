@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 from refresher.config import addresses, kinds, objects
 from refresher.config.kinds import Kind, duration
 from refresher.config.options import Option
+from refresher.core.schedule import RETRY_ROOM
 
 MAX_LIFETIME = 24 * 3600.0  # design: the API takes thirty days; longer than a day needs the operator's word
 LONGEST_LIFETIME = 30 * 86400.0  # the longest that the API was seen to be asked for
@@ -19,8 +20,8 @@ _LIFETIME = duration(
     MIN_LIFETIME, LONGEST_LIFETIME, "whole seconds, 10s to issuer.max_lifetime (24h by default)", whole=True
 )
 _RUNWAY = duration(0.0, LONGEST_LIFETIME, "0s to less than half of the lifetime")
-# A fail-over has to fit into the minute that is kept for retries: `refresher.core.schedule.RETRY_ROOM`.
-_LEASE = duration(3.0, 60.0, "whole seconds, 3s to 1m", whole=True)  # as the Lease itself counts
+# A fail-over has to fit into the minute that is kept for retries.
+_LEASE = duration(3.0, RETRY_ROOM, "whole seconds, 3s to 1m", whole=True)  # as the Lease itself counts
 
 
 class IssuerSettings(NamedTuple):
@@ -114,7 +115,8 @@ class FileOutputSettings(NamedTuple):
     mode: Annotated[
         int,
         Option(
-            "Permissions of the file in octal digits (in YAML: in quotes).",
+            "Permissions of the file in octal digits (in YAML: in quotes). 0640 lets its group read it, "
+            "and those whom a default ACL of the directory names.",
             kinds.MODE,
             example="0640",
             flag="--mode",
@@ -270,9 +272,7 @@ class Settings(NamedTuple):
         tuple[TokenSettings, ...],
         Option("The tokens to keep fresh.", sections=(TokenSettings,), repeated=True),
     ]
-    issuer: Annotated[IssuerSettings, Option("Who mints the tokens.", sections=(IssuerSettings,))] = (
-        IssuerSettings()
-    )
+    issuer: Annotated[IssuerSettings, Option("Who mints.", sections=(IssuerSettings,))] = IssuerSettings()
     listen: Annotated[
         ListenAddress | None,
         Option(
@@ -287,3 +287,13 @@ class Settings(NamedTuple):
         LeaderElectionSettings | None,
         Option("How several processes agree on the one that works.", sections=(LeaderElectionSettings,)),
     ] = None
+
+
+SECTIONS = (
+    TokenSettings,
+    FileOutputSettings,
+    SecretOutputSettings,
+    IssuerSettings,
+    Settings,
+    LeaderElectionSettings,
+)

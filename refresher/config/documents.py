@@ -4,7 +4,7 @@ import os
 import stat
 
 from refresher.config.located import MalformedError, Mapping
-from refresher.config.wording import plain
+from refresher.config.wording import shown_path
 
 LARGEST = 16 * 1024 * 1024  # ten thousand tokens take two
 
@@ -17,7 +17,7 @@ def read_document(path: str) -> object:
     try:
         content = _content(path)
     except OSError as error:
-        raise MalformedError(f"cannot be read, at {plain(path)}: {error.strerror}") from error
+        raise MalformedError(f"cannot be read, at {shown_path(path)}: {error.strerror}") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,6 +1,7 @@
 """Durations as people write them, and back. Seconds in, seconds out."""
 
 import re
+from collections.abc import Iterable
 from typing import NoReturn
 
 from refresher.config.wording import shown
@@ -66,11 +67,18 @@ def _parse_text(text: str) -> float:
     return seconds
 
 
+def clock_readings(value: object) -> tuple[str, ...]:
+    """What a text such as ``1:30`` may mean: durations as `parse_duration` reads them."""
+    clock = isinstance(value, str) and re.fullmatch(r"([0-9]{1,2}):([0-5]?[0-9])", value)
+    return (f"{clock[1]}m{clock[2]}s", f"{clock[1]}h{clock[2]}m") if clock else ()
+
+
+def two_meanings(text: str, readings: Iterable[str]) -> ValueError:
+    """The error about a text that may mean each of `readings`."""
+    return ValueError(f"{shown(text)} could be minutes or hours; write {' or '.join(readings)}")
+
+
 def _refuse(value: object) -> NoReturn:
-    clock = isinstance(value, str) and re.fullmatch(r"([0-9]{1,6}):([0-9]{1,2})", value)
-    if clock:
-        first, second = clock.groups()
-        raise ValueError(
-            f"{shown(value)} could be minutes or hours; write {first}m{second}s or {first}h{second}m"
-        )
+    if readings := clock_readings(value):
+        raise two_meanings(str(value), readings)
     raise ValueError(f"{shown(value)} is not a duration; accepted: {ACCEPTED}")

@@ -1,7 +1,10 @@
 """The mistakes found so far, each with the place where somebody can put it right."""
 
+from functools import lru_cache
+
+from refresher.config.declarations import SECTIONS
 from refresher.config.located import Path, line_of, written
-from refresher.config.wording import plain
+from refresher.config.options import options_of
 from refresher.errors import ConfigurationError, Mistake
 
 MOST = 1000  # mistakes: whoever gives the wrong file altogether need not wait for all of them
@@ -9,19 +12,19 @@ MOST = 1000  # mistakes: whoever gives the wrong file altogether need not wait f
 Place = str | Path  # "--lifetime", "REFRESHER_LIFETIME", or a path in the file
 
 
+@lru_cache
+def _known_keys() -> frozenset[str]:
+    return frozenset(key for section in SECTIONS for key in options_of(section))
+
+
 class Findings:
     """Collects mistakes; `raise_any` reports them at once, those of the file by line."""
 
     def __init__(self) -> None:
-        self.file = ""
-        self.document: object = None
+        self.file = ""  # as messages name it
+        self.document: object = None  # what was read from it: where places that are paths are
         self._found: list[tuple[int, Mistake]] = []
         self.warnings: list[Mistake] = []  # to be told, and to stop nothing
-
-    def of_file(self, file: str, document: object) -> None:
-        """Places that are paths are in `document`, read from `file`, from now on."""
-        self.file = plain(file)
-        self.document = document
 
     def add(self, place: Place, problem: str) -> None:
         """One mistake more. Raises ConfigurationError when there are more than `MOST`."""
@@ -40,14 +43,14 @@ class Findings:
             return place
         line = line_of(self.document, place)
         file = self.file if line is None else f"{self.file}:{line}"
-        return f"{file}: {written(place)}" if place else file
+        return f"{file}: {written(place, _known_keys())}" if place else file
 
     def beside(self, place: Place) -> str:
         """`place` as another mistake refers to it: without the file, which is the same one."""
         if isinstance(place, str):
             return place
         line = line_of(self.document, place)
-        return written(place) + (f" (line {line})" if line is not None else "")
+        return written(place, _known_keys()) + (f" (line {line})" if line is not None else "")
 
     def raise_any(self, beside: tuple[Mistake, ...] = ()) -> None:
         """Raises ConfigurationError when there is any mistake. What is `beside` them may have caused them."""

@@ -10,14 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from refresher.config import kinds
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import SECTIONS
 from refresher.config.options import Option, options_of
 from refresher.errors import Mistake
 
@@ -28,14 +21,6 @@ CONFIG = Option(
     kind=kinds.FILE,
     flag="--config",
     group="config",
-)
-_SECTIONS = (
-    TokenSettings,
-    FileOutputSettings,
-    SecretOutputSettings,
-    IssuerSettings,
-    Settings,
-    LeaderElectionSettings,
 )
 
 
@@ -54,7 +39,7 @@ def declared_flags() -> list[tuple[type | None, Option]]:
     A flag that a file and a Secret share is the file's here.
     """
     declared: dict[str | None, tuple[type | None, Option]] = {CONFIG.flag: (None, CONFIG)}
-    for section in _SECTIONS:
+    for section in SECTIONS:
         for option in options_of(section).values():
             if option.flag:
                 declared.setdefault(option.flag, (section, option))
@@ -130,7 +115,9 @@ def _warning(name: str, known: Collection[str]) -> Mistake | None:
     if name.removeprefix(PREFIX) in _KEY_ITSELF:
         problem = "has no effect; the application key is read from the file that REFRESHER_KEY_FILE names"
         return Mistake(name, problem)
-    from refresher.config.wording import nearest, plain  # noqa: PLC0415 - see there
+    from refresher.config.wording import LONGEST_NAME, nearest, plain  # noqa: PLC0415 - see there
 
     near = nearest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], likeness=0.75)
-    return Mistake(plain(name), f"has no effect; did you mean {PREFIX}{near}?") if near else None
+    return (
+        Mistake(plain(name, LONGEST_NAME), f"has no effect; did you mean {PREFIX}{near}?") if near else None
+    )

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 from refresher.config import durations
 from refresher.config.durations import format_duration, parse_duration
 from refresher.config.located import Ambiguous
-from refresher.config.wording import described, did_you_mean, plain, shown
+from refresher.config.wording import LONGEST_QUOTE, described, did_you_mean, plain, shown
 from refresher.core import formats
 
 LONGEST_PATH = 4095  # PATH_MAX without the NUL, limits.h
 LONGEST_TEMPLATE = 65536
-LONGEST_FORMAT = 20  # that is quoted
 
 
 class Kind(NamedTuple):
@@ -35,6 +34,23 @@ class MisfitsError(ValueError):
         self.problems = problems
 
 
+class UnquotedError(ValueError):
+    """YAML took the value for something else than a text, which it would be in quotes: `text`."""
+
+    def __init__(self, problem: str, text: str) -> None:
+        super().__init__(problem)
+        self.text = text
+
+
+def read(kind: Kind, value: object) -> Any:
+    """The setting that `value` means. Raises ValueError; what it says to write is accepted."""
+    try:
+        return kind.parse(value)
+    except UnquotedError as error:
+        kind.parse(error.text)  # raises what is wrong with it beside the quotes
+        raise
+
+
 def anchored(pattern: str) -> str:
     """`pattern` as JSON Schema takes it: there a match anywhere would do."""
     return f"^(?:{pattern})$"
@@ -50,11 +66,10 @@ def text_of(value: object, accepted: str, *, echo: bool = True) -> str:
             raise misfit("a text with half a character is given", accepted)
         return value
     if isinstance(value, Ambiguous):
-        remedy = f'write it in quotes: "{plain(value.text)}"' if echo else "write it in quotes"
-        raise misread(value, remedy, echo=echo)
+        raise misread(value, "write it in quotes", value.text, echo=echo)
     if isinstance(value, bool | int | float):
         given = f"{shown(value)} is {described(value)}" if echo else f"{described(value)} is given"
-        raise misfit(f"{given}; write it in quotes", accepted)
+        raise UnquotedError(f"{given}; write it in quotes; accepted: {accepted}", str(value).lower())
     raise misfit(f"{described(value)} is given", accepted)
 
 
@@ -71,9 +86,14 @@ def misfit(problem: str, accepted: str) -> ValueError:
     return ValueError(f"{problem}; accepted: {accepted}")
 
 
-def misread(value: Ambiguous, remedy: str, *, echo: bool = True) -> ValueError:
-    """The error about a word that does not mean in YAML what it says."""
-    return ValueError(f"YAML reads {plain(value.text) if echo else 'it'} as {value.meaning}; {remedy}")
+def misread(value: Ambiguous, remedy: str, quoted: str | None = None, *, echo: bool = True) -> ValueError:
+    """The error about a word that does not mean in YAML what it says. `quoted`: what to write in quotes."""
+    problem = f"YAML reads {plain(value.text) if echo else 'it'} as {value.meaning}; {remedy}"
+    if quoted is None:
+        return ValueError(problem)
+    return UnquotedError(
+        f'{problem}: "{quoted}"' if echo and len(quoted) <= LONGEST_QUOTE else problem, quoted
+    )
 
 
 # Durations
@@ -83,14 +103,22 @@ def duration(shortest: float, longest: float, accepted: str, *, whole: bool = Fa
     """Seconds between `shortest` and `longest`; `accepted` tells these limits to people."""
 
     def parse(value: object) -> float:
+        text = value.text if isinstance(value, Ambiguous) else value
+        if readings := durations.clock_readings(text):
+            fitting = [each for each in readings if fits(parse_duration(each))]
+            raise durations.two_meanings(str(text), fitting) if fitting else out_of_range(text)
         if isinstance(value, Ambiguous):
-            if ":" in value.text:
-                parse_duration(value.text)  # refuses it, and knows what may have been meant
             raise misread(value, f"accepted: {accepted}")
         seconds = parse_duration(value)
-        if not shortest <= seconds <= longest or (whole and seconds != int(seconds)):
-            raise misfit(f"{shown(value)} is out of range", accepted)
+        if not fits(seconds):
+            raise out_of_range(value)
         return seconds
+
+    def fits(seconds: float) -> bool:
+        return shortest <= seconds <= longest and not (whole and seconds != int(seconds))
+
+    def out_of_range(value: object) -> ValueError:
+        return misfit(f"{shown(value)} is out of range", accepted)
 
     limits: dict[str, object] = {"minimum": shortest, "maximum": longest}
     if whole:
@@ -158,9 +186,7 @@ def parse_format(value: object) -> str:
     text = text_of(value, accepted)
     if text not in formats.NAMES:
         hint = did_you_mean(text, formats.NAMES)
-        # Somebody may have put the token where its format belongs.
-        given = shown(text) if len(text) <= LONGEST_FORMAT else f"a text of {len(text)} characters"
-        raise ValueError(f"{given} is not a format{hint or ';'} accepted: {accepted}")
+        raise ValueError(f"{shown(text)} is not a format{hint or ';'} accepted: {accepted}")
     return text
 
 
@@ -199,8 +225,7 @@ _MODE_ACCEPTED = 'octal digits in quotes such as "0600" or "0640"'
 def parse_mode(value: object) -> int:
     """Permission bits, from octal digits as a text: as a number, 0640 is 416 to YAML 1.1 and 640 to 1.2."""
     if isinstance(value, Ambiguous):
-        octal = plain(value.text.replace("o", ""))
-        raise misread(value, f'write it in quotes: "{octal}"')
+        raise misread(value, "write it in quotes", value.text.replace("o", ""))
     if not isinstance(value, str):
         raise misfit(f"{shown(value)} is not a text", _MODE_ACCEPTED)
     if not re.fullmatch(r"[0-7]{3,4}", value):
@@ -261,7 +286,7 @@ def parse_template(value: object) -> str:
     names = Template(text).get_identifiers()
     for name in names:
         if name not in formats.PLACEHOLDERS:
-            hint = did_you_mean(name, formats.PLACEHOLDERS) or ";"
+            hint = did_you_mean(f"${name}", [f"${each}" for each in formats.PLACEHOLDERS]) or ";"
             raise ValueError(f"${plain(name)} is no placeholder{hint} accepted: {_TEMPLATE_ACCEPTED}")
     if "access_token" not in names:
         raise misfit("the token is not in it, $access_token", _TEMPLATE_ACCEPTED)

@@ -13,7 +13,7 @@ from refresher.config.located import MalformedError
 from refresher.config.overrides import KEY, OUTPUTS, Overrides
 from refresher.config.sections import MISTAKEN, Draft, find_missing, read_section
 from refresher.config.targets import check_targets
-from refresher.config.wording import plain
+from refresher.config.wording import shown_path
 from refresher.errors import Mistake
 
 
@@ -53,7 +53,7 @@ def load(  # noqa: PLR0913 - three sources, and three words about the command
     """
     findings = Findings()
     over = Overrides(flags.collect(arguments, environ), cwd, findings)
-    root = _root(over, findings)
+    root = _root(over, cwd, findings)
     over.lay_over(root, needs, command, findings)
     find_missing(root, findings)
     check_rules(root, findings)
@@ -67,20 +67,21 @@ def load(  # noqa: PLR0913 - three sources, and three words about the command
     return Loaded(settings, warnings, over.config, over.output.get("format"), over.output.get("template"))
 
 
-def _root(over: Overrides, findings: Findings) -> Draft:
+def _root(over: Overrides, cwd: str, findings: Findings) -> Draft:
     """What the file says; what it says about tokens counts as mistaken when the file cannot be read."""
     if over.config is None:
         root = Draft(Settings)
         if over.config_as_given:  # and not a path
             root.values["tokens"] = MISTAKEN
         return root
+    findings.file = shown_path(over.config_as_given, cwd)
     try:
         document = read_document(over.config)
     except MalformedError as error:
         position = "".join(f":{number}" for number in (error.line, error.column) if number is not None)
-        findings.add(plain(over.config_as_given) + position, error.problem)
+        findings.add(findings.file + position, error.problem)
         root = Draft(Settings)
         root.values["tokens"] = MISTAKEN
         return root
-    findings.of_file(over.config_as_given, document)
+    findings.document = document
     return read_section((Settings,), document, (), os.path.dirname(over.config), findings)

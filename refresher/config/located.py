@@ -4,7 +4,7 @@ Texts, numbers, booleans and None are Python's own; a mapping is a `Mapping`, a 
 list (JSON, which keeps no lines).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from refresher.config.wording import plain
 
@@ -71,9 +71,13 @@ def line_of(document: object, path: Path) -> int | None:
     return line
 
 
-def written(path: Path) -> str:
-    """`path` as people write it: ``tokens[0].outputs[1].mode``."""
+def written(path: Path, known: Collection[str]) -> str:
+    """`path` as people write it: ``tokens[0].outputs[1].mode``. What is not `known` is cut."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else ("." if text else "") + plain(step)
+        text += (
+            f"[{step}]"
+            if isinstance(step, int)
+            else ("." if text else "") + (step if step in known else plain(step))
+        )
     return text

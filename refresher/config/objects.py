@@ -2,13 +2,12 @@
 
 import re
 
-from refresher.config.kinds import Kind, MisfitsError, anchored, misfit, parse_format, text_of
+from refresher.config.kinds import FORMAT, Kind, MisfitsError, anchored, misfit, read, text_of
 from refresher.config.located import Mapping
-from refresher.config.wording import described, shown
+from refresher.config.wording import LONGEST_QUOTE, described, shown
 from refresher.core import formats
 
 LONGEST_NAME = 253  # of an object, and of a key in a Secret
-LONGEST_QUOTE = 63  # a longer text may be a secret in the place of the name of one
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: a DNS label (RFC 1123) for the
 # namespace; a DNS subdomain for Secrets and Leases, whose parts Kubernetes allows to be longer than DNS does.
@@ -25,8 +24,6 @@ def _object(sort: str) -> Kind:
         text = text_of(value, _OBJECT_ACCEPTED)
         if re.fullmatch(_OBJECT, text):
             return text
-        if len(text) > LONGEST_QUOTE:
-            raise misfit(f"a text of {len(text)} characters is not the name of a {sort}", _OBJECT_ACCEPTED)
         raise ValueError(
             f"{shown(text)} is not the name of a {sort}{_meant(text) or ';'} accepted: {_OBJECT_ACCEPTED}"
         )
@@ -38,7 +35,15 @@ def _object(sort: str) -> Kind:
 
 def _meant(text: str) -> str:
     name = re.sub(r"[_\s]+", "-", text.lower().replace(":", "/")).strip("-./")
-    return f"; did you mean {name}?" if re.fullmatch(_OBJECT, name) else ""
+    fits = len(name) <= LONGEST_QUOTE and re.fullmatch(_OBJECT, name)
+    return f"; did you mean {name}?" if fits and _is_text(name) else ""
+
+
+def _is_text(word: str) -> bool:
+    """Whether YAML takes it for a text, so that it can be written as it is suggested."""
+    from refresher.config.yaml_source import resolved  # noqa: PLC0415 - only for who made a mistake
+
+    return isinstance(resolved(word), str)
 
 
 SECRET = _object("Secret")
@@ -70,7 +75,7 @@ def parse_data(value: object) -> tuple[tuple[str, str], ...]:
         if not re.fullmatch(_KEY, key):
             problems.append((key, _no_key(key)))
         try:
-            data.append((key, parse_format(form)))
+            data.append((key, read(FORMAT, form)))
         except ValueError as error:
             problems.append((key, str(error)))
     if problems:
@@ -80,7 +85,7 @@ def parse_data(value: object) -> tuple[tuple[str, str], ...]:
 
 def _no_key(key: str) -> str:
     meant = re.sub(r"[^-._a-zA-Z0-9]+", "-", key).strip("-.")
-    fits = len(key) <= LONGEST_QUOTE and re.fullmatch(_KEY, meant)
+    fits = len(meant) <= LONGEST_QUOTE and re.fullmatch(_KEY, meant) and _is_text(meant)
     hint = f"did you mean {meant}? " if fits else ""
     return f"not a key that a Secret can have; {hint}accepted: {_KEY_ACCEPTED}"
 

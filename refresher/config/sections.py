@@ -11,7 +11,7 @@ from refresher.config.declarations import (
     TokenSettings,
 )
 from refresher.config.findings import Findings, Place
-from refresher.config.kinds import MisfitsError
+from refresher.config.kinds import MisfitsError, read
 from refresher.config.located import Mapping, Path
 from refresher.config.options import Option, first_of, options_of
 from refresher.config.wording import described, did_you_mean
@@ -141,7 +141,7 @@ def _read_list(sections: tuple[type, ...], node: object, path: Path, base: str, 
 def parsed(option: Option, given: object, place: Place, base: str, findings: Findings) -> Any:
     """The value of a plain option, or MISTAKEN after reporting why."""
     try:
-        value = option.kind.parse(given)
+        value = read(option.kind, given)
     except MisfitsError as misfits:
         for key, problem in misfits.problems:
             findings.add((*place, key) if isinstance(place, tuple) else place, problem)

@@ -6,7 +6,7 @@ from refresher.config.declarations import FileOutputSettings, SecretOutputSettin
 from refresher.config.findings import Findings, Place
 from refresher.config.options import first_of
 from refresher.config.sections import MISTAKEN, Draft
-from refresher.config.wording import plain
+from refresher.config.wording import shown_path
 
 LOCK_FILE = ".token-refresher.lock"  # in each directory with outputs (see `refresher.outputs.directories`)
 
@@ -55,18 +55,23 @@ def check_targets(root: Draft, config_path: str | None, findings: Findings) -> N
     for place, target in files + secrets:  # no Secret's name begins with a slash
         if target in taken:
             other = findings.beside(taken[target])
-            findings.add(place, f"{plain(target)} is the target of {other} as well; give each its own")
+            shown = shown_path(target) if target.startswith("/") else target
+            findings.add(place, f"{shown} is the target of {other} as well; give each its own")
         taken.setdefault(target, place)
     for place, target in files:
         if target.endswith(f"/{LOCK_FILE}"):
-            findings.add(place, f"{plain(target)} is the lock file of the refresher; give another path")
+            findings.add(place, f"{shown_path(target)} is the lock file of the refresher; give another path")
         record = sidecar(target)
         for written, does in ((target, "would overwrite"), (record, "would have its record over")):
             if written in read:
-                findings.add(place, f"{does} {read[written]}, {plain(written)}; give the output another path")
+                findings.add(
+                    place, f"{does} {read[written]}, {shown_path(written)}; give the output another path"
+                )
         if record in taken:
             other = findings.beside(place)
-            findings.add(taken[record], f"{plain(record)} is the record beside {other}; give another path")
+            findings.add(
+                taken[record], f"{shown_path(record)} is the record beside {other}; give another path"
+            )
 
 
 def _given(root: Draft, section: type) -> list[tuple[Place, str]]:

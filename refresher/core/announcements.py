@@ -81,6 +81,13 @@ class OutputForged(NamedTuple):
     output: str
 
 
+class OutputHeld(NamedTuple):
+    """Another process owns an output, as `message` says: this one does not write it."""
+
+    output: str
+    message: str
+
+
 class IssuerAnswered(NamedTuple):
     """One attempt has ended, however. `skew`: seconds our wall clock is ahead of the issuer's, if it told."""
 
@@ -157,6 +164,7 @@ Announcement = (
     | OutputFailed
     | OutputDisturbed
     | OutputForged
+    | OutputHeld
     | IssuerAnswered
     | TokenVerified
     | LivesShorter

@@ -8,6 +8,9 @@ times are boot seconds (`Instant.boot`), all durations seconds.
 
 from typing import NamedTuple, Self
 
+from refresher.core.schedule import RETRY_ROOM
+
+LONGEST = RETRY_ROOM  # seconds; no refresher is configured with more, so a Lease that says more is mistaken
 NEVER = float("-inf")
 NOBODY = ""
 MOST_TRANSITIONS = 2**31 - 1  # the field is an int32
@@ -35,6 +38,11 @@ class Record(NamedTuple):
     duration: float
     transitions: int
     version: str
+
+    @property
+    def believed(self) -> float:
+        """For how long an unchanged Lease counts as held: its `duration`, but at most `LONGEST`."""
+        return min(self.duration, LONGEST)
 
 
 class Look(NamedTuple):
@@ -85,7 +93,7 @@ class Election(NamedTuple):
             if now < self.rest_until:
                 return Pause(self.rest_until)
             return Take(self._claim(self.seen.transitions + 1))
-        runs_out = self.seen_at + self.seen.duration
+        runs_out = self.seen_at + self.seen.believed
         return Look() if now >= min(again, runs_out) else Pause(min(again, runs_out))
 
     def looked(self, found: Record | None, began: float, now: float) -> Self:
@@ -130,7 +138,7 @@ class Election(NamedTuple):
 
     def _is_free(self, now: float) -> bool:
         return self.seen is not None and (
-            self.seen.holder == NOBODY or now >= self.seen_at + self.seen.duration
+            self.seen.holder == NOBODY or now >= self.seen_at + self.seen.believed
         )
 
     def _claim(self, transitions: int) -> Record:

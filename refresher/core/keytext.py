@@ -1,15 +1,19 @@
 """What can be an application key: text that fits into an HTTP header as it is."""
 
+import binascii
 import re
 
 from refresher.core.model import SecretStr
 
 LONGEST_KEY = 8 * 1024  # bytes in its file: common HTTP servers take no longer header (nginx: 8k)
-LIKE_A_KEY = 20  # characters: longer than most names, shorter than most keys
-HIDDEN = "… (not shown: it may be the key itself)"
+SHORTEST_DECODED = 12  # bytes, of which it is likely that no random ones look like a text
 
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 _WHITE_SPACE = b" \t\r\n\v\f"
+# A key is opaque and may have a = in it; what stands before this one must be a word for a key.
+_ASSIGNMENT = re.compile(
+    rb"(?i:export +)?(?=[a-z_0-9]*(?:key|token|secret|inlive))[a-z_][a-z_0-9]*=.", re.IGNORECASE
+)
 _NOT_VISIBLE_ASCII = re.compile(rb"[^\x21-\x7e]")
 
 
@@ -29,21 +33,26 @@ def parse_key(raw: bytes) -> SecretStr:
         raise ValueError("empty" if not raw else "nothing but white space")
     if text[0] in _WHITE_SPACE:
         raise ValueError("begins with white space")
+    if text[0] in b"\"'" and text[-1] == text[0] and len(text) > 1:
+        raise ValueError("in quotes: write the key alone")
+    if _ASSIGNMENT.match(text):
+        raise ValueError("NAME=VALUE: write the value alone")
+    if text.startswith(b"{") and text.endswith(b"}"):
+        raise ValueError("JSON: write the key alone")
     misfit = _NOT_VISIBLE_ASCII.search(text)
     if misfit:
         raise ValueError(f"{_named(misfit[0][0])} at byte {misfit.start() + 1}; a key is visible ASCII only")
     return SecretStr(text.decode("ascii"))
 
 
-def is_like_key(text: str) -> bool:
-    """Whether `text`, given where a name belongs, may be a key by mistake, and is better not shown: long, of
-    letters and digits, without a dot or white space."""
-    return (
-        len(text) >= LIKE_A_KEY
-        and re.search(r"[.\s]", text) is None
-        and any(map(str.isdigit, text))
-        and any(map(str.isalpha, text))
-    )
+def is_like_base64(key: SecretStr) -> bool:
+    """Whether `key` may be base64 of the key itself, as in the data of a Kubernetes Secret: decoded it would
+    be visible ASCII, which of 16 random characters one in 150,000 is."""
+    try:
+        text = binascii.a2b_base64(key.reveal().encode(), strict_mode=True)
+    except ValueError:
+        return False
+    return len(text) >= SHORTEST_DECODED and not _NOT_VISIBLE_ASCII.search(text.rstrip(_WHITE_SPACE))
 
 
 def _named(byte: int) -> str:

@@ -6,7 +6,7 @@ and the tests with a simulated world; neither decides anything.
 
 from collections.abc import Callable, Collection, Iterator
 
-from refresher.core import adoption, observing, schedule
+from refresher.core import adoption, observing, output_events, schedule
 from refresher.core.announcements import Announcement
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.instant import Instant
@@ -107,7 +107,8 @@ def _look_first(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[St
 
 def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     """A token of the newest key, or else of the one that is proven: a new key may turn out to be bad."""
-    if state.minting is not None or (state.leads and state.facts is not None):
+    follows = not state.leads or all(output.held for output in state.outputs)
+    if state.minting is not None or (state.facts is not None and not follows):
         return
     for credential in filter(None, (state.candidate, state.proven)):
         chosen = adoption.choose(state.outputs, credential.key.fingerprint, policy.lifetime, now)
@@ -122,7 +123,7 @@ def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
 def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output, wants in zip(state.outputs, policy.outputs, strict=True):
         reason = why_write(state, output, wants, now)
-        if reason is None or state.token is None or output.busy_since is not None:
+        if reason is None or state.token is None or output.busy_since is not None or output.held:
             continue
         key = state.key_of(state.token.facts)
         if now.boot >= output.next_try and key is not None:
@@ -143,7 +144,7 @@ def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Insta
         return None
     if not state.own and output.holding.remaining(now) > token.facts.remaining(now):
         return None  # a good value is not overwritten by a worse one; the next mint replaces both
-    return observing.kind_of_write(output, token.facts)
+    return output_events.kind_of_write(output, token.facts)
 
 
 def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
@@ -208,6 +209,7 @@ def is_publishable(state: State, now: Instant) -> bool:
     return any(
         output.writable or (output.holding is not None and output.holding.remaining(now) > 0)
         for output in state.outputs
+        if not output.held
     )
 
 
@@ -216,7 +218,7 @@ def _rehearse(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step
     if state.newest is None or is_publishable(state, now):
         return
     for output in state.outputs:
-        if output.holding is None or output.busy_since is not None:
+        if output.holding is None or output.busy_since is not None or output.held:
             continue
         if now.boot >= output.next_try:
             yield Rehearse(output.name)
@@ -240,12 +242,18 @@ def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[S
 def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
         if output.busy_since is None:
-            at = _next_look(output)
-            yield Inspect(output.name) if now.boot >= at else Wait(at, f"looking at {output.name}")
+            at = _next_look(output, now)
+            look = Inspect(output.name, first=bool(output.held))
+            yield look if now.boot >= at else Wait(at, f"looking at {output.name}")
 
 
-def _next_look(output: OutputState) -> float:
-    """From the end of a look that saw nothing, which may have taken long; else from when it began."""
+def _next_look(output: OutputState, now: Instant) -> float:
+    """From the end of a look that saw nothing, which may have taken long; else from when it began.
+
+    An output that another process owns and does not serve may be ours soon.
+    """
+    if output.held and output.is_without(now):
+        return output.looked_at + MOMENT
     if output.unseen:
         return output.unseen_at + min(LOOK_AGAIN, MOMENT * 2.0 ** min(output.unseen - 1, 10))
     return output.looked_at + LOOK_AGAIN

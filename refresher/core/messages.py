@@ -34,7 +34,7 @@ class Write(NamedTuple):
 
 
 class Inspect(NamedTuple):
-    """Look at what one output holds. `first`: for the first time in this process."""
+    """Look at what one output holds. `first`: claim it, and clear up there, before."""
 
     output: str
     first: bool = False
@@ -132,10 +132,11 @@ class Rehearsed(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The output holds this."""
+    """The output holds this. `held`: which other process owns it, as a sentence; empty if none does."""
 
     output: str
     holding: Holding
+    held: str = ""
 
 
 class InspectFailed(NamedTuple):

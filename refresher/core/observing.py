@@ -1,15 +1,10 @@
 """What each event changes. One function an event; `machine` is the way in."""
 
-from refresher.core import adoption, backoff, mints
+from refresher.core import mints, output_events
 from refresher.core.announcements import (
-    Announcement,
     ConsumersUnserved,
     KeyLoaded,
     KeyLost,
-    OutputDisturbed,
-    OutputFailed,
-    OutputForged,
-    OutputWritten,
     TokenAdopted,
 )
 from refresher.core.instant import Instant
@@ -39,9 +34,8 @@ from refresher.core.messages import (
     Written,
 )
 from refresher.core.mints import Observed
-from refresher.core.model import Holding, Reason, TokenFacts
-from refresher.core.seal import Sealer
-from refresher.core.state import NEVER, Credential, OutputState, State, TokenPolicy
+from refresher.core.model import Reason
+from refresher.core.state import NEVER, Credential, State, TokenPolicy
 
 
 def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
@@ -51,7 +45,7 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
         case Started():
             return _started(state, event, now)
         case KeyRead():
-            return _verified(*_key_read(state, event))
+            return output_events.verified(*_key_read(state, event))
         case KeyUnreadable():
             return _key_unreadable(state, event)
         case Minted():
@@ -59,17 +53,17 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
         case MintFailed():
             return mints.mint_failed(state, policy, event, now)
         case Written():
-            return _written(state, event, now)
+            return output_events.written(state, event, now)
         case WriteFailed():
-            return _write_failed(state, event, now)
+            return output_events.write_failed(state, event, now)
         case Rehearsed():
-            return _rehearsed(state, event), ()
+            return output_events.rehearsed(state, event), ()
         case Found():
-            return _found(state, event, now)
+            return output_events.found(state, event, now)
         case InspectFailed():
-            return _inspect_failed(state, event, now)
+            return output_events.inspect_failed(state, event, now)
         case Stalled():
-            return _stalled(state, event, now)
+            return output_events.stalled(state, event, now)
         case Late():
             return _late(state, policy, event, now)
         case ExpiryReported():
@@ -126,58 +120,6 @@ def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
     return state._replace(key_problem=event.message), (KeyLost(event.message, kept),)
 
 
-def _written(state: State, event: Written, now: Instant) -> Observed:
-    output = state.output(event.output)
-    facts = event.token.facts
-    holding = Holding(facts, None, intact=True, owner=output.holding.owner if output.holding else "")
-    after = OutputState(output.name, holding, facts.fingerprint, looked_at=now.boot, writable=True)
-    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
-
-
-def kind_of_write(output: OutputState, facts: TokenFacts) -> str:
-    """Whether writing this token brings something new or puts right what was disturbed: `Write.reason`."""
-    return "repair" if output.published == facts.fingerprint else "new"
-
-
-def _write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
-    output = state.output(event.output)
-    if not state.leads:  # it began while this process led; what comes of it is for the one that does now
-        return state.with_output(output._replace(busy_since=None)), ()
-    failures = output.failures + 1
-    remaining = output.holding.remaining(now) if output.holding else 0.0
-    wait = backoff.write_wait(failures, remaining, event.retry_after, event.roll)
-    after = output._replace(
-        busy_since=None,
-        failures=failures,
-        next_try=now.boot + wait,
-        unwritable=event.message,
-        writable=False,
-    )
-    return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
-
-
-def _rehearsed(state: State, event: Rehearsed) -> State:
-    after = state.output(event.output)._replace(
-        busy_since=None, failures=0, next_try=NEVER, unwritable=None, writable=True
-    )
-    return state.with_output(after)
-
-
-def _stalled(state: State, event: Stalled, now: Instant) -> Observed:
-    """A hung file system raises no error, so the silence itself is reported, again and again."""
-    output = state.output(event.output)
-    step = "write" if event.writing else "read"
-    message = (
-        f"{output.name} does not answer: a {step} has not ended after {event.seconds:.0f} s; "
-        "check the file system or the API server behind it"
-    )
-    if event.writing:
-        output = output._replace(failures=output.failures + 1, unwritable=message)
-    else:
-        output = output._replace(unreadable=message)
-    return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
-
-
 def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Observed:
     """A step that was given up has ended after all. Use its token if it is fresher than the one in hand.
     Look at its output again: another step may have used it since."""
@@ -195,105 +137,6 @@ def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Obser
             return state.with_output(output._replace(published=None, unseen=1, unseen_at=NEVER)), ()
 
 
-def _found(state: State, event: Found, now: Instant) -> Observed:
-    output = state.output(event.output)
-    found, is_forged = _sealed(_believed(event.holding, state, now), state)
-    held = _holds(found)
-    was_in_place = output.published is not None and _holds(output.holding) == output.published
-    disturbed = state.leads and was_in_place and held != output.published
-    if state.leads and output.failures and state.facts and held == state.facts.fingerprint:
-        return _landed(state, output, found, state.facts, now)
-    published = output.published if state.leads else held  # what the leader publishes
-    after = output._replace(
-        holding=found,
-        published=published or held,  # at the first look: what a predecessor published
-        looked_at=_began(output, now),
-        busy_since=None,
-        unreadable=None,
-        unseen=0,
-        forged=is_forged,
-    )
-    said: tuple[Announcement, ...] = (OutputDisturbed(output.name),) if disturbed else ()
-    if is_forged:
-        said = () if output.forged else (OutputForged(output.name),)
-    return _with_service(state.with_output(after), now), said
-
-
-def _sealed(holding: Holding, state: State) -> tuple[Holding, bool]:
-    """What may be relied on of `holding`, and whether it names a key of ours and has not that key's seal.
-
-    What was minted with another key stays as it is: it cannot be verified, and it is never adopted.
-    """
-    key = state.key_of(holding.facts) if holding.facts is not None and holding.proof is not None else None
-    if key is None or holding.proof is None:
-        return holding, False
-    if Sealer(key).accepts(holding.proof):
-        return holding._replace(proof=None), False
-    return Holding(owner=holding.owner), True
-
-
-def _verified(state: State, said: tuple[Announcement, ...]) -> Observed:
-    """The state after a key was read: what was found before that is verified now."""
-    for output in state.outputs:
-        holding, is_forged = _sealed(output.holding, state) if output.holding else (output.holding, False)
-        state = state.with_output(output._replace(holding=holding, forged=output.forged or is_forged))
-        said += (OutputForged(output.name),) if is_forged else ()
-    return state, said
-
-
-def _with_service(state: State, now: Instant) -> State:
-    """The state that knows since when consumers are without a token that another process owes them."""
-    if state.leads or not any(output.is_without(now) for output in state.outputs):
-        return state._replace(unserved_since=None, alarmed=False)
-    return state if state.unserved_since is not None else state._replace(unserved_since=now.boot)
-
-
-def _landed(state: State, output: OutputState, found: Holding, facts: TokenFacts, now: Instant) -> Observed:
-    """What was thought not to be written is there: the answer to the write was lost."""
-    began = _began(output, now)
-    after = OutputState(output.name, found, facts.fingerprint, looked_at=began, writable=True)
-    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
-
-
-def _began(output: OutputState, now: Instant) -> float:
-    """When the look that has ended began: what it saw may be as old as that."""
-    return now.boot if output.busy_since is None else output.busy_since
-
-
-def _holds(holding: Holding | None) -> str | None:
-    """The fingerprint of the token that is there, intact."""
-    return holding.facts.fingerprint if holding and holding.facts and holding.intact else None
-
-
-def _believed(found: Holding, state: State, now: Instant) -> Holding:
-    """Of the token in hand, memory is believed: it has both clocks, an output only the wall clock's."""
-    if found.facts and state.facts and found.facts.fingerprint == state.facts.fingerprint:
-        return found._replace(facts=state.facts)
-    return adoption.believed(found, now)
-
-
-def _inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:
-    """What is merely out of sight is what it was: nobody says that consumers have lost it."""
-    output = state.output(event.output)
-    after = output._replace(
-        holding=output.holding if event.out_of_sight else Holding(),
-        looked_at=_began(output, now),
-        busy_since=None,
-        unreadable=event.message,
-        unseen=output.unseen + 1 if event.out_of_sight else 0,
-        unseen_at=now.boot,
-    )
-    if output.unreadable == event.message:
-        return state.with_output(after), ()
-    return state.with_output(after), (_output_failed(output, event.message, now, writing=False),)
-
-
-def _output_failed(output: OutputState, message: str, now: Instant, *, writing: bool) -> OutputFailed:
-    facts = output.facts
-    expiry = facts.expiry if facts and facts.remaining(now) > 0 else None
-    return OutputFailed(output.name, message, expiry, writing)
-
-
 def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
     """A new leader believes what the outputs hold, and nothing that it has known before. Whoever steps back
     has nothing to write any more, so nothing keeps it from that, and owes nobody a new token."""
@@ -302,7 +145,7 @@ def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) ->
         state = state._replace(
             outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, own=False
         )
-        return _with_service(state, now)
+        return output_events.with_service(state, now)
     if state.leads and not event.leads:
         outputs = tuple(
             output._replace(failures=0, next_try=NEVER, unwritable=None) for output in state.outputs

@@ -61,6 +61,7 @@ class OutputState(NamedTuple):
     adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`:
     why the last write or the last look failed, if it did. `writable`: the last write or rehearsal went well.
     `forged`: its record names our key and has not its seal.
+    `held`: which other process owns it; empty if none does.
     `unseen`: how many looks in a row saw nothing of it, good or bad, and `unseen_at`: when the last of these
     ended.
     """
@@ -76,6 +77,7 @@ class OutputState(NamedTuple):
     unreadable: str | None = None
     writable: bool = False
     forged: bool = False
+    held: str = ""
     unseen: int = 0
     unseen_at: float = NEVER
 
@@ -91,7 +93,7 @@ class OutputState(NamedTuple):
     @property
     def problem(self) -> str | None:
         """What ails it: what keeps it from being written, before what keeps it from being read."""
-        return self.unwritable or self.unreadable
+        return self.unwritable or self.held or self.unreadable
 
 
 class State(NamedTuple):
@@ -146,6 +148,10 @@ class State(NamedTuple):
         """The state with this one in the place of the output of its name."""
         outputs = tuple(output if known.name == output.name else known for known in self.outputs)
         return self._replace(outputs=outputs)
+
+    def awaits_another(self, now: Instant) -> bool:
+        """Whether another process owns an output and has not published a valid token there yet."""
+        return any(output.held and output.is_without(now) for output in self.outputs)
 
     def waiting_for(self, targets: Collection[str]) -> Self:
         """The state in which nothing is in flight but on these targets: outputs, and `ISSUER` for a mint."""

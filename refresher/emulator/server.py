@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from refresher.clock import SystemClock
+from refresher.config.wording import shown_path
 from refresher.core.model import SecretStr, fingerprint
 from refresher.emulator import control
 from refresher.emulator.api import MINT_PATH, Reply, Upstream
@@ -216,7 +217,7 @@ class Emulator:
             # The empty password: an encrypted key is a mistake to be told, not a question on the terminal.
             context.load_cert_chain(self._cert, self._cert_key, password="")
         except OSError as error:
-            named = self._cert if self._cert_key is None else f"{self._cert} and {self._cert_key}"
+            named = " and ".join(shown_path(path) for path in (self._cert, self._cert_key) if path)
             problem = f"{named} cannot be used: {error.strerror or error}; accepted: PEM files, unencrypted"
             raise ConfigurationError((Mistake("cert", problem),)) from error
         return context

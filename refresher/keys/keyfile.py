@@ -4,7 +4,8 @@ import os
 import stat
 from typing import BinaryIO
 
-from refresher.core.keytext import HIDDEN, LONGEST_KEY, is_like_key, parse_key
+from refresher.config.wording import shown_path
+from refresher.core.keytext import LONGEST_KEY, parse_key
 from refresher.core.model import SecretStr
 from refresher.errors import KeyUnreadableError
 
@@ -62,15 +63,7 @@ class KeyFile:
     def _unreadable(self, error: OSError | ValueError) -> KeyUnreadableError:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         remedy = _REMEDIES.get(type(error), "name a file that can be read")
-        return KeyUnreadableError(f"the key file {_told(self.path)} cannot be read: {why}; {remedy}")
-
-
-def _told(path: str) -> str:
-    """`path`; but of one that does not exist only what leads there, if the rest may be a key by mistake."""
-    there = path
-    while there and not os.path.exists(there) and there != os.path.dirname(there):
-        there = os.path.dirname(there)
-    return os.path.join(there, HIDDEN) if is_like_key(path[len(there) :]) else path
+        return KeyUnreadableError(f"the key file {shown_path(self.path)} cannot be read: {why}; {remedy}")
 
 
 def _open(path: str, flags: int) -> int:

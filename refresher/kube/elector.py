@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from refresher.core.announcements import Crashed, LeadershipTurned, LeaseFailed
-from refresher.core.election import Election, Look, Pause, Record, Take
+from refresher.core.election import LONGEST, Election, Look, Pause, Record, Take
 from refresher.core.messages import LeadershipChanged
 from refresher.core.rfc3339 import to_microsecond
 from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, KubeUnreachableError
@@ -31,6 +31,7 @@ class Elector:
         self._election = election
         self._object: dict[str, Any] = {}  # the Lease as last seen, with what others have put into it
         self._told: tuple[bool, str] | None = None
+        self._doubted: tuple[str, float] | None = None  # holder and duration that were reported
         self._failing = self._tell_again = False
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -109,7 +110,18 @@ class Elector:
         """What it says; it is kept only if it says something."""
         record = record_of(lease)
         self._object = lease
+        self._doubt(record)
         return record
+
+    def _doubt(self, record: Record) -> None:
+        """Report a Lease that says it is held for longer than any of ours, once for each that says so."""
+        doubted = (record.holder, record.duration)
+        if record.duration <= LONGEST or doubted == self._doubted:
+            return
+        self._doubted = doubted
+        message = f"{record.holder or 'nobody'} holds it for {record.duration:.0f} s, it says"
+        message += f"; no more than {LONGEST:.0f} s are believed"
+        self._say(LeaseFailed(self.lease, message, leads=self._election.leads(self._clock.now().boot)))
 
     def _tell(self, *, leads: bool) -> None:
         """Tell when that is news: whether we lead, and if not, who does. Nothing before either is known."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TextIO
 
+from refresher.config.wording import shown
 from refresher.core.announcements import (
     Announcement,
     Crashed,
@@ -118,7 +119,8 @@ def configure(log_format: str, level: str, stream: TextIO, redact: Callable[[str
     log_format, level = log_format.lower(), level.lower()
     mistakes = [
         Mistake(
-            f"--log-{what} or REFRESHER_LOG_{what.upper()}", f"{given!r}; accepted: {', '.join(accepted)}"
+            f"--log-{what} or REFRESHER_LOG_{what.upper()}",
+            f"{shown(given)}; accepted: {', '.join(accepted)}",
         )
         for what, given, accepted in (("format", log_format, FORMATS), ("level", level, LEVELS))
         if given not in accepted

@@ -1,9 +1,10 @@
 """What happened, in a sentence for whoever is on call: why, until when consumers are served, what to do."""
 
 import logging
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+from refresher.core.advice import ADVICE
 from refresher.core.announcements import (
     Announcement,
     ConsumersUnserved,
@@ -19,6 +20,7 @@ from refresher.core.announcements import (
     OutputDisturbed,
     OutputFailed,
     OutputForged,
+    OutputHeld,
     OutputWritten,
     RefreshFailed,
     ThreadsRefused,
@@ -31,18 +33,7 @@ from refresher.core.model import Outcome, TokenFacts, Verdict
 from refresher.core.rfc3339 import to_second
 from refresher.observers.spans import span
 
-_ASK_WHY = "see with `refresher check` what is in the way: name, network, proxy, certificate"
-
-ADVICE: Mapping[Outcome, str] = {
-    Outcome.OK: "if this lasts, ask Inlive why it repeats itself",
-    Outcome.KEY_REFUSED: "put a valid key into the key's file: it is tried within seconds "
-    "(by LoadCredential=: after a restart)",
-    Outcome.THROTTLED: "if this lasts, let tokens live longer, or mint fewer with this key",
-    Outcome.SERVER_ERROR: "if this lasts, ask Inlive",
-    Outcome.UNREACHABLE: _ASK_WHY,
-    Outcome.TIMEOUT: _ASK_WHY,
-    Outcome.BAD_RESPONSE: "see whether issuer.url (and issuer.verify, if set) is right, or a portal answers",
-}
+_WHEN_TRIED = ": it is tried within seconds (by LoadCredential=: after a restart)"
 
 
 class Line(NamedTuple):
@@ -58,52 +49,15 @@ class Line(NamedTuple):
     error: Exception | None = None
 
 
-def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> Line:  # noqa: C901, PLR0911, PLR0912
+def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> Line:
     """The entry for what was announced at `now`, without the token's name. `goes_on`: the process tries again
     by itself."""
     match announcement:
-        case TokenMinted():
-            return _minted(announcement)
         case RefreshFailed():
             return _refresh_failed(announcement, now, goes_on=goes_on)
-        case OutputWritten():
-            return _written(announcement)
-        case OutputFailed():
-            return _output_failed(announcement)
-        case KeyLoaded():
-            return _key_loaded(announcement)
-        case KeyLost():
-            return _key_lost(announcement)
-        case TokenAdopted():
-            return _adopted(announcement)
-        case KeyProven(fingerprint=fingerprint):
-            text = f"the issuer has accepted the key {fingerprint}"
-            return Line(logging.INFO, text, {"key_fingerprint": fingerprint}, vouched=True)
-        case OutputDisturbed(output=output):
-            text = f"somebody else deleted or altered {output}; it is being put right"
-            return Line(logging.WARNING, text, {"output": output}, vouched=True)
-        case OutputForged(output=output):
-            text = f"{output} was not written with the key that it names: it is not believed, and is replaced"
-            return Line(logging.WARNING, text, {"output": output}, vouched=True)
-        case IssuerAnswered():
-            return _answered(announcement)
-        case TokenVerified():
-            return _verified(announcement)
-        case LivesShorter():
-            return _lives_shorter(announcement)
-        case LeadershipTurned():
-            return _leadership_turned(announcement)
-        case LeaseFailed():
-            return _lease_failed(announcement)
-        case ConsumersUnserved():
-            return _unserved(announcement)
-        case ThreadsRefused(message=message):
-            text = f"the system refuses new threads: {message}; raise pids.max, TasksMax= or ulimit -u"
-            return Line(logging.ERROR, text, {})
-        case Crashed():
-            return _crashed(announcement)
-        case NotSupported(message=message):
-            return Line(logging.WARNING, message, {})
+        case OutputHeld(output=output, message=message):
+            return Line(logging.WARNING if goes_on else logging.INFO, message, {"output": output})
+    return _LINES[type(announcement)](announcement)
 
 
 def _minted(event: TokenMinted) -> Line:
@@ -135,7 +89,7 @@ def _refresh_failed(event: RefreshFailed, now: Instant, *, goes_on: bool) -> Lin
     then = f"in {span(event.wait)}" if goes_on else "with the next call"
     text = (
         f"no new token ({event.reason}): {what}{event.message}; {served}; "
-        f"next attempt {then}; {ADVICE[event.outcome]}"
+        f"next attempt {then}; {ADVICE[event.outcome]}{_WHEN_TRIED if refused and goes_on else ''}"
     )
     fields: dict[str, object] = {
         "reason": event.reason.value,
@@ -155,6 +109,28 @@ def _written(event: OutputWritten) -> Line:
         {"output": event.output, "reason": event.reason, **_of_token(event.facts)},
         vouched=True,
     )
+
+
+def _disturbed(event: OutputDisturbed) -> Line:
+    text = f"somebody else deleted or altered {event.output}; it is being put right"
+    return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
+
+
+def _forged(event: OutputForged) -> Line:
+    text = (
+        f"the record of {event.output} is not sealed with the key that it names: somebody else wrote it, "
+        "or an early version did; its token is not believed, and is replaced"
+    )
+    return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
+
+
+def _key_proven(event: KeyProven) -> Line:
+    text = f"the issuer has accepted the key {event.fingerprint}"
+    return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
+
+
+def _not_supported(event: NotSupported) -> Line:
+    return Line(logging.WARNING, event.message, {})
 
 
 def _adopted(event: TokenAdopted) -> Line:
@@ -238,6 +214,11 @@ def _lease_failed(event: LeaseFailed) -> Line:
     return Line(logging.WARNING, f"lease {event.lease}: {event.message}; {then}", {"lease": event.lease})
 
 
+def _threads_refused(event: ThreadsRefused) -> Line:
+    text = f"the system refuses new threads: {event.message}; raise pids.max, TasksMax= or ulimit -u"
+    return Line(logging.ERROR, text, {})
+
+
 def _unserved(event: ConsumersUnserved) -> Line:
     outputs = ", ".join(event.outputs)
     text = (
@@ -270,3 +251,25 @@ def _of_token(facts: TokenFacts) -> dict[str, object]:
 
 def _times(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+_LINES: Mapping[type[Announcement], Callable[[Any], Line]] = {
+    TokenMinted: _minted,
+    TokenAdopted: _adopted,
+    OutputWritten: _written,
+    OutputFailed: _output_failed,
+    OutputDisturbed: _disturbed,
+    OutputForged: _forged,
+    KeyLoaded: _key_loaded,
+    KeyLost: _key_lost,
+    KeyProven: _key_proven,
+    IssuerAnswered: _answered,
+    TokenVerified: _verified,
+    LivesShorter: _lives_shorter,
+    LeadershipTurned: _leadership_turned,
+    LeaseFailed: _lease_failed,
+    ConsumersUnserved: _unserved,
+    ThreadsRefused: _threads_refused,
+    Crashed: _crashed,
+    NotSupported: _not_supported,
+}

@@ -12,12 +12,14 @@ import os
 import stat
 import struct
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from weakref import WeakValueDictionary
 
 from refresher.config.targets import LOCK_FILE
 from refresher.outputs import atomic
 
+_PATIENCE = 2.0  # seconds, with another thread that uses the lock file: none takes as long, unless it hangs
 _CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FLOCK = "hhqqi0q"  # struct flock: type, whence, start, len, pid
 
@@ -58,7 +60,9 @@ class Directory:
         None once it is ours; also where there are no locks, which hold up nobody.
         """
         place = _place(name)
-        with self._mutex:
+        with self._taken() as is_taken:
+            if not is_taken:
+                return None
             if not self._is_open():
                 self._open(os.O_RDWR | os.O_CREAT)
             if self._lock_file is None or place in self._claimed:
@@ -74,7 +78,9 @@ class Directory:
 
     def holder(self, name: str) -> int | None:
         """Which other process has claimed the file `name`, as from `claim`. Claims nothing itself."""
-        with self._mutex:
+        with self._taken() as is_taken:
+            if not is_taken:
+                return None
             if not self._is_open():
                 self._open(os.O_RDWR)
             return None if self._lock_file is None else _holder(self._lock_file, _place(name))
@@ -82,7 +88,9 @@ class Directory:
     def clear(self, *names: str) -> None:
         """Remove the temporary files of the files `names` that no living process is writing, and nothing
         else. The directory is listed once in a process."""
-        with self._mutex:
+        with self._taken() as is_taken:
+            if not is_taken:
+                return
             if self._temporaries is None:
                 with suppress(FileNotFoundError):
                     self._temporaries = atomic.temporaries(self.path)
@@ -90,6 +98,16 @@ class Directory:
             dead = [temporary for name in names for temporary in found.pop(name, ())]
         if dead:
             atomic.remove_dead(self.path, dead)
+
+    @contextmanager
+    def _taken(self) -> Iterator[bool]:
+        """Keep other threads out. False if one of them hangs, perhaps for ever: then go on without locks."""
+        is_taken = self._mutex.acquire(timeout=_PATIENCE)
+        try:
+            yield is_taken
+        finally:
+            if is_taken:
+                self._mutex.release()
 
     def _is_open(self) -> bool:
         """Whether we have the lock file open that is there now: somebody may have deleted it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from refresher.config.declarations import FileOutputSettings
+from refresher.config.wording import shown
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
@@ -194,8 +195,8 @@ class FileOutput:
             return grp.getgrnam(group).gr_gid
         except KeyError as error:
             raise OutputError(
-                f"{self.name} cannot be given to the group {group}: this machine has none of that name; "
-                "create it, or configure the number of one"
+                f"{self.name} cannot be given to the group {shown(group)}: this machine has none of that "
+                "name; create it, or configure the number of one"
             ) from error
 
     @contextmanager

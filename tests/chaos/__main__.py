@@ -20,14 +20,20 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from refresher.emulator.server import Emulator
+from tests.chaos import tasks
 from tests.chaos.installation import Installation
-from tests.chaos.place import enter_namespace
+from tests.chaos.place import Disk, enter_namespace
 from tests.chaos.report import table
 from tests.chaos.scenario import TERMS, Scenario
 from tests.commands.daemon import ROOT
 
 DAEMONS = 8
+DISKS = (Disk.SMALL, Disk.HANGING)
 KILLS = 500
+NEEDS = {
+    Disk.SMALL: "root, and the right to mount",
+    Disk.HANGING: "root, the right to mount, /dev/fuse and bindfs (Debian: apt-get install bindfs)",
+}
 RATE = 1.0  # kills and stops a second and daemon, while there is trouble: what two cores can start again
 ENDING = 6.0  # seconds of the given ones to recover and to end in
 
@@ -36,6 +42,8 @@ def main() -> int:
     arguments = _arguments()
     enter_namespace([sys.executable, "-m", "tests.chaos", *sys.argv[1:]])
     print(f"chaos: seed {arguments.seed}, {arguments.daemons} daemons", flush=True)
+    for reason in _left_out():
+        print(f"chaos: {reason}", flush=True)
     compileall.compile_dir(ROOT / "refresher", quiet=1)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
@@ -48,7 +56,7 @@ def main() -> int:
                     issuer,
                     TERMS[number % len(TERMS)],
                     random.Random(f"{arguments.seed} wire {number}"),
-                    small_disk=number // len(TERMS) % 2 == 0,
+                    DISKS[number // len(TERMS) % len(DISKS)],
                 )
             )
             for number in range(arguments.daemons)
@@ -59,6 +67,17 @@ def main() -> int:
         print(f"\nVIOLATION with --seed {arguments.seed}: {error}", flush=True)
     print(table(installations, told))
     return 1 if broken else 0
+
+
+def _left_out() -> list[str]:
+    """What cannot be tried here, and why."""
+    reasons = [f"there is not {disk.value}: needs {NEEDS[disk]}" for disk in DISKS if not disk.is_to_be_had()]
+    limit = tasks.made()
+    if limit is None:
+        reasons.append("no threads are refused: root needs a control group with a pids controller")
+    else:
+        limit.close()
+    return reasons
 
 
 def _play(installations: list[Installation], arguments: argparse.Namespace, began: float) -> list[str]:

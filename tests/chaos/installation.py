@@ -19,15 +19,20 @@ from typing import NamedTuple, Self
 from refresher.config.targets import LOCK_FILE
 from refresher.core import schedule
 from refresher.emulator.server import Emulator
-from tests.chaos.place import Place, limit_file_size
+from tests.chaos import tasks
+from tests.chaos.log_reader import Gate, ReadDaemon
+from tests.chaos.place import Disk, Place, limit_file_size
 from tests.chaos.proxy import Proxy
 from tests.chaos.reader import FORMATS, Reader, Verdict, token_in
-from tests.commands.daemon import Daemon, eventually
+from tests.chaos.trust import Trust
+from tests.commands.daemon import eventually
 
 TIMEOUT = 10.0  # seconds: issuer.timeout's default
 STARTS_WITHIN = 60.0  # seconds for the very first token, with all the others starting too
 UNDER_WAY = 0.2  # seconds from a request to the moment when we learn of it, on a machine that is busy
 TOLD = 120  # lines of its log that a violation shows
+PIPEFUL = 8  # mints, whose lines are more than a page
+AFTER_A_MINT = 0.2  # seconds
 READY = ("TokenAdopted", "OutputWritten")  # it handles signals by then
 
 
@@ -53,13 +58,12 @@ class Terms(NamedTuple):
 
 
 class Installation:
-    """A context manager: in the end nothing of it is left. `small_disk`: one that can be filled, if it can be
+    """A context manager: in the end nothing of it is left. `disk`: what its outputs are on, if that can be
     had here. `dice` decides what its wire does to an answer."""
 
-    def __init__(
-        self, path: Path, issuer: Emulator, terms: Terms, dice: random.Random, *, small_disk: bool
-    ) -> None:
-        self.name, self.terms, self._small_disk = path.name, terms, small_disk
+    def __init__(self, path: Path, issuer: Emulator, terms: Terms, dice: random.Random, disk: Disk) -> None:
+        self.name, self.terms, self._disk = path.name, terms, disk
+        self.gate = Gate()
         self.did: Counter[str] = Counter()
         self.story: deque[str] = deque(maxlen=TOLD)
         self.short_files: int | None = None  # bytes that a write may have
@@ -71,18 +75,23 @@ class Installation:
 
     def __enter__(self) -> Self:
         self._path.mkdir()
-        self.place = Place(self._path / "outputs", small=self._small_disk)
+        self.place = Place(self._path / "outputs", self._disk)
         self._resources.callback(self.place.close)
-        self.proxy = Proxy(self._issuer.port, self._dice, self._check_mint)
+        self.tasks = tasks.made()
+        if self.tasks is not None:
+            self._resources.callback(self.tasks.close)
+        self.trust = Trust(self._path / "ca.pem")
+        self.proxy = Proxy(self._issuer.port, self._dice, self._check_mint, self.trust.context)
         self._resources.callback(self.proxy.close)
-        self.files = {form: self.place.path / form for form in FORMATS}
+        self.files = {form: self.place.behind / form for form in FORMATS}
         self.reader = Reader(self.files, self._issuer, self._complain)
-        outputs = [{"file": str(file), "format": form} for form, file in self.files.items()]
+        outputs = [{"file": str(self.place.path / form), "format": form} for form in FORMATS]
         token = {"name": self.name, "key_file": "key", "lifetime": self.terms.lifetime, "outputs": outputs}
         token["refresh_at"] = f"{self.terms.refresh_at:.0%}"
         (self._path / "key").write_text(self._issuer.keys[0].reveal())
         self._config = self._path / "refresher.yaml"
-        self._config.write_text(json.dumps({"issuer": {"url": self.proxy.url}, "tokens": [token]}))
+        issuer = {"url": self.proxy.url, "ca_file": "ca.pem"}
+        self._config.write_text(json.dumps({"issuer": issuer, "tokens": [token]}))
         self._start()
         return self
 
@@ -97,8 +106,10 @@ class Installation:
 
     def _start(self) -> None:
         # A short write while Python caches bytecode would leave half of it behind, for everybody.
-        daemon = Daemon("--config", self._config, PYTHONDONTWRITEBYTECODE="1")
+        daemon = ReadDaemon(self.gate, "--config", self._config, PYTHONDONTWRITEBYTECODE="1")
         self.daemon = self._running.enter_context(daemon)
+        if self.tasks is not None:
+            self.tasks.hold(self.daemon.process)
         limit_file_size(self.daemon.process, self.short_files)
 
     def limit_files(self, size: int | None) -> None:
@@ -111,7 +122,7 @@ class Installation:
         self.check_alive()
         self._running.close()
         self.did["kills"] += 1
-        before, self._debris = self._debris, {file.name for file in self.place.path.glob(".*.tmp")}
+        before, self._debris = self._debris, {file.name for file in self.place.behind.glob(".*.tmp")}
         self.did["kills within a write"] += bool(self._debris - before)
         self._remember()
         self.tell("killed, and started again")
@@ -132,7 +143,7 @@ class Installation:
         code = self.daemon.end()
         self._remember()
         expected = {name for form in FORMATS for name in (form, f".{form}.meta.json")} | {LOCK_FILE}
-        left = {file.name for file in self.place.path.iterdir()}
+        left = {file.name for file in self.place.behind.iterdir()}
         if code != 0 or left != expected:
             self.violated(f"it ended with {code}; its files and what is there differ by {left ^ expected}")
 
@@ -141,11 +152,23 @@ class Installation:
         self._may_mint = True
         self.daemon.send(signal.SIGUSR1)
 
+    def leave_unread(self) -> None:
+        """Read nothing of its log, and have it write until there is no room for more."""
+        self.gate.shut()
+        for _ in range(PIPEFUL):
+            if self.is_ready:
+                self.ask_for_mint()
+            time.sleep(AFTER_A_MINT)
+
+    def read_on(self) -> None:
+        self.did["log pipes that were full"] += self.gate.held_back()
+        self.gate.open()
+
     def await_write(self, nth: int, timeout: float) -> None:
         """Return when that many temporary files have come and gone and there is another, or too late."""
         until, seen = time.monotonic() + timeout, set[str]()
         while len(seen) <= nth and time.monotonic() < until:
-            seen |= {name for name in os.listdir(self.place.path) if name.endswith(".tmp")}
+            seen |= {name for name in os.listdir(self.place.behind) if name.endswith(".tmp")}
 
     @property
     def is_ready(self) -> bool:

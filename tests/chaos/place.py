@@ -2,14 +2,22 @@
 
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
+
+from tests.chaos import tasks
 
 SIZE = 64 * 1024  # bytes: sixteen pages, of which six files take one each
 PAGE = 4096
 ALLOWED = "CHAOS_MAY_MOUNT"
+MOUNTED_WITHIN = 10.0  # seconds
 
 # Root is let in everywhere, but for what `setpriv` takes from it; mounts end with their namespace.
 _NO_OVERRIDE = "-dac_override,-dac_read_search"
@@ -26,7 +34,9 @@ def enter_namespace(command: list[str]) -> None:
     may_mount = "1" if _OWN_MOUNTS in before else ""
     argv = [word for each in before for word in each] + command
     sys.stdout.flush()
-    os.execvpe(argv[0], argv, os.environ | {ALLOWED: may_mount})
+    with tasks.group() as group:
+        ran = subprocess.run(argv, env=os.environ | {ALLOWED: may_mount} | group, check=False)
+    sys.exit(ran.returncode)
 
 
 def _works(*command: str) -> bool:
@@ -35,16 +45,42 @@ def _works(*command: str) -> bool:
     return False
 
 
-class Place:
-    """A directory for outputs; a `small` one is on a file system of its own where mounting is allowed."""
+class Disk(Enum):
+    PLAIN = "a directory like any other"
+    SMALL = "a file system of its own that can be filled"
+    HANGING = "a file system in a process (FUSE) that can be stopped"
 
-    def __init__(self, path: Path, *, small: bool) -> None:
-        self.path = path
+    def is_to_be_had(self) -> bool:
+        """Whether it can be made here."""
+        if self is Disk.HANGING and not (shutil.which("bindfs") and os.path.exists("/dev/fuse")):
+            return False
+        return self is Disk.PLAIN or bool(os.environ.get(ALLOWED))
+
+
+class Place:
+    """A directory for outputs, on a `disk` of this kind or on a plain one. `path`: where the daemon finds it;
+    `behind`: where everybody else does, also while it hangs."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        self.path = self.behind = path
+        self.disk = disk if disk.is_to_be_had() else Disk.PLAIN
         self.path.mkdir()
-        self.is_mounted = small and bool(os.environ.get(ALLOWED))
-        self._ballast = path / "ballast"
-        if self.is_mounted:
+        self._server: subprocess.Popen[bytes] | None = None
+        self._end: threading.Timer | None = None
+        if self.disk is Disk.SMALL:
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(path)], check=True)
+        elif self.disk is Disk.HANGING:
+            self.behind = path.with_name(f"{path.name}-behind")
+            self.behind.mkdir()
+            self._server = subprocess.Popen(["bindfs", "-f", "--no-allow-other", self.behind, path])
+            self._await_mount()
+        self._ballast = self.behind / "ballast"
+
+    def _await_mount(self) -> None:
+        by = time.monotonic() + MOUNTED_WITHIN
+        while not self.path.is_mount():
+            assert time.monotonic() < by, "bindfs has mounted nothing"
+            time.sleep(0.01)
 
     def fill(self, free: int) -> None:
         """Leave no more than so many free pages, for a record perhaps but not for a value."""
@@ -55,17 +91,30 @@ class Place:
 
     def forbid(self) -> None:
         """Let nobody make, rename or remove anything here."""
-        self.path.chmod(0o555)
+        self.behind.chmod(0o555)
+
+    def hang(self, seconds: float) -> None:
+        """Answer nobody for so long. It ends by itself: who waits in a system call may be beyond kill -9."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGSTOP)
+        self._end = threading.Timer(seconds, self._server.send_signal, (signal.SIGCONT,))
+        self._end.start()
 
     def mend(self) -> None:
         """All of it is as it was."""
-        self.path.chmod(0o755)
+        if self._end is not None and self._server is not None:
+            self._end.cancel()
+            self._server.send_signal(signal.SIGCONT)
+        self.behind.chmod(0o755)
         self._ballast.unlink(missing_ok=True)
 
     def close(self) -> None:
         self.mend()
-        if self.is_mounted:
+        if self.disk is not Disk.PLAIN:
             subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
 
 
 def limit_file_size(process: subprocess.Popen[str], size: int | None) -> None:

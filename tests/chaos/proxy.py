@@ -2,6 +2,7 @@
 
 import random
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -80,14 +81,20 @@ FAULTS: dict[str, Callable[[Spoiling], None]] = {
 
 class Proxy:
     """Passes requests to the port `upstream` of this machine, and its answers back: spoiled while there is a
-    `fault`, one of FAULTS. `asking` is called before a request is passed on."""
+    `fault`, one of FAULTS. `asking` is called before a request is passed on. With `tls` it speaks HTTPS."""
 
-    def __init__(self, upstream: int, dice: random.Random, asking: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        upstream: int,
+        dice: random.Random,
+        asking: Callable[[], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.fault: str | None = None
         self.met: Counter[str] = Counter()  # requests that met each fault
         self._upstream, self._dice, self._asking = upstream, dice, asking
         self._answered = threading.Semaphore(0)
-        self._peer = Peer(self._serve)
+        self._peer = Peer(self._serve, tls=tls)
         self.url, self.close = self._peer.url, self._peer.close
 
     def await_answer(self, timeout: float) -> bool:

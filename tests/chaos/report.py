@@ -8,6 +8,7 @@ from tests.chaos.proxy import FAULTS
 from tests.chaos.reader import Verdict
 
 FIRST = ("seconds", "kills", "kills aimed at a write", "kills within a write", "stops")
+LAST = ("log pipes that were full", "refreshes that failed", "writes that failed", "mints")
 
 
 def table(installations: Iterable[Installation], more: Counter[str]) -> str:
@@ -22,9 +23,7 @@ def table(installations: Iterable[Installation], more: Counter[str]) -> str:
         kind = name.removeprefix("fault: ")
         hit = f"   {met[kind]} requests met it" if kind in FAULTS else ""
         lines.append(f"{name:<30}{did[name]:>9}{hit}")
-    lines += [
-        f"{name:<30}{did[name]:>9}" for name in ("refreshes that failed", "writes that failed", "mints")
-    ]
+    lines += [f"{name:<30}{did[name]:>9}" for name in LAST]
     lines.append(f"{'reads':<30}{reads.total():>9}")
     lines += [f"{verdict:<30}{reads[verdict]:>9}" for verdict in Verdict if verdict is not Verdict.GOOD]
     return "\n".join(f"  {line}" for line in lines)

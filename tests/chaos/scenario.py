@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 
 from tests.chaos.installation import STARTS_WITHIN, Installation, Terms
+from tests.chaos.place import Disk
 from tests.chaos.proxy import FAULTS
 from tests.commands.daemon import eventually
 
 TERMS = (Terms(20, 0.2), Terms(20, 0.4), Terms(30, 0.5), Terms(16, 0.3))
 START_ROOM = 4.0  # seconds of the headroom kept for what it does not know of: to start on a busy machine
 ONE_VALUE = 50  # bytes; a token has 43
-PEACEFUL = 0.4  # of the troubles with the wire or the disk
+KINDS = ((), ("wire",), ("host",), ("host",), ("wire", "host"), ("unfelt",))
+LONGER = (1.0, 1.5)  # lifetimes that lasts what a daemon that is left alone does not feel
+PEACEFUL = 0.4  # of the troubles with the wire or the host
 AIMED = 0.01  # seconds after an answer went through within which it is written, mostly
 
 
@@ -23,15 +26,22 @@ class Scenario:
     def __init__(
         self, installation: Installation, dice: random.Random, over: threading.Event, rate: float
     ) -> None:
+        self._until = 0.0
         self._it, self._dice, self._over, self._rate = installation, dice, over, rate
         self._longest = installation.terms.headroom - START_ROOM
-        self._disks: dict[str, Callable[[], None]] = {
+        self._hosts: dict[str, Callable[[], None]] = {
             "full disk": lambda: self._it.place.fill(self._dice.randrange(3)),
             "read-only directory": self._it.place.forbid,
+            "another CA": self._it.trust.replace_authority,
             "writes cut short": lambda: self._it.limit_files(self._dice.randrange(ONE_VALUE)),
         }
-        if not installation.place.is_mounted:
-            del self._disks["full disk"]
+        if installation.place.disk is not Disk.SMALL:
+            del self._hosts["full disk"]
+        self._unfelt: dict[str, Callable[[], None]] = {"log is not read": self._it.leave_unread}
+        if installation.tasks is not None:
+            self._hosts["threads refused"] = self._unfelt["no more threads"] = installation.tasks.refuse
+        if installation.place.disk is Disk.HANGING:
+            self._hosts["hung file system"] = lambda: self._it.place.hang(self._until - time.monotonic())
 
     def play(self) -> None:
         """AssertionError if it does not recover from a trouble within a lifetime."""
@@ -48,13 +58,18 @@ class Scenario:
             reader.join()
 
     def _trouble(self) -> None:
-        kinds = self._dice.choice(((), ("wire",), ("disk",), ("wire", "disk")))
-        until = time.monotonic() + self._dice.uniform(0.3, 1.0) * self._longest
+        kinds = self._dice.choice(KINDS)
+        lasts = self._dice.uniform(0.3, 1.0) * self._longest
+        if "unfelt" in kinds:
+            lasts = self._dice.uniform(*LONGER) * self._it.terms.lifetime
+        self._until = until = time.monotonic() + lasts
         if "wire" in kinds:
             self._it.proxy.fault = self._begun(self._dice.choice(list(FAULTS)))
-        if "disk" in kinds:
-            self._disks[self._begun(self._dice.choice(list(self._disks)))]()
-        if kinds and self._dice.random() < PEACEFUL:  # a process that goes on learns to wait
+        for kind, among in (("host", self._hosts), ("unfelt", self._unfelt)):
+            if kind in kinds:
+                among[self._begun(self._dice.choice(list(among)))]()
+        # A process that goes on learns to wait.
+        if "unfelt" in kinds or (kinds and self._dice.random() < PEACEFUL):
             self._over.wait(until - time.monotonic())
         while (left := until - time.monotonic()) > 0 and not self._over.is_set():
             self._over.wait(min(left, self._dice.expovariate(self._rate)))
@@ -62,6 +77,10 @@ class Scenario:
         self._it.proxy.fault = None
         self._it.limit_files(None)
         self._it.place.mend()
+        self._it.read_on()
+        self._it.trust.publish()
+        if self._it.tasks is not None:
+            self._it.tasks.allow()
         self._it.tell("all is well again")
 
     def _begun(self, kind: str) -> str:

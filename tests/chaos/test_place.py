@@ -5,16 +5,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.chaos.place import limit_file_size
+from tests.chaos.place import Disk, limit_file_size
 from tests.commands.daemon import ROOT
 
 TRIES = """
-import json, sys
+import json, sys, time
 from pathlib import Path
-from tests.chaos.place import Place, enter_namespace
+from tests.chaos.place import Disk, Place, enter_namespace
 
 enter_namespace([sys.executable, *sys.orig_argv[1:]])
 
@@ -26,37 +27,69 @@ def tried(place):
     (place.path / "file").unlink()
     return "written"
 
-place = Place(Path(sys.argv[1]), small=True)
-seen = {"mounted": place.is_mounted, "well": tried(place)}
-for name, trouble in (("full", lambda: place.fill(1)), ("forbidden", place.forbid)):
-    if name == "full" and not place.is_mounted:
+troubles = {"full": lambda place: place.fill(1), "forbidden": Place.forbid}
+seen = {}
+for disk in Disk:
+    names = ("full", "forbidden") if disk is Disk.SMALL else ("forbidden",)
+    place = Place(Path(sys.argv[1]) / disk.name, disk)
+    if place.disk is not disk:
+        place.close()
         continue
-    trouble()
-    seen[name] = tried(place)
-    place.mend()
-    seen[f"after {name}"] = tried(place)
-place.close()
+    found = seen[disk.name] = {"well": tried(place)}
+    for name in names:
+        troubles[name](place)
+        found[name] = tried(place)
+        place.mend()
+        found[f"after {name}"] = tried(place)
+    if disk is Disk.HANGING:
+        began = time.monotonic()
+        place.hang(0.5)
+        found["hung"] = tried(place)
+        found["hung for"] = time.monotonic() - began
+    place.close()
 print(json.dumps(seen))
 """
 
 
-def test_a_full_disk_and_a_forbidden_directory_take_no_file_until_they_are_mended(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What a writer sees, by disk and trouble."""
     ran = subprocess.run(
-        [sys.executable, "-c", TRIES, str(tmp_path / "place")],
+        [sys.executable, "-c", TRIES, str(tmp_path_factory.mktemp("places"))],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    seen = json.loads(ran.stdout)
-    mounted = seen.pop("mounted")
-    full = {"full": "No space left on device", "after full": "written"} if mounted else {}
-    assert seen == full | {
-        "well": "written",
-        "forbidden": "Permission denied",
-        "after forbidden": "written",
-    }
+    found: dict[str, dict[str, Any]] = json.loads(ran.stdout)
+    return found
+
+
+@pytest.mark.parametrize("disk", Disk)
+def test_a_directory_takes_files_but_while_that_is_forbidden(
+    seen: dict[str, dict[str, Any]], disk: Disk
+) -> None:
+    if disk.name not in seen:
+        pytest.skip(f"this machine has not {disk.value}")
+    found = seen[disk.name]
+    assert found["well"] == "written"
+    assert found["forbidden"] == "Permission denied"
+    assert found["after forbidden"] == "written"
+
+
+def test_a_full_disk_takes_no_file_until_it_is_mended(seen: dict[str, dict[str, Any]]) -> None:
+    if "SMALL" not in seen:
+        pytest.skip(f"this machine has not {Disk.SMALL.value}")
+    assert seen["SMALL"]["full"] == "No space left on device"
+    assert seen["SMALL"]["after full"] == "written"
+
+
+def test_a_disk_that_hangs_keeps_a_writer_waiting_until_it_goes_on(seen: dict[str, dict[str, Any]]) -> None:
+    if "HANGING" not in seen:
+        pytest.skip(f"this machine has not {Disk.HANGING.value}")
+    assert seen["HANGING"]["hung"] == "written"
+    assert seen["HANGING"]["hung for"] >= 0.5
 
 
 @pytest.mark.parametrize("size", [0, 7])

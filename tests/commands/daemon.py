@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self, TypeVar
 
-from refresher import exits
 from refresher.clock import SystemClock
 from refresher.config.declarations import FileOutputSettings
 from refresher.core.model import SecretStr, Token, TokenFacts
@@ -26,7 +25,7 @@ DEADLINE = 15.0  # seconds; far more than anything takes that is not told to tak
 STOP_WITHIN = 5.0  # seconds from SIGTERM to the end (design §3)
 
 # What a shell calls 130. CPython ends by the signal itself if that struck in what makes a NamedTuple.
-INTERRUPTED = {exits.INTERRUPTED, -signal.SIGINT}
+INTERRUPTED = {128 + signal.SIGINT, -signal.SIGINT}
 
 KEY = "application-key-Zq1f0WcT5d9"
 
@@ -49,7 +48,9 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def start(*words: object, stderr: int = subprocess.PIPE, **environ: str) -> subprocess.Popen[str]:
+def start(
+    *words: object, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE, **environ: str
+) -> subprocess.Popen[str]:
     """``refresher WORDS…``, in an environment that configures nothing but what is given here."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("REFRESHER_")}
     return subprocess.Popen(
@@ -57,7 +58,7 @@ def start(*words: object, stderr: int = subprocess.PIPE, **environ: str) -> subp
         env=inherited | environ,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
         text=True,
     )

@@ -1,13 +1,16 @@
 """`refresher check`: one line for each thing a deployment depends on, and what to do about what is wrong."""
 
+import base64
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
+import requests
 import trustme
 
 from refresher.core.model import fingerprint
@@ -194,7 +197,7 @@ def test_a_refused_key(check, inlive, place, status):
     assert checked.code == 77
     assert line(checked, "issuer") == (
         f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault; "
-        "put a key that is in force into the file; Inlive's integration page makes one"
+        "put a valid key into the key's file (Inlive's integration page makes one)"
     )
     assert inlive.counts.mints == 1  # no lifetime makes it a better key
 
@@ -202,11 +205,15 @@ def test_a_refused_key(check, inlive, place, status):
 @pytest.mark.parametrize(
     ("fault", "told", "advice"),
     [
-        ({"status": 503}, "server_error: 503", "the issuer's own trouble: try again later"),
-        ({"status": 429}, "throttled: 429", "asks for patience: try again later"),
-        ({"reset": True}, "unreachable: ", "a firewall or a proxy in between?"),
-        ({"status": 404}, "bad_response: 404", "is issuer.url right"),
-        ({"garbage": True}, "bad_response: 200, but it is not JSON", "is issuer.url right"),
+        ({"status": 503}, "server_error: 503", "if this lasts, ask Inlive"),
+        ({"status": 429}, "throttled: 429", "let tokens live longer, or mint fewer"),
+        ({"reset": True}, "unreachable: ", "what is in between: name resolution, firewall, proxy"),
+        ({"status": 404}, "bad_response: 404", "is issuer.url (and issuer.verify, if set) right"),
+        (
+            {"garbage": True},
+            "bad_response: 200, but it is not JSON",
+            "is issuer.url (and issuer.verify, if set) right",
+        ),
         ({"redirect": "https://elsewhere.test/"}, "bad_response: 307", "correct issuer.url"),
     ],
 )
@@ -223,7 +230,7 @@ def test_an_issuer_that_is_not_there(check):
     checked = check(url=f"http://127.0.0.1:{free_port()}")
     assert checked.code == 75
     assert "unreachable: 127.0.0.1:" in line(checked, "issuer")
-    assert "Connection refused; is issuer.url right, and is there a firewall" in line(checked, "issuer")
+    assert "Connection refused; is issuer.url right, and what is in between" in line(checked, "issuer")
 
 
 def test_it_is_as_patient_as_the_daemon_is_going_to_be(check, inlive):
@@ -284,7 +291,7 @@ def test_no_proof_lives_longer_than_the_token_it_is_for(check):
         assert asked(choosy) == [1, 10, 30]
     assert checked.code == 75
     assert "bad_response: 400: expiry_seconds must be 60 to" in line(checked, "issuer")
-    assert "does the issuer grant the lifetime?" in line(checked, "issuer")
+    assert "does the issuer grant the lifetime" in line(checked, "issuer")
 
 
 def test_every_key_is_proven_once(check_all, inlive, place):
@@ -456,3 +463,66 @@ def test_what_was_found_so_far_is_told_when_somebody_gives_up_waiting(inlive, pl
     assert [each[:10] for each in told] == ["ok   confi", "ok   key: "]
     assert process.returncode in INTERRUPTED
     assert (rest, err) == ("", "")
+
+
+# A key that may have to be decoded
+
+
+def test_a_key_in_base64_is_a_hint(check, place):
+    (place / "key").write_text(base64.b64encode(KEY.encode()).decode())
+    checked = check("--offline")
+    assert checked.code == 0
+    assert (
+        f"hint key: what is in {place}/key looks like base64: if the issuer refuses it, decode it"
+        in checked.out
+    )
+
+
+# The port
+
+
+def daemon_on(port, inlive, place):
+    words = ("--issuer-url", inlive.url, "--key-file", place / "key", "--to-file", place / "token")
+    return start("run", *words, "--listen", f"127.0.0.1:{port}")
+
+
+def test_a_free_port_is_well(check):
+    port = free_port()
+    assert (
+        line(check("--offline", "--listen", f"127.0.0.1:{port}"), "listen")
+        == f"ok   listen: port {port} is free"
+    )
+
+
+def test_a_port_in_use_is_a_failure(check):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        checked = check("--offline", "--listen", f"127.0.0.1:{other.getsockname()[1]}")
+    assert checked.code == 78
+    told = line(checked, "listen")
+    assert told.startswith("FAIL listen: cannot listen on 127.0.0.1:")
+    assert "another process listens there; stop it or choose another --listen" in told
+
+
+@pytest.mark.parametrize(("name", "code"), [("default", 0), ("another", 78)])
+def test_the_port_of_our_own_daemon_is_a_hint_and_of_another_one_a_failure(check, inlive, place, name, code):
+    port = free_port()
+    listen = ("--listen", f"127.0.0.1:{port}")
+    with daemon_on(port, inlive, place) as process:
+        try:
+            eventually(lambda: answers(port), "it serves its endpoints")
+            checked = check("--offline", *listen, "--name", name)
+        finally:
+            process.kill()
+    assert checked.code == code
+    told = line(checked, "listen")
+    if code:
+        assert told.endswith("; it is a refresher with other tokens")
+    else:
+        assert told == f"hint listen: the daemon of these tokens runs, on port {port}"
+
+
+def answers(port):
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/status", timeout=10).ok
+    except requests.ConnectionError:
+        return False

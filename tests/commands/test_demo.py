@@ -1,4 +1,5 @@
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -6,6 +7,7 @@ from collections.abc import Callable
 
 from refresher.commands.demo import Consumer
 from refresher.emulator.server import Emulator
+from tests.commands.daemon import STOP_WITHIN, start
 
 
 def test_the_demo_tells_its_story_and_ends_with_no_call_refused():
@@ -19,6 +21,19 @@ def test_the_demo_tells_its_story_and_ends_with_no_call_refused():
     assert int(told["of them failed"]) >= 1  # the outage was felt, by the daemon alone
     assert int(told["refreshes"]) >= 4  # one by the schedule, one after the outage, two with the new key
     assert ended.stdout.index("OUTAGE") < ended.stdout.index("ROTATION") < ended.stdout.index("The end")
+
+
+def test_a_demo_that_is_stopped_leaves_neither_files_nor_processes(tmp_path):
+    with start("demo", TMPDIR=str(tmp_path)) as process:
+        assert process.stdout is not None
+        while "first token" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        process.communicate(
+            timeout=STOP_WITHIN
+        )  # to the end of the stream, which its daemon has open as well
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
 
 
 def served(inlive: Emulator, path: str, enough: Callable[[Consumer], bool]) -> bool:

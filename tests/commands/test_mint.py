@@ -1,11 +1,14 @@
 """`refresher mint`: a token on standard output and nothing else, or an exit code that says why not."""
 
 import json
+import os
+import pty
 import subprocess
 
 import pytest
 
-from refresher.core.model import fingerprint
+from refresher.core.advice import ADVICE
+from refresher.core.model import Outcome, fingerprint
 from refresher.emulator.server import Emulator
 from tests.commands.calls import caller
 from tests.commands.daemon import KEY, start
@@ -41,6 +44,26 @@ def test_the_token_and_not_a_byte_more(inlive, key_file):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert inlive.valid(out)  # the emulator knows no token with a line break
+
+
+@pytest.mark.parametrize(("form", "lines"), [("token", 1), ("env", 1)])
+def test_on_a_terminal_the_prompt_does_not_follow_the_token(inlive, key_file, form, lines):
+    terminal, its_end = pty.openpty()
+    words = ("--issuer-url", inlive.url, "--key-file", key_file, "--format", form)
+    with start("mint", *words, stdout=its_end) as process:
+        process.communicate(timeout=30)
+    os.close(its_end)
+    told = os.read(terminal, 4096)
+    os.close(terminal)
+    assert (told.count(b"\r\n"), told[-2:]) == (lines, b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"), [({"status": 401}, Outcome.KEY_REFUSED), ({"reset": True}, Outcome.UNREACHABLE)]
+)
+def test_a_failure_ends_with_what_to_do(mint, inlive, fault, outcome):
+    inlive.faults(**fault)
+    assert mint().err.endswith(f"; {ADVICE[outcome]}\n")
 
 
 def text_after(before):

@@ -35,7 +35,8 @@ def words(issuer: Emulator, place: Path) -> tuple[object, ...]:
 
 
 def once(issuer: Emulator, place: Path, *more: object) -> Ended:
-    return refresher("once", *words(issuer, place), *more)
+    """At the level that shows what was done, if `more` gives no other."""
+    return refresher("once", *words(issuer, place), *more, REFRESHER_LOG_LEVEL="info")
 
 
 # What is tried out
@@ -111,6 +112,19 @@ def test_a_period_that_cannot_hold_the_promise_is_told_with_its_arithmetic(issue
         "accepted: less than 59m, or a longer lifetime\n"
     )
     assert issuer.counts.mints == 0
+
+
+@pytest.mark.parametrize("age", [None, 10.0, 0.8 * HOUR], ids=["none there", "fresh", "due"])
+def test_a_pass_in_which_all_went_well_prints_nothing(issuer, place, age):
+    if age is not None:
+        plant(place / "token", age=age)
+    assert refresher("once", *words(issuer, place)) == (0, "")
+
+
+def test_what_goes_wrong_is_printed(issuer, place):
+    plant(place / "token", age=0.8 * HOUR)
+    issuer.faults(status=500)
+    assert [entry["event"] for entry in refresher("once", *words(issuer, place)).log] == ["RefreshFailed"]
 
 
 # How it ends
@@ -190,8 +204,18 @@ def test_a_signal_ends_it_although_the_issuer_hangs(issuer, place, number):
     eventually(lambda: issuer.counts.mints, "the issuer is asked")
     process.send_signal(number)
     process.wait(STOP_WITHIN)
-    assert ended(process).code == 0
+    assert ended(process).code == 75, "it was asked for a token"
     assert sorted(os.listdir(place)) == [LOCK_FILE, "key"]
+
+
+def test_a_pass_that_a_signal_cuts_short_is_done_if_the_old_token_is_valid(issuer, place):
+    old = plant(place / "token", age=0.8 * HOUR)
+    issuer.faults(hang=True)
+    process = start("once", *words(issuer, place))
+    eventually(lambda: issuer.counts.mints, "the issuer is asked")
+    process.send_signal(signal.SIGTERM)
+    assert ended(process).code == 0
+    assert (place / "token").read_text() == old
 
 
 def test_a_second_signal_ends_it_at_once(issuer, place):
@@ -201,7 +225,7 @@ def test_a_second_signal_ends_it_at_once(issuer, place):
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     process.wait(STOP_WITHIN / 2)
-    assert ended(process).code == 0
+    assert ended(process).code == 75
 
 
 def test_two_at_once_on_one_file_leave_one_whole_token(issuer, place):

@@ -37,3 +37,17 @@ def mistakes(loaded):
         return [str(mistake) for mistake in caught.value.mistakes]
 
     return mistakes_of
+
+
+@pytest.fixture
+def loaded_or_mistakes(loaded):
+    """The mistakes of a file; none for one that is accepted."""
+
+    def mistakes_of(text):
+        try:
+            loaded(text)
+        except ConfigurationError as error:
+            return [str(mistake) for mistake in error.mistakes]
+        return []
+
+    return mistakes_of

@@ -47,6 +47,18 @@ def candidate(**known: object) -> Election:
             "it has not changed for its whole duration",
         ),
         (
+            {"seen": HELD._replace(duration=2.0**31 - 1), "seen_at": 40.0, "asked_at": 98.5},
+            99.9,
+            Look(),
+            "it claims more than any of us may, and is believed for a minute",
+        ),
+        (
+            {"seen": HELD._replace(duration=2.0**31 - 1), "seen_at": 40.0, "asked_at": 99.5},
+            100.0,
+            Take(Record("me", 15.0, 5, "7")),
+            "it claims 68 years, and has not changed for a minute",
+        ),
+        (
             {"seen": FREE, "seen_at": 100.0, "asked_at": 100.0},
             100.0,
             Take(Record("me", 15.0, 5, "7")),

@@ -1,10 +1,13 @@
 """What can be an application key."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.core.keytext import LONGEST_KEY, is_like_key, parse_key
+from refresher.core.keytext import LONGEST_KEY, is_like_base64, parse_key
+from refresher.core.model import SecretStr
 
 
 @pytest.mark.parametrize("trailing", [b"", b"\n", b"\r\n", b" \t\r\n\v\f\n"])
@@ -22,6 +25,12 @@ def test_trailing_white_space_does_not_belong_to_the_key(trailing: bytes) -> Non
         pytest.param("sesame".encode("utf-16"), "UTF-16 byte order mark", id="BOM of UTF-16, little-endian"),
         pytest.param(b"\xfe\xff\0s\0e", "UTF-16 byte order mark", id="BOM of UTF-16, big-endian"),
         pytest.param("sesame".encode("utf-16-le"), "a NUL at byte 2", id="UTF-16 without a BOM"),
+        pytest.param(b'"sesame"\n', "in quotes: write the key alone", id="double quotes"),
+        pytest.param(b"'sesame'", "in quotes: write the key alone", id="single quotes"),
+        pytest.param(b"INLIVE_KEY=sesame", "NAME=VALUE: write the value alone", id="a variable"),
+        pytest.param(b"api_key=sesame", "NAME=VALUE: write the value alone", id="a setting"),
+        pytest.param(b"export KEY='sesame'", "NAME=VALUE: write the value alone", id="an exported variable"),
+        pytest.param(b'{"key":"sesame"}', "JSON: write the key alone", id="JSON"),
         pytest.param(b"\tsesame", "begins with white space", id="leading white space"),
         pytest.param(b"sesame\0", "a NUL at byte 7", id="NUL at the end"),
         pytest.param(b"ses\x1bame", "a control character at byte 4", id="escape"),
@@ -66,17 +75,22 @@ def test_no_part_of_what_is_refused_is_in_the_reason(before: bytes, misfit: byte
 
 
 @pytest.mark.parametrize(
-    ("text", "is_like"),
+    ("key", "is_like"),
     [
-        ("inlive-application-key-4f7c91d2", True),
-        ("Zq1f0WcT5d9/Xy+Z28bD==", True),
-        ("Zq1f0WcT5d9XyZ28bDa", False),  # 19 characters
-        ("the-application-key-of-the-studio", False),
-        ("12345678901234567890123", False),
-        ("application-key-2026-11.txt", False),
-        ("the key of 2026 in a sentence", False),
-        ("", False),
+        (base64.b64encode(b"inlive-application-key-4f7c91d2").decode(), True),
+        (base64.b64encode(b"inlive-application-key-4f7c91d2\n").decode(), True),  # `base64 FILE`
+        (base64.b64encode(bytes(range(160, 192))).decode(), False),  # a key that is made like this
+        (base64.b64encode(b"short").decode(), False),
+        ("inlive-application-key-4f7c91d2", False),
+        ("0123456789abcdef0123456789abcdef", False),
     ],
 )
-def test_what_may_be_a_key_in_the_place_of_a_name(text, is_like):
-    assert is_like_key(text) is is_like
+def test_what_may_be_base64_of_the_key(key, is_like):
+    assert is_like_base64(SecretStr(key)) is is_like
+
+
+@pytest.mark.parametrize(
+    "key", ["Zq1f0/WcT5d9+mN3=x8Hn2XkLm", "Zq1f0WcT5d9mN3==", "abc=def", '"', "a'b'", "{", "}{"]
+)
+def test_a_key_is_opaque_and_not_taken_for_something_else(key):
+    assert parse_key(key.encode()).reveal() == key

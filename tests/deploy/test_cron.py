@@ -1,5 +1,6 @@
 """The crontab in deploy/cron, run by a real cron daemon for a minute."""
 
+import json
 import os
 import re
 import shlex
@@ -12,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from refresher.cli import build_parser
+from refresher.commands.once import EXAMPLE
 from refresher.config.loader import load
 from refresher.emulator.server import Emulator
 from refresher.prelude import LOG_VARIABLES
 from tests import needs
 from tests.commands.daemon import KEY, eventually
 
+README = Path(__file__).parents[2] / "README.md"
 CRONTAB = Path(__file__).parents[2] / "deploy" / "cron" / "inlive-token"
 WITHIN = 70.0  # seconds: cron starts what is due at the beginning of a minute
 
@@ -43,6 +46,35 @@ def test_each_line_calls_the_refresher_as_it_wants_to_be_called():
         found = load(vars(arguments), given, "/", other_variables=LOG_VARIABLES)
         assert found.settings.tokens[0].key_file == "/etc/inlive/application-key"
         assert found.warnings == ()
+
+
+def shown() -> list[str]:
+    """The lines of a crontab that the README and the help show, without their times."""
+    texts = (README.read_text(), EXAMPLE)
+    return [
+        one[1] for text in texts for one in re.finditer(r"^ *\*/10 \* \* \* \* +(.*)$", text, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("line", shown(), ids=["README", "help"])
+def test_a_line_that_is_shown_works_in_the_environment_of_cron_and_gives_no_reason_for_a_mail(line, tmp_path):
+    program, words = line.split(" ", 1)
+    assert f"python3 -m venv {os.path.dirname(os.path.dirname(program))} &&" in README.read_text()
+    (tmp_path / "key").write_text(KEY)
+    with Emulator(keys=[KEY]) as issuer:
+        token = {"name": "t", "key_file": "key", "outputs": [{"file": "access-token"}]}
+        configuration = {"issuer": {"url": issuer.url}, "tokens": [token]}
+        (tmp_path / "refresher.yaml").write_text(json.dumps(configuration))
+        words = re.sub("/etc/inlive|/var/lib/inlive", str(tmp_path), words)
+        call = f"{Path(sys.executable).with_name('refresher')} {words}"
+        environ = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "HOME": "/", "LOGNAME": "root"}
+        if "--config" not in words:
+            environ["REFRESHER_ISSUER_URL"] = issuer.url
+        for _ in range(2):
+            ended = subprocess.run(["/bin/sh", "-c", call], env=environ, capture_output=True, check=False)
+            assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+        assert issuer.valid((tmp_path / "access-token").read_text())
+        assert issuer.counts.mints == 1
 
 
 @contextmanager
@@ -78,7 +110,8 @@ def test_a_real_cron_publishes_a_token(tmp_path):
             text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
         text = text.replace(" inlive ", " root ")
         text = text.replace("logger -t inlive-token", f"cat >{log}")
-        text = text.replace("SHELL=", f"REFRESHER_ISSUER_URL={issuer.url}\nSHELL=")
+        more = f"REFRESHER_ISSUER_URL={issuer.url}\nREFRESHER_LOG_LEVEL=info\n"
+        text = text.replace("SHELL=", f"{more}SHELL=")
         crontab = tmp_path / "crontab"
         crontab.write_text(text)
         with cron(crontab):

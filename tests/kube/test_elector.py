@@ -113,6 +113,18 @@ def test_the_lease_says_to_people_who_holds_it_and_since_when(candidates, cluste
     assert lease(cluster, namespace)["spec"]["acquireTime"] == spec["acquireTime"]
 
 
+def test_a_lease_that_is_held_for_years_is_doubted_once(candidates, cluster, namespace):
+    spec = {"holderIdentity": "dead", "leaseDurationSeconds": 2**31 - 1}
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    cluster.must("POST", path, {"metadata": {"name": NAME}, "spec": spec})
+    one = candidates("one")
+    until(lambda: len(one.said) > 1, "it has reported and told how it stands")
+    until(lambda: one.elector._election.asked_at > one.elector._clock.now().boot - 0.1, "another look")
+    (doubt,) = [said for said in one.said if isinstance(said, LeaseFailed)]
+    assert doubt.message == "dead holds it for 2147483647 s, it says; no more than 60 s are believed"
+    assert not doubt.leads
+
+
 def test_who_lets_go_is_followed_within_two_seconds(candidates, cluster, namespace):
     first = candidates("first")
     until(lambda: first.leads, "the first leads")

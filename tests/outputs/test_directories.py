@@ -253,3 +253,35 @@ def test_locks_do_not_get_in_the_way_of_those_of_a_write(path):
     output.write(a_token(), NOW, SEALER)
     with open(record_of(path), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+HANGS = """
+import os, signal, subprocess, sys, threading, time
+from refresher.outputs.directories import Directory
+
+source, folder = sys.argv[1:]
+server = subprocess.Popen(["bindfs", "-f", source, folder])
+while not os.path.ismount(folder):
+    time.sleep(0.01)
+directory = Directory(folder)
+server.send_signal(signal.SIGSTOP)
+hanging = threading.Thread(target=directory.claim, args=("one",))
+hanging.start()
+hanging.join(0.5)
+assert hanging.is_alive()
+subprocess.run(["umount", "--lazy", folder], check=True)
+print(directory.claim("another"))
+assert hanging.is_alive()
+server.kill()
+"""
+
+
+def test_a_thread_that_hangs_in_a_directory_keeps_no_other_out_when_another_one_takes_its_place(tmp_path):
+    """As when a server that is gone is unmounted, and another one is mounted there."""
+    needs.tool("bindfs")
+    folders = [tmp_path / "source", tmp_path / "folder"]
+    for folder in folders:
+        folder.mkdir()
+    command = [*mounting("true"), sys.executable, "-c", HANGS, *map(str, folders)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "None\n"), ran.stderr

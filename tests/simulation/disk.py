@@ -5,11 +5,13 @@ what the hook raises takes its place. So a process is killed between any two eff
 without a line of the program being replaced: from the fatal effect on, its clean-up code is as dead as it is.
 """
 
+import errno
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from refresher.config.targets import LOCK_FILE
 from refresher.core.instant import Instant
@@ -24,6 +26,19 @@ _EFFECTS = {"os.rename": "rename", "os.remove": "unlink", "os.chmod": "chmod"}
 _SHARED_MEMORY = "/dev/shm"  # where it exists: what is lost with the machine needs no disk to be tried
 
 
+class Hang(NamedTuple):
+    """Every step hangs at one of its calls until `until` (true time); then the call goes on, or `fails`.
+
+    `for_ever`: it does neither, as on a server that is gone for good. Later steps go well, as after another
+    server was mounted in its place.
+    """
+
+    outputs: tuple[str, ...]
+    until: float
+    fails: bool = False
+    for_ever: bool = False
+
+
 class Disk:
     """A folder. `fails_with`: the errno of every change, by output; `fails_reads`: of a look too."""
 
@@ -33,11 +48,16 @@ class Disk:
         self.path = os.path.realpath(self._folder.name)
         self.fails_with: dict[str, int] = {}  # by output
         self.fails_reads = False
+        self.hang: Hang | None = None
         self._process: Process | None = None
         self._output = ""
+        self._calls_left: int | None = None  # that go well before one hangs; None: none does
 
     def close(self) -> None:
         self._folder.cleanup()
+
+    def hangs(self, output: str) -> bool:
+        return self.hang is not None and output in self.hang.outputs
 
     @contextmanager
     def used_by(self, process: Process, output: str) -> Iterator[None]:
@@ -45,8 +65,11 @@ class Disk:
         global _in_use  # noqa: PLW0603 -- an audit hook is the interpreter's, and stays
         _install()
         _in_use, self._process, self._output = self, process, output
+        self._calls_left = process.world.dice.choice((0, 0, *range(12))) if self.hangs(output) else None
         try:
             yield
+            if self._calls_left is not None:
+                self._hang()  # it has done everything, and nobody knows
         except KilledError:
             _in_use = None
             self._close_descriptors()
@@ -59,6 +82,9 @@ class Disk:
         process = self._process
         if process is None:
             return
+        if event == "fcntl.flock":
+            self._lock(arguments[0])
+            return
         what = _EFFECTS.get(event)
         if event == "open":
             flags = arguments[2] or 0
@@ -66,11 +92,44 @@ class Disk:
             if self._output in self.fails_with and (changes or self.fails_reads):
                 self._fail(arguments[0])
             what = "create" if changes else None
+        is_lock_file = os.path.basename(str(arguments[0])) == LOCK_FILE  # a mutex keeps other strands out
+        if (event == "open" or what is not None) and not is_lock_file:
+            self._perhaps_hang(str(arguments[0]))
         if what is None:
             return
         if what == "rename" and self._output in self.fails_with:
             self._fail(arguments[0])
         process.effect(f"{what} {_sort(str(arguments[0]))}")
+
+    def _perhaps_hang(self, path: str) -> None:
+        if self._calls_left:
+            self._calls_left -= 1
+        elif self._calls_left == 0 and self._hang():
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    def _hang(self) -> bool:
+        """Let other strands go on meanwhile; whether the call fails in the end."""
+        global _in_use  # noqa: PLW0603 -- as in `used_by`
+        process, output, hang, self._calls_left = self._process, self._output, self.hang, None
+        assert process is not None
+        if hang is None or process.world.now >= hang.until:
+            return False
+        _in_use = None
+        process.here.look(output)
+        try:
+            process.world.hang(float("inf") if hang.for_ever else hang.until)
+            process.stay_suspended()
+        finally:
+            _in_use, self._process, self._output, self._calls_left = self, process, output, None
+        return hang.fails
+
+    def _lock(self, descriptor: int) -> None:
+        """Whoever finds the record locked by what hangs goes on without a lock after a while: at once here,
+        as that while is in real time."""
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        others = (file for other, file in self._descriptors() if other != descriptor)
+        if path.endswith(".meta.json") and path in others:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     def _fail(self, path: object) -> None:
         code = self.fails_with[self._output]
@@ -78,13 +137,19 @@ class Disk:
 
     def _close_descriptors(self) -> None:
         """As the kernel does for the dead. The lock file's goes with the output that has opened it."""
+        for descriptor, file in self._descriptors():
+            if os.path.basename(file) != LOCK_FILE:
+                os.close(descriptor)
+
+    def _descriptors(self) -> list[tuple[int, str]]:
+        """Those of files of this disk, and which."""
+        found = []
         for name in os.listdir("/proc/self/fd"):
-            try:
+            with suppress(FileNotFoundError):  # the one of this very listing
                 file = os.readlink(f"/proc/self/fd/{name}")
-                if file.startswith(self.path) and os.path.basename(file) != LOCK_FILE:
-                    os.close(int(name))
-            except OSError:  # the one of this very listing
-                continue
+                if file.startswith(self.path):
+                    found.append((int(name), file))
+        return found
 
 
 def _sort(path: str) -> str:

@@ -4,10 +4,14 @@ import errno
 from collections import Counter
 from collections.abc import Callable
 
+from refresher.core.machine import LOOK_AGAIN, STALLED
 from refresher.core.messages import ExpiryReported, Mint, RefreshRequested, Write
+from refresher.engine import GIVE_UP, MINT_GRACE, MOMENT
+from refresher.lanes import COUNTS_FOR
 from refresher.ports import Letter
 from tests.simulation import design
 from tests.simulation.apiserver import FAULTS
+from tests.simulation.disk import Hang
 from tests.simulation.installation import LEASE_DURATION, Installation, lease
 from tests.simulation.issuer import MOODS
 from tests.simulation.promise import EFFECT
@@ -17,6 +21,9 @@ from tests.simulation.virtual import World
 JUMPS = (-7200.0, -600.0, -30.0, -1.0, 1.0, 30.0, 600.0, 7200.0)
 LONG_ENOUGH = 600.0
 NOT_SOON = float("inf")
+HANGS = ("goes on", "fails", "for ever")
+REPORTED = LOOK_AGAIN + STALLED + 5.0  # seconds within which it is told that an output hangs
+LONG_FOR_EVER = 3 * GIVE_UP  # what hangs on a server that is gone holds its thread, and there are four
 DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -29,6 +36,7 @@ class Happenings:
         self.lives = plan.wants.lives
         self.faults: Counter[str] = Counter()
         self._keys_made = 0
+        self._hung_for_ever: Counter[str] = Counter()  # by process
         self._set_back_at = float("-inf")
         self._spare = NOT_SOON  # how long what comes along with a trouble may last
 
@@ -60,6 +68,13 @@ class Happenings:
         less = spare + abs(wants.drift) * wants.lives + 2 * wants.slow
         return max(0.0, design.headroom(wants) - less)
 
+    def _along_with(self, trouble: Trouble, lasts: float) -> None:
+        """Another one may come on the way."""
+        also = trouble.also
+        if also is not None:
+            self._spare = (1 - also.lasts) * lasts  # what the other one may last
+            self.world.plan(self.world.now + also.lasts * lasts, lambda: self.happen(also))
+
     def _at_most(self, seconds: float) -> float:
         """While a Lease is contended every second is played: not for days."""
         return seconds if self.plan.wants.processes == 1 else min(seconds, LONG_ENOUGH)
@@ -77,11 +92,16 @@ class Happenings:
         def end() -> None:
             self.issuer.mood = None
 
-        if trouble.also is not None:
-            also = trouble.also
-            self._spare = (1 - also.lasts) * lasts  # what the other one may last
-            self.world.plan(self.world.now + also.lasts * lasts, lambda: self.happen(also))
+        self._along_with(trouble, lasts)
         return self._until(lasts, f"the issuer fails: {mood.name}", end)
+
+    def resolver_hangs(self, trouble: Trouble) -> float:
+        """An attempt that hangs is given up a while after its budget has run out, and tried anew."""
+        lasts = trouble.lasts * self._bearable(spare=MINT_GRACE + 2.0)
+        takes = self._pick(trouble, (0.0, 1.0, 30.0))
+        self.issuer.resolver_hangs_until, self.issuer.resolving_takes = self.world.now + lasts, takes
+        self._along_with(trouble, lasts)
+        return self._until(lasts, f"no name is resolved ({takes:.0f})", lambda: None)
 
     def slow_answers(self, trouble: Trouble) -> float:
         self.issuer.dawdles = True
@@ -178,6 +198,14 @@ class Happenings:
             self.promise.may_cost_a_mint("suspended between a mint and its first write")
         return self._until(lasts, f"{victim.name} is suspended", lambda: None)
 
+    def threads_refused(self, trouble: Trouble) -> float:
+        """What was not begun meanwhile is begun a moment later; what was given up is tried anew."""
+        lasts = trouble.lasts * self._bearable(spare=MINT_GRACE + 2 * MOMENT)
+        self.here.threads_refused = True
+        self._along_with(trouble, lasts)
+        undo = lambda: setattr(self.here, "threads_refused", False)  # noqa: E731
+        return self._until(lasts, "the system refuses threads", undo)
+
     def reboot(self, trouble: Trouble) -> float:
         """The boot clock begins anew."""
         victim = self._victim(trouble)
@@ -226,7 +254,54 @@ class Happenings:
         self.key.change(None)
         return self._until(trouble.lasts * 4 * self.lives, "no key file", lambda: self.key.change(good))
 
+    def key_hangs(self, trouble: Trouble) -> float:
+        """The key's directory does not answer; in half of the cases the key is changed meanwhile."""
+        lasts = trouble.lasts * 4 * self.lives
+        self.key.hangs_until = self.world.now + lasts
+        self.key.have_read()
+        if trouble.pick < 0.5:
+            self.world.plan(self.world.now + lasts / 2, self._change_unseen)
+        return self._until(lasts, "the key file hangs", lambda: None) + 60.0
+
+    def _change_unseen(self) -> None:
+        """Nobody can read it yet, so the old one goes on being accepted."""
+        self._keys_made += 1
+        before, content = self.key.content, f"s3cr3t-key-{self._keys_made}"
+        self.promise.tell(f"a new key, unseen yet: number {self._keys_made}")
+        self.issuer.keys.add(content)
+        self.key.content = content
+
+        def seen() -> None:
+            self.promise.may_cost_a_mint("the key was changed")
+            if self.plan.wants.slow < 1:
+                self.world.after(EFFECT, lambda: self.promise.check_key_in_use(content))
+
+        self.world.plan(self.key.hangs_until, seen)
+        self.world.plan(self.key.hangs_until + 60.0, lambda: self.issuer.keys.discard(before))
+
     # --- Outputs.
+
+    def output_hangs(self, trouble: Trouble) -> float:
+        """A step in flight is given up after a while at the latest, and tried anew within half a minute."""
+        files = tuple(name for name, place in self.here.outputs.items() if place.kind == "file")
+        which = self._pick(trouble, (*((name,) for name in files), files))
+        how = self._pick(trouble._replace(pick=trouble.pick * 7 % 1), HANGS)
+        spare = 40.0
+        if how == "for ever":
+            holder = self.here.leader().name
+            before = self._hung_for_ever[holder]
+            self._hung_for_ever[holder] += 1
+            spare += GIVE_UP + before * 8 * COUNTS_FOR  # it is the longer, the more threads are lost already
+        lasts = trouble.lasts * self._bearable(spare=spare)
+        if how == "for ever":
+            lasts = min(lasts, LONG_FOR_EVER) if before < 2 else 0.0
+        self.here.disk.hang = Hang(which, self.world.now + lasts, how == "fails", how == "for ever")
+        self._along_with(trouble, lasts)
+        if trouble.also is None and lasts > REPORTED:
+            told = self.promise.seen["OutputFailed"]
+            self.world.plan(self.world.now + REPORTED, lambda: self.promise.check_told("OutputFailed", told))
+        undo = lambda: setattr(self.here.disk, "hang", None)  # noqa: E731
+        return self._until(lasts, f"{len(which)} of the files hang; what hangs {how}", undo)
 
     def output_cannot_be_written(self, trouble: Trouble) -> float:
         name = self._pick(trouble, tuple(self.here.outputs))

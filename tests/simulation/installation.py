@@ -11,7 +11,7 @@ from refresher.core import condition
 from refresher.core.election import Election, terms_of
 from refresher.core.formats import needs_refresh
 from refresher.core.machine import why_write
-from refresher.core.messages import Errand, Inspect, Mint, Write
+from refresher.core.messages import Errand, Mint, Write
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.hands import Charge
 from refresher.kube.paths import lease_path, secret_path
@@ -38,7 +38,7 @@ class Installation:
     def __init__(self, world: World, wants: Wants) -> None:
         self.world, self.wants = world, wants
         self.issuer = Issuer(world, {"s3cr3t-key-0"}, wants.slow, wants.longest)
-        self.key = KeyFile("s3cr3t-key-0")
+        self.key = KeyFile(world, "s3cr3t-key-0")
         self.disk, self.api = Disk(), ApiServer(world)
         self.outputs = {self._output_name(place): place for place in wants.places}
         self.policy = TokenPolicy(
@@ -61,6 +61,7 @@ class Installation:
         ]
         self.processes: list[Process | None] = [None] * wants.processes
         self.electors: dict[Process, VirtualElector] = {}
+        self.threads_refused = False  # by the system, to every process
         self.lull = 0.0
         self.downtime = 0.0
         self.deaths: Counter[str] = Counter()
@@ -195,13 +196,11 @@ class Installation:
     # --- Outputs.
 
     def takes_time(self, errand: Errand) -> bool:
-        match errand:
-            case Mint():
-                return True
-            case Write(output=name):
-                return self.outputs[name].kind == "secret"
-            case Inspect(output=name):
-                return self.outputs[name].kind == "secret" and bool(self.api.fault or self.api.cut_off)
+        if isinstance(errand, Mint):
+            return True
+        if self.outputs[errand.output].kind == "file":
+            return self.disk.hangs(errand.output)
+        return isinstance(errand, Write) or bool(self.api.fault or self.api.cut_off)
 
     def look(self, name: str) -> None:
         self.promise.look(name, self.content(name))

@@ -71,6 +71,8 @@ class Issuer:
     mood: Mood | None = None
     repeats: bool = False  # its last token, instead of a new one
     dawdles: bool = False  # takes nearly all the time that it is given
+    resolver_hangs_until: float = 0.0  # true time: till then no name is resolved
+    resolving_takes: float = 0.0  # seconds meanwhile, after which an attempt has no time left; 0: till then
     minted: list[MintedToken] = field(default_factory=list)
     of_fingerprint: dict[str, MintedToken] = field(default_factory=dict)
     requests: int = 0
@@ -123,6 +125,12 @@ class IssuerLine:
         issuer, process, dice = self._issuer, self._process, self._issuer.world.dice
         sent = process.machine.now()
         process.here.promise.minting(process)
+        now = issuer.world.now
+        if now < issuer.resolver_hangs_until:
+            takes = budget + issuer.resolving_takes if issuer.resolving_takes else float("inf")
+            issuer.world.hang(min(issuer.resolver_hangs_until, now + takes))
+            process.stay_suspended()
+            return self._declined(Outcome.TIMEOUT, "the resolver does not answer", sent)
         process.effect("a mint is sent")
         mood = issuer.mood
         latency = budget * dice.uniform(0.8, 0.98) if issuer.dawdles else dice.uniform(0.02, issuer.slow)
@@ -154,18 +162,30 @@ class IssuerLine:
 class KeyFile:
     """`ports.KeySource` whose content the scenario changes."""
 
+    world: World
     content: str | None
     name: str = "key"
     lane: str = "key:"
     watchers: list = field(default_factory=list)
+    hangs_until: float = 0.0  # true time: whoever reads it waits till then
+
+    @property
+    def hangs(self) -> bool:
+        return self.world.now < self.hangs_until
 
     def change(self, content: str | None) -> None:
         self.content = content
+        self.have_read()
+
+    def have_read(self) -> None:
+        """Polls that were left out, as they would have found nothing new, are made."""
         watchers, self.watchers = self.watchers, []
         for watcher in watchers:
             watcher()
 
     def read(self) -> SecretStr:
+        if self.hangs:
+            self.world.hang(self.hangs_until)
         if self.content is None:
             raise KeyUnreadableError("the key file is gone")
         return SecretStr(self.content)

@@ -121,8 +121,8 @@ MUTATIONS = (
     Mutation(
         "a restart mints without looking at what is there",
         "core/machine.py",
-        "    if state.minting is not None or (state.leads and state.facts is not None):",
-        "    if state.minting is not None or state.leads:",
+        "    if state.minting is not None or (state.facts is not None and not follows):",
+        "    if state.minting is not None or not follows:",
     ),
     Mutation(
         "of several outputs with a token the one is adopted that seems to last a moment longer",
@@ -166,5 +166,79 @@ MUTATIONS = (
         "core/model.py",
         '        return f"<secret {self.fingerprint}>"',
         '        return f"<secret {self._text}>"',
+    ),
+    Mutation(
+        "what hangs is never given up",
+        "engine.py",
+        "            if now.boot >= work.began + self._patience(work):\n",
+        "            if False:\n",
+    ),
+    Mutation(
+        "what was given up is not tried anew",
+        "engine.py",
+        "        self._apply(work.token, self._hands.failure(work.step, message), now, goes_on=goes_on)\n",
+        "        del message, goes_on\n",
+    ),
+    Mutation(
+        "nobody is told that an output hangs",
+        "engine.py",
+        "self._apply(name, stalled, now, goes_on=False)",
+        "stalled",
+    ),
+    Mutation(
+        "threads that were refused are not asked for again",
+        "engine.py",
+        "refused = self._hands.tend()",
+        "refused = None",
+    ),
+    Mutation(
+        "what was given up before a thread was free for it is done all the same",
+        "hands.py",
+        "Letter(work.token, None) if work.given_up else self.perform(charge, work.step)",
+        "self.perform(charge, work.step)",
+    ),
+    Mutation(
+        "what was given up keeps its place in the lane when it has ended",
+        "lanes.py",
+        "            del others[work]\n            if not others:\n",
+        "            if not others:\n",
+    ),
+    Mutation(
+        "what hangs for ever counts for ever",
+        "lanes.py",
+        "work.counts_until = now + COUNTS_FOR * 2.0**hanging",
+        'work.counts_until = float("inf")',
+    ),
+    Mutation(
+        "a key that cannot be read is forgotten",
+        "core/observing.py",
+        "    return state._replace(key_problem=event.message), (KeyLost(event.message, kept),)",
+        "    state = state._replace(key_problem=event.message, proven=None, candidate=None)\n"
+        "    return state, (KeyLost(event.message, kept),)",
+    ),
+    Mutation(
+        "the end of a mint that was given up counts as the end of the one in flight",
+        "core/observing.py",
+        "        case MintFailed():\n            return state, ()\n        case ended",
+        "        case MintFailed() as late:\n            return mints.mint_failed(state, policy, late, now)\n"
+        "        case ended",
+    ),
+    Mutation(
+        "a late token is thrown away",
+        "core/observing.py",
+        "            return after._replace(minting=state.minting), said\n",
+        "            return state, said\n",
+    ),
+    Mutation(
+        "a late end of a step frees the output for another beside the one in flight",
+        "core/observing.py",
+        "return state.with_output(output._replace(published=None, unseen=1, unseen_at=NEVER)), ()",
+        "return observe(state, policy, ended, now)",
+    ),
+    Mutation(
+        "what cannot be seen for the moment is gone",
+        "core/output_events.py",
+        "holding=output.holding if event.out_of_sight else Holding(),",
+        "holding=Holding(),",
     ),
 )

@@ -1,14 +1,15 @@
 """One refresher process: the real engine and hands, on a machine's clocks, mortal at every effect."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from refresher.core.instant import Instant
 from refresher.core.machine import attempts
 from refresher.core.messages import Errand, Inspect, KeysPolled, Mint
 from refresher.engine import KEY_POLL, Engine
-from refresher.hands import Charge, Hands, KeyWatch
+from refresher.hands import KEYS, Charge, Hands
+from refresher.keys.watch import KeyWatch
 from refresher.lanes import Work
 from refresher.ports import Letter
 from tests.simulation.virtual import Happening, KilledError, Strand, World
@@ -56,6 +57,7 @@ class Process:
         self._strands: dict[Strand, None] = {}  # in order: a set's is another each time
 
     def start(self, charge: Charge, issuer: object, observers: list, time_left: Callable[[], float]) -> None:
+        self.crew = VirtualCrew(self)
         hands = VirtualHands(self, issuer)
         self.engine = Engine(
             [charge],
@@ -188,61 +190,110 @@ class VirtualMailbox:
         return self._letters.popleft() if self._letters else None
 
 
-class VirtualHands(Hands):
-    """The real hands; where theirs are threads that wait, these are strands in virtual time."""
+class VirtualCrew:
+    """Stands where the real one has threads: these are strands in virtual time, or entries of the agenda.
 
-    def __init__(self, process: Process, issuer: object) -> None:
-        super().__init__(issuer, process.machine, process.mailbox, None, process.world.dice.random)  # type: ignore[arg-type]
+    While the installation's `threads_refused`, jobs wait in line; `tend` starts them when that is over.
+    """
+
+    def __init__(self, process: Process) -> None:
         self._process = process
+        self._line: list[tuple[str, Happening]] = []
+        self.takes_time: Callable[[], bool] = lambda: False  # whether the job that is submitted next does
 
-    def prepare(self, charges: object) -> None:
+    def prepare(self, pools: Iterable[str]) -> None:
         """There are no threads here."""
 
-    def tend(self) -> None:
-        """As above."""
+    def submit(self, job: Happening, pool: str) -> None:
+        process, takes_time = self._process, self.takes_time
+
+        def slowly() -> None:
+            process.sleep(process.world.dice.uniform(0.0, 0.01))
+            job()
+
+        def soon() -> None:
+            if takes_time():  # by now
+                process.spawn(job)
+            else:
+                job()
+
+        def begin() -> None:
+            if takes_time():
+                process.spawn(slowly)
+            else:
+                process.after(process.world.dice.uniform(0.001, 0.02), soon)
+
+        self._line.append((pool, begin))
+        self._start()
+
+    def tend(self) -> str | None:
+        self._start()
+        return f"no thread for: {', '.join(pool for pool, _ in self._line)}" if self._line else None
+
+    def stuck(self) -> str | None:
+        return None
+
+    def _start(self) -> None:
+        if not self._process.here.threads_refused:
+            line, self._line = self._line, []
+            for _, begin in line:
+                begin()
+
+
+class VirtualHands(Hands):
+    """The real hands with a virtual crew, mortal at every effect."""
+
+    def __init__(self, process: Process, issuer: object) -> None:
+        super().__init__(
+            issuer,  # type: ignore[arg-type]
+            process.machine,
+            process.mailbox,
+            process.crew,  # type: ignore[arg-type]
+            process.world.dice.random,
+        )
+        self._process = process
 
     def start(self, charge: Charge, work: Work) -> None:
-        process, errand = self._process, work.step
-        waits = isinstance(errand, Mint) or process.here.takes_time(errand)
+        self._process.crew.takes_time = lambda: self._process.here.takes_time(work.step)
+        super().start(charge, work)
 
-        def do() -> None:
-            if waits:
-                process.sleep(process.world.dice.uniform(0.0, 0.01))
-            process.begins(errand)
-            began = process.world.now
-            letter = self.perform(charge, errand)
-            if isinstance(errand, Mint):
-                self._check_duration(charge, process.world.now - began)
-                process.effect("the answer of the issuer is told")
-            elif not isinstance(errand, Inspect):
-                process.effect("a write is told")
-            process.ends(errand)
-            process.mailbox.post(letter._replace(work=work))
-
-        if waits:
-            process.spawn(do)
-        else:
-            process.after(process.world.dice.uniform(0.001, 0.02), do)
+    def perform(self, charge: Charge, step: Errand) -> Letter:
+        process = self._process
+        process.begins(step)
+        began = process.world.now
+        letter = super().perform(charge, step)
+        if isinstance(step, Mint):
+            self._check_duration(charge, process.world.now - began)
+            process.effect("the answer of the issuer is told")
+        elif not isinstance(step, Inspect):
+            process.effect("a write is told")
+        process.ends(step)
+        return letter
 
     def _check_duration(self, charge: Charge, took: float) -> None:
-        """The two owners of retries are not nested: an attempt ends within its budget, all in all."""
+        """The two owners of retries are not nested: an attempt ends within its budget, all in all. What the
+        resolver of a name takes beyond that is not its fault."""
         budget = max(1.0, min(charge.policy.timeout, charge.policy.lifetime / 10))  # the design's
+        strand = self._process.world.strand
+        took -= strand.hung if strand is not None else 0.0
         if took > budget * 1.01 + self._process.here.time_suspended(self._process):
             self._process.here.promise.violated(f"an attempt took {took:.1f} s of {budget:.1f} s")
 
     def read_keys(self, keys: KeyWatch) -> None:
         """Reading that would find nothing new is left out: it comes back within a poll of the next change."""
-        process = self._process
+        process, key = self._process, self._process.here.key
 
         def read() -> None:
             letters = list(keys.poll(process.machine.now().boot))
             for letter in letters:
                 process.mailbox.post(letter)
-            if letters:
+            if letters or key.hangs:
                 process.mailbox.post(Letter(None, KeysPolled()))
             else:
-                process.here.key.watchers.append(
-                    lambda: process.after(process.world.dice.uniform(0, KEY_POLL), read)
-                )
+                key.watchers.append(lambda: process.after(process.world.dice.uniform(0, KEY_POLL), begin))
 
-        process.after(0.001, read)
+        def begin() -> None:
+            process.crew.takes_time = lambda: key.hangs
+            process.crew.submit(read, KEYS)
+
+        begin()

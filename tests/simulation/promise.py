@@ -190,6 +190,11 @@ class Promise:
         if isinstance(announcement, Crashed):
             self.violated(f"a mistake of the program while {announcement.what}: {announcement.error!r}")
 
+    def check_told(self, kind: str, before: int) -> None:
+        """Whoever is to act learns of trouble: something of this kind was announced since it was `before`."""
+        if self.seen[kind] == before:
+            self.violated(f"nobody is told: no {kind}")
+
     def told(self, text: str) -> None:
         if MARK in text:
             self.violated(f"a secret is told: {text}")

@@ -8,6 +8,7 @@ from tests.simulation.wants import Place, Wants
 FILE_FORMS = ("token", "json", "env", "bearer", "inlive-sdk", "template")
 ONLY_FILES = ("reboot", "output_cannot_be_written")
 ONLY_SECRETS = ("api_fault",)
+ANY_FILE = ("output_hangs",)
 ONLY_TWO = ("leader_cut_off", "leadership_flaps", "lease_is_deleted")
 KINDS = (
     "outage",
@@ -27,15 +28,29 @@ KINDS = (
     "new_key",
     "bad_key",
     "key_vanishes",
+    "key_hangs",
+    "resolver_hangs",
+    "resolver_hangs",
+    "threads_refused",
+    "threads_refused",
     "output_is_deleted",
     "output_is_altered",
     "operator_asks",
     *ONLY_FILES,
+    *ANY_FILE,
+    *ANY_FILE,
     *ONLY_SECRETS,
     *ONLY_SECRETS,
     *ONLY_TWO,
 )
 WITHIN_AN_OUTAGE = ("kill", "suspended", "operator_asks")
+WITHIN_A_HANG = ("kill", "operator_asks")
+WITHIN = {
+    "outage": WITHIN_AN_OUTAGE,
+    "output_hangs": WITHIN_A_HANG,
+    "resolver_hangs": WITHIN_A_HANG,
+    "threads_refused": WITHIN_A_HANG,
+}
 
 
 class Trouble(NamedTuple):
@@ -97,14 +112,16 @@ def _is_possible(kind: str, wants: Wants) -> bool:
         return False
     if kind in ONLY_FILES and any(place.kind != "file" for place in wants.places):
         return False
+    if kind in ANY_FILE and not wants.has_file:
+        return False
     return kind not in ONLY_SECRETS or wants.has_secret
 
 
 def _trouble(dice: random.Random, kinds: list[str]) -> Trouble:
     kind = dice.choice(kinds)
     also = None
-    if kind == "outage" and dice.random() < 0.4:
-        within = dice.choice(WITHIN_AN_OUTAGE)
+    if kind in WITHIN and dice.random() < 0.4:
+        within = dice.choice(WITHIN[kind])
         also = Trouble(within, 0.0, dice.random(), dice.random())
     # Half of them as long as can be borne: that is where promises are broken.
     lasts = 1.0 if dice.random() < 0.5 else dice.random()

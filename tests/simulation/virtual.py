@@ -34,9 +34,11 @@ class Entry:
 
 
 class Strand(greenlet):
-    """A line of execution. `alarm`: when it goes on; `doomed`: it ends with `KilledError` instead."""
+    """A line of execution. `alarm`: when it goes on; `doomed`: it ends with `KilledError` instead; `hung`:
+    seconds that it spent in calls that should have returned at once."""
 
     doomed = False
+    hung = 0.0
     alarm: Entry | None = None
 
 
@@ -121,6 +123,14 @@ class World:
         self._hub.switch()
         if strand.doomed:
             raise KilledError
+
+    def hang(self, until: float) -> None:
+        """Let the strand that runs wait in a call that should return at once."""
+        strand = self.strand
+        assert strand is not None, "only strands wait"
+        began = self.now
+        self.sleep(max(0.0, until - began))
+        strand.hung += self.now - began
 
     def wake(self, strand: Strand) -> None:
         """It is the strand's turn as soon as whoever runs now waits."""

@@ -41,6 +41,10 @@ class Wants(NamedTuple):
         return max(place.runway for place in self.places)
 
     @property
+    def has_file(self) -> bool:
+        return any(place.kind == "file" for place in self.places)
+
+    @property
     def has_secret(self) -> bool:
         return any(place.kind == "secret" for place in self.places)
 

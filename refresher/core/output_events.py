@@ -1,0 +1,172 @@
+"""What is learnt about outputs: what a look has found, how a write has ended, and what does not end."""
+
+from refresher.core import adoption, backoff
+from refresher.core.announcements import (
+    Announcement,
+    OutputDisturbed,
+    OutputFailed,
+    OutputForged,
+    OutputHeld,
+    OutputWritten,
+)
+from refresher.core.instant import Instant
+from refresher.core.messages import Found, InspectFailed, Rehearsed, Stalled, WriteFailed, Written
+from refresher.core.mints import Observed
+from refresher.core.model import Holding, TokenFacts
+from refresher.core.seal import Sealer
+from refresher.core.state import NEVER, OutputState, State
+
+
+def written(state: State, event: Written, now: Instant) -> Observed:
+    output = state.output(event.output)
+    facts = event.token.facts
+    holding = Holding(facts, None, intact=True, owner=output.holding.owner if output.holding else "")
+    after = OutputState(output.name, holding, facts.fingerprint, looked_at=now.boot, writable=True)
+    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
+
+
+def kind_of_write(output: OutputState, facts: TokenFacts) -> str:
+    """Whether writing this token brings something new or puts right what was disturbed: `Write.reason`."""
+    return "repair" if output.published == facts.fingerprint else "new"
+
+
+def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
+    output = state.output(event.output)
+    if not state.leads:  # it began while this process led; what comes of it is for the one that does now
+        return state.with_output(output._replace(busy_since=None)), ()
+    failures = output.failures + 1
+    remaining = output.holding.remaining(now) if output.holding else 0.0
+    wait = backoff.write_wait(failures, remaining, event.retry_after, event.roll)
+    after = output._replace(
+        busy_since=None,
+        failures=failures,
+        next_try=now.boot + wait,
+        unwritable=event.message,
+        writable=False,
+    )
+    return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
+
+
+def rehearsed(state: State, event: Rehearsed) -> State:
+    after = state.output(event.output)._replace(
+        busy_since=None, failures=0, next_try=NEVER, unwritable=None, writable=True
+    )
+    return state.with_output(after)
+
+
+def stalled(state: State, event: Stalled, now: Instant) -> Observed:
+    """A hung file system raises no error, so the silence itself is reported, again and again."""
+    output = state.output(event.output)
+    step = "write" if event.writing else "read"
+    message = (
+        f"{output.name} does not answer: a {step} has not ended after {event.seconds:.0f} s; "
+        "check the file system or the API server behind it"
+    )
+    if event.writing:
+        output = output._replace(failures=output.failures + 1, unwritable=message)
+    else:
+        output = output._replace(unreadable=message)
+    return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
+
+
+def found(state: State, event: Found, now: Instant) -> Observed:
+    output = state.output(event.output)
+    holding, is_forged = _sealed(_believed(event.holding, state, now), state)
+    held = _holds(holding)
+    writes = state.leads and not event.held  # else another process does
+    was_in_place = output.published is not None and _holds(output.holding) == output.published
+    disturbed = writes and was_in_place and held != output.published
+    if writes and output.failures and state.facts and held == state.facts.fingerprint:
+        return _landed(state, output, holding, state.facts, now)
+    published = output.published if writes else held
+    after = output._replace(
+        holding=holding,
+        published=published or held,  # at the first look: what a predecessor published
+        looked_at=_began(output, now),
+        busy_since=None,
+        unreadable=None,
+        held=event.held,
+        unseen=0,
+        forged=is_forged,
+    )
+    said: tuple[Announcement, ...] = (OutputDisturbed(output.name),) if disturbed else ()
+    if is_forged:
+        said = () if output.forged else (OutputForged(output.name),)
+    if event.held and not output.held:
+        said += (OutputHeld(output.name, event.held),)
+    return with_service(state.with_output(after), now), said
+
+
+def _sealed(holding: Holding, state: State) -> tuple[Holding, bool]:
+    """What may be relied on of `holding`, and whether it names a key of ours and has not that key's seal.
+
+    What was minted with another key stays as it is: it cannot be verified, and it is never adopted.
+    """
+    key = state.key_of(holding.facts) if holding.facts is not None and holding.proof is not None else None
+    if key is None or holding.proof is None:
+        return holding, False
+    if Sealer(key).accepts(holding.proof):
+        return holding._replace(proof=None), False
+    return Holding(owner=holding.owner), True
+
+
+def verified(state: State, said: tuple[Announcement, ...]) -> Observed:
+    """The state after a key was read: what was found before that is verified now."""
+    for output in state.outputs:
+        holding, is_forged = _sealed(output.holding, state) if output.holding else (output.holding, False)
+        state = state.with_output(output._replace(holding=holding, forged=output.forged or is_forged))
+        said += (OutputForged(output.name),) if is_forged else ()
+    return state, said
+
+
+def with_service(state: State, now: Instant) -> State:
+    """The state that knows since when consumers are without a token that another process owes them."""
+    if state.leads or not any(output.is_without(now) for output in state.outputs):
+        return state._replace(unserved_since=None, alarmed=False)
+    return state if state.unserved_since is not None else state._replace(unserved_since=now.boot)
+
+
+def _landed(state: State, output: OutputState, found: Holding, facts: TokenFacts, now: Instant) -> Observed:
+    """What was thought not to be written is there: the answer to the write was lost."""
+    began = _began(output, now)
+    after = OutputState(output.name, found, facts.fingerprint, looked_at=began, writable=True)
+    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
+
+
+def _began(output: OutputState, now: Instant) -> float:
+    """When the look that has ended began: what it saw may be as old as that."""
+    return now.boot if output.busy_since is None else output.busy_since
+
+
+def _holds(holding: Holding | None) -> str | None:
+    """The fingerprint of the token that is there, intact."""
+    return holding.facts.fingerprint if holding and holding.facts and holding.intact else None
+
+
+def _believed(found: Holding, state: State, now: Instant) -> Holding:
+    """Of the token in hand, memory is believed: it has both clocks, an output only the wall clock's."""
+    if found.facts and state.facts and found.facts.fingerprint == state.facts.fingerprint:
+        return found._replace(facts=state.facts)
+    return adoption.believed(found, now)
+
+
+def inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:
+    """What is merely out of sight is what it was: nobody says that consumers have lost it."""
+    output = state.output(event.output)
+    after = output._replace(
+        holding=output.holding if event.out_of_sight else Holding(),
+        looked_at=_began(output, now),
+        busy_since=None,
+        unreadable=event.message,
+        unseen=output.unseen + 1 if event.out_of_sight else 0,
+        unseen_at=now.boot,
+    )
+    if output.unreadable == event.message:
+        return state.with_output(after), ()
+    return state.with_output(after), (_output_failed(output, event.message, now, writing=False),)
+
+
+def _output_failed(output: OutputState, message: str, now: Instant, *, writing: bool) -> OutputFailed:
+    facts = output.facts
+    expiry = facts.expiry if facts and facts.remaining(now) > 0 else None
+    return OutputFailed(output.name, message, expiry, writing)

@@ -1,0 +1,69 @@
+"""What is new about keys: every key source is read again and again, and compared by content."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+
+from refresher.core.announcements import Announcement, Crashed
+from refresher.core.machine import STALLED
+from refresher.core.messages import KeyRead, KeyUnreadable
+from refresher.errors import KeyUnreadableError, unforeseen
+from refresher.ports import KeySource, Letter
+
+
+class KeyWatch:
+    """Reads every key source and reports what is new since the last time.
+
+    Several threads may poll at once. Each reads the lanes that no other is reading: a directory that hangs
+    keeps one of them, and the next poll passes it by.
+    """
+
+    def __init__(self, sources: Iterable[tuple[str, KeySource]]) -> None:
+        """`sources`: of each token by name, its key's."""
+        self._tokens: dict[str, list[str]] = {}
+        self._lanes: dict[str, dict[str, KeySource]] = {}
+        self._last: dict[str, str] = {}
+        self._reading: dict[str, tuple[float, KeySource]] = {}  # since when, and what, by lane
+        self._lock = threading.Lock()
+        for token, source in sources:
+            self._lanes.setdefault(source.lane, {})[source.name] = source
+            self._tokens.setdefault(source.name, []).append(token)
+
+    def poll(self, now: float) -> Iterator[Letter]:
+        """A letter for each token whose key source changed its content or its readability, at boot second
+        `now`; never raises."""
+        for lane, sources in self._lanes.items():
+            with self._lock:
+                hanging = self._reading.get(lane)
+                if hanging is None:
+                    self._reading[lane] = now, next(iter(sources.values()))
+            if hanging is None:
+                yield from self._read_lane(lane, sources, now)
+            elif now - hanging[0] >= STALLED:
+                message = f"{hanging[1].name}: its directory does not answer; check its file system"
+                yield from self._news(hanging[1], KeyUnreadable(message))
+
+    def _read_lane(self, lane: str, sources: Mapping[str, KeySource], now: float) -> Iterator[Letter]:
+        for source in sources.values():
+            self._reading[lane] = now, source
+            event, said = _read(source)
+            yield from self._news(source, event, said)
+        del self._reading[lane]
+
+    def _news(
+        self, source: KeySource, event: KeyRead | KeyUnreadable, said: tuple[Announcement, ...] = ()
+    ) -> Iterator[Letter]:
+        seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
+        if self._last.get(source.name) != seen:
+            self._last[source.name] = seen
+            for token in self._tokens[source.name]:
+                yield Letter(token, event, said)
+                said = ()  # once for all tokens of this key
+
+
+def _read(source: KeySource) -> tuple[KeyRead | KeyUnreadable, tuple[Announcement, ...]]:
+    try:
+        return KeyRead(source.read()), ()
+    except KeyUnreadableError as error:
+        return KeyUnreadable(str(error)), ()
+    except Exception as error:  # noqa: BLE001 -- as in Hands.perform
+        return KeyUnreadable(f"{source.name}: {unforeseen(error)}"), (Crashed("reading a key", error),)

@@ -1,0 +1,105 @@
+"""What a message tells to write is accepted when it is written: nobody is led in a circle."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from refresher.config.declarations import (
+    SECTIONS,
+    FileOutputSettings,
+    IssuerSettings,
+    LeaderElectionSettings,
+    SecretOutputSettings,
+    Settings,
+    TokenSettings,
+)
+from refresher.config.options import Option, options_of
+from refresher.config.sections import _example
+
+# A configuration in which one line is still to be written.
+AROUND: dict[type, str] = {
+    Settings: "{line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
+    IssuerSettings: "issuer:\n  {line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
+    LeaderElectionSettings: "leader_election:\n  {line}\n"
+    "tokens: [{{name: t, key_file: k, outputs: [{{secret: s}}]}}]\n",
+    TokenSettings: "tokens:\n- outputs: [{{file: f}}]\n  {line}\n",
+    FileOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",
+    SecretOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",
+}
+MISTAKES = (
+    "9464", "99999", "0", "-1", "1", "0640", "0o640", "0777", "640", "1:30", "12:00", "9999:59", "100:75",
+    "70", "0.5", "1.0", "1e3", "0x1F", "no", "Yes", "true", "~", "2026-11-28", "12345678901234567890",
+    "studio:t", "My_Token", "jsn", "a b", "/x/", "localhost", "http://localhost",
+    "https://h/v1/keys/accesstoken", "$acces_token", "{}", "[]", "''",
+)  # fmt: skip
+# Rules between the option and another one, which say what is accepted beside that.
+BETWEEN_OPTIONS = "^is for format|^'template' needs|than issuer.max_lifetime allows|half of the lifetime"
+PLAIN = [
+    (section, option)
+    for section in SECTIONS
+    for option in options_of(section).values()
+    if not option.sections
+]
+
+
+def line(option: Option, value: str) -> str:
+    return f"{option.key}: {value}"
+
+
+def suggested(message: str, option: Option, value: str) -> Iterator[str]:
+    """The values that `message` tells to write in the place of `value`."""
+    yield from re.findall(r'write it in quotes: (".*?")', message)
+    if re.search(r"write it in quotes(;|$)", message):
+        yield f'"{value}"'
+    yield from re.findall(r"did you mean (\S+)\?", message)
+    for words in re.findall(r"could be minutes or hours; write (.+)$", message):
+        yield from words.split(" or ")
+    yield from re.findall(rf"a value such as {option.key}: (.*?)(?:, or take the line out)?$", message)
+
+
+def of_option(mistakes: list[str], option: Option) -> list[str]:
+    """What is wrong with the option itself, of whatever else is wrong or missing."""
+    place = re.compile(rf"\S+: (?:\S+\.)?{option.key}(?:\.\S+)?: (.*)", re.DOTALL)
+    found = [match[1] for match in map(place.fullmatch, mistakes) if match]
+    return [each for each in found if not re.search(BETWEEN_OPTIONS, each)]
+
+
+@pytest.mark.parametrize("value", MISTAKES)
+@pytest.mark.parametrize(("section", "option"), PLAIN, ids=[f"{at.__name__}.{one.key}" for at, one in PLAIN])
+def test_what_a_message_tells_to_write_is_accepted(loaded_or_mistakes, section, option, value):
+    def mistakes(given: str) -> list[str]:
+        return of_option(loaded_or_mistakes(AROUND[section].format(line=line(option, given))), option)
+
+    for message in mistakes(value):
+        for instead in suggested(message, option, value):
+            assert mistakes(instead) == [], f"{message!r} led to {instead}"
+
+
+@pytest.mark.parametrize(("section", "option"), PLAIN, ids=[f"{at.__name__}.{one.key}" for at, one in PLAIN])
+def test_each_example_is_accepted(loaded_or_mistakes, section, option):
+    example = _example(option).removeprefix(f"a value such as {option.key}: ")
+    around = AROUND[section].format(line=line(option, example))
+    assert of_option(loaded_or_mistakes(around), option) == []
+
+
+def test_suggestions_are_found_at_all(loaded_or_mistakes):
+    """That the tests above do not pass because nothing is suggested any more."""
+    found = {
+        (option.key, value, instead)
+        for section, option in PLAIN
+        for value in MISTAKES
+        for message in of_option(loaded_or_mistakes(AROUND[section].format(line=line(option, value))), option)
+        for instead in suggested(message, option, value)
+    }
+    assert {
+        ("listen", "9464", ":9464"),
+        ("mode", "0640", '"0640"'),
+        ("lifetime", "1:30", "1m30s"),
+        ("refresh_at", "70", "70%"),
+        ("name", "no", '"no"'),
+        ("name", "9464", '"9464"'),
+        ("secret", "studio:t", "studio/t"),
+        ("format", "jsn", "json"),
+    } <= found
+    assert ("duration", "12:00", "12h00m") not in found, "that is out of range"

@@ -18,7 +18,6 @@ from urllib.parse import quote
 import pytest
 
 from refresher.config.declarations import (
-    SECTIONS,
     FileOutputSettings,
     IssuerSettings,
     LeaderElectionSettings,
@@ -26,7 +25,7 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
-from refresher.config.flags import declared_flags
+from refresher.config.flags import SECTIONS, declared_flags
 from refresher.config.options import options_of
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator

@@ -287,13 +287,3 @@ class Settings(NamedTuple):
         LeaderElectionSettings | None,
         Option("How several processes agree on the one that works.", sections=(LeaderElectionSettings,)),
     ] = None
-
-
-SECTIONS = (
-    TokenSettings,
-    FileOutputSettings,
-    SecretOutputSettings,
-    IssuerSettings,
-    Settings,
-    LeaderElectionSettings,
-)

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from refresher.config.declarations import SECTIONS
+from refresher.config.flags import SECTIONS
 from refresher.config.located import Path, line_of, written
 from refresher.config.options import options_of
 from refresher.errors import ConfigurationError, Mistake

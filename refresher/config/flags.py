@@ -10,7 +10,14 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from refresher.config import kinds
-from refresher.config.declarations import SECTIONS
+from refresher.config.declarations import (
+    FileOutputSettings,
+    IssuerSettings,
+    LeaderElectionSettings,
+    SecretOutputSettings,
+    Settings,
+    TokenSettings,
+)
 from refresher.config.options import Option, options_of
 from refresher.errors import Mistake
 
@@ -21,6 +28,14 @@ CONFIG = Option(
     kind=kinds.FILE,
     flag="--config",
     group="config",
+)
+SECTIONS = (
+    TokenSettings,
+    FileOutputSettings,
+    SecretOutputSettings,
+    IssuerSettings,
+    Settings,
+    LeaderElectionSettings,
 )
 
 

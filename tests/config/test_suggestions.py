@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from refresher.config.declarations import (
-    SECTIONS,
     FileOutputSettings,
     IssuerSettings,
     LeaderElectionSettings,
@@ -14,6 +13,7 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
+from refresher.config.flags import SECTIONS
 from refresher.config.options import Option, options_of
 from refresher.config.sections import _example
 

@@ -187,8 +187,9 @@ class Daemon:
         return float(value)
 
 
-def plant(path: Path, *, age: float, lifetime: float = 3600.0, key: str = KEY) -> str:
-    """Let an earlier process have published a token there, `age` seconds ago; its text."""
+def plant(path: Path, *, age: float, lifetime: float = 3600.0, key: str = KEY, sealed_with: str = "") -> str:
+    """Let an earlier process have published a token there, `age` seconds ago; its text. `sealed_with`: a key
+    other than `key`, of somebody who forges that."""
     clock = SystemClock()
     access = SecretStr(f"planted-{path.name}-{age:g}-of-{lifetime:g}")
     facts = TokenFacts(
@@ -200,6 +201,6 @@ def plant(path: Path, *, age: float, lifetime: float = 3600.0, key: str = KEY) -
         with_refresh=False,
     )
     FileOutput(FileOutputSettings(path=str(path)), "https://issuer.test").write(
-        Token(facts, access), clock.now(), Sealer(SecretStr(key))
+        Token(facts, access), clock.now(), Sealer(SecretStr(sealed_with or key))
     )
     return access.reveal()

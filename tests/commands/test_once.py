@@ -84,6 +84,21 @@ def test_nothing_is_minted_for_an_output_that_cannot_be_written(issuer, place):
         assert issuer.counts.mints == 0
 
 
+def test_who_can_write_one_output_does_not_choose_the_token_of_another(issuer, place):
+    """A record "issued just now" beside a foreign value won, and was written to every other output."""
+    two = (*words(issuer, place), "--to-file", place / "other", "--log-level", "info")
+    assert refresher("once", *two).code == 0
+    genuine = (place / "token").read_text()
+    forged = plant(place / "other", age=-0.0, sealed_with="not the application key")
+    passed = refresher("once", *two)
+    assert passed.code == 0
+    assert [entry["output"] for entry in passed.log if entry["event"] == "OutputForged"] == [
+        f"file:{place}/other"
+    ]
+    assert (place / "token").read_text() == (place / "other").read_text() == genuine != forged
+    assert issuer.counts.mints == 1  # and a restart still needs no mint
+
+
 def test_what_is_due_is_replaced(issuer, place):
     old = plant(place / "token", age=0.8 * HOUR)
     assert once(issuer, place).code == 0

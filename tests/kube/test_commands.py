@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
+from refresher.clock import SystemClock
+from refresher.config.declarations import SecretOutputSettings
+from refresher.core.model import SecretStr, Token, TokenFacts
+from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
+from refresher.kube.api import connect
+from refresher.outputs import secret_body
+from refresher.outputs.record import DEFAULT_OWNER
+from refresher.outputs.secret import SecretOutput
 from tests.commands.daemon import Daemon, Ended, eventually, free_port, refresher
 from tests.issuer.peer import answering, peer, silent
 from tests.kube.administrator import Account, Rule
@@ -65,6 +73,34 @@ def place(cluster: Cluster, namespace: str, inlive: Emulator, tmp_path: Path) ->
 
 def lines(checked: Ended, subject: str) -> list[str]:
     return [each for each in checked.said.splitlines() if each[5:].startswith(f"{subject}: ")]
+
+
+# once
+
+
+def test_who_may_write_one_secret_does_not_choose_the_token_of_another_output(place, tmp_path):
+    both = (*place.minting, "--to-file", tmp_path / "token", "--log-level", "info")
+    assert refresher("once", *both, **place.environ).code == 0
+    genuine = (tmp_path / "token").read_text()
+    forge(place, "f0reign-token")
+    passed = refresher("once", *both, **place.environ)
+    assert passed.code == 0
+    assert [entry["event"] for entry in passed.log].count("OutputForged") == 1
+    data = place.cluster.must("GET", place.secret)["data"]
+    assert base64.b64decode(data["access-token"]).decode() == genuine == (tmp_path / "token").read_text()
+    assert place.inlive.counts.mints == 1
+
+
+def forge(place: Place, value: str) -> None:
+    """Publish `value` as the refresher would, but for its key: with all annotations, "issued just now"."""
+    clock, access = SystemClock(), SecretStr(value)
+    api = connect(clock, place.environ)
+    key = place.inlive.keys[0].fingerprint
+    facts = TokenFacts(clock.now(), 3600.0, 3600.0, key, access.fingerprint, with_refresh=False)
+    settings = SecretOutputSettings("access-token", (("access-token", "token"),))
+    plan = secret_body.planned(settings, place.inlive.url, api.namespace, DEFAULT_OWNER)
+    SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(SecretStr("a guess")))
+    api.close()
 
 
 # check

@@ -197,7 +197,8 @@ def test_a_refused_key(check, inlive, place, status):
     assert checked.code == 77
     assert line(checked, "issuer") == (
         f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault "
-        f"(asked: {inlive.mint_url}); put a valid key into the key's file (Inlive's integration page makes one)"
+        f"(asked: {inlive.mint_url}); put a valid key into the key's file "
+        "(Inlive's integration page makes one)"
     )
     assert inlive.counts.mints == 1  # no lifetime makes it a better key
 

@@ -25,7 +25,7 @@ class Sealer:
 
     def seal(self, statement: str) -> str:
         """64 hexadecimal digits."""
-        return hmac.new(self._key, statement.encode(), "sha256").hexdigest()
+        return hmac.digest(self._key, statement.encode(), "sha256").hex()
 
     def accepts(self, proof: Proof) -> bool:
         """Whether whoever sealed the statement held this application key."""

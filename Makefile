@@ -9,19 +9,18 @@
 # make image   the container image, with podman (ENGINE=buildah); BASE_IMAGE=... for another base
 # make test-image  build it twice over a Debian made here and run it, as a container; needs podman, runc, mmdebstrap
 # make bench-image what it adds to its base, and how soon it starts
-# make requirements  what the image installs, written anew from uv.lock
+# make requirements  what the image installs, and uv itself, written anew from uv.lock
 # make chart   what the values of the Helm chart may be, written anew from the program's options
 # make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
 PYTHON ?= python3
-UV_VERSION := 0.9.9
 VENV := .venv
 BIN := $(VENV)/bin
 
 # The image. As in others that are built reproducibly, its files are as old as an archive can have it (ZIP: 1980), so that what
 # has not changed is the same layer in the next version; when it was committed, a label says.
 ENGINE ?= podman
-BASE_IMAGE ?= python:3.11-slim-bookworm
+BASE_IMAGE ?=
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' refresher/__init__.py)
 IMAGE ?= inlive-token-refresher:$(VERSION)
 SOURCE_DATE_EPOCH ?= 315532800
@@ -31,9 +30,9 @@ EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-an
 
 .PHONY: demo test bench simulate mutants chaos fuzz lint image test-image bench-image requirements chart kube format clean
 
-$(VENV)/.synced: pyproject.toml uv.lock
+$(VENV)/.synced: pyproject.toml uv.lock release/uv.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement release/uv.txt
 	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode
 	touch $@
 
@@ -66,7 +65,7 @@ mutants: $(VENV)/.synced
 	$(BIN)/python -m tests.simulation.mutants
 
 image:
-	$(ENGINE) build $(BUILD_FLAGS) --timestamp=$(SOURCE_DATE_EPOCH) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+	$(ENGINE) build $(BUILD_FLAGS) --timestamp=$(SOURCE_DATE_EPOCH) $(addprefix --build-arg=BASE_IMAGE=,$(BASE_IMAGE)) \
 		$(addprefix --label=org.opencontainers.image.,$(ANNOTATED)) --tag $(IMAGE) .
 
 test-image: $(VENV)/.synced
@@ -79,6 +78,7 @@ bench-image: $(VENV)/.synced
 requirements: $(VENV)/.synced
 	$(EXPORT) --no-dev --prune aiohttp --prune aiohttp-retry --output-file deploy/image/requirements.txt
 	$(EXPORT) --only-group build --output-file deploy/image/build-requirements.txt
+	$(EXPORT) --only-group uv --output-file release/uv.txt
 
 chart: $(VENV)/.synced
 	$(BIN)/python -m release.chart

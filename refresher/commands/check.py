@@ -1,7 +1,7 @@
 """`refresher check`: try everything out that a deployment depends on, and say what to do about a failure."""
 
 import argparse
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,16 +32,13 @@ from refresher.ports import Issuer, Output
 
 if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
+    from refresher.kube.paths import Permission
 
 PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; the first that the issuer takes, then the token's own
 LEAST_TO_VERIFY = 60.0  # seconds that a token lives that is tried out: no hurry may look like an early end
 SKEW_WORTH_TELLING = 5.0  # seconds; harmless to us, but not to whoever reads the times we write
 
 _APPLY = "# For `kubectl apply -f -`, by somebody who may grant this:\n"
-_WITHOUT = {
-    "secrets": "it is there, but if it is deleted it is not made anew",
-    "events": "trouble is not told in the cluster itself, only here",
-}
 _OF_ALL_KEYS = (Outcome.UNREACHABLE, Outcome.TIMEOUT)  # whoever is not there is not there for the next key
 
 EXAMPLE = """\
@@ -50,7 +47,7 @@ EXAMPLE = """\
 
 Proves each key with a real mint of the shortest lifetime that the issuer takes, and publishes nothing;
 --offline leaves the network alone. A hint is worth a look and fails nothing. In Kubernetes, run it as the
-service account that the daemon has: where a permission is missing, the Role for it comes last."""
+service account that the daemon has: the Role and the Secrets that are missing come last, to paste."""
 
 
 class Finding(NamedTuple):
@@ -197,13 +194,15 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
 
     places = [place for token in settings.tokens for place in assembly.secrets(token, api.namespace)]
     needed = [each for place in places for each in paths.for_secret(*place)]
+    creating = {paths.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
         needed += paths.for_lease(*placed(settings.leader_election.lease, api.namespace))
     homes = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
     wanted = [each for home in dict.fromkeys(homes) for each in paths.for_events(home)]
     try:
         lacking = access.missing(api, [*needed, *wanted])
-        spared = [each for each in lacking if each in wanted or access.is_spared(api, each)]
+        prepared = [creating[each] for each in access.missing(api, creating)]
+        absent = [place for place in prepared if not access.is_there(api, place)]
     except KubeDeniedError as error:
         text = f"what we may do there is not told to us: {error}"
         yield Finding("permissions", 0, f"{text}; whether it suffices is seen below", is_hint=True)
@@ -213,17 +212,38 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
         return False
     user = access.user(api)
     yield Finding("kubernetes", 0, f"{api.server}, where we are {user or 'somebody it does not tell'}")
-    remedy = f"{_APPLY}{access.role([*needed, *wanted], lacking, user)}" if lacking else ""
-    fatal = [each for each in lacking if each not in spared]
+    pasted = (access.empty_secrets(absent), access.role([*needed, *wanted], lacking, user))
+    remedy = _APPLY + "---\n".join(filter(None, pasted))
+    yield from _permission_findings(lacking, wanted, absent, remedy)
+    if prepared and not absent:
+        text = "create is not granted, which is safer: a Secret that is deleted must be created again by hand"
+        yield Finding("permissions", 0, text)
+    return True
+
+
+def _permission_findings(
+    lacking: Sequence["Permission"],
+    wanted: Sequence["Permission"],
+    absent: Sequence[tuple[str, str]],
+    remedy: str,
+) -> Iterator[Finding]:
+    """About what is not granted, of which the `wanted` can be done without, and about Secrets that are absent
+    and not ours to create. `remedy`: the manifests against all of it."""
+    fatal = [each for each in lacking if each not in wanted]
     if fatal:
         text = f"not granted: {'; '.join(map(str, fatal))}; a Role that grants it is below"
         yield Finding("permissions", exits.CANT_CREATE, text, remedy=remedy)
-    else:
+    for namespace, name in absent:
+        text = (
+            f"Secret {namespace}/{name} does not exist, or we cannot see it; an empty one to create is below"
+        )
+        yield Finding("permissions", exits.CANT_CREATE, text, remedy=remedy)
+    if not fatal and not absent:
         yield Finding("permissions", 0, "what it takes to publish is granted")
-    for each in spared:
-        text = f"not granted: {each}; {_WITHOUT[each.resource]}"
-        yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
-    return True
+    for each in lacking:
+        if each in wanted:
+            text = f"not granted: {each}; trouble is reported in the log only, not as Events"
+            yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
 
 
 def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:

@@ -34,12 +34,10 @@ def _is_allowed(api: KubeApi, wanted: Permission) -> bool:
     return False
 
 
-def is_spared(api: KubeApi, lacking: Permission) -> bool:
-    """Whether it can be done without: to create a Secret that is there already. Raises KubeError."""
-    if (lacking.verb, lacking.resource) != ("create", "secrets"):
-        return False
+def is_there(api: KubeApi, secret: tuple[str, str]) -> bool:
+    """Whether this Secret (namespace, name) exists, as far as we may see. Raises KubeError."""
     try:
-        api.get(secret_path(lacking.namespace, lacking.name))
+        api.get(secret_path(*secret))
     except (KubeNotFoundError, KubeDeniedError):
         return False
     return True
@@ -67,6 +65,26 @@ def role(needed: Iterable[Permission], lacking: Iterable[Permission], user: str 
     objects: list[Mapping[str, Any]] = []
     for namespace in dict.fromkeys(each.namespace for each in lacking):
         objects += _role([each for each in everything if each.namespace == namespace], namespace, user)
+    return _documents(objects)
+
+
+def empty_secrets(secrets: Iterable[tuple[str, str]]) -> str:
+    """YAML for `kubectl apply -f -`: these Secrets (namespace, name) without data.
+
+    Applied over a Secret that exists, it leaves the data as it is.
+    """
+    return _documents(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": namespace},
+            "type": "Opaque",
+        }
+        for namespace, name in secrets
+    )
+
+
+def _documents(objects: Iterable[Mapping[str, Any]]) -> str:
     return "---\n".join("".join(f"{line}\n" for line in _yaml(each)) for each in objects)
 
 

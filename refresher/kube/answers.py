@@ -104,10 +104,10 @@ def _denied(request: Request, by_rbac: re.Match[str] | None, reason: str) -> str
     if by_rbac is None or wanted is None:
         return f"{request.wants}: forbidden (403): {reason}"
     missing = wanted._replace(verb=by_rbac["verb"], resource=by_rbac["resource"])
-    return (
-        f"not permitted (403): {missing}; grant it by a Role, `refresher check` prints one; "
-        f"the API server says: {reason}"
-    )
+    advice = "grant it by a Role, `refresher check` prints one"
+    if (missing.verb, missing.resource) == ("create", "secrets"):
+        advice = "the Secret does not exist: create it without data, `refresher check` prints it"
+    return f"not permitted (403): {missing}; {advice}; the API server says: {reason}"
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

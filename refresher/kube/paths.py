@@ -67,9 +67,18 @@ def permission(method: str, path: str) -> Permission | None:
 
 
 def for_secret(namespace: str, name: str) -> tuple[Permission, ...]:
-    """What it takes to read and apply this Secret. An apply that creates has the name in its path, so that
-    RBAC gets to see it (k8s.io/apiserver, handlers/patch.go: createAuthorizerAttributes)."""
-    return tuple(Permission(verb, "secrets", namespace, name) for verb in ("get", "patch", "create"))
+    """What it takes to keep a token in this Secret, once it exists."""
+    return tuple(Permission(verb, "secrets", namespace, name) for verb in ("get", "patch"))
+
+
+def to_create_secret(namespace: str, name: str) -> Permission:
+    """What it takes to create this Secret. An apply that creates has the name in its path, so that RBAC sees
+    it (k8s.io/apiserver, handlers/patch.go: createAuthorizerAttributes).
+
+    It is not part of `for_secret`, because RBAC does not see the type. A Secret of the type
+    kubernetes.io/service-account-token gets a token of the service account that its creator names.
+    """
+    return Permission("create", "secrets", namespace, name)
 
 
 def for_lease(namespace: str, name: str) -> tuple[Permission, ...]:

@@ -144,10 +144,26 @@ def granted(objects: Objects) -> set[Permission]:
     }
 
 
+def written(settings: Settings, home: str) -> set[tuple[str, str]]:
+    """Namespace and name of the Secrets to write by these settings, in a Pod in the namespace `home`."""
+    outputs = [output for token in settings.tokens for output in token.outputs]
+    return {_place(each.secret, home) for each in outputs if isinstance(each, SecretOutputSettings)}
+
+
+def prepared(objects: Objects) -> set[tuple[str, str]]:
+    """Namespace and name of the Secrets among these, all of which are to be filled by the refresher: a field
+    for data would take what it writes away again, or be fought over."""
+    secrets = objects.of("Secret")
+    for each in secrets:
+        assert each.keys() == {"apiVersion", "kind", "metadata", "type"}
+        assert each["type"] == "Opaque"
+        assert each["metadata"]["labels"]["app.kubernetes.io/component"] == "token"
+    return {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in secrets}
+
+
 def needed(settings: Settings, home: str) -> set[Permission]:
     """What these settings take, in a Pod in the namespace `home`."""
-    outputs = [output for token in settings.tokens for output in token.outputs]
-    places = [_place(each.secret, home) for each in outputs if isinstance(each, SecretOutputSettings)]
+    places = written(settings, home)
     found = [for_secret(*place) for place in places]
     if places:  # of a Secret, and of the Pod
         found += [for_events(namespace) for namespace in (home, *(namespace for namespace, _ in places))]

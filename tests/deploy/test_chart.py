@@ -14,6 +14,7 @@ from refresher import __version__
 from refresher.cli import build_parser
 from refresher.config.checks import mistakes_of_period
 from refresher.config.durations import parse_duration
+from refresher.kube.paths import to_create_secret
 from release.chart import SCHEMA, configuration
 from tests.deploy.chart import (
     BUILDING,
@@ -36,7 +37,9 @@ from tests.deploy.rendering import (
     granted,
     loaded,
     needed,
+    prepared,
     used,
+    written,
 )
 
 pytestmark = pytest.mark.timeout(BUILDING)
@@ -84,9 +87,9 @@ def test_the_pod_monitor_is_that_of_the_component(tmp_path):
 
 
 def alike(objects):
-    """These, by kind and name, without what differs between the two by nature: marks of Helm's releases, the
-    Pod of `helm test`, to which a NetworkPolicy applies, too, and how a change of the configuration restarts
-    Pods (a hash in the name of the ConfigMap, or on the Pods)."""
+    """These, by kind and name, without what differs between the two by nature: marks of Helm's releases, that
+    Secrets stay when a release goes, the Pod of `helm test`, to which a NetworkPolicy applies, too, and how a
+    change of the configuration restarts Pods (a hash in the name of the ConfigMap, or on the Pods)."""
     found = {}
     for each in copy.deepcopy(objects):
         if each["kind"] == "ConfigMap":
@@ -101,7 +104,7 @@ def _strip(part):
     for key, value in list(part.items()) if isinstance(part, dict) else enumerate(part):
         if key in ("labels", "matchLabels"):
             part[key] = {name: text for name, text in value.items() if name not in OF_HELM}
-        elif key == "annotations" and set(value) == {"checksum/config"}:
+        elif key == "annotations" and set(value) in ({"checksum/config"}, {"helm.sh/resource-policy"}):
             del part[key]
         elif key == "podSelector":
             part[key] = "Pods of this installation"
@@ -119,7 +122,7 @@ def _strip(part):
 
 
 def test_there_are_sets():
-    assert len(SETS) == 5
+    assert len(SETS) == 6
 
 
 @every_set
@@ -139,7 +142,26 @@ def test_the_refresher_understands_a_documented_set(name, tmp_path):
 def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path):
     objects = without_hooks(rendered(SETS[name]))
     settings = loaded(objects, tmp_path).settings
-    assert granted(objects) == needed(settings, NAMESPACE)
+    assert granted(objects) == with_rbac(needed(settings, NAMESPACE), settings, SETS[name].get("rbac", {}))
+    assert prepared(objects) == written(settings, NAMESPACE)
+
+
+def with_rbac(permissions, settings, rbac):
+    """These permissions as the values of `rbac` change them."""
+    kept = {each for each in permissions if each.resource != "events" or rbac.get("events", True)}
+    creating = {to_create_secret(*each) for each in written(settings, NAMESPACE)}
+    return kept | (creating if rbac.get("createSecrets") else set())
+
+
+@pytest.mark.parametrize(
+    "rbac", [{"createSecrets": True}, {"events": False}, {"createSecrets": True, "events": False}]
+)
+@pytest.mark.parametrize("outputs", [[["a"], ["other/b"]], [["other/a"]]])
+def test_a_right_is_added_or_removed_by_its_value(outputs, rbac, tmp_path):
+    objects = without_hooks(rendered(secrets(*outputs) | {"rbac": rbac}))
+    settings = loaded(objects, tmp_path).settings
+    assert granted(objects) == with_rbac(needed(settings, NAMESPACE), settings, rbac)
+    assert all(each["rules"] for each in objects.of("Role"))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +175,27 @@ def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path)
 )
 def test_its_roles_allow_to_write_every_secret_that_is_named(outputs, tmp_path):
     objects = without_hooks(rendered(secrets(*outputs)))
-    assert granted(objects) == needed(loaded(objects, tmp_path).settings, NAMESPACE)
+    settings = loaded(objects, tmp_path).settings
+    assert granted(objects) == needed(settings, NAMESPACE)
+    assert prepared(objects) == written(settings, NAMESPACE)
+
+
+def test_a_secret_outlives_its_release():
+    (secret,) = installed("deployment").of("Secret")
+    assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_a_connection_goes_to_the_addresses_that_are_named_and_to_no_other():
+    peers = [[{"ipBlock": {"cidr": f"192.0.2.{number}/32"}}] for number in (1, 2, 3)]
+    dns, issuer, server = ({"to": each} for each in peers)
+    narrow = {"egress": {"dns": dns, "issuer": issuer | {"ports": [3128]}, "apiServer": server}}
+    told = rendered({"networkPolicy": narrow}).the("NetworkPolicy")["spec"]["egress"]
+    assert [rule["to"] for rule in told] == peers
+    assert [[(each["protocol"], each["port"]) for each in rule["ports"]] for rule in told] == [
+        [("UDP", 53), ("TCP", 53)],
+        [("TCP", 3128)],
+        [("TCP", 443), ("TCP", 6443)],
+    ]
 
 
 def test_what_is_documented_is_in_force():
@@ -178,7 +220,7 @@ def test_what_is_documented_is_in_force():
 def test_every_value_is_explained_by_the_schema():
     values, schema = yaml.safe_load((CHART / "values.yaml").read_text()), json.loads(SCHEMA.read_text())
     assert values.keys() == schema["properties"].keys() - {"global", "enabled"}
-    for key in ("image", "cronJob", "networkPolicy", "podMonitor"):
+    for key in ("image", "cronJob", "rbac", "networkPolicy", "podMonitor"):
         assert values[key].keys() == schema["properties"][key]["properties"].keys()
 
 
@@ -210,6 +252,10 @@ def test_the_schema_knows_every_option_of_the_configuration():
         ({"podLabels": {"app.kubernetes.io/name": "a"}}, "/podLabels/app.kubernetes.io~1name"),
         ({"podAnnotations": {"checksum/config": "a"}}, "/podAnnotations/checksum~1config"),
         ({"networkPolicy": None}, "missing property 'networkPolicy'"),
+        ({"networkPolicy": {"egress": {"issuer": None}}}, "missing property 'issuer'"),
+        ({"networkPolicy": {"egress": {"dns": {"ports": []}}}}, "/networkPolicy/egress/dns/ports"),
+        ({"rbac": {"createSecrets": "no"}}, "/rbac/createSecrets"),
+        ({"image": {"tag": "1", "digest": f"sha256:{64 * '0'}"}}, "set image.digest to"),
         (secrets(["inlive-application-key"]), "who reads a token"),
         (secrets(["a"], ["b", f"{NAMESPACE}/inlive-application-key"]), "who reads a token"),
     ],
@@ -253,14 +299,22 @@ def test_another_chart_may_have_it_as_a_part_twice_or_not_at_all(tmp_path):
     whole = {"apiVersion": "v2", "name": "whole", "version": "1.0.0", "dependencies": parts}
     (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(whole))
     shutil.copytree(CHART, tmp_path / "charts" / IMAGE)
-    both = rendered({"global": {"region": "here"}, "first": {"enabled": True}}, chart=tmp_path)
-    assert len(names(both)) == len(both) == 2 * len(rendered({}))
+    second = secrets(["another"])
+    both = rendered(
+        {"global": {"region": "here"}, "first": {"enabled": True}, "second": second}, chart=tmp_path
+    )
+    assert len(names(both) | prepared(both)) == len(both) == 2 * len(rendered({}))
     one = rendered({"first": {"enabled": False}}, chart=tmp_path)
     assert names(one) < names(both)
 
 
 def names(objects):
-    return {(each["kind"], each["metadata"]["namespace"], each["metadata"]["name"]) for each in objects}
+    """Of all but Secrets, which are named by the configuration."""
+    return {
+        (each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])
+        for each in objects
+        if each["kind"] != "Secret"
+    }
 
 
 @pytest.mark.parametrize("release", ["1234", "a" * 53, "inlive-token-refresher-9"])
@@ -365,9 +419,9 @@ def test_it_is_of_this_release():
 
 
 def test_the_readme_calls_the_chart_by_where_it_is():
-    written = README.read_text()
-    for path in re.findall(r"helm install \S+ (\S+)", written):
+    page = README.read_text()
+    for path in re.findall(r"helm install \S+ (\S+)", page):
         assert (CHART.parents[2] / path / "Chart.yaml").exists()
-    for link in re.findall(r"\]\(([^)#]+)\)", written):
+    for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page):
         assert (CHART / link).exists(), link
-    assert Path(CHART / "values.yaml").read_text().count("\n") < 60  # it is read as a whole
+    assert Path(CHART / "values.yaml").read_text().count("\n") < 80  # it is read as a whole

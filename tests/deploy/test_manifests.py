@@ -14,6 +14,7 @@ from refresher.config.checks import mistakes_of_period
 from refresher.config.declarations import FileOutputSettings
 from refresher.config.durations import parse_duration
 from refresher.config.flags import declared_flags
+from refresher.kube.paths import to_create_secret
 from tests.deploy.rendering import (
     DEPLOY,
     IMAGE,
@@ -28,12 +29,14 @@ from tests.deploy.rendering import (
     mounts,
     needed,
     overlay,
+    prepared,
     render,
     used,
+    written,
 )
 
 KEY_SECRET = "inlive-application-key"
-BASE = Counter(["ServiceAccount", "Role", "RoleBinding", "ConfigMap", "NetworkPolicy"])
+BASE = Counter(["ServiceAccount", "Role", "RoleBinding", "Secret", "ConfigMap", "NetworkPolicy"])
 KINDS = {
     "deployment": BASE + Counter(["Deployment"]),
     "ha": BASE + Counter(["Deployment", "Role", "RoleBinding", "PodDisruptionBudget"]),
@@ -147,6 +150,25 @@ def test_the_roles_allow_what_the_configuration_needs_and_nothing_else(name, tmp
     assert granted(objects) == needed(loaded(objects, tmp_path).settings, "inlive")
 
 
+@those_in_secrets
+def test_the_secrets_that_the_configuration_names_are_prepared(name, tmp_path):
+    """Who may create one of a known name may choose its type: see tests/kube/test_manifests.py."""
+    objects = overlay(name)
+    assert prepared(objects) == written(loaded(objects, tmp_path).settings, "inlive")
+
+
+@pytest.mark.parametrize(
+    "order", [("create-secrets", "without-events"), ("without-events", "create-secrets")]
+)
+@those_in_secrets
+def test_a_component_adds_or_removes_one_right(name, order, tmp_path):
+    objects = used(name, tmp_path, components=[component(each, tmp_path) for each in order])
+    may = granted(overlay(name))
+    events = {each for each in may if each.resource == "events"}
+    assert events
+    assert granted(objects) == (may - events) | {to_create_secret("inlive", "inlive-access-token")}
+
+
 def test_the_sidecar_needs_no_rights(tmp_path):
     assert needed(loaded(overlay("sidecar"), tmp_path).settings, "inlive") == set()
 
@@ -255,12 +277,24 @@ def test_the_readme_of_deploy_shows_what_works(tmp_path):
     settings = loaded(objects, tmp_path).settings
     assert [token.name for token in settings.tokens] == ["studio", "report"]
     assert granted(objects) == needed(settings, "studio")
-    written = (DEPLOY / "README.md").read_text()
-    assert {f"| `{name}` |" for name in OVERLAYS} == set(re.findall(r"^\| `\w+` \|", written, re.MULTILINE))
-    for call in re.findall(r"-- refresher (.*?) {2,}#", written):
+    assert prepared(objects) == written(settings, "studio")
+    narrow = render(tmp_path / "narrow").the("NetworkPolicy")["spec"]["egress"]
+    assert [len(rule["to"]) for rule in narrow] == [1, 1, 1]
+    assert [rule["ports"] for rule in narrow] == [
+        rule["ports"] for rule in overlay("deployment").the("NetworkPolicy")["spec"]["egress"]
+    ]
+    page = (DEPLOY / "README.md").read_text()
+    optional = {f"| `{each.name}` |" for each in (DEPLOY / "components").iterdir()} - {
+        "| `release` |",
+        "| `prometheus` |",
+    }
+    assert {f"| `{name}` |" for name in OVERLAYS} | optional == set(
+        re.findall(r"^\| `[\w-]+` \|", page, re.MULTILINE)
+    )
+    for call in re.findall(r"-- refresher (.*?) {2,}#", page):
         assert build_parser().parse_args(call.split()).run
-    assert f"--from-file={Path(settings.tokens[0].key_file).name}=KEY" in written
-    assert f"secret generic {KEY_SECRET} " in written
+    assert f"--from-file={Path(settings.tokens[0].key_file).name}=KEY" in page
+    assert f"secret generic {KEY_SECRET} " in page
 
 
 def test_the_readme_shows_the_sidecar_of_the_overlay():

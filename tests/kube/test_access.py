@@ -14,6 +14,8 @@ from tests.kube.administrator import Account
 from tests.kube.cluster import Cluster
 from tests.kube.connecting import asking, by_kubeconfig, status
 
+SECRETS = {"apiGroups": [""], "resources": ["secrets"]}
+
 
 @pytest.fixture
 def account(cluster: Cluster, namespace: str) -> Account:
@@ -37,7 +39,6 @@ def test_what_is_granted_is_not_missing(api, cluster, account, namespace):
     )
     assert access.missing(api, paths.for_secret(namespace, "mine")) == (
         Permission("patch", "secrets", namespace, "mine"),
-        Permission("create", "secrets", namespace, "mine"),
     )
 
 
@@ -158,7 +159,7 @@ rules:
   - apiGroups: [""]
     resources: ["secrets"]
     resourceNames: ["one", "two"]
-    verbs: ["get", "patch", "create"]
+    verbs: ["get", "patch"]
   - apiGroups: [""]
     resources: ["events"]
     verbs: ["create"]
@@ -189,3 +190,31 @@ def test_who_is_no_service_account_is_a_user(user, subject):
 
 def test_where_nothing_is_missing_there_is_nothing_to_paste():
     assert access.role(paths.for_secret("studio", "one"), (), "admin") == ""
+    assert access.empty_secrets(()) == ""
+
+
+# Secrets to be prepared
+
+
+def test_a_secret_that_is_not_there_or_not_ours_to_see_is_absent(api, cluster, account, namespace):
+    mine = (namespace, "mine")
+    cluster.kubectl("create", "secret", "generic", "mine", f"--namespace={namespace}")
+    assert not access.is_there(api, mine)  # we may not see it
+    seeing = SECRETS | {"verbs": ["get"], "resourceNames": ["mine", "other"]}
+    cluster.grant(account, [seeing])
+    wait_for_none(api, (Permission("get", "secrets", namespace, "mine"),))
+    assert access.is_there(api, mine)
+    assert not access.is_there(api, (namespace, "other"))
+
+
+def test_secrets_that_are_pasted_are_empty_and_leave_data_alone(cluster, namespace):
+    cluster.namespace(namespace)
+    mine = f"/api/v1/namespaces/{namespace}/secrets/mine"
+    pasted = access.empty_secrets([(namespace, "mine"), (namespace, "other")])
+    cluster.kubectl("apply", "-f", "-", stdin=pasted)
+    empty = cluster.must("GET", mine)
+    assert (empty["type"], empty.get("data")) == ("Opaque", None)
+    kept = {"data": {"key": "dmFsdWU="}}
+    cluster.must("PATCH", mine, kept, media_type="application/merge-patch+json")
+    cluster.kubectl("apply", "-f", "-", stdin=pasted)
+    assert cluster.must("GET", mine)["data"] == kept["data"]

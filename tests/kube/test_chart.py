@@ -1,5 +1,6 @@
 """The chart on a real API server, by helm itself: installed, changed in mode, tested, uninstalled."""
 
+import re
 import threading
 from contextlib import contextmanager
 
@@ -75,13 +76,14 @@ def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, helm, r
 
 
 def test_it_follows_kustomize_and_tokens_are_adopted(cluster, place, release, in_its_pod, tmp_path):
-    """As the page says: what kustomize made is deleted, but Secrets with tokens it has not made."""
+    """As the page says: what kustomize made is deleted, but not the Secrets with tokens."""
+    (selector,) = re.findall(r"kubectl delete -k \S+ (--selector=\S+)", (CHART / "README.md").read_text())
     objects = used("cronjob", tmp_path, namespace=place)
     applied = {"stdin": {"apiVersion": "v1", "kind": "List", "items": objects}}
     cluster.kubectl("apply", "--filename=-", **applied)
     given = in_its_pod(objects)
     eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
-    cluster.kubectl("delete", "--wait=false", "--filename=-", **applied)
+    cluster.kubectl("delete", "--wait=false", selector, "--filename=-", **applied)
     with Daemon(**in_its_pod(release({}))) as daemon:
         daemon.wait_for("TokenAdopted")
         assert not daemon.entries("OutputFailed")
@@ -108,6 +110,57 @@ def test_uninstalled_it_leaves_the_token_and_nothing_else(cluster, place, helm, 
     kinds = ",".join(sorted({each["kind"] for each in objects} | {"Secret", "Pod", "Lease"}))
     left = cluster.kubectl("get", kinds, "--output=name", f"--namespace={place}").stdout.split()
     assert [each for each in left if "/default" not in each] == ["secret/inlive-access-token"]
+    assert "access-token" in cluster.must("GET", secret_at(place))["data"]
+
+
+def secret_at(namespace, name="inlive-access-token"):
+    return f"/api/v1/namespaces/{namespace}/secrets/{name}"
+
+
+def of_version(number):
+    """Values by which all objects of a release change."""
+    return {"mode": "cronjob", "podLabels": {"version": str(number)}, "rbac": {"events": number > 1}}
+
+
+def test_a_release_is_upgraded_rolled_back_and_renewed_around_its_token(
+    cluster, place, helm, release, in_its_pod
+):
+    objects = release(of_version(1))
+    given = in_its_pod(objects)
+    eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
+    token = cluster.must("GET", secret_at(place))["data"]
+
+    def is_kept():
+        stored = cluster.must("GET", secret_at(place))
+        return stored["data"] == token and refresher(*objects.ours["args"], **given).code == 0
+
+    release(of_version(2))
+    assert is_kept()
+    assert helm("rollback", NAME).returncode == 0
+    assert is_kept()
+    elsewhere = [{"name": "inlive", "key_file": "/key", "outputs": [{"secret": "another"}]}]
+    release(of_version(3) | {"config": {"tokens": elsewhere}})  # what it names no more is not deleted
+    assert cluster.must("GET", secret_at(place))["data"] == token
+    release(of_version(4))
+    assert is_kept()
+    cluster.must("DELETE", secret_at(place))
+    release(of_version(5))  # which prepares it once more
+    assert "data" not in cluster.must("GET", secret_at(place))
+    assert refresher(*objects.ours["args"], **given).code == 0
+
+
+def test_a_secret_that_was_there_before_the_release_is_used_as_it_is(cluster, place, release, in_its_pod):
+    """One that an administrator prepared, or that an older version of the refresher created."""
+    metadata = {"name": "inlive-access-token", "labels": {"app.kubernetes.io/managed-by": NAME}}
+    theirs = {"kind": "Secret", "metadata": metadata, "data": {"other": "dmFsdWU="}}
+    cluster.must("POST", secret_at(place).rpartition("/")[0], theirs)
+    for version in (1, 2):
+        objects = release(of_version(version))
+    given = in_its_pod(objects)
+    eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
+    stored = cluster.must("GET", secret_at(place))
+    assert stored["data"].keys() == {"other", "access-token"}
+    assert stored["metadata"]["labels"] == metadata["labels"]
 
 
 @contextmanager

@@ -13,17 +13,17 @@ NAME = "inlive-token-refresher"
 SECRET = "secrets/inlive-access-token"
 LEASE = f"leases.coordination.k8s.io/{NAME}"
 ALLOWED = {
-    "deployment": [f"get {SECRET}", f"patch {SECRET}", f"create {SECRET}", "create events"],
-    "cronjob": [f"get {SECRET}", f"patch {SECRET}", f"create {SECRET}", "create events"],
+    "deployment": [f"get {SECRET}", f"patch {SECRET}", "create events"],
+    "cronjob": [f"get {SECRET}", f"patch {SECRET}", "create events"],
     "ha": [
-        *(f"{verb} {SECRET}" for verb in ("get", "patch", "create")),
+        *(f"{verb} {SECRET}" for verb in ("get", "patch")),
         "create events",
         *(f"{verb} {LEASE}" for verb in ("get", "update", "create")),
     ],
 }
 DENIED = [
     *(f"{verb} secrets" for verb in ("get", "list", "watch", "create", "update", "patch", "delete")),
-    *(f"{verb} {SECRET}" for verb in ("update", "delete")),
+    *(f"{verb} {SECRET}" for verb in ("create", "update", "delete")),
     *(f"{verb} secrets/inlive-application-key" for verb in ("get", "patch", "create")),
     *(f"{verb} leases.coordination.k8s.io/another" for verb in ("get", "update", "create")),
     *(f"{verb} {LEASE}" for verb in ("patch", "delete")),
@@ -39,8 +39,9 @@ DENIED = [
 def installed(cluster, place, tmp_path):
     """Puts an overlay into `place`, as its users do."""
 
-    def install(name):
-        objects = used(name, tmp_path, namespace=place)
+    def install(name, *components):
+        chosen = [component(each, tmp_path) for each in components]
+        objects = used(name, tmp_path, namespace=place, components=chosen)
         cluster.kubectl("apply", "--filename=-", stdin=as_list(objects))
         return objects
 
@@ -142,11 +143,82 @@ def test_its_rights_are_enough_for_a_pass_of_the_job(cluster, place, installed, 
         return refresher(*objects.ours["args"], **given).code == 0
 
     eventually(passed, "a pass that succeeds, as soon as the Role is in force")
-    written = cluster.must("GET", f"/api/v1/namespaces/{place}/{SECRET}")
+    path = f"/api/v1/namespaces/{place}/{SECRET}"
+    written = cluster.must("GET", path)
     assert written["metadata"]["annotations"]["token-refresher.inlive.app/owner"] == f"{place}/{NAME}"
-    cluster.must("DELETE", f"/api/v1/namespaces/{place}/{SECRET}")
+    cluster.must("DELETE", path)
+    assert not passed()
+    installed("cronjob")  # as its users do again
     assert passed()
-    assert cluster.must("GET", f"/api/v1/namespaces/{place}/{SECRET}")["data"].keys() == {"access-token"}
+    assert cluster.must("GET", path)["data"].keys() == {"access-token"}
+
+
+def test_with_the_component_a_deleted_secret_comes_back_by_itself(cluster, place, installed, in_its_pod):
+    objects = installed("cronjob", "create-secrets", "without-events")
+    given = in_its_pod(objects)
+    eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
+    cluster.must("DELETE", f"/api/v1/namespaces/{place}/{SECRET}")
+    assert refresher(*objects.ours["args"], **given).code == 0
+    checked = refresher("check", **given)
+    assert (checked.code, "not granted: create events" in checked.said) == (0, True)
+
+
+@pytest.mark.parametrize("how", [("apply",), ("apply", "--server-side")], ids=" ".join)
+def test_to_apply_the_manifests_again_leaves_the_token_alone(cluster, place, installed, in_its_pod, how):
+    objects = installed("cronjob")
+    given = in_its_pod(objects)
+    eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
+    path = f"/api/v1/namespaces/{place}/{SECRET}"
+    before = cluster.must("GET", path)
+    applied = cluster.kubectl(*how, "--filename=-", stdin=as_list(objects.of("Secret")), check=False)
+    assert applied.returncode == 0, applied.stderr  # without --force-conflicts
+    after = cluster.must("GET", path)
+    assert after["data"] == before["data"]
+    assert ours(after) == ours(before) != {}
+    assert refresher(*objects.ours["args"], **given).code == 0
+    assert cluster.must("GET", path)["data"] == before["data"]  # it was adopted: nothing was altered
+
+
+def ours(secret):
+    """The annotations of the refresher."""
+    annotations = secret["metadata"]["annotations"]
+    return {name: text for name, text in annotations.items() if name.startswith("token-refresher.")}
+
+
+# What somebody gets who takes over the refresher
+
+
+def of_account_type(place, name="inlive-access-token"):
+    """A Secret that gets a token of the service account `default`."""
+    account = {"kubernetes.io/service-account.name": "default"}
+    metadata = {"name": name, "namespace": place, "annotations": account}
+    kind = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token"}
+    return kind | {"metadata": metadata}
+
+
+@pytest.mark.parametrize(("components", "can"), [((), False), (("create-secrets",), True)])
+def test_who_may_create_the_secret_may_create_it_for_the_token_of_another(
+    cluster, place, installed, tmp_path, components, can
+):
+    """So by default the refresher may not; the component says what it exposes."""
+    installed("deployment", *components)
+    path = f"/api/v1/namespaces/{place}/{SECRET}"
+    config = tmp_path / "refresher.kubeconfig"
+    token = cluster.token(place, NAME)
+    cluster.credentials.kubeconfig(config, cluster.url, namespace=place, token=token)
+
+    def apply(document):
+        as_refresher = f"--kubeconfig={config}", "apply", "--server-side", "--force-conflicts", "--filename=-"
+        return cluster.kubectl(*as_refresher, stdin=document, check=False)
+
+    verb = "create" if can else "patch"
+    may = "auth", "can-i", verb, SECRET, f"--as=system:serviceaccount:{place}:{NAME}", f"--namespace={place}"
+    eventually(lambda: cluster.kubectl(*may, check=False).stdout.startswith("yes"), "rights in force")
+    prepared = apply(of_account_type(place))
+    assert prepared.returncode != 0
+    assert "field is immutable" in prepared.stderr  # the type of the one that is there
+    cluster.must("DELETE", path)
+    assert (apply(of_account_type(place)).returncode == 0) == can
 
 
 def test_its_rights_are_enough_to_take_over_from_a_job_by_a_lease(cluster, place, installed, in_its_pod):

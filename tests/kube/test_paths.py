@@ -54,8 +54,8 @@ def test_how_a_permission_is_told(permission, told):
     assert str(permission) == told
 
 
-def test_a_secret_takes_no_list_no_watch_and_no_update():
-    assert [each.verb for each in paths.for_secret("ns", "s")] == ["get", "patch", "create"]
+def test_a_secret_takes_no_list_no_watch_no_update_and_no_create():
+    assert [each.verb for each in paths.for_secret("ns", "s")] == ["get", "patch"]
 
 
 def test_what_goes_to_its_own_path_has_a_name_and_what_is_posted_has_none_yet():

@@ -169,7 +169,10 @@ def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, names
     account = cluster.service_account(namespace, "refresher", [rule("get", "patch")])
     api = connected(account)
     place = SecretPlace(cluster, account, api)
-    assert f"create secrets/{NAME} in namespace {namespace}" in refused_write(place.output())
+    told = refused_write(place.output())
+    assert f"create secrets/{NAME} in namespace {namespace}" in told
+    assert "create it without data" in told
+    assert "grant" not in told
     cluster.kubectl("create", "secret", "generic", NAME, f"--namespace={namespace}")
     place.output().write(a_token(), NOW, SEALER)
     assert place.output().inspect(NOW).intact

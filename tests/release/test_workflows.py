@@ -1,6 +1,10 @@
 """The workflows: GitHub takes them, nothing foreign in them can change, no job may do more than it does."""
 
+import json
+import os
 import re
+import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,8 @@ import yaml
 
 from tests import needs
 
-WORKFLOWS = sorted((Path(__file__).parents[2] / ".github" / "workflows").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 RELEASE = next(each for each in WORKFLOWS if each.stem == "release")
 
 
@@ -21,8 +26,19 @@ def steps(path: Path) -> list[dict[str, Any]]:
     return [step for job in jobs(path).values() for step in job.get("steps", [])]
 
 
+MAY_WRITE = {  # workflow, job, rights
+    "release": {
+        "image": ["attestations", "id-token", "packages"],
+        "chart": ["attestations", "id-token", "packages"],
+        "publish": ["attestations", "id-token"],
+        "announce": ["contents"],
+    },
+    "security": {"image": ["security-events"], "code": ["security-events"]},
+    "scorecard": {"scorecard": ["id-token", "security-events"]},
+}
+
 (PUSH,) = [step for step in steps(RELEASE) if "build-push-action" in step.get("uses", "")]
-MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
 
 
 def test_actionlint_takes_them():
@@ -43,18 +59,11 @@ def test_what_is_not_ours_is_known_by_its_commit(path):
 def test_no_rights_are_had_but_those_that_a_job_names(path):
     assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
     writing = {
-        name: [*job.get("permissions", {})] for name, job in jobs(path).items() if "permissions" in job
+        name: sorted(right for right, how in job["permissions"].items() if how == "write")
+        for name, job in jobs(path).items()
+        if "permissions" in job
     }
-    assert writing == (
-        {
-            "image": ["contents", "packages", "id-token", "attestations"],
-            "chart": ["packages", "id-token", "attestations"],
-            "publish": ["id-token", "attestations"],
-            "announce": ["contents"],
-        }
-        if path == RELEASE
-        else {}
-    )
+    assert writing == MAY_WRITE.get(path.stem, {})
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -67,10 +76,12 @@ def test_nothing_is_published_that_was_not_tested():
     assert release["tests"]["uses"] == "./.github/workflows/tests.yaml"
     assert release["build"]["needs"] == "tests"
     assert release["image"]["needs"] == "build"
-    assert release["chart"]["needs"] == ["build", "image"]
+    assert release["package"]["needs"] == ["build", "image"]
+    assert release["chart"]["needs"] == ["build", "package"]
     assert release["publish"]["needs"] == ["build", "chart"]
     assert release["announce"]["needs"] == "publish"
-    assert ".ci/run" in " ".join(step.get("run", "") for step in steps(WORKFLOWS[-1]))
+    (tests,) = [each for each in WORKFLOWS if each.stem == "tests"]
+    assert ".ci/run" in " ".join(step.get("run", "") for step in steps(tests))
 
 
 def test_whoever_may_sign_or_publish_installs_nothing():
@@ -88,12 +99,89 @@ def test_what_is_handed_on_between_jobs_is_named():
     left = [step["with"]["name"] for step in steps(RELEASE) if "upload-artifact" in step.get("uses", "")]
     *singly, all_of_them = [each.get("name") or each.get("pattern") for each in taken]
     assert set(singly) <= set(left)
-    assert all_of_them == f"{{{','.join(left)}}}"
+    pattern = re.fullmatch(r"\{(.*)\}", all_of_them)
+    assert pattern
+    assert set(pattern[1].split(",")) == set(left)
 
 
 def test_the_image_is_for_two_platforms_and_comes_with_what_tells_its_origin():
     assert PUSH["with"]["platforms"] == "linux/amd64,linux/arm64"
-    assert (PUSH["with"]["provenance"], PUSH["with"]["sbom"]) == ("mode=max", True)
+    assert PUSH["with"]["provenance"] == "mode=max"
+    assert PUSH["with"]["sbom"].startswith("generator=docker/buildkit-syft-scanner:")
+
+
+# By its hash
+
+
+RENOVATE = json.loads((ROOT / ".github" / "renovate.json").read_text())
+INSTALLS = [*WORKFLOWS, ROOT / "Makefile", ROOT / "Dockerfile", ROOT / ".ci" / "run"]
+
+
+@pytest.mark.parametrize("path", INSTALLS, ids=lambda path: path.name)
+def test_whatever_pip_installs_is_known_by_its_hash(path):
+    """Or comes from a directory. And nothing is run that a registry gives away by its version alone."""
+    text = path.read_text().replace("\\\n", " ")
+    installed = re.findall(r"\bpip3? .*\b(?:install|download)\b [^;&|]*", text)
+    assert [each for each in installed if not re.search(r"--(require-hashes|no-index)\b", each)] == []
+    assert re.findall(r"\b(?:uvx|npx|pipx|uv tool|uv pip|npm|go install|go run|curl|wget)\b.*", text) == []
+
+
+def test_there_is_something_that_pip_installs():
+    assert "pip install" in MAKEFILE + (ROOT / "Dockerfile").read_text()
+
+
+def test_images_of_tools_are_known_by_their_digest_and_renovate_finds_them():
+    (manager,) = RENOVATE["customManagers"]
+    (files,) = manager["managerFilePatterns"]
+    assert all(re.search(files.strip("/"), f".github/workflows/{each.name}") for each in WORKFLOWS)
+    patterns = [each.replace("(?<", "(?P<") for each in manager["matchStrings"]]  # as Python has it
+    text = RELEASE.read_text()
+    found = {match["depName"] for each in patterns for match in re.finditer(each, text)}
+    assert found == {"docker.io/tonistiigi/binfmt", "moby/buildkit", "docker/buildkit-syft-scanner"}
+    for action, option in (("setup-qemu", "image"), ("setup-buildx", "driver-opts"), ("build-push", "sbom")):
+        (step,) = [each for each in steps(RELEASE) if f"docker/{action}-action@" in each.get("uses", "")]
+        assert re.search(r"@sha256:[0-9a-f]{64}$", step["with"][option])
+
+
+@pytest.mark.parametrize("pinned", ["", f"@sha256:{64 * '1'}"], ids=["by its tag", "by its digest"])
+def test_the_base_of_a_released_image_is_known_by_its_digest(tmp_path, pinned):
+    """The script of the step, with a docker that knows the digest of one name only."""
+    (base,) = [step for step in steps(RELEASE) if step.get("id") == "base"]
+    (named,) = re.findall(r"^ARG BASE_IMAGE=([^@\n]*)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    (tmp_path / "Dockerfile").write_text(
+        f"ARG BASE_IMAGE={named}{pinned}\nFROM ${{BASE_IMAGE}}\nARG BASE_IMAGE\n"
+    )
+    digest = pinned or f"@sha256:{64 * '2'}"
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\ntest "$4" = "{named}{pinned}" && echo "{digest[1:]}"\n')
+    docker.chmod(0o755)
+    given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_OUTPUT": str(tmp_path / "output")}
+    subprocess.run(["bash", "-e", "-c", base["run"]], cwd=tmp_path, env=given, check=True)
+    assert (tmp_path / "output").read_text() == f"image={named}{digest}\n"
+    assert PUSH["with"]["build-args"] == "BASE_IMAGE=${{ steps.base.outputs.image }}"
+
+
+def test_a_released_chart_names_its_image_by_the_digest():
+    release = jobs(RELEASE)
+    (made,) = [step for step in release["package"]["steps"] if "helm package" in step.get("run", "")]
+    assert made["env"]["DIGEST"] == "${{ needs.image.outputs.digest }}"
+    assert release["image"]["outputs"]["digest"] == "${{ steps.push.outputs.digest }}"
+    assert ".image.digest = strenv(DIGEST)" in made["run"]
+
+
+def test_renovate_sees_all_that_is_pinned_and_nothing_that_is_generated():
+    """config:recommended ignores tests; `ignorePaths` here replaces that."""
+    ignored = RENOVATE["ignorePaths"]
+    pinned = [ROOT / "uv.lock", ROOT / "Dockerfile", *WORKFLOWS, *ROOT.glob("tests/**/go.mod")]
+    assert len(pinned) > 8
+    generated = re.findall(r"--output-file (\S+)", MAKEFILE)
+    assert generated
+    for path, expected in [
+        *((each.relative_to(ROOT), False) for each in pinned),
+        *((Path(each), True) for each in generated),
+    ]:
+        assert any(fnmatch(str(path), each) for each in ignored) == expected, path
+    assert {"docker:pinDigests", "helpers:pinGitHubActionDigestsToSemver"} <= set(RENOVATE["extends"])
 
 
 @pytest.mark.parametrize("name", ["image", "chart"])

@@ -32,6 +32,9 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 
 {{- define "refresher.image" -}}
 {{- with .Values.image -}}
+{{- if and .tag .digest -}}
+{{- fail "image: tag and digest are both set: set image.digest to \"\" to use the tag, or leave the tag out" -}}
+{{- end -}}
 {{- .repository -}}
 {{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
 {{- end -}}

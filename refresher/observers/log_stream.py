@@ -15,6 +15,7 @@ import io
 import os
 import select
 import threading
+import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ from typing import TextIO
 LIMIT = 2000  # lines that wait for the reader, about 2 MB
 RESUME = LIMIT // 2  # once lines are dropped, drop until so few wait: one gap of many lines, not many of one
 BATCH = 64  # lines for one call of write(2): a call each would change threads for each
-LAST_WAIT = 0.7  # seconds that the end of the process waits for the reader; a whole stop takes less than 5 s
+LAST_WAIT = 0.7  # seconds that the end of the process waits for a reader; a whole stop takes less than 5 s
 
 
 class _Gap:
@@ -51,7 +52,8 @@ class BackgroundStream(io.TextIOBase):
         self._waiting: deque[Callable[[], str] | str | _Gap] = deque()
         self._incomplete = ""  # the beginning of a line whose end has not been printed yet
         self._thread: threading.Thread | None = None
-        self._is_writing = self._is_torn = self._has_ended = False
+        self._is_torn = self._has_ended = False
+        self._writing_since: float | None = None  # monotonic; None while nothing is being written
         self._held_back = 0  # 1: the gap that a failed write left waits for the next line before it is tried
 
     @property
@@ -97,7 +99,8 @@ class BackgroundStream(io.TextIOBase):
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Wait until all is written, but no longer than `LAST_WAIT`. What is printed later is lost."""
+        """Wait until all is written, but no longer than `LAST_WAIT`. Do not wait for a reader who has taken
+        nothing for so long already. What is printed later is lost."""
         with self._changed:
             if self._incomplete:
                 self.submit(self._incomplete)
@@ -107,7 +110,9 @@ class BackgroundStream(io.TextIOBase):
             self._changed.notify_all()
             while self._thread is None and self._has_news() and self._is_ready():
                 self._turn()
-            self._changed.wait_for(lambda: not (self._has_news() or self._is_writing), LAST_WAIT)
+            since = self._writing_since
+            has_stalled = since is not None and time.monotonic() - since > LAST_WAIT
+            self._changed.wait_for(self._is_at_rest, 0 if has_stalled else LAST_WAIT)
             self._has_ended = True
 
     def _start(self) -> None:
@@ -129,6 +134,9 @@ class BackgroundStream(io.TextIOBase):
     def _has_news(self) -> bool:
         return len(self._waiting) > self._held_back
 
+    def _is_at_rest(self) -> bool:
+        return self._writing_since is None and not self._has_news()
+
     def _is_ready(self) -> bool:
         """Whether a write would not wait."""
         return bool(select.select((), (self._descriptor,), (), 0)[1])
@@ -137,10 +145,10 @@ class BackgroundStream(io.TextIOBase):
         """Write some of what waits. What cannot be written becomes a gap before the rest."""
         with self._changed:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            self._is_writing = True
+            self._writing_since = time.monotonic()
         written = self._write(map(self._text, batch))
         with self._changed:
-            self._is_writing, self._held_back = False, 0
+            self._writing_since, self._held_back = None, 0
             lost = batch[written:]
             if lost:
                 self.dropped += sum(not isinstance(each, _Gap) for each in lost)

@@ -52,7 +52,7 @@ def pipe() -> Iterator[Pipe]:
 def rests(stream: BackgroundStream) -> None:
     """Wait until its thread does nothing more with the descriptor, which another file may get."""
     if stream._thread is not None:
-        eventually(lambda: not (stream._has_news() or stream._is_writing), "the writing thread rests")
+        eventually(stream._is_at_rest, "the writing thread rests")
 
 
 def printed(stream: BackgroundStream, count: int) -> None:

@@ -72,7 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
     emulator = _emulator(arguments)
     # Before any thread is there: all inherit it, so that the signal waits for `sigwait`.
     signals.take_over({})
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        _serve(emulator, arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return exits.DONE
+
+
+def _serve(emulator: Emulator, arguments: argparse.Namespace) -> None:
+    """Serve until a signal comes."""
     with emulator:
         if arguments.write_key:
             _write_key(arguments.write_key, emulator.keys[0])
@@ -81,7 +90,6 @@ def run(arguments: argparse.Namespace) -> int:
         for line in _welcome(emulator, arguments):
             print(line, flush=True)
         signal.sigwait((signal.SIGTERM, signal.SIGINT))
-    return exits.DONE
 
 
 def _emulator(arguments: argparse.Namespace) -> Emulator:

@@ -126,7 +126,9 @@ def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
         if reason is None or state.token is None or output.busy_since is not None or output.held:
             continue
         key = state.key_of(state.token.facts)
-        if now.boot >= output.next_try and key is not None:
+        if key is None:  # nobody could verify the record: a token of another key is never taken
+            continue
+        if now.boot >= output.next_try:
             yield Write(output.name, state.token, reason, Sealer(key))
         elif not state.stopping:
             yield Wait(output.next_try, f"writing {output.name} again")

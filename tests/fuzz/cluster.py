@@ -8,7 +8,8 @@ from typing import Any
 
 from refresher.core.election import Election, Take, terms_of
 from refresher.core.formats import Format
-from refresher.core.model import fingerprint
+from refresher.core.model import SecretStr, fingerprint
+from refresher.core.seal import Sealer
 from refresher.errors import KubeError, KubeThrottledError
 from refresher.kube import elector
 from refresher.kube.answers import Answer, Request, meaning
@@ -87,7 +88,9 @@ def secret(octets: bytes) -> None:
     if said is not None:
         assert said.isprintable(), ascii(said)
         return
-    applied = json.loads(json.dumps(secret_body.document(found, PLAN, token.facts, values)))
+    applied = json.loads(
+        json.dumps(secret_body.document(found, PLAN, token.facts, values, Sealer(SecretStr("k3y"))))
+    )
     applied["metadata"]["labels"].setdefault(secret_body.LABEL, found.label)
     assert secret_body.holding(secret_body.seen(applied), PLAN, NOW).intact
 
@@ -119,7 +122,7 @@ def _settle(stands: dict[str, Any]) -> None:
 
 def _secret_seeds() -> Iterator[bytes]:
     token = a_token()
-    stands = secret_body.document(None, PLAN, token.facts, PLAN.render(token, NOW))
+    stands = secret_body.document(None, PLAN, token.facts, PLAN.render(token, NOW), Sealer(SecretStr("k3y")))
     yield json.dumps(stands).encode()
     stands["metadata"]["annotations"] |= {
         f"{PREFIX}{name}": "=" for name in ("expires-at", "sha256", "token-fingerprint")

@@ -213,7 +213,7 @@ def test_problems_stand_below_what_they_concern_and_once_only() -> None:
         "refresher 1.2.3 at 2027-01-15T08:00:00Z: NOT EVERY OUTPUT HOLDS A VALID TOKEN",
         "",
         "TOKEN                                VALID  LEFT  EXPIRES  NEXT MINT",
-        "studio                               NO     -     -        in 5m, first",
+        "studio                               NO     -     -        in 2s, first",
         f"    ! key_refused (key {KEY.fingerprint}): the issuer answered 403",
         f"  {FILE}  NO     -     -",
         "      ! holds no token that is known to be valid",

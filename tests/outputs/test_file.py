@@ -361,9 +361,9 @@ def test_a_drifted_group_is_not_intact_and_put_right(path):
 
 
 def test_an_unknown_group_is_refused_with_what_to_do(path):
-    output = file_output(path, group="no-such-group")
+    output = file_output(path, group="no-group")
     message = refusal(output)
-    assert "no-such-group" in message
+    assert "'no-group'" in message
     assert "create it, or configure the number of one" in message
     assert not path.exists()
 

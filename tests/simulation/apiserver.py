@@ -89,7 +89,17 @@ class ApiLine:
         timeout: float = TIMEOUT,
     ) -> dict[str, Any]:
         self._process.here.sending_a_write(self._process)
+        if dry_run:
+            return self._try_out(path, body, timeout)
         return self._change(path, body, timeout)
+
+    def _try_out(self, path: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Nothing is stored: not before, not after the answer was lost."""
+        self._pass_time(0.05)
+        self._fail_before(timeout)
+        if self._server.fault_for(self._process) == "answers get lost":
+            self._hang(timeout)
+        return _copied(body)
 
     def _change(self, path: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         here, server = self._process.here, self._server

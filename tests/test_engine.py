@@ -617,7 +617,8 @@ def test_the_register_knows_every_key_and_token_in_hand():
 def test_a_secret_is_known_before_anything_is_said_of_it():
     """What is said with a new token is announced before the token is in a state."""
     site = Site("a")
-    minted = Minted(SecretStr("key"), new_token(), 0.5)
+    key = SecretStr("key")
+    minted = Minted(key, new_token(key=key), 0.5)
     known: list[bool] = []
 
     class Listening:

@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, TokenFacts, Try, Verdict
+from refresher.core.values import distinct
 
 
+@distinct
 class KeyLoaded(NamedTuple):
     """A key was read for the first time, or another one than before, or again after it could not be."""
 
@@ -13,6 +15,7 @@ class KeyLoaded(NamedTuple):
     changed: bool
 
 
+@distinct
 class KeyLost(NamedTuple):
     """The key source is unreadable; `kept`: the last key is still in use."""
 
@@ -20,12 +23,14 @@ class KeyLost(NamedTuple):
     kept: bool
 
 
+@distinct
 class KeyProven(NamedTuple):
     """The issuer accepted a changed or formerly refused key."""
 
     fingerprint: str
 
 
+@distinct
 class TokenMinted(NamedTuple):
     """A new token is in hand. `failures`: how many attempts failed before."""
 
@@ -34,6 +39,7 @@ class TokenMinted(NamedTuple):
     failures: int
 
 
+@distinct
 class TokenAdopted(NamedTuple):
     """A valid token found in `output` was taken over instead of minting."""
 
@@ -41,6 +47,7 @@ class TokenAdopted(NamedTuple):
     facts: TokenFacts
 
 
+@distinct
 class RefreshFailed(NamedTuple):
     """No new token. `wait`: seconds until the next attempt; `left`: seconds that consumers are served."""
 
@@ -52,6 +59,7 @@ class RefreshFailed(NamedTuple):
     left: float
 
 
+@distinct
 class OutputWritten(NamedTuple):
     """An output holds the token in hand. `reason` as in `Write`."""
 
@@ -60,6 +68,7 @@ class OutputWritten(NamedTuple):
     facts: TokenFacts
 
 
+@distinct
 class OutputFailed(NamedTuple):
     """An output could not be read or written. `expiry`: when what it holds ends, None for nothing valid."""
 
@@ -69,18 +78,21 @@ class OutputFailed(NamedTuple):
     writing: bool
 
 
+@distinct
 class OutputDisturbed(NamedTuple):
     """Somebody else deleted or altered an output."""
 
     output: str
 
 
+@distinct
 class OutputForged(NamedTuple):
     """An output's record names our key and was not written by a holder of it. Its token is not believed."""
 
     output: str
 
 
+@distinct
 class OutputHeld(NamedTuple):
     """Another process owns an output, as `message` says: this one does not write it."""
 
@@ -88,6 +100,7 @@ class OutputHeld(NamedTuple):
     message: str
 
 
+@distinct
 class IssuerAnswered(NamedTuple):
     """One attempt has ended, however. `skew`: seconds our wall clock is ahead of the issuer's, if it told."""
 
@@ -95,6 +108,7 @@ class IssuerAnswered(NamedTuple):
     skew: float | None
 
 
+@distinct
 class TokenVerified(NamedTuple):
     """A new token was tried out. `message`: why it is not good."""
 
@@ -103,6 +117,7 @@ class TokenVerified(NamedTuple):
     message: str
 
 
+@distinct
 class LivesShorter(NamedTuple):
     """A token of `fingerprint` was used up after `age` seconds, before its believed end: from the next one on
     none is believed to live longer than `believed` seconds."""
@@ -112,6 +127,7 @@ class LivesShorter(NamedTuple):
     believed: float
 
 
+@distinct
 class LeadershipTurned(NamedTuple):
     """It is up to this process to mint and write, or to somebody else: to `holder`, if that is known."""
 
@@ -120,6 +136,7 @@ class LeadershipTurned(NamedTuple):
     holder: str
 
 
+@distinct
 class LeaseFailed(NamedTuple):
     """The Lease could not be read or written. `leads`: this process still leads for the moment."""
 
@@ -128,18 +145,21 @@ class LeaseFailed(NamedTuple):
     leads: bool
 
 
+@distinct
 class ConsumersUnserved(NamedTuple):
     """`outputs` hold no valid token. This process stands by, and the one that leads has not mended it."""
 
     outputs: tuple[str, ...]
 
 
+@distinct
 class ThreadsRefused(NamedTuple):
     """The system refuses new threads. `message`: why, and what waits for one."""
 
     message: str
 
 
+@distinct
 class Crashed(NamedTuple):
     """A mistake of our own while doing `what`; the loop lives on."""
 
@@ -147,6 +167,7 @@ class Crashed(NamedTuple):
     error: Exception
 
 
+@distinct
 class NotSupported(NamedTuple):
     """Somebody asked for what this version cannot do; it goes on as before."""
 

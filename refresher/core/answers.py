@@ -10,6 +10,7 @@ from refresher.core.disclosure import censored, contains
 from refresher.core.expiry import LONGEST_TOKEN, UselessTokenError, believed_lifetime
 from refresher.core.formats import BEARER_TOKEN
 from refresher.core.model import Declined, Granted, Outcome, SecretStr, Verdict, Verification
+from refresher.core.values import distinct
 
 LONGEST_ANSWER = 1024 * 1024  # bytes of a whole answer; a token is a few hundred
 EXPIRED_HEADER = "x-access-token-expired"  # its presence alone counts, as in the official SDK
@@ -20,6 +21,7 @@ _DELAY = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 _LONGEST_HEADER = 100  # characters of a Date or Retry-After that are looked at
 
 
+@distinct
 class RawAnswer(NamedTuple):
     """An HTTP answer as it came. Header names are in lower case; `overlong`: cut off at `LONGEST_ANSWER`."""
 

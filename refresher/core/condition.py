@@ -6,8 +6,10 @@ from refresher.core import machine, schedule
 from refresher.core.instant import Instant
 from refresher.core.model import Reason, TokenFacts
 from refresher.core.state import OutputState, State, TokenPolicy
+from refresher.core.values import distinct
 
 
+@distinct
 class OutputCondition(NamedTuple):
     """`issued` and `expires` are wall times, None when the output holds nothing whose end is known. `owner`:
     the installation that a Secret says it belongs to; None where it does not say."""
@@ -21,6 +23,7 @@ class OutputCondition(NamedTuple):
     problem: str | None
 
 
+@distinct
 class TokenCondition(NamedTuple):
     """`issued`, `expires`, `next_refresh` are wall times. `shortfall`: by how many seconds the token is
     believed to live shorter than was asked for, None while there is none. `problems` says what keeps

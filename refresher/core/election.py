@@ -9,6 +9,7 @@ times are boot seconds (`Instant.boot`), all durations seconds.
 from typing import NamedTuple, Self
 
 from refresher.core.schedule import RETRY_ROOM
+from refresher.core.values import distinct
 
 LONGEST = RETRY_ROOM  # seconds; no refresher is configured with more, so a Lease that says more is mistaken
 NEVER = float("-inf")
@@ -16,6 +17,7 @@ NOBODY = ""
 MOST_TRANSITIONS = 2**31 - 1  # the field is an int32
 
 
+@distinct
 class Terms(NamedTuple):
     """`duration`: how long the others wait for a sign of life. `deadline`: how long we lead without having
     given one, less than `duration` by how far clocks may run apart. `retry`: between two requests."""
@@ -30,6 +32,7 @@ def terms_of(duration: float) -> Terms:
     return Terms(duration, deadline=duration * 2 / 3, retry=min(1.0, duration / 15))
 
 
+@distinct
 class Record(NamedTuple):
     """What a Lease says. `holder` is NOBODY for a released one; `version`: its resourceVersion, "" for one
     that does not exist yet; `transitions`: how often it went from one holder to another."""
@@ -45,22 +48,26 @@ class Record(NamedTuple):
         return min(self.duration, LONGEST)
 
 
+@distinct
 class Look(NamedTuple):
     """Read the Lease."""
 
 
+@distinct
 class Take(NamedTuple):
     """Write this into the Lease, if it is still of the version that was seen."""
 
     record: Record
 
 
+@distinct
 class Pause(NamedTuple):
     """Nothing to do before `until`."""
 
     until: float
 
 
+@distinct
 class Election(NamedTuple):
     """What one candidate knows.
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from refresher.core import rfc3339
 from refresher.core.instant import Instant
 from refresher.core.model import SecretStr, Token, fingerprint
+from refresher.core.values import distinct
 
 NAMES = ("token", "bearer", "env", "json", "inlive-sdk", "template")
 PLACEHOLDERS = ("access_token", "refresh_token", "token_type", "issued_at", "expires_at", "expires_in")
@@ -26,6 +27,7 @@ _AROUND = {"token": ("", ""), "bearer": (f"{TOKEN_TYPE} ", ""), "env": ("INLIVE_
 _IN_JSON = ("access_token", "token_type", "expires_at", "expires_in")
 
 
+@distinct
 class Format(NamedTuple):
     """One of `NAMES`; ``template`` is the operator's own text, for the format of that name only."""
 

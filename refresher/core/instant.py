@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+from refresher.core.values import distinct
 
+
+@distinct
 class Instant(NamedTuple):
     """One moment, read from both clocks.
 

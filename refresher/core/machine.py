@@ -5,6 +5,7 @@ and the tests with a simulated world; neither decides anything.
 """
 
 from collections.abc import Callable, Collection, Iterator
+from operator import attrgetter
 
 from refresher.core import adoption, observing, output_events, schedule
 from refresher.core.announcements import Announcement
@@ -56,7 +57,7 @@ def next_step(
     for rule in rules:
         for step in rule(state, policy, now):
             if isinstance(step, Wait):
-                nearest = min(nearest, step)
+                nearest = min(nearest, step, key=attrgetter("until"))
             elif target_of(step) not in held_back:
                 return step
     return nearest

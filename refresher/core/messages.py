@@ -13,10 +13,12 @@ from refresher.core.model import (
     Token,
 )
 from refresher.core.seal import Sealer
+from refresher.core.values import distinct
 
 # --- Steps: what is to be done now. The hands (threads and sockets, or a simulated world) do it.
 
 
+@distinct
 class Mint(NamedTuple):
     """Ask the issuer for a token."""
 
@@ -24,6 +26,7 @@ class Mint(NamedTuple):
     reason: Reason
 
 
+@distinct
 class Write(NamedTuple):
     """Publish `token` in one output and seal its record. `reason`: "new", or "repair" of what was altered."""
 
@@ -33,6 +36,7 @@ class Write(NamedTuple):
     sealer: Sealer
 
 
+@distinct
 class Inspect(NamedTuple):
     """Look at what one output holds. `first`: claim it, and clear up there, before."""
 
@@ -40,12 +44,14 @@ class Inspect(NamedTuple):
     first: bool = False
 
 
+@distinct
 class Rehearse(NamedTuple):
     """Try out whether one output can be written, and leave it as it is."""
 
     output: str
 
 
+@distinct
 class Adopt(NamedTuple):
     """Take over the valid token that `output` was found to hold. Needs no hands: starting it is doing it."""
 
@@ -53,12 +59,14 @@ class Adopt(NamedTuple):
     holding: Holding
 
 
+@distinct
 class RaiseAlarm(NamedTuple):
     """Report that these outputs hold no valid token although another process leads. Starting is doing it."""
 
     outputs: tuple[str, ...]
 
 
+@distinct
 class Wait(NamedTuple):
     """Nothing to do before `until` (boot seconds), and then what."""
 
@@ -73,24 +81,28 @@ Step = Action | Wait
 # --- Events: what has happened. `roll`, 0 to 1, is chance, drawn by the shell.
 
 
+@distinct
 class Started(NamedTuple):
     """The hands have taken up this step."""
 
     step: Action
 
 
+@distinct
 class KeyRead(NamedTuple):
     """The key source was read, for the first time or with another content than before."""
 
     key: SecretStr
 
 
+@distinct
 class KeyUnreadable(NamedTuple):
     """The key source cannot be read, or holds what cannot be a key."""
 
     message: str
 
 
+@distinct
 class Minted(NamedTuple):
     """The issuer gave a token to `key`. `expired`: whoever tried it out was told that it is so already."""
 
@@ -100,6 +112,7 @@ class Minted(NamedTuple):
     expired: bool = False
 
 
+@distinct
 class MintFailed(NamedTuple):
     """An attempt with `key` has ended without a token."""
 
@@ -108,6 +121,7 @@ class MintFailed(NamedTuple):
     roll: float
 
 
+@distinct
 class Written(NamedTuple):
     """`token` is in the output, and was read back."""
 
@@ -115,6 +129,7 @@ class Written(NamedTuple):
     token: Token
 
 
+@distinct
 class WriteFailed(NamedTuple):
     """The output could not be written; it still holds what it held. `retry_after`: seconds for which whoever
     keeps it asks to be left alone."""
@@ -125,12 +140,14 @@ class WriteFailed(NamedTuple):
     retry_after: float | None = None
 
 
+@distinct
 class Rehearsed(NamedTuple):
     """A rehearsal has gone well: the output can be written."""
 
     output: str
 
 
+@distinct
 class Found(NamedTuple):
     """The output holds this. `held`: which other process owns it, as a sentence; empty if none does."""
 
@@ -139,6 +156,7 @@ class Found(NamedTuple):
     held: str = ""
 
 
+@distinct
 class InspectFailed(NamedTuple):
     """What the output holds cannot be told. `out_of_sight`: only not from here; consumers have it still."""
 
@@ -147,6 +165,7 @@ class InspectFailed(NamedTuple):
     out_of_sight: bool = False
 
 
+@distinct
 class Stalled(NamedTuple):
     """The step on this output has been in flight for `seconds` and has not ended. It is still waited for."""
 
@@ -155,32 +174,38 @@ class Stalled(NamedTuple):
     writing: bool
 
 
+@distinct
 class Late(NamedTuple):
     """How a step ended that had been given up: `event` was counted as a failure before."""
 
     event: "Minted | MintFailed | Written | WriteFailed | Rehearsed | Found | InspectFailed"
 
 
+@distinct
 class ExpiryReported(NamedTuple):
     """A consumer was told that the token of this fingerprint has expired."""
 
     fingerprint: str
 
 
+@distinct
 class LeadershipChanged(NamedTuple):
     """This process may write from here on, or must not any more."""
 
     leads: bool
 
 
+@distinct
 class RefreshRequested(NamedTuple):
     """An operator wants a new token now (SIGUSR1)."""
 
 
+@distinct
 class Stopping(NamedTuple):
     """No new mint from here on; what is in hand is still written."""
 
 
+@distinct
 class KeysPolled(NamedTuple):
     """Every key source has been read. Concerns the engine only, no token."""
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, NoReturn
 
 from refresher.core.instant import Instant
+from refresher.core.values import distinct
 
 
 class SecretStr:
@@ -63,6 +64,7 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@distinct
 class TokenFacts(NamedTuple):
     """What may be told about a token to anybody: everything but its value.
 
@@ -87,6 +89,7 @@ class TokenFacts(NamedTuple):
         return self.lifetime - self.issued.age(now)
 
 
+@distinct
 class Token(NamedTuple):
     """A token in hand. ``refresh`` may be unknown for one that was read back from an output."""
 
@@ -100,6 +103,7 @@ class Token(NamedTuple):
         return self.refresh is not None or not self.facts.with_refresh
 
 
+@distinct
 class Proof(NamedTuple):
     """What a record says, as one text, and its seal (see `seal`); empty where it has none."""
 
@@ -107,6 +111,7 @@ class Proof(NamedTuple):
     seal: str
 
 
+@distinct
 class Holding(NamedTuple):
     """What an output was found to hold.
 
@@ -160,6 +165,7 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"  # whatever else: a token is not held back for that
 
 
+@distinct
 class Verification(NamedTuple):
     """How trying a new token out has ended. `message`: why it is not good, fit to be logged."""
 
@@ -167,6 +173,7 @@ class Verification(NamedTuple):
     message: str = ""
 
 
+@distinct
 class Granted(NamedTuple):
     """The issuer's yes: what it gave. ``lifetime``: seconds that the token lives, as requested or by its own
     claims (core/expiry.py)."""
@@ -176,6 +183,7 @@ class Granted(NamedTuple):
     lifetime: float = math.inf
 
 
+@distinct
 class Declined(NamedTuple):
     """Any other end of a mint request. ``retry_after`` is in seconds; ``message`` is fit to be logged."""
 
@@ -184,6 +192,7 @@ class Declined(NamedTuple):
     retry_after: float | None = None
 
 
+@distinct
 class Try(NamedTuple):
     """One HTTP request to the issuer: what it came to and how many seconds it took."""
 
@@ -191,6 +200,7 @@ class Try(NamedTuple):
     seconds: float
 
 
+@distinct
 class MintResult(NamedTuple):
     """One whole attempt. ``sent`` is the moment before the last request was sent, ``skew`` how many seconds
     our wall clock is ahead of the issuer's ``Date`` header (None when it sent none)."""

@@ -6,11 +6,13 @@ from typing import NamedTuple, Self
 from refresher.core.instant import Instant
 from refresher.core.messages import Mint
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
+from refresher.core.values import distinct
 
 NEVER = float("-inf")
 ISSUER = "issuer"  # what a mint is about, as a write is about an output
 
 
+@distinct
 class OutputPolicy(NamedTuple):
     """`runway`: the longest, in seconds, that its consumers take to see a new value."""
 
@@ -19,6 +21,7 @@ class OutputPolicy(NamedTuple):
     needs_refresh: bool
 
 
+@distinct
 class TokenPolicy(NamedTuple):
     """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime.
 
@@ -40,6 +43,7 @@ class TokenPolicy(NamedTuple):
         return max(output.runway for output in self.outputs)
 
 
+@distinct
 class Credential(NamedTuple):
     """A key and how minting with it goes. `next_try` is in boot seconds.
 
@@ -54,6 +58,7 @@ class Credential(NamedTuple):
     is_refused: bool = False
 
 
+@distinct
 class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
@@ -96,6 +101,7 @@ class OutputState(NamedTuple):
         return self.unwritable or self.held or self.unreadable
 
 
+@distinct
 class State(NamedTuple):
     """All that is known about one token.
 

@@ -3,7 +3,7 @@
 import pytest
 
 from refresher.core import schedule
-from refresher.core.condition import OutputCondition, condition
+from refresher.core.condition import OutputCondition, TokenCondition, condition
 from refresher.core.messages import (
     ExpiryReported,
     Found,
@@ -59,21 +59,21 @@ def looked_at(*found: Holding) -> Driver:
 
 def test_a_token_that_is_well():
     stands = of(at_work())
-    assert stands._replace(outputs=()) == (
-        "studio",
-        True,  # valid
-        NOW.wall,  # issued
-        NOW.wall + 3600.0,  # expires
-        3600.0,  # lifetime
-        0.0,  # shortfall
-        schedule.headroom(3600.0, 0.7, 0.0, 10.0),
-        NOW.wall + 2520.0,  # next refresh
-        Reason.SCHEDULED,
-        KEY.fingerprint,
-        True,  # accepted
-        token().facts.fingerprint,
-        (),  # problems
-        (),
+    assert stands._replace(outputs=()) == TokenCondition(
+        name="studio",
+        valid=True,
+        issued=NOW.wall,
+        expires=NOW.wall + 3600.0,
+        lifetime=3600.0,
+        shortfall=0.0,
+        headroom=schedule.headroom(3600.0, 0.7, 0.0, 10.0),
+        next_refresh=NOW.wall + 2520.0,
+        next_reason=Reason.SCHEDULED,
+        key_fingerprint=KEY.fingerprint,
+        key_accepted=True,
+        token_fingerprint=token().facts.fingerprint,
+        problems=(),
+        outputs=(),
     )
     assert stands.outputs == (
         OutputCondition(

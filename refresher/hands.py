@@ -171,7 +171,7 @@ class Hands:
             said += (Crashed("trying a token out", error),)
         if verification is None:
             return Letter(policy.name, Minted(step.key, token, self._roll()), said)
-        said += (TokenVerified(token.facts.fingerprint, *verification),)
+        said += (TokenVerified(token.facts.fingerprint, verification.verdict, verification.message),)
         if verification.verdict is Verdict.REJECTED:
             told = f"issuer.verify rejects the new token: {verification.message}; what is published stays"
             declined = Declined(Outcome.BAD_RESPONSE, told, backoff.KEY_PROBE)

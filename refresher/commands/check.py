@@ -170,13 +170,13 @@ def _verify_findings(settings: IssuerSettings, token: SecretStr) -> Iterator[Fin
     verifier = assembly.verifier(settings)
     if verifier is None:
         return
-    verdict, message = verifier.verify(token, settings.timeout)
-    says = f"{settings.verify}: {verdict}{f': {message}' if message else ''}"
-    if verdict is Verdict.REJECTED:
+    found = verifier.verify(token, settings.timeout)
+    says = f"{settings.verify}: {found.verdict}{f': {found.message}' if found.message else ''}"
+    if found.verdict is Verdict.REJECTED:
         text = f"{says}; no token would be published: is that a URL which this key's tokens are good for?"
         yield Finding("verify", exits.TRY_AGAIN, text)
     else:
-        yield Finding("verify", 0, says, is_hint=verdict is not Verdict.GOOD)
+        yield Finding("verify", 0, says, is_hint=found.verdict is not Verdict.GOOD)
 
 
 def _clock_finding(skew: float) -> Finding:

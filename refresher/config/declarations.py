@@ -241,7 +241,8 @@ class ListenAddress(NamedTuple):
 
 
 def _parse_listen(value: object) -> ListenAddress:
-    return ListenAddress(*addresses.split_listen(value))
+    host, port = addresses.split_listen(value)
+    return ListenAddress(host, port)
 
 
 class LeaderElectionSettings(NamedTuple):

@@ -10,6 +10,8 @@ import math
 import re
 from typing import NamedTuple
 
+from refresher.core.values import distinct
+
 LONGEST_TOKEN = 64 * 1024  # characters; more work than that is not spent on any token
 SHORTEST_LIFETIME = 30.0  # a token of an hour that lives for less is a mistake of the issuer
 CLOCKS_APART = 60.0  # at most, between the servers of an issuer: one signs, another writes the Date header
@@ -23,6 +25,7 @@ class UselessTokenError(Exception):
     """The token's own claims say that it is of no use; the text says why."""
 
 
+@distinct
 class Claims(NamedTuple):
     """The times in a JWT (RFC 7519 §4.1), by the issuer's clock; None for each that is not there."""
 
@@ -92,7 +95,11 @@ def claims_of(access_token: str) -> Claims | None:
         return None
     if not isinstance(claims, dict):
         return None
-    return Claims(*(_seconds(claims.get(name)) for name in ("iat", "exp", "nbf")))
+    return Claims(
+        issued=_seconds(claims.get("iat")),
+        expires=_seconds(claims.get("exp")),
+        not_before=_seconds(claims.get("nbf")),
+    )
 
 
 def _seconds(claim: object) -> float | None:

@@ -65,7 +65,9 @@ class EventRecorder:
         """`secrets`: namespace and name of each Secret that is an output, by token."""
         self._pods = (Subject("Pod", api.namespace, api.pod.name, api.pod.uid),) if api.pod else ()
         self._secrets = {
-            token: {f"secret:{place[0]}/{place[1]}": Subject("Secret", *place) for place in places}
+            token: {
+                f"secret:{namespace}/{name}": Subject("Secret", namespace, name) for namespace, name in places
+            }
             for token, places in secrets.items()
         }
         self._newest: dict[str, str] = {}  # of each token's keys the one read last, by fingerprint
@@ -137,7 +139,9 @@ class _Writer:
         try:
             self._reports.put_nowait((report, subjects, now))
         except queue.Full:
-            _log.debug("%s: too many Events wait for the API server, %s is left out", *report[:3:2])
+            _log.debug(
+                "%s: too many Events wait for the API server, %s is left out", report.token, report.reason
+            )
         self._start()
 
     def flush(self, timeout: float) -> bool:

@@ -104,8 +104,8 @@ class Tally:
                 _count(self._output_writes.setdefault(token, {}), (output, FAILURE))
             case TokenVerified(verdict=verdict):
                 _count(self._verifications, verdict)
-            case LeadershipTurned():
-                self.leadership = Leadership(*announcement)
+            case LeadershipTurned(lease=lease, leads=leads, holder=holder):
+                self.leadership = Leadership(lease, leads, holder)
             case LeaseFailed(lease=lease, message=message, leads=leads):
                 known = self.leadership or Leadership(lease, leads)
                 self.leadership = known._replace(leads=leads, problem=message)

@@ -195,9 +195,14 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
                 and abs(issued + lifetime - expiry) <= _PRECISION
             )
             if is_sound:
-                began = from_wall(issued, now)
-                terms = float(lifetime), float(requested)
-                facts = TokenFacts(began, *terms, key_fingerprint, token_fingerprint, with_refresh)
+                facts = TokenFacts(
+                    issued=from_wall(issued, now),
+                    lifetime=float(lifetime),
+                    requested=float(requested),
+                    key_fingerprint=key_fingerprint,
+                    fingerprint=token_fingerprint,
+                    with_refresh=with_refresh,
+                )
                 entry = Entry(form, facts, _kept(others.get("permissions")))
                 seal = others.get("seal")
                 proof = Proof(_statement(sha256, entry), seal if isinstance(seal, str) else "")

@@ -158,7 +158,8 @@ def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
     forms = {key: formats.of_identity(identity) for key, identity in (found.recorded or {}).items()}
     credentials = _credentials(found.values, forms, facts)
     if credentials is not None:
-        return Holding(facts, Token(facts, *credentials), intact, found.owner, described.proof)
+        access, refresh = credentials
+        return Holding(facts, Token(facts, access, refresh), intact, found.owner, described.proof)
     only_templates = all(form.name == "template" for form in forms.values())
     if not only_templates:
         return Holding(owner=found.owner)

@@ -2,7 +2,7 @@
 # make test    every check and test; what needs a tool you lack is skipped and says which
 # make bench   the figures of the README, as ratios measured side by side
 # make simulate the promise on 10,000 random days of virtual time; SEED=N tells one scenario again
-# make mutants bugs planted one by one, and whether the simulator finds each
+# make mutants bugs planted one by one, and whether the simulator or the tests of the core find each
 # make chaos   the promise with real processes: kill -9, 500 times and more; SECONDS=60, SEED=1
 # make fuzz    coverage-guided fuzzing of all that reads what comes from outside: ten minutes a parser
 # make lint    ruff, mypy, import contracts only

@@ -1,5 +1,6 @@
-"""Whether the simulator finds bugs: ``make mutants`` plants one after the other into a copy of the package,
-and has the copy simulated. Exits 1 if one of them survives.
+"""Whether the simulator and the tests of the core find bugs: ``make mutants`` plants one after the other into
+a copy of the package. The copy is simulated; where a value of the wrong kind was planted, the tests of the
+core are run. Exits 1 if one of them survives.
 
     python -m tests.simulation.mutants [--scenarios N] [--only TEXT]
 """
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.wrong_kinds import wrong_kinds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,31 +38,52 @@ print(json.dumps([found, first]))
 """
 
 
-def trial(mutation: Mutation | None, seeds: tuple[int, ...], days: float) -> tuple[int, str]:
+def simulated(mutation: Mutation | None, seeds: tuple[int, ...], days: float) -> tuple[int, str]:
     """In how many scenarios the mutant is found, and by what first; -1 where nothing was tried."""
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        copy = Path(folder)
-        leave_out = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "refresher", copy / "refresher", ignore=leave_out)
-        shutil.copytree(ROOT / "tests" / "simulation", copy / "tests" / "simulation", ignore=leave_out)
+    command = [sys.executable, "-c", _TRIAL, str(days), *map(str, seeds)]
+    done = in_copy(mutation, ("tests/simulation",), command, PATIENCE)
+    if done is None:
+        return len(seeds), f"it came to no end within {PATIENCE:.0f} s"
+    if done.returncode != 0:
+        return -1, f"the simulator stopped, which proves nothing: {done.stderr.strip().splitlines()[-1]}"
+    found, first = json.loads(done.stdout)
+    return found, first
+
+
+def tested(mutation: Mutation | None) -> tuple[int, str]:
+    """1 if a test of the core fails, and which; 0 if none does; -1 where nothing was tried."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/core"]
+    done = in_copy(mutation, ("tests/core",), command, 5 * PATIENCE)
+    if done is None or done.returncode not in (0, 1):  # 1: tests were run and some of them failed
+        return -1, "the tests of the core were not run to their end, which proves nothing"
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    return done.returncode, " ".join(failed)
+
+
+def in_copy(
+    mutation: Mutation | None, folders: tuple[str, ...], command: list[str], patience: float
+) -> subprocess.CompletedProcess[str] | None:
+    """Run `command` in a copy of the package and `folders`; None if that takes over `patience` s."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as place:
+        copy = Path(place)
+        for folder in ("refresher", *folders):
+            shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("pyproject.toml", "tests/conftest.py"):
+            shutil.copy(ROOT / file, copy / file)
         if mutation is not None:
             mutation.plant(copy / "refresher")
         try:
-            done = subprocess.run(
-                [sys.executable, "-c", _TRIAL, str(days), *map(str, seeds)],
+            return subprocess.run(
+                command,
                 cwd=copy,
                 env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=PATIENCE,
+                timeout=patience,
             )
         except subprocess.TimeoutExpired:
-            return len(seeds), f"it came to no end within {PATIENCE:.0f} s"
-        if done.returncode != 0:
-            return -1, f"the simulator stopped, which proves nothing: {done.stderr.strip().splitlines()[-1]}"
-        found, first = json.loads(done.stdout)
-        return found, first
+            return None
 
 
 def main() -> int:
@@ -70,17 +93,25 @@ def main() -> int:
     parser.add_argument("--only", default="", help="those with this in their name")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     wanted = parser.parse_args()
-    chosen = [None, *(mutation for mutation in MUTATIONS if wanted.only in mutation.name)]
     first = tuple(range(wanted.scenarios))
-    seeds = [(*first, *(mutation.seeds if mutation else ())) for mutation in chosen]
+    planted = [None, *(mutation for mutation in MUTATIONS if wanted.only in mutation.name)]
+    wrong = [
+        None,
+        *(mutation for mutation in wrong_kinds(ROOT / "refresher") if wanted.only in mutation.name),
+    ]
     survivors = 0
     with ThreadPoolExecutor(wanted.workers) as pool:
-        trials = pool.map(lambda mutation, of: trial(mutation, of, wanted.days), chosen, seeds)
-        for mutation, of, (found, why) in zip(chosen, seeds, trials, strict=True):
+        trials = []
+        for mutation in planted:
+            seeds = (*first, *(mutation.seeds if mutation else ()))
+            trials.append((mutation, len(seeds), pool.submit(simulated, mutation, seeds, wanted.days)))
+        trials += [(mutation, 1, pool.submit(tested, mutation)) for mutation in wrong]
+        for mutation, of, trial in trials:
+            found, why = trial.result()
             is_right = found == 0 if mutation is None else found > 0
             survivors += not is_right
             name = "(the program as it is)" if mutation is None else mutation.name
-            verdict = f"{found:>4} of {len(of)}" + ("" if is_right else "  !!")
+            verdict = f"{found:>4} of {of}" + ("" if is_right else "  !!")
             print(f"{name:<88}{verdict}\n    {why[:150]}", flush=True)
     return int(survivors > 0)
 

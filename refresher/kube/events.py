@@ -22,6 +22,7 @@ from refresher.core.announcements import (
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome
 from refresher.core.rfc3339 import to_second
+from refresher.core.values import distinct
 from refresher.errors import KubeDeniedError, KubeError
 from refresher.kube.api import FIELD_MANAGER, KubeApi
 from refresher.kube.paths import events_path
@@ -34,6 +35,7 @@ _LONGEST_MESSAGE = 1024  # characters: the limit of events.k8s.io, kept although
 _log = logging.getLogger("refresher")
 
 
+@distinct
 class Subject(NamedTuple):
     """The object that an Event is about. `kubectl describe` looks for the uid of a Pod, too."""
 

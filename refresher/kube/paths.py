@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from refresher.core.values import distinct
+
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
@@ -19,6 +21,7 @@ _PATH = re.compile(
 )
 
 
+@distinct
 class Permission(NamedTuple):
     """One thing that RBAC lets somebody do, or not. `group` is "" for the core API; without a `name` it is
     about every object of the resource (and "create" by POST, whose name RBAC does not get to see)."""

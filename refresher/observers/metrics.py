@@ -100,8 +100,8 @@ class _Described(Collector):
         self._metric = metric
 
     def collect(self) -> Iterator[Metric]:
-        kind, name, means = self._metric
-        yield (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(name, means)
+        family = CounterMetricFamily if self._metric.kind == "counter" else GaugeMetricFamily
+        yield family(self._metric.name, self._metric.means)
 
 
 def _gauge(name: str, means: str, value: float | None) -> Metric:

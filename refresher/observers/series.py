@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from refresher.core import condition
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
+from refresher.core.values import distinct
 from refresher.observers.tally import FAILURE, SUCCESS, Tally
 
 PREFIX = "token_refresher_"
@@ -18,6 +19,7 @@ PREFIX = "token_refresher_"
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
+@distinct
 class Description(NamedTuple):
     """A metric without its series. `name` is with our prefix."""
 

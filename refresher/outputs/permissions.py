@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from refresher.core.values import distinct
+
 _REFUSED = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP)
 _ACL = "system.posix_acl_access"
 _ACL_HEADER, _ACL_ENTRY = struct.Struct("<I"), struct.Struct("<HHI")  # linux/posix_acl_xattr.h
@@ -21,6 +23,7 @@ _READ = 4
 _CONFIGURABLE, _NEEDED = 0o775, 0o600  # of a mode, see config/kinds.py
 
 
+@distinct
 class Permissions(NamedTuple):
     """`gid` is None where any group will do."""
 

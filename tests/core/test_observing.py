@@ -17,6 +17,7 @@ from refresher.core.announcements import (
     LivesShorter,
     OutputDisturbed,
     OutputFailed,
+    OutputHeld,
     OutputWritten,
     TokenAdopted,
     TokenMinted,
@@ -382,6 +383,13 @@ def test_a_write_whose_answer_was_lost_has_gone_well_when_it_is_seen():
     assert (after.problem, after.failures, after.published) == (None, 0, second.facts.fingerprint)
     assert driver.steps() == []
     assert driver.tell(Found("file", held(second))) == []
+
+
+def test_an_output_that_another_process_writes_is_reported_once():
+    driver = at_work()
+    taken = Found("file", held(token()), held="process 7 writes it")
+    assert driver.tell(taken) == [OutputHeld("file", "process 7 writes it")]
+    assert driver.tell(taken) == []
 
 
 def test_an_output_that_can_be_read_again_but_not_written_is_told_of_as_such():

@@ -260,7 +260,7 @@ def test_readiness_is_given_with_the_first_token_and_taken_back_with_the_last(pl
     with Emulator(keys=[KEY], jwt=True) as issuer:
         issuer.faults(status=500)
         words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
-        with Daemon(*words, endpoints=True) as running:
+        with Daemon(*words, "--lifetime", "30s", endpoints=True) as running:
             running.wait_for("RefreshFailed")
             refused = running.get("/readyz")
             assert refused.status == 503

@@ -18,6 +18,7 @@ from refresher.cli import build_parser
 from refresher.config.declarations import FileOutputSettings
 from refresher.config.durations import parse_duration
 from refresher.core.model import SecretStr, Token
+from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError
 from refresher.observers.liveness import STALLED
@@ -159,11 +160,14 @@ def done_by(user: int, groups: list[int], deed: Callable[[], object]) -> bool:
         os.setgroups(groups)
         os.setgid(groups[0])
         os.setuid(user)
+        code = 2  # whatever happens, this copy of the test run ends here
         try:
             deed()
+            code = 0
         except (OSError, OutputError):
-            os._exit(1)
-        os._exit(0)
+            code = 1
+        finally:
+            os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -190,7 +194,7 @@ def test_whoever_is_in_the_first_group_publishes_and_whoever_is_in_the_second_re
         published = Token(token().facts._replace(fingerprint=access.fingerprint), access)
 
         def publish() -> None:
-            output.write(published, NOW)
+            output.write(published, NOW, Sealer(access))
 
         assert done_by(61010, [writers, readers], publish)
         assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o640, readers)

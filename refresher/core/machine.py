@@ -230,7 +230,7 @@ def _rehearse(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step
 
 
 def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """A leader that does not serve consumers may be unable to report it: whoever stands by does."""
+    """A leader that does not serve consumers may be unable to report it, so a standby does."""
     if state.unserved_since is None or state.alarmed:
         return
     at = state.unserved_since + UNSERVED

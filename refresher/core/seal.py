@@ -28,7 +28,7 @@ class Sealer:
         return hmac.digest(self._key, statement.encode(), "sha256").hex()
 
     def accepts(self, proof: Proof) -> bool:
-        """Whether whoever sealed the statement held this application key."""
+        """Whether a holder of this application key has sealed the statement."""
         return hmac.compare_digest(self.seal(proof.statement).encode(), proof.seal.encode())
 
     def __eq__(self, other: object) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from refresher.config.declarations import FileOutputSettings
+from refresher.config.targets import sidecar
 from refresher.config.wording import shown
 from refresher.core import formats
 from refresher.core.formats import Format
@@ -76,7 +77,7 @@ class FileOutput:
             target = self._target()
             self._claim(target)
             obstacles.require_removable(os.path.dirname(target))
-            with atomic.alone(record.beside(target)), atomic.prepared(target, content, wanted) as value:
+            with atomic.alone(sidecar(target)), atomic.prepared(target, content, wanted) as value:
                 described, in_place = _recorded(target, now), _digest_in_place(target)
                 self._require_ours(described)
                 shown = permissions.shown(os.fstat(value.file), wanted)
@@ -86,7 +87,7 @@ class FileOutput:
                 if in_place is not None and in_place in described.entries:
                     entries.setdefault(in_place, described.entries[in_place])
                 after = record.dump(Record(entries, self._owner, _this_process()))
-                with atomic.replaced(record.beside(target), after, wanted):
+                with atomic.replaced(sidecar(target), after, wanted):
                     value.put_in_place()
                     found, _ = atomic.read(target, LARGEST)
                 caveats = _caveats(value.file, os.path.dirname(target), wanted)
@@ -101,7 +102,7 @@ class FileOutput:
         wanted = self._permissions()
         with self._telling("written"):
             target = self._target()
-            beside = record.beside(target)  # it has the longest name
+            beside = sidecar(target)  # it has the longest name
             obstacles.require_removable(os.path.dirname(target))
             for path in (target, beside):
                 obstacles.probe(path)
@@ -118,7 +119,7 @@ class FileOutput:
             target = self._target()
             self._claim(target)
             folder, name = os.path.split(target)
-            self._at(folder).clear(name, os.path.basename(record.beside(target)))
+            self._at(folder).clear(name, os.path.basename(sidecar(target)))
 
     def _target(self) -> str:
         """The path of the file itself, all links followed. Raises OSError if anything but a file is there."""
@@ -158,7 +159,7 @@ class FileOutput:
             raise OutputError(
                 f"{self.name} cannot be written: it belongs to {recorded.owner!r}, and this installation is "
                 f"{self._owner!r}: name another file, or hand this one over by deleting "
-                f"{record.beside(os.path.realpath(self._settings.path))}"
+                f"{sidecar(os.path.realpath(self._settings.path))}"
             )
 
     def _report(self, caveats: tuple[str, ...]) -> None:
@@ -241,7 +242,7 @@ def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
 
 def _recorded(target: str, now: Instant) -> Record:
     try:
-        content, _ = atomic.read(record.beside(target), record.LARGEST)
+        content, _ = atomic.read(sidecar(target), record.LARGEST)
     except OSError:  # as good as no record: the token's end is not known, and it is replaced
         return Record()
     return record.load(content, now)

@@ -19,7 +19,6 @@ random to be guessed from it, and its first 16 digits are the fingerprint which 
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -73,12 +72,6 @@ class Record(NamedTuple):
     entries: Mapping[str, Entry] = MappingProxyType({})
     owner: str = ""
     writer: Writer | None = None
-
-
-def beside(target: str) -> str:
-    """The path of the record of the file `target`."""
-    folder, name = os.path.split(target)
-    return os.path.join(folder, f".{name}.meta.json")
 
 
 def digest(content: bytes) -> str:

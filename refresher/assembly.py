@@ -190,7 +190,7 @@ def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shar
         refresh_at=token.refresh_at,
         timeout=settings.issuer.timeout,
         outputs=tuple(
-            OutputPolicy(output.name, wants.runway, output.needs_refresh)
+            OutputPolicy(output.name, wants.propagation_delay, output.needs_refresh)
             for output, wants in zip(outputs, token.outputs, strict=True)
         ),
         horizon=horizon,

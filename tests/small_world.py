@@ -317,10 +317,12 @@ class Installation:
 
 def policy(outputs: tuple[SimulatedOutput, ...], **wants: float) -> TokenPolicy:
     """A token's policy with the defaults of the configuration."""
-    runway = wants.pop("runway", 0.0)
+    propagation_delay = wants.pop("propagation_delay", 0.0)
     defaults = {"lifetime": 3600.0, "refresh_at": 0.7, "timeout": 10.0, "horizon": 0.0}
     return TokenPolicy(
         "studio",
-        outputs=tuple(OutputPolicy(output.name, runway, output.needs_refresh) for output in outputs),
+        outputs=tuple(
+            OutputPolicy(output.name, propagation_delay, output.needs_refresh) for output in outputs
+        ),
         **(defaults | wants),
     )

@@ -17,7 +17,7 @@ def left_to_consumers(state: State, policy: TokenPolicy, now: Instant) -> float:
     def left(output: OutputState, wants: OutputPolicy) -> float:
         own = state.facts is None or is_beyond_reach(state, output, wants)
         facts = output.facts if own else state.facts
-        return schedule.left_to_consumers(facts.remaining(now) if facts else 0.0, wants.runway)
+        return schedule.left_to_consumers(facts.remaining(now) if facts else 0.0, wants.propagation_delay)
 
     return min(left(output, wants) for output, wants in zip(state.outputs, policy.outputs, strict=True))
 

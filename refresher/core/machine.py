@@ -193,7 +193,7 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
 def _scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
     """When (boot seconds) this token is to be replaced by the schedule, ahead by the policy's horizon."""
     jitter = schedule.jitter_of(facts.fingerprint)
-    age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.runway, jitter)
+    age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter)
     return _when_aged(facts, max(schedule.soonest(facts.lifetime), age - policy.horizon), now)
 
 

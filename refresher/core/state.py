@@ -12,10 +12,10 @@ ISSUER = "issuer"  # what a mint is about, as a write is about an output
 
 
 class OutputPolicy(NamedTuple):
-    """`runway`: the longest, in seconds, that its consumers take to see a new value."""
+    """`propagation_delay`: the longest, in seconds, that its consumers take to see a new value."""
 
     name: str
-    runway: float
+    propagation_delay: float
     needs_refresh: bool
 
 
@@ -35,9 +35,9 @@ class TokenPolicy(NamedTuple):
     elected: bool = False
 
     @property
-    def runway(self) -> float:
-        """The longest of its outputs' runways."""
-        return max(output.runway for output in self.outputs)
+    def propagation_delay(self) -> float:
+        """The longest of its outputs' propagation delays."""
+        return max(output.propagation_delay for output in self.outputs)
 
 
 class Credential(NamedTuple):

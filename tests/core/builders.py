@@ -79,8 +79,10 @@ def write(output: str, what: Token, reason: str) -> Write:
     return Write(output, what, reason, Sealer(key))
 
 
-def output(name: str = "file", *, runway: float = 0.0, needs_refresh: bool = False) -> OutputPolicy:
-    return OutputPolicy(name, runway, needs_refresh)
+def output(
+    name: str = "file", *, propagation_delay: float = 0.0, needs_refresh: bool = False
+) -> OutputPolicy:
+    return OutputPolicy(name, propagation_delay, needs_refresh)
 
 
 def policy(*outputs: OutputPolicy, **wants: float) -> TokenPolicy:

@@ -295,9 +295,12 @@ def test_a_valid_token_of_another_key_stays_until_a_mint_succeeds():
     ("wants", "after"),
     [
         (policy(), 2520.0),
-        (policy(output(runway=120.0)), 2520.0),
-        (policy(output(runway=120.0), lifetime=600.0), 420.0),
-        (policy(output("a"), output("b", runway=200.0), lifetime=600.0), 340.0),  # the longest runway counts
+        (policy(output(propagation_delay=120.0)), 2520.0),
+        (policy(output(propagation_delay=120.0), lifetime=600.0), 420.0),
+        (
+            policy(output("a"), output("b", propagation_delay=200.0), lifetime=600.0),
+            340.0,
+        ),  # the longest delay counts
         (policy(refresh_at=0.5), 1800.0),
         (policy(lifetime=10.0), 5.0),
     ],

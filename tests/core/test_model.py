@@ -111,5 +111,8 @@ def test_reasons_are_the_values_of_the_metric_label():
     assert {*Reason} >= {"first", "scheduled", "key_changed", "reported_expired", "adopted"}
 
 
-def test_the_longest_runway_of_the_outputs_counts_for_the_token():
-    assert policy(output("a", runway=30.0), output("b", runway=120.0)).runway == 120.0
+def test_the_longest_propagation_delay_of_the_outputs_counts_for_the_token():
+    assert (
+        policy(output("a", propagation_delay=30.0), output("b", propagation_delay=120.0)).propagation_delay
+        == 120.0
+    )

@@ -52,7 +52,7 @@ class Installation:
             f"issuer: {{url: '{issuer.url}'}}\n{election}"
             "tokens:\n"
             f"- {{name: studio, key_file: key, lifetime: {lifetime}, "
-            f"outputs: [{{secret: {secret}, runway: 0s}}]}}\n"
+            f"outputs: [{{secret: {secret}, propagation_delay: 0s}}]}}\n"
         )
         self._daemons = ExitStack()
 

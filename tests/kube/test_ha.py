@@ -88,7 +88,9 @@ def test_a_new_key_is_proven_by_the_leader_and_taken_over_by_the_other(site):
 
 
 def test_files_and_an_election_exclude_each_other(site):
-    site.config.write_text(site.config.read_text().replace("secret: access-token, runway: 0s", "file: token"))
+    site.config.write_text(
+        site.config.read_text().replace("secret: access-token, propagation_delay: 0s", "file: token")
+    )
     daemon = site.start()
     assert daemon.code() == 78
     assert "leader" in daemon.said

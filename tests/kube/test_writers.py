@@ -40,9 +40,12 @@ Revision = int  # of etcd: one count for all objects
 def installed(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Installation]:
     with Installation(cluster, namespace, issuer, tmp_path, lease=DURATION, lifetime="60s") as installation:
         by_weight = (
-            f"runway: 0s, data: {{{NAME}: token, heavy: template}}, template: $access_token-{'x' * 2 * HEAVY}"
+            f"propagation_delay: 0s, data: {{{NAME}: token, heavy: template}}, "
+            f"template: $access_token-{'x' * 2 * HEAVY}"
         )
-        installation.config.write_text(installation.config.read_text().replace("runway: 0s", by_weight))
+        installation.config.write_text(
+            installation.config.read_text().replace("propagation_delay: 0s", by_weight)
+        )
         yield installation
 
 

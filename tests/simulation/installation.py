@@ -47,13 +47,13 @@ class Installation:
             refresh_at=wants.refresh_at,
             timeout=10.0,
             outputs=tuple(
-                OutputPolicy(name, place.runway, needs_refresh(format_of(place)))
+                OutputPolicy(name, place.propagation_delay, needs_refresh(format_of(place)))
                 for name, place in self.outputs.items()
             ),
             elected=wants.processes > 1,
         )
-        runways = {name: place.runway for name, place in self.outputs.items()}
-        self.promise = Promise(world, self.issuer, self.policy, runways)
+        propagation_delays = {name: place.propagation_delay for name, place in self.outputs.items()}
+        self.promise = Promise(world, self.issuer, self.policy, propagation_delays)
         alone = wants.processes == 1  # else wall clocks are kept right: who takes over relies on them
         self.machines = [
             Machine(world, 1 + wants.drift * (-1) ** n, 1 + wants.drift * alone, wall_ahead=0.3 * n)

@@ -29,7 +29,7 @@ def took(since: float, happens: Callable[[], object], what: str) -> float:
 
 def test_the_one_that_stands_by_mints_nothing_follows_and_stays_ready(site):
     leader, standby = site.pair()
-    assert (leader.metric("leader"), standby.metric("leader")) == (1.0, 0.0)
+    assert (site.leads(leader), site.leads(standby)) == (True, False)
     assert standby.get("/readyz").status == 200
     leader.wait_for("OutputWritten", times=2)
     assert site.issuer.counts.issued == 2
@@ -70,7 +70,7 @@ def test_while_the_api_server_hangs_nothing_is_lost_and_nobody_mints_in_vain(sit
     assert site.issuer.counts.issued == minted
     site.cluster.resume()
     both = [leader, standby]
-    eventually(lambda: sum(each.metric("leader") for each in both) == 1.0, "one of them leads")
+    eventually(lambda: sum(site.leads(each) for each in both) == 1, "one of them leads")
     eventually(lambda: site.issuer.valid(site.token()), "consumers have a valid token")
     assert site.issuer.counts.issued <= minted + 1
 

@@ -189,6 +189,7 @@ def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shar
         lifetime=token.lifetime,
         refresh_at=token.refresh_at,
         timeout=settings.issuer.timeout,
+        issuer=settings.issuer.url,
         outputs=tuple(
             OutputPolicy(output.name, wants.propagation_delay, output.needs_refresh)
             for output, wants in zip(outputs, token.outputs, strict=True)

@@ -245,6 +245,7 @@ class SimulatedOutput:
             known.key_fingerprint,
             known.fingerprint,
             known.with_refresh,
+            known.issuer,
         )
         token = Token(facts, self.content.access, None if self.no_refresh else self.content.refresh)
         return Holding(facts, None if self.opaque else token, intact=True)
@@ -321,6 +322,7 @@ def policy(outputs: tuple[SimulatedOutput, ...], **wants: float) -> TokenPolicy:
     defaults = {"lifetime": 3600.0, "refresh_at": 0.7, "timeout": 10.0, "horizon": 0.0}
     return TokenPolicy(
         "studio",
+        issuer="https://issuer.test",
         outputs=tuple(
             OutputPolicy(output.name, propagation_delay, output.needs_refresh) for output in outputs
         ),

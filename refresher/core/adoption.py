@@ -17,9 +17,11 @@ def believed(found: Holding, now: Instant) -> Holding:
 
 
 def choose(
-    outputs: Iterable[OutputState], key_fingerprint: str, lifetime: float, now: Instant
+    outputs: Iterable[OutputState], key_fingerprint: str, issuer: str, lifetime: float, now: Instant
 ) -> OutputState | None:
-    """The output whose token is to be adopted: valid, of this key, asked for with this lifetime.
+    """The output whose token is to be adopted: valid, of this key and issuer, asked for with this lifetime.
+
+    The key alone does not identify the issuer: a key may be valid in production and in a test system.
 
     Of several tokens the one that lasts longest; of several outputs that hold it the one of which most is
     known, so that the others can be written from it. They were looked at at different moments, and clocks
@@ -30,6 +32,7 @@ def choose(
         return (
             facts is not None
             and facts.key_fingerprint == key_fingerprint
+            and facts.issuer == issuer
             and facts.requested == lifetime
             and facts.remaining(now) > 0
         )

@@ -111,7 +111,8 @@ def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     if state.minting is not None or (state.facts is not None and not follows):
         return
     for credential in filter(None, (state.candidate, state.proven)):
-        chosen = adoption.choose(state.outputs, credential.key.fingerprint, policy.lifetime, now)
+        key = credential.key.fingerprint
+        chosen = adoption.choose(state.outputs, key, policy.issuer, policy.lifetime, now)
         if chosen is None or chosen.holding is None or chosen.holding.facts is None:
             continue
         # Whoever stands by follows the leader from one token to the next.

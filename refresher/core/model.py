@@ -68,7 +68,8 @@ class TokenFacts(NamedTuple):
 
     ``lifetime`` is what is believed, ``requested`` what was asked for, both in seconds. ``issued`` is the
     moment before the mint request was sent, so that the token never ends sooner than believed.
-    ``with_refresh`` says that a refresh token was issued along.
+    ``with_refresh`` says that a refresh token was issued along. ``issuer`` is the base URL of the issuer that
+    minted it.
     """
 
     issued: Instant
@@ -77,6 +78,7 @@ class TokenFacts(NamedTuple):
     key_fingerprint: str
     fingerprint: str
     with_refresh: bool
+    issuer: str
 
     @property
     def expiry(self) -> Instant:

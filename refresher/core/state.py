@@ -20,7 +20,8 @@ class OutputPolicy(NamedTuple):
 
 
 class TokenPolicy(NamedTuple):
-    """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime.
+    """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime; `issuer` is
+    the base URL of the issuer that mints it.
 
     `horizon`: what would come due within it is minted now (``once --every``). `elected`: nothing is minted or
     written before this process has been elected leader.
@@ -30,6 +31,7 @@ class TokenPolicy(NamedTuple):
     lifetime: float
     refresh_at: float
     timeout: float
+    issuer: str
     outputs: tuple[OutputPolicy, ...]
     horizon: float = 0.0
     elected: bool = False

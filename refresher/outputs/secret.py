@@ -72,7 +72,9 @@ class SecretOutput:
         origin = Instant(0.0, 0.0)
         access, refresh = SecretStr("x" * _LONG_TOKEN), SecretStr("x" * _LONG_TOKEN)
         nobody = "0" * len(access.fingerprint)
-        facts = TokenFacts(origin, 1.0, 1.0, nobody, access.fingerprint, with_refresh=True)
+        facts = TokenFacts(
+            origin, 1.0, 1.0, nobody, access.fingerprint, with_refresh=True, issuer=self._plan.issuer_url
+        )
         values = self._plan.render(Token(facts, access, refresh), origin)
         with self._telling("written"):
             self._put(values, facts, Sealer(access), dry_run=True)

@@ -25,6 +25,7 @@ from refresher.core.state import OutputPolicy, State, TokenPolicy
 
 NOW = Instant(wall=1_800_000_000.0, boot=5_000.0)
 KEY, NEW_KEY = SecretStr("key-1"), SecretStr("key-2")
+ISSUER_URL, OTHER_ISSUER_URL = "https://api.inlive.app", "https://test.inlive.app"
 DAY = 86400.0
 
 UNREACHABLE = Declined(Outcome.UNREACHABLE, "connection refused")
@@ -44,6 +45,7 @@ def token(
     requested: float | None = None,
     key: SecretStr = KEY,
     refresh: str | None = "refresh",
+    issuer: str = ISSUER_URL,
 ) -> Token:
     """A token issued `age` seconds before NOW. Its fingerprint is so small that it has no jitter: one of an
     hour is due after 42 minutes (2520 s) sharp."""
@@ -54,6 +56,7 @@ def token(
         key_fingerprint=key.fingerprint,
         fingerprint=f"{number:016x}",
         with_refresh=refresh is not None,
+        issuer=issuer,
     )
     return Token(facts, SecretStr(f"access-{number}"), SecretStr(f"{refresh}-{number}") if refresh else None)
 
@@ -87,7 +90,7 @@ def output(
 
 def policy(*outputs: OutputPolicy, **wants: float) -> TokenPolicy:
     defaults = {"lifetime": 3600.0, "refresh_at": 0.7, "timeout": 10.0}
-    return TokenPolicy("studio", outputs=outputs or (output(),), **(defaults | wants))
+    return TokenPolicy("studio", issuer=ISSUER_URL, outputs=outputs or (output(),), **(defaults | wants))
 
 
 class Driver:

@@ -19,7 +19,7 @@ secrets = st.from_regex(formats.BEARER_TOKEN, fullmatch=True)
 
 def token(access="a.b-c", refresh=None, lifetime=3600.0, requested=3600.0):
     access = SecretStr(access)
-    facts = TokenFacts(ISSUED, lifetime, requested, "0" * 16, access.fingerprint, refresh is not None)
+    facts = TokenFacts(ISSUED, lifetime, requested, "0" * 16, access.fingerprint, refresh is not None, URL)
     return Token(facts, access, refresh and SecretStr(refresh))
 
 
@@ -93,7 +93,7 @@ def test_what_is_left_of_an_expired_token_is_zero():
 @given(st.floats(min_value=0, max_value=4e9), st.floats(min_value=0.1, max_value=1e6), st.floats(0, 1e6))
 def test_the_end_is_never_told_later_than_it_is(wall, lifetime, age):
     issued = Instant(wall, 0.0)
-    facts = TokenFacts(issued, lifetime, lifetime, "0" * 16, "0" * 16, with_refresh=False)
+    facts = TokenFacts(issued, lifetime, lifetime, "0" * 16, "0" * 16, with_refresh=False, issuer=URL)
     now = issued + age
     document = json.loads(rendered(Format("json"), Token(facts, SecretStr("a")), now))
     assert rfc3339.parse(document["expires_at"]) <= facts.expiry.wall

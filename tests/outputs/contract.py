@@ -85,7 +85,7 @@ class OutputContract:
         assert found.facts.issued.boot == pytest.approx(10.0 - 60, abs=1e-6)
         assert found.remaining(rebooted) == pytest.approx(LIFETIME - 60, abs=1e-6)
         written = a_token().facts
-        for fact in ("lifetime", "requested", "key_fingerprint", "fingerprint", "with_refresh"):
+        for fact in ("lifetime", "requested", "key_fingerprint", "fingerprint", "with_refresh", "issuer"):
             assert getattr(found.facts, fact) == getattr(written, fact)
 
     def test_after_a_restart_the_value_is_known_where_the_format_tells_it(self, place: Place):

@@ -100,6 +100,7 @@ def test_a_secret_says_everything_but_in_its_values_no_secret():
         f"{PREFIX}key-fingerprint": a_token().facts.key_fingerprint,
         f"{PREFIX}token-fingerprint": a_token().facts.fingerprint,
         f"{PREFIX}with-refresh-token": "true",
+        f"{PREFIX}issuer": URL,
         f"{PREFIX}format": told[f"{PREFIX}format"],
         f"{PREFIX}sha256": told[f"{PREFIX}sha256"],
         f"{PREFIX}seal": told[f"{PREFIX}seal"],

@@ -46,6 +46,7 @@ class Installation:
             lifetime=wants.lifetime,
             refresh_at=wants.refresh_at,
             timeout=10.0,
+            issuer=URL,
             outputs=tuple(
                 OutputPolicy(name, place.propagation_delay, needs_refresh(format_of(place)))
                 for name, place in self.outputs.items()

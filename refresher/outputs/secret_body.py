@@ -3,7 +3,7 @@
     metadata:
       labels: {app.kubernetes.io/managed-by: inlive-token-refresher}
       annotations:
-        token-refresher.inlive.app/owner: inlive/token-refresher          # the installation that writes it
+        token-refresher.inlive.app/owner: inlive/inlive-token-refresher   # the installation that writes it
         token-refresher.inlive.app/issued-at: 2026-11-05T10:00:00.25Z     # and so on, as in a file's `record`
         token-refresher.inlive.app/format: {"access-token": "token"}      # of each key of ours
         token-refresher.inlive.app/sha256: 9f86…                          # `digest` of their values

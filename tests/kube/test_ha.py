@@ -10,6 +10,7 @@ import pytest
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import eventually
 from tests.kube.cluster import Cluster
+from tests.kube.diagnosis import refresh
 from tests.kube.installation import Installation
 
 DURATION = 3  # seconds
@@ -25,6 +26,22 @@ def site(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> 
 def took(since: float, happens: Callable[[], object], what: str) -> float:
     eventually(happens, what)
     return time.monotonic() - since
+
+
+def test_turning_leader_election_off_and_on_keeps_the_secret(site):
+    """The name of the installation does not depend on the Lease."""
+    elected = site.config.read_text()
+    alone = "".join(line for line in elected.splitlines(keepends=True) if "leader_election" not in line)
+    for number, mode in enumerate((elected, alone, elected)):
+        site.config.write_text(mode)
+        daemon = site.start()
+        if mode is elected:
+            daemon.wait_for("LeadershipTurned", leads=True)
+        daemon.wait_for("TokenAdopted" if number else "OutputWritten")
+        refresh(daemon)
+        daemon.wait_for("OutputWritten", reason="new", times=1 if number else 2)
+        assert daemon.end() == 0
+        assert not daemon.entries("OutputFailed")
 
 
 def test_the_one_that_stands_by_mints_nothing_follows_and_stays_ready(site):

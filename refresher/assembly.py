@@ -189,7 +189,7 @@ def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shar
         timeout=settings.issuer.timeout,
         issuer=settings.issuer.url,
         outputs=tuple(
-            OutputPolicy(output.name, wants.propagation_delay, output.needs_refresh)
+            OutputPolicy(output.name, wants.propagation_delay, output.includes_refresh_token)
             for output, wants in zip(outputs, token.outputs, strict=True)
         ),
         horizon=horizon,

@@ -232,7 +232,7 @@ def token_of(result: MintResult, granted: Granted, key: SecretStr, issuer: str, 
         requested=lifetime,
         key_fingerprint=key.fingerprint,
         fingerprint=granted.access.fingerprint,
-        with_refresh=granted.refresh is not None,
+        has_refresh_token=granted.refresh_token is not None,
         issuer=issuer,
     )
-    return Token(facts, granted.access, granted.refresh)
+    return Token(facts, granted.access, granted.refresh_token)

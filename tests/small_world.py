@@ -224,7 +224,7 @@ class SimulatedOutput:
 
     name: str
     lane: str = "file:"
-    needs_refresh: bool = False
+    includes_refresh_token: bool = False
     opaque: bool = False
     no_refresh: bool = False
     content: Token | None = None
@@ -244,10 +244,10 @@ class SimulatedOutput:
             known.requested,
             known.key_fingerprint,
             known.fingerprint,
-            known.with_refresh,
+            known.has_refresh_token,
             known.issuer,
         )
-        token = Token(facts, self.content.access, None if self.no_refresh else self.content.refresh)
+        token = Token(facts, self.content.access, None if self.no_refresh else self.content.refresh_token)
         return Holding(facts, None if self.opaque else token, intact=True)
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
@@ -324,7 +324,7 @@ def policy(outputs: tuple[SimulatedOutput, ...], **wants: float) -> TokenPolicy:
         "studio",
         issuer="https://issuer.test",
         outputs=tuple(
-            OutputPolicy(output.name, propagation_delay, output.needs_refresh) for output in outputs
+            OutputPolicy(output.name, propagation_delay, output.includes_refresh_token) for output in outputs
         ),
         **(defaults | wants),
     )

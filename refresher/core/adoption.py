@@ -39,7 +39,7 @@ def choose(
 
     def knowledge(output: OutputState) -> tuple[bool, bool]:
         token = output.holding.token if output.holding else None
-        return token is not None and token.is_whole, token is not None
+        return token is not None and token.is_complete, token is not None
 
     held = [(facts, output) for output in outputs if is_adoptable(facts := output.facts)]
     if not held:

@@ -34,7 +34,7 @@ def is_beyond_reach(state: State, output: OutputState, wants: OutputPolicy) -> b
     and this output needs it."""
     if state.facts is None or output.unreadable is not None:  # what merely cannot be read may well be there
         return False
-    unwritable = state.token is None or (wants.needs_refresh and not state.token.is_whole)
+    unwritable = state.token is None or (wants.includes_refresh_token and not state.token.is_complete)
     held = output.facts
     return unwritable and (held is None or held.fingerprint != state.facts.fingerprint)
 

@@ -140,7 +140,7 @@ def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Insta
     token = state.token
     if token is None or output.holding is None or token.facts.remaining(now) <= 0:
         return None
-    if wants.needs_refresh and not token.is_whole:
+    if wants.includes_refresh_token and not token.is_complete:
         return None
     held = output.facts
     if held is not None and held.fingerprint == token.facts.fingerprint and output.holding.intact:

@@ -16,7 +16,7 @@ class OutputPolicy(NamedTuple):
 
     name: str
     propagation_delay: float
-    needs_refresh: bool
+    includes_refresh_token: bool
 
 
 class TokenPolicy(NamedTuple):

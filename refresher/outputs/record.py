@@ -146,7 +146,7 @@ def _unsealed_fields(sha256: str, entry: Entry) -> dict[str, object]:
         "requested_lifetime": float(facts.requested),
         "key_fingerprint": facts.key_fingerprint,
         "token_fingerprint": facts.fingerprint,
-        "with_refresh_token": facts.with_refresh,
+        "has_refresh_token": facts.has_refresh_token,
         "issuer": facts.issuer,
     } | _fields_of(entry.kept)
 
@@ -183,7 +183,7 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
             "requested_lifetime": int() | float() as requested,
             "key_fingerprint": str(key_fingerprint),
             "token_fingerprint": str(token_fingerprint),
-            "with_refresh_token": bool(with_refresh),
+            "has_refresh_token": bool(has_refresh_token),
             "issuer": str(issuer),
             **others,
         }:
@@ -201,7 +201,9 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
             if is_sound:
                 began = from_wall(issued, now)
                 terms = float(lifetime), float(requested)
-                facts = TokenFacts(began, *terms, key_fingerprint, token_fingerprint, with_refresh, issuer)
+                facts = TokenFacts(
+                    began, *terms, key_fingerprint, token_fingerprint, has_refresh_token, issuer
+                )
                 entry = Entry(form, facts, _kept(others.get("permissions")))
                 seal = others.get("seal")
                 proof = Proof(_statement(sha256, entry), seal if isinstance(seal, str) else "")

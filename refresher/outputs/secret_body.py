@@ -36,7 +36,7 @@ LABEL, LABELLED = "app.kubernetes.io/managed-by", "inlive-token-refresher"
 TYPE = "Opaque"
 LARGEST = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
 
-_NOT_TEXT = ("lifetime", "requested_lifetime", "with_refresh_token")
+_NOT_TEXT = ("lifetime", "requested_lifetime", "has_refresh_token")
 
 
 class Plan(NamedTuple):

@@ -48,7 +48,7 @@ def written(form: str, access: str) -> bytes:
     """What the program writes for this token."""
     now, secret = SystemClock().now(), SecretStr(access)
     url, key = "https://issuer.test", "0" * 16
-    facts = TokenFacts(now, LIFETIME, LIFETIME, key, secret.fingerprint, with_refresh=False, issuer=url)
+    facts = TokenFacts(now, LIFETIME, LIFETIME, key, secret.fingerprint, has_refresh_token=False, issuer=url)
     return formats.render(Format(form), Token(facts, secret), now, url)
 
 

@@ -206,7 +206,7 @@ def plant(
         requested=lifetime,
         key_fingerprint=SecretStr(key).fingerprint,
         fingerprint=access.fingerprint,
-        with_refresh=False,
+        has_refresh_token=False,
         issuer=issuer,
     )
     FileOutput(FileOutputSettings(path=str(path)), issuer).write(

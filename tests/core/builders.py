@@ -55,7 +55,7 @@ def token(
         requested=lifetime if requested is None else requested,
         key_fingerprint=key.fingerprint,
         fingerprint=f"{number:016x}",
-        with_refresh=refresh is not None,
+        has_refresh_token=refresh is not None,
         issuer=issuer,
     )
     return Token(facts, SecretStr(f"access-{number}"), SecretStr(f"{refresh}-{number}") if refresh else None)
@@ -83,9 +83,9 @@ def write(output: str, what: Token, reason: str) -> Write:
 
 
 def output(
-    name: str = "file", *, propagation_delay: float = 0.0, needs_refresh: bool = False
+    name: str = "file", *, propagation_delay: float = 0.0, includes_refresh_token: bool = False
 ) -> OutputPolicy:
-    return OutputPolicy(name, propagation_delay, needs_refresh)
+    return OutputPolicy(name, propagation_delay, includes_refresh_token)
 
 
 def policy(*outputs: OutputPolicy, **wants: float) -> TokenPolicy:

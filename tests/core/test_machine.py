@@ -38,7 +38,7 @@ from tests.core.builders import (
 )
 
 TWO = policy(output("a"), output("b"))
-WITH_SDK = policy(output("file"), output("sdk", needs_refresh=True))
+WITH_SDK = policy(output("file"), output("sdk", includes_refresh_token=True))
 
 
 # --- Starting.
@@ -234,7 +234,10 @@ def test_an_output_that_needs_the_refresh_token_and_has_it_already_needs_no_mint
     ("wants", "adopted"),
     [
         (TWO, held_opaquely(token(2, age=0.0))),
-        (policy(output("a"), output("b", needs_refresh=True)), held_without_refresh(token(2, age=0.0))),
+        (
+            policy(output("a"), output("b", includes_refresh_token=True)),
+            held_without_refresh(token(2, age=0.0)),
+        ),
     ],
     ids=["its value", "its refresh token"],
 )

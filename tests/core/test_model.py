@@ -104,7 +104,7 @@ def test_what_an_output_holds_serves_until_its_end_and_never_less_than_not_at_al
     ],
 )
 def test_a_token_is_whole_when_all_that_was_issued_is_in_hand(what, whole):
-    assert what.is_whole is whole
+    assert what.is_complete is whole
 
 
 def test_reasons_are_the_values_of_the_metric_label():

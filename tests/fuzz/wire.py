@@ -40,9 +40,9 @@ def issuer(octets: bytes) -> None:
     assert 200 <= code <= 299
     assert 0 < lifetime <= 3600.0
     key, access = KEY.fingerprint, said.access.fingerprint
-    facts = TokenFacts(NOW, lifetime, 3600.0, key, access, with_refresh=False, issuer=URL)
+    facts = TokenFacts(NOW, lifetime, 3600.0, key, access, has_refresh_token=False, issuer=URL)
     for form in map(Format, NAMES[:-1]):
-        found = read_back(form, render(form, Token(facts, said.access, said.refresh), NOW, URL))
+        found = read_back(form, render(form, Token(facts, said.access, said.refresh_token), NOW, URL))
         assert found is not None, form
         assert found[0] == said.access
 

@@ -102,7 +102,9 @@ def forge(place: Place, value: str) -> None:
     api = connect(clock, place.environ)
     key = place.inlive.keys[0].fingerprint
     url = place.inlive.url
-    facts = TokenFacts(clock.now(), 3600.0, 3600.0, key, access.fingerprint, with_refresh=False, issuer=url)
+    facts = TokenFacts(
+        clock.now(), 3600.0, 3600.0, key, access.fingerprint, has_refresh_token=False, issuer=url
+    )
     settings = SecretOutputSettings("access-token", (("access-token", "token"),))
     plan = secret_body.planned(settings, url, api.namespace, DEFAULT_OWNER)
     SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(SecretStr("a guess")))

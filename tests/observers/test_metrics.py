@@ -349,8 +349,8 @@ def test_no_secret_is_exposed(accept: str) -> None:
     daemon = at_work("studio")
     secret = token()
     body, _ = daemon.metrics.exposition(accept)
-    assert secret.refresh is not None
-    for each in (KEY, secret.access, secret.refresh):
+    assert secret.refresh_token is not None
+    for each in (KEY, secret.access, secret.refresh_token):
         assert each.reveal().encode() not in body
 
 

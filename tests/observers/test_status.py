@@ -172,10 +172,10 @@ def test_one_token_that_is_not_valid_is_enough_for_the_whole_not_to_be() -> None
 
 def test_it_is_json_and_holds_no_secret() -> None:
     secret = token()
-    assert secret.refresh is not None
+    assert secret.refresh_token is not None
     text = json.dumps([document(at_work("studio")), document(in_trouble())], allow_nan=False)
     assert "key_refused" in text
-    for each in (KEY, secret.access, secret.refresh):
+    for each in (KEY, secret.access, secret.refresh_token):
         assert each.reveal() not in text
 
 

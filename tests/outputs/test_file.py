@@ -131,7 +131,7 @@ def test_the_record_says_everything_but_the_secrets(path):
         "requested_lifetime": 3600.0,
         "key_fingerprint": a_token().facts.key_fingerprint,
         "token_fingerprint": a_token().facts.fingerprint,
-        "with_refresh_token": True,
+        "has_refresh_token": True,
         "issuer": "https://api.inlive.app",
         "seal": entry["seal"],
     }

@@ -16,6 +16,6 @@ def a_token(number: int = 1, *, issued: Instant = NOW, lifetime: float = LIFETIM
     access = SecretStr(f"acc3ss-{number}-".ljust(size, "x"))
     key = KEY.fingerprint
     facts = TokenFacts(
-        issued, lifetime, LIFETIME, key, access.fingerprint, with_refresh=True, issuer=ISSUER_URL
+        issued, lifetime, LIFETIME, key, access.fingerprint, has_refresh_token=True, issuer=ISSUER_URL
     )
     return Token(facts, access, SecretStr(f"r3fresh-{number}-"))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from refresher.config.declarations import FileOutputSettings, SecretOutputSettings
 from refresher.core import condition
 from refresher.core.election import Election, terms_of
-from refresher.core.formats import needs_refresh
+from refresher.core.formats import includes_refresh_token
 from refresher.core.machine import why_write
 from refresher.core.messages import Errand, Mint, Write
 from refresher.core.state import OutputPolicy, TokenPolicy
@@ -48,7 +48,7 @@ class Installation:
             timeout=10.0,
             issuer=URL,
             outputs=tuple(
-                OutputPolicy(name, place.propagation_delay, needs_refresh(format_of(place)))
+                OutputPolicy(name, place.propagation_delay, includes_refresh_token(format_of(place)))
                 for name, place in self.outputs.items()
             ),
             elected=wants.processes > 1,

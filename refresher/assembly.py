@@ -148,7 +148,7 @@ def charges(
         mistakes = mistakes_of_namespace(connect().namespace, settings.tokens)
         if mistakes:
             raise ConfigurationError(mistakes)
-    cluster = Cluster(connect, owner(settings), elector.time_left if elector else lambda: math.inf)
+    cluster = Cluster(connect, owner(), elector.time_left if elector else lambda: math.inf)
     directories = Directories()
     return [
         _charge(
@@ -165,11 +165,9 @@ def kubernetes() -> "KubeApi":
     return connect(SystemClock())
 
 
-def owner(settings: Settings) -> str:
-    """What this installation is called in the Secrets and files that it writes, as [NAMESPACE/]NAME: like the
-    Lease that its processes share, or as the environment says."""
-    if settings.leader_election is not None:
-        return settings.leader_election.lease
+def owner() -> str:
+    """The name of this installation in the Secrets and files that it writes, as [NAMESPACE/]NAME. It does not
+    depend on the Lease: who turns leader election on or off keeps the Secrets."""
     return os.environ.get(OWNER_VARIABLE) or DEFAULT_OWNER
 
 
@@ -189,8 +187,9 @@ def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shar
         lifetime=token.lifetime,
         refresh_at=token.refresh_at,
         timeout=settings.issuer.timeout,
+        issuer=settings.issuer.url,
         outputs=tuple(
-            OutputPolicy(output.name, wants.runway, output.needs_refresh)
+            OutputPolicy(output.name, wants.propagation_delay, output.includes_refresh_token)
             for output, wants in zip(outputs, token.outputs, strict=True)
         ),
         horizon=horizon,

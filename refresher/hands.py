@@ -163,7 +163,7 @@ class Hands:
         said: tuple[Announcement, ...] = (IssuerAnswered(result.tries, result.skew),)
         if isinstance(result.answer, Declined):
             return Letter(policy.name, MintFailed(step.key, result.answer, self._roll()), said)
-        token = token_of(result, result.answer, step.key, policy.lifetime)
+        token = token_of(result, result.answer, step.key, policy.issuer, policy.lifetime)
         try:
             verification = self._verify(token, by)
         except Exception as error:  # noqa: BLE001 -- as in `perform`; a token is not held back for that
@@ -222,7 +222,7 @@ class Hands:
             return Letter(name, InspectFailed(step.output, str(error), out_of_sight), said)
 
 
-def token_of(result: MintResult, granted: Granted, key: SecretStr, lifetime: float) -> Token:
+def token_of(result: MintResult, granted: Granted, key: SecretStr, issuer: str, lifetime: float) -> Token:
     """The token that the issuer granted: it lives from the moment before it was asked for, and as long as
     believed (core/expiry.py)."""
     believed = min(lifetime, granted.lifetime)
@@ -232,6 +232,7 @@ def token_of(result: MintResult, granted: Granted, key: SecretStr, lifetime: flo
         requested=lifetime,
         key_fingerprint=key.fingerprint,
         fingerprint=granted.access.fingerprint,
-        with_refresh=granted.refresh is not None,
+        has_refresh_token=granted.refresh_token is not None,
+        issuer=issuer,
     )
-    return Token(facts, granted.access, granted.refresh)
+    return Token(facts, granted.access, granted.refresh_token)

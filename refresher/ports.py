@@ -53,7 +53,7 @@ class Output(Protocol):
 
     name: str  # "file:/var/run/inlive/access-token"; unique within a configuration
     lane: str  # "file:/var/run/inlive": outputs of one lane hang together, if they hang
-    needs_refresh: bool  # whether what it writes holds the refresh token
+    includes_refresh_token: bool  # whether what it writes holds the refresh token
 
     def inspect(self, now: Instant) -> Holding:
         """What it holds now, as recorded when it was written; `Holding()` where there is nothing.

@@ -224,7 +224,7 @@ class SimulatedOutput:
 
     name: str
     lane: str = "file:"
-    needs_refresh: bool = False
+    includes_refresh_token: bool = False
     opaque: bool = False
     no_refresh: bool = False
     content: Token | None = None
@@ -244,9 +244,10 @@ class SimulatedOutput:
             known.requested,
             known.key_fingerprint,
             known.fingerprint,
-            known.with_refresh,
+            known.has_refresh_token,
+            known.issuer,
         )
-        token = Token(facts, self.content.access, None if self.no_refresh else self.content.refresh)
+        token = Token(facts, self.content.access, None if self.no_refresh else self.content.refresh_token)
         return Holding(facts, None if self.opaque else token, intact=True)
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
@@ -317,10 +318,13 @@ class Installation:
 
 def policy(outputs: tuple[SimulatedOutput, ...], **wants: float) -> TokenPolicy:
     """A token's policy with the defaults of the configuration."""
-    runway = wants.pop("runway", 0.0)
+    propagation_delay = wants.pop("propagation_delay", 0.0)
     defaults = {"lifetime": 3600.0, "refresh_at": 0.7, "timeout": 10.0, "horizon": 0.0}
     return TokenPolicy(
         "studio",
-        outputs=tuple(OutputPolicy(output.name, runway, output.needs_refresh) for output in outputs),
+        issuer="https://issuer.test",
+        outputs=tuple(
+            OutputPolicy(output.name, propagation_delay, output.includes_refresh_token) for output in outputs
+        ),
         **(defaults | wants),
     )

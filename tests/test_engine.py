@@ -611,7 +611,7 @@ def test_the_register_knows_every_key_and_token_in_hand():
     site.runs(120.0)
     for name, keys in {"a": {"key", "a key that is refused"}, "b": {"key"}}.items():
         token = site.states[name].token
-        assert site.register.held[name] == keys | {token.access.reveal(), token.refresh.reveal()}
+        assert site.register.held[name] == keys | {token.access.reveal(), token.refresh_token.reveal()}
 
 
 def test_a_secret_is_known_before_anything_is_said_of_it():

@@ -46,7 +46,7 @@ from refresher.hands import Charge, Hands, token_of
 from refresher.keys.watch import KeyWatch
 from refresher.lanes import Work
 from refresher.ports import Letter
-from tests.core.builders import KEY, NEW_KEY, NOW, held, policy, token
+from tests.core.builders import ISSUER_URL, KEY, NEW_KEY, NOW, held, policy, token
 from tests.core.builders import output as output_policy
 
 DEADLINE = 10.0  # seconds; far more than anything here takes
@@ -104,7 +104,7 @@ class AnOutput:
 
     name: str = "file"
     lane: str = "file:"
-    needs_refresh: bool = False
+    includes_refresh_token: bool = False
     holding: Holding = NOTHING
     failing: Exception | None = None
     debris: Exception | None = None
@@ -204,11 +204,12 @@ def test_a_granted_token_comes_back_with_all_that_is_known_of_it(site):
     assert isinstance(letter.event, Minted)
     key, minted, roll, expired = letter.event
     assert (key, roll, expired) == (KEY, ROLL, False)
-    assert (minted.access.reveal(), minted.refresh.reveal()) == ("access", "refresh")
+    assert (minted.access.reveal(), minted.refresh_token.reveal()) == ("access", "refresh")
     facts = minted.facts
     assert facts.issued == SENT  # not when the answer came
-    assert (facts.lifetime, facts.requested, facts.with_refresh) == (3600.0, 3600.0, True)
+    assert (facts.lifetime, facts.requested, facts.has_refresh_token) == (3600.0, 3600.0, True)
     assert (facts.key_fingerprint, facts.fingerprint) == (KEY.fingerprint, SecretStr("access").fingerprint)
+    assert facts.issuer == site.charge.policy.issuer == ISSUER_URL
     assert letter.said == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
 
 
@@ -255,8 +256,8 @@ def test_what_is_declined_is_not_tried_out(mailbox):
 
 def test_a_token_that_says_itself_that_it_lives_shorter_is_believed():
     granted = Granted(SecretStr("t0ken"), None, 600.0)
-    facts = token_of(MintResult(granted, SENT, ()), granted, KEY, 3600.0).facts
-    assert (facts.lifetime, facts.requested, facts.with_refresh) == (600.0, 3600.0, False)
+    facts = token_of(MintResult(granted, SENT, ()), granted, KEY, "https://issuer.test", 3600.0).facts
+    assert (facts.lifetime, facts.requested, facts.has_refresh_token) == (600.0, 3600.0, False)
 
 
 def test_a_declined_mint_comes_back_with_the_reason(site):

@@ -279,8 +279,8 @@ def _output_findings(output: Output) -> Iterator[Finding]:
 
 
 def _headroom_finding(policy: TokenPolicy) -> Finding:
-    headroom = schedule.headroom(policy.lifetime, policy.refresh_at, policy.runway, policy.timeout)
-    due = schedule.latest_due_age(policy.lifetime, policy.refresh_at, policy.runway)
+    headroom = schedule.headroom(policy.lifetime, policy.refresh_at, policy.propagation_delay, policy.timeout)
+    due = schedule.latest_due_age(policy.lifetime, policy.refresh_at, policy.propagation_delay)
     felt = "no shorter outage of the issuer is felt" if headroom else "every outage of the issuer may be felt"
     return Finding(
         f"token {policy.name}",

@@ -43,8 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         why = f"{outcome}: {result.answer.message}; {ADVICE[outcome]}"
         print(f"refresher: {found.settings.issuer.url}: {why}", file=sys.stderr)
         return exits.of_outcome(outcome)
-    token = token_of(result, result.answer, key, wanted.lifetime)
-    text = render(Format(found.format, found.template), token, clock.now(), found.settings.issuer.url)
+    url = found.settings.issuer.url
+    token = token_of(result, result.answer, key, url, wanted.lifetime)
+    text = render(Format(found.format, found.template), token, clock.now(), url)
     is_for_eyes = sys.stdout.isatty() and not text.endswith(b"\n")  # else a prompt would follow the token
     sys.stdout.buffer.write(text + b"\n" * is_for_eyes)
     return exits.DONE

@@ -58,7 +58,9 @@ def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition
         expires=now.wall + facts.remaining(now) if facts else None,
         lifetime=policy.lifetime,
         shortfall=facts.requested - facts.lifetime if facts else None,
-        headroom=schedule.headroom(policy.lifetime, policy.refresh_at, policy.runway, policy.timeout),
+        headroom=schedule.headroom(
+            policy.lifetime, policy.refresh_at, policy.propagation_delay, policy.timeout
+        ),
         next_refresh=now.wall + planned[1] - now.boot if planned else None,
         next_reason=planned[0] if planned else None,
         key_fingerprint=newest.key.fingerprint if newest else None,

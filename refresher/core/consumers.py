@@ -17,7 +17,7 @@ def left_to_consumers(state: State, policy: TokenPolicy, now: Instant) -> float:
     def left(output: OutputState, wants: OutputPolicy) -> float:
         own = state.facts is None or is_beyond_reach(state, output, wants)
         facts = output.facts if own else state.facts
-        return schedule.left_to_consumers(facts.remaining(now) if facts else 0.0, wants.runway)
+        return schedule.left_to_consumers(facts.remaining(now) if facts else 0.0, wants.propagation_delay)
 
     return min(left(output, wants) for output, wants in zip(state.outputs, policy.outputs, strict=True))
 
@@ -34,7 +34,7 @@ def is_beyond_reach(state: State, output: OutputState, wants: OutputPolicy) -> b
     and this output needs it."""
     if state.facts is None or output.unreadable is not None:  # what merely cannot be read may well be there
         return False
-    unwritable = state.token is None or (wants.needs_refresh and not state.token.is_whole)
+    unwritable = state.token is None or (wants.includes_refresh_token and not state.token.is_complete)
     held = output.facts
     return unwritable and (held is None or held.fingerprint != state.facts.fingerprint)
 

@@ -112,7 +112,8 @@ def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     if state.minting is not None or (state.facts is not None and not follows):
         return
     for credential in filter(None, (state.candidate, state.proven)):
-        chosen = adoption.choose(state.outputs, credential.key.fingerprint, policy.lifetime, now)
+        key = credential.key.fingerprint
+        chosen = adoption.choose(state.outputs, key, policy.issuer, policy.lifetime, now)
         if chosen is None or chosen.holding is None or chosen.holding.facts is None:
             continue
         # Whoever stands by follows the leader from one token to the next.
@@ -140,7 +141,7 @@ def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Insta
     token = state.token
     if token is None or output.holding is None or token.facts.remaining(now) <= 0:
         return None
-    if wants.needs_refresh and not token.is_whole:
+    if wants.includes_refresh_token and not token.is_complete:
         return None
     held = output.facts
     if held is not None and held.fingerprint == token.facts.fingerprint and output.holding.intact:
@@ -194,7 +195,7 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
 def _scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
     """When (boot seconds) this token is to be replaced by the schedule, ahead by the policy's horizon."""
     jitter = schedule.jitter_of(facts.fingerprint)
-    age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.runway, jitter)
+    age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter)
     return _when_aged(facts, max(schedule.soonest(facts.lifetime), age - policy.horizon), now)
 
 

@@ -69,7 +69,9 @@ def _discreet(declined: Declined, state: State) -> Declined:
     """Without the parts of its message that repeat a token in use."""
     held = [output.holding.token for output in state.outputs if output.holding]
     tokens = [token for token in (state.token, *held) if token is not None]
-    secrets = (secret for token in tokens for secret in (token.access, token.refresh) if secret is not None)
+    secrets = (
+        secret for token in tokens for secret in (token.access, token.refresh_token) if secret is not None
+    )
     return declined._replace(message=censored(declined.message, (secret.reveal() for secret in secrets)))
 
 

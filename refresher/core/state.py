@@ -14,16 +14,17 @@ ISSUER = "issuer"  # what a mint is about, as a write is about an output
 
 @distinct
 class OutputPolicy(NamedTuple):
-    """`runway`: the longest, in seconds, that its consumers take to see a new value."""
+    """`propagation_delay`: the longest, in seconds, that its consumers take to see a new value."""
 
     name: str
-    runway: float
-    needs_refresh: bool
+    propagation_delay: float
+    includes_refresh_token: bool
 
 
 @distinct
 class TokenPolicy(NamedTuple):
-    """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime.
+    """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime; `issuer` is
+    the base URL of the issuer that mints it.
 
     `horizon`: what would come due within it is minted now (``once --every``). `elected`: nothing is minted or
     written before this process has been elected leader.
@@ -33,14 +34,15 @@ class TokenPolicy(NamedTuple):
     lifetime: float
     refresh_at: float
     timeout: float
+    issuer: str
     outputs: tuple[OutputPolicy, ...]
     horizon: float = 0.0
     elected: bool = False
 
     @property
-    def runway(self) -> float:
-        """The longest of its outputs' runways."""
-        return max(output.runway for output in self.outputs)
+    def propagation_delay(self) -> float:
+        """The longest of its outputs' propagation delays."""
+        return max(output.propagation_delay for output in self.outputs)
 
 
 @distinct

@@ -71,18 +71,13 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the process, for prometheus_client."""
-        leadership = self._tally.leadership
         yield InfoMetricFamily(f"{PREFIX}build", "The version that runs.", {"version": self._version})
         yield _gauge(
             "last_loop_timestamp_seconds",
             "When the scheduler last made a turn; more than a minute ago: it hangs, restart the process.",
             self._last_turn().wall,
         )
-        yield _gauge(
-            "leader",
-            "1: this process mints and writes. 0: it stands by. Absent where there is no election.",
-            leadership.leads if leadership else None,
-        )
+        yield _leader(self._tally)
         yield from _of_issuer(self._tally)
         if self._log_lines_dropped is not None:
             yield _counter(
@@ -109,6 +104,17 @@ def _gauge(name: str, means: str, value: float | None) -> Metric:
     family = GaugeMetricFamily(PREFIX + name, means, labels=())
     if value is not None:
         family.add_metric((), round(value, 3))
+    return family
+
+
+def _leader(tally: Tally) -> Metric:
+    family = GaugeMetricFamily(
+        f"{PREFIX}leader",
+        "1: this process holds the Lease, mints and writes. 0: it stands by. Absent without leader election.",
+        labels=("lease",),
+    )
+    for each in tally.leases:
+        family.add_metric((each.lease,), each.leads)
     return family
 
 

@@ -21,16 +21,16 @@ WIDEST = (5, 9, 20, 28)  # columns for each of them; the names have what is left
 
 
 def document(
-    conditions: Iterable[TokenCondition], now: Instant, version: str, leadership: Leadership | None = None
+    conditions: Iterable[TokenCondition], now: Instant, version: str, leases: Iterable[Leadership] = ()
 ) -> dict[str, Any]:
     """Fit for JSON. Times are RFC 3339 in UTC, durations seconds, negative for what has passed; what is not
-    known is None, and so is the leadership where there is no election."""
+    known is None. Without leader election there are no `leases`."""
     tokens = [_of_token(each, now) for each in conditions]
     return {
         "version": version,
         "time": to_second(now.wall),
         "valid": all(token["valid"] for token in tokens),
-        "leadership": leadership and leadership._asdict(),
+        "leases": [each._asdict() for each in leases],
         "tokens": tokens,
     }
 
@@ -145,15 +145,17 @@ def headline(document: Mapping[str, Any]) -> str:
 
 
 def standing(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Who leads, and what ails the Lease, as lines; none where there is no election."""
-    known = document.get("leadership")
-    if not isinstance(known, Mapping):
-        return ()
-    leads = known.get("leads") is True
-    holder = known.get("holder") or "nobody that is known"
+    """Who leads, and the problem of each Lease, as lines; none without leader election."""
+    return tuple(line for lease in members(document, "leases") for line in _of_lease(lease))
+
+
+def _of_lease(lease: Mapping[str, Any]) -> Iterator[str]:
+    leads = lease.get("leads") is True
+    holder = lease.get("holder") or "nobody that is known"
     says = "leads: holds" if leads else f"stands by: {harmless(holder)} holds"
-    ails = (f"! {harmless(known['problem'])}",) if known.get("problem") else ()
-    return (f"{says} the lease {harmless(known.get('lease'))}", *ails)
+    yield f"{says} the lease {harmless(lease.get('lease'))}"
+    if lease.get("problem"):
+        yield f"! {harmless(lease['problem'])}"
 
 
 def harmless(value: object) -> str:

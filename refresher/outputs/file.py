@@ -51,7 +51,7 @@ class FileOutput:
         self._directories = directories or Directories()
         self._directory: Directory | None = None  # the one that the path leads to: it is shared while in use
         self._reported: tuple[str, ...] = ()
-        self.needs_refresh = formats.needs_refresh(self._format)
+        self.includes_refresh_token = formats.includes_refresh_token(self._format)
 
     def inspect(self, now: Instant) -> Holding:
         """See `ports.Output`. Content that the record does not describe has no known end."""

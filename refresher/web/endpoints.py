@@ -93,7 +93,7 @@ class Endpoints:
         def page() -> Answer:
             now = self._clock.now()
             conditions = [condition(state, policy, now) for policy, state in self._view()]
-            document = status.document(conditions, now, self._version, self._tally.leadership)
+            document = status.document(conditions, now, self._version, self._tally.leases)
             if quality(accept, "text/html") > quality(accept, "application/json"):
                 return _html(status_page.page(document))
             return _json(HTTPStatus.OK, document)

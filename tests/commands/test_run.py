@@ -114,6 +114,28 @@ def test_a_restart_adopts_what_its_predecessor_published_and_clears_up_after_it(
     ]
 
 
+def test_a_token_of_another_issuer_stays_until_the_new_issuer_mints_and_is_not_adopted(place, issuer, daemon):
+    """Both issuers accept the same key."""
+    with daemon() as running:
+        running.wait_for("OutputWritten")
+        assert running.end() == 0
+    before = (place / "token").read_text()
+    with Emulator(keys=[KEY]) as other:
+        other.faults(status=503)
+        with daemon("--issuer-url", other.url, endpoints=True) as running:
+            running.wait_for("RefreshFailed")
+            assert (place / "token").read_text() == before
+            assert running.get("/readyz").status == 200
+            other.faults()
+            running.wait_for("OutputWritten")
+            assert running.end() == 0
+        assert other.valid((place / "token").read_text())
+        with daemon("--issuer-url", other.url) as running:
+            running.wait_for("TokenAdopted")
+            assert running.end() == 0
+        assert (issuer.counts.issued, other.counts.issued) == (1, 1)
+
+
 def test_without_a_key_it_waits_for_one(issuer, place, daemon):
     (place / "key").unlink()
     with daemon(endpoints=True) as running:

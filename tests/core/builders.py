@@ -25,6 +25,7 @@ from refresher.core.state import OutputPolicy, State, TokenPolicy
 
 NOW = Instant(wall=1_800_000_000.0, boot=5_000.0)
 KEY, NEW_KEY = SecretStr("key-1"), SecretStr("key-2")
+ISSUER_URL, OTHER_ISSUER_URL = "https://api.inlive.app", "https://test.inlive.app"
 DAY = 86400.0
 
 UNREACHABLE = Declined(Outcome.UNREACHABLE, "connection refused")
@@ -44,6 +45,7 @@ def token(
     requested: float | None = None,
     key: SecretStr = KEY,
     refresh: str | None = "refresh",
+    issuer: str = ISSUER_URL,
 ) -> Token:
     """A token issued `age` seconds before NOW. Its fingerprint is so small that it has no jitter: one of an
     hour is due after 42 minutes (2520 s) sharp."""
@@ -53,7 +55,8 @@ def token(
         requested=lifetime if requested is None else requested,
         key_fingerprint=key.fingerprint,
         fingerprint=f"{number:016x}",
-        with_refresh=refresh is not None,
+        has_refresh_token=refresh is not None,
+        issuer=issuer,
     )
     return Token(facts, SecretStr(f"access-{number}"), SecretStr(f"{refresh}-{number}") if refresh else None)
 
@@ -79,13 +82,15 @@ def write(output: str, what: Token, reason: str) -> Write:
     return Write(output, what, reason, Sealer(key))
 
 
-def output(name: str = "file", *, runway: float = 0.0, needs_refresh: bool = False) -> OutputPolicy:
-    return OutputPolicy(name, runway, needs_refresh)
+def output(
+    name: str = "file", *, propagation_delay: float = 0.0, includes_refresh_token: bool = False
+) -> OutputPolicy:
+    return OutputPolicy(name, propagation_delay, includes_refresh_token)
 
 
 def policy(*outputs: OutputPolicy, **wants: float) -> TokenPolicy:
     defaults = {"lifetime": 3600.0, "refresh_at": 0.7, "timeout": 10.0}
-    return TokenPolicy("studio", outputs=outputs or (output(),), **(defaults | wants))
+    return TokenPolicy("studio", issuer=ISSUER_URL, outputs=outputs or (output(),), **(defaults | wants))
 
 
 class Driver:

@@ -88,8 +88,8 @@ def test_a_token_that_is_well():
     )
 
 
-def test_the_headroom_counts_with_the_longest_runway():
-    wants = policy(output("a"), output("b", runway=120.0))
+def test_the_headroom_counts_with_the_longest_propagation_delay():
+    wants = policy(output("a"), output("b", propagation_delay=120.0))
     assert of(Driver(wants)).headroom == schedule.headroom(3600.0, 0.7, 120.0, 10.0)
 
 

@@ -244,7 +244,7 @@ def test_a_failure_leaves_the_token_and_the_outputs_and_what_was_asked_for():
     assert driver.state.wanted is Reason.REPORTED_EXPIRED
 
 
-@pytest.mark.parametrize("secret", ["access", "refresh"])
+@pytest.mark.parametrize("secret", ["access", "refresh_token"])
 def test_a_message_that_repeats_the_token_in_hand_is_kept_and_told_without_it(secret):
     driver = at_work(first=token(refresh="refresh"))
     driver.until(Mint)

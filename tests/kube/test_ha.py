@@ -10,6 +10,7 @@ import pytest
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import eventually
 from tests.kube.cluster import Cluster
+from tests.kube.diagnosis import refresh
 from tests.kube.installation import Installation
 
 DURATION = 3  # seconds
@@ -27,9 +28,25 @@ def took(since: float, happens: Callable[[], object], what: str) -> float:
     return time.monotonic() - since
 
 
+def test_turning_leader_election_off_and_on_keeps_the_secret(site):
+    """The name of the installation does not depend on the Lease."""
+    elected = site.config.read_text()
+    alone = "".join(line for line in elected.splitlines(keepends=True) if "leader_election" not in line)
+    for number, mode in enumerate((elected, alone, elected)):
+        site.config.write_text(mode)
+        daemon = site.start()
+        if mode is elected:
+            daemon.wait_for("LeadershipTurned", leads=True)
+        daemon.wait_for("TokenAdopted" if number else "OutputWritten")
+        refresh(daemon)
+        daemon.wait_for("OutputWritten", reason="new", times=1 if number else 2)
+        assert daemon.end() == 0
+        assert not daemon.entries("OutputFailed")
+
+
 def test_the_one_that_stands_by_mints_nothing_follows_and_stays_ready(site):
     leader, standby = site.pair()
-    assert (leader.metric("leader"), standby.metric("leader")) == (1.0, 0.0)
+    assert (site.leads(leader), site.leads(standby)) == (True, False)
     assert standby.get("/readyz").status == 200
     leader.wait_for("OutputWritten", times=2)
     assert site.issuer.counts.issued == 2
@@ -70,7 +87,7 @@ def test_while_the_api_server_hangs_nothing_is_lost_and_nobody_mints_in_vain(sit
     assert site.issuer.counts.issued == minted
     site.cluster.resume()
     both = [leader, standby]
-    eventually(lambda: sum(each.metric("leader") for each in both) == 1.0, "one of them leads")
+    eventually(lambda: sum(site.leads(each) for each in both) == 1, "one of them leads")
     eventually(lambda: site.issuer.valid(site.token()), "consumers have a valid token")
     assert site.issuer.counts.issued <= minted + 1
 
@@ -88,7 +105,9 @@ def test_a_new_key_is_proven_by_the_leader_and_taken_over_by_the_other(site):
 
 
 def test_files_and_an_election_exclude_each_other(site):
-    site.config.write_text(site.config.read_text().replace("secret: access-token, runway: 0s", "file: token"))
+    site.config.write_text(
+        site.config.read_text().replace("secret: access-token, propagation_delay: 0s", "file: token")
+    )
     daemon = site.start()
     assert daemon.code() == 78
     assert "leader" in daemon.said

@@ -208,12 +208,12 @@ def test_a_secret_is_opaque_and_says_who_writes_it(place):
 def test_several_formats_stand_side_by_side(place):
     output = place.output(data=(("access-token", "token"), ("auth.json", "inlive-sdk")))
     output.write(a_token(), NOW, SEALER)
-    assert output.needs_refresh
+    assert output.includes_refresh_token
     assert place.value("access-token") == b"acc3ss-1-"
     assert json.loads(place.value("auth.json"))["data"]["accessToken"] == "acc3ss-1-"
     found = output.inspect(NOW)
     assert found.token is not None
-    assert found.token.is_whole
+    assert found.token.is_complete
 
 
 def test_what_others_keep_in_the_secret_stays(place):

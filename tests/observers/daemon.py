@@ -9,7 +9,7 @@ from refresher.core.model import Outcome, SecretStr, Token, Try
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 from refresher.observers.metrics import Metrics
 from refresher.observers.tally import Tally
-from tests.core.builders import KEY, NOW, Driver, token
+from tests.core.builders import KEY, NOW, Driver, policy, token
 
 OK = IssuerAnswered((Try(Outcome.OK, 0.2),), skew=-1.5)
 
@@ -33,8 +33,7 @@ class Daemon:
         outputs: tuple[OutputPolicy, ...] = (OutputPolicy("file:/a", 0.0, False),),
         log_lines_dropped: Callable[[], int] | None = None,
     ) -> None:
-        policies = [TokenPolicy(name, 3600.0, 0.7, 10.0, outputs) for name in names]
-        self.tokens = {policy.name: Driver(policy) for policy in policies}
+        self.tokens = {name: Driver(policy(*outputs)._replace(name=name)) for name in names}
         self.clock, self.tally = Clock(), Tally()
         self.metrics = Metrics(self.view, self.clock.now, self.clock, self.tally, "1.2.3", log_lines_dropped)
 

@@ -21,7 +21,7 @@ from tests.observers.daemon import Daemon, at_work
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PLAIN = "text/plain; version=0.0.4"
 
-# Design §2, "Metrics", but for `_leader`, see below: how each is named, with which labels, and of which type.
+# Design §2, "Metrics", except `_leader` (see below): how each is named, with which labels, and of which type.
 PROMISED = {
     "build_info": ({"version"}, "gauge"),
     "token_expiry_timestamp_seconds": ({"token"}, "gauge"),
@@ -349,8 +349,8 @@ def test_no_secret_is_exposed(accept: str) -> None:
     daemon = at_work("studio")
     secret = token()
     body, _ = daemon.metrics.exposition(accept)
-    assert secret.refresh is not None
-    for each in (KEY, secret.access, secret.refresh):
+    assert secret.refresh_token is not None
+    for each in (KEY, secret.access, secret.refresh_token):
         assert each.reveal().encode() not in body
 
 
@@ -364,12 +364,16 @@ def test_a_path_is_a_label_whatever_is_in_it(accept: str, odd: str) -> None:
     assert labels == {None, f"file:/{odd}".replace("\udcff", "\\udcff")}
 
 
-@pytest.mark.parametrize(("leads", "told"), [(True, "1.0"), (False, "0.0")])
-def test_who_leads_is_told_where_there_is_an_election(leads: bool, told: str) -> None:
+def test_each_lease_has_a_series_that_says_whether_this_process_leads() -> None:
     daemon = at_work("studio")
     assert b"token_refresher_leader" not in samples_of(daemon)
-    daemon.tally.notice("", LeadershipTurned("inlive/refresher", leads, ""), NOW)
-    assert f"token_refresher_leader {told}".encode() in samples_of(daemon)
+    daemon.tally.notice("", LeadershipTurned("inlive/a", leads=True, holder=""), NOW)
+    daemon.tally.notice("", LeadershipTurned("inlive/b", leads=False, holder="pod-2"), NOW)
+    samples = samples_of(daemon).decode().splitlines()
+    assert [each for each in samples if each.startswith("token_refresher_leader")] == [
+        'token_refresher_leader{lease="inlive/a"} 1.0',
+        'token_refresher_leader{lease="inlive/b"} 0.0',
+    ]
 
 
 def samples_of(daemon: Daemon) -> bytes:

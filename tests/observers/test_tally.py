@@ -135,19 +135,28 @@ def test_counts_that_were_read_do_not_change_any_more() -> None:
 
 LEASE = "inlive/refresher"
 LEADS = LeadershipTurned(LEASE, leads=True, holder="")
+STANDS_BY = LeadershipTurned(LEASE, leads=False, holder="pod-2")
+OTHER = LeadershipTurned("inlive/other", leads=True, holder="")
+SHAKY = LeaseFailed(LEASE, "no answer", leads=True)
+FAILED = LeaseFailed(LEASE, "no answer", leads=False)
 
 
 @pytest.mark.parametrize(
     ("told", "known"),
     [
-        ((), None),
-        ((LEADS,), Leadership(LEASE, leads=True)),
-        ((LEADS, LeadershipTurned(LEASE, False, "pod-2")), Leadership(LEASE, leads=False, holder="pod-2")),
-        ((LEADS, LeaseFailed(LEASE, "no answer", True)), Leadership(LEASE, leads=True, problem="no answer")),
-        ((LEADS, LeaseFailed(LEASE, "no answer", False)), Leadership(LEASE, False, problem="no answer")),
-        ((LeaseFailed(LEASE, "no answer", False),), Leadership(LEASE, leads=False, problem="no answer")),
-        ((LEADS, LeaseFailed(LEASE, "no answer", True), LEADS), Leadership(LEASE, leads=True)),
+        ((), ()),
+        ((LEADS,), (Leadership(LEASE, leads=True),)),
+        ((LEADS, STANDS_BY), (Leadership(LEASE, leads=False, holder="pod-2"),)),
+        ((LEADS, SHAKY), (Leadership(LEASE, leads=True, problem="no answer"),)),
+        ((LEADS, FAILED), (Leadership(LEASE, leads=False, problem="no answer"),)),
+        ((FAILED,), (Leadership(LEASE, leads=False, problem="no answer"),)),
+        ((STANDS_BY, FAILED), (Leadership(LEASE, leads=False, holder="pod-2", problem="no answer"),)),
+        ((LEADS, SHAKY, LEADS), (Leadership(LEASE, leads=True),)),
+        (
+            (LEADS, OTHER, FAILED),
+            (Leadership("inlive/other", leads=True), Leadership(LEASE, leads=False, problem="no answer")),
+        ),
     ],
 )
-def test_who_leads_is_what_was_told_last_and_so_is_what_ails_the_lease(told, known) -> None:
-    assert tally_of(*told).leadership == known
+def test_each_lease_has_its_latest_holder_and_problem(told, known) -> None:
+    assert tally_of(*told).leases == known

@@ -131,7 +131,8 @@ def test_the_record_says_everything_but_the_secrets(path):
         "requested_lifetime": 3600.0,
         "key_fingerprint": a_token().facts.key_fingerprint,
         "token_fingerprint": a_token().facts.fingerprint,
-        "with_refresh_token": True,
+        "has_refresh_token": True,
+        "issuer": "https://api.inlive.app",
         "seal": entry["seal"],
     }
     proof = file_output(path, "inlive-sdk").inspect(NOW).proof
@@ -139,7 +140,7 @@ def test_the_record_says_everything_but_the_secrets(path):
     assert SEALER.accepts(proof)
 
 
-@pytest.mark.parametrize("field", ["sha256", "issued_at", "lifetime", "requested_lifetime"])
+@pytest.mark.parametrize("field", ["sha256", "issued_at", "lifetime", "requested_lifetime", "issuer"])
 def test_nothing_in_a_record_can_be_altered_without_its_seal_telling(path, field):
     """The times of a record decide which token is adopted, and its digest which value that is."""
     output = file_output(path)
@@ -154,6 +155,7 @@ def test_nothing_in_a_record_can_be_altered_without_its_seal_telling(path, field
         "issued_at": {"issued_at": "2026-11-05T10:00:30Z", "expires_at": "2026-11-05T11:00:30Z"},
         "lifetime": {"lifetime": 1800.0, "expires_at": "2026-11-05T10:30:00.25Z"},
         "requested_lifetime": {"requested_lifetime": 7200.0},
+        "issuer": {"issuer": "https://another.test"},
     }[field]
     entry |= other
     record_of(path).write_text(json.dumps(document))

@@ -162,7 +162,11 @@ class FileOnDisk:
     """`ports.Output`: a real FileOutput whose system calls are one process's on one disk."""
 
     def __init__(self, output: FileOutput, disk: Disk, process: Process) -> None:
-        self.name, self.lane, self.needs_refresh = output.name, output.lane, output.needs_refresh
+        self.name, self.lane, self.includes_refresh_token = (
+            output.name,
+            output.lane,
+            output.includes_refresh_token,
+        )
         self._output, self._disk, self._process = output, disk, process
 
     def inspect(self, now: Instant) -> Holding:

@@ -126,7 +126,7 @@ class Happenings:
         age = self.world.now - token.minted
         replaced = max(0.0, design.soonest(self.plan.wants) * 1.001 - age)
         until = replaced + EFFECT + 2 * self.plan.wants.slow
-        self.promise.excuse(until + self.plan.wants.runway)
+        self.promise.excuse(until + self.plan.wants.propagation_delay)
         self.promise.tell(f"token {token.number} ends early, and that is reported")
         self.promise.may_cost_a_mint("its end was reported")
         self.world.after(
@@ -187,7 +187,9 @@ class Happenings:
     def suspended_too_long(self, trouble: Trouble) -> float:
         lasts = self._at_most(trouble.lasts * 2 * self.lives)
         if self.plan.wants.processes == 1:
-            self.promise.excuse(lasts + EFFECT + 2 * self.plan.wants.slow + self.plan.wants.runway + 10.0)
+            self.promise.excuse(
+                lasts + EFFECT + 2 * self.plan.wants.slow + self.plan.wants.propagation_delay + 10.0
+            )
         return self._suspend(self.here.leader(), lasts)
 
     def _suspend(self, victim: object, lasts: float) -> float:

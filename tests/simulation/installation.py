@@ -9,7 +9,7 @@ from contextlib import suppress
 from refresher.config.declarations import FileOutputSettings, SecretOutputSettings
 from refresher.core import condition
 from refresher.core.election import Election, terms_of
-from refresher.core.formats import needs_refresh
+from refresher.core.formats import includes_refresh_token
 from refresher.core.machine import why_write
 from refresher.core.messages import Errand, Mint, Write
 from refresher.core.state import OutputPolicy, TokenPolicy
@@ -46,14 +46,15 @@ class Installation:
             lifetime=wants.lifetime,
             refresh_at=wants.refresh_at,
             timeout=10.0,
+            issuer=URL,
             outputs=tuple(
-                OutputPolicy(name, place.runway, needs_refresh(format_of(place)))
+                OutputPolicy(name, place.propagation_delay, includes_refresh_token(format_of(place)))
                 for name, place in self.outputs.items()
             ),
             elected=wants.processes > 1,
         )
-        runways = {name: place.runway for name, place in self.outputs.items()}
-        self.promise = Promise(world, self.issuer, self.policy, runways)
+        propagation_delays = {name: place.propagation_delay for name, place in self.outputs.items()}
+        self.promise = Promise(world, self.issuer, self.policy, propagation_delays)
         alone = wants.processes == 1  # else wall clocks are kept right: who takes over relies on them
         self.machines = [
             Machine(world, 1 + wants.drift * (-1) ** n, 1 + wants.drift * alone, wall_ahead=0.3 * n)

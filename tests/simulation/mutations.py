@@ -30,13 +30,13 @@ MUTATIONS = (
     Mutation(
         "the margin is not clamped to half the lifetime",
         "core/schedule.py",
-        "return min(runway + RETRY_ROOM, lifetime / 2)",
-        "return runway + RETRY_ROOM",
+        "return min(propagation_delay + RETRY_ROOM, lifetime / 2)",
+        "return propagation_delay + RETRY_ROOM",
     ),
     Mutation(
-        "the runway is forgotten in the margin",
+        "the propagation delay is forgotten in the margin",
         "core/schedule.py",
-        "return min(runway + RETRY_ROOM, lifetime / 2)",
+        "return min(propagation_delay + RETRY_ROOM, lifetime / 2)",
         "return min(RETRY_ROOM / 10, lifetime / 2)",
     ),
     Mutation(

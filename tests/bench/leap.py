@@ -17,7 +17,6 @@ from refresher.clock import SystemClock
 from refresher.config.declarations import (
     FileOutputSettings,
     IssuerSettings,
-    ListenAddress,
     Settings,
     TokenSettings,
 )
@@ -27,14 +26,13 @@ from refresher.core.messages import Stopping
 from refresher.crew import Crew, Mailbox
 from refresher.engine import Engine
 from refresher.hands import KEYS, LIMITS, Hands
+from refresher.http.server.sockets import bind
 from refresher.observers import log
 from refresher.observers.log_stream import BackgroundStream
 from refresher.observers.redaction import SecretIndex
 from refresher.observers.tally import Tally
 from refresher.ports import Letter
-from refresher.web.endpoints import Endpoints
-from refresher.web.server import Server
-from refresher.web.socket import bind
+from refresher.web.endpoints import Endpoints, server_of
 
 LIFETIME = 10.0  # seconds, so that most of what passes is refreshes and not looks at files
 SCRAPE_EVERY = 60  # refreshes
@@ -156,9 +154,9 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
 
 def serve(engine: Engine, clock: LeapingClock, tally: Tally) -> str:
     """The endpoints, as `refresher run` has them; where to scrape."""
-    listening = bind(ListenAddress("127.0.0.1", 0))
+    listening = bind("127.0.0.1", 0)
     endpoints = Endpoints(engine.view, lambda: engine.last_turn, clock, tally, __version__)
-    threading.Thread(target=Server(listening, endpoints.answer).serve, daemon=True).start()
+    threading.Thread(target=server_of(endpoints, listening).serve, daemon=True).start()
     return f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
 
 

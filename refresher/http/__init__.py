@@ -1,0 +1,1 @@
+"""HTTP: what every server and every client in this package stands on."""

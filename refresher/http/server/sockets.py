@@ -60,15 +60,16 @@ def bind_unix(path: str, *, mode: int = 0o660, group: str | None = None, option:
         raise ListenError(f"{where}: the path has more than {LONGEST_PATH} bytes; choose a shorter {option}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        number = -1 if group is None else _group_number(group)
         _bind_path(sock, path)
         # Nobody connects before it listens, so nobody does before it has its group and mode.
-        if group is not None:
-            os.chown(path, -1, _group_number(group))
+        os.chown(path, -1, number)
         os.chmod(path, mode)
         sock.listen(BACKLOG)
     except (OSError, LookupError) as error:
-        sock.close()
-        raise ListenError(f"{where}: {_unix_reason(error, path, group, option)}") from error
+        reason = _unix_reason(error, path, group, option)
+        close(sock)
+        raise ListenError(f"{where}: {reason}") from error
     return sock
 
 
@@ -126,9 +127,11 @@ def _is_abandoned(path: str) -> bool:
 
 
 def _group_number(group: str) -> int:
+    if group.isdecimal():
+        return int(group)
     import grp  # noqa: PLC0415 -- only where wanted
 
-    return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    return grp.getgrnam(group).gr_gid
 
 
 def _unix_reason(error: OSError | LookupError, path: str, group: str | None, option: str) -> str:

@@ -102,7 +102,7 @@ def _destination(target: str, host: str | None, *, old: bool) -> tuple[str, str,
     """Host, path and query. An absolute target names the host, whatever the header says (RFC 9112 §3.2.2)."""
     if (host is None and not old) or not _AUTHORITY.fullmatch(host or ""):
         raise RefusedError(HTTPStatus.BAD_REQUEST)
-    absolute = _ABSOLUTE.fullmatch(target)
+    absolute = None if target.startswith("/") else _ABSOLUTE.fullmatch(target)
     if absolute is not None:
         host, target = absolute[1], absolute[2]
         if not target.startswith("/"):

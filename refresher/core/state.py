@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import NamedTuple, Self
 
+from refresher.core.events import Mint
 from refresher.core.instant import Instant
-from refresher.core.messages import Mint
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
 from refresher.core.values import distinct
 
@@ -65,11 +65,11 @@ class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
     `holding` is None until it was seen. `published`: the fingerprint of the token that was last put or
-    adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`:
+    adopted there. `busy_since`: when the step in flight began, if there is one. `write_problem`, `unreadable`:
     why the last write or the last look failed, if it did. `writable`: the last write or rehearsal went well.
     `forged`: its record names our key and has not its seal.
     `held`: which other process owns it; empty if none does.
-    `unseen`: how many looks in a row saw nothing of it, good or bad, and `unseen_at`: when the last of these
+    `failed_looks`: how many looks in a row saw nothing of it, good or bad, and `failed_looks_at`: when the last of these
     ended.
     """
 
@@ -80,13 +80,13 @@ class OutputState(NamedTuple):
     busy_since: float | None = None
     failures: int = 0
     next_try: float = NEVER
-    unwritable: str | None = None
-    unreadable: str | None = None
+    write_problem: str | None = None
+    read_problem: str | None = None
     writable: bool = False
     forged: bool = False
     held: str = ""
-    unseen: int = 0
-    unseen_at: float = NEVER
+    failed_looks: int = 0
+    failed_looks_at: float = NEVER
 
     @property
     def facts(self) -> TokenFacts | None:
@@ -100,7 +100,7 @@ class OutputState(NamedTuple):
     @property
     def problem(self) -> str | None:
         """What ails it: what keeps it from being written, before what keeps it from being read."""
-        return self.unwritable or self.held or self.unreadable
+        return self.write_problem or self.held or self.read_problem
 
 
 @distinct
@@ -109,8 +109,8 @@ class State(NamedTuple):
 
     `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.
     `facts` and `token`: the token to publish; the value may be unknown for an adopted one. `own`: minted by
-    this process. `wanted`: a refresh that somebody asked for; `wanted_late`: while a mint was in flight.
-    `outlived`: the least seconds after which a token was reported expired before its believed end.
+    this process. `wanted`: a refresh that somebody asked for; `requested_during_mint`: while a mint was in flight.
+    `observed_lifetime`: the least seconds after which a token was reported expired before its believed end.
     `leads`: whether it is up to this process to mint and write; `leads_since`: what an output held before
     then (boot seconds) was perhaps written over by the leader before. `unserved_since`: since when (boot
     seconds) an output is known to hold no valid token while this process stands by; `alarmed`: that was
@@ -123,11 +123,11 @@ class State(NamedTuple):
     key_problem: str | None = None
     facts: TokenFacts | None = None
     token: Token | None = None
-    own: bool = False
+    minted_here: bool = False
     minting: Mint | None = None
-    wanted: Reason | None = None
-    wanted_late: bool = False
-    outlived: float | None = None
+    requested_reason: Reason | None = None
+    requested_during_mint: bool = False
+    observed_lifetime: float | None = None
     stopping: bool = False
     leads: bool = True
     leads_since: float = NEVER

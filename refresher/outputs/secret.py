@@ -66,10 +66,10 @@ class SecretOutput:
                 " it"
             )
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         """See `ports.Output`. There is none: the API server stores the whole of a Secret or nothing."""
 
-    def rehearse(self) -> tuple[str, ...]:
+    def dry_run(self) -> tuple[str, ...]:
         """Have the API server try out a whole write, and keep nothing of it (``dryRun=All``)."""
         origin = Instant(0.0, 0.0)
         access, refresh = SecretStr("x" * _LONG_TOKEN), SecretStr("x" * _LONG_TOKEN)

@@ -8,16 +8,16 @@ import socket
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
-from refresher.core.condition import condition
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
+from refresher.core.status import status_of
 from refresher.http.server.limits import Limits, affordable_connections
 from refresher.http.server.loop import Server
 from refresher.http.server.messages import Later, Reply, Request, Response
 from refresher.observers import status, status_page
+from refresher.observers.counters import Counters
 from refresher.observers.liveness import is_alive, silence
 from refresher.observers.metrics import Metrics
-from refresher.observers.tally import Tally
 from refresher.ports import Clock
 from refresher.web import responses
 from refresher.web.background import Background
@@ -45,15 +45,15 @@ class Endpoints:
         view: Callable[[], Iterable[tuple[TokenPolicy, State]]],
         last_turn: Callable[[], Instant],
         clock: Clock,
-        tally: Tally,
+        counters: Counters,
         version: str,
         *,
         stuck: Callable[[], str | None] = lambda: None,
         log_lines_dropped: Callable[[], int] | None = None,
     ) -> None:
         self._view, self._last_turn, self._clock, self._version = view, last_turn, clock, version
-        self._tally, self._stuck = tally, stuck
-        self._metrics = Metrics(view, last_turn, clock, tally, version, log_lines_dropped)
+        self._counters, self._stuck = counters, stuck
+        self._metrics = Metrics(view, last_turn, clock, counters, version, log_lines_dropped)
         self._background: Background[Response] = Background()
         self._routes: dict[str, Callable[[str], Reply]] = {
             "/": _index,
@@ -110,8 +110,8 @@ class Endpoints:
     def _status(self, accept: str) -> Later:
         def page() -> Response:
             now = self._clock.now()
-            conditions = [condition(state, policy, now) for policy, state in self._view()]
-            document = status.document(conditions, now, self._version, self._tally.leases)
+            statuses = [status_of(state, policy, now) for policy, state in self._view()]
+            document = status.document(statuses, now, self._version, self._counters.leases)
             if quality(accept, "text/html") > quality(accept, "application/json"):
                 return responses.html(status_page.page(document))
             return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))

@@ -6,8 +6,7 @@ what holds whatever happens in tests/simulation.
 
 import pytest
 
-from refresher.core.instant import Instant
-from refresher.core.messages import (
+from refresher.core.events import (
     Adopt,
     ExpiryReported,
     Found,
@@ -19,6 +18,7 @@ from refresher.core.messages import (
     Stopping,
     Wait,
 )
+from refresher.core.instant import Instant
 from refresher.core.model import Holding, Reason
 from tests.core.builders import (
     KEY,

@@ -2,9 +2,7 @@
 
 import pytest
 
-from refresher.core.announcements import OutputDisturbed, OutputFailed, OutputWritten
-from refresher.core.machine import STALLED, next_step
-from refresher.core.messages import (
+from refresher.core.events import (
     Inspect,
     InspectFailed,
     Mint,
@@ -15,7 +13,9 @@ from refresher.core.messages import (
     WriteFailed,
     Written,
 )
+from refresher.core.machine import STALLED, next_step
 from refresher.core.model import Holding, Reason
+from refresher.core.notifications import OutputDisturbed, OutputFailed, OutputWritten
 from tests.core.builders import KEY, NOW, UNREACHABLE, Driver, at_work, held, output, policy, token, write
 
 TWO = policy(output("a"), output("b"))

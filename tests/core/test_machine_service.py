@@ -2,9 +2,9 @@
 
 import pytest
 
-from refresher.core.announcements import ConsumersUnserved, OutputFailed, OutputWritten, TokenMinted
-from refresher.core.machine import STALLED, UNSERVED, next_step
-from refresher.core.messages import (
+from refresher.core.events import (
+    DryRun,
+    DryRunPassed,
     Found,
     Inspect,
     InspectFailed,
@@ -15,15 +15,15 @@ from refresher.core.messages import (
     Minted,
     MintFailed,
     RaiseAlarm,
-    Rehearse,
-    Rehearsed,
     Stalled,
     Wait,
     Write,
     WriteFailed,
     Written,
 )
+from refresher.core.machine import STALLED, UNSERVED, next_step
 from refresher.core.model import Holding
+from refresher.core.notifications import ConsumersUnserved, OutputFailed, OutputWritten, TokenMinted
 from refresher.core.state import ISSUER
 from tests.core.builders import (
     KEY,
@@ -58,8 +58,8 @@ def rehearsing(wants=None, *found: Holding) -> Driver:
 
 def test_an_output_without_a_token_is_rehearsed_before_the_first_mint():
     driver = rehearsing()
-    assert driver.steps() == [Rehearse("file")]
-    driver.tell(Rehearsed("file"))
+    assert driver.steps() == [DryRun("file")]
+    driver.tell(DryRunPassed("file"))
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
@@ -67,23 +67,23 @@ def test_nothing_is_minted_while_no_output_can_be_written():
     driver = rehearsing()
     for _ in range(50):
         driver.perform(looks := [step for step in driver.steps() if isinstance(step, Inspect)])
-        assert not looks or driver.steps() == [Rehearse("file")]
+        assert not looks or driver.steps() == [DryRun("file")]
         (failed,) = driver.tell(WriteFailed("file", READ_ONLY, roll=1.0))
         assert failed == OutputFailed("file", READ_ONLY, None, writing=True)
         driver.passes(30.0)
     driver.perform(driver.steps())
     driver.steps()
-    driver.tell(Rehearsed("file"))
+    driver.tell(DryRunPassed("file"))
     assert driver.state.output("file").problem is None
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
 def test_one_output_that_can_be_written_is_enough():
     driver = rehearsing(TWO)
-    assert driver.steps() == [Rehearse("a"), Rehearse("b")]
+    assert driver.steps() == [DryRun("a"), DryRun("b")]
     driver.tell(WriteFailed("a", READ_ONLY, roll=1.0))
     assert driver.steps() == []
-    driver.tell(Rehearsed("b"))
+    driver.tell(DryRunPassed("b"))
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
@@ -106,7 +106,7 @@ def test_after_the_token_in_hand_has_expired_unpublished_no_other_is_minted_befo
     driver.contents["file"] = Holding()
     driver.passes(3600.0)
     driver.perform([step for step in driver.steps() if isinstance(step, Inspect)])
-    assert driver.steps() == [Rehearse("file")]
+    assert driver.steps() == [DryRun("file")]
 
 
 # --- What hangs.

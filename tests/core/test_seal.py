@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.core.announcements import OutputForged, TokenAdopted
-from refresher.core.messages import Adopt, Found, Inspect, KeyRead, Mint
+from refresher.core.events import Adopt, Found, Inspect, KeyRead, Mint
 from refresher.core.model import Holding, Proof, SecretStr, Token
+from refresher.core.notifications import OutputForged, TokenAdopted
 from refresher.core.seal import Sealer
 from tests.core.builders import KEY, NEW_KEY, Driver, at_work, output, policy, token, write
 

@@ -21,15 +21,15 @@ def attribute():
     """Gives a file or directory an attribute of chattr(1), until the end of the test."""
     chattr, given = needs.tool("chattr"), []
 
-    def give(letter, path):
-        tried = subprocess.run([chattr, f"+{letter}", path], capture_output=True, text=True, check=False)
+    def give(message, path):
+        tried = subprocess.run([chattr, f"+{message}", path], capture_output=True, text=True, check=False)
         if tried.returncode != 0:
             pytest.skip(f"this file system has no attributes: {tried.stderr.strip()}")
-        given.append((letter, path))
+        given.append((message, path))
 
     yield give
-    for letter, path in given:
-        subprocess.run([chattr, f"-{letter}", path], check=True)
+    for message, path in given:
+        subprocess.run([chattr, f"-{message}", path], check=True)
 
 
 def expect_same_refusal(told, advice):
@@ -77,22 +77,22 @@ def test_ones_own_file_in_a_sticky_directory_is_none(victim, open_folder):
 
 @pytest.mark.parametrize("letter", ["i", "a"])
 @pytest.mark.parametrize("name", [VALUE, RECORD])
-def test_a_file_with_an_attribute(victim, tmp_path, attribute, letter, name):
+def test_a_file_with_an_attribute(victim, tmp_path, attribute, message, name):
     path = tmp_path / VALUE
     path.with_name(name).write_bytes(b"")
-    attribute(letter, path.with_name(name))
+    attribute(message, path.with_name(name))
     told = told_by(victim("write-and-look", path))
     where = path.with_name(name)
-    advice = f"(EPERM); {where} has the attribute {letter}: chattr -{letter} {where}"
+    advice = f"(EPERM); {where} has the attribute {message}: chattr -{message} {where}"
     expect_same_refusal(told, advice)
 
 
 @pytest.mark.parametrize("letter", ["i", "a"])
-def test_a_directory_with_an_attribute(victim, tmp_path, attribute, letter):
+def test_a_directory_with_an_attribute(victim, tmp_path, attribute, message):
     """In one that is append-only a file could be made, but never removed again."""
-    attribute(letter, tmp_path)
+    attribute(message, tmp_path)
     told = told_by(victim("write-and-look", tmp_path / VALUE))
-    advice = f"(EPERM); the directory has the attribute {letter}: chattr -{letter} {tmp_path}"
+    advice = f"(EPERM); the directory has the attribute {message}: chattr -{message} {tmp_path}"
     expect_same_refusal(told, advice)
 
 
@@ -117,5 +117,5 @@ def test_a_probe_of_what_can_be_replaced_changes_nothing(tmp_path):
 
 
 def test_a_rehearsal_leaves_nothing_behind(tmp_path):
-    assert output_at(tmp_path / VALUE).rehearse() == ()
+    assert output_at(tmp_path / VALUE).dry_run() == ()
     assert os.listdir(tmp_path) == []

@@ -131,7 +131,7 @@ def test_a_default_acl_that_lets_others_read_is_reported_once(default_acl, caplo
         f"file:{folder}/access-token: the default access control list of {folder} lets user 1234, group 33 "
         f"read the token, whatever its mode says; `setfacl -k {folder}` removes it"
     ]
-    assert output.rehearse()[0] in caplog.text
+    assert output.dry_run()[0] in caplog.text
     assert output.inspect(NOW).intact
 
 

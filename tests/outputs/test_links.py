@@ -93,15 +93,15 @@ def test_a_link_that_another_user_may_have_made_is_not_followed(tmp_path, arrang
         link, path = folder / "out", folder / "out" / "access-token"
     link.symlink_to(aim if step == "directory" else aim / "access-token")
     arrange(link)
-    told = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "rehearse")}
+    told = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "dry_run")}
     text = f"the symbolic link {link} is not followed: {why.format(folder=folder)}, or name a path without it"
     assert told == {
         "write": f"file:{path} cannot be written: {text}",
         "inspect": f"file:{path} cannot be read: {text}",
-        "rehearse": f"file:{path} cannot be written: {text}",
+        "dry_run": f"file:{path} cannot be written: {text}",
     }
     with pytest.raises(OutputError):
-        file_output(path).clear_debris()
+        file_output(path).claim()
     assert os.listdir(aim) == ["access-token"]
     assert (aim / "access-token").read_bytes() == b"precious"
 

@@ -83,7 +83,7 @@ def _killing_before(line):
 def hold(path: Path) -> None:
     """Begin to write there, write a value, say so, and live on."""
     output = output_at(path)
-    output.clear_debris()
+    output.claim()
     output.write(a_token(1), NOW, SEALER)
     say("holding")
     signal.pause()
@@ -99,12 +99,12 @@ def write_as_nobody(path: Path, group: str | None = None) -> None:
 
 
 def write_and_look(path: Path, group: str | None = None) -> None:
-    """Rehearse, write a small value, then a large one, then look: print what came of each, and the files that
+    """DryRun, write a small value, then a large one, then look: print what came of each, and the files that
     there are."""
     output = output_at(path, group)
     told: dict[str, object] = {}
     try:
-        told["rehearsal"] = output.rehearse()
+        told["rehearsal"] = output.dry_run()
     except OutputError as error:
         told["rehearsal"] = str(error)
     for name, token in (("small", a_token(1)), ("large", a_token(2, size=LARGE))):
@@ -135,7 +135,7 @@ def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | 
         return FileOutput(settings, "https://api.inlive.app")
 
     ours = output()
-    rehearsal = ours.rehearse()
+    rehearsal = ours.dry_run()
     for number in (1, 2):
         ours.write(a_token(number), NOW, SEALER)
     intact = ours.inspect(NOW).intact, output().inspect(NOW).intact

@@ -200,9 +200,9 @@ MUTATIONS = (
     Mutation(
         "a key that cannot be read is forgotten",
         "core/observing.py",
-        "    return state._replace(key_problem=event.message), (KeyLost(event.message, kept),)",
+        "    return state._replace(key_problem=event.message), (KeySourceFailed(event.message, kept),)",
         "    state = state._replace(key_problem=event.message, proven=None, candidate=None)\n"
-        "    return state, (KeyLost(event.message, kept),)",
+        "    return state, (KeySourceFailed(event.message, kept),)",
     ),
     Mutation(
         "what cannot be seen for the moment is gone",

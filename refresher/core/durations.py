@@ -3,7 +3,7 @@
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
-def span(seconds: float) -> str:
+def humanized(seconds: float) -> str:
     """The two largest units, rounded down: ``3d4h``, ``1h5m``, ``42m10s``, ``8s``; ``-8s`` for the past."""
     rest = int(abs(seconds))
     parts = []

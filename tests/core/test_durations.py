@@ -2,7 +2,7 @@
 
 import pytest
 
-from refresher.observers.spans import span
+from refresher.core.durations import humanized
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,4 @@ from refresher.observers.spans import span
     ],
 )
 def test_a_span_is_told_in_its_two_largest_units(seconds, words):
-    assert span(seconds) == words
+    assert humanized(seconds) == words

@@ -45,7 +45,7 @@ class Inspect(NamedTuple):
 
 
 @distinct
-class Rehearse(NamedTuple):
+class DryRun(NamedTuple):
     """Try out whether one output can be written, and leave it as it is."""
 
     output: str
@@ -74,8 +74,8 @@ class Wait(NamedTuple):
     reason: str
 
 
-Errand = Mint | Write | Inspect | Rehearse  # takes time, and comes back as an event
-Action = Errand | Adopt | RaiseAlarm
+Effect = Mint | Write | Inspect | DryRun  # takes time, and comes back as an event
+Action = Effect | Adopt | RaiseAlarm
 Step = Action | Wait
 
 # --- Events: what has happened. `roll`, 0 to 1, is chance, drawn by the shell.
@@ -141,7 +141,7 @@ class WriteFailed(NamedTuple):
 
 
 @distinct
-class Rehearsed(NamedTuple):
+class DryRunPassed(NamedTuple):
     """A rehearsal has gone well: the output can be written."""
 
     output: str
@@ -178,7 +178,7 @@ class Stalled(NamedTuple):
 class Late(NamedTuple):
     """How a step ended that had been given up: `event` was counted as a failure before."""
 
-    event: "Minted | MintFailed | Written | WriteFailed | Rehearsed | Found | InspectFailed"
+    event: "Minted | MintFailed | Written | WriteFailed | DryRunPassed | Found | InspectFailed"
 
 
 @distinct
@@ -218,7 +218,7 @@ Event = (
     | MintFailed
     | Written
     | WriteFailed
-    | Rehearsed
+    | DryRunPassed
     | Found
     | InspectFailed
     | Stalled

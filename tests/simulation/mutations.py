@@ -146,8 +146,8 @@ MUTATIONS = (
     Mutation(
         "a leader is not fenced: it leads on while its Lease may have run out",
         "core/election.py",
-        "leading_until=began + self.terms.deadline",
-        "leading_until=now + 3 * self.terms.duration",
+        "leading_until=began + self.timing.renew_deadline",
+        "leading_until=now + 3 * self.timing.lease_duration",
     ),
     Mutation(
         "a new leader relies on what it knew before",

@@ -1,4 +1,4 @@
-"""The only loop: wakes tokens when they are due, has steps performed by the crew, applies what comes back.
+"""The only loop: wakes tokens when they are due, starts their effects on worker threads, applies the results.
 
 One thread does all of that, so no lock is anywhere near a rule. Others may read `view` at any time: states
 are frozen values.
@@ -12,20 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from refresher.alarms import Alarms
 from refresher.core import schedule
+from refresher.core.effects import Adopt, Effect, Inspect, Mint, RaiseAlarm, Wait
 from refresher.core.events import (
-    Adopt,
-    Effect,
     Event,
-    Inspect,
     KeysPolled,
     KeyUnreadable,
     Late,
-    Mint,
-    RaiseAlarm,
     Stalled,
     Started,
     Stopping,
-    Wait,
 )
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED, next_step, observe, target_of
@@ -84,7 +79,7 @@ class Engine:
         self.last_turn = clock.now()
 
     def run(self) -> None:
-        """Refresh until a `Stopping` letter comes, then finish what is in flight within `GRACE` seconds.
+        """Refresh until a `Stopping` message comes, then finish what is in flight within `GRACE` seconds.
         A second one ends it at once."""
         self._begin()
         while not self._is_over():

@@ -1,4 +1,4 @@
-"""Performing effects: each does its I/O on a thread of the crew and comes back as a letter with an event.
+"""Performing effects: each does its I/O on a worker thread and posts its event as a message.
 
 Nothing here decides; what went wrong comes back as an event too, so that no effect is ever left hanging.
 """
@@ -7,19 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from refresher.core import backoff
+from refresher.core.effects import DryRun, Effect, Inspect, Mint, Write
 from refresher.core.events import (
-    DryRun,
     DryRunPassed,
-    Effect,
     Event,
     Found,
-    Inspect,
     InspectFailed,
     KeysPolled,
-    Mint,
     Minted,
     MintFailed,
-    Write,
     WriteFailed,
     Written,
 )
@@ -56,7 +52,7 @@ POLLS = 32  # readings of keys at once: one, and one more for each directory tha
 
 
 class ManagedToken(NamedTuple):
-    """One token in our charge: what is wanted, and the parts of the world it concerns."""
+    """One token to keep fresh: what the operator wants, and the adapters it needs."""
 
     policy: TokenPolicy
     key: KeySource
@@ -105,7 +101,7 @@ class Executor:
         self._workers.prepare((KEYS, *sorted(outputs), ISSUER))
 
     def start(self, managed: ManagedToken, work: Work) -> None:
-        """Have a step done; its letter will be in the mailbox. What hangs holds up only its own lane."""
+        """Have a step done; its message will be in the mailbox. What hangs holds up only its own lane."""
 
         def do() -> None:
             # A step that was given up before a thread was free for it is not worth a token any more.
@@ -115,7 +111,7 @@ class Executor:
         self._workers.submit(do, pool_of(work.lane))
 
     def read_keys(self, keys: KeyPoller) -> None:
-        """Have the keys read; a letter for each token concerned will be in the mailbox, then `KeysPolled`."""
+        """Read the keys on a worker thread, which posts a message for each new reading, then `KeysPolled`."""
 
         def read() -> None:
             for message in keys.poll(self._clock.now().boot):

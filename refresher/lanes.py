@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from refresher.core.events import Effect
+from refresher.core.effects import Effect
 from refresher.core.machine import target_of
 from refresher.core.state import ISSUER
 

@@ -98,13 +98,13 @@ class Message(NamedTuple):
 
 
 class Mailbox(Protocol):
-    """The one queue by which everything reaches the engine's thread. `crew.Mailbox` is the real one."""
+    """The one queue by which everything reaches the engine's thread. `workers.Mailbox` is the real one."""
 
     def post(self, message: Message) -> None:
-        """Leave a letter. From any thread, and from a signal handler."""
+        """Post a message. From any thread, and from a signal handler."""
 
     def take(self, timeout: float) -> Message | None:
-        """The next letter, or None if none came within `timeout` seconds."""
+        """The next message, or None if none came within `timeout` seconds."""
 
 
 class Observer(Protocol):

@@ -54,7 +54,7 @@ def verifier(settings: IssuerSettings, connections: int = 1) -> Verifier | None:
 
 
 class Runtime(NamedTuple):
-    """An engine with real hands, and how to reach it."""
+    """An engine with a real executor, and how to reach it."""
 
     engine: Engine
     workers: Workers
@@ -71,19 +71,19 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
     clock, mailbox, index = SystemClock(), Mailbox[Message](), SecretIndex()
     connect = cache(kubernetes)
     elector = _elector(settings.leader_election, connect, clock, mailbox)
-    all_charges = managed_tokens(settings, horizon, connect, elector)
+    tokens = managed_tokens(settings, horizon, connect, elector)
     events = _events(settings, connect)
-    minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(all_charges)))
+    minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(tokens)))
     workers = Workers({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: POLLS})
     engine = Engine(
-        all_charges,
+        tokens,
         executor=Executor(
             minter,
             clock,
             mailbox,
             workers,
             random.random,
-            verifier=verifier(settings.issuer, min(MINTS_AT_ONCE, len(all_charges))),
+            verifier=verifier(settings.issuer, min(MINTS_AT_ONCE, len(tokens))),
         ),
         clock=clock,
         mailbox=mailbox,
@@ -151,7 +151,7 @@ def managed_tokens(
     cluster = Cluster(connect, owner(), elector.time_left if elector else lambda: math.inf)
     directories = Directories()
     return [
-        _charge(
+        _managed(
             token, settings, keys[token.key_file], cluster, directories, horizon, elected=elector is not None
         )
         for token in settings.tokens
@@ -171,7 +171,7 @@ def owner() -> str:
     return os.environ.get(OWNER_VARIABLE) or DEFAULT_OWNER
 
 
-def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shares with all
+def _managed(  # noqa: PLR0913 -- what one token has of its own, and what it shares with all
     token: TokenSettings,
     settings: Settings,
     key: KeyFile,

@@ -24,7 +24,7 @@ class Mailbox(Generic[Message]):
         self._messages.put(message)
 
     def take(self, timeout: float) -> Message | None:
-        """The next letter, or None if none came within `timeout` seconds."""
+        """The next message, or None if none came within `timeout` seconds."""
         try:
             return self._messages.get(timeout=max(0.0, timeout))
         except queue.Empty:

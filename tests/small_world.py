@@ -1,6 +1,6 @@
 """A simulated world around the real engine: virtual time, an issuer and outputs that keep state.
 
-Nothing sleeps and nothing is patched: the engine gets other hands, another clock and another mailbox. An
+Nothing sleeps and nothing is patched: the engine gets another executor, another clock and another mailbox. An
 effect takes virtual time, so that signals, outages and kills fall between its beginning and its end.
 """
 
@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from refresher.core.events import KeysPolled, Mint
+from refresher.core.effects import Mint
+from refresher.core.events import KeysPolled
 from refresher.core.instant import Instant
 from refresher.core.model import (
     Declined,
@@ -95,7 +96,7 @@ class KilledError(BaseException):
 
 
 class SimulatedHands(Executor):
-    """The real hands, but each effect takes virtual time. `killed` ones never come back."""
+    """The real executor, but each effect takes virtual time. `killed` ones never come back."""
 
     def __init__(self, world: World, issuer: "SimulatedIssuer", mailbox: SimulatedMailbox) -> None:
         super().__init__(issuer, world, mailbox, None, world.dice.random)  # type: ignore[arg-type]

@@ -157,8 +157,8 @@ class Site:
 
     def give(self, name: str, *outputs: SimulatedOutput, **wants: float) -> None:
         """Publish the token `name` in these outputs."""
-        requested_reason = policy(outputs, **wants)._replace(name=name)
-        self.managed_tokens[name] = ManagedToken(requested_reason, self.keys[name], outputs)
+        its_policy = policy(outputs, **wants)._replace(name=name)
+        self.managed_tokens[name] = ManagedToken(its_policy, self.keys[name], outputs)
 
     def engine(self) -> Engine:
         self.running = Engine(
@@ -532,7 +532,7 @@ def test_settling_ends_although_the_rules_have_a_mistake():
 
 
 def test_whoever_does_not_lead_any_more_mints_nothing_although_the_news_is_still_on_its_way():
-    """As after a suspension: the Lease has run out, and the letter that says so is not there yet."""
+    """As after a suspension: the Lease has run out, and the message that says so is not there yet."""
     site = Site("a")
     site.managed_tokens["a"] = site.managed_tokens["a"]._replace(
         policy=site.managed_tokens["a"].policy._replace(elected=True)

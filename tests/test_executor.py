@@ -6,20 +6,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from refresher.clock import SystemClock
+from refresher.core.effects import DryRun, Effect, Inspect, Mint, Write
 from refresher.core.events import (
-    DryRun,
     DryRunPassed,
-    Effect,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     KeysPolled,
     KeyUnreadable,
-    Mint,
     Minted,
     MintFailed,
-    Write,
     WriteFailed,
     Written,
 )
@@ -107,7 +103,7 @@ class AnOutput:
     includes_refresh_token: bool = False
     holding: Holding = NOTHING
     failing: Exception | None = None
-    debris: Exception | None = None
+    stale: Exception | None = None
     cleared: int = 0
 
     def inspect(self, now: Instant) -> Holding:
@@ -122,8 +118,8 @@ class AnOutput:
 
     def claim(self) -> None:
         self.cleared += 1
-        if self.debris is not None:
-            raise self.debris
+        if self.stale is not None:
+            raise self.stale
 
     def dry_run(self) -> None:
         if self.failing is not None:
@@ -151,7 +147,7 @@ def mailbox():
 
 @pytest.fixture
 def site(mailbox):
-    """Real hands: threads, a queue, a clock."""
+    """A real executor: threads, a queue, a clock."""
     return Site(mailbox)
 
 
@@ -210,7 +206,7 @@ def test_a_granted_token_comes_back_with_all_that_is_known_of_it(site):
     assert (facts.lifetime, facts.requested, facts.has_refresh_token) == (3600.0, 3600.0, True)
     assert (facts.key_fingerprint, facts.fingerprint) == (KEY.fingerprint, SecretStr("access").fingerprint)
     assert facts.issuer == site.managed.policy.issuer == ISSUER_URL
-    assert message.said == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
+    assert message.notifications == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
 
 
 GOOD = Verification(Verdict.GOOD)
@@ -223,7 +219,7 @@ def test_a_token_that_is_tried_out_is_told_of_and_not_held_back(mailbox, verdict
     assert isinstance(message.event, Minted)
     assert message.event.expired is (verdict is Verdict.EXPIRED)
     told = TokenVerified(SecretStr("access").fingerprint, verdict, "so it says")
-    assert message.said[-1] == told
+    assert message.notifications[-1] == told
     token, budget = site.verifier.asked
     assert token.reveal() == "access"
     assert 0 < budget <= 10.0
@@ -235,7 +231,7 @@ def test_a_token_that_is_rejected_is_no_token(mailbox):
     assert isinstance(message.event, MintFailed)
     assert message.event.declined.outcome is Outcome.BAD_RESPONSE
     assert "rejects the new token: 401; what is published stays" in message.event.declined.message
-    assert [type(each) for each in message.said] == [IssuerAnswered, TokenVerified]
+    assert [type(each) for each in message.notifications] == [IssuerAnswered, TokenVerified]
 
 
 def test_trying_out_has_what_the_mint_has_left_of_the_attempt(mailbox):
@@ -243,14 +239,14 @@ def test_trying_out_has_what_the_mint_has_left_of_the_attempt(mailbox):
     site.issuer.takes = 10.01
     message = site.does(MINT)
     assert site.verifier.asked is None
-    assert message.said[-1][1:] == (Verdict.INCONCLUSIVE, "the mint has left it no time")
+    assert message.notifications[-1][1:] == (Verdict.INCONCLUSIVE, "the mint has left it no time")
     assert isinstance(message.event, Minted)
 
 
 def test_what_is_declined_is_not_tried_out(mailbox):
     site = Site(mailbox, AVerifier(GOOD))
     site.issuer.answer = Declined(Outcome.SERVER_ERROR, "500")
-    assert len(site.does(MINT).said) == 1
+    assert len(site.does(MINT).notifications) == 1
     assert site.verifier.asked is None
 
 
@@ -264,7 +260,7 @@ def test_a_declined_mint_comes_back_with_the_reason(site):
     site.issuer.answer = Declined(Outcome.THROTTLED, "429", retry_after=7.0)
     message = site.does(MINT)
     assert message.event == MintFailed(KEY, site.issuer.answer, ROLL)
-    assert isinstance(message.said[0], IssuerAnswered)  # it was asked, all the same
+    assert isinstance(message.notifications[0], IssuerAnswered)  # it was asked, all the same
 
 
 # --- Writing and looking
@@ -315,13 +311,13 @@ def test_the_first_look_clears_what_a_killed_predecessor_left(site):
 
 
 def test_debris_that_stays_is_told_and_keeps_nobody_from_looking(site):
-    site.output.holding, site.output.debris = held(token()), OutputError("file: cannot be cleared")
+    site.output.holding, site.output.stale = held(token()), OutputError("file: cannot be cleared")
     told = OutputFailed("file", "file: cannot be cleared", None, writing=False)
     assert site.does(FIRST_LOOK) == Message("studio", Found("file", held(token())), (told,))
 
 
 def test_debris_is_told_of_an_output_that_cannot_be_read_as_well(site):
-    site.output.failing, site.output.debris = OutputError("unreadable"), OutputError("not cleared")
+    site.output.failing, site.output.stale = OutputError("unreadable"), OutputError("not cleared")
     told = OutputFailed("file", "not cleared", None, writing=False)
     assert site.does(FIRST_LOOK) == Message("studio", InspectFailed("file", "unreadable"), (told,))
 
@@ -342,7 +338,7 @@ TOLD = "a mistake of the refresher itself (RuntimeError); its log says more"
         (FIRST_LOOK, InspectFailed("file", TOLD), "Inspect"),
         (REHEARSAL, WriteFailed("file", TOLD, ROLL), "DryRun"),
     ],
-    ids=["mint", "write", "look", "first look", "rehearsal"],
+    ids=["mint", "write", "look", "first look", "dry run"],
 )
 def test_a_mistake_of_ours_comes_back_as_a_failure_and_is_said(site, effect, event, what):
     """Or the step would be in flight for ever. Its text is for the log, which blots secrets out, and not for
@@ -523,7 +519,7 @@ def test_a_step_that_was_given_up_before_it_began_is_not_done_any_more(site):
         (OutputError("file: wait", 7.0), WriteFailed("file", "file: wait", ROLL, 7.0)),
     ],
 )
-def test_a_rehearsal_comes_back_with_what_a_write_would(site, failing, event):
+def test_a_dry_run_comes_back_with_what_a_write_would(site, failing, event):
     site.output.failing = failing
     assert site.does(REHEARSAL) == Message("studio", event)
 
@@ -532,7 +528,7 @@ def test_a_rehearsal_comes_back_with_what_a_write_would(site, failing, event):
 
 
 class Pools:
-    """A crew that only notes which pool a job is for."""
+    """Workers that only notes which pool a job is for."""
 
     def __init__(self) -> None:
         self.went: list[str] = []
@@ -572,5 +568,5 @@ def test_a_verifier_with_a_mistake_of_ours_costs_no_token(mailbox):
 
     message = Site(mailbox, Mistaken()).does(MINT)
     assert isinstance(message.event, Minted)
-    assert [type(each) for each in message.said] == [IssuerAnswered, Crashed, TokenVerified]
-    assert message.said[-1].verdict is Verdict.INCONCLUSIVE
+    assert [type(each) for each in message.notifications] == [IssuerAnswered, Crashed, TokenVerified]
+    assert message.notifications[-1].verdict is Verdict.INCONCLUSIVE

@@ -5,7 +5,14 @@ from itertools import combinations
 import pytest
 
 from refresher import exit_codes
-from refresher.core.events import InspectFailed, KeyRead, KeyUnreadable, Mint, Stopping, WriteFailed
+from refresher.core.effects import Mint
+from refresher.core.events import (
+    InspectFailed,
+    KeyRead,
+    KeyUnreadable,
+    Stopping,
+    WriteFailed,
+)
 from refresher.core.model import Outcome
 from tests.core.builders import (
     KEY,

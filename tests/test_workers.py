@@ -69,7 +69,7 @@ def done(workers: Workers) -> str:
     return name[0]
 
 
-# --- The crew.
+# --- The workers.
 
 
 def test_at_most_so_many_threads_are_at_work_and_every_job_is_done(waiting):
@@ -266,7 +266,7 @@ def threads(): return sorted(t.name for t in threading.enumerate() if t is not t
 done = threading.Semaphore(0)
 def is_done(): return done.acquire(timeout={patience})
 
-crew = Workers({{"issuer": 2, "file": 2}})
+workers = Workers({{"issuer": 2, "file": 2}})
 """
 
 
@@ -288,26 +288,26 @@ def test_a_job_whose_thread_is_refused_is_done_as_soon_as_there_is_one():
     """It sat in a queue without a thread for ever: a token was never minted again."""
     script = """
 refuse()
-crew.submit(done.release, "issuer")
-print(crew.tend(), threads())
+workers.submit(done.release, "issuer")
+print(workers.tend(), threads())
 allow()
-print(crew.tend(), is_done())
+print(workers.tend(), is_done())
 """
     assert refusing(script) == "no thread for: issuer []\nNone True\n"
 
 
 def test_a_thread_that_was_prepared_does_the_job_although_another_one_is_refused():
     script = """
-crew.prepare(["issuer", "file"])
+workers.prepare(["issuer", "file"])
 print(threads())
 refuse()
 gate = threading.Event()
-crew.submit(lambda: gate.wait({}), "issuer")
-crew.submit(done.release, "issuer")
-print(crew.tend())
+workers.submit(lambda: gate.wait({}), "issuer")
+workers.submit(done.release, "issuer")
+print(workers.tend())
 gate.set()
 print(is_done())
-crew.submit(done.release, "file")
+workers.submit(done.release, "file")
 print(is_done(), threads())
 """.replace("{}", str(PATIENCE))
     assert refusing(script) == (
@@ -318,10 +318,10 @@ print(is_done(), threads())
 def test_a_thread_of_its_own_is_started_as_soon_as_the_system_lets_us():
     script = """
 refuse()
-crew.run(done.release, "endpoints")
-print(crew.tend())
+workers.run(done.release, "endpoints")
+print(workers.tend())
 allow()
-print(crew.tend(), is_done())
+print(workers.tend(), is_done())
 """
     assert refusing(script) == "no thread for: endpoints\nNone True\n"
 

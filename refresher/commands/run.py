@@ -52,9 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     if settings.listen is not None:
         from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only where wanted
 
-        listening = bind(
-            settings.listen.host, settings.listen.port
-        )  # now: an address in use is told before anything is minted
+        # Now: an address in use is reported before anything is minted.
+        listening = bind(settings.listen.host, settings.listen.port)
         where = f"endpoints on port {listening.getsockname()[1]}"
         serve = partial(_serve, listening, runtime, counters, first, dropped)
         runtime.workers.run(serve, "endpoints")
@@ -150,7 +149,7 @@ def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
 
 
 def _obey_signals(runtime: wiring.Runtime, stopping: Callable[[], None]) -> None:
-    """Signals become letters: nothing is done in a handler but posting. `stopping` posts one as well."""
+    """Signals become messages: nothing is done in a handler but posting. `stopping` posts one as well."""
 
     def posting(event: Event | None, *notifications: Notification) -> None:
         runtime.mailbox.post(Message(None, event, notifications))

@@ -19,17 +19,21 @@ MOST_TRANSITIONS = 2**31 - 1  # the field is an int32
 
 @distinct
 class LeaseTiming(NamedTuple):
-    """`duration`: how long the others wait for a sign of life. `deadline`: how long we lead without having
-    given one, less than `duration` by how far clocks may run apart. `retry`: between two requests."""
+    """The timing of a Lease in seconds, in the words of client-go.
 
-    duration: float = 15.0
-    deadline: float = 10.0
-    retry: float = 1.0
+    `lease_duration`: how long the others wait for a renewal. `renew_deadline`: how long a leader that cannot
+    renew still leads. It is shorter by as much as clocks may drift apart. `retry_period`: between two
+    requests.
+    """
+
+    lease_duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 1.0
 
 
 def timing_of(duration: float) -> LeaseTiming:
-    """The terms for a Lease of this `duration`: a third of it is left for clocks that run apart."""
-    return LeaseTiming(duration, deadline=duration * 2 / 3, retry=min(1.0, duration / 15))
+    """The timing for a Lease of this `duration`. A third of it is left for clocks that drift apart."""
+    return LeaseTiming(duration, renew_deadline=duration * 2 / 3, retry_period=min(1.0, duration / 15))
 
 
 @distinct
@@ -77,7 +81,7 @@ class Election(NamedTuple):
     """
 
     identity: str
-    terms: LeaseTiming
+    timing: LeaseTiming
     seen: LeaseRecord | None = None
     seen_at: float = NEVER
     asked_at: float = NEVER
@@ -89,7 +93,7 @@ class Election(NamedTuple):
 
     def next_step(self, now: float) -> ReadLease | WriteLease | Pause:
         """What is to be done at `now`."""
-        again = self.asked_at + self.terms.retry
+        again = self.asked_at + self.timing.retry_period
         if self.seen is None:
             return ReadLease() if now >= again else Pause(again)
         if self.seen.holder == self.identity:
@@ -117,7 +121,7 @@ class Election(NamedTuple):
     def acquired(self, written: LeaseRecord, began: float, now: float) -> Self:
         """The Lease is ours as `written`, by a request that began at `began`."""
         return self._replace(
-            seen=written, seen_at=now, asked_at=began, leading_until=began + self.terms.deadline
+            seen=written, seen_at=now, asked_at=began, leading_until=began + self.timing.renew_deadline
         )
 
     def conflicted(self, began: float) -> Self:
@@ -125,12 +129,12 @@ class Election(NamedTuple):
         Perhaps by ourselves, in a request whose answer was lost; as long as that is not known, we do not
         lead."""
         return self._replace(
-            seen=None, asked_at=NEVER, leading_until=NEVER, rest_until=began + self.terms.retry
+            seen=None, asked_at=NEVER, leading_until=NEVER, rest_until=began + self.timing.retry_period
         )
 
     def failed(self, began: float) -> Self:
         """A request came to nothing. What we hold we hold until its deadline."""
-        return self._replace(asked_at=began, rest_until=began + self.terms.retry)
+        return self._replace(asked_at=began, rest_until=began + self.timing.retry_period)
 
     def release(self) -> LeaseRecord | None:
         """What to write in order to let go; None when we hold nothing. Then others need not wait."""
@@ -141,7 +145,7 @@ class Election(NamedTuple):
     def patience(self, now: float) -> float:
         """How long a request that begins now may take: a leader is not to hang past its own deadline."""
         left = self.leading_until - now
-        return min(self.terms.deadline / 2, left) if left > 0 else self.terms.deadline / 2
+        return min(self.timing.renew_deadline / 2, left) if left > 0 else self.timing.renew_deadline / 2
 
     def _is_free(self, now: float) -> bool:
         return self.seen is not None and (
@@ -150,4 +154,5 @@ class Election(NamedTuple):
 
     def _claim(self, transitions: int) -> LeaseRecord:
         version = self.seen.version if self.seen else ""
-        return LeaseRecord(self.identity, self.terms.duration, min(transitions, MOST_TRANSITIONS), version)
+        most = min(transitions, MOST_TRANSITIONS)
+        return LeaseRecord(self.identity, self.timing.lease_duration, most, version)

@@ -78,8 +78,8 @@ def _apart(lifetime: float) -> float:
 
 
 def shortened(believed: float, observed_lifetime: float | None, shortest: float) -> float:
-    """The lifetime of a new token that is `believed` to live so long, when one before it was seen to live no
-    longer than `observed_lifetime`. Never less than `shortest`, for the sake of the issuer: a report may be wrong."""
+    """The lifetime to believe of a new token: `believed`, or less if an earlier token expired after
+    `observed_lifetime`. Never less than `shortest`: a report may be wrong, and the issuer must not suffer."""
     return believed if observed_lifetime is None else min(believed, max(observed_lifetime, shortest))
 
 

@@ -9,11 +9,10 @@ from operator import attrgetter
 
 from refresher.core import adoption, observing, output_events, schedule
 from refresher.core.consumers import beyond_reach, serves_another_key
-from refresher.core.events import (
+from refresher.core.effects import (
     Action,
     Adopt,
     DryRun,
-    Event,
     Inspect,
     Mint,
     RaiseAlarm,
@@ -21,6 +20,7 @@ from refresher.core.events import (
     Wait,
     Write,
 )
+from refresher.core.events import Event
 from refresher.core.instant import Instant
 from refresher.core.model import Reason, TokenFacts
 from refresher.core.notifications import Notification

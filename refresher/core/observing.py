@@ -1,28 +1,23 @@
 """What each event changes. One function an event; `machine` is the way in."""
 
 from refresher.core import mints, output_events
+from refresher.core.effects import Adopt, DryRun, Inspect, Mint, RaiseAlarm, Write
 from refresher.core.events import (
-    Adopt,
-    DryRun,
     DryRunPassed,
     Event,
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     KeyUnreadable,
     Late,
     LeadershipChanged,
-    Mint,
     Minted,
     MintFailed,
-    RaiseAlarm,
     RefreshRequested,
     Stalled,
     Started,
     Stopping,
-    Write,
     WriteFailed,
     Written,
 )
@@ -57,7 +52,7 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
         case WriteFailed():
             return output_events.write_failed(state, event, now)
         case DryRunPassed():
-            return output_events.rehearsed(state, event), ()
+            return output_events.dry_run_passed(state, event), ()
         case Found():
             return output_events.found(state, event, now)
         case InspectFailed():

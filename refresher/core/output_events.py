@@ -1,7 +1,14 @@
 """What is learnt about outputs: what a look has found, how a write has ended, and what does not end."""
 
 from refresher.core import adoption, backoff
-from refresher.core.events import DryRunPassed, Found, InspectFailed, Stalled, WriteFailed, Written
+from refresher.core.events import (
+    DryRunPassed,
+    Found,
+    InspectFailed,
+    Stalled,
+    WriteFailed,
+    Written,
+)
 from refresher.core.instant import Instant
 from refresher.core.mints import Observed
 from refresher.core.model import Holding, TokenFacts
@@ -47,7 +54,7 @@ def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
 
 
-def rehearsed(state: State, event: DryRunPassed) -> State:
+def dry_run_passed(state: State, event: DryRunPassed) -> State:
     after = state.output(event.output)._replace(
         busy_since=None, failures=0, next_try=NEVER, write_problem=None, writable=True
     )

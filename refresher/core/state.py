@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import NamedTuple, Self
 
-from refresher.core.events import Mint
+from refresher.core.effects import Mint
 from refresher.core.instant import Instant
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
 from refresher.core.values import distinct
@@ -64,13 +64,13 @@ class Credential(NamedTuple):
 class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
-    `holding` is None until it was seen. `published`: the fingerprint of the token that was last put or
-    adopted there. `busy_since`: when the step in flight began, if there is one. `write_problem`, `unreadable`:
-    why the last write or the last look failed, if it did. `writable`: the last write or rehearsal went well.
-    `forged`: its record names our key and has not its seal.
-    `held`: which other process owns it; empty if none does.
-    `failed_looks`: how many looks in a row saw nothing of it, good or bad, and `failed_looks_at`: when the last of these
-    ended.
+    `holding`: what it held at the last inspection; None before the first one. `published`: the fingerprint of
+    the token last written or adopted there. `busy_since`: when the step in flight began; None if none is.
+    `write_problem`, `read_problem`: why the last write or inspection failed; None if it did not. `writable`:
+    the last write or dry run succeeded. `forged`: its record names our key but does not carry its seal.
+    `held`: the other process that owns it; empty if there is none.
+    `failed_looks`: consecutive inspections that could not reach the output; `failed_looks_at`: when the last
+    of these ended.
     """
 
     name: str
@@ -108,13 +108,13 @@ class State(NamedTuple):
     """All that is known about one token.
 
     `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.
-    `facts` and `token`: the token to publish; the value may be unknown for an adopted one. `own`: minted by
-    this process. `wanted`: a refresh that somebody asked for; `requested_during_mint`: while a mint was in flight.
-    `observed_lifetime`: the least seconds after which a token was reported expired before its believed end.
-    `leads`: whether it is up to this process to mint and write; `leads_since`: what an output held before
-    then (boot seconds) was perhaps written over by the leader before. `unserved_since`: since when (boot
-    seconds) an output is known to hold no valid token while this process stands by; `alarmed`: that was
-    reported.
+    `facts` and `token`: the token to publish; an adopted one may lack its value. `minted_here`: this process
+    minted it. `requested_reason`: why a refresh was requested, if one was; `requested_during_mint`: the
+    request came while a mint was in flight.
+    `observed_lifetime`: the shortest time, in seconds, after which a token was reported expired too early.
+    `leads`: whether this process mints and writes; `leads_since`: when (boot seconds) leadership was gained.
+    Anything observed earlier may be stale. `unserved_since`: since when (boot seconds) an output holds no
+    valid token while this process stands by; `alarmed`: that was reported.
     """
 
     outputs: tuple[OutputState, ...]

@@ -29,7 +29,7 @@ class KeyPoller:
             self._tokens.setdefault(source.name, []).append(token)
 
     def poll(self, now: float) -> Iterator[Message]:
-        """A letter for each token whose key source changed its content or its readability, at boot second
+        """A message for each token whose key source changed its content or its readability, at boot second
         `now`; never raises."""
         for lane, sources in self._lanes.items():
             with self._lock:

@@ -19,7 +19,7 @@ _FAREWELL = 1.0  # seconds that letting go of the Lease may take: SIGTERM leaves
 
 
 class Elector:
-    """One candidate. Tells every change as a letter: `LeadershipChanged`, and what observers are to know.
+    """One candidate. Tells every change as a message: `LeadershipChanged`, and what observers are to know.
 
     `lease`: NAMESPACE/NAME. The identity in `election` is unique among all processes, also after a restart.
     """

@@ -189,9 +189,9 @@ def _verified(event: TokenVerified) -> Line:
 
 def _lives_shorter(event: LifetimeShortened) -> Line:
     text = (
-        f"the token {event.fingerprint} was used up after {humanized(event.age)}: from the next one on none is "
-        f"believed to live longer than {humanized(event.believed)}; ask Inlive how long tokens live, or mint anew "
-        "with SIGUSR1 if that was a mistake"
+        f"the token {event.fingerprint} expired after only {humanized(event.age)}: the refresher now expects "
+        f"tokens to live no longer than {humanized(event.believed)}; ask Inlive how long tokens live, or "
+        "send SIGUSR1 if that was a mistake"
     )
     fields: dict[str, object] = {
         "token_fingerprint": event.fingerprint,

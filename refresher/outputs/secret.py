@@ -23,7 +23,7 @@ from refresher.kube.paths import secret_path
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import Plan, Seen
 
-_LONG_TOKEN = 2048  # characters, for a rehearsal
+_LONG_TOKEN = 2048  # characters, for a dry run
 
 
 class SecretOutput:

@@ -1,19 +1,14 @@
 """Values, and a driver on a virtual clock, with which the rules of the core are told as short stories."""
 
+from refresher.core.effects import Action, DryRun, Inspect, Mint, Wait, Write
 from refresher.core.events import (
-    Action,
-    DryRun,
     DryRunPassed,
     Event,
     Found,
-    Inspect,
     KeyRead,
-    Mint,
     Minted,
     MintFailed,
     Started,
-    Wait,
-    Write,
     Written,
 )
 from refresher.core.instant import Instant
@@ -96,10 +91,10 @@ def policy(*outputs: OutputPolicy, **wants: float) -> TokenPolicy:
 class Driver:
     """One token's machine: tell it what happened, ask what it does. `contents` is what the outputs hold.
 
-    Rehearsals go well at once and are not mentioned, unless a test `rehearses` itself.
+    Dry runs succeed at once and are not reported, unless a test sets `plays_dry_runs`.
     """
 
-    rehearses = False
+    plays_dry_runs = False
 
     def __init__(self, wants: TokenPolicy | None = None, *found: Holding) -> None:
         self.policy = wants or policy()
@@ -121,7 +116,7 @@ class Driver:
         taken: list[Action] = []
         while not isinstance(step := next_step(self.state, self.policy, self.now), Wait):
             self.tell(Started(step))
-            if isinstance(step, DryRun) and not self.rehearses:
+            if isinstance(step, DryRun) and not self.plays_dry_runs:
                 self.tell(DryRunPassed(step.output))
                 continue
             taken.append(step)

@@ -10,13 +10,13 @@ import pytest
 
 from refresher.core.election import NOBODY, Election, LeaseRecord, LeaseTiming, Pause, ReadLease, WriteLease
 
-TERMS = LeaseTiming(duration=15.0, deadline=10.0, retry=1.0)
+TIMING = LeaseTiming(lease_duration=15.0, renew_deadline=10.0, retry_period=1.0)
 HELD = LeaseRecord("other", 15.0, 4, "7")
 FREE = LeaseRecord(NOBODY, 1.0, 4, "7")
 
 
 def candidate(**known: object) -> Election:
-    return Election("me", TERMS)._replace(**known)
+    return Election("me", TIMING)._replace(**known)
 
 
 # --- What is to be done
@@ -199,7 +199,7 @@ class Server:
         heapq.heappush(self._agenda, (when, next(self._number), happens))
 
     def joins(self, name: str) -> None:
-        self.people[name] = Election(name, TERMS)
+        self.people[name] = Election(name, TIMING)
         self.at(self.now + self.dice.uniform(0, 1), lambda: self.turn(name))
 
     def dies(self, name: str) -> None:
@@ -298,7 +298,7 @@ def test_another_leads_within_the_duration_and_a_second_when_the_leader_is_kille
     server.runs(60)
     when, successor = server.led[-1]
     assert successor != leader
-    assert when - killed <= TERMS.duration + 1.0
+    assert when - killed <= TIMING.lease_duration + 1.0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -312,7 +312,7 @@ def test_another_leads_within_two_seconds_when_the_leader_lets_go(seed):
         server.runs(0.01)
     server.dies(leader)
     farewell = server.people[leader].release()
-    server.people[leader] = Election(leader, TERMS)
+    server.people[leader] = Election(leader, TIMING)
     server.serve(WriteLease(farewell))
     released = server.now
     server.runs(10)

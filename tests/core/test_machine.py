@@ -6,17 +6,14 @@ what holds whatever happens in tests/simulation.
 
 import pytest
 
+from refresher.core.effects import Adopt, Inspect, Mint, Wait
 from refresher.core.events import (
-    Adopt,
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
-    Mint,
     RefreshRequested,
     Stopping,
-    Wait,
 )
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Reason

@@ -2,7 +2,8 @@
 
 import pytest
 
-from refresher.core.events import KeyRead, KeyUnreadable, Mint, RefreshRequested
+from refresher.core.effects import Mint
+from refresher.core.events import KeyRead, KeyUnreadable, RefreshRequested
 from refresher.core.model import Reason
 from refresher.core.notifications import KeyLoaded, KeyProven, KeySourceFailed, TokenMinted
 from tests.core.builders import (

@@ -2,18 +2,14 @@
 
 import pytest
 
+from refresher.core.effects import Adopt, Inspect, Mint, RaiseAlarm, Write
 from refresher.core.events import (
-    Adopt,
     ExpiryReported,
     Found,
-    Inspect,
     KeyRead,
     LeadershipChanged,
-    Mint,
-    RaiseAlarm,
     RefreshRequested,
     Stopping,
-    Write,
     WriteFailed,
 )
 from refresher.core.model import Holding, Reason

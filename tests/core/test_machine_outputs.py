@@ -2,14 +2,11 @@
 
 import pytest
 
+from refresher.core.effects import Inspect, Mint, Wait, Write
 from refresher.core.events import (
-    Inspect,
     InspectFailed,
-    Mint,
     RefreshRequested,
     Started,
-    Wait,
-    Write,
     WriteFailed,
     Written,
 )

@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 
 from refresher.core import backoff
 from refresher.core.disclosure import HIDDEN
+from refresher.core.effects import Adopt, Inspect, Mint
 from refresher.core.events import (
-    Adopt,
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     KeyUnreadable,
-    Mint,
     Minted,
     MintFailed,
     RefreshRequested,
@@ -491,7 +489,7 @@ def test_a_report_is_kept_in_mind_and_shortens_what_is_believed_of_the_next():
     assert driver.tell(ExpiryReported(token().facts.fingerprint)) == [
         LifetimeShortened(token().facts.fingerprint, 1200.0, 1200.0)
     ]
-    assert changed(before, driver.state) == {"wanted", "observed_lifetime"}
+    assert changed(before, driver.state) == {"requested_reason", "observed_lifetime"}
     assert driver.state.requested_reason is Reason.REPORTED_EXPIRED
     driver.minted(token(2, age=-1200.0))
     assert (driver.state.facts.lifetime, driver.state.facts.requested) == (1200.0, 3600.0)
@@ -575,7 +573,7 @@ def test_stopping_changes_nothing_else():
     assert told(driver, Stopping()) == {"stopping"}
 
 
-# --- Whatever happens, in whichever order: letters come late, and twice.
+# --- Whatever happens, in whichever order: messages come late, and twice.
 
 OUTPUTS = st.sampled_from(("a", "b"))
 KEYS = st.sampled_from((KEY, NEW_KEY, LATER_KEY))

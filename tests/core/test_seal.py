@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.core.events import Adopt, Found, Inspect, KeyRead, Mint
+from refresher.core.effects import Adopt, Inspect, Mint
+from refresher.core.events import Found, KeyRead
 from refresher.core.model import Holding, Proof, SecretStr, Token
 from refresher.core.notifications import OutputForged, TokenAdopted
 from refresher.core.seal import Sealer

@@ -3,14 +3,13 @@
 import pytest
 
 from refresher.core import schedule
+from refresher.core.effects import Inspect, Mint
 from refresher.core.events import (
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     KeyUnreadable,
-    Mint,
     RefreshRequested,
     Started,
     WriteFailed,

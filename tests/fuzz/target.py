@@ -10,7 +10,7 @@ from refresher.core import formats, rfc3339
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, SecretStr, Token, TokenFacts
 from refresher.outputs import record
-from refresher.outputs.record import Entry, LeaseRecord
+from refresher.outputs.record import Entry, Record
 
 NOW = Instant(wall=1_793_872_800.25, boot=5_000.0)  # 2026-11-05T10:00:00.25Z
 KEY = SecretStr("Zq81~kEy_77-Xw02.pV55")
@@ -74,7 +74,7 @@ def expect_sound(held: Holding) -> None:
     assert 0 < facts.lifetime < 1e10
     assert 0 < facts.requested < 1e10
     rfc3339.to_second(facts.expiry.wall)
-    told = record.load(record.dump(LeaseRecord({record.digest(b""): Entry("token", facts)})), NOW).entries
+    told = record.load(record.dump(Record({record.digest(b""): Entry("token", facts)})), NOW).entries
     assert len(told) == 1, "what was believed is believed again"
     if held.token is not None:
         assert held.token.access.fingerprint == facts.fingerprint

@@ -58,7 +58,7 @@ class Candidate:
     @property
     def said(self) -> list[object]:
         self.leads  # noqa: B018 -- takes what has come
-        return [said for message in self.messages for said in message.said]
+        return [said for message in self.messages for said in message.notifications]
 
     def end(self) -> None:
         self.elector.release()
@@ -270,7 +270,7 @@ def test_who_is_overtaken_while_requests_fail_is_told_that_it_does_not_lead():
     away, conflict = KubeUnreachableError, KubeConflictError
     api = Scripted(KubeNotFoundError, None, None, away, conflict, away)
     mailbox = Mailbox[Message]()
-    election = Election("me", LeaseTiming(duration=30.0, deadline=20.0, retry=0.02))
+    election = Election("me", LeaseTiming(lease_duration=30.0, renew_deadline=20.0, retry_period=0.02))
     elector = Elector(api, "inlive/refresher", election, SystemClock(), mailbox)
     elector.start(spawn)
     told: list[bool] = []
@@ -294,14 +294,14 @@ def test_a_mistake_of_ours_does_not_end_the_elections():
             raise KubeNotFoundError("there is none")
 
     mailbox = Mailbox[Message]()
-    election = Election("me", LeaseTiming(duration=30.0, deadline=20.0, retry=0.02))
+    election = Election("me", LeaseTiming(lease_duration=30.0, renew_deadline=20.0, retry_period=0.02))
     elector = Elector(Mistaken(None), "inlive/refresher", election, SystemClock(), mailbox)
     elector.start(spawn)
     said: list[object] = []
 
     def leads() -> bool:
         while message := mailbox.take(0):
-            said.extend(message.said)
+            said.extend(message.notifications)
         return any(isinstance(each, LeaderChanged) and each.leads for each in said)
 
     until(leads, "it leads all the same")

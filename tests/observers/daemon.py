@@ -1,4 +1,4 @@
-"""A daemon as observers see it: the real machine, a real tally, a clock that stands still."""
+"""A daemon as observers see it: the real machine, real counters, a clock that stands still."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Daemon:
-    """Tokens with their states, as an engine has them; everything announced is tallied."""
+    """Tokens with their states, as an engine has them; every notification is counted."""
 
     def __init__(
         self,

@@ -255,8 +255,8 @@ CASES = [
     Case(
         LifetimeShortened("aa", 1200.0, 1200.0),
         WARNING,
-        "the token aa was used up after 20m: from the next one on none is believed to live longer than 20m; "
-        "ask Inlive how long tokens live, or mint anew with SIGUSR1 if that was a mistake",
+        "the token aa expired after only 20m: the refresher now expects tokens to live no longer than 20m; "
+        "ask Inlive how long tokens live, or send SIGUSR1 if that was a mistake",
         {"token_fingerprint": "aa", "age_seconds": 1200.0, "believed_seconds": 1200.0},
     ),
     Case(RequestIgnored("SIGHUP: not supported yet"), WARNING, "SIGHUP: not supported yet", {}),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from refresher.core.events import KeyUnreadable, MintFailed, WriteFailed
 from refresher.core.state import OutputPolicy
-from refresher.core.status import TokenStatus, condition
+from refresher.core.status import TokenStatus, status_of
 from refresher.observers import status, status_page
 from refresher.observers.counters import Leadership
 from tests.core.builders import KEY, KEY_REFUSED, token
@@ -22,7 +22,7 @@ ONE = (OutputPolicy(FILE, 0.0, False),)
 
 def statuses(daemon: Daemon) -> list[TokenStatus]:
     now = daemon.clock.now()
-    return [condition(state, policy, now) for policy, state in daemon.view()]
+    return [status_of(state, policy, now) for policy, state in daemon.view()]
 
 
 def reasons(daemon: Daemon) -> list[dict[str, str | None]]:

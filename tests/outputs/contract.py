@@ -204,7 +204,7 @@ class OutputContract:
         output.claim()
         assert output.inspect(NOW).intact
 
-    def test_a_rehearsal_changes_nothing(self, place: Place):
+    def test_a_dry_run_changes_nothing(self, place: Place):
         output = place.output()
         output.dry_run()
         assert place.content() is None
@@ -214,7 +214,7 @@ class OutputContract:
         assert place.content() == before
         assert output.inspect(NOW).intact
 
-    def test_a_rehearsal_fails_where_a_write_would(self, place: Place):
+    def test_a_dry_run_fails_where_a_write_would(self, place: Place):
         output = place.output()
         with place.refusing_writes(), pytest.raises(OutputError) as failure:
             output.dry_run()

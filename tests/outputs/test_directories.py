@@ -76,7 +76,7 @@ def test_a_file_is_free_when_its_process_has_ended_however_that_ends(victim, pat
     assert output.inspect(NOW).intact
 
 
-def test_a_process_that_only_looks_and_rehearses_keeps_nobody_out(victim, path):
+def test_a_process_that_only_inspects_and_tries_keeps_nobody_out(victim, path):
     output = output_at(path)
     output.inspect(NOW)
     output.dry_run()
@@ -88,7 +88,7 @@ def test_from_its_start_on_a_process_keeps_others_out_although_it_writes_nothing
     output.claim()
     told = told_by(victim("write-and-look", path))
     assert f"belongs to the refresher with process {os.getpid()}," in told["small"]
-    assert told["rehearsal"] == told["small"]
+    assert told["dry run"] == told["small"]
     assert told["found"] is None
 
 
@@ -103,7 +103,7 @@ def test_one_process_writes_a_file_by_several_outputs(path):
         output_at(path).write(a_token(number), NOW, SEALER)
 
 
-def test_a_rehearsal_reports_first_what_else_is_wrong(victim, path):
+def test_a_dry_run_reports_first_what_else_is_wrong(victim, path):
     """So that `check` beside the daemon sees that, too."""
     held(victim, path)
     path.unlink()

@@ -477,13 +477,13 @@ def test_a_file_in_the_place_of_the_directory_is_an_error(tmp_path, verb):
     assert f"(ENOTDIR); {tmp_path}/file is no directory" in message
 
 
-def test_a_rehearsal_leaves_no_file(path):
+def test_a_dry_run_leaves_no_file(path):
     file_output(path).dry_run()
     assert os.listdir(path.parent) == []
 
 
 @pytest.mark.parametrize("others", [{"group": "no-such-group"}, {}], ids=["group", "directory"])
-def test_a_rehearsal_is_refused_like_a_write(path, others):
+def test_a_dry_run_is_refused_like_a_write(path, others):
     output = file_output(path if others else path / "below" / "it", **others)
     assert refusal(output, "dry_run") == refusal(output, "write")
 

@@ -123,7 +123,7 @@ def test_links_of_root_and_ones_own_are_followed_by_any_user(victim, open_folder
     for path in (open_folder / "own", open_folder / "own" / "access-token"):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     told = told_by(victim("write-as-nobody", open_folder / "roots" / "access-token"))
-    assert (told["rehearsal"], told["small"]) == ([], None)
+    assert (told["dry run"], told["small"]) == ([], None)
     assert (open_folder / "own" / "value").stat().st_uid == NOBODY
 
 

@@ -104,9 +104,9 @@ def write_and_look(path: Path, group: str | None = None) -> None:
     output = output_at(path, group)
     told: dict[str, object] = {}
     try:
-        told["rehearsal"] = output.dry_run()
+        told["dry run"] = output.dry_run()
     except OutputError as error:
-        told["rehearsal"] = str(error)
+        told["dry run"] = str(error)
     for name, token in (("small", a_token(1)), ("large", a_token(2, size=LARGE))):
         try:
             told[name] = output.write(token, NOW, SEALER)
@@ -123,7 +123,7 @@ def write_and_look(path: Path, group: str | None = None) -> None:
 
 def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | None = None) -> None:
     """Write with that mode and group, and print what a look finds, of this process and of the next, what was
-    logged, and what a rehearsal reports. `beneath` is where the file is that is seen at `path`: its mode is
+    logged, and what a dry run reports. `beneath` is where the file is that is seen at `path`: its mode is
     altered there, and it is looked at again."""
     logged: list[str] = []
     sink = logging.Handler()
@@ -135,14 +135,14 @@ def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | 
         return FileOutput(settings, "https://api.inlive.app")
 
     ours = output()
-    rehearsal = ours.dry_run()
+    tried = ours.dry_run()
     for number in (1, 2):
         ours.write(a_token(number), NOW, SEALER)
     intact = ours.inspect(NOW).intact, output().inspect(NOW).intact
     if beneath is not None:
         os.chmod(beneath, 0o404)
     say(json.dumps({
-        "rehearsal": rehearsal,
+        "dry run": tried,
         "intact": intact,
         "intact_in_the_end": ours.inspect(NOW).intact,
         "logged": logged,

@@ -84,14 +84,14 @@ def main() -> int:
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (default 0)")
     parser.add_argument("--seconds", type=float, default=NOT_SOON, help="stop after these, days or not")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    requested_reason = parser.parse_args()
-    if requested_reason.seed is not None:
-        outcome = played(requested_reason.seed)
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        outcome = played(arguments.seed)
         print("\n".join(outcome.story))
         return int(bool(outcome.broken))
     began = time.monotonic()
-    seeds = range(requested_reason.first, requested_reason.first + 100 + 4 * int(requested_reason.days))
-    outcomes = campaign(seeds, requested_reason.days, requested_reason.workers, requested_reason.seconds)
+    seeds = range(arguments.first, arguments.first + 100 + 4 * int(arguments.days))
+    outcomes = campaign(seeds, arguments.days, arguments.workers, arguments.seconds)
     print(table(outcomes, time.monotonic() - began))
     failed = [outcome for outcome in outcomes if outcome.broken]
     for outcome in failed[:3]:

@@ -4,7 +4,8 @@ import errno
 from collections import Counter
 from collections.abc import Callable
 
-from refresher.core.events import ExpiryReported, Mint, RefreshRequested, Write
+from refresher.core.effects import Mint, Write
+from refresher.core.events import ExpiryReported, RefreshRequested
 from refresher.core.machine import LOOK_AGAIN, STALLED
 from refresher.engine import GIVE_UP, MINT_GRACE, MOMENT
 from refresher.lanes import COUNTS_FOR
@@ -269,7 +270,7 @@ class Happenings:
         """Nobody can read it yet, so the old one goes on being accepted."""
         self._keys_made += 1
         before, content = self.key.content, f"s3cr3t-key-{self._keys_made}"
-        self.promise.tell(f"a new key, failed_looks yet: number {self._keys_made}")
+        self.promise.tell(f"a new key, not seen yet: number {self._keys_made}")
         self.issuer.keys.add(content)
         self.key.content = content
 

@@ -7,9 +7,9 @@ from collections import Counter
 from contextlib import suppress
 
 from refresher.config.declarations import FileOutputSettings, SecretOutputSettings
-from refresher.core import condition
+from refresher.core import status
+from refresher.core.effects import Effect, Mint, Write
 from refresher.core.election import Election, timing_of
-from refresher.core.events import Effect, Mint, Write
 from refresher.core.formats import includes_refresh_token
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, TokenPolicy
@@ -106,7 +106,7 @@ class Installation:
     def holds_unpublished(self, process: Process) -> bool:
         """Whether it has minted a token that is lost with it: none shows as much of it as another needs."""
         _, state = next(process.engine.view())
-        if state.facts is None or not state.own:
+        if state.facts is None or not state.minted_here:
             return False
         number = self.issuer.of_fingerprint[state.facts.fingerprint].number
         shown = {name for name, display in self.promise.displays.items() if display.shows == number}
@@ -163,7 +163,7 @@ class Installation:
         """What status and readiness would tell."""
         for process in self.living():
             policy, state = next(process.engine.view())
-            self.promise.told(repr(condition.condition(state, policy, process.machine.now())) + repr(state))
+            self.promise.told(repr(status.status_of(state, policy, process.machine.now())) + repr(state))
 
     # --- Lulls.
 

@@ -1,10 +1,11 @@
-"""One refresher process: the real engine and hands, on a machine's clocks, mortal at every effect."""
+"""One refresher process: the real engine and executor, on a machine's clocks, mortal at every effect."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from refresher.core.events import Effect, Inspect, KeysPolled, Mint
+from refresher.core.effects import Effect, Inspect, Mint
+from refresher.core.events import KeysPolled
 from refresher.core.instant import Instant
 from refresher.core.machine import attempts
 from refresher.engine import KEY_POLL, Engine
@@ -243,7 +244,7 @@ class VirtualWorkers:
 
 
 class VirtualExecutor(Executor):
-    """The real hands with a virtual crew, mortal at every effect."""
+    """The real executor with virtual workers, mortal at every effect."""
 
     def __init__(self, process: Process, issuer: object) -> None:
         super().__init__(

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from refresher.core.events import Event, Step
+from refresher.core.effects import Step
+from refresher.core.events import Event
 from refresher.core.notifications import Notification
 from tests.simulation.mutations import Mutation
 

@@ -88,13 +88,9 @@ def _headers(lines: Iterable[bytes]) -> dict[str, str]:
         found = _FIELD.fullmatch(line)
         if found is None:
             raise RefusedError(HTTPStatus.BAD_REQUEST)
-        name, value = found[1].decode("ascii").lower(), found[2].strip(b"\t ").decode("latin-1")
-        if name not in headers:
-            headers[name] = value
-        elif name in ("host", "content-length"):
-            raise RefusedError(HTTPStatus.BAD_REQUEST)
-        else:
-            headers[name] += f", {value}"
+        name, value = found[1].decode("ascii").lower(), found[2].strip().decode("latin-1")
+        # Joined, a header that must be there once only (Host, Content-Length) is none that is accepted.
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 

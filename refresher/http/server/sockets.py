@@ -50,7 +50,9 @@ def bind(host: str, port: int, *, option: str = "--listen", backlog: int = BACKL
         raise ListenError(f"cannot listen on {where}: {why}") from error
 
 
-def bind_unix(path: str, *, mode: int = 0o660, group: str | None = None, option: str) -> socket.socket:
+def bind_unix(
+    path: str, *, mode: int = 0o660, group: str | None = None, option: str = "--serve"
+) -> socket.socket:
     """A Unix socket that listens at `path`, open to those whom `mode` and `group` let write to it.
 
     A socket that nobody listens on is replaced; nothing else is. `close` removes it. Raises ListenError.

@@ -16,7 +16,7 @@ HEADERS = 100  # as many as `http.server` accepts
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(%b) ([!-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _FIELD = re.compile(rb"(%b):([\t -~\x80-\xff]*)" % _TOKEN)
-_ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"[-._~%!$&'()*+,;=:@\[\]0-9A-Za-z]*")
 _LENGTH = re.compile(r"[0-9]+")
 _LONGEST_LENGTH = 18  # digits; more is more than any body we read
@@ -70,7 +70,7 @@ def parsed(head: bytes) -> Head:
         raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     old = minor == "0"
     headers = _headers(lines)
-    host, path, query = _destination(target, headers.get("host"), old=old)
+    host, path, query = _destination(method, target, headers.get("host"), old=old)
     options = {each.strip() for each in headers.get("connection", "").lower().split(",")}
     return Head(
         Request(method, path, headers, query=query, host=host, old=old),
@@ -94,15 +94,15 @@ def _headers(lines: Iterable[bytes]) -> dict[str, str]:
     return headers
 
 
-def _destination(target: str, host: str | None, *, old: bool) -> tuple[str, str, str]:
+def _destination(method: str, target: str, host: str | None, *, old: bool) -> tuple[str, str, str]:
     """Host, path and query. An absolute target names the host, whatever the header says (RFC 9112 §3.2.2)."""
     if (host is None and not old) or not _AUTHORITY.fullmatch(host or ""):
         raise RefusedError(HTTPStatus.BAD_REQUEST)
-    absolute = None if target.startswith("/") else _ABSOLUTE.fullmatch(target)
-    if absolute is not None:
-        host, target = absolute[1], absolute[2]
-        if not target.startswith("/"):
-            target = f"/{target}"
+    if not target.startswith("/") and target != "*" and method != "CONNECT":
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None or not _AUTHORITY.fullmatch(absolute[1]):
+            raise RefusedError(HTTPStatus.BAD_REQUEST)
+        host, target = absolute[1], absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
     path, _, query = target.partition("?")
     return host or "", path, query
 

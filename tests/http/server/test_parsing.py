@@ -167,6 +167,17 @@ def test_it_is_the_same_however_it_is_cut(sent: bytes, data: st.DataObject) -> N
     assert outcome(filter(None, [sent[:cut], sent[cut:]])) == outcome(filter(None, [sent]))
 
 
+def test_bare_line_feeds_are_refused_at_once_and_not_when_the_time_is_up() -> None:
+    assert outcome([b"GET /there HTTP/1.1\nHost: x\n\n"]) == (400, [])
+    assert outcome([b"GET /there HTTP/1.1\r", b"\nHost: x\r", b"\n\r\n"])[0] == 200
+
+
+def test_a_length_that_is_longer_than_a_number_may_be_is_too_large() -> None:
+    with pytest.raises(RefusedError) as raised:
+        parsed(POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n")
+    assert raised.value.status == 413
+
+
 def test_a_refusal_repeats_nothing() -> None:
     with pytest.raises(RefusedError) as raised:
         parsed(b"GET /a-secret HTTP/7.0\r\n\r\n")

@@ -41,10 +41,10 @@ class Response(NamedTuple):
 
 
 class Takeover(NamedTuple):
-    """An application that writes to the socket itself, on a thread of its own.
+    """The application reads and writes the socket itself, on a thread of its own. The connection ends after it.
 
-    ``serve`` gets the blocking socket. It ends when the peer goes, or when the server stops and shuts the
-    socket down: its calls then raise OSError, which the server expects. The server closes the socket.
+    ``serve`` gets the socket, whose calls time out after `Limits.answer`. When the server stops or needs the
+    room, it shuts the socket down: the calls then fail. ``serve`` may let any OSError pass through.
     """
 
     serve: Callable[[socket], None]

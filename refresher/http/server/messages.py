@@ -41,7 +41,7 @@ class Response(NamedTuple):
 
 
 class Takeover(NamedTuple):
-    """The application reads and writes the socket itself, on a thread of its own. The connection ends after it.
+    """The application reads and writes the socket itself, on a thread of its own, until the connection ends.
 
     ``serve`` gets the socket, whose calls time out after `Limits.answer`. When the server stops or needs the
     room, it shuts the socket down: the calls then fail. ``serve`` may let any OSError pass through.

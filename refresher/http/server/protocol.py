@@ -124,6 +124,7 @@ class Protocol:
         is_head = self._received.startswith(b"HEAD ") if head is None else head.request.method == "HEAD"
         connection = "close" if not keeps else "keep-alive" if head and head.request.old else None
         octets = rendered(response, connection=connection, head_only=is_head)
+        octets = bytes(self.outgoing) + octets  # the rest of a 100 Continue
         self._keeps = keeps
         self.outgoing, self._size = memoryview(octets), len(octets)
         self.phase, self.deadline = Phase.WRITING, now + self._limits.answer
@@ -152,15 +153,13 @@ class Protocol:
         """The response has been sent as a whole."""
         if not self._keeps:
             self._received.clear()
-            self.phase = Phase.OVER if self._has_ended else Phase.FAREWELL
+            self.phase = Phase.FAREWELL
             self.deadline = now + self._limits.farewell
             return
         self.phase, self._head, self._seen, self._is_first = Phase.HEAD, None, 0, False
         self._begin(now)
         if not self._received:
             self.deadline = now + self._limits.idle
-            if self._has_ended:
-                self.phase = Phase.OVER
 
     def _read_head(self, now: float) -> None:
         while self._received.startswith(b"\r\n"):  # empty lines before a request are ignored (RFC 9112 §2.2)

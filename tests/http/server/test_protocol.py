@@ -122,6 +122,17 @@ def test_leave_to_send_a_body_is_given_once_and_only_where_it_is_waited_for() ->
     assert wire.send(old) == b""
 
 
+def test_leave_that_is_half_sent_is_sent_to_its_end_before_the_answer() -> None:
+    protocol = Protocol(Admitting(), LIMITS, 0.0)
+    protocol.receive(WAITING % (b"/there", 3), 0.0)
+    assert protocol.next_request(0.0) is None
+    protocol.sent(10, 0.0)
+    protocol.receive(b"abc", 0.0)
+    assert protocol.next_request(0.0) is not None
+    protocol.respond(Response(200), 0.0)
+    assert bytes(protocol.outgoing).startswith(b"00 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize(("path", "size", "status"), [(b"/forbidden", 3, 403), (b"/there", 101, 413)])
 def test_what_is_refused_by_its_head_gets_no_leave(path: bytes, size: int, status: int) -> None:
     assert Wire().send(WAITING % (path, size)).startswith(b"HTTP/1.1 %d " % status)
@@ -171,6 +182,8 @@ def test_every_phase_has_its_deadline() -> None:
     assert protocol.deadline == 20.0 + LIMITS.answer
     protocol.sent(len(protocol.outgoing), 30.0)
     assert protocol.deadline == 30.0 + LIMITS.idle
+    protocol.receive(b"\r\n", 45.0)
+    assert protocol.deadline == 45.0 + LIMITS.head
     assert wire.send(b"nonsense\r\n\r\n", now=50.0)
     assert protocol.deadline == 50.0 + LIMITS.farewell
     protocol.expire(51.0)

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,16 +75,13 @@ print(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[1]))
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(("mode", "connects"), [(0o660, False), (0o666, True)])
 def test_another_user_connects_only_where_the_mode_says_so(mode: int, connects: bool) -> None:
-    directory = f"/tmp/refresher-{os.getpid()}"
-    os.mkdir(directory, 0o755)  # others may enter it, unlike the directories of tests
-    try:
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)  # others may enter it, unlike the directories of tests
         listening = bound(f"{directory}/socket", mode)
         program = [sys.executable, "-c", ANOTHER, f"{directory}/socket"]
-        done = subprocess.run(program, capture_output=True, text=True, check=True)
+        done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=DEADLINE)
         assert (done.stdout.strip() == "0") is connects
         close(listening)
-    finally:
-        os.rmdir(directory)
 
 
 def test_a_socket_that_a_killed_process_has_left_is_replaced(path: str) -> None:
@@ -160,17 +158,13 @@ for path, group in (("/socket", None), (sys.argv[1], "0")):
     except ListenError as error:
         print(error)
 """
-    directory = f"/tmp/refresher-rights-{os.getpid()}"
-    os.mkdir(directory)
-    os.chmod(directory, 0o777)
-    try:
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
         program = [sys.executable, "-c", code, f"{directory}/s"]
-        done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=30)
-        assert done.stdout == (
-            "cannot listen on unix:/socket: not permitted; this process must be able to write to its "
-            f"directory\ncannot listen on unix:{directory}/s: this process may not give it to group 0; "
-            "a member of the group may\n"
-        )
+        done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=DEADLINE)
         assert os.listdir(directory) == []
-    finally:
-        os.rmdir(directory)
+    assert done.stdout == (
+        "cannot listen on unix:/socket: not permitted; this process must be able to write to its "
+        f"directory\ncannot listen on unix:{directory}/s: this process may not give it to group 0; "
+        "a member of the group may\n"
+    )

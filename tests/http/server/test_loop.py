@@ -414,13 +414,11 @@ def test_what_does_not_come_in_time_is_answered_otherwise(
 
 
 def test_what_comes_too_late_is_not_taken_for_the_answer_to_the_next_request(serve: Serve) -> None:
-    promises = Promises(0.2, Response(202, b"not yet"))
-    site = serve(promises, KEPT)
+    soon, whenever = Promises(0.05, Response(202, b"not yet")), Promises()
+    site = serve(lambda request: (soon if request.path == "/later/1" else whenever)(request), KEPT)
     with site.client() as sock:
-        later = GET.replace(b"/there", b"/later")
-        sock.sendall(later * 2 + LAST)
-        promises.next()
-        promises.next().set_result(Response(200, b"in time"))
+        sock.sendall(GET.replace(b"/there", b"/later/1") + GET.replace(b"/there", b"/later/2") + LAST)
+        whenever.next().set_result(Response(200, b"in time"))
         statuses = [each[:3] for each in everything(sock).split(b"HTTP/1.1 ")[1:]]
     assert statuses == [b"202", b"200", b"200"]
 

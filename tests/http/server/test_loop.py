@@ -508,6 +508,46 @@ def test_what_was_taken_over_makes_room_for_others_when_it_is_the_oldest(serve: 
         assert everything(oldest) == b""
 
 
+NO_THREADS = """
+import os, resource, sys, threading
+from refresher.http.server.loop import Server
+from refresher.http.server.messages import Response, Takeover
+from refresher.http.server.sockets import bind
+from tests.http.server.site import Plain
+
+def answer(request):
+    return Takeover(lambda sock: sock.sendall(b"taken")) if request.path == "/take" else Response(200, b"hello")
+
+listening = bind("127.0.0.1", 0)
+if os.geteuid() == 0:  # whom the limit does not concern
+    os.setuid(65534)
+threading.Thread(target=Server(listening, Plain(answer)).serve, daemon=True).start()
+soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
+print(listening.getsockname()[1], flush=True)
+sys.stdin.readline()
+resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+print("there are threads again", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_without_a_thread_to_be_had_only_what_needs_one_is_closed() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", NO_THREADS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        site, take = Site(int(process.stdout.readline())), GET.replace(b"/there", b"/take")
+        assert site.raw(take) == b""
+        assert site.call("/there").body == b"hello"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert site.raw(take) == b"taken"
+        process.stdin.close()
+
+
 # What goes wrong on our side
 
 

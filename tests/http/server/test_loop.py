@@ -516,7 +516,9 @@ from refresher.http.server.sockets import bind
 from tests.http.server.site import Plain
 
 def answer(request):
-    return Takeover(lambda sock: sock.sendall(b"taken")) if request.path == "/take" else Response(200, b"hello")
+    if request.path == "/take":
+        return Takeover(lambda sock: sock.sendall(b"taken"))
+    return Response(200, b"hello")
 
 listening = bind("127.0.0.1", 0)
 if os.geteuid() == 0:  # whom the limit does not concern

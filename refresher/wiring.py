@@ -24,12 +24,11 @@ from refresher.engine import Engine
 from refresher.errors import ConfigurationError
 from refresher.executor import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Executor
 from refresher.keys.keyfile import KeyFile
-from refresher.managed import ManagedToken
 from refresher.observers.redaction import SecretIndex
 from refresher.outputs import Cluster, build
 from refresher.outputs.directories import Directories
 from refresher.outputs.record import DEFAULT_OWNER
-from refresher.ports import Clock, Issuer, Message, Observer, Output, Verifier
+from refresher.ports import Clock, Issuer, ManagedToken, Message, Observer, Output, Verifier
 from refresher.workers import Mailbox, Workers
 
 if TYPE_CHECKING:

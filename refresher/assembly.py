@@ -102,10 +102,10 @@ def _elector(
 ) -> "Elector | None":
     if settings is None:
         return None
+    api = connect()  # first: what follows imports the Kubernetes client
     from refresher.core.election import Election, terms_of  # noqa: PLC0415 -- where there is one
     from refresher.kube.elector import Elector  # noqa: PLC0415
 
-    api = connect()
     lease = "/".join(placed(settings.lease, api.namespace))
     # The name is for people; the rest makes a restarted process another candidate.
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
@@ -115,9 +115,9 @@ def _elector(
 def _events(settings: Settings, connect: Callable[[], "KubeApi"]) -> "EventRecorder | None":
     if not has_secrets(settings):
         return None
+    api = connect()  # before the import, as above
     from refresher.kube.events import EventRecorder  # noqa: PLC0415 -- where there are Secrets
 
-    api = connect()
     return EventRecorder(api, {token.name: secrets(token, api.namespace) for token in settings.tokens})
 
 

@@ -82,6 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
+    connect = cache(assembly.kubernetes)
+    charges = assembly.charges(
+        settings, connect=connect
+    )  # raises what stops every other command at its start
     count = len(settings.tokens)
     source = path or "flags and variables"
     yield Finding("configuration", 0, f"{source}, {count} token{'s' if count > 1 else ''}")
@@ -94,8 +98,6 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
         yield from _issuer_findings(settings, keys)
     if settings.listen is not None:
         yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
-    connect = cache(assembly.kubernetes)
-    charges = assembly.charges(settings, connect=connect)
     asks_kubernetes = not offline
     if not offline and (assembly.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())

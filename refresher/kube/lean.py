@@ -21,7 +21,7 @@ _NOT_RUN = ("kubernetes", "kubernetes.utils")
 
 
 def connect(clock: Clock) -> "KubeApi":
-    """As `api.connect`. Raises KubeConfigError as well if the Kubernetes client, an extra, is not installed."""
+    """As `api.connect`. Raises KubeConfigError also if the Kubernetes client, an extra, is not installed."""
     collecting = gc.isenabled()
     gc.disable()  # as in `cli`: imports make no garbage
     try:

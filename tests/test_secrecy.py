@@ -357,6 +357,9 @@ OF_COMMANDS = (
     ("mint",),
     ("check", "--no-such-flag"),
     ("check", "-x"),
+    ("check", "--offline"),
+    ("status", "--help"),
+    ("--version",),
     (),
 )
 

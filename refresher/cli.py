@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
-from refresher import __version__, exits
+from refresher import __version__, exit_codes
 from refresher.errors import ConfigurationError, RefresherError, UnreachableDaemonError, UsageError
 from refresher.parser import Parser
 
@@ -57,11 +57,11 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
         _drop_output()
-        return exits.DONE
+        return exit_codes.DONE
     except OSError as error:  # adapters turn theirs into our own, so this is standard output's
         _drop_output()
         _complain([f"standard output cannot be written: {error.strerror or error}"])
-        return exits.CANT_CREATE
+        return exit_codes.CANT_CREATE
     return code
 
 
@@ -76,17 +76,17 @@ def _run(argv: Sequence[str]) -> int:
         arguments = parser.parse_args(argv[:1] if first.startswith("-") else argv)
         return cast("int", arguments.run(arguments))
     except SystemExit:  # argparse's own end: --help, --version
-        return exits.DONE
+        return exit_codes.DONE
     except UsageError as error:
         print(error.usage, file=sys.stderr)
         _complain(map(str, error.mistakes))
-        return exits.USAGE
+        return exit_codes.USAGE
     except ConfigurationError as error:
         _complain(str(mistake) for mistake in error.mistakes)
-        return exits.CONFIGURATION
+        return exit_codes.CONFIGURATION
     except RefresherError as error:
         _complain([str(error)])
-        return exits.TRY_AGAIN if isinstance(error, UnreachableDaemonError) else exits.CONFIGURATION
+        return exit_codes.TRY_AGAIN if isinstance(error, UnreachableDaemonError) else exit_codes.CONFIGURATION
 
 
 def build_parser(only: str | None = None) -> Parser:
@@ -120,7 +120,7 @@ def build_parser(only: str | None = None) -> Parser:
 
     def no_command(_arguments: argparse.Namespace) -> int:
         parser.print_help(sys.stderr)
-        return exits.USAGE  # a crontab that lost its command is no success
+        return exit_codes.USAGE  # a crontab that lost its command is no success
 
     parser.set_defaults(run=no_command)
     return parser

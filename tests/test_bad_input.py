@@ -105,7 +105,7 @@ ANSWERS = {
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize(("fault", "code", "told"), ANSWERS.values(), ids=ANSWERS)
 def test_an_answer_that_is_no_token_is_told_and_the_old_value_stays(issuer, place, fault, code, told, state):
-    old = plant(place / "token", age=STATES[state])
+    old = plant(place / "token", age=STATES[state], issuer=issuer.url)
     issuer.faults(**fault)
     ended = once(place, issuer.url, "--issuer-timeout", "1s")
     check(ended, code, told, TOLD_OF[state])
@@ -156,8 +156,8 @@ def test_a_certificate_that_does_not_verify_is_told_and_no_key_is_sent(
     certificate.write_bytes(authority.issue_cert(named).private_key_and_cert_chain_pem.bytes())
     authority.cert_pem.write_to_path(str(place / "ca.pem"))
     ca_file = ("--ca-file", place / "ca.pem") if trusted else ()
-    old = plant(place / "token", age=0.9 * HOUR)
     with Emulator(keys=[KEY], cert=str(certificate)) as issuer:
+        old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
         ended = once(place, issuer.url, *ca_file)
         check(ended, 75, "the TLS certificate of 127.0.0.1:", "could not be verified", told)
         assert issuer.counts.mints + issuer.counts.other == 0
@@ -186,7 +186,7 @@ KEYS = {
 @pytest.mark.parametrize(("content", "told"), KEYS.values(), ids=KEYS)
 def test_what_cannot_be_a_key_is_told_and_never_sent(issuer, place, content, told):
     (place / "key").write_bytes(content)
-    old = plant(place / "token", age=0.9 * HOUR)
+    old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
     check(once(place, issuer.url), 78, f"the key file {place}/key holds no key: {told}")
     assert issuer.counts.mints == 0
     assert (place / "token").read_text() == old
@@ -299,7 +299,7 @@ def test_a_mistake_in_the_configuration_is_told_with_its_place_and_nothing_is_be
     (place / "link").symlink_to("token")
     config = place / "refresher.yaml"
     config.write_bytes(content if isinstance(content, bytes) else content.encode())
-    old = plant(place / "token", age=0.9 * HOUR)
+    old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
     url = () if b"issuer:" in config.read_bytes() else ("--issuer-url", issuer.url)
     check(refresher("once", "--config", config, *url), 78, "refresher: ", told)
     assert issuer.counts.mints == 0

@@ -10,7 +10,7 @@ from refresher.core.schedule import headroom
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "reliability.md").read_text()
 ROWS = re.findall(r"^\| (\S+) \| (\d+)% \| (\S+) \| (\S+) \|$", PAGE, re.MULTILINE)
-RUNWAYS = (0.0, 120.0)  # seconds, of a file and a Secret
+PROPAGATION_DELAYS = (0.0, 120.0)  # seconds, of a file and a Secret
 
 
 def test_there_is_a_table():
@@ -21,6 +21,7 @@ def test_there_is_a_table():
 def test_the_headroom_in_the_table_is_the_one_of_the_program(row):
     lifetime, refresh_at, *told = row
     seconds = [
-        headroom(parse_duration(lifetime), int(refresh_at) / 100, runway, timeout=10.0) for runway in RUNWAYS
+        headroom(parse_duration(lifetime), int(refresh_at) / 100, propagation_delay, timeout=10.0)
+        for propagation_delay in PROPAGATION_DELAYS
     ]
     assert told == [format_duration(round(each)) for each in seconds]

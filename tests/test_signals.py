@@ -96,16 +96,16 @@ def test_a_signal_ends_what_it_cannot_interrupt(tmp_path, command, number, troub
 
 def test_what_is_asked_of_the_daemon_before_it_is_ready_is_done_when_it_is(tmp_path):
     (tmp_path / "key").write_text(KEY)
-    plant(tmp_path / "token", age=10.0)
     shadow = RAISES.format(numbers=[int(signal.SIGUSR1), int(signal.SIGHUP)], place=str(tmp_path))
     (tmp_path / "argparse.py").write_text(shadow)
     files = ("--key-file", tmp_path / "key", "--to-file", tmp_path / "token")
     with Emulator(keys=[KEY]) as issuer:
+        plant(tmp_path / "token", age=10.0, issuer=issuer.url)
         words = (*files, "--issuer-url", issuer.url)
         with Daemon(*words, PYTHONPATH=str(tmp_path)) as daemon:
             daemon.wait_for("TokenMinted", reason="requested")
             daemon.wait_for("OutputWritten")
-            assert "SIGHUP" in daemon.wait_for("NotSupported")["message"]
+            assert "SIGHUP" in daemon.wait_for("RequestIgnored")["message"]
             assert daemon.end() == 0
         assert issuer.valid((tmp_path / "token").read_text())
 

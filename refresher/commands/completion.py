@@ -2,7 +2,7 @@
 
 import argparse
 
-from refresher import exits
+from refresher import exit_codes
 from refresher.parser import Parser
 
 EXAMPLE = """\
@@ -22,4 +22,4 @@ def run(arguments: argparse.Namespace) -> int:
     from refresher import completion  # noqa: PLC0415 -- not for `--help`
 
     print(completion.SHELLS[arguments.shell](arguments.whole()), end="")
-    return exits.DONE
+    return exit_codes.DONE

@@ -26,7 +26,7 @@ def check_rules(root: Draft, findings: Findings) -> None:
         _check_lifetime(token, root.values["issuer"], findings)
         for output in token.drafts("outputs"):
             check_template(output, findings)
-            _check_runway(output, token, findings)
+            _check_propagation_delay(output, token, findings)
     election = root.get("leader_election")
     if isinstance(election, Draft):
         for token in root.drafts("tokens"):
@@ -57,26 +57,26 @@ def _check_lifetime(token: Draft, issuer: Draft, findings: Findings) -> None:
         )
 
 
-def _check_runway(output: Draft, token: Draft, findings: Findings) -> None:
+def _check_propagation_delay(output: Draft, token: Draft, findings: Findings) -> None:
     """A token is replaced half a lifetime before its end at the earliest: a consumer slower than that
     would be without (see `refresher.core.schedule.margin`).
 
     The default of a Secret is only warned of, and stays as long as it is: it tells how slow the kubelet is,
     and the refresher does not know whether these consumers have to do with a kubelet.
     """
-    runway, lifetime = output.get("runway"), token.get("lifetime")
-    if runway is MISTAKEN or lifetime is MISTAKEN or runway < lifetime / 2:
+    delay, lifetime = output.get("propagation_delay"), token.get("lifetime")
+    if delay is MISTAKEN or lifetime is MISTAKEN or delay < lifetime / 2:
         return
     too_long = f"half of the lifetime {format_duration(lifetime)} or more"
-    if "runway" in output.values:
+    if "propagation_delay" in output.values:
         accepted = f"accepted: less than {format_duration(lifetime / 2)}"
-        findings.add(output.place("runway"), f"{format_duration(runway)} is {too_long}; {accepted}")
+        findings.add(output.place("propagation_delay"), f"{format_duration(delay)} is {too_long}; {accepted}")
     else:
         findings.warn(
             output.place("secret"),
-            f"pods that mount it may see a new token {format_duration(runway)} late, {too_long}; write a "
-            f"lifetime over {format_duration(2 * runway)}, or as runway how late your consumers see it: 0s "
-            "for those that ask the API server",
+            f"pods that mount it may see a new token {format_duration(delay)} late, {too_long}; write a "
+            f"lifetime over {format_duration(2 * delay)}, or as propagation_delay how late your consumers "
+            "see it: 0s for those that ask the API server",
         )
 
 
@@ -90,16 +90,16 @@ def _check_election(election: Draft, token: Draft, findings: Findings) -> None:
             problem = f"a file and leader election, {beside}, exclude each other: a standby writes no file"
             findings.add(output.place("file"), f"{problem}; publish in a Secret, or take leader election out")
     lifetime, duration = token.get("lifetime"), election.get("duration")
-    runways = [output.get("runway") for output in outputs]
-    if MISTAKEN in (lifetime, duration, *runways):
+    delays = [output.get("propagation_delay") for output in outputs]
+    if MISTAKEN in (lifetime, duration, *delays):
         return
-    runway = max(runways, default=0.0)
-    spare = margin(lifetime, runway) - runway
+    delay = max(delays, default=0.0)
+    spare = margin(lifetime, delay) - delay
     if 0 < spare < duration:
         findings.warn(
             token.place("lifetime"),
             f"leaves consumers {format_duration(spare)} when a leader dies in the worst moment, and another "
-            f"leads after {format_duration(duration)}; write {format_duration(2 * (runway + duration))} or "
+            f"leads after {format_duration(duration)}; write {format_duration(2 * (delay + duration))} or "
             f"more, or a shorter {findings.beside(election.place('duration'))}",
         )
 
@@ -111,7 +111,8 @@ def mistakes_of_period(every: float, tokens: Iterable[TokenSettings]) -> tuple[M
     """
     mistakes = []
     for token in tokens:
-        spare = margin(token.lifetime, max((output.runway for output in token.outputs), default=0.0))
+        delay = max((output.propagation_delay for output in token.outputs), default=0.0)
+        spare = margin(token.lifetime, delay)
         if every + spare >= token.lifetime:
             period, lifetime = format_duration(every), format_duration(token.lifetime)
             problem = (

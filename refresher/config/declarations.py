@@ -19,7 +19,7 @@ _CEILING = duration(MIN_LIFETIME, LONGEST_LIFETIME, "10s to 30d")
 _LIFETIME = duration(
     MIN_LIFETIME, LONGEST_LIFETIME, "whole seconds, 10s to issuer.max_lifetime (24h by default)", whole=True
 )
-_RUNWAY = duration(0.0, LONGEST_LIFETIME, "0s to less than half of the lifetime")
+_PROPAGATION_DELAY = duration(0.0, LONGEST_LIFETIME, "0s to less than half of the lifetime")
 # A fail-over has to fit into the minute that is kept for retries.
 _LEASE = duration(3.0, RETRY_ROOM, "whole seconds, 3s to 1m", whole=True)  # as the Lease itself counts
 
@@ -133,14 +133,14 @@ class FileOutputSettings(NamedTuple):
             group="output",
         ),
     ] = None
-    runway: Annotated[
+    propagation_delay: Annotated[
         float,
         Option(
             "The longest its consumers take to see a new value; the token is replaced that much earlier.",
-            _RUNWAY,
+            _PROPAGATION_DELAY,
             example="30s",
-            flag="--runway",
-            flag_note=f"Of a Secret: {_RUNWAY.show(LAG_OF_SECRETS)}.",
+            flag="--propagation-delay",
+            flag_note=f"Of a Secret: {_PROPAGATION_DELAY.show(LAG_OF_SECRETS)}.",
             group="output",
         ),
     ] = 0.0
@@ -168,13 +168,13 @@ class SecretOutputSettings(NamedTuple):
         ),
     ] = (("access-token", "token"),)
     template: Annotated[str | None, _TEMPLATE] = None  # with format "template" among the data only
-    runway: Annotated[
+    propagation_delay: Annotated[
         float,
         Option(
             "The longest its consumers take to see a new value: 2m covers what a kubelet takes to mount it.",
-            _RUNWAY,
+            _PROPAGATION_DELAY,
             example="30s",
-            flag="--runway",
+            flag="--propagation-delay",
         ),
     ] = LAG_OF_SECRETS
 

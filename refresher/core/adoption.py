@@ -17,9 +17,11 @@ def believed(found: Holding, now: Instant) -> Holding:
 
 
 def choose(
-    outputs: Iterable[OutputState], key_fingerprint: str, lifetime: float, now: Instant
+    outputs: Iterable[OutputState], key_fingerprint: str, issuer: str, lifetime: float, now: Instant
 ) -> OutputState | None:
-    """The output whose token is to be adopted: valid, of this key, asked for with this lifetime.
+    """The output whose token is to be adopted: valid, of this key and issuer, asked for with this lifetime.
+
+    The key alone does not identify the issuer: a key may be valid in production and in a test system.
 
     Of several tokens the one that lasts longest; of several outputs that hold it the one of which most is
     known, so that the others can be written from it. They were looked at at different moments, and clocks
@@ -30,13 +32,14 @@ def choose(
         return (
             facts is not None
             and facts.key_fingerprint == key_fingerprint
+            and facts.issuer == issuer
             and facts.requested == lifetime
             and facts.remaining(now) > 0
         )
 
     def knowledge(output: OutputState) -> tuple[bool, bool]:
         token = output.holding.token if output.holding else None
-        return token is not None and token.is_whole, token is not None
+        return token is not None and token.is_complete, token is not None
 
     held = [(facts, output) for output in outputs if is_adoptable(facts := output.facts)]
     if not held:

@@ -48,7 +48,7 @@ def of_identity(identity: str) -> Format:
     return Format(identity.partition(":")[0])
 
 
-def needs_refresh(form: Format) -> bool:
+def includes_refresh_token(form: Format) -> bool:
     """Whether what is written holds the refresh token."""
     return form.name == "inlive-sdk" or "refresh_token" in _names_in(form.template or "")
 
@@ -98,7 +98,7 @@ def _fields(token: Token, now: Instant) -> dict[str, str | int]:
     facts = token.facts
     return {
         "access_token": token.access.reveal(),
-        "refresh_token": token.refresh.reveal() if token.refresh else "",
+        "refresh_token": token.refresh_token.reveal() if token.refresh_token else "",
         "token_type": TOKEN_TYPE,
         "issued_at": rfc3339.to_second(facts.issued.wall),
         "expires_at": rfc3339.to_second(facts.expiry.wall),
@@ -119,7 +119,7 @@ def _sdk_auth(token: Token, issuer_url: str) -> dict[str, object]:
         "message": "",
         "data": {
             "accessToken": token.access.reveal(),
-            "refreshToken": token.refresh.reveal() if token.refresh else "",
+            "refreshToken": token.refresh_token.reveal() if token.refresh_token else "",
             "expirySeconds": int(token.facts.requested),
         },
     }

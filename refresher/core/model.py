@@ -70,7 +70,8 @@ class TokenFacts(NamedTuple):
 
     ``lifetime`` is what is believed, ``requested`` what was asked for, both in seconds. ``issued`` is the
     moment before the mint request was sent, so that the token never ends sooner than believed.
-    ``with_refresh`` says that a refresh token was issued along.
+    ``has_refresh_token`` says that a refresh token was issued along. ``issuer`` is the base URL of the issuer
+    that minted it.
     """
 
     issued: Instant
@@ -78,7 +79,8 @@ class TokenFacts(NamedTuple):
     requested: float
     key_fingerprint: str
     fingerprint: str
-    with_refresh: bool
+    has_refresh_token: bool
+    issuer: str
 
     @property
     def expiry(self) -> Instant:
@@ -91,16 +93,16 @@ class TokenFacts(NamedTuple):
 
 @distinct
 class Token(NamedTuple):
-    """A token in hand. ``refresh`` may be unknown for one that was read back from an output."""
+    """A token in hand. ``refresh_token`` may be unknown for one that was read back from an output."""
 
     facts: TokenFacts
     access: SecretStr
-    refresh: SecretStr | None = None
+    refresh_token: SecretStr | None = None
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all that was issued is in hand, the refresh token included."""
-        return self.refresh is not None or not self.facts.with_refresh
+        return self.refresh_token is not None or not self.facts.has_refresh_token
 
 
 @distinct
@@ -179,7 +181,7 @@ class Granted(NamedTuple):
     claims (core/expiry.py)."""
 
     access: SecretStr
-    refresh: SecretStr | None
+    refresh_token: SecretStr | None
     lifetime: float = math.inf
 
 

@@ -8,13 +8,13 @@ JITTER = 0.10  # of the lifetime: tokens minted together must not stay in step f
 SOONEST = 0.10  # of the lifetime: no token is replaced younger than this, whatever asks for it
 
 
-def margin(lifetime: float, runway: float) -> float:
+def margin(lifetime: float, propagation_delay: float) -> float:
     """How long before its expiry a token is replaced at the latest.
 
     The longest that a consumer takes to see a new value, and a minute for retries; at most half the lifetime,
     because a margin larger than the lifetime would mint in a hot loop.
     """
-    return min(runway + RETRY_ROOM, lifetime / 2)
+    return min(propagation_delay + RETRY_ROOM, lifetime / 2)
 
 
 def soonest(lifetime: float) -> float:
@@ -22,18 +22,21 @@ def soonest(lifetime: float) -> float:
     return max(1.0, SOONEST * lifetime)
 
 
-def due_age(lifetime: float, refresh_at: float, runway: float, jitter: float) -> float:
+def due_age(lifetime: float, refresh_at: float, propagation_delay: float, jitter: float) -> float:
     """The age at which a token is to be replaced. `jitter`, 0 to 1, is drawn once per token.
 
     Jitter moves a refresh forward from the latest due age, never beyond it: so tokens whose margin decides
     have it too, and it costs no headroom.
     """
-    return max(latest_due_age(lifetime, refresh_at, runway) - JITTER * jitter * lifetime, soonest(lifetime))
+    return max(
+        latest_due_age(lifetime, refresh_at, propagation_delay) - JITTER * jitter * lifetime,
+        soonest(lifetime),
+    )
 
 
-def latest_due_age(lifetime: float, refresh_at: float, runway: float) -> float:
+def latest_due_age(lifetime: float, refresh_at: float, propagation_delay: float) -> float:
     """The age at which a token is replaced when jitter moves nothing forward."""
-    return min(refresh_at * lifetime, lifetime - margin(lifetime, runway))
+    return min(refresh_at * lifetime, lifetime - margin(lifetime, propagation_delay))
 
 
 def jitter_of(token_fingerprint: str) -> float:
@@ -50,21 +53,21 @@ def attempt_budget(timeout: float, lifetime: float) -> float:
     return max(1.0, min(timeout, lifetime / 10))
 
 
-def left_to_consumers(remaining: float, runway: float) -> float:
+def left_to_consumers(remaining: float, propagation_delay: float) -> float:
     """How long a token that lives `remaining` more still serves, seen from its slowest consumer.
 
-    A value published now is seen `runway` from now. When that is too late already, what counts is the
-    token's own end: each second earlier is a second less without.
+    A value published now is seen `propagation_delay` from now. When that is too late already, what counts is
+    the token's own end: each second earlier is a second less without.
     """
-    return remaining - runway if remaining > runway else max(0.0, remaining)
+    return remaining - propagation_delay if remaining > propagation_delay else max(0.0, remaining)
 
 
-def headroom(lifetime: float, refresh_at: float, runway: float, timeout: float) -> float:
+def headroom(lifetime: float, refresh_at: float, propagation_delay: float, timeout: float) -> float:
     """The longest outage of the issuer that no consumer feels, counted from when the token is due.
 
     From the due age until the slowest consumer must see a new token, less the longest wait between two
     attempts and one attempt that hangs until its end. See `backoff.retry_wait` for the wait.
     """
-    left = lifetime - latest_due_age(lifetime, refresh_at, runway) - runway
+    left = lifetime - latest_due_age(lifetime, refresh_at, propagation_delay) - propagation_delay
     longest_wait = max(1.0, min(RETRY_ROOM, left / 10))
     return max(0.0, left - longest_wait - attempt_budget(timeout, lifetime))

@@ -16,6 +16,7 @@ from requests.exceptions import ProxyError, RequestException
 from urllib3.exceptions import NewConnectionError
 
 from refresher.bounded import AnswerTooLongError, SpeaksTlsError
+from refresher.core.durations import shown_seconds
 from refresher.core.model import Declined, Outcome
 from refresher.resolver import UnresolvedError
 from refresher.trust import Trust, UnusableError
@@ -65,7 +66,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def _timeout(_: TimeoutError, peer: Peer) -> str:
     missing = "connection to" if peer.connecting else "whole answer from"
-    return f"no {missing} {peer.name} within {peer.seconds:.3g} s"
+    return f"no {missing} {peer.name} within {shown_seconds(peer.seconds)} s"
 
 
 # X509_V_ERR_* of openssl-verification-options(1): nobody whom we trust has signed it

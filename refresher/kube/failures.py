@@ -14,6 +14,7 @@ from urllib3.exceptions import ProxyError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
 from refresher.bounded import AnswerTooLongError
+from refresher.core.durations import shown_seconds
 from refresher.resolver import UnresolvedError
 from refresher.trust import UnusableError
 
@@ -42,7 +43,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _late(_: BaseException, server: str, seconds: float) -> str:
-    return f"no whole answer from {server} within {seconds:.3g} s"
+    return f"no whole answer from {server} within {shown_seconds(seconds)} s"
 
 
 def _unverified(error: ssl.SSLCertVerificationError, server: str, _: float) -> str:

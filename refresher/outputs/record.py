@@ -8,9 +8,10 @@ to be minted again.
      "contents": [{"sha256": "9f86…", "format": "json", "issued_at": "2026-11-05T10:00:00.250000Z", …,
                    "seal": "c010…"}, …]}
 
-``owner`` is the installation that the file belongs to, ``writer`` the process that wrote it last. ``seal``
-proves that a holder of the application key wrote this entry (`core.seal`). A record without seals, as early
-versions wrote it, is not believed: anyone could write such a one. It costs one mint.
+``owner`` is the installation that the file belongs to, ``writer`` the process that wrote it last. ``issuer``
+is the base URL of the issuer of this token: the same key at another issuer is another matter. ``seal`` proves
+that a holder of the application key wrote this entry (`core.seal`). A record without seals, as early versions
+wrote it, is not believed: anyone could write such a one. It costs one mint.
 
 For the format `token` the digest is the SHA-256 of the token itself. That tells nothing: a token is far too
 random to be guessed from it, and its first 16 digits are the fingerprint which is told to everybody anyway.
@@ -138,7 +139,8 @@ def _unsealed_fields(sha256: str, entry: Entry) -> dict[str, object]:
         "requested_lifetime": float(facts.requested),
         "key_fingerprint": facts.key_fingerprint,
         "token_fingerprint": facts.fingerprint,
-        "with_refresh_token": facts.with_refresh,
+        "has_refresh_token": facts.has_refresh_token,
+        "issuer": facts.issuer,
     } | _fields_of(entry.kept)
 
 
@@ -174,7 +176,8 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
             "requested_lifetime": int() | float() as requested,
             "key_fingerprint": str(key_fingerprint),
             "token_fingerprint": str(token_fingerprint),
-            "with_refresh_token": bool(with_refresh),
+            "has_refresh_token": bool(has_refresh_token),
+            "issuer": str(issuer),
             **others,
         }:
             issued, expiry = _wall(issued_at), _wall(expires_at)
@@ -182,6 +185,7 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
                 _is_hex(sha256, 64)
                 and _is_hex(key_fingerprint, 16)
                 and _is_hex(token_fingerprint, 16)
+                and issuer.startswith(("https://", "http://"))
                 and _is_duration(lifetime)
                 and _is_duration(requested)
                 and lifetime <= requested
@@ -194,7 +198,8 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
                     requested=float(requested),
                     key_fingerprint=key_fingerprint,
                     fingerprint=token_fingerprint,
-                    with_refresh=with_refresh,
+                    has_refresh_token=has_refresh_token,
+                    issuer=issuer,
                 )
                 entry = Entry(form, facts, _kept(others.get("permissions")))
                 seal = others.get("seal")

@@ -23,7 +23,7 @@ from refresher.kube.paths import secret_path
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import Plan, Seen
 
-_LONG_TOKEN = 2048  # characters, for a rehearsal
+_LONG_TOKEN = 2048  # characters, for a dry run
 
 
 class SecretOutput:
@@ -41,7 +41,9 @@ class SecretOutput:
     def __init__(self, plan: Plan, api: KubeApi, time_left: Callable[[], float] = lambda: math.inf) -> None:
         self.name = f"secret:{plan.namespace}/{plan.secret}"
         self.lane = "secret"
-        self.needs_refresh = any(formats.needs_refresh(form) for form in plan.formats.values())
+        self.includes_refresh_token = any(
+            formats.includes_refresh_token(form) for form in plan.formats.values()
+        )
         self._plan = plan
         self._api, self._time_left = api, time_left
         self._path = secret_path(plan.namespace, plan.secret)
@@ -64,15 +66,17 @@ class SecretOutput:
                 " it"
             )
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         """See `ports.Output`. There is none: the API server stores the whole of a Secret or nothing."""
 
-    def rehearse(self) -> tuple[str, ...]:
+    def dry_run(self) -> tuple[str, ...]:
         """Have the API server try out a whole write, and keep nothing of it (``dryRun=All``)."""
         origin = Instant(0.0, 0.0)
         access, refresh = SecretStr("x" * _LONG_TOKEN), SecretStr("x" * _LONG_TOKEN)
         nobody = "0" * len(access.fingerprint)
-        facts = TokenFacts(origin, 1.0, 1.0, nobody, access.fingerprint, with_refresh=True)
+        facts = TokenFacts(
+            origin, 1.0, 1.0, nobody, access.fingerprint, has_refresh_token=True, issuer=self._plan.issuer_url
+        )
         values = self._plan.render(Token(facts, access, refresh), origin)
         with self._telling("written"):
             self._put(values, facts, Sealer(access), dry_run=True)

@@ -3,7 +3,7 @@
     metadata:
       labels: {app.kubernetes.io/managed-by: inlive-token-refresher}
       annotations:
-        token-refresher.inlive.app/owner: inlive/token-refresher          # the installation that writes it
+        token-refresher.inlive.app/owner: inlive/inlive-token-refresher   # the installation that writes it
         token-refresher.inlive.app/issued-at: 2026-11-05T10:00:00.25Z     # and so on, as in a file's `record`
         token-refresher.inlive.app/format: {"access-token": "token"}      # of each key of ours
         token-refresher.inlive.app/sha256: 9f86…                          # `digest` of their values
@@ -36,7 +36,7 @@ LABEL, LABELLED = "app.kubernetes.io/managed-by", "inlive-token-refresher"
 TYPE = "Opaque"
 LARGEST = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
 
-_NOT_TEXT = ("lifetime", "requested_lifetime", "with_refresh_token")
+_NOT_TEXT = ("lifetime", "requested_lifetime", "has_refresh_token")
 
 
 class Plan(NamedTuple):

@@ -120,7 +120,7 @@ def running(url: str, key: str, folder: Path) -> Iterator[Site]:
     config = folder / "scale.yaml"
     names = [f"token-{number:05}" for number in range(TOKENS)]
     for name in names:
-        plant(folder / name, age=0.0, key=key)
+        plant(folder / name, age=0.0, key=key, issuer=url)
     tokens = [
         {"name": name, "key_file": str(folder / "scale.key"), "outputs": [{"file": str(folder / name)}]}
         for name in names

@@ -47,8 +47,9 @@ def granted(issuer) -> str:
 def written(form: str, access: str) -> bytes:
     """What the program writes for this token."""
     now, secret = SystemClock().now(), SecretStr(access)
-    facts = TokenFacts(now, LIFETIME, LIFETIME, "0" * 16, secret.fingerprint, with_refresh=False)
-    return formats.render(Format(form), Token(facts, secret), now, "https://issuer.test")
+    url, key = "https://issuer.test", "0" * 16
+    facts = TokenFacts(now, LIFETIME, LIFETIME, key, secret.fingerprint, has_refresh_token=False, issuer=url)
+    return formats.render(Format(form), Token(facts, secret), now, url)
 
 
 @pytest.mark.parametrize("form", FORMATS)

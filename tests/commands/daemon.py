@@ -187,7 +187,15 @@ class Daemon:
         return float(value)
 
 
-def plant(path: Path, *, age: float, lifetime: float = 3600.0, key: str = KEY, sealed_with: str = "") -> str:
+def plant(
+    path: Path,
+    *,
+    age: float,
+    lifetime: float = 3600.0,
+    key: str = KEY,
+    issuer: str = "https://issuer.test",
+    sealed_with: str = "",
+) -> str:
     """Let an earlier process have published a token there, `age` seconds ago; its text. `sealed_with`: a key
     other than `key`, of somebody who forges that."""
     clock = SystemClock()
@@ -198,9 +206,10 @@ def plant(path: Path, *, age: float, lifetime: float = 3600.0, key: str = KEY, s
         requested=lifetime,
         key_fingerprint=SecretStr(key).fingerprint,
         fingerprint=access.fingerprint,
-        with_refresh=False,
+        has_refresh_token=False,
+        issuer=issuer,
     )
-    FileOutput(FileOutputSettings(path=str(path)), "https://issuer.test").write(
+    FileOutput(FileOutputSettings(path=str(path)), issuer).write(
         Token(facts, access), clock.now(), Sealer(SecretStr(sealed_with or key))
     )
     return access.reveal()

@@ -419,16 +419,19 @@ def test_every_output_of_every_token_has_its_line(check_all, place):
             ("--refresh-at", "50%"),
             "lives 1h, is replaced after 30m at the latest; headroom 28m50s: no shorter",
         ),
-        (("--runway", "2m"), "lives 1h, is replaced after 42m at the latest; headroom 14m50s: no shorter"),
+        (
+            ("--propagation-delay", "2m"),
+            "lives 1h, is replaced after 42m at the latest; headroom 14m50s: no shorter",
+        ),
     ],
 )
-def test_the_headroom_follows_from_lifetime_and_runway(check, words, told):
+def test_the_headroom_follows_from_lifetime_and_propagation_delay(check, words, told):
     checked = check("--offline", *words)
     assert line(checked, "token default").startswith(f"ok   token default: {told}")
 
 
 def test_without_any_headroom_there_is_a_hint(check):
-    checked = check("--offline", "--lifetime", "100s", "--runway", "49s")
+    checked = check("--offline", "--lifetime", "100s", "--propagation-delay", "49s")
     assert checked.code == 0
     assert line(checked, "token default").startswith("hint")
     assert line(checked, "token default").endswith("headroom 0s: every outage of the issuer may be felt")

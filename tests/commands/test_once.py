@@ -43,7 +43,7 @@ def once(issuer: Emulator, place: Path, *more: object) -> Ended:
 
 
 def test_a_token_that_is_rejected_is_not_published_and_what_there_is_stays(issuer, place):
-    old = plant(place / "token", age=3000.0)
+    old = plant(place / "token", age=3000.0, issuer=issuer.url)
     with peer(answering(401)) as product:
         passed = once(issuer, place, "--verify-url", product.url)
     assert passed.code == 75
@@ -89,7 +89,7 @@ def test_who_can_write_one_output_does_not_choose_the_token_of_another(issuer, p
     two = (*words(issuer, place), "--to-file", place / "other", "--log-level", "info")
     assert refresher("once", *two).code == 0
     genuine = (place / "token").read_text()
-    forged = plant(place / "other", age=-0.0, sealed_with="not the application key")
+    forged = plant(place / "other", age=-0.0, sealed_with="not the application key", issuer=issuer.url)
     passed = refresher("once", *two)
     assert passed.code == 0
     assert [entry["output"] for entry in passed.log if entry["event"] == "OutputForged"] == [
@@ -100,7 +100,7 @@ def test_who_can_write_one_output_does_not_choose_the_token_of_another(issuer, p
 
 
 def test_what_is_due_is_replaced(issuer, place):
-    old = plant(place / "token", age=0.8 * HOUR)
+    old = plant(place / "token", age=0.8 * HOUR, issuer=issuer.url)
     assert once(issuer, place).code == 0
     assert (place / "token").read_text() != old
     assert issuer.valid((place / "token").read_text())
@@ -112,7 +112,7 @@ def test_what_is_due_is_replaced(issuer, place):
     ids=["not told", "before it is due", "after it is due"],
 )
 def test_what_would_come_due_before_the_next_call_is_minted_now(issuer, place, every, mints):
-    plant(place / "token", age=10 * 60)  # due after 36 to 42 minutes
+    plant(place / "token", age=10 * 60, issuer=issuer.url)  # due after 36 to 42 minutes
     ended = once(issuer, place, *(("--every", every) if every else ()))
     assert ended.code == 0
     assert issuer.counts.mints == mints
@@ -132,12 +132,12 @@ def test_a_period_that_cannot_hold_the_promise_is_told_with_its_arithmetic(issue
 @pytest.mark.parametrize("age", [None, 10.0, 0.8 * HOUR], ids=["none there", "fresh", "due"])
 def test_a_pass_in_which_all_went_well_prints_nothing(issuer, place, age):
     if age is not None:
-        plant(place / "token", age=age)
+        plant(place / "token", age=age, issuer=issuer.url)
     assert refresher("once", *words(issuer, place)) == (0, "")
 
 
 def test_what_goes_wrong_is_printed(issuer, place):
-    plant(place / "token", age=0.8 * HOUR)
+    plant(place / "token", age=0.8 * HOUR, issuer=issuer.url)
     issuer.faults(status=500)
     assert [entry["event"] for entry in refresher("once", *words(issuer, place)).log] == ["RefreshFailed"]
 
@@ -206,7 +206,7 @@ def test_of_several_failures_the_gravest_is_the_exit_code(issuer, place, tokens,
 
 
 def test_an_issuer_that_fails_while_the_old_token_lasts_is_told_all_the_same(issuer, place):
-    old = plant(place / "token", age=0.8 * HOUR)
+    old = plant(place / "token", age=0.8 * HOUR, issuer=issuer.url)
     issuer.faults(status=429, retry_after="60")
     assert once(issuer, place).code == 75
     assert (place / "token").read_text() == old
@@ -224,7 +224,7 @@ def test_a_signal_ends_it_although_the_issuer_hangs(issuer, place, number):
 
 
 def test_a_pass_that_a_signal_cuts_short_is_done_if_the_old_token_is_valid(issuer, place):
-    old = plant(place / "token", age=0.8 * HOUR)
+    old = plant(place / "token", age=0.8 * HOUR, issuer=issuer.url)
     issuer.faults(hang=True)
     process = start("once", *words(issuer, place))
     eventually(lambda: issuer.counts.mints, "the issuer is asked")

@@ -6,12 +6,15 @@ from refresher.config.checks import mistakes_of_namespace, mistakes_of_period
 from refresher.config.declarations import FileOutputSettings, SecretOutputSettings, TokenSettings
 from refresher.core.schedule import margin
 
-HEAD = "tokens:\n- name: a\n  key_file: k\n  outputs: [{file: t, runway: 30s}]\n"
+HEAD = "tokens:\n- name: a\n  key_file: k\n  outputs: [{file: t, propagation_delay: 30s}]\n"
 
 
-def token(lifetime, runway=0.0, name="studio"):
+def token(lifetime, propagation_delay=0.0, name="studio"):
     return TokenSettings(
-        name, "/k", (FileOutputSettings("/a"), FileOutputSettings("/b", runway=runway)), lifetime
+        name,
+        "/k",
+        (FileOutputSettings("/a"), FileOutputSettings("/b", propagation_delay=propagation_delay)),
+        lifetime,
     )
 
 
@@ -35,7 +38,7 @@ def test_the_operators_policy_can_be_raised_and_lowered(loaded, mistakes):
 def test_a_consumer_slower_than_half_the_lifetime_cannot_be_served(loaded, mistakes):
     assert loaded(HEAD + "  lifetime: 61s\n")
     assert (
-        "tokens[0].outputs[0].runway: 30s is half of the lifetime 1m or more"
+        "tokens[0].outputs[0].propagation_delay: 30s is half of the lifetime 1m or more"
         in mistakes(HEAD + "  lifetime: 1m\n")[0]
     )
 
@@ -44,24 +47,24 @@ def secret(lifetime, output="secret: s"):
     return f"tokens:\n- name: a\n  key_file: k\n  lifetime: {lifetime}\n  outputs: [{{{output}}}]\n"
 
 
-def test_a_runway_given_for_a_secret_is_held_to_the_same(loaded, mistakes):
-    assert loaded(secret("61s", "secret: s, runway: 30s")).warnings == ()
+def test_a_propagation_delay_given_for_a_secret_is_held_to_the_same(loaded, mistakes):
+    assert loaded(secret("61s", "secret: s, propagation_delay: 30s")).warnings == ()
     assert (
-        "runway: 30s is half of the lifetime 1m or more"
-        in mistakes(secret("1m", "secret: s, runway: 30s"))[0]
+        "propagation_delay: 30s is half of the lifetime 1m or more"
+        in mistakes(secret("1m", "secret: s, propagation_delay: 30s"))[0]
     )
 
 
-def test_a_lifetime_too_short_for_kubelets_is_warned_of_and_the_runway_stays_true(loaded):
+def test_a_lifetime_too_short_for_kubelets_is_warned_of_and_the_propagation_delay_stays_true(loaded):
     assert loaded(secret("4m1s")).warnings == ()
     found = loaded(secret("4m"))
     assert found.settings.tokens[0].outputs == (SecretOutputSettings("s"),)
     assert [str(warning) for warning in found.warnings] == [
         "refresher.yaml:5: tokens[0].outputs[0].secret: pods that mount it may see a new token 2m late, half "
-        "of the lifetime 4m or more; write a lifetime over 4m, or as runway how late your consumers see it: "
-        "0s for those that ask the API server"
+        "of the lifetime 4m or more; write a lifetime over 4m, or as propagation_delay how late your "
+        "consumers see it: 0s for those that ask the API server"
     ]
-    assert loaded(secret("10s", "secret: s, runway: 0s")).warnings == ()
+    assert loaded(secret("10s", "secret: s, propagation_delay: 0s")).warnings == ()
 
 
 def test_a_template_belongs_to_a_format_template_among_the_data(loaded, mistakes):
@@ -84,10 +87,13 @@ def test_files_and_leader_election_exclude_each_other(loaded, mistakes):
 
 
 def test_a_lifetime_too_short_for_a_change_of_leaders_is_warned_of(loaded):
-    def warnings(lifetime, runway, duration):
+    def warnings(lifetime, propagation_delay, duration):
         election = f"leader_election: {{lease: l, duration: {duration}}}\n"
         return [
-            str(each) for each in loaded(secret(lifetime, f"secret: s, runway: {runway}") + election).warnings
+            str(each)
+            for each in loaded(
+                secret(lifetime, f"secret: s, propagation_delay: {propagation_delay}") + election
+            ).warnings
         ]
 
     assert warnings("90s", "30s", "15s") == []
@@ -111,9 +117,9 @@ def test_period_and_margin_together_must_be_shorter_than_the_lifetime(every, fit
 
 
 @given(st.floats(1, 1e5), st.integers(10, 86400), st.floats(0, 1e4))
-def test_a_period_is_accepted_exactly_when_it_leaves_the_margin(every, lifetime, runway):
-    accepted = not mistakes_of_period(every, [token(float(lifetime), runway)])
-    assert accepted == (every + margin(lifetime, runway) < lifetime)
+def test_a_period_is_accepted_exactly_when_it_leaves_the_margin(every, lifetime, propagation_delay):
+    accepted = not mistakes_of_period(every, [token(float(lifetime), propagation_delay)])
+    assert accepted == (every + margin(lifetime, propagation_delay) < lifetime)
 
 
 def test_secrets_that_turn_out_to_be_one_in_the_namespace_of_the_process_are_told():

@@ -65,7 +65,7 @@ def test_help_tells_default_and_variable():
     assert "How long each token lives, in whole seconds. Default: 1h. [REFRESHER_LIFETIME]" in text
     assert "Default: 70%. [REFRESHER_REFRESH_AT]" in text
     assert "Default: 0600. [REFRESHER_MODE]" in text
-    assert "Default: 0s. Of a Secret: 2m. [REFRESHER_RUNWAY]" in text
+    assert "Default: 0s. Of a Secret: 2m. [REFRESHER_PROPAGATION_DELAY]" in text
     assert "Default: token. In a Secret its key is access-token. [REFRESHER_FORMAT]" in text
     assert "separated by a colon. [REFRESHER_TO_SECRET]" in text
 

@@ -42,7 +42,8 @@ def test_every_option_of_a_file_reaches_the_settings(tmp_path, loaded):
           lifetime: 36h
           refresh_at: 50%
           outputs:
-          - {file: out//a, format: template, template: $access_token, mode: "0640", group: 33, runway: 2m}
+          - {file: out//a, format: template, template: $access_token, mode: "0640", group: 33,
+             propagation_delay: 2m}
           - {file: b, format: json}
         - {name: two, key_file: /keys/studio, outputs: [{file: c}]}
     """
@@ -70,7 +71,7 @@ def test_every_option_about_kubernetes_reaches_the_settings(loaded):
           - secret: studio/inlive
             data: {access-token: token, auth.json: inlive-sdk, conf: template}
             template: x $access_token
-            runway: 30s
+            propagation_delay: 30s
           - secret: inlive
     """
     data = (("access-token", "token"), ("auth.json", "inlive-sdk"), ("conf", "template"))
@@ -97,7 +98,7 @@ tokens:
   outputs:
   - secret: Studio/Inlive_Token
     data: {access token: token, auth.json: jsn, ..: token, a: token, a: bearer}
-    runway: 30m
+    propagation_delay: 30m
   - {file: a, secret: b, mode: rwx, data: {}}
   - {mode: "0640"}
   - {scret: s, data: {a: token}}
@@ -123,7 +124,7 @@ def test_every_mistake_about_kubernetes_is_told_at_once_with_its_line_and_path(m
         f"7: {output}[0].data.'access token': not a key that a Secret can have; did you mean access-token",
         f"7: {output}[0].data.auth.json: 'jsn' is not a format; did you mean json",
         f"7: {output}[0].data...: not a key that a Secret can have",
-        f"8: {output}[0].runway: 30m is half of the lifetime 1h or more",
+        f"8: {output}[0].propagation_delay: 30m is half of the lifetime 1h or more",
         f"9: {output}[1]: both file and secret are given",
         f"9: {output}[1].mode: 'rwx' is not a file mode",
         f"9: {output}[1].data: an empty mapping is given",
@@ -170,7 +171,7 @@ tokens:
     mode: 0640
     format: jsn
   - file: a
-    runway: 13h
+    propagation_delay: 13h
 - name: two
   key_file:
   lifetime: 30s
@@ -199,7 +200,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_path(tmp_path, mistakes
         "refresher.yaml:13: tokens[0].outputs[0].file: '~/token' begins with ~, which is not expanded",
         "refresher.yaml:14: tokens[0].outputs[0].mode: YAML reads 0640 as the number 416",
         "refresher.yaml:15: tokens[0].outputs[0].format: 'jsn' is not a format",
-        "refresher.yaml:17: tokens[0].outputs[1].runway: 13h is half of the lifetime 25h or more",
+        "refresher.yaml:17: tokens[0].outputs[1].propagation_delay: 13h is half of the lifetime 25h or more",
         "refresher.yaml:19: tokens[1].key_file: nothing is given",
         "refresher.yaml:21: tokens[1].outputs: an empty list is given",
         "refresher.yaml:22: tokens[2].key_file: is missing",

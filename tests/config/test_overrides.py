@@ -52,7 +52,7 @@ def test_every_flag_reaches_the_settings():
         template="$access_token",
         mode="640",
         group="0",
-        runway="10s",
+        propagation_delay="10s",
         issuer_url="http://localhost:1",
         issuer_timeout="5",
         ca_file="/ca",
@@ -79,7 +79,7 @@ def test_every_flag_about_kubernetes_reaches_the_settings():
         to_secret=["studio/a", "b"],
         format="template",
         template="$access_token",
-        runway="10s",
+        propagation_delay="10s",
         lease="inlive/refresher",
         lease_duration="20s",
     ).settings
@@ -164,7 +164,7 @@ def test_flags_change_the_one_secret_of_a_file(loaded):
     text = ONE.replace(
         "{file: token, mode: '0640'}", "{secret: s, data: {a: template}, template: $access_token}"
     )
-    [token] = loaded(text, format="json", runway="5m").settings.tokens
+    [token] = loaded(text, format="json", propagation_delay="5m").settings.tokens
     assert token.outputs == (SecretOutputSettings("s", (("access-token", "json"),), None, 300.0),)
     [token] = loaded(text, template="x $access_token").settings.tokens
     assert token.outputs == (SecretOutputSettings("s", (("a", "template"),), "x $access_token"),)
@@ -287,7 +287,7 @@ def test_mistakes_name_the_flag_or_the_variable():
     [
         ({"lifetime": "25h"}, "--lifetime"),
         ({"max_lifetime": "30m"}, "--lifetime"),
-        ({"runway": "30m"}, "--runway"),
+        ({"propagation_delay": "30m"}, "--propagation-delay"),
         ({"format": "template"}, "--format"),
         ({"template": "$access_token"}, "--template"),
         ({"lease": "a"}, "--to-file"),
@@ -301,7 +301,7 @@ def test_rules_between_options_hold_for_flags_too(flags, where):
 @pytest.mark.parametrize(
     ("flags", "where"),
     [
-        ({"runway": "30m"}, "--runway"),
+        ({"propagation_delay": "30m"}, "--propagation-delay"),
         ({"format": "template"}, "--format"),
         ({"template": "$access_token"}, "--template"),
         ({"format": "jsn"}, "--format"),

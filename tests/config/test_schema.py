@@ -50,7 +50,7 @@ WEAKER = {
     "timeout",
     "max_lifetime",
     "lifetime",
-    "runway",
+    "propagation_delay",
     "duration",
     "url",
     "verify",
@@ -171,7 +171,7 @@ secrets = st.fixed_dictionaries(
             max_size=2,
         ),
         "template": st.sampled_from(["$access_token", "a ${access_token}\n"]),
-        "runway": st.sampled_from([0, "1s", "2.5s"]),
+        "propagation_delay": st.sampled_from([0, "1s", "2.5s"]),
     },
 )
 files = st.fixed_dictionaries(
@@ -181,7 +181,7 @@ files = st.fixed_dictionaries(
         "template": st.sampled_from(["$access_token", "a ${access_token}\n"]),
         "mode": st.sampled_from(["0600", "640"]),
         "group": st.sampled_from(["www-data", 0, 33]),
-        "runway": st.sampled_from([0, "1s", "2.5s"]),
+        "propagation_delay": st.sampled_from([0, "1s", "2.5s"]),
     },
 )
 mixed = st.tuples(files, secrets).map(lambda pair: {**pair[0], **pair[1]})

@@ -108,10 +108,9 @@ def test_the_record_is_where_the_file_output_really_keeps_it(tmp_path):
     target = str(tmp_path / "access-token")
     now = Instant(1.0, 1.0)
     secret = SecretStr("t")
-    facts = TokenFacts(now, 3600.0, 3600.0, "0" * 16, secret.fingerprint, with_refresh=False)
-    FileOutput(FileOutputSettings(target), "https://api.inlive.app").write(
-        Token(facts, secret), now, Sealer(secret)
-    )
+    url = "https://api.inlive.app"
+    facts = TokenFacts(now, 3600.0, 3600.0, "0" * 16, secret.fingerprint, has_refresh_token=False, issuer=url)
+    FileOutput(FileOutputSettings(target), url).write(Token(facts, secret), now, Sealer(secret))
     assert sidecar(target) in [str(path) for path in tmp_path.iterdir()]
 
 

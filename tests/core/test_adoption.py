@@ -6,7 +6,17 @@ from refresher.core import adoption
 from refresher.core.instant import Instant
 from refresher.core.model import Holding
 from refresher.core.state import OutputState
-from tests.core.builders import KEY, NEW_KEY, NOW, held, held_opaquely, held_without_refresh, token
+from tests.core.builders import (
+    ISSUER_URL,
+    KEY,
+    NEW_KEY,
+    NOW,
+    OTHER_ISSUER_URL,
+    held,
+    held_opaquely,
+    held_without_refresh,
+    token,
+)
 
 HOUR = 3600.0
 
@@ -14,7 +24,7 @@ HOUR = 3600.0
 def chosen(*holdings, key=KEY, now=NOW):
     """The number of the output whose token is adopted, of those that hold this."""
     outputs = [OutputState(str(number), holding) for number, holding in enumerate(holdings)]
-    choice = adoption.choose(outputs, key.fingerprint, HOUR, now)
+    choice = adoption.choose(outputs, key.fingerprint, ISSUER_URL, HOUR, now)
     return None if choice is None else int(choice.name)
 
 
@@ -40,6 +50,7 @@ def test_a_valid_token_of_this_key_and_lifetime_is_adopted(holding, because):
         (held(token(age=HOUR)), "it has expired"),
         (held(token(age=2 * HOUR)), "it has expired long ago"),
         (held(token(key=NEW_KEY)), "it is of another key"),
+        (held(token(issuer=OTHER_ISSUER_URL)), "it is of another issuer, which accepts the same key"),
         (held(token(lifetime=HOUR, requested=7200.0)), "it was asked for with another lifetime"),
         (held(token(lifetime=1800.0)), "it was asked for with another lifetime"),
     ],
@@ -70,6 +81,11 @@ def test_a_token_that_expires_by_either_clock_is_not_adopted():
             "the value without the rest is more than none",
         ),
         ((held(token(1, key=NEW_KEY)), held(token(2, age=3000.0))), 1, "the other is of another key"),
+        (
+            (held(token(1, issuer=OTHER_ISSUER_URL)), held(token(2, age=3000.0))),
+            1,
+            "the other is of another issuer",
+        ),
         ((Holding(), held(token(1, age=3600.0)), held(token(2, age=3599.0))), 2, "the others are of no use"),
     ],
 )
@@ -92,14 +108,17 @@ def numbered(age: float, lifetime: float) -> int:
 
 
 holdings = st.builds(
-    lambda form, age, lifetime, requested, key: form(
-        token(numbered(age, lifetime), age=age, lifetime=lifetime, requested=requested, key=key)
+    lambda form, age, lifetime, requested, key, issuer: form(
+        token(
+            numbered(age, lifetime), age=age, lifetime=lifetime, requested=requested, key=key, issuer=issuer
+        )
     ),
     st.sampled_from((held, held_opaquely, held_without_refresh)),
     st.floats(-10.0, 8000.0),
     st.sampled_from((1800.0, HOUR)),
     st.sampled_from((HOUR, 7200.0)),
     st.sampled_from((KEY, NEW_KEY)),
+    st.sampled_from((ISSUER_URL, OTHER_ISSUER_URL)),
 )
 
 
@@ -112,6 +131,7 @@ def test_what_is_adopted_serves_and_nothing_better_is_passed_over(found):
         if each
         and each.facts
         and each.facts.key_fingerprint == KEY.fingerprint
+        and each.facts.issuer == ISSUER_URL
         and each.facts.requested == HOUR
     ]
     best = max(fit, default=0.0)
@@ -120,4 +140,5 @@ def test_what_is_adopted_serves_and_nothing_better_is_passed_over(found):
     else:
         assert found[number].remaining(NOW) == best > 0.0
         assert found[number].facts.key_fingerprint == KEY.fingerprint
+        assert found[number].facts.issuer == ISSUER_URL
         assert found[number].facts.requested == HOUR

@@ -136,10 +136,10 @@ def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(
     lifetime, refresh_at, portion, timeout, declined, seed
 ):
     dice = random.Random(seed)
-    runway = portion * lifetime
+    propagation_delay = portion * lifetime
     budget = schedule.attempt_budget(timeout, lifetime)
-    recovers = schedule.headroom(lifetime, refresh_at, runway, timeout)
-    served = lifetime - schedule.latest_due_age(lifetime, refresh_at, runway) - runway
+    recovers = schedule.headroom(lifetime, refresh_at, propagation_delay, timeout)
+    served = lifetime - schedule.latest_due_age(lifetime, refresh_at, propagation_delay) - propagation_delay
     at, failed = 0.0, 0  # seconds since the token came due, which is when its issuer began to fail
     while at < recovers:
         failed += 1

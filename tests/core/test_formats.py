@@ -19,7 +19,7 @@ secrets = st.from_regex(formats.BEARER_TOKEN, fullmatch=True)
 
 def token(access="a.b-c", refresh=None, lifetime=3600.0, requested=3600.0):
     access = SecretStr(access)
-    facts = TokenFacts(ISSUED, lifetime, requested, "0" * 16, access.fingerprint, refresh is not None)
+    facts = TokenFacts(ISSUED, lifetime, requested, "0" * 16, access.fingerprint, refresh is not None, URL)
     return Token(facts, access, refresh and SecretStr(refresh))
 
 
@@ -93,7 +93,7 @@ def test_what_is_left_of_an_expired_token_is_zero():
 @given(st.floats(min_value=0, max_value=4e9), st.floats(min_value=0.1, max_value=1e6), st.floats(0, 1e6))
 def test_the_end_is_never_told_later_than_it_is(wall, lifetime, age):
     issued = Instant(wall, 0.0)
-    facts = TokenFacts(issued, lifetime, lifetime, "0" * 16, "0" * 16, with_refresh=False)
+    facts = TokenFacts(issued, lifetime, lifetime, "0" * 16, "0" * 16, has_refresh_token=False, issuer=URL)
     now = issued + age
     document = json.loads(rendered(Format("json"), Token(facts, SecretStr("a")), now))
     assert rfc3339.parse(document["expires_at"]) <= facts.expiry.wall
@@ -104,7 +104,7 @@ def test_the_end_is_never_told_later_than_it_is(wall, lifetime, age):
 @given(access=secrets, refresh=st.none() | secrets)
 def test_what_was_rendered_is_read_back(form, access, refresh):
     found = formats.read_back(form, rendered(form, token(access, refresh)))
-    kept = refresh if formats.needs_refresh(form) else None
+    kept = refresh if formats.includes_refresh_token(form) else None
     assert found is not None
     assert found[0].reveal() == access
     assert (found[1] and found[1].reveal()) == kept
@@ -175,7 +175,7 @@ def test_any_content_is_credentials_or_nothing(name, content):
     ],
 )
 def test_the_refresh_token_is_needed_where_it_is_written(form, needed):
-    assert formats.needs_refresh(form) is needed
+    assert formats.includes_refresh_token(form) is needed
     assert (b"R3fr3sh" in rendered(form, token(refresh="R3fr3sh"))) is needed
 
 

@@ -6,24 +6,22 @@ what holds whatever happens in tests/simulation.
 
 import pytest
 
-from refresher.core.instant import Instant
-from refresher.core.messages import (
-    Adopt,
+from refresher.core.effects import Adopt, Inspect, Mint, Wait
+from refresher.core.events import (
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
-    Mint,
     RefreshRequested,
     Stopping,
-    Wait,
 )
+from refresher.core.instant import Instant
 from refresher.core.model import Holding, Reason
 from tests.core.builders import (
     KEY,
     NEW_KEY,
     NOW,
+    OTHER_ISSUER_URL,
     UNREACHABLE,
     Driver,
     at_work,
@@ -37,7 +35,7 @@ from tests.core.builders import (
 )
 
 TWO = policy(output("a"), output("b"))
-WITH_SDK = policy(output("file"), output("sdk", needs_refresh=True))
+WITH_SDK = policy(output("file"), output("sdk", includes_refresh_token=True))
 
 
 # --- Starting.
@@ -233,7 +231,10 @@ def test_an_output_that_needs_the_refresh_token_and_has_it_already_needs_no_mint
     ("wants", "adopted"),
     [
         (TWO, held_opaquely(token(2, age=0.0))),
-        (policy(output("a"), output("b", needs_refresh=True)), held_without_refresh(token(2, age=0.0))),
+        (
+            policy(output("a"), output("b", includes_refresh_token=True)),
+            held_without_refresh(token(2, age=0.0)),
+        ),
     ],
     ids=["its value", "its refresh token"],
 )
@@ -266,6 +267,7 @@ def test_a_good_value_is_not_overwritten_by_an_adopted_one_that_ends_sooner():
             Reason.FIRST,
             "the key is the same, the lifetime is not",
         ),
+        ((held(token(1, age=60.0, issuer=OTHER_ISSUER_URL)),), Reason.FIRST, "another issuer, the same key"),
         (
             (held(token(1, age=60.0, lifetime=7200.0)), held(token(2, age=3600.0, key=NEW_KEY))),
             Reason.FIRST,
@@ -278,13 +280,21 @@ def test_the_first_mint_says_whether_it_replaces_a_token_of_another_key(found, r
     assert driver.begin() == [Mint(KEY, reason)], because
 
 
-def test_a_valid_token_of_another_key_stays_until_a_mint_succeeds():
-    driver = Driver(policy(), held(token(1, age=60.0, key=NEW_KEY)))
+@pytest.mark.parametrize(
+    ("there", "reason"),
+    [
+        (token(1, age=60.0, key=NEW_KEY), Reason.KEY_CHANGED),
+        (token(1, age=60.0, issuer=OTHER_ISSUER_URL), Reason.FIRST),
+    ],
+    ids=["key", "issuer"],
+)
+def test_a_valid_token_of_another_key_or_issuer_stays_until_a_mint_succeeds(there, reason):
+    driver = Driver(policy(), held(there))
     driver.begin()
     driver.declined(UNREACHABLE)
     assert driver.steps() == []
     assert driver.state.output("file").holding.remaining(driver.now) == 3540.0
-    assert driver.until(Mint)[1] == Mint(KEY, Reason.KEY_CHANGED)
+    assert driver.until(Mint)[1] == Mint(KEY, reason)
     assert driver.minted(token(2)) == [write("file", token(2), "new")]
 
 
@@ -295,9 +305,12 @@ def test_a_valid_token_of_another_key_stays_until_a_mint_succeeds():
     ("wants", "after"),
     [
         (policy(), 2520.0),
-        (policy(output(runway=120.0)), 2520.0),
-        (policy(output(runway=120.0), lifetime=600.0), 420.0),
-        (policy(output("a"), output("b", runway=200.0), lifetime=600.0), 340.0),  # the longest runway counts
+        (policy(output(propagation_delay=120.0)), 2520.0),
+        (policy(output(propagation_delay=120.0), lifetime=600.0), 420.0),
+        (
+            policy(output("a"), output("b", propagation_delay=200.0), lifetime=600.0),
+            340.0,
+        ),  # the longest delay counts
         (policy(refresh_at=0.5), 1800.0),
         (policy(lifetime=10.0), 5.0),
     ],

@@ -2,9 +2,10 @@
 
 import pytest
 
-from refresher.core.announcements import KeyProven, RefreshFailed, TokenMinted
-from refresher.core.messages import Mint, RefreshRequested
+from refresher.core.effects import Mint
+from refresher.core.events import RefreshRequested
 from refresher.core.model import Declined, Outcome, Reason, Token
+from refresher.core.notifications import KeyProven, RefreshFailed, TokenMinted
 from tests.core.builders import (
     KEY,
     KEY_REFUSED,
@@ -104,8 +105,8 @@ def test_no_wait_reaches_past_the_end_of_a_good_token(declined):
     assert driver.until(Mint)[0] == pytest.approx(35.0)  # half of the 70 s
 
 
-def test_the_runway_of_the_slowest_consumer_counts_for_the_wait():
-    driver = due(policy(output(runway=120.0), lifetime=600.0), first=token(lifetime=600.0))
+def test_the_propagation_delay_of_the_slowest_consumer_counts_for_the_wait():
+    driver = due(policy(output(propagation_delay=120.0), lifetime=600.0), first=token(lifetime=600.0))
     (failed,) = driver.declined(KEY_REFUSED)
     assert failed.left == pytest.approx(60.0)
     assert failed.wait == pytest.approx(30.0)

@@ -104,12 +104,15 @@ def test_what_an_output_holds_serves_until_its_end_and_never_less_than_not_at_al
     ],
 )
 def test_a_token_is_whole_when_all_that_was_issued_is_in_hand(what, whole):
-    assert what.is_whole is whole
+    assert what.is_complete is whole
 
 
 def test_reasons_are_the_values_of_the_metric_label():
     assert {*Reason} >= {"first", "scheduled", "key_changed", "reported_expired", "adopted"}
 
 
-def test_the_longest_runway_of_the_outputs_counts_for_the_token():
-    assert policy(output("a", runway=30.0), output("b", runway=120.0)).runway == 120.0
+def test_the_longest_propagation_delay_of_the_outputs_counts_for_the_token():
+    assert (
+        policy(output("a", propagation_delay=30.0), output("b", propagation_delay=120.0)).propagation_delay
+        == 120.0
+    )

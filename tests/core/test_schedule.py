@@ -8,10 +8,10 @@ from refresher.core import schedule
 from refresher.core.model import SecretStr
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-SECRET_RUNWAY = 2 * MINUTE  # the default of a Secret (design §3)
+SECRET_PROPAGATION_DELAY = 2 * MINUTE  # the default of a Secret (design §3)
 
-# What a configuration accepts (config/checks.py): ten seconds to thirty days, 20 % to 95 %, a runway
-# of less than half the lifetime.
+# What a configuration accepts (config/checks.py): ten seconds to thirty days, 20 % to 95 %, a propagation
+# delay of less than half the lifetime.
 lifetimes = st.floats(10.0, 30 * DAY)
 shares = st.floats(0.20, 0.95)
 portions = st.floats(0.0, 0.5, exclude_max=True)
@@ -20,17 +20,19 @@ timeouts = st.floats(1.0, 300.0)
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "runway", "kept"),
+    ("lifetime", "propagation_delay", "kept"),
     [
         (HOUR, 0.0, 60.0),
-        (HOUR, SECRET_RUNWAY, 180.0),
-        (6 * MINUTE, SECRET_RUNWAY, 180.0),  # exactly half
-        (5 * MINUTE, SECRET_RUNWAY, 150.0),  # 180 would be more than half
+        (HOUR, SECRET_PROPAGATION_DELAY, 180.0),
+        (6 * MINUTE, SECRET_PROPAGATION_DELAY, 180.0),  # exactly half
+        (5 * MINUTE, SECRET_PROPAGATION_DELAY, 150.0),  # 180 would be more than half
         (10.0, 0.0, 5.0),
     ],
 )
-def test_the_margin_is_the_runway_and_a_minute_but_at_most_half_the_lifetime(lifetime, runway, kept):
-    assert schedule.margin(lifetime, runway) == kept
+def test_the_margin_is_the_propagation_delay_and_a_minute_but_at_most_half_the_lifetime(
+    lifetime, propagation_delay, kept
+):
+    assert schedule.margin(lifetime, propagation_delay) == kept
 
 
 @pytest.mark.parametrize(
@@ -41,16 +43,22 @@ def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, 
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "refresh_at", "runway", "jitter", "age"),
+    ("lifetime", "refresh_at", "propagation_delay", "jitter", "age"),
     [
         (HOUR, 0.7, 0.0, 0.0, 2520.0),
         (HOUR, 0.7, 0.0, 0.5, 2340.0),
         (HOUR, 0.7, 0.0, 1.0, 2160.0),
         (DAY, 0.7, 0.0, 1.0, 51840.0),
-        (HOUR, 0.7, SECRET_RUNWAY, 0.0, 2520.0),  # three minutes before the end is later: no matter
-        (10 * MINUTE, 0.9, SECRET_RUNWAY, 0.0, 420.0),  # nine minutes, but for the margin of three
-        (10 * MINUTE, 0.9, SECRET_RUNWAY, 1.0, 360.0),  # and jitter takes 60 s off that
-        (10 * MINUTE, 0.75, SECRET_RUNWAY, 1.0, 360.0),  # 7.5 minutes is beyond the margin as well
+        (
+            HOUR,
+            0.7,
+            SECRET_PROPAGATION_DELAY,
+            0.0,
+            2520.0,
+        ),  # three minutes before the end is later: no matter
+        (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 0.0, 420.0),  # nine minutes, but for the margin of three
+        (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 1.0, 360.0),  # and jitter takes 60 s off that
+        (10 * MINUTE, 0.75, SECRET_PROPAGATION_DELAY, 1.0, 360.0),  # 7.5 minutes is beyond the margin as well
         (HOUR, 0.95, 0.0, 0.0, 3420.0),
         (2 * MINUTE, 0.7, 0.0, 0.0, 60.0),  # 84 s, but for a margin of a minute
         (2 * MINUTE, 0.7, 0.0, 1.0, 48.0),
@@ -62,40 +70,42 @@ def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, 
     ],
 )
 def test_a_token_is_due_at_its_share_less_jitter_within_margin_and_soonest(
-    lifetime, refresh_at, runway, jitter, age
+    lifetime, refresh_at, propagation_delay, jitter, age
 ):
-    assert schedule.due_age(lifetime, refresh_at, runway, jitter) == pytest.approx(age)
+    assert schedule.due_age(lifetime, refresh_at, propagation_delay, jitter) == pytest.approx(age)
 
 
 @given(lifetimes, shares, portions, jitters)
 def test_a_token_is_never_due_too_soon_nor_after_its_end(lifetime, refresh_at, portion, jitter):
-    runway = portion * lifetime
-    due = schedule.due_age(lifetime, refresh_at, runway, jitter)
+    propagation_delay = portion * lifetime
+    due = schedule.due_age(lifetime, refresh_at, propagation_delay, jitter)
     assert schedule.soonest(lifetime) <= due < lifetime
-    assert due <= max(schedule.soonest(lifetime), lifetime - schedule.margin(lifetime, runway))
-    assert due <= schedule.latest_due_age(lifetime, refresh_at, runway)
+    assert due <= max(schedule.soonest(lifetime), lifetime - schedule.margin(lifetime, propagation_delay))
+    assert due <= schedule.latest_due_age(lifetime, refresh_at, propagation_delay)
 
 
 @given(lifetimes, shares, portions, jitters)
 def test_jitter_moves_a_refresh_forward_by_a_tenth_of_the_lifetime_at_most(
     lifetime, refresh_at, portion, jitter
 ):
-    runway = portion * lifetime
-    due = schedule.due_age(lifetime, refresh_at, runway, jitter)
-    assert 0 <= schedule.latest_due_age(lifetime, refresh_at, runway) - due <= 0.1 * lifetime + 1e-6
+    propagation_delay = portion * lifetime
+    due = schedule.due_age(lifetime, refresh_at, propagation_delay, jitter)
+    assert (
+        0 <= schedule.latest_due_age(lifetime, refresh_at, propagation_delay) - due <= 0.1 * lifetime + 1e-6
+    )
 
 
 @given(lifetimes, shares, portions)
 def test_every_token_has_its_whole_jitter_unless_it_would_be_too_young(lifetime, refresh_at, portion):
-    runway = portion * lifetime
-    latest = schedule.latest_due_age(lifetime, refresh_at, runway)
-    spread = latest - schedule.due_age(lifetime, refresh_at, runway, 1.0)
+    propagation_delay = portion * lifetime
+    latest = schedule.latest_due_age(lifetime, refresh_at, propagation_delay)
+    spread = latest - schedule.due_age(lifetime, refresh_at, propagation_delay, 1.0)
     assert spread == pytest.approx(min(0.1 * lifetime, latest - schedule.soonest(lifetime)))
 
 
 @given(st.floats(10.0, 30 * DAY), st.floats(0.0, 60 * DAY))
-def test_the_margin_is_never_more_than_half_the_lifetime(lifetime, runway):
-    assert 0 < schedule.margin(lifetime, runway) <= lifetime / 2
+def test_the_margin_is_never_more_than_half_the_lifetime(lifetime, propagation_delay):
+    assert 0 < schedule.margin(lifetime, propagation_delay) <= lifetime / 2
 
 
 @pytest.mark.parametrize(
@@ -131,7 +141,7 @@ def test_an_attempt_ends_within_the_timeout_or_a_tenth_of_the_lifetime_but_has_a
 
 
 @pytest.mark.parametrize(
-    ("remaining", "runway", "left"),
+    ("remaining", "propagation_delay", "left"),
     [
         (3600.0, 0.0, 3600.0),
         (3600.0, 120.0, 3480.0),
@@ -141,35 +151,37 @@ def test_an_attempt_ends_within_the_timeout_or_a_tenth_of_the_lifetime_but_has_a
         (-5.0, 0.0, 0.0),
     ],
 )
-def test_consumers_are_served_until_the_slowest_would_see_a_new_token_too_late(remaining, runway, left):
-    assert schedule.left_to_consumers(remaining, runway) == left
+def test_consumers_are_served_until_the_slowest_would_see_a_new_token_too_late(
+    remaining, propagation_delay, left
+):
+    assert schedule.left_to_consumers(remaining, propagation_delay) == left
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "refresh_at", "runway", "timeout", "seconds"),
+    ("lifetime", "refresh_at", "propagation_delay", "timeout", "seconds"),
     [
-        # (1 - refresh_at) x lifetime - runway - 1 min - timeout, where the longest wait is a minute:
+        # (1 - refresh_at) x lifetime - propagation_delay - 1 min - timeout, the longest wait being a minute:
         (HOUR, 0.7, 0.0, 10.0, 1010.0),
-        (HOUR, 0.7, SECRET_RUNWAY, 10.0, 890.0),
+        (HOUR, 0.7, SECRET_PROPAGATION_DELAY, 10.0, 890.0),
         (DAY, 0.7, 0.0, 10.0, 25850.0),
         (HOUR, 0.5, 0.0, 30.0, 1710.0),
         # Less is left, and the longest wait is a tenth of that:
         (10 * MINUTE, 0.7, 0.0, 10.0, 152.0),  # 180 - 18 - 10
-        (10 * MINUTE, 0.9, SECRET_RUNWAY, 10.0, 44.0),  # due at 420, so 60 left - 6 - 10
+        (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 10.0, 44.0),  # due at 420, so 60 left - 6 - 10
         (10.0, 0.7, 0.0, 10.0, 3.0),  # due at 5; 5 - 1 - 1
         (10.0, 0.7, 4.9, 10.0, 0.0),  # 0.1 s left: nothing to spare
     ],
 )
 def test_headroom_is_what_is_left_when_due_less_the_longest_wait_and_one_attempt(
-    lifetime, refresh_at, runway, timeout, seconds
+    lifetime, refresh_at, propagation_delay, timeout, seconds
 ):
-    assert schedule.headroom(lifetime, refresh_at, runway, timeout) == pytest.approx(seconds)
+    assert schedule.headroom(lifetime, refresh_at, propagation_delay, timeout) == pytest.approx(seconds)
 
 
 @given(lifetimes, shares, portions, timeouts)
 def test_headroom_is_never_less_than_was_promised(lifetime, refresh_at, portion, timeout):
-    runway = portion * lifetime
-    promised = (1 - refresh_at) * lifetime - runway - 60.0 - timeout
-    headroom = schedule.headroom(lifetime, refresh_at, runway, timeout)
+    propagation_delay = portion * lifetime
+    promised = (1 - refresh_at) * lifetime - propagation_delay - 60.0 - timeout
+    headroom = schedule.headroom(lifetime, refresh_at, propagation_delay, timeout)
     assert headroom >= max(0.0, promised) - 1e-6
     assert headroom < lifetime

@@ -279,9 +279,16 @@ def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
         assert not selected(one.the(kind), other.pod)
     assert environ(one.ours)["REFRESHER_LEASE"] != environ(other.ours)["REFRESHER_LEASE"]
     assert granted(other) == needed(loaded(other, tmp_path).settings, NAMESPACE)
-    alone = without_hooks(rendered({}, "second"))
-    assert environ(alone.ours)["REFRESHER_OWNER"] == environ(other.ours)["REFRESHER_LEASE"]  # from one to two
-    assert "REFRESHER_OWNER" not in environ(installed("deployment").ours)
+    assert "REFRESHER_OWNER" not in environ(one.ours)
+    assert environ(other.ours)["REFRESHER_OWNER"] == "second-inlive-token-refresher"
+
+
+@pytest.mark.parametrize("release", [IMAGE, "second"])
+def test_an_installation_has_the_same_name_in_every_mode(release):
+    """Otherwise its Secrets would be another installation's after a change of `mode`."""
+    modes = [without_hooks(rendered({"mode": mode}, release)) for mode in ("deployment", "ha", "cronjob")]
+    owners = {environ(each.ours).get("REFRESHER_OWNER") for each in modes}
+    assert owners == ({None} if release == IMAGE else {f"{release}-inlive-token-refresher"})
 
 
 def test_two_releases_of_one_name_may_write_in_one_namespace():

@@ -87,6 +87,12 @@ def test_every_argument_and_variable_is_one_of_ours(name):
 
 
 @every_overlay
+def test_an_installation_has_the_same_name_in_every_overlay(name):
+    """Otherwise its Secrets would be another installation's after a change of the overlay."""
+    assert "REFRESHER_OWNER" not in environ(overlay(name).ours)
+
+
+@every_overlay
 def test_the_configuration_is_accepted(name, tmp_path):
     found = loaded(overlay(name), tmp_path)
     assert not found.warnings

@@ -116,7 +116,7 @@ def configuration(octets: bytes) -> None:
 def _expect_writable(outputs: tuple[FileOutputSettings | SecretOutputSettings, ...]) -> None:
     assert outputs
     for output in outputs:
-        assert 0 <= output.runway < 30 * 86400
+        assert 0 <= output.propagation_delay < 30 * 86400
         if isinstance(output, FileOutputSettings):
             assert output.path.startswith("/")
             assert output.mode & ~0o775 == 0
@@ -136,15 +136,15 @@ def _configuration_seeds() -> Iterator[bytes]:
         "leader_election": {"lease": "inlive/refresher", "duration": "15s"},
         "tokens": [
             {"name": "a", "key_file": "k", "lifetime": "1h30m", "refresh_at": "70%", "outputs": [
-                {"secret": "studio/s", "data": {"access-token": "token", "t": "template"}, "runway": "2m",
-                 "template": "x $access_token"}]},
+                {"secret": "studio/s", "data": {"access-token": "token", "t": "template"},
+                 "propagation_delay": "2m", "template": "x $access_token"}]},
         ],
     }  # fmt: skip
     yield b"j" + json.dumps(document).encode()
     yield b"y" + yaml.safe_dump(document).encode()
     document["tokens"][0]["outputs"] = [
         {"file": "t", "format": "template", "template": "$access_token", "mode": "0640", "group": 33},
-        {"file": "u", "format": "inlive-sdk", "group": "www-data", "runway": 2.5},
+        {"file": "u", "format": "inlive-sdk", "group": "www-data", "propagation_delay": 2.5},
     ]
     del document["leader_election"]
     yield b"j" + json.dumps(document).encode()
@@ -200,7 +200,9 @@ def _output_seeds() -> Iterator[bytes]:
     for name, form in FORM.items():
         content = formats.render(form, token, NOW, URL)
         identity = form.identity(URL)
-        yield content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
+        yield (
+            content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
+        )
         told = {**record.fields("=", Entry(name, token.facts)), "token_fingerprint": "=", "expires_at": "="}
         yield content + b"\n\n" + json.dumps({"version": 1, "contents": [told]}).encode()
 

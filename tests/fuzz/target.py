@@ -52,7 +52,8 @@ class Target(NamedTuple):
 
 def a_token(text: str = "acc3ss-token-1") -> Token:
     access = SecretStr(text)
-    facts = TokenFacts(NOW, 3600.0, 3600.0, KEY.fingerprint, access.fingerprint, with_refresh=True)
+    key = KEY.fingerprint
+    facts = TokenFacts(NOW, 3600.0, 3600.0, key, access.fingerprint, has_refresh_token=True, issuer=URL)
     return Token(facts, access, SecretStr("r3fresh-token-1"))
 
 

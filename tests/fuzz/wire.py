@@ -39,9 +39,10 @@ def issuer(octets: bytes) -> None:
     lifetime = said.lifetime
     assert 200 <= code <= 299
     assert 0 < lifetime <= 3600.0
-    facts = TokenFacts(NOW, lifetime, 3600.0, KEY.fingerprint, said.access.fingerprint, with_refresh=False)
+    key, access = KEY.fingerprint, said.access.fingerprint
+    facts = TokenFacts(NOW, lifetime, 3600.0, key, access, has_refresh_token=False, issuer=URL)
     for form in map(Format, NAMES[:-1]):
-        found = read_back(form, render(form, Token(facts, said.access, said.refresh), NOW, URL))
+        found = read_back(form, render(form, Token(facts, said.access, said.refresh_token), NOW, URL))
         assert found is not None, form
         assert found[0] == said.access
 

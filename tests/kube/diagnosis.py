@@ -34,8 +34,9 @@ def problems(daemon: Daemon) -> list[str]:
 
 
 def standing(daemon: Daemon) -> dict[str, Any]:
-    """Its leadership, in /status."""
-    return dict(daemon.get("/status").document["leadership"])
+    """Its Lease, in /status."""
+    (lease,) = daemon.get("/status").document["leases"]
+    return dict(lease)
 
 
 def writes(installation: Installation, daemon: Daemon, result: str) -> float:

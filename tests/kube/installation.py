@@ -43,6 +43,7 @@ class Installation:
         self.account = cluster.service_account(namespace, "refresher", ENOUGH)
         self._secret = secret if "/" in secret else f"{namespace}/{secret}"
         self.path = "/api/v1/namespaces/{}/secrets/{}".format(*self._secret.split("/"))
+        self._leader = f'leader{{lease="{namespace}/{LEASE}"}}'
         self.lease = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}"
         self.key = place / "key"
         self.key.write_text(issuer.keys[0].reveal())
@@ -52,7 +53,7 @@ class Installation:
             f"issuer: {{url: '{issuer.url}'}}\n{election}"
             "tokens:\n"
             f"- {{name: studio, key_file: key, lifetime: {lifetime}, "
-            f"outputs: [{{secret: {secret}, runway: 0s}}]}}\n"
+            f"outputs: [{{secret: {secret}, propagation_delay: 0s}}]}}\n"
         )
         self._daemons = ExitStack()
 
@@ -74,7 +75,7 @@ class Installation:
         leader = self.start()
         leader.wait_for("OutputWritten")
         standby = self.start()
-        standby.wait_for("LeadershipTurned", leads=False)
+        standby.wait_for("LeaderChanged", leads=False)
         standby.wait_for("TokenAdopted")
         return leader, standby
 
@@ -92,6 +93,10 @@ class Installation:
         return self.issuer.valid(self.token())
 
     # What is asked of a daemon
+
+    def leads(self, daemon: Daemon) -> bool:
+        """Whether /metrics of a daemon says that it leads."""
+        return daemon.metric(self._leader) == 1.0
 
     def sample(self, name: str, **labels: str) -> str:
         """How a sample of our Secret is called in /metrics."""

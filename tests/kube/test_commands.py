@@ -101,9 +101,12 @@ def forge(place: Place, value: str) -> None:
     clock, access = SystemClock(), SecretStr(value)
     api = connect(clock, place.environ)
     key = place.inlive.keys[0].fingerprint
-    facts = TokenFacts(clock.now(), 3600.0, 3600.0, key, access.fingerprint, with_refresh=False)
+    url = place.inlive.url
+    facts = TokenFacts(
+        clock.now(), 3600.0, 3600.0, key, access.fingerprint, has_refresh_token=False, issuer=url
+    )
     settings = SecretOutputSettings("access-token", (("access-token", "token"),))
-    plan = secret_body.planned(settings, place.inlive.url, api.namespace, DEFAULT_OWNER)
+    plan = secret_body.planned(settings, url, api.namespace, DEFAULT_OWNER)
     SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(SecretStr("a guess")))
     api.close()
 

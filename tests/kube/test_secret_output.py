@@ -155,11 +155,11 @@ def test_to_get_patch_and_create_is_enough(cluster, namespace, rules):
     account = cluster.service_account(namespace, "refresher", rules)
     api = connected(account)
     output = SecretPlace(cluster, account, api).output()
-    output.clear_debris()
-    output.rehearse()
+    output.claim()
+    output.dry_run()
     assert output.inspect(NOW) == Holding()
     output.write(a_token(1), NOW, SEALER)
-    output.rehearse()
+    output.dry_run()
     output.write(a_token(2), NOW, SEALER)
     assert output.inspect(NOW).intact
     api.close()
@@ -184,7 +184,7 @@ def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, names
     [
         ("get", "get secrets/", lambda output: output.inspect(NOW)),
         ("patch", "patch secrets/", lambda output: output.write(a_token(), NOW, SEALER)),
-        ("patch", "patch secrets/", lambda output: output.rehearse()),
+        ("patch", "patch secrets/", lambda output: output.dry_run()),
     ],
 )
 def test_a_verb_that_lacks_is_named(place, lacking, told, act):
@@ -208,12 +208,12 @@ def test_a_secret_is_opaque_and_says_who_writes_it(place):
 def test_several_formats_stand_side_by_side(place):
     output = place.output(data=(("access-token", "token"), ("auth.json", "inlive-sdk")))
     output.write(a_token(), NOW, SEALER)
-    assert output.needs_refresh
+    assert output.includes_refresh_token
     assert place.value("access-token") == b"acc3ss-1-"
     assert json.loads(place.value("auth.json"))["data"]["accessToken"] == "acc3ss-1-"
     found = output.inspect(NOW)
     assert found.token is not None
-    assert found.token.is_whole
+    assert found.token.is_complete
 
 
 def test_what_others_keep_in_the_secret_stays(place):
@@ -285,7 +285,7 @@ def test_a_secret_of_another_installation_is_read_but_not_written(place):
     told = refused_write(output)
     assert "'other/refresher'" in told
     assert OWNER in told
-    assert "'other/refresher'" in refusal(output.rehearse)
+    assert "'other/refresher'" in refusal(output.dry_run)
     assert place.content() == b"acc3ss-1-"
 
 
@@ -413,7 +413,7 @@ def test_an_immutable_secret_is_named_before_its_token_ends(place):
     found = place.output().inspect(NOW)
     assert (found.facts, found.intact) == (a_token(1).facts, False)
     assert "immutable: true" in refused_write(place.output())
-    assert "immutable: true" in refusal(place.output().rehearse)
+    assert "immutable: true" in refusal(place.output().dry_run)
     assert place.content() == b"acc3ss-1-"
 
 
@@ -432,7 +432,7 @@ def test_a_namespace_that_there_is_none_of_is_named(cluster, place):
     output = place.output(api=api, namespace="nowhere")
     assert output.inspect(NOW) == Holding()
     assert "no namespace nowhere" in refused_write(output)
-    assert "no namespace nowhere" in refusal(output.rehearse)
+    assert "no namespace nowhere" in refusal(output.dry_run)
     api.close()
 
 

@@ -40,9 +40,12 @@ Revision = int  # of etcd: one count for all objects
 def installed(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Installation]:
     with Installation(cluster, namespace, issuer, tmp_path, lease=DURATION, lifetime="60s") as installation:
         by_weight = (
-            f"runway: 0s, data: {{{NAME}: token, heavy: template}}, template: $access_token-{'x' * 2 * HEAVY}"
+            f"propagation_delay: 0s, data: {{{NAME}: token, heavy: template}}, "
+            f"template: $access_token-{'x' * 2 * HEAVY}"
         )
-        installation.config.write_text(installation.config.read_text().replace("runway: 0s", by_weight))
+        installation.config.write_text(
+            installation.config.read_text().replace("propagation_delay: 0s", by_weight)
+        )
         yield installation
 
 
@@ -101,7 +104,7 @@ def test_what_is_out_of_turn():
 def make_trouble(chance: random.Random, installation: Installation, ways: dict[Daemon, Proxy]) -> None:
     """Rounds of trouble on the leader's way, at times on both, while who leads mints as fast as it can."""
     for number in range(ROUNDS):
-        leader = eventually(lambda: next(leading(ways), None), "one of them leads")
+        leader = eventually(lambda: next(leading(installation, ways), None), "one of them leads")
         troubles = {leader: TROUBLES[number % len(TROUBLES)]}
         if chance.random() < 0.25:
             troubles |= {each: chance.choice(TROUBLES) for each in ways if each is not leader}
@@ -124,8 +127,8 @@ def go_on(seconds: float, installation: Installation, daemons: Iterable[Daemon])
         assert installation.serves()
 
 
-def leading(ways: Iterable[Daemon]) -> Iterator[Daemon]:
-    return (daemon for daemon in ways if daemon.metric("leader") == 1.0)
+def leading(installation: Installation, ways: Iterable[Daemon]) -> Iterator[Daemon]:
+    return (daemon for daemon in ways if installation.leads(daemon))
 
 
 def test_no_write_of_an_old_leader_lands_after_one_of_the_new(cluster, installed):
@@ -138,7 +141,7 @@ def test_no_write_of_an_old_leader_lands_after_one_of_the_new(cluster, installed
         lease, secret = cluster.must("GET", installed.lease), installed.stored()
         ways = {first: one, second: other}
         make_trouble(chance, installed, ways)
-        leader = eventually(lambda: next(leading(ways), None), "one of them leads")
+        leader = eventually(lambda: next(leading(installed, ways), None), "one of them leads")
         known = installed.token()
         leader.send(signal.SIGUSR1)
         eventually(lambda: installed.token() != known, "and it goes on")

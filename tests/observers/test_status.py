@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresher.core.condition import TokenCondition, condition
-from refresher.core.messages import KeyUnreadable, MintFailed, WriteFailed
+from refresher.core.events import KeyUnreadable, MintFailed, WriteFailed
 from refresher.core.state import OutputPolicy
+from refresher.core.status import TokenStatus, status_of
 from refresher.observers import status, status_page
-from refresher.observers.tally import Leadership
+from refresher.observers.counters import Leadership
 from tests.core.builders import KEY, KEY_REFUSED, token
 from tests.observers.daemon import Daemon, at_work
 
@@ -20,9 +20,9 @@ FILE = "file:/var/run/inlive/access-token"
 ONE = (OutputPolicy(FILE, 0.0, False),)
 
 
-def conditions(daemon: Daemon) -> list[TokenCondition]:
+def statuses(daemon: Daemon) -> list[TokenStatus]:
     now = daemon.clock.now()
-    return [condition(state, policy, now) for policy, state in daemon.view()]
+    return [status_of(state, policy, now) for policy, state in daemon.view()]
 
 
 def reasons(daemon: Daemon) -> list[dict[str, str | None]]:
@@ -30,7 +30,7 @@ def reasons(daemon: Daemon) -> list[dict[str, str | None]]:
 
 
 def document(daemon: Daemon) -> dict[str, Any]:
-    return status.document(conditions(daemon), daemon.clock.now(), "1.2.3")
+    return status.document(statuses(daemon), daemon.clock.now(), "1.2.3")
 
 
 def table(daemon: Daemon) -> list[str]:
@@ -62,7 +62,7 @@ def test_a_token_at_work_is_told_of_whole() -> None:
         "version": "1.2.3",
         "time": "2027-01-15T08:10:00Z",
         "valid": True,
-        "leadership": None,
+        "leases": [],
         "tokens": [
             {
                 "name": "studio",
@@ -96,39 +96,46 @@ def test_a_token_at_work_is_told_of_whole() -> None:
     }
 
 
-def of(leadership: Leadership | None) -> dict[str, Any]:
+def of(*leases: Leadership) -> dict[str, Any]:
     daemon = at_work("studio")
-    return status.document(conditions(daemon), daemon.clock.now(), "1.2.3", leadership)
+    return status.document(statuses(daemon), daemon.clock.now(), "1.2.3", leases)
 
 
 @pytest.mark.parametrize(
-    ("leadership", "lines"),
+    ("leases", "lines"),
     [
-        (None, []),
-        (Leadership("inlive/refresher", leads=True), ["leads: holds the lease inlive/refresher"]),
+        ([], []),
+        ([Leadership("inlive/refresher", leads=True)], ["leads: holds the lease inlive/refresher"]),
         (
-            Leadership("inlive/refresher", leads=False, holder="pod-2"),
+            [Leadership("inlive/refresher", leads=False, holder="pod-2")],
             ["stands by: pod-2 holds the lease inlive/refresher"],
         ),
         (
-            Leadership("inlive/refresher", leads=False, problem="no answer"),
+            [Leadership("inlive/refresher", leads=False, problem="no answer")],
             ["stands by: nobody that is known holds the lease inlive/refresher", "! no answer"],
+        ),
+        (
+            [
+                Leadership("inlive/a", leads=False, holder="pod-2", problem="no answer"),
+                Leadership("inlive/b", leads=True),
+            ],
+            ["stands by: pod-2 holds the lease inlive/a", "! no answer", "leads: holds the lease inlive/b"],
         ),
     ],
 )
-def test_who_leads_stands_above_the_tokens(leadership: Leadership | None, lines: list[str]) -> None:
-    document = of(leadership)
+def test_who_leads_stands_above_the_tokens(leases: list[Leadership], lines: list[str]) -> None:
+    document = of(*leases)
     told = status.table(document).splitlines()
     assert told[1 : 1 + len(lines)] == lines
     assert told[1 + len(lines)] == ""
-    assert json.loads(json.dumps(document))["leadership"] == (leadership and leadership._asdict())
+    assert json.loads(json.dumps(document))["leases"] == [each._asdict() for each in leases]
     page = status_page.page(document)
     assert all(line in page for line in lines)
 
 
-@pytest.mark.parametrize("known", [7, "x", [], {}, {"leads": "yes", "lease": 1, "problem": {}}])
-def test_a_leadership_in_another_form_is_no_mistake(known: object) -> None:
-    assert status.table(of(None) | {"leadership": known})
+@pytest.mark.parametrize("known", [7, "x", {}, [7], [{}], [{"leads": "yes", "lease": 1, "problem": {}}]])
+def test_leases_in_another_form_are_no_mistake(known: object) -> None:
+    assert status.table(of() | {"leases": known})
 
 
 def test_what_is_not_known_is_null_and_not_left_out() -> None:
@@ -165,10 +172,10 @@ def test_one_token_that_is_not_valid_is_enough_for_the_whole_not_to_be() -> None
 
 def test_it_is_json_and_holds_no_secret() -> None:
     secret = token()
-    assert secret.refresh is not None
+    assert secret.refresh_token is not None
     text = json.dumps([document(at_work("studio")), document(in_trouble())], allow_nan=False)
     assert "key_refused" in text
-    for each in (KEY, secret.access, secret.refresh):
+    for each in (KEY, secret.access, secret.refresh_token):
         assert each.reveal() not in text
 
 

@@ -106,6 +106,6 @@ def test_whatever_another_version_says_is_a_well_formed_page(told: dict[str, Any
 def test_no_secret_is_on_it() -> None:
     secret = token()
     text = page(document(at_work("studio")))
-    assert secret.refresh is not None
-    for each in (KEY, secret.access, secret.refresh):
+    assert secret.refresh_token is not None
+    for each in (KEY, secret.access, secret.refresh_token):
         assert each.reveal() not in text

@@ -60,7 +60,7 @@ class OutputContract:
     def test_the_refresh_token_is_written_where_it_was_said_to_be_needed(self, place: Place):
         output = place.output()
         output.write(a_token(), NOW, SEALER)
-        assert (b"r3fresh-1-" in (place.content() or b"")) is output.needs_refresh
+        assert (b"r3fresh-1-" in (place.content() or b"")) is output.includes_refresh_token
 
     def test_a_newer_token_takes_the_place_of_the_older(self, place: Place):
         output = place.output()
@@ -85,7 +85,14 @@ class OutputContract:
         assert found.facts.issued.boot == pytest.approx(10.0 - 60, abs=1e-6)
         assert found.remaining(rebooted) == pytest.approx(LIFETIME - 60, abs=1e-6)
         written = a_token().facts
-        for fact in ("lifetime", "requested", "key_fingerprint", "fingerprint", "with_refresh"):
+        for fact in (
+            "lifetime",
+            "requested",
+            "key_fingerprint",
+            "fingerprint",
+            "has_refresh_token",
+            "issuer",
+        ):
             assert getattr(found.facts, fact) == getattr(written, fact)
 
     def test_after_a_restart_the_value_is_known_where_the_format_tells_it(self, place: Place):
@@ -95,7 +102,7 @@ class OutputContract:
         if place.tells_value:
             assert found is not None
             assert (found.facts, found.access) == (token.facts, token.access)
-            assert found.refresh == (token.refresh if output.needs_refresh else None)
+            assert found.refresh_token == (token.refresh_token if output.includes_refresh_token else None)
         else:
             assert found is None
 
@@ -192,25 +199,25 @@ class OutputContract:
 
     def test_clearing_debris_leaves_the_value(self, place: Place):
         output = place.output()
-        output.clear_debris()  # of nothing
+        output.claim()  # of nothing
         output.write(a_token(), NOW, SEALER)
-        output.clear_debris()
+        output.claim()
         assert output.inspect(NOW).intact
 
-    def test_a_rehearsal_changes_nothing(self, place: Place):
+    def test_a_dry_run_changes_nothing(self, place: Place):
         output = place.output()
-        output.rehearse()
+        output.dry_run()
         assert place.content() is None
         output.write(a_token(), NOW, SEALER)
         before = place.content()
-        output.rehearse()
+        output.dry_run()
         assert place.content() == before
         assert output.inspect(NOW).intact
 
-    def test_a_rehearsal_fails_where_a_write_would(self, place: Place):
+    def test_a_dry_run_fails_where_a_write_would(self, place: Place):
         output = place.output()
         with place.refusing_writes(), pytest.raises(OutputError) as failure:
-            output.rehearse()
+            output.dry_run()
         assert output.name in str(failure.value)
 
     def test_every_instance_has_the_same_name(self, place: Place):

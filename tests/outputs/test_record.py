@@ -23,7 +23,8 @@ facts = st.builds(
     requested=durations,
     key_fingerprint=fingerprints,
     fingerprint=fingerprints,
-    with_refresh=st.booleans(),
+    has_refresh_token=st.booleans(),
+    issuer=st.text().map("https://{}".format),
 )
 facts = facts.map(lambda each: each._replace(lifetime=min(each.lifetime, each.requested)))
 json_values = st.recursive(
@@ -53,7 +54,7 @@ def test_what_was_recorded_is_told_again(entries):
         assert told.issued.wall == pytest.approx(known.issued.wall, abs=1e-6, rel=0)
         assert (told.lifetime, told.requested) == (known.lifetime, known.requested)
         assert (told.key_fingerprint, told.fingerprint) == (known.key_fingerprint, known.fingerprint)
-        assert told.with_refresh is known.with_refresh
+        assert (told.has_refresh_token, told.issuer) == (known.has_refresh_token, known.issuer)
 
 
 @given(st.builds(Entry, st.text(), facts, st.none()))
@@ -103,8 +104,11 @@ def test_an_unspoiled_record_is_believed():
         {"key_fingerprint": "\u0660" * 16},
         {"token_fingerprint": ""},
         {"token_fingerprint": 0},
-        {"with_refresh_token": 1},
-        {"with_refresh_token": None},
+        {"has_refresh_token": 1},
+        {"has_refresh_token": None},
+        {"issuer": None},
+        {"issuer": ["https://api.inlive.app"]},
+        {"issuer": "api.inlive.app"},
     ],
     ids=lambda fields: str(fields)[:50],
 )
@@ -128,7 +132,8 @@ def test_any_value_in_a_field_is_left_out_or_makes_sense(name, value):
         assert abs(told.issued.wall + told.lifetime - ENTRY.facts.expiry.wall) <= 0.001
         assert 0 < told.requested < math.inf
         assert len(told.key_fingerprint) == len(told.fingerprint) == 16
-        assert isinstance(told.with_refresh, bool)
+        assert isinstance(told.has_refresh_token, bool)
+        assert isinstance(told.issuer, str)
 
 
 @pytest.mark.parametrize(

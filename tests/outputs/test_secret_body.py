@@ -99,7 +99,8 @@ def test_a_secret_says_everything_but_in_its_values_no_secret():
         f"{PREFIX}requested-lifetime": "3600.0",
         f"{PREFIX}key-fingerprint": a_token().facts.key_fingerprint,
         f"{PREFIX}token-fingerprint": a_token().facts.fingerprint,
-        f"{PREFIX}with-refresh-token": "true",
+        f"{PREFIX}has-refresh-token": "true",
+        f"{PREFIX}issuer": URL,
         f"{PREFIX}format": told[f"{PREFIX}format"],
         f"{PREFIX}sha256": told[f"{PREFIX}sha256"],
         f"{PREFIX}seal": told[f"{PREFIX}seal"],
@@ -177,7 +178,7 @@ def test_what_was_written_is_told_again(named, issued, lifetime):
     else:
         assert found.token is not None
         assert found.token.access == token.access
-        assert (found.token.refresh == token.refresh) is ("inlive-sdk" in named.values())
+        assert (found.token.refresh_token == token.refresh_token) is ("inlive-sdk" in named.values())
 
 
 def test_other_keys_of_the_secret_do_not_matter():

@@ -6,6 +6,7 @@ from refresher.core.seal import Sealer
 
 NOW = Instant(wall=1_793_872_800.25, boot=5_000.0)  # 2026-11-05T10:00:00.25Z
 LIFETIME = 3600.0
+ISSUER_URL = "https://api.inlive.app"
 KEY = SecretStr("k3y")  # with which they were minted
 SEALER = Sealer(KEY)
 
@@ -14,5 +15,7 @@ def a_token(number: int = 1, *, issued: Instant = NOW, lifetime: float = LIFETIM
     """A token unlike that of any other number, its access token at least `size` characters long."""
     access = SecretStr(f"acc3ss-{number}-".ljust(size, "x"))
     key = KEY.fingerprint
-    facts = TokenFacts(issued, lifetime, LIFETIME, key, access.fingerprint, with_refresh=True)
+    facts = TokenFacts(
+        issued, lifetime, LIFETIME, key, access.fingerprint, has_refresh_token=True, issuer=ISSUER_URL
+    )
     return Token(facts, access, SecretStr(f"r3fresh-{number}-"))

@@ -14,7 +14,7 @@ def attempt(lifetime: float) -> float:
 
 def latest(wants: Wants) -> float:
     """The age at which a token is replaced at the latest."""
-    margin = min(wants.runway + 60.0, wants.lives / 2)
+    margin = min(wants.propagation_delay + 60.0, wants.lives / 2)
     return min(wants.refresh_at * wants.lives, wants.lives - margin)
 
 
@@ -30,5 +30,5 @@ def soonest(wants: Wants) -> float:
 
 def headroom(wants: Wants) -> float:
     """The longest outage that no consumer feels."""
-    left = wants.lives - latest(wants) - wants.runway
+    left = wants.lives - latest(wants) - wants.propagation_delay
     return max(0.0, left - max(1.0, min(60.0, left / 10)) - attempt(wants.lifetime))

@@ -162,7 +162,11 @@ class FileOnDisk:
     """`ports.Output`: a real FileOutput whose system calls are one process's on one disk."""
 
     def __init__(self, output: FileOutput, disk: Disk, process: Process) -> None:
-        self.name, self.lane, self.needs_refresh = output.name, output.lane, output.needs_refresh
+        self.name, self.lane, self.includes_refresh_token = (
+            output.name,
+            output.lane,
+            output.includes_refresh_token,
+        )
         self._output, self._disk, self._process = output, disk, process
 
     def inspect(self, now: Instant) -> Holding:
@@ -176,13 +180,13 @@ class FileOnDisk:
         finally:  # dead or alive: what do readers see now?
             self._process.here.look(self.name)
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         with self._disk.used_by(self._process, self.name):
-            self._output.clear_debris()
+            self._output.claim()
 
-    def rehearse(self) -> tuple[str, ...]:
+    def dry_run(self) -> tuple[str, ...]:
         with self._disk.used_by(self._process, self.name):
-            return self._output.rehearse()
+            return self._output.dry_run()
 
 
 _in_use: Disk | None = None

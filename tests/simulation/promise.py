@@ -1,7 +1,8 @@
 """What is promised (the invariants), checked at every moment at which it could be broken.
 
-A consumer's view changes when its output does, up to a `runway` later, and when its token ends. So what is
-looked at is every change of an output, and every output at the true end of every token that was ever in it.
+A consumer's view changes when its output does, up to a `propagation_delay` later, and when its token ends. So
+what is looked at is every change of an output, and every output at the true end of every token
+that was ever in it.
 """
 
 import re
@@ -9,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from refresher.core.announcements import Announcement, Crashed
 from refresher.core.instant import Instant
+from refresher.core.notifications import Crashed, Notification
 from refresher.core.state import TokenPolicy
 from tests.simulation.issuer import MARK, Issuer
 from tests.simulation.virtual import World
@@ -31,7 +32,7 @@ class Display:
     """One output as its consumers see it: (true time, number of the token), the newest last."""
 
     name: str
-    runway: float
+    propagation_delay: float
     history: list[tuple[float, int]] = field(default_factory=lambda: [(0.0, NOTHING)])
     excused_until: float = 0.0
 
@@ -54,9 +55,13 @@ class Display:
 class Promise:
     """Watches one scenario. `broken`: every violation; `excuses`: what may cost a mint ahead of its time."""
 
-    def __init__(self, world: World, issuer: Issuer, policy: TokenPolicy, runways: dict[str, float]) -> None:
+    def __init__(
+        self, world: World, issuer: Issuer, policy: TokenPolicy, propagation_delays: dict[str, float]
+    ) -> None:
         self._world, self._issuer, self._policy = world, issuer, policy
-        self.displays = {name: Display(name, runway) for name, runway in runways.items()}
+        self.displays = {
+            name: Display(name, propagation_delay) for name, propagation_delay in propagation_delays.items()
+        }
         self.story: list[str] = []
         self.broken: list[str] = []
         self.excuses: list[tuple[float, str]] = []
@@ -79,7 +84,7 @@ class Promise:
             until = self._world.now + seconds
             if until > display.excused_until:
                 display.excused_until = until
-                for lag in {0.0, display.runway}:
+                for lag in {0.0, display.propagation_delay}:
                     self._world.at(until + lag, lambda display=display: self._check(display))
 
     def look(self, name: str, content: bytes | None) -> None:
@@ -94,7 +99,7 @@ class Promise:
         self.tell(f"{display.label} shows " + ("nothing" if number == NOTHING else f"token {number}"))
         if number != NOTHING:
             ends = self._issuer.minted[number].ends + JUST_AFTER
-            for lag in {0.0, display.runway}:
+            for lag in {0.0, display.propagation_delay}:
                 self._world.at(max(ends, self._world.now + lag), lambda: self._check(display))
         self._check(display)
 
@@ -104,7 +109,7 @@ class Promise:
 
     def _check(self, display: Display) -> None:
         now = self._world.now
-        for lag in {0.0, display.runway}:
+        for lag in {0.0, display.propagation_delay}:
             self.seen["consumer checks"] += 1
             if now < display.excused_until + lag:
                 continue
@@ -183,12 +188,12 @@ class Promise:
 
     # --- 5 and 6: no secret anywhere, and no end.
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         """An observer: told what logs, metrics and status are."""
-        self.seen[type(announcement).__name__] += 1
-        self.told(repr(announcement))
-        if isinstance(announcement, Crashed):
-            self.violated(f"a mistake of the program while {announcement.what}: {announcement.error!r}")
+        self.seen[type(notification).__name__] += 1
+        self.told(repr(notification))
+        if isinstance(notification, Crashed):
+            self.violated(f"a mistake of the program while {notification.what}: {notification.error!r}")
 
     def check_told(self, kind: str, before: int) -> None:
         """Whoever is to act learns of trouble: something of this kind was announced since it was `before`."""

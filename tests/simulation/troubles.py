@@ -93,8 +93,10 @@ def _wants(dice: random.Random) -> Wants:
     places = []
     for number in range(dice.randint(1, 3)):
         kind = "secret" if processes > 1 or dice.random() < 0.3 else "file"
-        runway = dice.choice((30.0, 120.0)) if kind == "secret" else dice.choice((0.0, 0.0, 10.0, 120.0))
-        places.append(Place(kind, dice.choice(FILE_FORMS), runway, number))
+        propagation_delay = (
+            dice.choice((30.0, 120.0)) if kind == "secret" else dice.choice((0.0, 0.0, 10.0, 120.0))
+        )
+        places.append(Place(kind, dice.choice(FILE_FORMS), propagation_delay, number))
     return Wants(
         lifetime=lifetime,
         refresh_at=dice.choice((0.5, 0.7, 0.8)),

@@ -12,7 +12,7 @@ class Place(NamedTuple):
 
     kind: str  # "file", "secret"
     form: str
-    runway: float
+    propagation_delay: float
     number: int
 
     @property
@@ -37,8 +37,8 @@ class Wants(NamedTuple):
         return min(self.lifetime, self.longest or self.lifetime)
 
     @property
-    def runway(self) -> float:
-        return max(place.runway for place in self.places)
+    def propagation_delay(self) -> float:
+        return max(place.propagation_delay for place in self.places)
 
     @property
     def has_file(self) -> bool:

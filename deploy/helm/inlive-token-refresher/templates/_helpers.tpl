@@ -70,8 +70,9 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 - { name: REFRESHER_CONFIG, value: /etc/inlive/refresher.yaml }
 {{- if eq .Values.mode "ha" }}
 - { name: REFRESHER_LEASE, value: {{ include "refresher.fullname" . | quote }} }
-{{- else if ne (include "refresher.fullname" .) "inlive-token-refresher" }}
-# Two in one namespace would take each other for the same.
+{{- end }}
+{{- if ne (include "refresher.fullname" .) "inlive-token-refresher" }}
+# Two in one namespace would overwrite each other's Secrets. It is the same in every mode.
 - { name: REFRESHER_OWNER, value: {{ include "refresher.fullname" . | quote }} }
 {{- end }}
 {{- with .Values.extraEnv }}

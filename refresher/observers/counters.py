@@ -3,11 +3,13 @@
 from bisect import bisect_left
 from typing import NamedTuple, Self, TypeVar
 
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.instant import Instant
+from refresher.core.model import Outcome, Reason, Try, Verdict
+from refresher.core.notifications import (
     IssuerAnswered,
-    LeadershipTurned,
+    LeaderChanged,
     LeaseFailed,
+    Notification,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
@@ -15,8 +17,6 @@ from refresher.core.announcements import (
     TokenMinted,
     TokenVerified,
 )
-from refresher.core.instant import Instant
-from refresher.core.model import Outcome, Reason, Try, Verdict
 
 Key = TypeVar("Key")
 
@@ -42,8 +42,8 @@ class Durations(NamedTuple):
 
 
 class Leadership(NamedTuple):
-    """Whether this process mints and writes, or which `holder` of the Lease does, if that is known.
-    `problem`: why the Lease cannot be read or written at present."""
+    """Who leads by one Lease: this process, or its `holder`, where the holder is known. `problem`: why the
+    Lease cannot be read or written at present."""
 
     lease: str
     leads: bool
@@ -51,13 +51,13 @@ class Leadership(NamedTuple):
     problem: str | None = None
 
 
-class Tally:
+class Counters:
     """`ports.Observer` that counts, from the start of the process.
 
     Only the engine's thread writes. Other threads read at any time, without a lock: a reader looks up one key
     or copies one dictionary, and CPython does each in one step, with and without the global interpreter lock.
-    What has several parts that must agree, `durations`, is a frozen value that is replaced whole. Counts of
-    different names may be an event apart, as they may be between two metrics of any scrape.
+    What has several parts that must agree (`durations`, `leases`) is a frozen value and is replaced whole.
+    Counts of different names may be an event apart, as they may be between two metrics of any scrape.
 
     What is counted for a token stays when the token goes: it is as good as nothing, and is told only of
     tokens that are asked for.
@@ -70,7 +70,9 @@ class Tally:
         self._output_writes: dict[str, dict[tuple[str, str], int]] = {}  # by token
         self.durations = Durations()  # of requests to the issuer, whatever they came to
         self.clock_skew: float | None = None  # seconds we are ahead of the issuer; None: it has not told
-        self.leadership: Leadership | None = None  # None: there is no election, or nothing is known of it
+        self.leases: tuple[
+            Leadership, ...
+        ] = ()  # by name; empty without election and before its first answer
 
     def refreshes(self, token: str) -> dict[tuple[Reason, str], int]:
         """By reason and result, how often this token was obtained (SUCCESS), or an attempt ended without it
@@ -90,8 +92,8 @@ class Tally:
         (FAILURE). Only what has happened is there."""
         return self._output_writes.get(token, {}).copy()
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:  # noqa: ARG002
-        match announcement:
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
+        match notification:
             case TokenMinted(reason=reason):
                 _count(self._refreshes.setdefault(token, {}), (reason, SUCCESS))
             case TokenAdopted():
@@ -104,13 +106,17 @@ class Tally:
                 _count(self._output_writes.setdefault(token, {}), (output, FAILURE))
             case TokenVerified(verdict=verdict):
                 _count(self._verifications, verdict)
-            case LeadershipTurned(lease=lease, leads=leads, holder=holder):
-                self.leadership = Leadership(lease, leads, holder)
+            case LeaderChanged(lease=lease, leads=leads, holder=holder):
+                self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder))
             case LeaseFailed(lease=lease, message=message, leads=leads):
-                known = self.leadership or Leadership(lease, leads)
-                self.leadership = known._replace(leads=leads, problem=message)
+                holder = next((each.holder for each in self.leases if each.lease == lease), "")
+                self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder, problem=message))
             case IssuerAnswered(tries=tries, skew=skew):
                 self._answered(tries, skew)
+
+    def _observe_lease(self, current: Leadership) -> None:
+        others = (each for each in self.leases if each.lease != current.lease)
+        self.leases = tuple(sorted((*others, current), key=lambda each: each.lease))
 
     def _answered(self, tries: tuple[Try, ...], skew: float | None) -> None:
         for each in tries:

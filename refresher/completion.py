@@ -77,7 +77,11 @@ def arguments(parser: Parser) -> list[Argument]:
     """The flags and words of one command, or of the whole command line."""
     found = []
     for action in parser.actions:
-        choices = tuple(action.choices or (formats.NAMES if action.metavar == "FORMAT" else ()))
+        metavar = str(action.metavar or "")
+        told_by_metavar = (
+            formats.NAMES if metavar == "FORMAT" else metavar.split("|") if "|" in metavar else ()
+        )
+        choices = tuple(action.choices or told_by_metavar)
         value = "" if action.nargs == 0 else str(action.metavar or "|".join(choices))
         told = (action.help or "").replace("%%", "%")
         found.append(Argument(tuple(action.option_strings), value, choices, told))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from refresher.cli_options import OWNER_VARIABLE
 from refresher.clock import SystemClock
 from refresher.config.checks import mistakes_of_namespace
 from refresher.config.declarations import (
@@ -18,6 +17,7 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
+from refresher.config.flags import OWNER_VARIABLE
 from refresher.config.objects import placed
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import Engine

@@ -371,7 +371,7 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
         (("run", "--no-such-flag"), 2, "'--no-such-fl'…: is no flag of refresher run"),
         (("run", "--key", "key"), 2, "--key: is no flag of refresher run, but of emulator; did you mean"),
         (("run", "--key-file"), 2, "--key-file: needs a value: --key-file=FILE"),
-        (("run", "--log-level", "loud"), 2, "'loud' is unknown; accepted: debug, info, warning, error"),
+        ((*RUN, "--log-level", "loud"), 78, "--log-level: 'loud' is not a log level; accepted: debug"),
         (("once", "--listen", ":9464"), 2, "--listen: is no flag of refresher once, but of run"),
         (("once", "--every", "often"), 78, "--every: 'often' is not a duration"),
         (("run",), 78, "--config: no token is configured; the shortest that works: refresher run --key-file"),

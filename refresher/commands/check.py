@@ -67,7 +67,7 @@ class Finding(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="ask neither the issuer nor Kubernetes")
-    flags.add_flags(parser)
+    flags.add_flags(parser, [group for group in flags.GROUPS if group != "log"])
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from refresher.core.model import SecretStr
 from refresher.emulator.application import CONNECTIONS
 from refresher.emulator.server import Emulator
 from refresher.errors import ConfigurationError, ListenError
+from tests.http.server.site import has_ipv6
 
 MINT = b"POST /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-application-key\r\n\r\n"
 PROMPT = 1.0  # seconds within which a stop has to be over
@@ -163,19 +164,11 @@ def test_by_default_it_listens_on_loopback_only(emulator: Emulator) -> None:
     [("0.0.0.0", "127.0.0.1"), ("", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")],
 )
 def test_the_url_is_one_that_can_be_called(host: str, shown: str) -> None:
-    if host == "::1" and not _has_ipv6():
+    if host == "::1" and not has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
     with Emulator(host) as emulator:
         assert emulator.url == f"http://{shown}:{emulator.port}"
         assert mint(emulator).status_code == 200
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
 
 
 def test_it_comes_back_on_the_same_port_with_the_tokens_and_the_counts_it_had(emulator: Emulator) -> None:

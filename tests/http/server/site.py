@@ -3,7 +3,7 @@
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import NamedTuple
@@ -29,10 +29,16 @@ class Site:
         self.port = port
 
     def call(
-        self, path: str, method: str = "GET", body: bytes | None = None, *, accept: str | None = None
+        self,
+        path: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        *,
+        accept: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Received:
         """One request over a connection of its own."""
-        headers = {} if accept is None else {"Accept": accept}
+        headers = dict(headers or {}) | ({} if accept is None else {"Accept": accept})
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         try:
             connection.request(method, path, body, headers)
@@ -61,6 +67,14 @@ def everything(sock: socket.socket) -> bytes:
         while piece := sock.recv(65536):
             received += piece
     return received
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 class Plain:

@@ -12,6 +12,7 @@ import pytest
 
 from refresher.errors import ListenError
 from refresher.http.server.sockets import bind
+from tests.http.server.site import has_ipv6
 
 
 @pytest.fixture
@@ -26,14 +27,6 @@ def taken(opened: ExitStack) -> int:
     other = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
     port: int = other.getsockname()[1]
     return port
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
 
 
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback address")

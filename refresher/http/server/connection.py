@@ -40,8 +40,6 @@ class Connection:
     def receive(self) -> bytes | None:
         """What has come; nothing if the client has closed its side, None if there is nothing yet."""
         try:
-            if self._is_shut:
-                return socket.socket.recv(self.sock, _PIECE)  # below TLS: it is thrown away
             return self.sock.recv(_PIECE)
         except self._would_block:
             return None

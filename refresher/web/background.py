@@ -49,5 +49,5 @@ def _perform(future: "Future[T]", job: Callable[[], T]) -> None:
         return
     try:
         future.set_result(job())
-    except Exception as error:  # noqa: BLE001 -- reported by the one who waits for the result
+    except Exception as error:  # noqa: BLE001 -- the future passes it on
         future.set_exception(error)

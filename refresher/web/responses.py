@@ -4,11 +4,11 @@ from refresher.http.server.messages import Headers, Response
 
 _TEXT, _JSON, _HTML = "text/plain; charset=utf-8", "application/json", "text/html; charset=utf-8"
 _ON_ALL: Headers = (
-    ("Server", "inlive-token-refresher"),  # without a version: those who only look on need not know it
+    ("Server", "inlive-token-refresher"),  # without a version: clients need not know it
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
 )
-# No script, no request to anywhere, not in a frame: a page here is for reading, and shows what others named.
+# No script, no request to anywhere, not in a frame: a page is for reading, and shows names that others chose.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

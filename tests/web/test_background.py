@@ -37,7 +37,7 @@ def test_jobs_are_performed_one_after_the_other_and_each_has_its_result() -> Non
         assert future.result(DEADLINE) == f"{name} on endpoints-background"
 
 
-def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
+def test_a_cancelled_job_is_not_performed() -> None:
     slow, background = Slow(), Background[str]()
     first, unwanted, last = (background.submit(partial(slow.job, name)) for name in ("a", "b", "c"))
     slow.begun.get(timeout=DEADLINE)
@@ -48,7 +48,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
     assert slow.begun.get(timeout=DEADLINE) == "c"
 
 
-def test_a_job_that_fails_fails_for_who_waits_for_it_only() -> None:
+def test_a_job_that_fails_does_not_keep_the_next_from_its_result() -> None:
     def fail() -> str:
         raise ValueError("the inner text")
 

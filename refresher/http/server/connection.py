@@ -27,7 +27,7 @@ class Connection:
         self._is_shut = False
         self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
         if tls is not None:
-            import ssl  # noqa: PLC0415 -- whoever made the context has it
+            import ssl  # noqa: PLC0415 -- loaded already, with the context
 
             # The first reads do the handshake. One that fails is an OSError as if the client had gone.
             sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
@@ -45,7 +45,7 @@ class Connection:
             return None
 
     def send(self) -> None:
-        """Send once; and say that it was all, if it was."""
+        """Send as much as one call takes. After the last response, close our side."""
         protocol = self.protocol
         if protocol.outgoing:
             with suppress(*self._would_block):

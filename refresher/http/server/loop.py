@@ -1,9 +1,9 @@
 """All connections of one HTTP server, on one thread, so that nobody can keep it busy.
 
-A client that is silent, drips or does not read costs a descriptor for a few seconds and holds up nobody. What
-the application answers at once is computed here; what takes long, elsewhere (`Later`): so a probe never waits
-for a scrape. However many clients there are, they share the interpreter with one thread, and those threads
-that the application adds.
+A client that is silent, drips or does not read costs a descriptor for a few seconds and holds up nobody. The
+application computes quick answers on this thread, and slow ones elsewhere (`Later`), so a probe never waits
+for a scrape. However many clients there are, they cost the interpreter one thread, plus the threads that the
+application starts.
 """
 
 import logging
@@ -38,8 +38,8 @@ _WARN_EVERY = 60.0  # seconds
 class Server:
     """Serves an application on a listening socket, which is then its own.
 
-    `tls`: for HTTPS. `name`: whom a warning is about. An exception of the application is logged, and answered
-    with 500. Raises OSError without a free descriptor.
+    `tls`: for HTTPS. `name`: how warnings call this server. An exception of the application is logged, and
+    answered with 500. Raises OSError without a free descriptor.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ class Request(NamedTuple):
     """``path`` is as it was sent, percent-encoded, without origin and query.
 
     ``headers`` have lower-case names; several of one name are joined by a comma (RFC 9110 §5.2). ``body`` is
-    empty in `Application.admit`. ``host``: whom the client meant to reach, from an absolute target or the
-    ``Host`` header; empty if neither names anyone. ``old``: the client speaks HTTP/1.0.
+    empty in `Application.admit`. ``host``: the host that the client meant, from an absolute target or the
+    ``Host`` header; empty if there is neither. ``old``: the client speaks HTTP/1.0.
     """
 
     method: str

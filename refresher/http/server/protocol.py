@@ -10,10 +10,10 @@
             │                                           └─ the application takes over           ▼
             └─ the client has gone: OVER                                                    FAREWELL ─► OVER
 
-Whoever has the socket feeds in what came (`receive`), asks for the next request (`next_request`), returns the
-application's response (`respond`), sends `outgoing`, reports how much was sent (`sent`), and calls `expire`
-when `deadline` has passed. Requests of one connection are answered one at a time, in their order; what a
-client sends ahead (pipelining) waits in the buffer, or unread, until its turn comes.
+The owner of the socket passes in what it has read (`receive`), asks for the next request (`next_request`),
+passes the application's response (`respond`), sends `outgoing`, reports how much it has sent (`sent`), and
+calls `expire` when `deadline` has passed. Requests of one connection are answered one at a time, in their
+order; what a client sends ahead (pipelining) waits in the buffer, or unread, until its turn comes.
 """
 
 from enum import Enum, auto
@@ -74,7 +74,7 @@ class Protocol:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the client has nothing to lose: all its requests are answered, and it may send another."""
+        """Whether all requests are answered, and the client may send another."""
         return self.phase is Phase.HEAD and not self._is_first and not self._received
 
     @property
@@ -111,7 +111,7 @@ class Protocol:
         return request
 
     def wait_until(self, deadline: float) -> None:
-        """The application has the request until then."""
+        """Wait for the application no longer than this."""
         self.deadline = deadline
 
     def respond(self, response: Response, now: float, *, close: bool = False) -> None:
@@ -139,7 +139,7 @@ class Protocol:
             self._finish(now)
 
     def expire(self, now: float) -> None:
-        """The deadline has passed. Not for ANSWERING: what happens then is for the application to say."""
+        """The deadline has passed. Not for ANSWERING: the application decides what happens then."""
         is_under_way = self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._received)
         if is_under_way and not self.outgoing:
             self.respond(self._application.refuse(HTTPStatus.REQUEST_TIMEOUT), now, close=True)

@@ -53,7 +53,7 @@ def bind(host: str, port: int, *, option: str = "--listen", backlog: int = BACKL
 def bind_unix(
     path: str, *, mode: int = 0o660, group: str | None = None, option: str = "--serve"
 ) -> socket.socket:
-    """A Unix socket that listens at `path`, open to those whom `mode` and `group` let write to it.
+    """A Unix socket that listens at `path`. Users who may write to it, by `mode` and `group`, may connect.
 
     A socket that nobody listens on is replaced; nothing else is. `close` removes it. Raises ListenError.
     """

@@ -140,7 +140,7 @@ HEADS = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(HEADS | st.binary(max_size=100))
 def test_whatever_is_sent_it_is_a_request_or_refused(sent: bytes) -> None:
     status, requests = outcome([sent + b"\r\n\r\n"])
@@ -154,7 +154,7 @@ def test_whatever_is_sent_it_is_a_request_or_refused(sent: bytes) -> None:
         assert not any(set(value) & {"\r", "\n", "\0"} for value in request.headers.values())
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from([LINE + HOST + b"\r\n", POST, b"Content-Length: 2\r\n", b"\r\n", b"a"])).map(
         b"".join

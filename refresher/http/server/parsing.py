@@ -49,9 +49,10 @@ def end_of_head(received: bytearray, seen: int, limit: int) -> int | None:
     400 if it has a bare line feed.
     """
     end = received.find(_END_OF_HEAD, max(0, seen - len(_END_OF_HEAD)))
-    if end == -1 and _BARE_LINE_FEED.search(received, seen):
+    size = len(received) if end == -1 else end
+    if _BARE_LINE_FEED.search(received, seen, size):
         raise RefusedError(HTTPStatus.BAD_REQUEST)
-    if limit < (len(received) if end == -1 else end):
+    if size > limit:
         is_line = received.find(b"\r\n", 0, limit) == -1
         raise RefusedError(
             HTTPStatus.REQUEST_URI_TOO_LONG if is_line else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE

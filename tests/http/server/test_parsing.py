@@ -78,6 +78,7 @@ AMBIGUOUS = {
     "a bare line feed": (POST + b"X: a\nContent-Length: 37\r\n\r\n", 400),
     "bare line feeds only": (b"GET /there HTTP/1.1\nHost: x\n\n", 400),
     "a bare carriage return": (POST + b"X: a\rContent-Length: 37\r\n\r\n", 400),
+    "a bare line feed in another version": (b"GET / HTTP/2.0\r\nX: a\nb\r\n\r\n", 400),
     "a null": (POST + b"X: a\0\r\n\r\n", 400),
     "no colon": (POST + b"X\r\n\r\n", 400),
     "no name": (POST + b": x\r\n\r\n", 400),

@@ -1,10 +1,9 @@
 """The client of the Inlive API: mints access tokens (inlive-api, "Mint"), and has them tried out."""
 
-import math
 import threading
 
-from refresher.core.answers import classify, skew, verdict
-from refresher.core.formats import MINT_PATH
+from refresher.core import inlive
+from refresher.core.issuer_response import classify, verdict
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Try, Verdict, Verification
 from refresher.issuer.endpoint import POOL_SIZE, USER_AGENT, Endpoint, Unanswered
 from refresher.ports import Clock
@@ -22,7 +21,7 @@ class InliveIssuer:
         pool_size: int = POOL_SIZE,
     ) -> None:
         self._clock = clock
-        self._endpoint = Endpoint(url.rstrip("/") + MINT_PATH, ca_file, user_agent, pool_size)
+        self._endpoint = Endpoint(url.rstrip("/") + inlive.MINT_PATH, ca_file, user_agent, pool_size)
         # One answer at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
         self._reading = threading.Lock()
 
@@ -54,7 +53,7 @@ class InliveIssuer:
     def _try(self, key: SecretStr, lifetime: float, seconds: float) -> tuple[MintResult, bool]:
         """One request, and whether its failure passes by itself."""
         sent = self._clock.now()
-        answer = self._endpoint.ask("POST", key, seconds, {"expiry_seconds": math.ceil(lifetime)})
+        answer = self._endpoint.ask("POST", key, seconds, inlive.mint_request(lifetime))
         received = self._clock.now()
         if isinstance(answer, Unanswered):
             tried = Try(answer.declined.outcome, received.boot - sent.boot)
@@ -65,7 +64,7 @@ class InliveIssuer:
         if isinstance(meaning, Declined):
             outcome, meaning = meaning.outcome, self._endpoint.located(meaning)
         tried = Try(outcome, received.boot - sent.boot)
-        ahead = skew(answer.headers, sent.wall, received.wall)
+        ahead = answer.clock_skew(sent.wall, received.wall)
         return MintResult(meaning, sent, (tried,), ahead), answer.status in (502, 504)
 
 

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from refresher import __version__, proxies
 from refresher.bounded import AnswerTooLongError
-from refresher.core.answers import RawAnswer
+from refresher.core.http_response import Response
 from refresher.core.model import Declined, SecretStr
 from refresher.issuer.failures import causes, failure
 from refresher.issuer.transport import BoundedAdapter, Deadline
@@ -56,7 +56,7 @@ class Endpoint:
 
     def ask(
         self, method: str, bearer: SecretStr, seconds: float, body: object = None
-    ) -> RawAnswer | Unanswered:
+    ) -> Response | Unanswered:
         """One request, with `body` as JSON if there is one, that ends within `seconds`. Never raises for what
         happens on the wire."""
         try:
@@ -73,7 +73,7 @@ class Endpoint:
         """Close the idle connections. A request under way is not disturbed."""
         self._adapter.close()
 
-    def _send(self, method: str, bearer: SecretStr, seconds: float, body: object) -> RawAnswer:
+    def _send(self, method: str, bearer: SecretStr, seconds: float, body: object) -> Response:
         if self._unusable_proxy:
             raise UnusableError(self._unusable_proxy)
 
@@ -96,10 +96,10 @@ class Endpoint:
         response = self._adapter.send(request, stream=True, timeout=timeout, proxies=self._proxies)
         headers = {name.lower(): value for name, value in response.headers.items()}
         try:
-            return RawAnswer(response.status_code, headers, _body(response))
+            return Response(response.status_code, headers, _body(response))
         except HTTPError as error:
             if any(isinstance(each, AnswerTooLongError) for each in causes(error)):
-                return RawAnswer(response.status_code, headers, b"", overlong=True)
+                return Response(response.status_code, headers, b"", overlong=True)
             raise
 
 

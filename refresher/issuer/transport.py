@@ -17,7 +17,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPSConnection
 
 from refresher.bounded import BoundedConnection, BoundedResponse, drop_idle, left
-from refresher.core.answers import LONGEST_ANSWER
+from refresher.core.issuer_response import LONGEST_RESPONSE
 from refresher.trust import Trust, UnusableError
 
 
@@ -93,7 +93,7 @@ class BoundedAdapter(HTTPAdapter):
 
 
 class _Response(BoundedResponse):
-    longest = LONGEST_ANSWER
+    longest = LONGEST_RESPONSE
 
 
 class _Connection(BoundedConnection):

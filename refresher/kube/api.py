@@ -18,10 +18,11 @@ from kubernetes.client.rest import should_bypass_proxies
 from urllib3.exceptions import HTTPError
 
 from refresher import __version__
+from refresher.core.http_response import Response
 from refresher.errors import KubeConfigError, KubeUnreachableError
-from refresher.kube.answers import Answer, Request, meaning
 from refresher.kube.credentials import Pod, TokenFile
 from refresher.kube.failures import failure
+from refresher.kube.responses import Request, meaning
 from refresher.kube.wire import Wire
 from refresher.ports import Clock
 from refresher.proxies import mistake
@@ -123,18 +124,18 @@ class KubeApi:
     ) -> dict[str, Any]:
         by = self._clock.now().boot + timeout
         credential = self._credentials.authorization()
-        answer = self._ask(request, query, credential, timeout)
-        if answer.status == 401:
+        response = self._ask(request, query, credential, timeout)
+        if response.status == 401:
             renewed = self._credentials.after_refusal()
             left = by - self._clock.now().boot
             if renewed != credential and left > _MOMENT:
                 credential = renewed
-                answer = self._ask(request, query, credential, left)
-        return meaning(request, answer, credential, self._clock.now().wall)
+                response = self._ask(request, query, credential, left)
+        return meaning(request, response, credential, self._clock.now().wall)
 
     def _ask(
         self, request: Request, query: tuple[tuple[str, str], ...], credential: str | None, seconds: float
-    ) -> Answer:
+    ) -> Response:
         """One request over the wire. Raises KubeUnreachableError."""
         headers = {"Accept": _JSON, "Content-Type": _APPLY if request.method == "PATCH" else _JSON}
         if credential is not None:
@@ -150,7 +151,7 @@ class KubeApi:
         except (HTTPError, ApiException, OSError) as error:
             told = f"{request.wants}: {failure(error, self.server, seconds, self._wire.problem)}"
             raise KubeUnreachableError(told) from error
-        return Answer(
+        return Response(
             response.status, {name.lower(): value for name, value in response.headers.items()}, content
         )
 

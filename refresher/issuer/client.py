@@ -1,11 +1,12 @@
-"""The client of the Inlive API: mints access tokens (inlive-api, "Mint"), and has them tried out."""
+"""The client of the Inlive API: mints access tokens, and tries new ones out."""
 
 import threading
 
 from refresher.core import inlive
 from refresher.core.issuer_response import classify, verdict
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Try, Verdict, Verification
-from refresher.issuer.endpoint import POOL_SIZE, USER_AGENT, Endpoint, Unanswered
+from refresher.http.failures import Failure
+from refresher.issuer.endpoint import POOL_SIZE, USER_AGENT, Endpoint
 from refresher.ports import Clock
 
 
@@ -46,26 +47,23 @@ class InliveIssuer:
 
         return persist(result, one_try, left)
 
-    def close(self) -> None:
-        """Close the idle connections. A mint under way is not disturbed."""
-        self._endpoint.close()
-
     def _try(self, key: SecretStr, lifetime: float, seconds: float) -> tuple[MintResult, bool]:
         """One request, and whether its failure passes by itself."""
         sent = self._clock.now()
-        answer = self._endpoint.ask("POST", key, seconds, inlive.mint_request(lifetime))
+        response = self._endpoint.ask("POST", key, seconds, inlive.mint_request(lifetime))
         received = self._clock.now()
-        if isinstance(answer, Unanswered):
-            tried = Try(answer.declined.outcome, received.boot - sent.boot)
-            return MintResult(answer.declined, sent, (tried,)), answer.passes
+        took = received.boot - sent.boot
+        if isinstance(response, Failure):
+            declined = Declined(response.outcome, response.message)
+            return MintResult(declined, sent, (Try(response.outcome, took),)), response.passes
         with self._reading:
-            meaning = classify(answer, key, lifetime, received.wall)
+            meaning = classify(response, key, lifetime, received.wall)
         outcome = Outcome.OK
         if isinstance(meaning, Declined):
-            outcome, meaning = meaning.outcome, self._endpoint.located(meaning)
-        tried = Try(outcome, received.boot - sent.boot)
-        ahead = answer.clock_skew(sent.wall, received.wall)
-        return MintResult(meaning, sent, (tried,), ahead), answer.status in (502, 504)
+            outcome = meaning.outcome
+            meaning = meaning._replace(message=self._endpoint.with_url(meaning.message))
+        skew = response.clock_skew(sent.wall, received.wall)
+        return MintResult(meaning, sent, (Try(outcome, took),), skew), response.status in (502, 504)
 
 
 class UrlVerifier:
@@ -76,11 +74,7 @@ class UrlVerifier:
 
     def verify(self, token: SecretStr, budget: float) -> Verification:
         """See `ports.Verifier`."""
-        answer = self._endpoint.ask("GET", token, budget)
-        if isinstance(answer, Unanswered):
-            return Verification(Verdict.INCONCLUSIVE, answer.declined.message)
-        return verdict(answer)
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._endpoint.close()
+        response = self._endpoint.ask("GET", token, budget)
+        if isinstance(response, Failure):
+            return Verification(Verdict.INCONCLUSIVE, response.message)
+        return verdict(response)

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
@@ -20,12 +19,12 @@ from urllib3.exceptions import HTTPError
 from refresher import __version__
 from refresher.core.http_response import Response
 from refresher.errors import KubeConfigError, KubeUnreachableError
+from refresher.http.failures import Peer, failure
+from refresher.http.proxies import address, host_and_port, mistake
 from refresher.kube.credentials import Pod, TokenFile
-from refresher.kube.failures import failure
 from refresher.kube.responses import Request, meaning
 from refresher.kube.wire import Wire
 from refresher.ports import Clock
-from refresher.proxies import mistake
 
 FIELD_MANAGER = "inlive-token-refresher"
 TIMEOUT = 10.0  # seconds for a whole call
@@ -72,7 +71,7 @@ class KubeApi:
         namespace: str,
         pod: Pod | None = None,
     ) -> None:
-        self.server = urlsplit(configuration.host).netloc.rpartition("@")[2]
+        self.server = host_and_port(configuration.host)
         self.namespace = namespace  # in a cluster that of our Pod, else that of the kubeconfig's context
         self.pod = pod  # that we run in; None where there is none
         self._credentials, self._clock = credentials, clock
@@ -80,6 +79,8 @@ class KubeApi:
         self._client.user_agent = f"{FIELD_MANAGER}/{__version__}"
         over_tls = configuration.host.startswith("https:")
         self._wire = Wire(self._client.rest_client.pool_manager, over_tls=over_tls)
+        proxy = address(configuration.proxy) if configuration.proxy else None
+        self._peer = Peer(f"the API server {self.server}", proxy, self._wire.trust)
 
     def get(self, path: str, *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """The object at `path`."""
@@ -115,10 +116,6 @@ class KubeApi:
         kept = (("dryRun", "All"),) if dry_run else ()
         return self._call(Request("PATCH", path, body), timeout, (*query, *kept))
 
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._wire.close()
-
     def _call(
         self, request: Request, timeout: float, query: tuple[tuple[str, str], ...] = ()
     ) -> dict[str, Any]:
@@ -149,8 +146,8 @@ class KubeApi:
             response = self._client.call_api(*serialized, _request_timeout=max(_MOMENT, seconds)).response
             content = response.read(decode_content=False)  # and the connection is free again
         except (HTTPError, ApiException, OSError) as error:
-            told = f"{request.wants}: {failure(error, self.server, seconds, self._wire.problem)}"
-            raise KubeUnreachableError(told) from error
+            why = failure(error, self._peer, seconds).message
+            raise KubeUnreachableError(f"{request.wants}: {why}") from error
         return Response(
             response.status, {name.lower(): value for name, value in response.headers.items()}, content
         )

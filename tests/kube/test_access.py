@@ -1,8 +1,5 @@
 """What we may do, as the real API server has it, and the Role to paste."""
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 
 from refresher.errors import KubeDeniedError
@@ -23,9 +20,8 @@ def account(cluster: Cluster, namespace: str) -> Account:
 
 
 @pytest.fixture
-def api(account: Account) -> Iterator[KubeApi]:
-    with closing(by_kubeconfig(account.kubeconfig)) as connected:
-        yield connected
+def api(account: Account) -> KubeApi:
+    return by_kubeconfig(account.kubeconfig)
 
 
 def test_who_may_nothing_lacks_everything_in_the_order_of_the_question(api, namespace):

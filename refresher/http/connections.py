@@ -1,8 +1,10 @@
 """Connections of urllib3 that end on time and take no more than was agreed, whatever the peer does.
 
 A time-out of urllib3 is for one `recv`: a server that sends a byte a second holds its caller for ever. Here
-what is left of a request's time when it is sent is for the whole answer, headers and body. The time for a
-connection includes the resolution of the name, all addresses of the host, and the TLS handshake.
+the total time-out of a request bounds everything on the wire: the resolution of the name, the connection, to
+all addresses of the host together, a proxy's tunnel, the TLS handshake, the request, headers, body. Not
+bounded is a handshake that the server drips through an https:// proxy: there each `recv` has what was left
+when the handshake began.
 """
 
 import io
@@ -14,12 +16,12 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, ClassVar
 
-from urllib3 import PoolManager
-from urllib3.connection import HTTPConnection
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.connection import create_connection
 
-from refresher.resolver import Resolver, UnresolvedError
+from refresher.http.resolver import Resolver, UnresolvedError
 
 # Seconds for which an idle connection is kept for use: long enough for many tokens due at once, and less than
 # load balancers and NAT take to forget it without a word. A request on a forgotten one hangs until its end.
@@ -35,8 +37,8 @@ LONGEST_HEAD = 128 * 1024
 MOMENT = 0.001  # seconds, the least time-out: 0 would mean "do not block"
 
 
-class AnswerTooLongError(OSError):
-    """The answer, headers included, is longer than was agreed. The text says how long that is."""
+class ResponseTooLongError(OSError):
+    """The response, headers included, is longer than was agreed. The text says how long that is."""
 
 
 class SpeaksTlsError(HTTPException):
@@ -62,9 +64,9 @@ class _Reader(io.RawIOBase):
         count = self._raw.readinto(buffer)
         self._room -= count or 0
         if self._room < 0:
-            raise AnswerTooLongError(f"longer than {self._longest} bytes")
+            raise ResponseTooLongError(f"longer than {self._longest} bytes")
         if self.in_head and self._longest - self._room > LONGEST_HEAD + _BLOCK:
-            raise AnswerTooLongError(f"longer than {LONGEST_HEAD} bytes before its content begins")
+            raise ResponseTooLongError(f"longer than {LONGEST_HEAD} bytes before its content begins")
         self._first = self._first or bytes(buffer[: min(2, count or 0)])
         if not count and self.in_head and self._room < self._longest:
             if self._first == _TLS_ALERT:
@@ -81,8 +83,8 @@ class _Reader(io.RawIOBase):
 
 
 class BoundedResponse(HTTPResponse):
-    """Its socket's time-out, which is what is left when it is made, is for the answer as a whole, of at most
-    `longest` bytes."""
+    """A response of at most `longest` bytes. Its socket's time-out, as it is when this is made, is for all of
+    it."""
 
     longest: ClassVar[int]
 
@@ -107,7 +109,7 @@ class BoundedResponse(HTTPResponse):
 
 
 class BoundedConnection(HTTPConnection):
-    """`self.timeout` is what is left of a request's time when urllib3 sets it, just before each use."""
+    """`self.timeout` is the time left for a request. urllib3 sets it just before each use."""
 
     resolver: ClassVar = Resolver()  # one for the process: its configuration, /etc/resolv.conf, is one, too
 
@@ -120,6 +122,11 @@ class BoundedConnection(HTTPConnection):
     def getresponse(self) -> Any:
         self._last_used = time.monotonic()
         return super().getresponse()
+
+    def connect(self) -> None:
+        by = time.monotonic() + (self.timeout or 0.0)
+        super().connect()
+        self.timeout = left(by)  # for sending the request
 
     def _new_conn(self) -> socket.socket:
         """A connection to the first address of the host that takes it, within the time for all of them.
@@ -150,6 +157,59 @@ class BoundedConnection(HTTPConnection):
         sock = create_connection((address, self.port), share, socket_options=self.socket_options)
         sock.settimeout(left(by))  # for the TLS handshake, which CPython bounds as a whole
         return sock
+
+
+class Deadline(Timeout):
+    """A time-out of urllib3 that ends `seconds` from now, in whichever phase the request is then."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._by = time.monotonic() + seconds
+
+    def clone(self) -> "Deadline":
+        return self
+
+    def start_connect(self) -> float:
+        return time.monotonic()
+
+    @property
+    def connect_timeout(self) -> float:
+        return left(self._by)
+
+    @property
+    def read_timeout(self) -> float:
+        return left(self._by)
+
+
+class BoundedPool(HTTPConnectionPool):
+    """Takes the total time-out of a request as one for all of it, a proxy's tunnel included."""
+
+    def urlopen(self, *args: Any, timeout: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        kwargs["timeout"] = Deadline(timeout.total)
+        return super().urlopen(*args, **kwargs)
+
+
+def bounded_pools(longest: int) -> dict[str, Any]:
+    """Classes for `PoolManager.pool_classes_by_scheme`: each request ends within its total time-out, and its
+    response has at most `longest` bytes."""
+
+    class Response(BoundedResponse):
+        pass
+
+    class Connection(BoundedConnection):
+        response_class = Response
+
+    class TlsConnection(Connection, HTTPSConnection):
+        pass
+
+    class Pool(BoundedPool):
+        ConnectionCls = Connection
+
+    class TlsPool(BoundedPool, HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    Response.longest = longest
+    return {"http": Pool, "https": TlsPool}
 
 
 def drop_idle(pools: PoolManager) -> None:

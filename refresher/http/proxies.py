@@ -15,6 +15,19 @@ def mistake(proxy: str) -> str:
     return f"{_variable(proxy)} cannot be used: {reason}; {_ACCEPTED}" if reason else ""
 
 
+def address(proxy: str) -> str:
+    """Its host and port, as a message may show it: without user and password. Empty for what is no URL."""
+    return host_and_port(proxy if "://" in proxy else f"//{proxy}")
+
+
+def host_and_port(url: str) -> str:
+    """As a message may show it: without user and password. Empty for what is no URL: any of it may be one."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
+
+
 def _reason(proxy: str) -> str:
     if unfit := re.search(r"[^\x21-\x7e]", proxy):
         what = "a line break" if unfit[0] in "\r\n" else "a character that no URL may have"

@@ -21,7 +21,7 @@ from refresher.errors import (
     KubeThrottledError,
     KubeUnreachableError,
 )
-from refresher.kube.paths import permission
+from refresher.kube.rbac import permission
 
 LONGEST_REASON = 500  # characters of the server's reason that are shown
 

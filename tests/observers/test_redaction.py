@@ -17,7 +17,7 @@ from refresher.observers.redaction import SHORTEST, SPARE, SecretIndex
 
 VISIBLE = "".join(
     map(chr, range(0x21, 0x7F))
-)  # what keys and tokens are made of (core/keytext, core/answers)
+)  # what keys and tokens are made of (core/keytext, core/issuer_response)
 KEY = SecretStr('k&y/1+"quo\\te"=')
 
 secrets = st.text(VISIBLE, min_size=SHORTEST, max_size=40).map(SecretStr)

@@ -46,10 +46,10 @@ class SpeaksTlsError(HTTPException):
 
 
 class _Reader(io.RawIOBase):
-    """Reads a socket until its time-out, as it is when this is made, has passed as a whole, and no more than
-    `longest` bytes."""
+    """Reads at most `longest` bytes of a socket, all within the time-out that the socket has when this is
+    made."""
 
-    in_head = True  # whether the end of the stream would cut the headers off
+    in_head = True  # whether the headers are not complete yet
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, longest: int) -> None:
         self._raw, self._sock, self._longest, self._room = raw, sock, longest, longest
@@ -96,13 +96,13 @@ class BoundedResponse(HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._reader.in_head = False
-        # What is no header is dropped here. urllib3 would log it, and it may be anything.
+        # Drop the lines that are no headers. urllib3 would log them, and they may be anything.
         self.headers.set_payload("")
         self.headers.defects.clear()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Passes over interim answers of every kind (RFC 9110 §15.2). http.client knows only 100, and would
-        leave the real answer on the connection for the next request, which may be another key's."""
+        """Skips interim responses of every kind (RFC 9110 §15.2). http.client knows only 100, and would leave
+        the final response on the connection for the next request, which may be another key's."""
         version, status, reason = super()._read_status()  # type: ignore[misc]
         is_interim = 100 <= status <= 199 and status != HTTPStatus.SWITCHING_PROTOCOLS
         return version, HTTPStatus.CONTINUE if is_interim else status, reason
@@ -129,10 +129,10 @@ class BoundedConnection(HTTPConnection):
         self.timeout = left(by)  # for sending the request
 
     def _new_conn(self) -> socket.socket:
-        """A connection to the first address of the host that takes it, within the time for all of them.
+        """A connection to the first address of the host that accepts one, within the time for all of them.
 
-        Each has an equal share of what is left: one that swallows packets (a broken IPv6, a dead replica)
-        neither multiplies the time nor uses up what a good one needs.
+        Each gets an equal share of the time left: an address that swallows packets (a broken IPv6, a dead
+        replica) neither multiplies the time nor uses up what a good one needs.
         """
         began, seconds = time.monotonic(), self.timeout or 0.0
         by = began + seconds
@@ -213,8 +213,8 @@ def bounded_pools(longest: int) -> dict[str, Any]:
 
 
 def drop_idle(pools: PoolManager) -> None:
-    """Close the idle connections now, and make new pools from now on. Requests under way are not disturbed:
-    their connections end with them. urllib3's own `clear` leaves idle ones to the garbage collector."""
+    """Close the idle connections, and use new pools from now on. Requests under way go on, and their
+    connections end with them. urllib3's own `clear` leaves idle ones to the garbage collector."""
     for key in pools.pools.keys():  # noqa: SIM118 -- no iteration over the container itself
         pool = pools.pools.get(key)
         idle = pool.pool if pool is not None else None

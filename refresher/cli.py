@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
-from refresher import __version__, exits
+from refresher import __version__, exit_codes
 from refresher.config.wording import did_you_mean, plain, shown
 from refresher.errors import ConfigurationError, RefresherError, UnreachableDaemonError
 
@@ -66,11 +66,11 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
         _drop_output()
-        return exits.DONE
+        return exit_codes.DONE
     except OSError as error:  # adapters turn theirs into our own, so this is standard output's
         _drop_output()
         _complain([f"standard output cannot be written: {error.strerror or error}"])
-        return exits.CANT_CREATE
+        return exit_codes.CANT_CREATE
     return code
 
 
@@ -86,13 +86,13 @@ def _run(argv: Sequence[str]) -> int:
             parser.error(f"unrecognized arguments: {' '.join(map(_named, unknown))} (values are not shown)")
         return cast("int", arguments.run(arguments))
     except SystemExit as end:  # argparse's own end: --help, --version, wrong use
-        return exits.USAGE if end.code else exits.DONE
+        return exit_codes.USAGE if end.code else exit_codes.DONE
     except ConfigurationError as error:
         _complain(str(mistake) for mistake in error.mistakes)
-        return exits.CONFIGURATION
+        return exit_codes.CONFIGURATION
     except RefresherError as error:
         _complain([str(error)])
-        return exits.TRY_AGAIN if isinstance(error, UnreachableDaemonError) else exits.CONFIGURATION
+        return exit_codes.TRY_AGAIN if isinstance(error, UnreachableDaemonError) else exit_codes.CONFIGURATION
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:

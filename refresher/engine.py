@@ -1,4 +1,4 @@
-"""The only loop: wakes tokens when they are due, has steps performed by the crew, applies what comes back.
+"""The only loop: wakes tokens when they are due, starts their effects on worker threads, applies the results.
 
 One thread does all of that, so no lock is anywhere near a rule. Others may read `view` at any time: states
 are frozen values.
@@ -12,30 +12,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from refresher.alarms import Alarms
 from refresher.core import schedule
-from refresher.core.announcements import Announcement, Crashed, ThreadsRefused
-from refresher.core.instant import Instant
-from refresher.core.machine import STALLED, next_step, observe, target_of
-from refresher.core.messages import (
-    Adopt,
-    Errand,
+from refresher.core.effects import Adopt, Effect, Inspect, Mint, RaiseAlarm, Wait
+from refresher.core.events import (
     Event,
-    Inspect,
     KeysPolled,
     KeyUnreadable,
     Late,
-    Mint,
-    RaiseAlarm,
     Stalled,
     Started,
     Stopping,
-    Wait,
 )
+from refresher.core.instant import Instant
+from refresher.core.machine import STALLED, next_step, observe, target_of
 from refresher.core.model import SecretStr, secrets_in
+from refresher.core.notifications import Crashed, Notification, ThreadsRefused
 from refresher.core.state import State, TokenPolicy
-from refresher.hands import LIMITS, POLLS, Charge, Hands
-from refresher.keys.watch import KeyWatch
+from refresher.executor import LIMITS, POLLS, Executor, ManagedToken
+from refresher.keys.poller import KeyPoller
 from refresher.lanes import WEDGED, Lanes, Limit, Work
-from refresher.ports import Clock, Letter, Mailbox, Observer
+from refresher.ports import Clock, Mailbox, Message, Observer
 
 SLICE = 30.0  # the longest sleep: clocks jump and machines are suspended, and nobody tells us (design §3)
 KEY_POLL = (
@@ -54,9 +49,9 @@ class Engine:
 
     def __init__(  # noqa: PLR0913 -- all by name but the first
         self,
-        charges: Iterable[Charge],
+        managed_tokens: Iterable[ManagedToken],
         *,
-        hands: Hands,
+        executor: Executor,
         clock: Clock,
         mailbox: Mailbox,
         observers: Sequence[Observer],
@@ -67,10 +62,10 @@ class Engine:
         """`leads`: whether this process leads this very moment, which an elected one is asked before a mint:
         after a suspension the news that it does not is still on its way. `hold` is called with all secrets of
         a token before anything is announced that may repeat a new one."""
-        self._charges = {charge.policy.name: charge for charge in charges}
-        self._states = {name: State.initial(charge.policy) for name, charge in self._charges.items()}
-        self._keys = KeyWatch((name, charge.key) for name, charge in self._charges.items())
-        self._hands, self._clock, self._mailbox = hands, clock, mailbox
+        self._managed = {managed.policy.name: managed for managed in managed_tokens}
+        self._states = {name: State.initial(managed.policy) for name, managed in self._managed.items()}
+        self._keys = KeyPoller((name, managed.key) for name, managed in self._managed.items())
+        self._executor, self._clock, self._mailbox = executor, clock, mailbox
         self._observers = observers
         self._leads, self._hold = leads, hold
         self._lanes = Lanes(limits)
@@ -78,13 +73,13 @@ class Engine:
         self._next_poll = NEVER_YET
         self._polls = 0  # under way
         self._refused: str | None = None  # what waits for a thread that the system does not start
-        self._unsettled = set(self._charges)
+        self._unsettled = set(self._managed)
         self._stop_by = NOT_SOON
         self._began = self._last_news = clock.now().boot
         self.last_turn = clock.now()
 
     def run(self) -> None:
-        """Refresh until a `Stopping` letter comes, then finish what is in flight within `GRACE` seconds.
+        """Refresh until a `Stopping` message comes, then finish what is in flight within `GRACE` seconds.
         A second one ends it at once."""
         self._begin()
         while not self._is_over():
@@ -107,12 +102,12 @@ class Engine:
 
     def view(self) -> Iterator[tuple[TokenPolicy, State]]:
         """Every token with its present state; from any thread."""
-        for name, charge in self._charges.items():
-            yield charge.policy, self._states[name]
+        for name, managed in self._managed.items():
+            yield managed.policy, self._states[name]
 
     def stuck(self) -> str | None:
         """Why only a restart may help although the loop turns; None if nothing is stuck for good."""
-        return self._hands.stuck()
+        return self._executor.stuck()
 
     def _settle_without_answers(self) -> None:
         now = self._clock.now()
@@ -126,26 +121,26 @@ class Engine:
 
     def _begin(self) -> None:
         now = self._clock.now()
-        self._hands.prepare(self._charges.values())
+        self._executor.prepare(self._managed.values())
         self._poll_keys(now)
-        for name in self._charges:
+        for name in self._managed:
             self._apply(name, None, now)
 
     def _turn(self) -> None:
         now = self._clock.now()
         nearest = min(self._next_poll, self._stop_by, self._alarms.nearest())
         patience = SLICE if self._refused is None else MOMENT
-        letter = self._mailbox.take(min(patience, nearest - now.boot))
+        message = self._mailbox.take(min(patience, nearest - now.boot))
         self.last_turn = now = self._clock.now()
-        while letter is not None:
-            self._deliver(letter, now)
-            letter = self._mailbox.take(0)
+        while message is not None:
+            self._deliver(message, now)
+            message = self._mailbox.take(0)
         self._poll_keys(now)
         for name in self._alarms.due(now.boot):
             self._check_silent(name, now)
             self._apply(name, None, now)
         self._leave_stuck_lines(now)
-        refused = self._hands.tend()
+        refused = self._executor.tend()
         if refused is not None and refused != self._refused:
             self._tell("", ThreadsRefused(refused), now)
         self._refused = refused
@@ -163,7 +158,7 @@ class Engine:
 
     def _patience(self, work: Work) -> float:
         """Seconds for which a step may be in flight."""
-        policy = self._charges[work.token].policy
+        policy = self._managed[work.token].policy
         is_mint = isinstance(work.step, Mint)
         return schedule.attempt_budget(policy.timeout, policy.lifetime) + MINT_GRACE if is_mint else GIVE_UP
 
@@ -175,18 +170,18 @@ class Engine:
     def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
         self._lanes.give_up(work, now.boot)
         message = f"{_subject(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
-        self._apply(work.token, self._hands.failure(work.step, message), now, goes_on=goes_on)
+        self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)
 
     def _leave_stuck_lines(self, now: Instant) -> None:
         """Fail what waits for a lane in which nothing moves: it must not hold back the rest of its token."""
         for lane, names in self._lanes.stuck(now.boot, STALLED):
             for name in names:
-                charge = self._charges[name]
-                elsewhere = charge.targets() - charge.targets(lane)
-                step = next_step(self._states[name], charge.policy, now, elsewhere)
+                managed = self._managed[name]
+                elsewhere = managed.targets() - managed.targets(lane)
+                step = next_step(self._states[name], managed.policy, now, elsewhere)
                 if not isinstance(step, Wait | Adopt | RaiseAlarm):
                     message = f"{_subject(step)} is not asked: others before it in {lane} do not answer"
-                    self._apply(name, self._hands.failure(step, message), now)
+                    self._apply(name, self._executor.failure(step, message), now)
 
     def _is_over(self) -> bool:
         if self._stop_by == NOT_SOON:
@@ -199,27 +194,27 @@ class Engine:
             return
         self._polls += 1
         self._next_poll = now.boot + POLL_PATIENCE if self._polls < POLLS else NOT_SOON
-        self._hands.read_keys(self._keys)
+        self._executor.read_keys(self._keys)
 
-    def _deliver(self, letter: Letter, now: Instant) -> None:
-        event = letter.event
+    def _deliver(self, message: Message, now: Instant) -> None:
+        event = message.event
         if isinstance(event, KeysPolled):
             self._polls -= 1
             self._next_poll = now.boot + KEY_POLL if self._stop_by == NOT_SOON else NOT_SOON
             return
         self._last_news = now.boot
-        if letter.work is not None:
-            self._lanes.end(letter.work)
-            if letter.work.given_up and event is not None:
+        if message.work is not None:
+            self._lanes.end(message.work)
+            if message.work.given_up and event is not None:
                 event = Late(event)  # type: ignore[arg-type]  # a step ends with no other events
         if isinstance(event, Stopping):
             self._stop_by = now.boot + (GRACE if self._stop_by == NOT_SOON else 0)
             self._next_poll = NOT_SOON
-        if letter.token is not None:
-            self._hold(letter.token, secrets_in((self._states[letter.token], event)))
-        for announcement in letter.said:
-            self._tell(letter.token or "", announcement, now)
-        for name in self._charges if letter.token is None else (letter.token,):
+        if message.token is not None:
+            self._hold(message.token, secrets_in((self._states[message.token], event)))
+        for notification in message.notifications:
+            self._tell(message.token or "", notification, now)
+        for name in self._managed if message.token is None else (message.token,):
             self._apply(name, event, now)
         for name in self._lanes.admitted(now.boot):
             self._apply(name, None, now)
@@ -239,16 +234,16 @@ class Engine:
 
     def _advance(self, name: str, now: Instant) -> None:
         """Have done whatever this token needs now, and set its alarm."""
-        charge = self._charges[name]
+        managed = self._managed[name]
         held_back: set[str] = set()  # the outputs whose lanes have no room
-        while not isinstance(step := next_step(self._states[name], charge.policy, now, held_back), Wait):
-            if isinstance(step, Mint) and charge.policy.elected and not self._leads():
+        while not isinstance(step := next_step(self._states[name], managed.policy, now, held_back), Wait):
+            if isinstance(step, Mint) and managed.policy.elected and not self._leads():
                 step = Wait(now.boot + MOMENT, "being told that another process leads")
                 break
             if isinstance(step, Adopt | RaiseAlarm):
                 self._observe(name, Started(step), now)
-            elif not self._take_up(charge, step, now):
-                held_back |= charge.targets(charge.lane(step))
+            elif not self._take_up(managed, step, now):
+                held_back |= managed.targets(managed.lane(step))
         checks = (self._next_check(work) for work in self._lanes.of(name))
         self._alarms.set(name, min(step.until, now.boot + SLICE, *checks))
         state = self._states[name]
@@ -259,36 +254,36 @@ class Engine:
         else:
             self._unsettled.add(name)
 
-    def _take_up(self, charge: Charge, step: Errand, now: Instant) -> bool:
+    def _take_up(self, managed: ManagedToken, step: Effect, now: Instant) -> bool:
         """Begin a step; False if it has to stand in line."""
-        name, lane = charge.policy.name, charge.lane(step)
+        name, lane = managed.policy.name, managed.lane(step)
         if self._lanes.is_wedged(name, step, lane, now.boot):
             message = f"{_subject(step)} is not asked: {WEDGED} steps before this one still hang"
-            self._observe(name, self._hands.failure(step, message), now)
+            self._observe(name, self._executor.failure(step, message), now)
         elif self._lanes.has_room(lane, now.boot):
             self._observe(name, Started(step), now)
-            self._hands.start(charge, self._lanes.begin(name, step, lane, now.boot))
+            self._executor.start(managed, self._lanes.begin(name, step, lane, now.boot))
         else:
             self._lanes.wait(name, lane)
             return False
         return True
 
     def _observe(self, name: str, event: Event, now: Instant) -> None:
-        self._states[name], announcements = observe(
-            self._states[name], self._charges[name].policy, event, now
+        self._states[name], notifications = observe(
+            self._states[name], self._managed[name].policy, event, now
         )
-        for announcement in announcements:
-            self._tell(name, announcement, now)
+        for notification in notifications:
+            self._tell(name, notification, now)
 
-    def _tell(self, name: str, announcement: Announcement, now: Instant) -> None:
+    def _tell(self, name: str, notification: Notification, now: Instant) -> None:
         for observer in self._observers:
             try:
-                observer.notice(name, announcement, now)
+                observer.on_notification(name, notification, now)
             except Exception as error:  # noqa: BLE001 -- whoever only looks on must not end the loop
                 sys.excepthook(type(error), error, error.__traceback__)
 
 
-def _subject(step: Errand) -> str:
+def _subject(step: Effect) -> str:
     return "the issuer, or the resolver of its name," if isinstance(step, Mint) else step.output
 
 

@@ -100,6 +100,6 @@ class ConfigurationError(RefresherError):
 def unforeseen(error: Exception) -> str:
     """What status and messages show of an unforeseen error: not its text, which may hold a secret.
 
-    The announcement `Crashed` takes that to the log, where secrets are blotted out.
+    The notification `Crashed` takes that to the log, where secrets are blotted out.
     """
     return f"a mistake of the refresher itself ({type(error).__name__}); its log says more"

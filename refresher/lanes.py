@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from refresher.core.effects import Effect
 from refresher.core.machine import target_of
-from refresher.core.messages import Errand
 from refresher.core.state import ISSUER
 
 WEDGED = 4  # steps on one output that were given up and count: no other follows them
@@ -35,7 +35,7 @@ class Work:
 
     __slots__ = ("began", "counts_until", "given_up", "lane", "reported_at", "step", "token")
 
-    def __init__(self, token: str, step: Errand, lane: str, began: float) -> None:
+    def __init__(self, token: str, step: Effect, lane: str, began: float) -> None:
         self.token, self.step, self.lane, self.began = token, step, lane, began
         self.reported_at = self.counts_until = began
         self.given_up = False
@@ -66,13 +66,13 @@ class Lanes:
             and self._in_pool[pool] < limit.pool
         )
 
-    def is_wedged(self, token: str, step: Errand, lane: str, now: float) -> bool:
+    def is_wedged(self, token: str, step: Effect, lane: str, now: float) -> bool:
         """Whether one more step on this output would only hang, and take a thread from its lane."""
         about = token, target_of(step)
         hanging = sum(work.about == about for work in self._counting(lane, now))
         return about[1] != ISSUER and hanging >= WEDGED
 
-    def begin(self, token: str, step: Errand, lane: str, now: float) -> Work:
+    def begin(self, token: str, step: Effect, lane: str, now: float) -> Work:
         """Put a step in flight; there has to be room for it."""
         work = Work(token, step, lane, now)
         self._in_lane.setdefault(lane, {})[work] = None

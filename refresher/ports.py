@@ -2,10 +2,10 @@
 
 from typing import NamedTuple, Protocol
 
-from refresher.core.announcements import Announcement
+from refresher.core.events import Event, KeysPolled
 from refresher.core.instant import Instant
-from refresher.core.messages import Event, KeysPolled
 from refresher.core.model import Holding, MintResult, SecretStr, Token, Verification
+from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
 from refresher.lanes import Work
 
@@ -71,12 +71,12 @@ class Output(Protocol):
         is still in place: OutputHeldError if another running process writes this output.
         """
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         """Begin to write here: remove what a killed predecessor left half-written, and keep other processes
         out from now on, as far as the place allows it. Called once at start. Raises OutputError, and
         OutputHeldError as `write` does."""
 
-    def rehearse(self) -> tuple[str, ...]:
+    def dry_run(self) -> tuple[str, ...]:
         """Try out whether a write would go well, as far as can be told without changing what readers see.
 
         Returns what would be otherwise than configured, in words for a person. Leaves nothing behind. Cheap.
@@ -85,7 +85,7 @@ class Output(Protocol):
         """
 
 
-class Letter(NamedTuple):
+class Message(NamedTuple):
     """What is posted to the engine: an event for one token or for all of them (None).
 
     `said` is reported to the observers before the event is applied. `work`: the step that has ended.
@@ -93,22 +93,22 @@ class Letter(NamedTuple):
 
     token: str | None
     event: Event | KeysPolled | None
-    said: tuple[Announcement, ...] = ()
+    notifications: tuple[Notification, ...] = ()
     work: Work | None = None
 
 
 class Mailbox(Protocol):
-    """The one queue by which everything reaches the engine's thread. `crew.Mailbox` is the real one."""
+    """The one queue by which everything reaches the engine's thread. `workers.Mailbox` is the real one."""
 
-    def post(self, letter: Letter) -> None:
-        """Leave a letter. From any thread, and from a signal handler."""
+    def post(self, message: Message) -> None:
+        """Post a message. From any thread, and from a signal handler."""
 
-    def take(self, timeout: float) -> Letter | None:
-        """The next letter, or None if none came within `timeout` seconds."""
+    def take(self, timeout: float) -> Message | None:
+        """The next message, or None if none came within `timeout` seconds."""
 
 
 class Observer(Protocol):
     """Who is told what happened: logs, metrics. Called on the engine's thread: must not block."""
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         """`token` is the token's name; empty for what concerns the whole process."""

@@ -1,7 +1,7 @@
 """A simulated world around the real engine: virtual time, an issuer and outputs that keep state.
 
-Nothing sleeps and nothing is patched: the engine gets other hands, another clock and another mailbox. An
-errand takes virtual time, so that signals, outages and kills fall between its beginning and its end.
+Nothing sleeps and nothing is patched: the engine gets another executor, another clock and another mailbox. An
+effect takes virtual time, so that signals, outages and kills fall between its beginning and its end.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from refresher.core.announcements import Announcement
+from refresher.core.effects import Mint
+from refresher.core.events import KeysPolled
 from refresher.core.instant import Instant
-from refresher.core.messages import KeysPolled, Mint
 from refresher.core.model import (
     Declined,
     Granted,
@@ -26,15 +26,16 @@ from refresher.core.model import (
     TokenFacts,
     Try,
 )
+from refresher.core.notifications import Notification
 from refresher.core.schedule import attempt_budget
 from refresher.core.seal import Sealer
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import KEY_POLL, Engine
 from refresher.errors import KeyUnreadableError, OutputError
-from refresher.hands import Charge, Hands
-from refresher.keys.watch import KeyWatch
+from refresher.executor import Executor, ManagedToken
+from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.ports import Letter
+from refresher.ports import Message
 
 EPOCH = 1_800_000_000.0
 
@@ -77,71 +78,71 @@ class SimulatedMailbox:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._letters: deque[Letter] = deque()
+        self._messages: deque[Message] = deque()
         self.closed = False  # killed: whoever waits gets `Killed`
 
-    def post(self, letter: Letter) -> None:
-        self._letters.append(letter)
+    def post(self, message: Message) -> None:
+        self._messages.append(message)
 
-    def take(self, timeout: float) -> Letter | None:
-        self._world.advance(self._world.boot + max(0.0, timeout), lambda: bool(self._letters) or self.closed)
+    def take(self, timeout: float) -> Message | None:
+        self._world.advance(self._world.boot + max(0.0, timeout), lambda: bool(self._messages) or self.closed)
         if self.closed:
             raise KilledError
-        return self._letters.popleft() if self._letters else None
+        return self._messages.popleft() if self._messages else None
 
 
 class KilledError(BaseException):
     """kill -9: not an Exception, so that nothing of the program can catch it."""
 
 
-class SimulatedHands(Hands):
-    """The real hands, but each errand takes virtual time. `killed` ones never come back."""
+class SimulatedHands(Executor):
+    """The real executor, but each effect takes virtual time. `killed` ones never come back."""
 
     def __init__(self, world: World, issuer: "SimulatedIssuer", mailbox: SimulatedMailbox) -> None:
         super().__init__(issuer, world, mailbox, None, world.dice.random)  # type: ignore[arg-type]
         self._world, self._sim_issuer, self._box = world, issuer, mailbox
 
-    def prepare(self, charges: object) -> None:
+    def prepare(self, managed_tokens: object) -> None:
         """There are no threads here."""
 
     def tend(self) -> None:
         """As above."""
 
-    def start(self, charge: Charge, work: Work) -> None:
+    def start(self, managed: ManagedToken, work: Work) -> None:
         if isinstance(work.step, Mint):
-            self._mint_later(charge, work)
+            self._mint_later(managed, work)
         else:
-            self._world.after(self._world.dice.uniform(0.001, 0.05), lambda: self._finish(charge, work))
+            self._world.after(self._world.dice.uniform(0.001, 0.05), lambda: self._finish(managed, work))
 
-    def _mint_later(self, charge: Charge, work: Work) -> None:
+    def _mint_later(self, managed: ManagedToken, work: Work) -> None:
         """The issuer makes up its mind while the request is under way, and the answer takes time too."""
         sent = self._world.now()
-        latency = self._sim_issuer.latency(attempt_budget(charge.policy.timeout, charge.policy.lifetime))
+        latency = self._sim_issuer.latency(attempt_budget(managed.policy.timeout, managed.policy.lifetime))
 
         def decide() -> None:
-            self._sim_issuer.decide(work.step.key, charge.policy.lifetime, sent)
+            self._sim_issuer.decide(work.step.key, managed.policy.lifetime, sent)
             answered = self._sim_issuer.answer
             self._world.after(latency / 2, lambda: deliver(answered))
 
         def deliver(answered: MintResult) -> None:
             self._sim_issuer.answer = answered
-            self._finish(charge, work)
+            self._finish(managed, work)
 
         self._world.after(latency / 2, decide)
 
-    def _finish(self, charge: Charge, work: Work) -> None:
+    def _finish(self, managed: ManagedToken, work: Work) -> None:
         if not self._box.closed:
-            self._box.post(self.perform(charge, work.step)._replace(work=work))
+            self._box.post(self.perform(managed, work.step)._replace(work=work))
 
-    def read_keys(self, keys: KeyWatch) -> None:
+    def read_keys(self, keys: KeyPoller) -> None:
         """Reading that would find nothing new is left out: it comes back within a poll of the next change."""
 
         def read() -> None:
-            letters = list(keys.poll(self._world.boot))
-            if letters:
-                for letter in letters:
-                    self._box.post(letter)
-                self._box.post(Letter(None, KeysPolled()))
+            messages = list(keys.poll(self._world.boot))
+            if messages:
+                for message in messages:
+                    self._box.post(message)
+                self._box.post(Message(None, KeysPolled()))
             elif not self._box.closed:
                 self._world.key_watchers.append(
                     lambda: self._world.after(self._world.dice.uniform(0, KEY_POLL), read)
@@ -256,10 +257,10 @@ class SimulatedOutput:
         self.content = token
         self.written.append((now.boot, token.facts.fingerprint))
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         pass
 
-    def rehearse(self) -> None:
+    def dry_run(self) -> None:
         if self.broken:
             raise OutputError(f"{self.name}: read-only file system")
 
@@ -268,13 +269,13 @@ class SimulatedOutput:
 class Notebook:
     """An observer that remembers."""
 
-    entries: list[tuple[float, Announcement]] = field(default_factory=list)
+    entries: list[tuple[float, Notification]] = field(default_factory=list)
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
-        self.entries.append((now.boot, announcement))
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
+        self.entries.append((now.boot, notification))
 
-    def of(self, kind: type) -> list[Announcement]:
-        return [announcement for _, announcement in self.entries if isinstance(announcement, kind)]
+    def of(self, kind: type) -> list[Notification]:
+        return [notification for _, notification in self.entries if isinstance(notification, kind)]
 
 
 class Installation:
@@ -295,8 +296,8 @@ class Installation:
     def start(self) -> None:
         self.mailbox = SimulatedMailbox(self.world)
         self.engine = Engine(
-            [Charge(self.policy, self.key, self.outputs)],
-            hands=SimulatedHands(self.world, self.issuer, self.mailbox),
+            [ManagedToken(self.policy, self.key, self.outputs)],
+            executor=SimulatedHands(self.world, self.issuer, self.mailbox),
             clock=self.world,
             mailbox=self.mailbox,
             observers=[self.notebook],

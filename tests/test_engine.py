@@ -9,20 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from refresher import exits
-from refresher.core.announcements import (
-    Announcement,
-    Crashed,
-    IssuerAnswered,
-    NotSupported,
-    OutputFailed,
-    OutputWritten,
-    RefreshFailed,
-    TokenMinted,
-)
-from refresher.core.instant import Instant
-from refresher.core.machine import STALLED, target_of
-from refresher.core.messages import (
+from refresher import exit_codes
+from refresher.core.events import (
     KeysPolled,
     LeadershipChanged,
     Minted,
@@ -30,13 +18,25 @@ from refresher.core.messages import (
     RefreshRequested,
     Stopping,
 )
+from refresher.core.instant import Instant
+from refresher.core.machine import STALLED, target_of
 from refresher.core.model import Declined, Outcome, SecretStr
+from refresher.core.notifications import (
+    Crashed,
+    IssuerAnswered,
+    Notification,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    RequestIgnored,
+    TokenMinted,
+)
 from refresher.core.state import State
 from refresher.engine import GIVE_UP, GRACE, KEY_POLL, MINT_GRACE, SLICE, Engine
-from refresher.hands import LIMITS, Charge
-from refresher.keys.watch import KeyWatch
+from refresher.executor import LIMITS, ManagedToken
+from refresher.keys.poller import KeyPoller
 from refresher.lanes import WEDGED, Limit, Work
-from refresher.ports import Letter, Observer
+from refresher.ports import Message, Observer
 from tests.core.builders import token as new_token
 from tests.small_world import (
     KilledError,
@@ -50,19 +50,19 @@ from tests.small_world import (
 )
 
 HOUR = 3600.0
-ERRAND = 0.1  # seconds; more than an errand in this world takes that is not told to take longer
+ERRAND = 0.1  # seconds; more than an effect in this world takes that is not told to take longer
 
 
 @dataclass
 class Memory:
     """An observer that remembers whom it was told what about, and when."""
 
-    entries: list[tuple[float, str, Announcement]] = field(default_factory=list)
+    entries: list[tuple[float, str, Notification]] = field(default_factory=list)
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
-        self.entries.append((now.boot, token, announcement))
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
+        self.entries.append((now.boot, token, notification))
 
-    def of(self, kind: type, token: str | None = None) -> list[tuple[float, Announcement]]:
+    def of(self, kind: type, token: str | None = None) -> list[tuple[float, Notification]]:
         return [
             (at, said) for at, name, said in self.entries if isinstance(said, kind) and token in (None, name)
         ]
@@ -75,7 +75,7 @@ class Mailbox(SimulatedMailbox):
         super().__init__(world)
         self.sleeps: list[float] = []
 
-    def take(self, timeout: float) -> Letter | None:
+    def take(self, timeout: float) -> Message | None:
         self.sleeps.append(timeout)
         return super().take(timeout)
 
@@ -90,26 +90,26 @@ class SlowIssuer(SimulatedIssuer):
         return self.takes
 
 
-class Hands(SimulatedHands):
+class Executor(SimulatedHands):
     """Reads keys as often as it is told to; what is in `hanging`, by name, never comes back."""
 
     hanging: frozenset[str] = frozenset()
     slow = 0.0  # seconds that a look in the lane "slow" takes
     begun: list[str] | None = None
 
-    def start(self, charge: Charge, work: Work) -> None:
+    def start(self, managed: ManagedToken, work: Work) -> None:
         if self.begun is not None:
             self.begun.append(target_of(work.step))
         if work.lane == "slow":
-            self._world.after(self.slow, lambda: self._finish(charge, work))
+            self._world.after(self.slow, lambda: self._finish(managed, work))
         elif target_of(work.step) not in self.hanging:
-            super().start(charge, work)
+            super().start(managed, work)
 
-    def read_keys(self, keys: KeyWatch) -> None:
+    def read_keys(self, keys: KeyPoller) -> None:
         def read() -> None:
-            for letter in keys.poll(self._world.boot):
-                self._box.post(letter)
-            self._box.post(Letter(None, KeysPolled()))
+            for message in keys.poll(self._world.boot):
+                self._box.post(message)
+            self._box.post(Message(None, KeysPolled()))
 
         if "key" not in self.hanging:
             self._world.after(0.001, read)
@@ -149,21 +149,21 @@ class Site:
         self.mailbox = Mailbox(self.world)
         self.keys = {name: Key(self.world, "key", name=f"key of {name}") for name in names}
         self.outputs = {name: SimulatedOutput(f"output of {name}", lane=f"file:{name}") for name in names}
-        self.charges: dict[str, Charge] = {}
+        self.managed_tokens: dict[str, ManagedToken] = {}
         for name in names:
             self.give(name, self.outputs[name], **wants)
-        self.hands = Hands(self.world, self.issuer, self.mailbox)
-        self.hands.hanging = frozenset(hanging)
+        self.executor = Executor(self.world, self.issuer, self.mailbox)
+        self.executor.hanging = frozenset(hanging)
 
     def give(self, name: str, *outputs: SimulatedOutput, **wants: float) -> None:
         """Publish the token `name` in these outputs."""
-        wanted = policy(outputs, **wants)._replace(name=name)
-        self.charges[name] = Charge(wanted, self.keys[name], outputs)
+        its_policy = policy(outputs, **wants)._replace(name=name)
+        self.managed_tokens[name] = ManagedToken(its_policy, self.keys[name], outputs)
 
     def engine(self) -> Engine:
         self.running = Engine(
-            self.charges.values(),
-            hands=self.hands,
+            self.managed_tokens.values(),
+            executor=self.executor,
             clock=self.world,
             mailbox=self.mailbox,
             observers=self.observers,
@@ -182,8 +182,8 @@ class Site:
         """Seconds since the beginning."""
         return self.world.boot - self.began
 
-    def post(self, after: float, letter: Letter) -> None:
-        self.world.after(after, lambda: self.mailbox.post(letter))
+    def post(self, after: float, message: Message) -> None:
+        self.world.after(after, lambda: self.mailbox.post(message))
 
     def runs(self, seconds: float) -> "Site":
         """It has run for so long, and was killed."""
@@ -260,23 +260,23 @@ def test_a_hanging_output_of_one_is_none_of_the_others():
 
 def test_a_letter_for_all_is_for_each_of_them():
     site = Site("a", "b")
-    site.post(60.0, Letter(None, RefreshRequested()))
+    site.post(60.0, Message(None, RefreshRequested()))
     site.runs(120.0)
     assert (site.minted("a"), site.minted("b")) == (2, 2)
 
 
 def test_a_letter_for_one_is_for_no_other():
     site = Site("a", "b")
-    site.post(60.0, Letter("b", RefreshRequested()))
+    site.post(60.0, Message("b", RefreshRequested()))
     site.runs(120.0)
     assert (site.minted("a"), site.minted("b")) == (1, 2)
 
 
 def test_what_concerns_the_whole_process_is_told_once_and_changes_nothing():
     site = Site("a", "b")
-    site.post(60.0, Letter(None, None, (NotSupported("not yet"),)))
+    site.post(60.0, Message(None, None, (RequestIgnored("not yet"),)))
     site.runs(120.0)
-    ((_, token, _),) = [entry for entry in site.memory.entries if isinstance(entry[2], NotSupported)]
+    ((_, token, _),) = [entry for entry in site.memory.entries if isinstance(entry[2], RequestIgnored)]
     assert token == ""
     assert (site.minted("a"), site.minted("b")) == (1, 1)
 
@@ -292,8 +292,8 @@ def test_what_is_said_with_an_event_is_told_before_what_follows_from_it():
 
 def with_a_mistake_of_ours(site: Site) -> None:
     """A policy that the configuration would never let through: the rules do not know what to make of it."""
-    charge = site.charges["b"]
-    site.charges["b"] = charge._replace(policy=charge.policy._replace(refresh_at="soon"))
+    managed = site.managed_tokens["b"]
+    site.managed_tokens["b"] = managed._replace(policy=managed.policy._replace(refresh_at="soon"))
 
 
 def test_a_mistake_in_the_rules_of_one_token_is_reported_and_the_others_live_on():
@@ -321,7 +321,7 @@ def test_a_mistake_in_an_output_is_reported_and_the_token_gets_to_the_others():
     site = Site("a")
     good, mistaken = site.outputs["a"], MistakenOutput("mistaken")
     wants = policy((mistaken, good))._replace(name="a")
-    site.charges["a"] = Charge(wants, site.keys["a"], (mistaken, good))
+    site.managed_tokens["a"] = ManagedToken(wants, site.keys["a"], (mistaken, good))
     site.runs(HOUR)
     assert good.content is not None
     assert all(said.what == "Inspect" for _, said in site.memory.of(Crashed))
@@ -335,8 +335,8 @@ def test_a_mistake_in_an_output_is_reported_and_the_token_gets_to_the_others():
 )
 def test_an_answer_that_cannot_be_understood_is_not_waited_for_for_ever(answer):
     site = Site("a", hanging=["issuer"])
-    site.world.after(5.0, lambda: setattr(site.hands, "hanging", frozenset()))
-    site.post(10.0, Letter("a", answer))
+    site.world.after(5.0, lambda: setattr(site.executor, "hanging", frozenset()))
+    site.post(10.0, Message("a", answer))
     site.runs(60.0)
     assert len(site.memory.of(Crashed)) == 1
     assert site.outputs["a"].content is not None
@@ -381,7 +381,7 @@ def test_a_reading_of_keys_that_hangs_is_not_joined_by_another_and_holds_nothing
     site = Site("a")
 
     def hang() -> None:
-        site.hands.hanging = frozenset({"key"})
+        site.executor.hanging = frozenset({"key"})
 
     site.world.after(60.0, hang)
     site.runs(24 * HOUR)
@@ -392,7 +392,7 @@ def test_a_reading_of_keys_that_hangs_is_not_joined_by_another_and_holds_nothing
 # --- How it ends
 
 
-STOP = Letter(None, Stopping())
+STOP = Message(None, Stopping())
 
 
 def test_stopping_with_nothing_in_flight_ends_at_once():
@@ -414,7 +414,7 @@ def test_no_mint_is_begun_any_more():
     site = Site("a", "b", takes=3.0)
     site.keys["b"].content = "refused"  # it fails, and would be repeated
     site.post(1.0, STOP)
-    site.post(2.0, Letter(None, RefreshRequested()))
+    site.post(2.0, Message(None, RefreshRequested()))
     site.ends()
     assert len(site.issuer.asked) == 2
 
@@ -457,7 +457,7 @@ def test_settling_mints_and_publishes_and_ends():
     site = Site("a", "b", takes=1.0).settles()
     assert all(output.content is not None for output in site.outputs.values())
     assert site.passed < 1.0 + 3 * ERRAND
-    assert exits.of_states(site.states.values(), site.world.now()) == 0
+    assert exit_codes.of_states(site.states.values(), site.world.now()) == 0
 
 
 def test_settling_with_everything_in_place_asks_nobody():
@@ -482,7 +482,7 @@ def test_settling_tries_once_whatever_fails(trouble, code):
     site = Site("a", "b")
     trouble(site)
     site.settles()
-    assert exits.of_states(site.states.values(), site.world.now()) == code
+    assert exit_codes.of_states(site.states.values(), site.world.now()) == code
     assert len(site.issuer.asked) <= 2
     assert site.passed < 5 * ERRAND
 
@@ -491,7 +491,9 @@ def test_settling_is_ended_by_a_signal_too():
     site = Site("a", takes=10.0)
     site.post(1.0, STOP)
     assert site.settles().passed == pytest.approx(1.0 + GRACE)
-    assert exits.of_states(site.states.values(), site.world.now()) == 75, "cut short, with no token anywhere"
+    assert exit_codes.of_states(site.states.values(), site.world.now()) == 75, (
+        "cut short, with no token anywhere"
+    )
 
 
 @pytest.mark.parametrize(
@@ -506,7 +508,7 @@ def test_settling_ends_whatever_hangs(hanging, code, problem):
     """A file system, the resolution of a name: cron would start one process after another."""
     site = Site("a", "b", hanging=[hanging]).settles()
     assert site.passed < 90.0
-    assert exits.of_states(site.states.values(), site.world.now()) == code
+    assert exit_codes.of_states(site.states.values(), site.world.now()) == code
     told = " ".join(str(said) for _, _, said in site.memory.entries)
     assert problem in told
     if hanging == "output of b":
@@ -530,11 +532,13 @@ def test_settling_ends_although_the_rules_have_a_mistake():
 
 
 def test_whoever_does_not_lead_any_more_mints_nothing_although_the_news_is_still_on_its_way():
-    """As after a suspension: the Lease has run out, and the letter that says so is not there yet."""
+    """As after a suspension: the Lease has run out, and the message that says so is not there yet."""
     site = Site("a")
-    site.charges["a"] = site.charges["a"]._replace(policy=site.charges["a"].policy._replace(elected=True))
+    site.managed_tokens["a"] = site.managed_tokens["a"]._replace(
+        policy=site.managed_tokens["a"].policy._replace(elected=True)
+    )
     site.leads = False
-    site.post(5.0, Letter(None, LeadershipChanged(leads=True)))
+    site.post(5.0, Message(None, LeadershipChanged(leads=True)))
     site.world.after(60.0, lambda: setattr(site, "leads", True))
     site.runs(65.0)
     (minted,) = (at - site.began for at, _ in site.memory.of(TokenMinted))
@@ -587,7 +591,7 @@ def test_settling_waits_for_those_in_line():
 class MistakenObserver:
     """Cannot bear to hear of it."""
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         raise RuntimeError("no")
 
 
@@ -622,12 +626,12 @@ def test_a_secret_is_known_before_anything_is_said_of_it():
     known: list[bool] = []
 
     class Listening:
-        def notice(self, name: str, announcement: Announcement, now: Instant) -> None:
-            if isinstance(announcement, Crashed):
+        def on_notification(self, name: str, notification: Notification, now: Instant) -> None:
+            if isinstance(notification, Crashed):
                 known.append(minted.token.access.reveal() in site.register.held[name])
 
     site.observers.append(Listening())
-    site.post(60.0, Letter("a", minted, (Crashed("trying a token out", ValueError()),)))
+    site.post(60.0, Message("a", minted, (Crashed("trying a token out", ValueError()),)))
     site.runs(61.0)
     assert known == [True]
 
@@ -656,7 +660,7 @@ def test_its_view_may_be_read_from_another_thread_at_any_time():
 
 
 def hang(site: Site, *where: str) -> None:
-    site.hands.hanging = frozenset(where)
+    site.executor.hanging = frozenset(where)
 
 
 def failures_of(site: Site, name: str) -> list[RefreshFailed]:
@@ -701,7 +705,7 @@ def test_what_hangs_for_ever_takes_no_more_threads_than_its_share():
 
     def hang_both() -> None:
         hang(site, "output of a", "output of b")
-        site.hands.begun = begun
+        site.executor.begun = begun
 
     site.world.after(60.5, hang_both)  # between two looks
     site.runs(24 * HOUR)
@@ -740,7 +744,7 @@ def test_waiting_in_line_is_not_taken_for_silence():
     content = first.outputs["a"].content
     site = Site(*names)
     site.world.boot = first.world.boot
-    site.hands.slow = 0.2  # seconds; 1,500 looks, 20 at a time, take 15 s
+    site.executor.slow = 0.2  # seconds; 1,500 looks, 20 at a time, take 15 s
     secrets = {name: SimulatedOutput(f"secret of {name}", lane="slow", content=content) for name in names}
     for name in names:
         site.give(name, site.outputs[name], secrets[name])

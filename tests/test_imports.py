@@ -34,7 +34,7 @@ NOT_FOR_THE_FIRST_TOKEN = {
     "refresher.emulator": "for development",
     "refresher.kube": "for Secrets",
     "refresher.observers.metrics": "for a scrape",
-    "refresher.observers.service": "for a service manager",
+    "refresher.observers.systemd": "for a service manager",
     "refresher.web": "for the endpoints",
     "tenacity": "for a failure that passes",
     "yaml": "for a configuration in YAML",
@@ -140,13 +140,13 @@ def catches_all(node: ast.AST) -> bool:
 
 
 def test_every_error_there_is_is_caught_in_seven_places_only():
-    """The rules of one token, the errands, the reading of one key, a request over HTTP, one step of an
+    """The rules of one token, the effects, the reading of one key, a request over HTTP, one step of an
     election, one Event, one line of the log: a mistake of ours must end no more than what it happened in."""
     found = {named(path) for path in MODULES if any(catches_all(node) for node in ast.walk(tree(path)))}
     assert found == {
         "engine.py",
-        "hands.py",
-        "keys/watch.py",
+        "executor.py",
+        "keys/poller.py",
         "web/server.py",
         "kube/elector.py",
         "kube/events.py",

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from refresher.core.messages import Inspect, Mint
+from refresher.core.effects import Inspect, Mint
 from refresher.core.model import Reason, SecretStr
 from refresher.lanes import COUNTS_FOR, WEDGED, Lanes, Limit, Work, pool_of
 

@@ -105,7 +105,7 @@ def test_what_is_asked_of_the_daemon_before_it_is_ready_is_done_when_it_is(tmp_p
         with Daemon(*words, PYTHONPATH=str(tmp_path)) as daemon:
             daemon.wait_for("TokenMinted", reason="requested")
             daemon.wait_for("OutputWritten")
-            assert "SIGHUP" in daemon.wait_for("NotSupported")["message"]
+            assert "SIGHUP" in daemon.wait_for("RequestIgnored")["message"]
             assert daemon.end() == 0
         assert issuer.valid((tmp_path / "token").read_text())
 

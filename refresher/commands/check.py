@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from refresher import assembly, exits, prelude
+from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.commands.status import of_daemon
 from refresher.config import flags
@@ -71,14 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = prelude.loaded(arguments, command="check", needs=(KEY, OUTPUTS))
+    found = cli_options.loaded(arguments, command="check", needs=(KEY, OUTPUTS))
     told = []
     for finding in _findings(found.settings, found.config_path, offline=arguments.offline):
         print(finding, flush=True)
         told.append(finding)
     for remedy in dict.fromkeys(finding.remedy for finding in told if finding.remedy):
         print(f"\n{remedy}", end="")
-    return exits.gravest(finding.code for finding in told)
+    return exit_codes.gravest(finding.code for finding in told)
 
 
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
@@ -94,19 +94,19 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
         yield from _issuer_findings(settings, keys)
     if settings.listen is not None:
         yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
-    connect = cache(assembly.kubernetes)
-    charges = assembly.charges(settings, connect=connect)
+    connect = cache(wiring.kubernetes)
+    managed_tokens = wiring.managed_tokens(settings, connect=connect)
     asks_kubernetes = not offline
-    if not offline and (assembly.has_secrets(settings) or settings.leader_election is not None):
+    if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
-    for token, charge in zip(settings.tokens, charges, strict=True):
-        for wants, output in zip(token.outputs, charge.outputs, strict=True):
+    for token, managed in zip(settings.tokens, managed_tokens, strict=True):
+        for wants, output in zip(token.outputs, managed.outputs, strict=True):
             asks = asks_kubernetes or not isinstance(wants, SecretOutputSettings)
             if asks:
                 yield from _output_findings(output)
             else:
                 yield Finding("output", 0, f"{output.name} was not tried", is_hint=True)
-        yield _headroom_finding(charge.policy)
+        yield _headroom_finding(managed.policy)
 
 
 def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Finding]:
@@ -115,7 +115,7 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
         key = keys[source.path] = source.read()
         warning = source.permissions_warning()
     except KeyUnreadableError as error:
-        yield Finding("key", exits.CONFIGURATION, str(error))
+        yield Finding("key", exit_codes.CONFIGURATION, str(error))
         return
     yield Finding("key", 0, f"{source.name}, fingerprint {key.fingerprint}")
     if is_like_base64(key):
@@ -128,7 +128,7 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
 def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Iterator[Finding]:
     """What the issuer makes of each of `keys`, which are by path, and how its clock compares with ours."""
     clock = SystemClock()
-    url, issuer = settings.issuer.url, assembly.issuer(settings.issuer, clock)
+    url, issuer = settings.issuer.url, wiring.issuer(settings.issuer, clock)
     skew: float | None = None
     for number, (path, key) in enumerate(keys.items(), start=1):
         shortest = min(token.lifetime for token in settings.tokens if token.key_file == path)
@@ -144,7 +144,7 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
         text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {ADVICE[outcome]}"
         untried = len(keys) - number if outcome in _OF_ALL_KEYS else 0
         more = f"; not tried after that: {untried} more" if untried else ""
-        yield Finding("issuer", exits.of_outcome(outcome), text + more)
+        yield Finding("issuer", exit_codes.of_outcome(outcome), text + more)
         if untried:
             break
     if skew is not None:
@@ -167,14 +167,14 @@ def _prove(
 
 
 def _verify_findings(settings: IssuerSettings, token: SecretStr) -> Iterator[Finding]:
-    verifier = assembly.verifier(settings)
+    verifier = wiring.verifier(settings)
     if verifier is None:
         return
     found = verifier.verify(token, settings.timeout)
     says = f"{settings.verify}: {found.verdict}{f': {found.message}' if found.message else ''}"
     if found.verdict is Verdict.REJECTED:
         text = f"{says}; no token would be published: is that a URL which this key's tokens are good for?"
-        yield Finding("verify", exits.TRY_AGAIN, text)
+        yield Finding("verify", exit_codes.TRY_AGAIN, text)
     else:
         yield Finding("verify", 0, says, is_hint=found.verdict is not Verdict.GOOD)
 
@@ -192,7 +192,7 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
     """What we may do there of what this configuration needs; whether it is worth while to try a Secret."""
     from refresher.kube import access, rbac  # noqa: PLC0415 -- where there is Kubernetes
 
-    places = [place for token in settings.tokens for place in assembly.secrets(token, api.namespace)]
+    places = [place for token in settings.tokens for place in wiring.secrets(token, api.namespace)]
     needed = [each for place in places for each in rbac.for_secret(*place)]
     creating = {rbac.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
@@ -208,7 +208,7 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
         yield Finding("permissions", 0, f"{text}; whether it suffices is seen below", is_hint=True)
         return True
     except KubeError as error:
-        yield Finding("kubernetes", exits.CANT_CREATE, f"{error}; no Secret was tried after that")
+        yield Finding("kubernetes", exit_codes.CANT_CREATE, f"{error}; no Secret was tried after that")
         return False
     user = access.user(api)
     yield Finding("kubernetes", 0, f"{api.server}, where we are {user or 'somebody it does not tell'}")
@@ -232,12 +232,12 @@ def _permission_findings(
     fatal = [each for each in lacking if each not in wanted]
     if fatal:
         text = f"not granted: {'; '.join(map(str, fatal))}; a Role that grants it is below"
-        yield Finding("permissions", exits.CANT_CREATE, text, remedy=remedy)
+        yield Finding("permissions", exit_codes.CANT_CREATE, text, remedy=remedy)
     for namespace, name in absent:
         text = (
             f"Secret {namespace}/{name} does not exist, or we cannot see it; an empty one to create is below"
         )
-        yield Finding("permissions", exits.CANT_CREATE, text, remedy=remedy)
+        yield Finding("permissions", exit_codes.CANT_CREATE, text, remedy=remedy)
     if not fatal and not absent:
         yield Finding("permissions", 0, "what it takes to publish is granted")
     for each in lacking:
@@ -257,21 +257,21 @@ def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
         try:
             answer = of_daemon(f"http://{host}:{address.port}")
         except UnreachableDaemonError:
-            return Finding("listen", exits.CONFIGURATION, str(error))
+            return Finding("listen", exit_codes.CONFIGURATION, str(error))
         if {token.get("name") for token in answer["tokens"] if isinstance(token, dict)} != tokens:
             text = f"{error}; it is a refresher with other tokens"
-            return Finding("listen", exits.CONFIGURATION, text)
+            return Finding("listen", exit_codes.CONFIGURATION, text)
         return Finding("listen", 0, f"the daemon of these tokens runs, on port {address.port}", is_hint=True)
     return Finding("listen", 0, f"port {address.port} is free")
 
 
 def _output_findings(output: Output) -> Iterator[Finding]:
     try:
-        caveats = output.rehearse()
+        caveats = output.dry_run()
     except OutputHeldError as error:  # the daemon, most likely: nothing else keeps it from being written
         yield Finding("output", 0, str(error), is_hint=True)
     except OutputError as error:
-        yield Finding("output", exits.CANT_CREATE, str(error))
+        yield Finding("output", exit_codes.CANT_CREATE, str(error))
     else:
         yield Finding("output", 0, f"{output.name} can be written")
         for caveat in caveats:

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from refresher import exits
+from refresher import exit_codes
 
 EXAMPLE = """\
   refresher config schema > refresher.schema.json
@@ -18,4 +18,4 @@ def run(_arguments: argparse.Namespace) -> int:
     from refresher.config.schema import json_schema  # noqa: PLC0415 -- not for `--help`
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
-    return exits.DONE
+    return exit_codes.DONE

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from refresher import exits
+from refresher import exit_codes
 from refresher.core.model import SecretStr
 from refresher.emulator.server import Emulator
 
@@ -42,7 +42,7 @@ def run(_arguments: argparse.Namespace) -> int:
             stage.tell(f"The story broke off: {error}.")
             return FAILED
     tell_result(consumer, inlive)
-    return exits.DONE if consumer.was_served else FAILED
+    return exit_codes.DONE if consumer.was_served else FAILED
 
 
 class StoryBrokenError(Exception):

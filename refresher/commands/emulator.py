@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from refresher import exits, prelude, signals
+from refresher import cli_options, exit_codes, signals
 from refresher.config.addresses import split_listen
 from refresher.config.wording import shown_path
 from refresher.core.model import SecretStr
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         _serve(emulator, arguments)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return exits.DONE
+    return exit_codes.DONE
 
 
 def _serve(emulator: Emulator, arguments: argparse.Namespace) -> None:
@@ -105,7 +105,7 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
         jwt=arguments.jwt,
         cert=arguments.cert,
         key=arguments.cert_key,
-        min_expiry=prelude.duration("--min-lifetime", arguments.min_lifetime),
+        min_expiry=cli_options.duration("--min-lifetime", arguments.min_lifetime),
         log=_log,
     )
 

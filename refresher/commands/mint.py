@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from refresher import assembly, exits, prelude
+from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.declarations import Settings, TokenSettings
@@ -14,7 +14,7 @@ from refresher.core.formats import Format, render
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
 from refresher.errors import ConfigurationError, Mistake
-from refresher.hands import token_of
+from refresher.executor import token_of
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\
@@ -31,24 +31,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = prelude.loaded(arguments, command="mint", needs=(KEY,))
+    found = cli_options.loaded(arguments, command="mint", needs=(KEY,))
     wanted = _chosen(found.settings, arguments.token)
     clock = SystemClock()
     key = KeyFile(wanted.key_file).read()
-    issuer = assembly.issuer(found.settings.issuer, clock)
+    issuer = wiring.issuer(found.settings.issuer, clock)
     budget = attempt_budget(found.settings.issuer.timeout, wanted.lifetime)
     result = issuer.mint(key, wanted.lifetime, budget)
     if isinstance(result.answer, Declined):
         outcome = result.answer.outcome
         why = f"{outcome}: {result.answer.message}; {ADVICE[outcome]}"
         print(f"refresher: {found.settings.issuer.url}: {why}", file=sys.stderr)
-        return exits.of_outcome(outcome)
+        return exit_codes.of_outcome(outcome)
     url = found.settings.issuer.url
     token = token_of(result, result.answer, key, url, wanted.lifetime)
     text = render(Format(found.format, found.template), token, clock.now(), url)
     is_for_eyes = sys.stdout.isatty() and not text.endswith(b"\n")  # else a prompt would follow the token
     sys.stdout.buffer.write(text + b"\n" * is_for_eyes)
-    return exits.DONE
+    return exit_codes.DONE
 
 
 def _chosen(settings: Settings, name: str | None) -> TokenSettings:

@@ -4,14 +4,14 @@ import argparse
 import signal
 from types import FrameType
 
-from refresher import assembly, exits, prelude, signals
+from refresher import cli_options, exit_codes, signals, wiring
 from refresher.config import flags
 from refresher.config.checks import mistakes_of_period
 from refresher.config.overrides import KEY, OUTPUTS
-from refresher.core.messages import Stopping
+from refresher.core.events import Stopping
 from refresher.errors import ConfigurationError, Mistake
 from refresher.observers.log import LogObserver
-from refresher.ports import Letter
+from refresher.ports import Message
 
 TOLD_WITHIN = 5.0  # seconds that the Events of this pass are waited for at its end
 IN_A_HURRY = 1.0  # seconds for the same after a signal: the engine took up to four of the five that there are
@@ -31,29 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often this is called: what would come due before the next call is minted now",
     )
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "listen"])
-    prelude.add_log_flags(parser, level="warning")  # cron sends by mail whatever is printed
+    cli_options.add_log_flags(parser, level="warning")  # cron sends by mail whatever is printed
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = prelude.loaded(arguments, command="once", needs=(KEY, OUTPUTS)).settings
+    settings = cli_options.loaded(arguments, command="once", needs=(KEY, OUTPUTS)).settings
     if settings.leader_election is not None:
         problem = (
             "is for `run`; one pass at a time is seen to by cron, or a CronJob's concurrencyPolicy: Forbid"
         )
         raise ConfigurationError((Mistake("leader_election", problem),))
-    every = prelude.duration("--every", arguments.every) if arguments.every else 0.0
+    every = cli_options.duration("--every", arguments.every) if arguments.every else 0.0
     mistakes = mistakes_of_period(every, settings.tokens) if every else ()
     if mistakes:
         raise ConfigurationError(mistakes)
-    here = assembly.installation(settings, [LogObserver(goes_on=False)], horizon=every)
-    prelude.configure_log(arguments, here.secrets.blot_out)
+    runtime = wiring.installation(settings, [LogObserver(goes_on=False)], horizon=every)
+    cli_options.configure_log(arguments, runtime.secrets.blot_out)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        here.mailbox.post(Letter(None, Stopping()))
+        runtime.mailbox.post(Message(None, Stopping()))
 
     signals.take_over({signal.SIGTERM: stop, signal.SIGINT: stop})
-    here.engine.settle()
-    states = [state for _, state in here.engine.view()]
-    if here.events is not None:
-        here.events.flush(IN_A_HURRY if any(state.stopping for state in states) else TOLD_WITHIN)
-    return exits.of_states(states, here.clock.now())
+    runtime.engine.settle()
+    states = [state for _, state in runtime.engine.view()]
+    if runtime.events is not None:
+        runtime.events.flush(IN_A_HURRY if any(state.stopping for state in states) else TOLD_WITHIN)
+    return exit_codes.of_states(states, runtime.clock.now())

@@ -13,15 +13,15 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from refresher import __version__, assembly, exits, prelude, signals
+from refresher import __version__, cli_options, exit_codes, signals, wiring
 from refresher.config import flags
 from refresher.config.overrides import KEY, OUTPUTS
-from refresher.core.announcements import Announcement, NotSupported, OutputWritten, TokenAdopted
+from refresher.core.events import Event, RefreshRequested, Stopping
 from refresher.core.instant import Instant
-from refresher.core.messages import Event, RefreshRequested, Stopping
+from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted
+from refresher.observers.counters import Counters
 from refresher.observers.log import LogObserver
-from refresher.observers.tally import Tally
-from refresher.ports import Letter
+from refresher.ports import Message
 
 if TYPE_CHECKING:
     from refresher.web.server import Server
@@ -40,22 +40,22 @@ signals:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_flags(parser)
-    prelude.add_log_flags(parser)
+    cli_options.add_log_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = prelude.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
-    tally, first = Tally(), FirstToken()
-    here = assembly.installation(settings, [LogObserver(), tally, first])
-    dropped = prelude.configure_log(arguments, here.secrets.blot_out)
+    settings = cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
+    counters, first = Counters(), FirstToken()
+    runtime = wiring.installation(settings, [LogObserver(), counters, first])
+    dropped = cli_options.configure_log(arguments, runtime.secrets.blot_out)
     where = "endpoints nowhere: no --listen"
     if settings.listen is not None:
         from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
 
         listening = bind(settings.listen)  # now: an address in use is told before anything is minted
         where = f"endpoints on port {listening.getsockname()[1]}"
-        serve = partial(_serve, listening, here, tally, first, dropped)
-        here.crew.run(serve, "endpoints")
+        serve = partial(_serve, listening, runtime, counters, first, dropped)
+        runtime.workers.run(serve, "endpoints")
     logging.getLogger("refresher").info(
         "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
         __version__,
@@ -64,14 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
         len(settings.tokens),
         where,
     )
-    with _service(here) as stopping:
-        _obey_signals(here, stopping)
-        if here.elector is not None:
-            here.elector.start(here.crew.run)
-        here.engine.run()
-        if here.elector is not None:
-            here.elector.release()
-    return exits.DONE
+    with _service(runtime) as stopping:
+        _obey_signals(runtime, stopping)
+        if runtime.elector is not None:
+            runtime.elector.start(runtime.workers.run)
+        runtime.engine.run()
+        if runtime.elector is not None:
+            runtime.elector.release()
+    return exit_codes.DONE
 
 
 class FirstToken:
@@ -80,8 +80,8 @@ class FirstToken:
     def __init__(self) -> None:
         self._seen = threading.Event()
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:  # noqa: ARG002
-        if isinstance(announcement, OutputWritten | TokenAdopted):
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
+        if isinstance(notification, OutputWritten | TokenAdopted):
             self._seen.set()
 
     def wait(self, timeout: float) -> None:
@@ -90,8 +90,8 @@ class FirstToken:
 
 def _serve(
     listening: socket.socket,
-    here: assembly.Installation,
-    tally: Tally,
+    runtime: wiring.Runtime,
+    counters: Counters,
     first: "FirstToken",
     dropped: Callable[[], int],
 ) -> None:
@@ -99,14 +99,14 @@ def _serve(
     the backlog meanwhile."""
     first.wait(SERVE_AFTER)
     pause = SERVE_AFTER
-    while (server := _server(listening, here, tally, dropped)) is None:
+    while (server := _server(listening, runtime, counters, dropped)) is None:
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
     server.serve()
 
 
 def _server(
-    listening: socket.socket, here: assembly.Installation, tally: Tally, dropped: Callable[[], int]
+    listening: socket.socket, runtime: wiring.Runtime, counters: Counters, dropped: Callable[[], int]
 ) -> "Server | None":
     """What serves the endpoints; None if it cannot be made now, without a free descriptor for one. The
     refresher goes on meanwhile, so the endpoints must not stay away for ever."""
@@ -114,12 +114,12 @@ def _server(
         from refresher.web.endpoints import Endpoints  # noqa: PLC0415 -- after the first token
         from refresher.web.server import Server  # noqa: PLC0415
 
-        engine = here.engine
+        engine = runtime.engine
         endpoints = Endpoints(
             engine.view,
             lambda: engine.last_turn,
-            here.clock,
-            tally,
+            runtime.clock,
+            counters,
             __version__,
             stuck=engine.stuck,
             log_lines_dropped=dropped,
@@ -131,41 +131,41 @@ def _server(
 
 
 @contextmanager
-def _service(here: assembly.Installation) -> Iterator[Callable[[], None]]:
+def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
     """Have the service manager told how things stand, if we are run by one. What is given is to be called
     when the end begins."""
     if not os.environ.get("NOTIFY_SOCKET"):
         yield lambda: None
         return
-    from refresher.observers.service import Service  # noqa: PLC0415 -- where there is one
+    from refresher.observers.systemd import SystemdNotifier  # noqa: PLC0415 -- where there is one
 
-    engine = here.engine
-    service = Service(os.environ, os.getpid(), engine.view, lambda: engine.last_turn, here.clock)
-    service.start(here.crew.run)
+    engine = runtime.engine
+    service = SystemdNotifier(os.environ, os.getpid(), engine.view, lambda: engine.last_turn, runtime.clock)
+    service.start(runtime.workers.run)
     try:
         yield service.stopping
     finally:
         service.end()
 
 
-def _obey_signals(here: assembly.Installation, stopping: Callable[[], None]) -> None:
-    """Signals become letters: nothing is done in a handler but posting. `stopping` posts one as well."""
+def _obey_signals(runtime: wiring.Runtime, stopping: Callable[[], None]) -> None:
+    """Signals become messages: nothing is done in a handler but posting. `stopping` posts one as well."""
 
-    def posting(event: Event | None, *said: Announcement) -> None:
-        here.mailbox.post(Letter(None, event, said))
+    def posting(event: Event | None, *notifications: Notification) -> None:
+        runtime.mailbox.post(Message(None, event, notifications))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         posting(Stopping())
         stopping()
 
     def refresh(_number: int, _frame: FrameType | None) -> None:
-        if here.elector is not None and here.elector.time_left() <= 0:
-            posting(None, NotSupported("SIGUSR1: this process stands by; send it to the one that leads"))
+        if runtime.elector is not None and runtime.elector.time_left() <= 0:
+            posting(None, RequestIgnored("SIGUSR1: this process stands by; send it to the one that leads"))
         else:
             posting(RefreshRequested())
 
     def reload(_number: int, _frame: FrameType | None) -> None:
-        posting(None, NotSupported("SIGHUP: reading the configuration again is not supported yet; restart"))
+        posting(None, RequestIgnored("SIGHUP: reading the configuration again is not supported yet; restart"))
 
     signals.take_over(
         {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: refresh, signal.SIGHUP: reload}

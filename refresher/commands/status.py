@@ -5,17 +5,17 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from refresher import __version__, assembly, exits, prelude
+from refresher import __version__, cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.overrides import OUTPUTS
 from refresher.config.wording import shown_url
-from refresher.core.condition import TokenCondition, condition
+from refresher.core.events import Event, Found, InspectFailed
 from refresher.core.machine import observe
-from refresher.core.messages import Event, Found, InspectFailed
 from refresher.core.state import State
+from refresher.core.status import TokenStatus, status_of
 from refresher.errors import OutputError, UnreachableDaemonError
-from refresher.hands import Charge
+from refresher.executor import ManagedToken
 from refresher.observers import status
 from refresher.ports import Clock, Output
 
@@ -43,20 +43,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.url is not None:
         document = of_daemon(arguments.url)
     else:
-        settings = prelude.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
+        settings = cli_options.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
         clock = SystemClock()
-        conditions = [_of_outputs(charge, clock) for charge in assembly.charges(settings)]
-        document = status.document(conditions, clock.now(), __version__)
+        statuses = [_of_outputs(managed, clock) for managed in wiring.managed_tokens(settings)]
+        document = status.document(statuses, clock.now(), __version__)
     print(json.dumps(document, indent=2) if arguments.json else status.table(document))
-    return exits.DONE if document.get("valid") is True else exits.TRY_AGAIN
+    return exit_codes.DONE if document.get("valid") is True else exit_codes.TRY_AGAIN
 
 
-def _of_outputs(charge: Charge, clock: Clock) -> TokenCondition:
+def _of_outputs(managed: ManagedToken, clock: Clock) -> TokenStatus:
     """What the outputs themselves tell: neither the key nor a running daemon is needed for that."""
-    state = State.initial(charge.policy)
-    for output in charge.outputs:
-        state, _ = observe(state, charge.policy, _inspected(output, clock), clock.now())
-    return condition(state, charge.policy, clock.now())
+    state = State.initial(managed.policy)
+    for output in managed.outputs:
+        state, _ = observe(state, managed.policy, _inspected(output, clock), clock.now())
+    return status_of(state, managed.policy, clock.now())
 
 
 def _inspected(output: Output, clock: Clock) -> Event:

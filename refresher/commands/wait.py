@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from refresher import assembly, exits, prelude
+from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.durations import format_duration
@@ -29,19 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = prelude.loaded(arguments, command="wait", needs=(OUTPUTS,)).settings
-    timeout = prelude.duration("--timeout", arguments.timeout)
+    settings = cli_options.loaded(arguments, command="wait", needs=(OUTPUTS,)).settings
+    timeout = cli_options.duration("--timeout", arguments.timeout)
     clock = SystemClock()
-    outputs = [output for charge in assembly.charges(settings) for output in charge.outputs]
+    outputs = [output for managed in wiring.managed_tokens(settings) for output in managed.outputs]
     deadline = clock.now().boot + timeout
     while lacking := [reason for output in outputs if (reason := why_not_ready(output, clock))]:
         left = deadline - clock.now().boot
         if left <= 0:
             for reason in lacking:
                 print(f"refresher: not within {format_duration(timeout)}: {reason}", file=sys.stderr)
-            return exits.TRY_AGAIN
+            return exit_codes.TRY_AGAIN
         time.sleep(min(POLL, left))
-    return exits.DONE
+    return exit_codes.DONE
 
 
 def why_not_ready(output: Output, clock: Clock) -> str | None:

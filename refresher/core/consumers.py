@@ -15,8 +15,8 @@ def left_to_consumers(state: State, policy: TokenPolicy, now: Instant) -> float:
     """
 
     def left(output: OutputState, wants: OutputPolicy) -> float:
-        own = state.facts is None or is_beyond_reach(state, output, wants)
-        facts = output.facts if own else state.facts
+        keeps = state.facts is None or is_beyond_reach(state, output, wants)
+        facts = output.facts if keeps else state.facts
         return schedule.left_to_consumers(facts.remaining(now) if facts else 0.0, wants.propagation_delay)
 
     return min(left(output, wants) for output, wants in zip(state.outputs, policy.outputs, strict=True))
@@ -32,11 +32,11 @@ def beyond_reach(state: State, policy: TokenPolicy) -> Iterator[OutputState]:
 def is_beyond_reach(state: State, output: OutputState, wants: OutputPolicy) -> bool:
     """Whether the token in hand was adopted from where its value, or its refresh token, cannot be read back,
     and this output needs it."""
-    if state.facts is None or output.unreadable is not None:  # what merely cannot be read may well be there
+    if state.facts is None or output.read_problem is not None:  # what merely cannot be read may well be there
         return False
-    unwritable = state.token is None or (wants.includes_refresh_token and not state.token.is_complete)
+    cannot_write = state.token is None or (wants.includes_refresh_token and not state.token.is_complete)
     held = output.facts
-    return unwritable and (held is None or held.fingerprint != state.facts.fingerprint)
+    return cannot_write and (held is None or held.fingerprint != state.facts.fingerprint)
 
 
 def serves_another_key(state: State, key_fingerprint: str, now: Instant) -> bool:

@@ -18,22 +18,26 @@ MOST_TRANSITIONS = 2**31 - 1  # the field is an int32
 
 
 @distinct
-class Terms(NamedTuple):
-    """`duration`: how long the others wait for a sign of life. `deadline`: how long we lead without having
-    given one, less than `duration` by how far clocks may run apart. `retry`: between two requests."""
+class LeaseTiming(NamedTuple):
+    """The timing of a Lease in seconds, in the words of client-go.
 
-    duration: float = 15.0
-    deadline: float = 10.0
-    retry: float = 1.0
+    `lease_duration`: how long the others wait for a renewal. `renew_deadline`: how long a leader that cannot
+    renew still leads. It is shorter by as much as clocks may drift apart. `retry_period`: between two
+    requests.
+    """
+
+    lease_duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 1.0
 
 
-def terms_of(duration: float) -> Terms:
-    """The terms for a Lease of this `duration`: a third of it is left for clocks that run apart."""
-    return Terms(duration, deadline=duration * 2 / 3, retry=min(1.0, duration / 15))
+def timing_of(duration: float) -> LeaseTiming:
+    """The timing for a Lease of this `duration`. A third of it is left for clocks that drift apart."""
+    return LeaseTiming(duration, renew_deadline=duration * 2 / 3, retry_period=min(1.0, duration / 15))
 
 
 @distinct
-class Record(NamedTuple):
+class LeaseRecord(NamedTuple):
     """What a Lease says. `holder` is NOBODY for a released one; `version`: its resourceVersion, "" for one
     that does not exist yet; `transitions`: how often it went from one holder to another."""
 
@@ -49,15 +53,15 @@ class Record(NamedTuple):
 
 
 @distinct
-class Look(NamedTuple):
+class ReadLease(NamedTuple):
     """Read the Lease."""
 
 
 @distinct
-class Take(NamedTuple):
+class WriteLease(NamedTuple):
     """Write this into the Lease, if it is still of the version that was seen."""
 
-    record: Record
+    record: LeaseRecord
 
 
 @distinct
@@ -77,8 +81,8 @@ class Election(NamedTuple):
     """
 
     identity: str
-    terms: Terms
-    seen: Record | None = None
+    timing: LeaseTiming
+    seen: LeaseRecord | None = None
     seen_at: float = NEVER
     asked_at: float = NEVER
     leading_until: float = NEVER
@@ -87,67 +91,68 @@ class Election(NamedTuple):
     def leads(self, now: float) -> bool:
         return now < self.leading_until
 
-    def next_step(self, now: float) -> Look | Take | Pause:
+    def next_step(self, now: float) -> ReadLease | WriteLease | Pause:
         """What is to be done at `now`."""
-        again = self.asked_at + self.terms.retry
+        again = self.asked_at + self.timing.retry_period
         if self.seen is None:
-            return Look() if now >= again else Pause(again)
+            return ReadLease() if now >= again else Pause(again)
         if self.seen.holder == self.identity:
             if now < again:
                 return Pause(min(again, self.leading_until) if self.leads(now) else again)
-            return Take(self._claim(self.seen.transitions))
+            return WriteLease(self._claim(self.seen.transitions))
         if self._is_free(now):
             if now < self.rest_until:
                 return Pause(self.rest_until)
-            return Take(self._claim(self.seen.transitions + 1))
+            return WriteLease(self._claim(self.seen.transitions + 1))
         runs_out = self.seen_at + self.seen.believed
-        return Look() if now >= min(again, runs_out) else Pause(min(again, runs_out))
+        return ReadLease() if now >= min(again, runs_out) else Pause(min(again, runs_out))
 
-    def looked(self, found: Record | None, began: float, now: float) -> Self:
+    def observed(self, found: LeaseRecord | None, began: float, now: float) -> Self:
         """The Lease was read: it says `found`; None when there is none.
 
         Where somebody has deleted it, its holder leads on until its own deadline: that is waited for.
         """
-        record = found or Record(NOBODY, 0.0, -1, "")
+        record = found or LeaseRecord(NOBODY, 0.0, -1, "")
         if found is None and self.seen is not None and self.seen.holder not in (NOBODY, self.identity):
             record = self.seen._replace(version="")
         unchanged = self.seen is not None and self.seen.version == record.version
         return self._replace(seen=record, seen_at=self.seen_at if unchanged else now, asked_at=began)
 
-    def took(self, written: Record, began: float, now: float) -> Self:
+    def acquired(self, written: LeaseRecord, began: float, now: float) -> Self:
         """The Lease is ours as `written`, by a request that began at `began`."""
         return self._replace(
-            seen=written, seen_at=now, asked_at=began, leading_until=began + self.terms.deadline
+            seen=written, seen_at=now, asked_at=began, leading_until=began + self.timing.renew_deadline
         )
 
-    def overtaken(self, began: float) -> Self:
+    def conflicted(self, began: float) -> Self:
         """The Lease was written since we saw it: look again, at once, but try again no sooner than usual.
         Perhaps by ourselves, in a request whose answer was lost; as long as that is not known, we do not
         lead."""
         return self._replace(
-            seen=None, asked_at=NEVER, leading_until=NEVER, rest_until=began + self.terms.retry
+            seen=None, asked_at=NEVER, leading_until=NEVER, rest_until=began + self.timing.retry_period
         )
 
     def failed(self, began: float) -> Self:
         """A request came to nothing. What we hold we hold until its deadline."""
-        return self._replace(asked_at=began, rest_until=began + self.terms.retry)
+        return self._replace(asked_at=began, rest_until=began + self.timing.retry_period)
 
-    def release(self) -> Record | None:
+    def release(self) -> LeaseRecord | None:
         """What to write in order to let go; None when we hold nothing. Then others need not wait."""
         if self.seen is None or self.seen.holder != self.identity:
             return None
-        return Record(NOBODY, 1.0, self.seen.transitions, self.seen.version)
+        return LeaseRecord(NOBODY, 1.0, self.seen.transitions, self.seen.version)
 
     def patience(self, now: float) -> float:
         """How long a request that begins now may take: a leader is not to hang past its own deadline."""
         left = self.leading_until - now
-        return min(self.terms.deadline / 2, left) if left > 0 else self.terms.deadline / 2
+        return min(self.timing.renew_deadline / 2, left) if left > 0 else self.timing.renew_deadline / 2
 
     def _is_free(self, now: float) -> bool:
         return self.seen is not None and (
             self.seen.holder == NOBODY or now >= self.seen_at + self.seen.believed
         )
 
-    def _claim(self, transitions: int) -> Record:
+    def _claim(self, transitions: int) -> LeaseRecord:
         version = self.seen.version if self.seen else ""
-        return Record(self.identity, self.terms.duration, min(transitions, MOST_TRANSITIONS), version)
+        most = min(transitions, MOST_TRANSITIONS)
+        return LeaseRecord(self.identity, self.timing.lease_duration, most, version)

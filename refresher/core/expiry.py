@@ -77,10 +77,10 @@ def _apart(lifetime: float) -> float:
     return 1.0 + min(CLOCKS_APART, lifetime / 10)
 
 
-def shortened(believed: float, outlived: float | None, shortest: float) -> float:
-    """The lifetime of a new token that is `believed` to live so long, when one before it was seen to live no
-    longer than `outlived`. Never less than `shortest`, for the sake of the issuer: a report may be wrong."""
-    return believed if outlived is None else min(believed, max(outlived, shortest))
+def shortened(believed: float, observed_lifetime: float | None, shortest: float) -> float:
+    """The lifetime to believe of a new token: `believed`, or less if an earlier token expired after
+    `observed_lifetime`. Never less than `shortest`: a report may be wrong, and the issuer must not suffer."""
+    return believed if observed_lifetime is None else min(believed, max(observed_lifetime, shortest))
 
 
 def claims_of(access_token: str) -> Claims | None:

@@ -8,22 +8,22 @@ from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
 from refresher.core import adoption, observing, output_events, schedule
-from refresher.core.announcements import Announcement
 from refresher.core.consumers import beyond_reach, serves_another_key
-from refresher.core.instant import Instant
-from refresher.core.messages import (
+from refresher.core.effects import (
     Action,
     Adopt,
-    Event,
+    DryRun,
     Inspect,
     Mint,
     RaiseAlarm,
-    Rehearse,
     Step,
     Wait,
     Write,
 )
+from refresher.core.events import Event
+from refresher.core.instant import Instant
 from refresher.core.model import Reason, TokenFacts
+from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
 from refresher.core.state import ISSUER, NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
 
@@ -52,7 +52,7 @@ def next_step(
     elif not state.leads:
         rules = (_adopt, _look_again, _raise_alarm)
     else:
-        rules = (_adopt, _publish, _look_again, _rehearse, _mint)
+        rules = (_adopt, _publish, _look_again, _dry_run, _mint)
     nearest = Wait(FOREVER, "nothing to do")
     for rule in rules:
         for step in rule(state, policy, now):
@@ -68,7 +68,7 @@ def target_of(step: Action) -> str:
     match step:
         case Mint():
             return ISSUER
-        case Write(output=output) | Inspect(output=output) | Rehearse(output=output):
+        case Write(output=output) | Inspect(output=output) | DryRun(output=output):
             return output
         case Adopt() | RaiseAlarm():
             return ""
@@ -76,7 +76,7 @@ def target_of(step: Action) -> str:
 
 def observe(
     state: State, policy: TokenPolicy, event: Event, now: Instant
-) -> tuple[State, tuple[Announcement, ...]]:
+) -> tuple[State, tuple[Notification, ...]]:
     """The state after `event`, and what observers are to be told of it."""
     return observing.observe(state, policy, event, now)
 
@@ -146,7 +146,7 @@ def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Insta
     held = output.facts
     if held is not None and held.fingerprint == token.facts.fingerprint and output.holding.intact:
         return None
-    if not state.own and output.holding.remaining(now) > token.facts.remaining(now):
+    if not state.minted_here and output.holding.remaining(now) > token.facts.remaining(now):
         return None  # a good value is not overwritten by a worse one; the next mint replaces both
     return output_events.kind_of_write(output, token.facts)
 
@@ -176,7 +176,7 @@ def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[
 def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float]:
     """Why and when (boot seconds) the token is to be replaced, whatever the key."""
     facts = state.facts
-    if state.wanted is Reason.REQUESTED:
+    if state.requested_reason is Reason.REQUESTED:
         return Reason.REQUESTED, now.boot
     if facts is None:
         changed = state.newest is not None and serves_another_key(state, state.newest.key.fingerprint, now)
@@ -185,8 +185,8 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
     if any(held.remaining(now) <= 0 for held in others):
         return Reason.FIRST, now.boot
     due = min(_scheduled(each, policy, now) for each in (facts, *(held.facts for held in others)) if each)
-    if state.wanted is Reason.REPORTED_EXPIRED:
-        if state.outlived is None or facts.lifetime > state.outlived:
+    if state.requested_reason is Reason.REPORTED_EXPIRED:
+        if state.observed_lifetime is None or facts.lifetime > state.observed_lifetime:
             due = min(due, _when_aged(facts, schedule.soonest(facts.lifetime), now))
         return Reason.REPORTED_EXPIRED, due  # else it lives short as it is, and reports may be wrong
     return Reason.SCHEDULED, due
@@ -217,7 +217,7 @@ def is_publishable(state: State, now: Instant) -> bool:
     )
 
 
-def _rehearse(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+def _dry_run(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     """Before a mint that only an output can make worth its while that was not tried yet."""
     if state.newest is None or is_publishable(state, now):
         return
@@ -225,7 +225,7 @@ def _rehearse(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step
         if output.holding is None or output.busy_since is not None or output.held:
             continue
         if now.boot >= output.next_try:
-            yield Rehearse(output.name)
+            yield DryRun(output.name)
         else:
             yield Wait(output.next_try, f"trying {output.name} again")
 
@@ -258,6 +258,6 @@ def _next_look(output: OutputState, now: Instant) -> float:
     """
     if output.held and output.is_without(now):
         return output.looked_at + MOMENT
-    if output.unseen:
-        return output.unseen_at + min(LOOK_AGAIN, MOMENT * 2.0 ** min(output.unseen - 1, 10))
+    if output.failed_looks:
+        return output.failed_looks_at + min(LOOK_AGAIN, MOMENT * 2.0 ** min(output.failed_looks - 1, 10))
     return output.looked_at + LOOK_AGAIN

@@ -1,15 +1,21 @@
 """What the end of a mint changes, and what is learnt of how long tokens live."""
 
 from refresher.core import backoff, expiry, schedule
-from refresher.core.announcements import Announcement, KeyProven, LivesShorter, RefreshFailed, TokenMinted
 from refresher.core.consumers import left_to_consumers
 from refresher.core.disclosure import censored
+from refresher.core.events import ExpiryReported, Minted, MintFailed
 from refresher.core.instant import Instant
-from refresher.core.messages import ExpiryReported, Minted, MintFailed
 from refresher.core.model import Declined, Outcome, Reason, SecretStr, Token
+from refresher.core.notifications import (
+    KeyProven,
+    LifetimeShortened,
+    Notification,
+    RefreshFailed,
+    TokenMinted,
+)
 from refresher.core.state import Credential, State, TokenPolicy
 
-Observed = tuple[State, tuple[Announcement, ...]]
+Observed = tuple[State, tuple[Notification, ...]]
 
 SAME_TOKEN = "the issuer gave the same token as before; its old expiry stands"  # noqa: S105 -- a message
 
@@ -30,29 +36,29 @@ def minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> Ob
         proven=Credential(event.key),
         facts=token.facts,
         token=token,
-        own=True,
+        minted_here=True,
         minting=None,
-        wanted=state.wanted if state.wanted_late else None,
-        wanted_late=False,
+        requested_reason=state.requested_reason if state.requested_during_mint else None,
+        requested_during_mint=False,
     )
-    said: tuple[Announcement, ...] = (news, *proven)
+    notifications: tuple[Notification, ...] = (news, *proven)
     if event.expired:
         state, shorter = expiry_reported(state, policy, ExpiryReported(token.facts.fingerprint), now)
-        said += shorter
-    return state, said
+        notifications += shorter
+    return state, notifications
 
 
 def _believed_token(token: Token, state: State, policy: TokenPolicy) -> Token:
     """The token, with no longer a life than was seen of one before it."""
     shortest = schedule.soonest(policy.lifetime)
-    lifetime = expiry.shortened(token.facts.lifetime, state.outlived, shortest)
+    lifetime = expiry.shortened(token.facts.lifetime, state.observed_lifetime, shortest)
     return token._replace(facts=token.facts._replace(lifetime=lifetime))
 
 
 def mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Instant) -> Observed:
     key, declined = event.key, _discreet(event.declined, state)
     reason = state.minting.reason if state.minting else Reason.FIRST
-    state = state._replace(minting=None, wanted_late=False)
+    state = state._replace(minting=None, requested_during_mint=False)
     left = left_to_consumers(state, policy, now)
     credential = _credential(state, key)
     if credential is None:
@@ -102,11 +108,13 @@ def expiry_reported(state: State, policy: TokenPolicy, event: ExpiryReported, no
     """Believed of the token in hand alone, which is replaced; and no later one is believed to live longer
     than this one did, until the operator has all minted anew."""
     facts = state.facts
-    if facts is None or facts.fingerprint != event.fingerprint or state.wanted is Reason.REQUESTED:
+    if facts is None or facts.fingerprint != event.fingerprint or state.requested_reason is Reason.REQUESTED:
         return state, ()
-    state = state._replace(wanted=Reason.REPORTED_EXPIRED)
+    state = state._replace(requested_reason=Reason.REPORTED_EXPIRED)
     age, shortest = max(0.0, facts.issued.age(now)), schedule.soonest(policy.lifetime)
     believed = expiry.shortened(facts.lifetime, age, shortest)
-    if believed >= facts.lifetime or (state.outlived is not None and state.outlived <= believed):
+    if believed >= facts.lifetime or (
+        state.observed_lifetime is not None and state.observed_lifetime <= believed
+    ):
         return state, ()
-    return state._replace(outlived=believed), (LivesShorter(facts.fingerprint, age, believed),)
+    return state._replace(observed_lifetime=believed), (LifetimeShortened(facts.fingerprint, age, believed),)

@@ -1,40 +1,35 @@
 """What each event changes. One function an event; `machine` is the way in."""
 
 from refresher.core import mints, output_events
-from refresher.core.announcements import (
-    ConsumersUnserved,
-    KeyLoaded,
-    KeyLost,
-    TokenAdopted,
-)
-from refresher.core.instant import Instant
-from refresher.core.messages import (
-    Adopt,
+from refresher.core.effects import Adopt, DryRun, Inspect, Mint, RaiseAlarm, Write
+from refresher.core.events import (
+    DryRunPassed,
     Event,
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     KeyUnreadable,
     Late,
     LeadershipChanged,
-    Mint,
     Minted,
     MintFailed,
-    RaiseAlarm,
     RefreshRequested,
-    Rehearse,
-    Rehearsed,
     Stalled,
     Started,
     Stopping,
-    Write,
     WriteFailed,
     Written,
 )
+from refresher.core.instant import Instant
 from refresher.core.mints import Observed
 from refresher.core.model import Reason
+from refresher.core.notifications import (
+    ConsumersUnserved,
+    KeyLoaded,
+    KeySourceFailed,
+    TokenAdopted,
+)
 from refresher.core.state import NEVER, Credential, State, TokenPolicy
 
 
@@ -56,8 +51,8 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
             return output_events.written(state, event, now)
         case WriteFailed():
             return output_events.write_failed(state, event, now)
-        case Rehearsed():
-            return output_events.rehearsed(state, event), ()
+        case DryRunPassed():
+            return output_events.dry_run_passed(state, event), ()
         case Found():
             return output_events.found(state, event, now)
         case InspectFailed():
@@ -80,7 +75,7 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
     match event.step:
         case Mint():
             return state._replace(minting=event.step), ()
-        case Write(output=name) | Inspect(output=name) | Rehearse(output=name):
+        case Write(output=name) | Inspect(output=name) | DryRun(output=name):
             return state.with_output(state.output(name)._replace(busy_since=now.boot)), ()
         case RaiseAlarm(outputs=outputs):
             return state._replace(alarmed=True), (ConsumersUnserved(outputs),)
@@ -89,8 +84,8 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
             if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
                 # A key whose token is still good has proven itself to whoever minted it.
                 adopted = adopted._replace(proven=state.candidate, candidate=None)
-            if state.facts is not None and state.wanted is Reason.REPORTED_EXPIRED:
-                adopted = adopted._replace(wanted=None)  # that was said of the token before
+            if state.facts is not None and state.requested_reason is Reason.REPORTED_EXPIRED:
+                adopted = adopted._replace(requested_reason=None)  # that was said of the token before
             announced = (TokenAdopted(event.step.output, holding.facts),) if holding.facts else ()
             return adopted, announced
 
@@ -117,7 +112,7 @@ def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
     if state.key_problem == event.message:
         return state, ()
     kept = state.newest is not None
-    return state._replace(key_problem=event.message), (KeyLost(event.message, kept),)
+    return state._replace(key_problem=event.message), (KeySourceFailed(event.message, kept),)
 
 
 def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Observed:
@@ -128,13 +123,15 @@ def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Obser
             known = state.facts
             if not state.leads or (known is not None and known.issued.boot >= late.token.facts.issued.boot):
                 return state, ()
-            after, said = mints.minted(state, policy, late, now)
-            return after._replace(minting=state.minting), said
+            after, notifications = mints.minted(state, policy, late, now)
+            return after._replace(minting=state.minting), notifications
         case MintFailed():
             return state, ()
         case ended:
             output = state.output(ended.output)
-            return state.with_output(output._replace(published=None, unseen=1, unseen_at=NEVER)), ()
+            return state.with_output(
+                output._replace(published=None, failed_looks=1, failed_looks_at=NEVER)
+            ), ()
 
 
 def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
@@ -143,14 +140,16 @@ def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) ->
     if event.leads and not state.leads:
         outputs = tuple(output._replace(published=None, writable=False) for output in state.outputs)
         state = state._replace(
-            outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, own=False
+            outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, minted_here=False
         )
         return output_events.with_service(state, now)
     if state.leads and not event.leads:
         outputs = tuple(
-            output._replace(failures=0, next_try=NEVER, unwritable=None) for output in state.outputs
+            output._replace(failures=0, next_try=NEVER, write_problem=None) for output in state.outputs
         )
-        return state._replace(outputs=outputs, leads=False, wanted=None, wanted_late=False)
+        return state._replace(
+            outputs=outputs, leads=False, requested_reason=None, requested_during_mint=False
+        )
     return state
 
 
@@ -159,9 +158,9 @@ def _refresh_requested(state: State) -> State:
     if not state.leads:
         return state
     return state._replace(
-        wanted=Reason.REQUESTED,
-        wanted_late=state.minting is not None,
-        outlived=None,
+        requested_reason=Reason.REQUESTED,
+        requested_during_mint=state.minting is not None,
+        observed_lifetime=None,
         proven=state.proven._replace(next_try=NEVER) if state.proven else None,
         candidate=state.candidate._replace(next_try=NEVER) if state.candidate else None,
     )

@@ -1,18 +1,25 @@
 """What is learnt about outputs: what a look has found, how a write has ended, and what does not end."""
 
 from refresher.core import adoption, backoff
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.events import (
+    DryRunPassed,
+    Found,
+    InspectFailed,
+    Stalled,
+    WriteFailed,
+    Written,
+)
+from refresher.core.instant import Instant
+from refresher.core.mints import Observed
+from refresher.core.model import Holding, TokenFacts
+from refresher.core.notifications import (
+    Notification,
     OutputDisturbed,
     OutputFailed,
     OutputForged,
     OutputHeld,
     OutputWritten,
 )
-from refresher.core.instant import Instant
-from refresher.core.messages import Found, InspectFailed, Rehearsed, Stalled, WriteFailed, Written
-from refresher.core.mints import Observed
-from refresher.core.model import Holding, TokenFacts
 from refresher.core.seal import Sealer
 from refresher.core.state import NEVER, OutputState, State
 
@@ -41,15 +48,15 @@ def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
         busy_since=None,
         failures=failures,
         next_try=now.boot + wait,
-        unwritable=event.message,
+        write_problem=event.message,
         writable=False,
     )
     return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
 
 
-def rehearsed(state: State, event: Rehearsed) -> State:
+def dry_run_passed(state: State, event: DryRunPassed) -> State:
     after = state.output(event.output)._replace(
-        busy_since=None, failures=0, next_try=NEVER, unwritable=None, writable=True
+        busy_since=None, failures=0, next_try=NEVER, write_problem=None, writable=True
     )
     return state.with_output(after)
 
@@ -63,9 +70,9 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
         "check the file system or the API server behind it"
     )
     if event.writing:
-        output = output._replace(failures=output.failures + 1, unwritable=message)
+        output = output._replace(failures=output.failures + 1, write_problem=message)
     else:
-        output = output._replace(unreadable=message)
+        output = output._replace(read_problem=message)
     return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
 
 
@@ -84,17 +91,17 @@ def found(state: State, event: Found, now: Instant) -> Observed:
         published=published or held,  # at the first look: what a predecessor published
         looked_at=_began(output, now),
         busy_since=None,
-        unreadable=None,
+        read_problem=None,
         held=event.held,
-        unseen=0,
+        failed_looks=0,
         forged=is_forged,
     )
-    said: tuple[Announcement, ...] = (OutputDisturbed(output.name),) if disturbed else ()
+    notifications: tuple[Notification, ...] = (OutputDisturbed(output.name),) if disturbed else ()
     if is_forged:
-        said = () if output.forged else (OutputForged(output.name),)
+        notifications = () if output.forged else (OutputForged(output.name),)
     if event.held and not output.held:
-        said += (OutputHeld(output.name, event.held),)
-    return with_service(state.with_output(after), now), said
+        notifications += (OutputHeld(output.name, event.held),)
+    return with_service(state.with_output(after), now), notifications
 
 
 def _sealed(holding: Holding, state: State) -> tuple[Holding, bool]:
@@ -110,13 +117,13 @@ def _sealed(holding: Holding, state: State) -> tuple[Holding, bool]:
     return Holding(owner=holding.owner), True
 
 
-def verified(state: State, said: tuple[Announcement, ...]) -> Observed:
+def verified(state: State, notifications: tuple[Notification, ...]) -> Observed:
     """The state after a key was read: what was found before that is verified now."""
     for output in state.outputs:
         holding, is_forged = _sealed(output.holding, state) if output.holding else (output.holding, False)
         state = state.with_output(output._replace(holding=holding, forged=output.forged or is_forged))
-        said += (OutputForged(output.name),) if is_forged else ()
-    return state, said
+        notifications += (OutputForged(output.name),) if is_forged else ()
+    return state, notifications
 
 
 def with_service(state: State, now: Instant) -> State:
@@ -157,11 +164,11 @@ def inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed
         holding=output.holding if event.out_of_sight else Holding(),
         looked_at=_began(output, now),
         busy_since=None,
-        unreadable=event.message,
-        unseen=output.unseen + 1 if event.out_of_sight else 0,
-        unseen_at=now.boot,
+        read_problem=event.message,
+        failed_looks=output.failed_looks + 1 if event.out_of_sight else 0,
+        failed_looks_at=now.boot,
     )
-    if output.unreadable == event.message:
+    if output.read_problem == event.message:
         return state.with_output(after), ()
     return state.with_output(after), (_output_failed(output, event.message, now, writing=False),)
 

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import NamedTuple, Self
 
+from refresher.core.effects import Mint
 from refresher.core.instant import Instant
-from refresher.core.messages import Mint
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
 from refresher.core.values import distinct
 
@@ -64,13 +64,13 @@ class Credential(NamedTuple):
 class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
-    `holding` is None until it was seen. `published`: the fingerprint of the token that was last put or
-    adopted there. `busy_since`: when the step in flight began, if there is one. `unwritable`, `unreadable`:
-    why the last write or the last look failed, if it did. `writable`: the last write or rehearsal went well.
-    `forged`: its record names our key and has not its seal.
-    `held`: which other process owns it; empty if none does.
-    `unseen`: how many looks in a row saw nothing of it, good or bad, and `unseen_at`: when the last of these
-    ended.
+    `holding`: what it held at the last inspection; None before the first one. `published`: the fingerprint of
+    the token last written or adopted there. `busy_since`: when the step in flight began; None if none is.
+    `write_problem`, `read_problem`: why the last write or inspection failed; None if it did not. `writable`:
+    the last write or dry run succeeded. `forged`: its record names our key but does not carry its seal.
+    `held`: the other process that owns it; empty if there is none.
+    `failed_looks`: consecutive inspections that could not reach the output; `failed_looks_at`: when the last
+    of these ended.
     """
 
     name: str
@@ -80,13 +80,13 @@ class OutputState(NamedTuple):
     busy_since: float | None = None
     failures: int = 0
     next_try: float = NEVER
-    unwritable: str | None = None
-    unreadable: str | None = None
+    write_problem: str | None = None
+    read_problem: str | None = None
     writable: bool = False
     forged: bool = False
     held: str = ""
-    unseen: int = 0
-    unseen_at: float = NEVER
+    failed_looks: int = 0
+    failed_looks_at: float = NEVER
 
     @property
     def facts(self) -> TokenFacts | None:
@@ -100,7 +100,7 @@ class OutputState(NamedTuple):
     @property
     def problem(self) -> str | None:
         """What ails it: what keeps it from being written, before what keeps it from being read."""
-        return self.unwritable or self.held or self.unreadable
+        return self.write_problem or self.held or self.read_problem
 
 
 @distinct
@@ -108,13 +108,13 @@ class State(NamedTuple):
     """All that is known about one token.
 
     `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.
-    `facts` and `token`: the token to publish; the value may be unknown for an adopted one. `own`: minted by
-    this process. `wanted`: a refresh that somebody asked for; `wanted_late`: while a mint was in flight.
-    `outlived`: the least seconds after which a token was reported expired before its believed end.
-    `leads`: whether it is up to this process to mint and write; `leads_since`: what an output held before
-    then (boot seconds) was perhaps written over by the leader before. `unserved_since`: since when (boot
-    seconds) an output is known to hold no valid token while this process stands by; `alarmed`: that was
-    reported.
+    `facts` and `token`: the token to publish; an adopted one may lack its value. `minted_here`: this process
+    minted it. `requested_reason`: why a refresh was requested, if one was; `requested_during_mint`: the
+    request came while a mint was in flight.
+    `observed_lifetime`: the shortest time, in seconds, after which a token was reported expired too early.
+    `leads`: whether this process mints and writes; `leads_since`: when (boot seconds) leadership was gained.
+    Anything observed earlier may be stale. `unserved_since`: since when (boot seconds) an output holds no
+    valid token while this process stands by; `alarmed`: that was reported.
     """
 
     outputs: tuple[OutputState, ...]
@@ -123,11 +123,11 @@ class State(NamedTuple):
     key_problem: str | None = None
     facts: TokenFacts | None = None
     token: Token | None = None
-    own: bool = False
+    minted_here: bool = False
     minting: Mint | None = None
-    wanted: Reason | None = None
-    wanted_late: bool = False
-    outlived: float | None = None
+    requested_reason: Reason | None = None
+    requested_during_mint: bool = False
+    observed_lifetime: float | None = None
     stopping: bool = False
     leads: bool = True
     leads_since: float = NEVER

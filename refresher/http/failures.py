@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from urllib3.exceptions import NewConnectionError, ProxyError
 
+from refresher.core.durations import shown_seconds
 from refresher.core.model import Outcome
 from refresher.core.values import distinct
 from refresher.http.connections import ResponseTooLongError, SpeaksTlsError
@@ -91,7 +92,7 @@ def _about_trust(cause: BaseException, trust: Trust | None, *, untrusted: bool) 
 
 def _timeout(_: TimeoutError, request: _Request) -> str:
     missing = "connection to" if request.connecting else "whole answer from"
-    return f"no {missing} {request.name} within {request.seconds:.3g} s"
+    return f"no {missing} {request.name} within {shown_seconds(request.seconds)} s"
 
 
 def _unverified(error: ssl.SSLCertVerificationError, request: _Request) -> str:

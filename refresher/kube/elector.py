@@ -4,14 +4,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from refresher.core.announcements import Crashed, LeadershipTurned, LeaseFailed
-from refresher.core.election import LONGEST, Election, Look, Pause, Record, Take
-from refresher.core.messages import LeadershipChanged
+from refresher.core.election import LONGEST, Election, LeaseRecord, Pause, ReadLease, WriteLease
+from refresher.core.events import LeadershipChanged
+from refresher.core.notifications import Crashed, LeaderChanged, LeaseFailed
 from refresher.core.rfc3339 import to_microsecond
 from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, KubeUnreachableError
 from refresher.kube.api import KubeApi
 from refresher.kube.paths import NEVER, lease_path
-from refresher.ports import Clock, Letter, Mailbox
+from refresher.ports import Clock, Mailbox, Message
 
 LONGEST_NAME = 253  # characters of a holder's name that are passed on: more is no Pod's
 
@@ -19,7 +19,7 @@ _FAREWELL = 1.0  # seconds that letting go of the Lease may take: SIGTERM leaves
 
 
 class Elector:
-    """One candidate. Tells every change as a letter: `LeadershipChanged`, and what observers are to know.
+    """One candidate. Tells every change as a message: `LeadershipChanged`, and what observers are to know.
 
     `lease`: NAMESPACE/NAME. The identity in `election` is unique among all processes, also after a restart.
     """
@@ -37,7 +37,7 @@ class Elector:
         self._ended = threading.Event()
 
     def start(self, spawn: Callable[[Callable[[], None], str], object]) -> None:
-        """Stand for election from now on, on a thread that `spawn` starts: `Crew.run`, for one."""
+        """Stand for election from now on, on a thread that `spawn` starts: `Workers.run`, for one."""
         spawn(self._run, "elector")
 
     def time_left(self) -> float:
@@ -67,18 +67,18 @@ class Elector:
                     self._perform(step, now)
         self._ended.set()
 
-    def _perform(self, step: Look | Take, began: float) -> None:
+    def _perform(self, step: ReadLease | WriteLease, began: float) -> None:
         election = self._election
         patience = election.patience(began)
         try:
-            if isinstance(step, Look):
-                self._election = election.looked(self._get(patience), began, self._clock.now().boot)
+            if isinstance(step, ReadLease):
+                self._election = election.observed(self._get(patience), began, self._clock.now().boot)
             else:
                 written = self._put(step.record, timeout=patience)
-                self._election = election.took(written, began, self._clock.now().boot)
+                self._election = election.acquired(written, began, self._clock.now().boot)
             self._recovered()
         except KubeConflictError:
-            self._election = election.overtaken(began)
+            self._election = election.conflicted(began)
             self._recovered()
         except KubeError as error:
             self._election = election.failed(began)
@@ -93,7 +93,7 @@ class Elector:
         if self._failing:
             self._failing, self._tell_again = False, True
 
-    def _get(self, timeout: float) -> Record | None:
+    def _get(self, timeout: float) -> LeaseRecord | None:
         try:
             lease = self._api.get(lease_path(self._namespace, self._name), timeout=timeout)
         except KubeNotFoundError:
@@ -101,19 +101,19 @@ class Elector:
             return None
         return self._seen(lease)
 
-    def _put(self, record: Record, timeout: float) -> Record:
+    def _put(self, record: LeaseRecord, timeout: float) -> LeaseRecord:
         body = document(self._object, record, self._namespace, self._name, self._clock.now().wall)
         path = lease_path(self._namespace, self._name)
         return self._seen(self._api.replace(path, body, timeout=timeout))
 
-    def _seen(self, lease: dict[str, Any]) -> Record:
+    def _seen(self, lease: dict[str, Any]) -> LeaseRecord:
         """What it says; it is kept only if it says something."""
         record = record_of(lease)
         self._object = lease
         self._doubt(record)
         return record
 
-    def _doubt(self, record: Record) -> None:
+    def _doubt(self, record: LeaseRecord) -> None:
         """Report a Lease that says it is held for longer than any of ours, once for each that says so."""
         doubted = (record.holder, record.duration)
         if record.duration <= LONGEST or doubted == self._doubted:
@@ -132,14 +132,14 @@ class Elector:
             return
         self._told, self._tell_again = (leads, holder), False
         self._mailbox.post(
-            Letter(None, LeadershipChanged(leads), (LeadershipTurned(self.lease, leads, holder),))
+            Message(None, LeadershipChanged(leads), (LeaderChanged(self.lease, leads, holder),))
         )
 
-    def _say(self, said: LeaseFailed | Crashed) -> None:
-        self._mailbox.post(Letter(None, None, (said,)))
+    def _say(self, notifications: LeaseFailed | Crashed) -> None:
+        self._mailbox.post(Message(None, None, (notifications,)))
 
 
-def record_of(lease: dict[str, Any]) -> Record:
+def record_of(lease: dict[str, Any]) -> LeaseRecord:
     """What a Lease says; what is missing or strange in it is as if nobody had ever held it.
 
     Raises KubeUnreachableError for what is no object of Kubernetes: it cannot be taken, even from nobody.
@@ -149,7 +149,7 @@ def record_of(lease: dict[str, Any]) -> Record:
             spec = _fields(lease, "spec")
         case _:
             raise KubeUnreachableError("what it gives is no Lease: is this an API server?")
-    return Record(
+    return LeaseRecord(
         holder=str(spec.get("holderIdentity") or "")[:LONGEST_NAME],
         duration=float(_whole(spec.get("leaseDurationSeconds"), 0)),
         transitions=_whole(spec.get("leaseTransitions"), -1),
@@ -168,7 +168,7 @@ def _fields(lease: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def document(
-    before: dict[str, Any], record: Record, namespace: str, name: str, now_wall: float
+    before: dict[str, Any], record: LeaseRecord, namespace: str, name: str, now_wall: float
 ) -> dict[str, Any]:
     """The Lease that says `record`, with everything else as it was `before`; one that does not exist yet is
     made by a PUT with a version that none has, so that RBAC gets to see its name (see `rbac.for_lease`).

@@ -11,16 +11,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.instant import Instant
+from refresher.core.model import Outcome
+from refresher.core.notifications import (
     KeyLoaded,
+    Notification,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
     TokenMinted,
 )
-from refresher.core.instant import Instant
-from refresher.core.model import Outcome
 from refresher.core.rfc3339 import to_second
 from refresher.core.values import distinct
 from refresher.errors import KubeDeniedError, KubeError
@@ -76,10 +76,10 @@ class EventRecorder:
         self._failing: set[tuple[str, str]] = set()
         self._writer = _Writer(api)
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
-        if isinstance(announcement, KeyLoaded):
-            self._newest[token] = announcement.fingerprint
-        report = self._report(token, announcement, now)
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
+        if isinstance(notification, KeyLoaded):
+            self._newest[token] = notification.fingerprint
+        report = self._report(token, notification, now)
         if report is None or (report.is_over and (token, report.trouble) not in self._failing):
             return
         change = self._failing.discard if report.is_over else self._failing.add
@@ -92,11 +92,11 @@ class EventRecorder:
         """Wait until all that was noticed is written or left out; False if that takes over `timeout` s."""
         return self._writer.flush(timeout)
 
-    def _report(self, token: str, announcement: Announcement, now: Instant) -> _Report | None:
+    def _report(self, token: str, notification: Notification, now: Instant) -> _Report | None:
         secrets = self._secrets.get(token, {})
-        match announcement:
+        match notification:
             case RefreshFailed(outcome=Outcome.KEY_REFUSED) if secrets:
-                return _Report(token, "key", "KeyRefused", _refused(announcement, now))
+                return _Report(token, "key", "KeyRefused", _refused(notification, now))
             case TokenMinted(facts=facts) if self._newest.get(token) == facts.key_fingerprint:
                 text = f"the issuer accepts the key {facts.key_fingerprint}"
                 return _Report(token, "key", "KeyAccepted", text, is_over=True)

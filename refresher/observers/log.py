@@ -9,17 +9,17 @@ from functools import partial
 from typing import TextIO
 
 from refresher.config.wording import shown
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.instant import Instant
+from refresher.core.notifications import (
     Crashed,
-    LeadershipTurned,
+    LeaderChanged,
     LeaseFailed,
+    Notification,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
     TokenMinted,
 )
-from refresher.core.instant import Instant
 from refresher.core.rfc3339 import to_second
 from refresher.errors import ConfigurationError, Mistake
 from refresher.observers.log_format import (
@@ -39,7 +39,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class LogObserver:
-    """`ports.Observer` that writes a log line for each announcement.
+    """`ports.Observer` that writes a log line for each notification.
 
     INFO: all is well. WARNING: something fails, but consumers are served. ERROR: the key is refused,
     consumers have no valid token, an output cannot be written, or the program has a bug. A failure that
@@ -52,11 +52,11 @@ class LogObserver:
         self._logger = logging.getLogger(OURS)
         self._repeats = Repeats()
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
-        line = told(announcement, now, goes_on=self._goes_on)
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
+        line = told(notification, now, goes_on=self._goes_on)
         text = f"{token}: {line.text}" if token else line.text
         fields: dict[str, object] = {"token": token} if token else {}
-        failing = _failing(announcement)
+        failing = _failing(notification)
         if failing is not None:
             subject, sort = failing
             episode = self._repeats.failed(token, subject, f"{line.level} {sort}", now)
@@ -64,20 +64,20 @@ class LogObserver:
                 return
             text += _history(episode)
             fields |= {"since": to_second(episode.since.wall), "failures": episode.times}
-        over = [self._repeats.mended(token, subject, now) for subject in _mended(announcement)]
+        over = [self._repeats.mended(token, subject, now) for subject in _mended(notification)]
         if since := [episode.since.wall for episode in over if episode is not None]:
             text += f"; it had failed since {to_second(min(since))}"
         self._logger.log(
             line.level,
             text,
             exc_info=line.error,
-            extra={"event": type(announcement).__name__, "vouched": line.vouched, **fields, **line.fields},
+            extra={"event": type(notification).__name__, "vouched": line.vouched, **fields, **line.fields},
         )
 
 
-def _failing(announcement: Announcement) -> tuple[str, str] | None:
-    """What has failed, and in which way; None if every announcement of this kind has its own line."""
-    match announcement:
+def _failing(notification: Notification) -> tuple[str, str] | None:
+    """What has failed, and in which way; None if every notification of this kind has its own line."""
+    match notification:
         case RefreshFailed(outcome=outcome, message=message, key_fingerprint=key):
             return f"mint {key}", f"{outcome} {sort_of(message)}"
         case OutputFailed(output=output, message=message, expiry=expiry, writing=writing):
@@ -89,12 +89,12 @@ def _failing(announcement: Announcement) -> tuple[str, str] | None:
     return None
 
 
-def _mended(announcement: Announcement) -> tuple[str, ...]:
+def _mended(notification: Notification) -> tuple[str, ...]:
     """What works again."""
-    match announcement:
+    match notification:
         case TokenMinted(facts=facts):
             return (f"mint {facts.key_fingerprint}",)
-        case LeadershipTurned(lease=lease):
+        case LeaderChanged(lease=lease):
             return (f"lease {lease}",)
         case OutputWritten(output=output):
             return f"write {output}", f"read {output}"

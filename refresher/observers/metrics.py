@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Verdict
 from refresher.core.state import State, TokenPolicy
+from refresher.observers.counters import BOUNDS, Counters
 from refresher.observers.series import PREFIX, Description, TokenSeries
-from refresher.observers.tally import BOUNDS, Tally
 from refresher.ports import Clock
 
 _END = b"# EOF\n"  # of an exposition in OpenMetrics
@@ -44,12 +44,12 @@ class Metrics:
         view: Callable[[], Iterable[tuple[TokenPolicy, State]]],
         last_turn: Callable[[], Instant],
         clock: Clock,
-        tally: Tally,
+        counters: Counters,
         version: str,
         log_lines_dropped: Callable[[], int] | None = None,
     ) -> None:
         self._view, self._last_turn, self._clock = view, last_turn, clock
-        self._tally, self._version = tally, version
+        self._counters, self._version = counters, version
         self._log_lines_dropped = log_lines_dropped
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -63,7 +63,7 @@ class Metrics:
         except TypeError:  # what it raises for a version that is not made of numbers
             encode, content_type = choose_encoder("")
         parts: list[bytes] = []
-        for metric, lines in TokenSeries(self._view(), self._tally, self._clock.now()).lines.items():
+        for metric, lines in TokenSeries(self._view(), self._counters, self._clock.now()).lines.items():
             if lines:
                 parts.append(encode(_Described(metric)).removesuffix(_END))
                 parts.append("".join(lines).encode())
@@ -77,8 +77,8 @@ class Metrics:
             "When the scheduler last made a turn; more than a minute ago: it hangs, restart the process.",
             self._last_turn().wall,
         )
-        yield _leader(self._tally)
-        yield from _of_issuer(self._tally)
+        yield _leader(self._counters)
+        yield from _of_issuer(self._counters)
         if self._log_lines_dropped is not None:
             yield _counter(
                 "log_lines_dropped_total",
@@ -107,13 +107,13 @@ def _gauge(name: str, means: str, value: float | None) -> Metric:
     return family
 
 
-def _leader(tally: Tally) -> Metric:
+def _leader(counters: Counters) -> Metric:
     family = GaugeMetricFamily(
         f"{PREFIX}leader",
         "1: this process holds the Lease, mints and writes. 0: it stands by. Absent without leader election.",
         labels=("lease",),
     )
-    for each in tally.leases:
+    for each in counters.leases:
         family.add_metric((each.lease,), each.leads)
     return family
 
@@ -126,14 +126,14 @@ def _counter(name: str, means: str, label: str | None, counts: Iterable[tuple[st
     return family
 
 
-def _of_issuer(tally: Tally) -> Iterator[Metric]:
+def _of_issuer(counters: Counters) -> Iterator[Metric]:
     yield _counter(
         "mint_requests_total",
         "HTTP requests to the issuer by outcome; one attempt to mint may make up to three.",
         "outcome",
-        ((outcome, tally.mint_requests(outcome)) for outcome in Outcome),
+        ((outcome, counters.mint_requests(outcome)) for outcome in Outcome),
     )
-    verifications = [(verdict, tally.verifications(verdict)) for verdict in Verdict]
+    verifications = [(verdict, counters.verifications(verdict)) for verdict in Verdict]
     if any(count for _, count in verifications):  # else issuer.verify is perhaps not configured
         yield _counter(
             "verifications_total",
@@ -142,7 +142,7 @@ def _of_issuer(tally: Tally) -> Iterator[Metric]:
             "result",
             verifications,
         )
-    durations = tally.durations
+    durations = counters.durations
     bounds = [str(bound) for bound in BOUNDS] + ["+Inf"]
     yield HistogramMetricFamily(
         f"{PREFIX}mint_duration_seconds",
@@ -154,5 +154,5 @@ def _of_issuer(tally: Tally) -> Iterator[Metric]:
         "clock_skew_seconds",
         "How far this machine's clock is ahead of the issuer's, by its latest answer with a time; no expiry "
         "depends on it, but consumers may compare times.",
-        tally.clock_skew,
+        counters.clock_skew,
     )

@@ -5,33 +5,33 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from refresher.core.advice import ADVICE
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.durations import humanized
+from refresher.core.instant import Instant
+from refresher.core.model import Outcome, TokenFacts, Verdict
+from refresher.core.notifications import (
     ConsumersUnserved,
     Crashed,
     IssuerAnswered,
     KeyLoaded,
-    KeyLost,
     KeyProven,
-    LeadershipTurned,
+    KeySourceFailed,
+    LeaderChanged,
     LeaseFailed,
-    LivesShorter,
-    NotSupported,
+    LifetimeShortened,
+    Notification,
     OutputDisturbed,
     OutputFailed,
     OutputForged,
     OutputHeld,
     OutputWritten,
     RefreshFailed,
+    RequestIgnored,
     ThreadsRefused,
     TokenAdopted,
     TokenMinted,
     TokenVerified,
 )
-from refresher.core.instant import Instant
-from refresher.core.model import Outcome, TokenFacts, Verdict
 from refresher.core.rfc3339 import to_second
-from refresher.observers.spans import span
 
 _WHEN_TRIED = ": it is tried within seconds (by LoadCredential=: after a restart)"
 
@@ -49,22 +49,22 @@ class Line(NamedTuple):
     error: Exception | None = None
 
 
-def told(announcement: Announcement, now: Instant, *, goes_on: bool = True) -> Line:
+def told(notification: Notification, now: Instant, *, goes_on: bool = True) -> Line:
     """The entry for what was announced at `now`, without the token's name. `goes_on`: the process tries again
     by itself."""
-    match announcement:
+    match notification:
         case RefreshFailed():
-            return _refresh_failed(announcement, now, goes_on=goes_on)
+            return _refresh_failed(notification, now, goes_on=goes_on)
         case OutputHeld(output=output, message=message):
             return Line(logging.WARNING if goes_on else logging.INFO, message, {"output": output})
-    return _LINES[type(announcement)](announcement)
+    return _LINES[type(notification)](notification)
 
 
 def _minted(event: TokenMinted) -> Line:
     facts = event.facts
     text = f"minted a token ({event.reason}), {_until(facts)}"
     if facts.lifetime < facts.requested:
-        text += f": believed to live {span(facts.lifetime)}, {span(facts.requested)} was asked for"
+        text += f": believed to live {humanized(facts.lifetime)}, {humanized(facts.requested)} was asked for"
     if event.failures:
         text += f"; {_times(event.failures, 'attempt')} had failed before"
     return Line(
@@ -79,14 +79,14 @@ def _refresh_failed(event: RefreshFailed, now: Instant, *, goes_on: bool) -> Lin
     refused = event.outcome is Outcome.KEY_REFUSED
     end = to_second(now.wall + event.left)
     if event.left > 0:
-        served = f"consumers are served until {end} ({span(event.left)} more)"
+        served = f"consumers are served until {end} ({humanized(event.left)} more)"
     else:
         served = "CONSUMERS HAVE NO VALID TOKEN"
     if refused:
         what = f"the issuer refuses the key {event.key_fingerprint}: "
     else:  # "ok" that it answered, but with nothing new, as its message says
         what = "" if event.outcome is Outcome.OK else f"{event.outcome}: "
-    then = f"in {span(event.wait)}" if goes_on else "with the next call"
+    then = f"in {humanized(event.wait)}" if goes_on else "with the next call"
     text = (
         f"no new token ({event.reason}): {what}{event.message}; {served}; "
         f"next attempt {then}; {ADVICE[event.outcome]}{_WHEN_TRIED if refused and goes_on else ''}"
@@ -129,7 +129,7 @@ def _key_proven(event: KeyProven) -> Line:
     return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
 
 
-def _not_supported(event: NotSupported) -> Line:
+def _not_supported(event: RequestIgnored) -> Line:
     return Line(logging.WARNING, event.message, {})
 
 
@@ -159,7 +159,7 @@ def _key_loaded(event: KeyLoaded) -> Line:
     return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
 
 
-def _key_lost(event: KeyLost) -> Line:
+def _key_lost(event: KeySourceFailed) -> Line:
     if event.kept:
         text = f"{event.message}; the last key stays in use, but would not outlive a restart"
         return Line(logging.WARNING, text, {})
@@ -187,11 +187,11 @@ def _verified(event: TokenVerified) -> Line:
     return Line(level, text, fields)
 
 
-def _lives_shorter(event: LivesShorter) -> Line:
+def _lives_shorter(event: LifetimeShortened) -> Line:
     text = (
-        f"the token {event.fingerprint} was used up after {span(event.age)}: from the next one on none is "
-        f"believed to live longer than {span(event.believed)}; ask Inlive how long tokens live, or mint anew "
-        "with SIGUSR1 if that was a mistake"
+        f"the token {event.fingerprint} expired after only {humanized(event.age)}: the refresher now expects "
+        f"tokens to live no longer than {humanized(event.believed)}; ask Inlive how long tokens live, or "
+        "send SIGUSR1 if that was a mistake"
     )
     fields: dict[str, object] = {
         "token_fingerprint": event.fingerprint,
@@ -201,7 +201,7 @@ def _lives_shorter(event: LivesShorter) -> Line:
     return Line(logging.WARNING, text, fields, vouched=True)
 
 
-def _leadership_turned(event: LeadershipTurned) -> Line:
+def _leadership_turned(event: LeaderChanged) -> Line:
     fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
     if event.leads:
         return Line(logging.INFO, f"leads: holds the lease {event.lease}", fields)
@@ -253,7 +253,7 @@ def _times(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-_LINES: Mapping[type[Announcement], Callable[[Any], Line]] = {
+_LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
     TokenMinted: _minted,
     TokenAdopted: _adopted,
     OutputWritten: _written,
@@ -261,15 +261,15 @@ _LINES: Mapping[type[Announcement], Callable[[Any], Line]] = {
     OutputDisturbed: _disturbed,
     OutputForged: _forged,
     KeyLoaded: _key_loaded,
-    KeyLost: _key_lost,
+    KeySourceFailed: _key_lost,
     KeyProven: _key_proven,
     IssuerAnswered: _answered,
     TokenVerified: _verified,
-    LivesShorter: _lives_shorter,
-    LeadershipTurned: _leadership_turned,
+    LifetimeShortened: _lives_shorter,
+    LeaderChanged: _leadership_turned,
     LeaseFailed: _lease_failed,
     ConsumersUnserved: _unserved,
     ThreadsRefused: _threads_refused,
     Crashed: _crashed,
-    NotSupported: _not_supported,
+    RequestIgnored: _not_supported,
 }

@@ -8,11 +8,11 @@ and more, so nothing here makes an object for each series.
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from refresher.core import condition
+from refresher.core import status
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
 from refresher.core.values import distinct
-from refresher.observers.tally import FAILURE, SUCCESS, Tally
+from refresher.observers.counters import FAILURE, SUCCESS, Counters
 
 PREFIX = "token_refresher_"
 
@@ -83,26 +83,26 @@ class TokenSeries:
     ``…output_writes_total unless on (token, output) …output_token_expiry_timestamp_seconds``.
     """
 
-    def __init__(self, view: Iterable[tuple[TokenPolicy, State]], tally: Tally, now: Instant) -> None:
+    def __init__(self, view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: Instant) -> None:
         metrics = EXPIRY, ISSUED, SHORTFALL, NEXT_REFRESH, KEY_ACCEPTED, OUTPUT_EXPIRY, REFRESHES, WRITES
         self.lines: dict[Description, list[str]] = {metric: [] for metric in metrics}
         self._now = now
         for policy, state in view:
             token = f'token="{_escaped(policy.name)}"'
             self._add_token(token, policy, state)
-            self._add_outputs(token, state, tally.output_writes(policy.name))
-            for (reason, result), count in tally.refreshes(policy.name).items():
+            self._add_outputs(token, state, counters.output_writes(policy.name))
+            for (reason, result), count in counters.refreshes(policy.name).items():
                 self._count(REFRESHES, f'reason="{reason}",result="{result}",{token}', count)
 
     def _add_token(self, token: str, policy: TokenPolicy, state: State) -> None:
         now = self._now
-        facts = condition.current(state, now)
+        facts = status.current(state, now)
         if facts is not None:
             self._seconds(EXPIRY, token, now.wall + facts.remaining(now))
             self._seconds(ISSUED, token, facts.issued.wall)
             if facts.requested != facts.lifetime:
                 self._seconds(SHORTFALL, token, facts.requested - facts.lifetime)
-        planned = condition.next_attempt(state, policy, now)
+        planned = status.next_attempt(state, policy, now)
         if planned is not None:
             self._seconds(NEXT_REFRESH, token, now.wall + planned[1] - now.boot)
         if state.newest is not None:

@@ -1,19 +1,19 @@
 """How every token and output stands: as a document, as a table, and as reasons for not being ready.
 
-No secret is in a `TokenCondition`, so none is in any of them.
+No secret is in a `TokenStatus`, so none is in any of them.
 """
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from refresher.core.condition import OutputCondition, TokenCondition, holds_valid_token, output_condition
 from refresher.core.disclosure import printable
+from refresher.core.durations import humanized
 from refresher.core.instant import Instant
 from refresher.core.rfc3339 import parse, to_second
 from refresher.core.state import State, TokenPolicy
-from refresher.observers.spans import span
-from refresher.observers.tally import Leadership
+from refresher.core.status import OutputStatus, TokenStatus, holds_valid_token, output_status
+from refresher.observers.counters import Leadership
 
 WIDTH = 100  # columns of a terminal that a table takes at most
 UNKNOWN = "-"
@@ -22,11 +22,11 @@ WIDEST = (5, 9, 20, 28)  # columns for each of them; the names have what is left
 
 
 def document(
-    conditions: Iterable[TokenCondition], now: Instant, version: str, leases: Iterable[Leadership] = ()
+    statuses: Iterable[TokenStatus], now: Instant, version: str, leases: Iterable[Leadership] = ()
 ) -> dict[str, Any]:
     """Fit for JSON. Times are RFC 3339 in UTC, durations seconds, negative for what has passed; what is not
     known is None. Without leader election there are no `leases`."""
-    tokens = [_of_token(each, now) for each in conditions]
+    tokens = [_of_token(each, now) for each in statuses]
     return {
         "version": version,
         "time": to_second(now.wall),
@@ -36,7 +36,7 @@ def document(
     }
 
 
-def _of_token(token: TokenCondition, now: Instant) -> dict[str, Any]:
+def _of_token(token: TokenStatus, now: Instant) -> dict[str, Any]:
     return {
         "name": token.name,
         "valid": token.valid,
@@ -56,7 +56,7 @@ def _of_token(token: TokenCondition, now: Instant) -> dict[str, Any]:
     }
 
 
-def _of_output(output: OutputCondition, now: Instant) -> dict[str, Any]:
+def _of_output(output: OutputStatus, now: Instant) -> dict[str, Any]:
     return {
         "name": output.name,
         "valid": output.valid,
@@ -81,7 +81,7 @@ def reasons(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dic
     """Why not every output holds a valid token: token, output and problem of each that does not; empty when
     all is well."""
     return [
-        {"token": policy.name, "output": output.name, "problem": output_condition(output, now).problem}
+        {"token": policy.name, "output": output.name, "problem": output_status(output, now).problem}
         for policy, state in view
         for output in state.outputs
         if not holds_valid_token(output, now)
@@ -179,7 +179,7 @@ def _validity(value: object) -> str:
 def _span(seconds: object) -> str:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return UNKNOWN
-    return span(seconds) if abs(seconds) < 1e12 else UNKNOWN  # Python's JSON has NaN and Infinity
+    return humanized(seconds) if abs(seconds) < 1e12 else UNKNOWN  # Python's JSON has NaN and Infinity
 
 
 def _wall(value: object) -> float | None:
@@ -193,7 +193,7 @@ def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
     at = _wall(token.get("next_refresh_at"))
     if at is None or time is None:
         return UNKNOWN
-    when = f"in {span(at - time)}" if at > time else "now"
+    when = f"in {humanized(at - time)}" if at > time else "now"
     return f"{when}, {harmless(token.get('next_reason'))}"
 
 
@@ -201,7 +201,7 @@ def _remark(output: Mapping[str, Any], time: float | None) -> str:
     if not output.get("owner"):
         return ""
     issued = _wall(output.get("issued_at"))
-    age = "" if issued is None or time is None else f"issued {span(time - issued)} ago, "
+    age = "" if issued is None or time is None else f"issued {humanized(time - issued)} ago, "
     return f"{age}belongs to {harmless(output.get('owner'))}"
 
 

@@ -97,7 +97,7 @@ class FileOutput:
             )
         self._report(caveats)
 
-    def rehearse(self) -> tuple[str, ...]:
+    def dry_run(self) -> tuple[str, ...]:
         """See `ports.Output`. Raises OutputHeldError only if nothing else keeps a write from going well."""
         wanted = self._permissions()
         with self._telling("written"):
@@ -113,7 +113,7 @@ class FileOutput:
         self._require_free(target, self._at(folder).holder(name))
         return caveats
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         """See `ports.Output`. Only files of our naming, and only those whose writer is gone."""
         with self._telling("cleared of temporary files"):
             target = self._target()

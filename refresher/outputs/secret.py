@@ -23,7 +23,7 @@ from refresher.kube.paths import secret_path
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import Plan, Seen
 
-_LONG_TOKEN = 2048  # characters, for a rehearsal
+_LONG_TOKEN = 2048  # characters, for a dry run
 
 
 class SecretOutput:
@@ -66,10 +66,10 @@ class SecretOutput:
                 " it"
             )
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         """See `ports.Output`. There is none: the API server stores the whole of a Secret or nothing."""
 
-    def rehearse(self) -> tuple[str, ...]:
+    def dry_run(self) -> tuple[str, ...]:
         """Have the API server try out a whole write, and keep nothing of it (``dryRun=All``)."""
         origin = Instant(0.0, 0.0)
         access, refresh = SecretStr("x" * _LONG_TOKEN), SecretStr("x" * _LONG_TOKEN)

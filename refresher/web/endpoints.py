@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from refresher.core.condition import condition
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
+from refresher.core.status import status_of
 from refresher.observers import status, status_page
+from refresher.observers.counters import Counters
 from refresher.observers.liveness import is_alive, silence
 from refresher.observers.metrics import Metrics
-from refresher.observers.tally import Tally
 from refresher.ports import Clock
 from refresher.web.exchange import HTML, JSON, Answer, Later, Request, text
 
@@ -38,15 +38,15 @@ class Endpoints:
         view: Callable[[], Iterable[tuple[TokenPolicy, State]]],
         last_turn: Callable[[], Instant],
         clock: Clock,
-        tally: Tally,
+        counters: Counters,
         version: str,
         *,
         stuck: Callable[[], str | None] = lambda: None,
         log_lines_dropped: Callable[[], int] | None = None,
     ) -> None:
         self._view, self._last_turn, self._clock, self._version = view, last_turn, clock, version
-        self._tally, self._stuck = tally, stuck
-        self._metrics = Metrics(view, last_turn, clock, tally, version, log_lines_dropped)
+        self._counters, self._stuck = counters, stuck
+        self._metrics = Metrics(view, last_turn, clock, counters, version, log_lines_dropped)
         self._routes: dict[str, Callable[[str], Answer | Later]] = {
             "/": _index,
             "/metrics": self._exposition,
@@ -92,8 +92,8 @@ class Endpoints:
     def _status(self, accept: str) -> Later:
         def page() -> Answer:
             now = self._clock.now()
-            conditions = [condition(state, policy, now) for policy, state in self._view()]
-            document = status.document(conditions, now, self._version, self._tally.leases)
+            statuses = [status_of(state, policy, now) for policy, state in self._view()]
+            document = status.document(statuses, now, self._version, self._counters.leases)
             if quality(accept, "text/html") > quality(accept, "application/json"):
                 return _html(status_page.page(document))
             return _json(HTTPStatus.OK, document)

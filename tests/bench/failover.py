@@ -25,8 +25,8 @@ def interregna(cluster: Cluster, number: signal.Signals, tries: int, place: Path
         for _ in range(tries):
             began = time.monotonic()
             leader.send(number)
-            standby.wait_for("LeadershipTurned", leads=True, within=PATIENCE)
+            standby.wait_for("LeaderChanged", leads=True, within=PATIENCE)
             yield time.monotonic() - began
             leader, standby = standby, installation.start()
-            standby.wait_for("LeadershipTurned", leads=False, within=PATIENCE)
+            standby.wait_for("LeaderChanged", leads=False, within=PATIENCE)
             standby.wait_for("TokenAdopted", within=PATIENCE)

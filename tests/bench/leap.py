@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from urllib.request import ProxyHandler, build_opener
 
-from refresher import __version__, assembly
+from refresher import __version__, wiring
 from refresher.clock import SystemClock
 from refresher.config.declarations import (
     FileOutputSettings,
@@ -21,20 +21,20 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
-from refresher.core.announcements import Announcement, TokenMinted
+from refresher.core.events import Stopping
 from refresher.core.instant import Instant
-from refresher.core.messages import Stopping
-from refresher.crew import Crew, Mailbox
+from refresher.core.notifications import Notification, TokenMinted
 from refresher.engine import Engine
-from refresher.hands import KEYS, LIMITS, Hands
+from refresher.executor import KEYS, LIMITS, Executor
 from refresher.observers import log
+from refresher.observers.counters import Counters
 from refresher.observers.log_stream import BackgroundStream
 from refresher.observers.redaction import SecretIndex
-from refresher.observers.tally import Tally
-from refresher.ports import Letter
+from refresher.ports import Message
 from refresher.web.endpoints import Endpoints
 from refresher.web.server import Server
 from refresher.web.socket import bind
+from refresher.workers import Mailbox, Workers
 
 LIFETIME = 10.0  # seconds, so that most of what passes is refreshes and not looks at files
 SCRAPE_EVERY = 60  # refreshes
@@ -48,8 +48,8 @@ class LeapingClock(SystemClock):
         return super().now() + self.leapt
 
 
-class CountingCrew(Crew):
-    """Knows how many errands have not come back yet."""
+class CountingCrew(Workers):
+    """Knows how many effects have not come back yet."""
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         super().__init__(sizes)
@@ -67,22 +67,22 @@ class CountingCrew(Crew):
         super().submit(counted, pool)
 
 
-class LeapingMailbox(Mailbox[Letter]):
-    """Waits for errands that are under way, and leaps over any other wait."""
+class LeapingMailbox(Mailbox[Message]):
+    """Waits for effects that are under way, and leaps over any other wait."""
 
-    def __init__(self, clock: LeapingClock, crew: CountingCrew) -> None:
+    def __init__(self, clock: LeapingClock, workers: CountingCrew) -> None:
         super().__init__()
-        self._clock, self._crew = clock, crew
+        self._clock, self._workers = clock, workers
 
-    def take(self, timeout: float) -> Letter | None:
-        letter = super().take(0)
-        while letter is None and self._crew.under_way:
-            letter = super().take(0.0005)
-        if letter is None:
-            letter = super().take(0)
-        if letter is None and timeout > 0:
+    def take(self, timeout: float) -> Message | None:
+        message = super().take(0)
+        while message is None and self._workers.under_way:
+            message = super().take(0.0005)
+        if message is None:
+            message = super().take(0)
+        if message is None and timeout > 0:
             self._clock.leapt += timeout
-        return letter
+        return message
 
 
 class Meter:
@@ -93,9 +93,9 @@ class Meter:
         self._count = 0
         self._first: Instant | None = None
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         del token
-        if not isinstance(announcement, TokenMinted):
+        if not isinstance(notification, TokenMinted):
             return
         self._first = self._first or now
         if self._count % SCRAPE_EVERY == 0:
@@ -119,13 +119,13 @@ def rss_of(pid: int | str) -> int:
 def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     token = TokenSettings("bench", key_file, (FileOutputSettings(token_file),), lifetime=LIFETIME)
     settings = Settings((token,), IssuerSettings(url))
-    charges = assembly.charges(settings)
-    clock, crew = (
+    managed_tokens = wiring.managed_tokens(settings)
+    clock, workers = (
         LeapingClock(),
         CountingCrew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: 1}),
     )
-    mailbox = LeapingMailbox(clock, crew)
-    tally = Tally()
+    mailbox = LeapingMailbox(clock, workers)
+    counters = Counters()
     served: list[str] = []
     secrets = SecretIndex()
 
@@ -138,26 +138,26 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     meter = Meter(
         [int(stop) for stop in stops],
         lambda: threading.Thread(target=scrape).start(),
-        lambda: mailbox.post(Letter(None, Stopping())),
+        lambda: mailbox.post(Message(None, Stopping())),
     )
     engine = Engine(
-        charges,
-        hands=Hands(assembly.issuer(settings.issuer, clock), clock, mailbox, crew, random.random),
+        managed_tokens,
+        executor=Executor(wiring.issuer(settings.issuer, clock), clock, mailbox, workers, random.random),
         clock=clock,
         mailbox=mailbox,
-        observers=[log.LogObserver(), tally, meter],
+        observers=[log.LogObserver(), counters, meter],
         hold=secrets.hold,
     )
     sys.stderr = BackgroundStream(sys.stderr)
     log.configure("json", "info", sys.stderr, secrets.blot_out)
-    served.append(serve(engine, clock, tally))
+    served.append(serve(engine, clock, counters))
     engine.run()
 
 
-def serve(engine: Engine, clock: LeapingClock, tally: Tally) -> str:
+def serve(engine: Engine, clock: LeapingClock, counters: Counters) -> str:
     """The endpoints, as `refresher run` has them; where to scrape."""
     listening = bind(ListenAddress("127.0.0.1", 0))
-    endpoints = Endpoints(engine.view, lambda: engine.last_turn, clock, tally, __version__)
+    endpoints = Endpoints(engine.view, lambda: engine.last_turn, clock, counters, __version__)
     threading.Thread(target=Server(listening, endpoints.answer).serve, daemon=True).start()
     return f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
 

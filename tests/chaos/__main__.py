@@ -87,8 +87,8 @@ def _play(installations: list[Installation], arguments: argparse.Namespace, bega
         Scenario(each, random.Random(f"{arguments.seed} {number}"), over, RATE)
         for number, each in enumerate(installations)
     ]
-    with ThreadPoolExecutor(len(scenarios)) as crew:
-        played = [crew.submit(scenario.play) for scenario in scenarios]
+    with ThreadPoolExecutor(len(scenarios)) as workers:
+        played = [workers.submit(scenario.play) for scenario in scenarios]
         while not over.is_set():
             broken = any(each.violations for each in installations) or any(each.done() for each in played)
             if broken or _is_enough(installations, arguments, began):

@@ -139,7 +139,7 @@ def test_a_token_of_another_issuer_stays_until_the_new_issuer_mints_and_is_not_a
 def test_without_a_key_it_waits_for_one(issuer, place, daemon):
     (place / "key").unlink()
     with daemon(endpoints=True) as running:
-        assert running.wait_for("KeyLost")["level"] == "ERROR"
+        assert running.wait_for("KeySourceFailed")["level"] == "ERROR"
         assert running.get("/readyz").status == 503
         (place / "key").write_text(f"{KEY}\n")
         running.wait_for("OutputWritten", within=NOTICED)
@@ -226,7 +226,7 @@ def test_sigusr1_mints_anew_and_sighup_changes_nothing(issuer, place, daemon):
         running.wait_for("OutputWritten")
         leaked = (place / "token").read_text()
         running.send(signal.SIGHUP)
-        assert "not supported yet" in running.wait_for("NotSupported")["message"]
+        assert "not supported yet" in running.wait_for("RequestIgnored")["message"]
         running.send(signal.SIGUSR1)
         fresh = eventually(another_than(place / "token", leaked), "the token is replaced")
         assert issuer.valid(fresh)
@@ -342,7 +342,7 @@ def test_no_secret_is_told_anywhere(issuer, place):
         (place / "key").write_text("a-key-that-nobody-knows")
         running.wait_for("RefreshFailed")
         (place / "key").write_text(f"{KEY}\r\nsecond line")
-        running.wait_for("KeyLost")
+        running.wait_for("KeySourceFailed")
         pages = [running.get(path, accept=accept).body for path in PAGES for accept in ("*/*", "text/html")]
         pages.append(Path(f"/proc/{running.process.pid}/cmdline").read_text())
         running.end()

@@ -1,25 +1,20 @@
 """Values, and a driver on a virtual clock, with which the rules of the core are told as short stories."""
 
-from refresher.core.announcements import Announcement
-from refresher.core.instant import Instant
-from refresher.core.machine import next_step, observe
-from refresher.core.messages import (
-    Action,
+from refresher.core.effects import Action, DryRun, Inspect, Mint, Wait, Write
+from refresher.core.events import (
+    DryRunPassed,
     Event,
     Found,
-    Inspect,
     KeyRead,
-    Mint,
     Minted,
     MintFailed,
-    Rehearse,
-    Rehearsed,
     Started,
-    Wait,
-    Write,
     Written,
 )
+from refresher.core.instant import Instant
+from refresher.core.machine import next_step, observe
 from refresher.core.model import Declined, Holding, Outcome, SecretStr, Token, TokenFacts
+from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 
@@ -96,21 +91,21 @@ def policy(*outputs: OutputPolicy, **wants: float) -> TokenPolicy:
 class Driver:
     """One token's machine: tell it what happened, ask what it does. `contents` is what the outputs hold.
 
-    Rehearsals go well at once and are not mentioned, unless a test `rehearses` itself.
+    Dry runs succeed at once and are not reported, unless a test sets `plays_dry_runs`.
     """
 
-    rehearses = False
+    plays_dry_runs = False
 
     def __init__(self, wants: TokenPolicy | None = None, *found: Holding) -> None:
         self.policy = wants or policy()
         self.state = State.initial(self.policy)
         self.now = NOW
         self.wait = Wait(0.0, "not asked yet")
-        self.said: list[Announcement] = []
+        self.said: list[Notification] = []
         names = [each.name for each in self.policy.outputs]
         self.contents = dict.fromkeys(names, Holding()) | dict(zip(names, found, strict=False))
 
-    def tell(self, event: Event) -> list[Announcement]:
+    def tell(self, event: Event) -> list[Notification]:
         """Let `event` happen; returns what observers are told of it."""
         self.state, said = observe(self.state, self.policy, event, self.now)
         self.said.extend(said)
@@ -121,8 +116,8 @@ class Driver:
         taken: list[Action] = []
         while not isinstance(step := next_step(self.state, self.policy, self.now), Wait):
             self.tell(Started(step))
-            if isinstance(step, Rehearse) and not self.rehearses:
-                self.tell(Rehearsed(step.output))
+            if isinstance(step, DryRun) and not self.plays_dry_runs:
+                self.tell(DryRunPassed(step.output))
                 continue
             taken.append(step)
             assert len(taken) < 20, f"does not come to rest: {taken[-3:]}"
@@ -149,7 +144,7 @@ class Driver:
         self.tell(Minted(key, what, roll=1.0))
         return self.steps()
 
-    def declined(self, why: Declined, key: SecretStr = KEY, roll: float = 1.0) -> list[Announcement]:
+    def declined(self, why: Declined, key: SecretStr = KEY, roll: float = 1.0) -> list[Notification]:
         """The mint in flight fails."""
         return self.tell(MintFailed(key, why, roll))
 

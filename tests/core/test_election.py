@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from refresher.core.election import NOBODY, Election, Look, Pause, Record, Take, Terms
+from refresher.core.election import NOBODY, Election, LeaseRecord, LeaseTiming, Pause, ReadLease, WriteLease
 
-TERMS = Terms(duration=15.0, deadline=10.0, retry=1.0)
-HELD = Record("other", 15.0, 4, "7")
-FREE = Record(NOBODY, 1.0, 4, "7")
+TIMING = LeaseTiming(lease_duration=15.0, renew_deadline=10.0, retry_period=1.0)
+HELD = LeaseRecord("other", 15.0, 4, "7")
+FREE = LeaseRecord(NOBODY, 1.0, 4, "7")
 
 
 def candidate(**known: object) -> Election:
-    return Election("me", TERMS)._replace(**known)
+    return Election("me", TIMING)._replace(**known)
 
 
 # --- What is to be done
@@ -25,7 +25,7 @@ def candidate(**known: object) -> Election:
 @pytest.mark.parametrize(
     ("known", "now", "step", "because"),
     [
-        ({}, 100.0, Look(), "nothing is known yet"),
+        ({}, 100.0, ReadLease(), "nothing is known yet"),
         ({"asked_at": 99.5}, 100.0, Pause(100.5), "the last request was half a second ago"),
         (
             {"seen": HELD, "seen_at": 90.0, "asked_at": 99.5},
@@ -33,7 +33,7 @@ def candidate(**known: object) -> Election:
             Pause(100.5),
             "somebody else holds it: look again soon",
         ),
-        ({"seen": HELD, "seen_at": 90.0, "asked_at": 99.0}, 100.0, Look(), "it may have been let go"),
+        ({"seen": HELD, "seen_at": 90.0, "asked_at": 99.0}, 100.0, ReadLease(), "it may have been let go"),
         (
             {"seen": HELD, "seen_at": 90.0, "asked_at": 104.5},
             104.6,
@@ -43,25 +43,25 @@ def candidate(**known: object) -> Election:
         (
             {"seen": HELD, "seen_at": 90.0, "asked_at": 104.5},
             105.0,
-            Take(Record("me", 15.0, 5, "7")),
+            WriteLease(LeaseRecord("me", 15.0, 5, "7")),
             "it has not changed for its whole duration",
         ),
         (
             {"seen": HELD._replace(duration=2.0**31 - 1), "seen_at": 40.0, "asked_at": 98.5},
             99.9,
-            Look(),
+            ReadLease(),
             "it claims more than any of us may, and is believed for a minute",
         ),
         (
             {"seen": HELD._replace(duration=2.0**31 - 1), "seen_at": 40.0, "asked_at": 99.5},
             100.0,
-            Take(Record("me", 15.0, 5, "7")),
+            WriteLease(LeaseRecord("me", 15.0, 5, "7")),
             "it claims 68 years, and has not changed for a minute",
         ),
         (
             {"seen": FREE, "seen_at": 100.0, "asked_at": 100.0},
             100.0,
-            Take(Record("me", 15.0, 5, "7")),
+            WriteLease(LeaseRecord("me", 15.0, 5, "7")),
             "it was let go",
         ),
         (
@@ -71,19 +71,19 @@ def candidate(**known: object) -> Election:
             "it is free, but half a second ago the API server could not say yes",
         ),
         (
-            {"seen": Record("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
+            {"seen": LeaseRecord("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
             101.0,
-            Take(Record("me", 15.0, 5, "8")),
+            WriteLease(LeaseRecord("me", 15.0, 5, "8")),
             "it is ours, and it is time for a sign of life",
         ),
         (
-            {"seen": Record("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
+            {"seen": LeaseRecord("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
             100.5,
             Pause(101.0),
             "it is ours, and a sign of life was just given",
         ),
         (
-            {"seen": Record("me", 15.0, 5, "8"), "asked_at": 109.8, "leading_until": 110.0},
+            {"seen": LeaseRecord("me", 15.0, 5, "8"), "asked_at": 109.8, "leading_until": 110.0},
             109.9,
             Pause(110.0),
             "our own deadline comes first",
@@ -95,35 +95,35 @@ def test_the_next_step(known, now, step, because):
 
 
 def test_a_lease_that_does_not_exist_is_made():
-    found = candidate().looked(None, began=100.0, now=100.1)
-    assert found.next_step(100.1) == Take(Record("me", 15.0, 0, ""))
+    found = candidate().observed(None, began=100.0, now=100.1)
+    assert found.next_step(100.1) == WriteLease(LeaseRecord("me", 15.0, 0, ""))
 
 
 def test_the_deadline_counts_from_before_the_request():
-    taken = candidate().took(Record("me", 15.0, 0, "1"), began=100.0, now=103.0)
+    taken = candidate().acquired(LeaseRecord("me", 15.0, 0, "1"), began=100.0, now=103.0)
     assert taken.leads(109.9)
     assert not taken.leads(110.0)
 
 
 def test_a_lease_that_was_seen_unchanged_runs_out_by_the_first_time_it_was_seen():
-    once = candidate().looked(HELD, began=100.0, now=100.1)
-    again = once.looked(HELD, began=101.0, now=101.1)
+    once = candidate().observed(HELD, began=100.0, now=100.1)
+    again = once.observed(HELD, began=101.0, now=101.1)
     assert again.seen_at == 100.1
-    assert again.looked(HELD._replace(version="8"), began=102.0, now=102.1).seen_at == 102.1
+    assert again.observed(HELD._replace(version="8"), began=102.0, now=102.1).seen_at == 102.1
 
 
 def test_whoever_is_overtaken_leads_no_more_and_looks_at_once():
-    leader = candidate(seen=Record("me", 15.0, 5, "8"), asked_at=100.0, leading_until=110.0)
-    overtaken = leader.overtaken(began=100.9)
-    assert not overtaken.leads(101.0)
-    assert overtaken.next_step(101.0) == Look()
+    leader = candidate(seen=LeaseRecord("me", 15.0, 5, "8"), asked_at=100.0, leading_until=110.0)
+    conflicted = leader.conflicted(began=100.9)
+    assert not conflicted.leads(101.0)
+    assert conflicted.next_step(101.0) == ReadLease()
 
 
 def test_a_lease_that_refuses_whoever_it_is_free_for_is_not_stormed():
     """As where an admission webhook says 409 for good: after each look there is a pause."""
-    refused = candidate().overtaken(began=100.0).looked(FREE, began=100.01, now=100.02)
+    refused = candidate().conflicted(began=100.0).observed(FREE, began=100.01, now=100.02)
     assert refused.next_step(100.02) == Pause(101.0)
-    assert isinstance(refused.next_step(101.0), Take)
+    assert isinstance(refused.next_step(101.0), WriteLease)
 
 
 def test_how_often_it_changed_hands_is_never_more_than_its_field_holds():
@@ -145,27 +145,31 @@ def test_a_free_lease_is_not_asked_for_without_a_pause_while_the_api_server_fail
 
 def test_a_lease_that_somebody_deletes_is_not_free_before_its_holders_time_is_up():
     """Whoever held it does not know yet, and leads until its own deadline."""
-    watching = candidate(seen=HELD, seen_at=90.0, asked_at=99.0).looked(None, began=100.0, now=100.0)
+    watching = candidate(seen=HELD, seen_at=90.0, asked_at=99.0).observed(None, began=100.0, now=100.0)
     assert watching.next_step(100.0) == Pause(101.0)
-    watching = watching.looked(None, began=101.0, now=101.0)
-    assert watching.next_step(114.9) == Look()
-    assert watching.next_step(115.0) == Take(Record("me", 15.0, 5, ""))  # since it was first seen to be gone
+    watching = watching.observed(None, began=101.0, now=101.0)
+    assert watching.next_step(114.9) == ReadLease()
+    assert watching.next_step(115.0) == WriteLease(
+        LeaseRecord("me", 15.0, 5, "")
+    )  # since it was first seen to be gone
 
 
-@pytest.mark.parametrize("seen", [None, FREE, Record("me", 15.0, 4, "7")], ids=["never seen", "free", "ours"])
+@pytest.mark.parametrize(
+    "seen", [None, FREE, LeaseRecord("me", 15.0, 4, "7")], ids=["never seen", "free", "ours"]
+)
 def test_a_lease_that_is_nobody_elses_is_made_at_once_where_there_is_none(seen):
-    watching = candidate(seen=seen, seen_at=90.0, asked_at=99.0).looked(None, began=100.0, now=100.0)
-    assert isinstance(watching.next_step(100.0), Take)
+    watching = candidate(seen=seen, seen_at=90.0, asked_at=99.0).observed(None, began=100.0, now=100.0)
+    assert isinstance(watching.next_step(100.0), WriteLease)
 
 
 def test_only_what_is_held_is_let_go():
     assert candidate(seen=HELD).release() is None
     assert candidate().release() is None
-    assert candidate(seen=Record("me", 15.0, 5, "8")).release() == Record(NOBODY, 1.0, 5, "8")
+    assert candidate(seen=LeaseRecord("me", 15.0, 5, "8")).release() == LeaseRecord(NOBODY, 1.0, 5, "8")
 
 
 def test_a_leaders_request_ends_before_its_leadership():
-    leader = candidate(seen=Record("me", 15.0, 5, "8"), leading_until=110.0)
+    leader = candidate(seen=LeaseRecord("me", 15.0, 5, "8"), leading_until=110.0)
     assert leader.patience(100.0) == 5.0
     assert leader.patience(108.0) == 2.0
     assert leader.patience(111.0) == 5.0
@@ -180,7 +184,7 @@ class Server:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.now = 1000.0
-        self.lease: Record | None = None
+        self.lease: LeaseRecord | None = None
         self.version = 0
         self.hangs_until = 0.0
         self.lossy = 0.0
@@ -195,7 +199,7 @@ class Server:
         heapq.heappush(self._agenda, (when, next(self._number), happens))
 
     def joins(self, name: str) -> None:
-        self.people[name] = Election(name, TERMS)
+        self.people[name] = Election(name, TIMING)
         self.at(self.now + self.dice.uniform(0, 1), lambda: self.turn(name))
 
     def dies(self, name: str) -> None:
@@ -231,17 +235,17 @@ class Server:
         self.at(by, lambda: end(lambda known: known.failed(began)))
 
     def meaning(
-        self, asked: Look | Take, answer: Record | str | None, began: float
+        self, asked: ReadLease | WriteLease, answer: LeaseRecord | str | None, began: float
     ) -> Callable[[Election], Election]:
         """What an answer makes of what a candidate knows, as the elector has it."""
         if answer == "conflict":
-            return lambda known: known.overtaken(began)
-        if isinstance(asked, Look):
-            return lambda known: known.looked(answer, began, self.now)
-        return lambda known: known.took(answer, began, self.now)
+            return lambda known: known.conflicted(began)
+        if isinstance(asked, ReadLease):
+            return lambda known: known.observed(answer, began, self.now)
+        return lambda known: known.acquired(answer, began, self.now)
 
-    def serve(self, asked: Look | Take) -> Record | str | None:
-        if isinstance(asked, Look):
+    def serve(self, asked: ReadLease | WriteLease) -> LeaseRecord | str | None:
+        if isinstance(asked, ReadLease):
             return self.lease
         if asked.record.version != (self.lease.version if self.lease else ""):
             return "conflict"
@@ -294,7 +298,7 @@ def test_another_leads_within_the_duration_and_a_second_when_the_leader_is_kille
     server.runs(60)
     when, successor = server.led[-1]
     assert successor != leader
-    assert when - killed <= TERMS.duration + 1.0
+    assert when - killed <= TIMING.lease_duration + 1.0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -308,8 +312,8 @@ def test_another_leads_within_two_seconds_when_the_leader_lets_go(seed):
         server.runs(0.01)
     server.dies(leader)
     farewell = server.people[leader].release()
-    server.people[leader] = Election(leader, TERMS)
-    server.serve(Take(farewell))
+    server.people[leader] = Election(leader, TIMING)
+    server.serve(WriteLease(farewell))
     released = server.now
     server.runs(10)
     when, successor = server.led[-1]

@@ -6,19 +6,16 @@ what holds whatever happens in tests/simulation.
 
 import pytest
 
-from refresher.core.instant import Instant
-from refresher.core.messages import (
-    Adopt,
+from refresher.core.effects import Adopt, Inspect, Mint, Wait
+from refresher.core.events import (
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
-    Mint,
     RefreshRequested,
     Stopping,
-    Wait,
 )
+from refresher.core.instant import Instant
 from refresher.core.model import Holding, Reason
 from tests.core.builders import (
     KEY,

@@ -2,9 +2,10 @@
 
 import pytest
 
-from refresher.core.announcements import KeyProven, RefreshFailed, TokenMinted
-from refresher.core.messages import Mint, RefreshRequested
+from refresher.core.effects import Mint
+from refresher.core.events import RefreshRequested
 from refresher.core.model import Declined, Outcome, Reason, Token
+from refresher.core.notifications import KeyProven, RefreshFailed, TokenMinted
 from tests.core.builders import (
     KEY,
     KEY_REFUSED,

@@ -2,9 +2,10 @@
 
 import pytest
 
-from refresher.core.announcements import KeyLoaded, KeyLost, KeyProven, TokenMinted
-from refresher.core.messages import KeyRead, KeyUnreadable, Mint, RefreshRequested
+from refresher.core.effects import Mint
+from refresher.core.events import KeyRead, KeyUnreadable, RefreshRequested
 from refresher.core.model import Reason
+from refresher.core.notifications import KeyLoaded, KeyProven, KeySourceFailed, TokenMinted
 from tests.core.builders import (
     KEY,
     KEY_REFUSED,
@@ -139,15 +140,15 @@ def test_a_key_that_changes_during_the_very_first_mint_goes_on_until_the_new_one
 
 def test_a_vanished_file_keeps_the_key_in_memory_and_says_so_once():
     driver = at_work()
-    assert driver.tell(GONE) == [KeyLost(GONE.message, kept=True)]
+    assert driver.tell(GONE) == [KeySourceFailed(GONE.message, kept=True)]
     assert driver.tell(GONE) == []
     assert driver.until(Mint) == (pytest.approx(2520.0), Mint(KEY, Reason.SCHEDULED))
 
 
 def test_a_key_that_was_never_readable_is_lost_without_one_kept():
     driver = Driver()
-    assert driver.tell(GONE) == [KeyLost(GONE.message, kept=False)]
-    assert driver.tell(KeyUnreadable("empty")) == [KeyLost("empty", kept=False)]
+    assert driver.tell(GONE) == [KeySourceFailed(GONE.message, kept=False)]
+    assert driver.tell(KeyUnreadable("empty")) == [KeySourceFailed("empty", kept=False)]
 
 
 def test_a_key_that_comes_back_unchanged_is_announced_and_changes_nothing():

@@ -2,24 +2,20 @@
 
 import pytest
 
-from refresher.core.announcements import OutputDisturbed, TokenAdopted
-from refresher.core.condition import condition
-from refresher.core.messages import (
-    Adopt,
+from refresher.core.effects import Adopt, Inspect, Mint, RaiseAlarm, Write
+from refresher.core.events import (
     ExpiryReported,
     Found,
-    Inspect,
     KeyRead,
     LeadershipChanged,
-    Mint,
-    RaiseAlarm,
     RefreshRequested,
     Stopping,
-    Write,
     WriteFailed,
 )
 from refresher.core.model import Holding, Reason
+from refresher.core.notifications import OutputDisturbed, TokenAdopted
 from refresher.core.state import NEVER
+from refresher.core.status import status_of
 from tests.core.builders import KEY, KEY_REFUSED, NEW_KEY, NOW, Driver, held, policy, token
 
 ELECTED = policy()._replace(elected=True)
@@ -101,7 +97,7 @@ def test_whoever_stands_by_follows_the_leader_from_token_to_token():
     driver.perform(driver.steps())
     assert driver.steps() == [Adopt("file", renewed)]
     assert driver.said[-2:] == [TokenAdopted("file", token(1).facts), TokenAdopted("file", renewed.facts)]
-    assert condition(driver.state, driver.policy, driver.now).valid
+    assert status_of(driver.state, driver.policy, driver.now).valid
 
 
 def test_whoever_stands_by_mints_nothing_when_the_token_is_due_nor_when_it_has_expired():
@@ -169,7 +165,7 @@ def test_whoever_steps_back_owes_nobody_the_token_that_was_asked_for():
     driver = leading(held(token()))
     driver.tell(RefreshRequested())
     driver.tell(LOSS)
-    assert driver.state.wanted is None
+    assert driver.state.requested_reason is None
 
 
 def test_whoever_stands_by_with_a_bad_new_key_follows_the_leader_and_mints_nothing_when_elected():
@@ -197,7 +193,7 @@ def test_whoever_loses_the_election_still_knows_what_consumers_hold():
     driver.steps()
     driver.perform(driver.minted(token(1)))
     driver.tell(LOSS)
-    assert condition(driver.state, driver.policy, driver.now).valid
+    assert status_of(driver.state, driver.policy, driver.now).valid
 
 
 def test_whoever_is_elected_again_believes_the_outputs_and_not_its_memory():
@@ -242,7 +238,7 @@ def test_a_stop_writes_nothing_where_another_leads():
 def test_nobody_is_told_of_a_next_refresh_by_whoever_stands_by():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()
-    assert condition(driver.state, driver.policy, NOW).next_refresh is None
+    assert status_of(driver.state, driver.policy, NOW).next_refresh is None
 
 
 def test_without_an_election_there_is_no_standing_by():

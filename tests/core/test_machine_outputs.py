@@ -2,20 +2,17 @@
 
 import pytest
 
-from refresher.core.announcements import OutputDisturbed, OutputFailed, OutputWritten
-from refresher.core.machine import STALLED, next_step
-from refresher.core.messages import (
-    Inspect,
+from refresher.core.effects import Inspect, Mint, Wait, Write
+from refresher.core.events import (
     InspectFailed,
-    Mint,
     RefreshRequested,
     Started,
-    Wait,
-    Write,
     WriteFailed,
     Written,
 )
+from refresher.core.machine import STALLED, next_step
 from refresher.core.model import Holding, Reason
+from refresher.core.notifications import OutputDisturbed, OutputFailed, OutputWritten
 from tests.core.builders import KEY, NOW, UNREACHABLE, Driver, at_work, held, output, policy, token, write
 
 TWO = policy(output("a"), output("b"))

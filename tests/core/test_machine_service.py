@@ -2,28 +2,23 @@
 
 import pytest
 
-from refresher.core.announcements import ConsumersUnserved, OutputFailed, OutputWritten, TokenMinted
-from refresher.core.machine import STALLED, UNSERVED, next_step
-from refresher.core.messages import (
+from refresher.core.effects import DryRun, Inspect, Mint, RaiseAlarm, Wait, Write
+from refresher.core.events import (
+    DryRunPassed,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     Late,
     LeadershipChanged,
-    Mint,
     Minted,
     MintFailed,
-    RaiseAlarm,
-    Rehearse,
-    Rehearsed,
     Stalled,
-    Wait,
-    Write,
     WriteFailed,
     Written,
 )
+from refresher.core.machine import STALLED, UNSERVED, next_step
 from refresher.core.model import Holding
+from refresher.core.notifications import ConsumersUnserved, OutputFailed, OutputWritten, TokenMinted
 from refresher.core.state import ISSUER
 from tests.core.builders import (
     KEY,
@@ -44,10 +39,10 @@ READ_ONLY = "file: read-only file system"
 TWO = policy(output("a"), output("b"))
 
 
-def rehearsing(wants=None, *found: Holding) -> Driver:
-    """A driver that has looked at its outputs and has a key, and whose rehearsals a test plays itself."""
+def trying(wants=None, *found: Holding) -> Driver:
+    """A driver that has looked at its outputs and has a key, and whose dry runs a test plays itself."""
     driver = Driver(wants, *found)
-    driver.rehearses = True
+    driver.plays_dry_runs = True
     driver.tell(KeyRead(KEY))
     driver.perform(driver.steps())
     return driver
@@ -56,57 +51,57 @@ def rehearsing(wants=None, *found: Holding) -> Driver:
 # --- A mint that could be published nowhere.
 
 
-def test_an_output_without_a_token_is_rehearsed_before_the_first_mint():
-    driver = rehearsing()
-    assert driver.steps() == [Rehearse("file")]
-    driver.tell(Rehearsed("file"))
+def test_an_output_without_a_token_is_tried_before_the_first_mint():
+    driver = trying()
+    assert driver.steps() == [DryRun("file")]
+    driver.tell(DryRunPassed("file"))
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
 def test_nothing_is_minted_while_no_output_can_be_written():
-    driver = rehearsing()
+    driver = trying()
     for _ in range(50):
         driver.perform(looks := [step for step in driver.steps() if isinstance(step, Inspect)])
-        assert not looks or driver.steps() == [Rehearse("file")]
+        assert not looks or driver.steps() == [DryRun("file")]
         (failed,) = driver.tell(WriteFailed("file", READ_ONLY, roll=1.0))
         assert failed == OutputFailed("file", READ_ONLY, None, writing=True)
         driver.passes(30.0)
     driver.perform(driver.steps())
     driver.steps()
-    driver.tell(Rehearsed("file"))
+    driver.tell(DryRunPassed("file"))
     assert driver.state.output("file").problem is None
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
 def test_one_output_that_can_be_written_is_enough():
-    driver = rehearsing(TWO)
-    assert driver.steps() == [Rehearse("a"), Rehearse("b")]
+    driver = trying(TWO)
+    assert driver.steps() == [DryRun("a"), DryRun("b")]
     driver.tell(WriteFailed("a", READ_ONLY, roll=1.0))
     assert driver.steps() == []
-    driver.tell(Rehearsed("b"))
+    driver.tell(DryRunPassed("b"))
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
-def test_nothing_is_rehearsed_while_an_output_holds_a_valid_token():
-    driver = rehearsing(None, held(token(1, key=NEW_KEY)))
+def test_nothing_is_tried_while_an_output_holds_a_valid_token():
+    driver = trying(None, held(token(1, key=NEW_KEY)))
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
-def test_nothing_is_rehearsed_without_a_key():
+def test_nothing_is_tried_without_a_key():
     driver = Driver()
-    driver.rehearses = True
+    driver.plays_dry_runs = True
     driver.perform(driver.steps())
     assert driver.steps() == []
 
 
 def test_after_the_token_in_hand_has_expired_unpublished_no_other_is_minted_before_it_can_be_published():
     driver = at_work()
-    driver.rehearses = True
+    driver.plays_dry_runs = True
     driver.tell(WriteFailed("file", READ_ONLY, roll=1.0))
     driver.contents["file"] = Holding()
     driver.passes(3600.0)
     driver.perform([step for step in driver.steps() if isinstance(step, Inspect)])
-    assert driver.steps() == [Rehearse("file")]
+    assert driver.steps() == [DryRun("file")]
 
 
 # --- What hangs.

@@ -10,28 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.core import backoff
-from refresher.core.announcements import (
-    KeyLoaded,
-    KeyLost,
-    KeyProven,
-    LivesShorter,
-    OutputDisturbed,
-    OutputFailed,
-    OutputHeld,
-    OutputWritten,
-    TokenAdopted,
-    TokenMinted,
-)
 from refresher.core.disclosure import HIDDEN
-from refresher.core.messages import (
-    Adopt,
+from refresher.core.effects import Adopt, Inspect, Mint
+from refresher.core.events import (
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     KeyUnreadable,
-    Mint,
     Minted,
     MintFailed,
     RefreshRequested,
@@ -41,6 +27,18 @@ from refresher.core.messages import (
     Written,
 )
 from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr
+from refresher.core.notifications import (
+    KeyLoaded,
+    KeyProven,
+    KeySourceFailed,
+    LifetimeShortened,
+    OutputDisturbed,
+    OutputFailed,
+    OutputHeld,
+    OutputWritten,
+    TokenAdopted,
+    TokenMinted,
+)
 from refresher.core.state import NEVER, Credential, OutputState
 from tests.core.builders import (
     KEY,
@@ -110,7 +108,11 @@ def test_what_is_adopted_is_in_hand_but_not_our_own_and_its_key_has_proven_itsel
     found = held(token(age=60.0))
     driver = looked_at(found)
     assert driver.tell(Started(Adopt("a", found))) == [TokenAdopted("a", found.facts)]
-    assert (driver.state.facts, driver.state.token, driver.state.own) == (found.facts, found.token, False)
+    assert (driver.state.facts, driver.state.token, driver.state.minted_here) == (
+        found.facts,
+        found.token,
+        False,
+    )
     assert (driver.state.proven, driver.state.candidate) == (Credential(KEY), None)
 
 
@@ -152,7 +154,7 @@ def test_an_unreadable_key_changes_nothing_but_what_is_known_to_be_wrong():
     driver.tell(KeyRead(NEW_KEY))
     assert told(driver, GONE) == {"key_problem"}
     assert driver.tell(KeyUnreadable("key file /k: permission denied")) == [
-        KeyLost("key file /k: permission denied", kept=True)
+        KeySourceFailed("key file /k: permission denied", kept=True)
     ]
     assert told(driver, KeyRead(NEW_KEY)) == {"key_problem"}
     assert driver.state.key_problem is None
@@ -171,7 +173,12 @@ def test_a_token_is_told_with_why_it_was_asked_for_and_what_failed_before():
         TokenMinted(Reason.SCHEDULED, renewed.facts, failures=1)
     ]
     state = driver.state
-    assert (state.facts, state.token, state.own, state.minting) == (renewed.facts, renewed, True, None)
+    assert (state.facts, state.token, state.minted_here, state.minting) == (
+        renewed.facts,
+        renewed,
+        True,
+        None,
+    )
     assert state.proven == Credential(KEY)
 
 
@@ -188,7 +195,7 @@ def test_a_report_that_comes_while_a_mint_is_in_flight_is_done_with_by_that_mint
     driver.until(Mint)
     driver.tell(ExpiryReported(token(1).facts.fingerprint))
     driver.tell(Minted(KEY, token(2, age=-2520.0), roll=0.0))
-    assert driver.state.wanted is None
+    assert driver.state.requested_reason is None
 
 
 def test_the_proven_keys_token_leaves_a_newer_key_to_be_proved():
@@ -241,7 +248,7 @@ def test_a_failure_leaves_the_token_and_the_outputs_and_what_was_asked_for():
     driver.tell(ExpiryReported(token().facts.fingerprint))
     driver.until(Mint)
     assert told(driver, MintFailed(KEY, throttled(30.0), roll=0.0)) == {"minting", "proven"}
-    assert driver.state.wanted is Reason.REPORTED_EXPIRED
+    assert driver.state.requested_reason is Reason.REPORTED_EXPIRED
 
 
 @pytest.mark.parametrize("secret", ["access", "refresh_token"])
@@ -295,7 +302,7 @@ def test_an_output_that_cannot_be_written_still_holds_what_it_held():
     before = driver.state.output("file")
     driver.tell(WriteFailed("file", FULL, roll=0.0))
     after = driver.state.output("file")
-    assert changed(before, after) == {"busy_since", "failures", "next_try", "unwritable", "writable"}
+    assert changed(before, after) == {"busy_since", "failures", "next_try", "write_problem", "writable"}
     assert (after.busy_since, after.failures, after.problem) == (None, 1, FULL)
 
 
@@ -439,7 +446,7 @@ def test_an_output_that_is_out_of_sight_is_believed_to_hold_what_it_held():
     after = driver.state.output("file")
     assert (after.holding, after.published) == (before.holding, before.published)
     assert (after.looked_at, after.busy_since) == (driver.now.boot - 3.0, None)
-    assert (after.problem, after.unseen, after.unseen_at) == ("no route", 1, driver.now.boot)
+    assert (after.problem, after.failed_looks, after.failed_looks_at) == ("no route", 1, driver.now.boot)
 
 
 def test_what_an_output_holds_that_was_never_seen_is_unknown_until_it_is():
@@ -448,7 +455,7 @@ def test_what_an_output_holds_that_was_never_seen_is_unknown_until_it_is():
     assert driver.state.output("file").holding is None
     driver.tell(Found("file", Holding()))
     assert driver.state.output("file").holding == Holding()
-    assert driver.state.output("file").unseen == 0
+    assert driver.state.output("file").failed_looks == 0
 
 
 def test_whoever_keeps_an_output_is_left_alone_for_as_long_as_asked():
@@ -480,10 +487,10 @@ def test_a_report_is_kept_in_mind_and_shortens_what_is_believed_of_the_next():
     driver.passes(1200.0)
     before = driver.state
     assert driver.tell(ExpiryReported(token().facts.fingerprint)) == [
-        LivesShorter(token().facts.fingerprint, 1200.0, 1200.0)
+        LifetimeShortened(token().facts.fingerprint, 1200.0, 1200.0)
     ]
-    assert changed(before, driver.state) == {"wanted", "outlived"}
-    assert driver.state.wanted is Reason.REPORTED_EXPIRED
+    assert changed(before, driver.state) == {"requested_reason", "observed_lifetime"}
+    assert driver.state.requested_reason is Reason.REPORTED_EXPIRED
     driver.minted(token(2, age=-1200.0))
     assert (driver.state.facts.lifetime, driver.state.facts.requested) == (1200.0, 3600.0)
 
@@ -495,14 +502,14 @@ def test_a_report_that_comes_again_is_no_news():
     assert len(driver.tell(report)) == 1
     driver.passes(10.0)
     assert driver.tell(report) == []
-    assert driver.state.outlived == 1200.0
+    assert driver.state.observed_lifetime == 1200.0
 
 
 def test_a_report_that_comes_at_its_end_shortens_nothing():
     driver = at_work()
     driver.passes(3600.0)
     assert driver.tell(ExpiryReported(token().facts.fingerprint)) == []
-    assert driver.state.outlived is None
+    assert driver.state.observed_lifetime is None
 
 
 def test_a_token_that_was_born_expired_is_published_and_replaced_but_is_no_storm():
@@ -517,7 +524,7 @@ def test_a_token_that_was_born_expired_is_published_and_replaced_but_is_no_storm
         driver.tell(Minted(KEY, minted, roll=1.0, expired=True))
         driver.perform(driver.steps())
         assert driver.state.output("a").published == minted.facts.fingerprint
-        assert driver.state.outlived == 360.0
+        assert driver.state.observed_lifetime == 360.0
         driver.until(Mint)
     assert min(later - earlier for earlier, later in pairwise(times)) >= 250.0
 
@@ -533,18 +540,18 @@ def test_an_operators_word_makes_a_report_forgotten():
     driver.passes(1200.0)
     driver.tell(ExpiryReported(token().facts.fingerprint))
     driver.tell(RefreshRequested())
-    assert driver.state.outlived is None
+    assert driver.state.observed_lifetime is None
 
 
 def test_an_operators_word_weighs_more_than_a_report():
     driver = at_work()
     driver.tell(RefreshRequested())
     driver.tell(ExpiryReported(token().facts.fingerprint))
-    assert driver.state.wanted is Reason.REQUESTED
+    assert driver.state.requested_reason is Reason.REQUESTED
     driver = at_work()
     driver.tell(ExpiryReported(token().facts.fingerprint))
     driver.tell(RefreshRequested())
-    assert driver.state.wanted is Reason.REQUESTED
+    assert driver.state.requested_reason is Reason.REQUESTED
 
 
 def test_an_operators_word_ends_the_waits_of_both_keys_but_forgets_none_of_their_failures():
@@ -566,7 +573,7 @@ def test_stopping_changes_nothing_else():
     assert told(driver, Stopping()) == {"stopping"}
 
 
-# --- Whatever happens, in whichever order: letters come late, and twice.
+# --- Whatever happens, in whichever order: messages come late, and twice.
 
 OUTPUTS = st.sampled_from(("a", "b"))
 KEYS = st.sampled_from((KEY, NEW_KEY, LATER_KEY))

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.core.announcements import OutputForged, TokenAdopted
-from refresher.core.messages import Adopt, Found, Inspect, KeyRead, Mint
+from refresher.core.effects import Adopt, Inspect, Mint
+from refresher.core.events import Found, KeyRead
 from refresher.core.model import Holding, Proof, SecretStr, Token
+from refresher.core.notifications import OutputForged, TokenAdopted
 from refresher.core.seal import Sealer
 from tests.core.builders import KEY, NEW_KEY, Driver, at_work, output, policy, token, write
 

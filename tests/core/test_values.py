@@ -12,7 +12,8 @@ from typing import NamedTuple
 import pytest
 
 import refresher.core
-from refresher.core.messages import RefreshRequested, Stopping, Wait
+from refresher.core.effects import Wait
+from refresher.core.events import RefreshRequested, Stopping
 from refresher.core.values import distinct
 
 PACKAGE = Path(__file__).resolve().parents[2] / "refresher"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from refresher.cli import build_parser
+from refresher.cli_options import LOG_VARIABLES
 from refresher.commands.once import EXAMPLE
 from refresher.config.loader import load
 from refresher.emulator.server import Emulator
-from refresher.prelude import LOG_VARIABLES
 from tests import needs
 from tests.commands.daemon import KEY, eventually
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from refresher.core.election import Election, Take, terms_of
+from refresher.core.election import Election, WriteLease, timing_of
 from refresher.core.formats import Format
 from refresher.core.http_response import Response
 from refresher.core.model import SecretStr, fingerprint
@@ -145,10 +145,10 @@ def lease(octets: bytes) -> None:
         expect_printable(str(error))
         return
     assert 0 <= found.duration < math.inf
-    election = Election("we", terms_of(15.0)).looked(found, 0.0, 0.1)
+    election = Election("we", timing_of(15.0)).observed(found, 0.0, 0.1)
     for now in (0.1, 1e4):
         step = election.next_step(now)
-        if isinstance(step, Take):
+        if isinstance(step, WriteLease):
             json.dumps(elector.document(stands, step.record, "n", "l", NOW.wall))
 
 

@@ -200,7 +200,9 @@ def _output_seeds() -> Iterator[bytes]:
     for name, form in FORM.items():
         content = formats.render(form, token, NOW, URL)
         identity = form.identity(URL)
-        yield content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
+        yield (
+            content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
+        )
         told = {**record.fields("=", Entry(name, token.facts)), "token_fingerprint": "=", "expires_at": "="}
         yield content + b"\n\n" + json.dumps({"version": 1, "contents": [told]}).encode()
 

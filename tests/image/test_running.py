@@ -4,7 +4,7 @@ import json
 import subprocess
 from urllib.parse import urlsplit
 
-from refresher import exits
+from refresher import exit_codes
 from refresher.emulator.server import Emulator
 from refresher.kube.api import SERVICE_ACCOUNT
 from refresher.kube.paths import secret_path
@@ -109,6 +109,6 @@ def test_a_kubeconfig_is_read_with_what_is_left_of_it(engine, issuer, place):
     (place / "kubeconfig").write_text(json.dumps(unreachable))
     variable = f"--env=KUBECONFIG={VOLUME}/kubeconfig"
     ended = engine.run(*options(place), variable, IMAGE, "check", *words(issuer)[:2], "--to-secret=token")
-    assert ended.returncode == exits.CANT_CREATE
+    assert ended.returncode == exit_codes.CANT_CREATE
     assert "API server 127.0.0.1:1: Connection refused" in ended.stdout, ended.stdout + ended.stderr
     assert not ended.stderr

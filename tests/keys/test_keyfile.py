@@ -123,7 +123,7 @@ def test_permissions_of_a_missing_file_are_unreadable(tmp_path: Path) -> None:
 def test_while_kubelet_swaps_the_mounted_secret_every_reading_is_a_whole_key(tmp_path: Path) -> None:
     """The volume as kubelet's AtomicWriter makes it: application-key -> ..data/application-key, and ..data ->
     a directory per generation, swapped by renaming a new link over it; the old directory is removed after."""
-    keys = [letter * 4000 for letter in "ab"]
+    keys = [character * 4000 for character in "ab"]
 
     def publish(generation: int) -> None:
         directory = tmp_path / f"..2026_{generation}"

@@ -75,7 +75,7 @@ class Installation:
         leader = self.start()
         leader.wait_for("OutputWritten")
         standby = self.start()
-        standby.wait_for("LeadershipTurned", leads=False)
+        standby.wait_for("LeaderChanged", leads=False)
         standby.wait_for("TokenAdopted")
         return leader, standby
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from refresher import exits
+from refresher import exit_codes
 from tests.commands.daemon import KEY, Daemon, eventually, refresher
 from tests.deploy import chart
 from tests.deploy.chart import BUILDING, CHART
@@ -67,7 +67,7 @@ def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, helm, r
     eventually(lambda: refresher(*passes.ours["args"], **given).code == 0, "a pass that succeeds")
     patient = {"mode": "ha", "config": {"leader_election": {"duration": "30s"}}}
     with Daemon(**in_its_pod(release(patient))) as daemon:
-        daemon.wait_for("LeadershipTurned", lease=f"{place}/{NAME}", leads=True)
+        daemon.wait_for("LeaderChanged", lease=f"{place}/{NAME}", leads=True)
         daemon.wait_for("TokenAdopted")
         assert not daemon.entries("OutputFailed")
     assert at_work().split() == [f"deployment.apps/{NAME}"]
@@ -200,5 +200,5 @@ def test_helm_test_fails_if_check_does(cluster, place, helm, release, in_its_pod
     given = in_its_pod(release({}))
     (tmp_path / "key").write_text(f"{KEY}-of-another")
     tested, checked = helm_test(cluster, place, helm, given)
-    assert checked.code == exits.NO_PERMISSION
+    assert checked.code == exit_codes.NO_PERMISSION
     assert tested.returncode != 0

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.clock import SystemClock
-from refresher.core.announcements import Crashed, LeadershipTurned, LeaseFailed
-from refresher.core.election import Election, Record, Terms, terms_of
-from refresher.core.messages import LeadershipChanged
-from refresher.crew import Mailbox
+from refresher.core.election import Election, LeaseRecord, LeaseTiming, timing_of
+from refresher.core.events import LeadershipChanged
+from refresher.core.notifications import Crashed, LeaderChanged, LeaseFailed
 from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, KubeUnreachableError
 from refresher.kube.api import connect
 from refresher.kube.elector import Elector, document, record_of
-from refresher.ports import Letter
+from refresher.ports import Message
+from refresher.workers import Mailbox
 from tests.commands.daemon import eventually
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
@@ -39,10 +39,10 @@ class Candidate:
     """An elector, and what it has told."""
 
     def __init__(self, account: Account, identity: str) -> None:
-        self.mailbox = Mailbox[Letter]()
-        self.letters: list[Letter] = []
+        self.mailbox = Mailbox[Message]()
+        self.messages: list[Message] = []
         self.api = connect(SystemClock(), {"KUBECONFIG": str(account.kubeconfig)})
-        election = Election(identity, terms_of(DURATION))
+        election = Election(identity, timing_of(DURATION))
         lease = f"{account.namespace}/{NAME}"
         self.elector = Elector(self.api, lease, election, SystemClock(), self.mailbox)
         self.elector.start(spawn)
@@ -50,15 +50,15 @@ class Candidate:
     @property
     def leads(self) -> bool:
         """By what it has told so far."""
-        while letter := self.mailbox.take(0):
-            self.letters.append(letter)
-        told = [each.event.leads for each in self.letters if isinstance(each.event, LeadershipChanged)]
+        while message := self.mailbox.take(0):
+            self.messages.append(message)
+        told = [each.event.leads for each in self.messages if isinstance(each.event, LeadershipChanged)]
         return bool(told) and told[-1]
 
     @property
     def said(self) -> list[object]:
         self.leads  # noqa: B018 -- takes what has come
-        return [said for letter in self.letters for said in letter.said]
+        return [said for message in self.messages for said in message.notifications]
 
     def end(self) -> None:
         self.elector.release()
@@ -97,7 +97,7 @@ def test_the_first_leads_and_the_second_stands_by_and_knows_for_whom(candidates)
     until(lambda: first.leads, "the first leads")
     second = candidates("second")
     until(lambda: bool(second.said), "the second has told how it stands")
-    assert second.said == [LeadershipTurned(second.elector.lease, leads=False, holder="first")]
+    assert second.said == [LeaderChanged(second.elector.lease, leads=False, holder="first")]
     assert first.elector.time_left() > 0
     assert second.elector.time_left() <= 0
 
@@ -140,9 +140,7 @@ def test_how_it_stands_is_told_again_when_a_failure_is_over(candidates, cluster)
     cluster.kill_apiserver()
     until(lambda: any(isinstance(each, LeaseFailed) for each in first.said), "the failure is told")
     cluster.start_apiserver()
-    until(
-        lambda: first.leads and isinstance(first.said[-1], LeadershipTurned), "and that it leads, as the last"
-    )
+    until(lambda: first.leads and isinstance(first.said[-1], LeaderChanged), "and that it leads, as the last")
 
 
 def test_what_others_wrote_into_the_lease_stays(candidates, cluster, namespace):
@@ -184,7 +182,7 @@ def test_a_restart_of_the_api_server_that_is_shorter_than_the_deadline_changes_n
     until(lambda: first.elector.time_left() < 1.0, "half of its time has passed")
     cluster.resume()
     until(lambda: first.elector.time_left() > 1.5, "it has renewed")
-    assert [said.leads for said in first.said if isinstance(said, LeadershipTurned)] == [True]
+    assert [said.leads for said in first.said if isinstance(said, LeaderChanged)] == [True]
 
 
 def test_who_may_not_hold_the_lease_says_what_is_missing(cluster, namespace):
@@ -203,7 +201,7 @@ def test_who_may_not_hold_the_lease_says_what_is_missing(cluster, namespace):
 
 
 def test_what_is_missing_or_strange_is_as_if_nobody_had_ever_held_it():
-    nobody = Record("", 0.0, -1, "7")
+    nobody = LeaseRecord("", 0.0, -1, "7")
     metadata = {"resourceVersion": "7"}
     strange = [{}, [], "s", {"leaseDurationSeconds": 10**400, "leaseTransitions": -5, "holderIdentity": []}]
     strange += [{"leaseDurationSeconds": 1.5, "leaseTransitions": "3", "holderIdentity": None}]
@@ -270,16 +268,16 @@ def test_who_is_overtaken_while_requests_fail_is_told_that_it_does_not_lead():
     """Or it would believe for ever that it does, and what it knew before that it still knows."""
     away, conflict = KubeUnreachableError, KubeConflictError
     api = Scripted(KubeNotFoundError, None, None, away, conflict, away)
-    mailbox = Mailbox[Letter]()
-    election = Election("me", Terms(duration=30.0, deadline=20.0, retry=0.02))
+    mailbox = Mailbox[Message]()
+    election = Election("me", LeaseTiming(lease_duration=30.0, renew_deadline=20.0, retry_period=0.02))
     elector = Elector(api, "inlive/refresher", election, SystemClock(), mailbox)
     elector.start(spawn)
     told: list[bool] = []
 
     def stepped_back() -> bool:
-        while letter := mailbox.take(0):
-            if isinstance(letter.event, LeadershipChanged):
-                told.append(letter.event.leads)
+        while message := mailbox.take(0):
+            if isinstance(message.event, LeadershipChanged):
+                told.append(message.event.leads)
         return told == [True, False]
 
     until(stepped_back, "it is told to step back")
@@ -294,16 +292,16 @@ def test_a_mistake_of_ours_does_not_end_the_elections():
                 raise RuntimeError("nobody has foreseen this")
             raise KubeNotFoundError("there is none")
 
-    mailbox = Mailbox[Letter]()
-    election = Election("me", Terms(duration=30.0, deadline=20.0, retry=0.02))
+    mailbox = Mailbox[Message]()
+    election = Election("me", LeaseTiming(lease_duration=30.0, renew_deadline=20.0, retry_period=0.02))
     elector = Elector(Mistaken(None), "inlive/refresher", election, SystemClock(), mailbox)
     elector.start(spawn)
     said: list[object] = []
 
     def leads() -> bool:
-        while letter := mailbox.take(0):
-            said.extend(letter.said)
-        return any(isinstance(each, LeadershipTurned) and each.leads for each in said)
+        while message := mailbox.take(0):
+            said.extend(message.notifications)
+        return any(isinstance(each, LeaderChanged) and each.leads for each in said)
 
     until(leads, "it leads all the same")
     assert isinstance(said[0], Crashed)

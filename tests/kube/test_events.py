@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from refresher.core.announcements import KeyLoaded, OutputFailed, OutputWritten, RefreshFailed, TokenMinted
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason
+from refresher.core.notifications import KeyLoaded, OutputFailed, OutputWritten, RefreshFailed, TokenMinted
 from refresher.kube.api import KubeApi
 from refresher.kube.events import EVERY, WAITING, EventRecorder
 from refresher.kube.paths import events_path, secrets_path
@@ -51,10 +51,10 @@ class Told:
     def __init__(self, api: KubeApi, cluster: Cluster, *secrets: tuple[str, str]) -> None:
         self.recorder = EventRecorder(api, {"studio": secrets})
         self._cluster = cluster
-        self.notice(KeyLoaded(KEY.fingerprint, changed=False))
+        self.on_notification(KeyLoaded(KEY.fingerprint, changed=False))
 
-    def notice(self, announcement: Any, seconds: float = 0.0, of: str = "studio") -> None:
-        self.recorder.notice(of, announcement, at(seconds))
+    def on_notification(self, notification: Any, seconds: float = 0.0, of: str = "studio") -> None:
+        self.recorder.on_notification(of, notification, at(seconds))
 
     def events(self, namespace: str) -> list[dict[str, Any]]:
         """All that are there once everything noticed has been dealt with, the oldest first."""
@@ -83,7 +83,7 @@ def written(namespace: str, name: str = "mine") -> OutputWritten:
 
 
 def test_a_refused_key_is_told_with_what_to_do(told, namespace):
-    told.notice(REFUSED)
+    told.on_notification(REFUSED)
     (event,) = told.events(namespace)
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "KeyRefused", 1)
     assert event["message"].startswith(
@@ -100,12 +100,12 @@ def test_a_refused_key_is_told_with_what_to_do(told, namespace):
 
 
 def test_that_consumers_have_nothing_is_told_too(told, namespace):
-    told.notice(REFUSED._replace(left=0.0))
+    told.on_notification(REFUSED._replace(left=0.0))
     assert "; consumers have no valid token; " in told.events(namespace)[0]["message"]
 
 
 def test_a_refused_write_is_told_with_its_reason(told, namespace):
-    told.notice(failed(namespace, "it is immutable"))
+    told.on_notification(failed(namespace, "it is immutable"))
     (event,) = told.events(namespace)
     assert (event["type"], event["reason"]) == ("Warning", "WriteFailed")
     assert event["message"] == "token studio: it is immutable"
@@ -120,15 +120,15 @@ def test_a_refused_write_is_told_with_its_reason(told, namespace):
     ids=["key", "write"],
 )
 def test_the_end_of_either_is_told_and_is_normal(told, namespace, trouble, end, reason):
-    told.notice(trouble(namespace))
-    told.notice(end(namespace), 10)
+    told.on_notification(trouble(namespace))
+    told.on_notification(end(namespace), 10)
     event = told.events(namespace)[1]
     assert (event["type"], event["reason"], event["count"]) == ("Normal", reason, 1)
 
 
 def test_kubectl_shows_them_on_the_secret(told, cluster, namespace):
     cluster.must("POST", secrets_path(namespace), {"metadata": {"name": "mine"}})
-    told.notice(REFUSED)
+    told.on_notification(REFUSED)
     told.events(namespace)
     shown = cluster.kubectl("events", "-n", namespace, "--for", "secret/mine").stdout
     assert "KeyRefused" in shown
@@ -138,7 +138,7 @@ def test_kubectl_shows_them_on_the_secret(told, cluster, namespace):
 def test_kubectl_describes_them_with_our_pod(cluster, namespace, account, tmp_path):
     api = in_pod(bound_to_a_pod(cluster, account, "refresher-7d9"), cluster.port)
     told = Told(api, cluster, (namespace, "mine"))
-    told.notice(failed(namespace, "it is immutable"))
+    told.on_notification(failed(namespace, "it is immutable"))
     told.events(namespace)
     shown = cluster.kubectl("describe", "pod", "refresher-7d9", "-n", namespace).stdout
     assert "WriteFailed" in shown
@@ -163,14 +163,14 @@ def bound_to_a_pod(cluster: Cluster, account: Account, name: str) -> Path:
 
 def test_a_refused_key_concerns_every_secret_and_a_refused_write_one(api, cluster, namespace):
     told = Told(api, cluster, (namespace, "one"), (namespace, "two"))
-    told.notice(failed(namespace, name="two"))
-    told.notice(REFUSED)
+    told.on_notification(failed(namespace, name="two"))
+    told.on_notification(REFUSED)
     on = [(each["reason"], each["involvedObject"]["name"]) for each in told.events(namespace)]
     assert on == [("WriteFailed", "two"), ("KeyRefused", "one"), ("KeyRefused", "two")]
 
 
 @pytest.mark.parametrize(
-    "announcement",
+    "notification",
     [
         NO_NEWS,
         ACCEPTED,
@@ -180,42 +180,42 @@ def test_a_refused_key_concerns_every_secret_and_a_refused_write_one(api, cluste
     ],
     ids=["an outage", "a token", "another's Secret", "a file", "a written file"],
 )
-def test_nothing_else_is_told(tmp_path, announcement):
+def test_nothing_else_is_told(tmp_path, notification):
     with asking(tmp_path, answering(201, b"{}")) as (api, server):
         recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
-        recorder.notice("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
-        recorder.notice("studio", announcement, NOW)
+        recorder.on_notification("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
+        recorder.on_notification("studio", notification, NOW)
         assert recorder.flush(PATIENCE)
         assert server.requests == []
 
 
 def test_what_cannot_be_read_is_not_told_as_a_refused_write(told, namespace):
-    told.notice(failed(namespace)._replace(writing=False))
+    told.on_notification(failed(namespace)._replace(writing=False))
     assert told.events(namespace) == []
 
 
 def test_a_token_without_a_secret_has_no_events(told, namespace):
-    told.notice(REFUSED, of="another")
+    told.on_notification(REFUSED, of="another")
     assert told.events(namespace) == []
 
 
 def test_a_new_token_for_the_old_key_is_no_end_of_the_new_ones_refusal(told, namespace):
-    told.notice(KeyLoaded(NEW_KEY.fingerprint, changed=True))
-    told.notice(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
-    told.notice(ACCEPTED, 10)
+    told.on_notification(KeyLoaded(NEW_KEY.fingerprint, changed=True))
+    told.on_notification(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
+    told.on_notification(ACCEPTED, 10)
     assert told.reasons(namespace) == [("KeyRefused", 1)]
 
 
 def test_a_refusal_ends_when_the_old_key_is_put_back_and_accepted(told, namespace):
-    told.notice(KeyLoaded(NEW_KEY.fingerprint, changed=True))
-    told.notice(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
-    told.notice(KeyLoaded(KEY.fingerprint, changed=True), 10)
-    told.notice(ACCEPTED, 20)
+    told.on_notification(KeyLoaded(NEW_KEY.fingerprint, changed=True))
+    told.on_notification(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
+    told.on_notification(KeyLoaded(KEY.fingerprint, changed=True), 10)
+    told.on_notification(ACCEPTED, 20)
     assert told.reasons(namespace) == [("KeyRefused", 1), ("KeyAccepted", 1)]
 
 
 def test_a_message_of_any_length_is_taken(told, namespace):
-    told.notice(failed(namespace, "x" * 100_000))
+    told.on_notification(failed(namespace, "x" * 100_000))
     assert len(told.events(namespace)[0]["message"]) == 1024
 
 
@@ -224,35 +224,35 @@ def test_a_message_of_any_length_is_taken(told, namespace):
 
 def test_repeats_are_told_once_in_five_minutes_with_their_number(told, namespace):
     for seconds in range(0, int(2 * EVERY) + 1, 60):
-        told.notice(failed(namespace), seconds)
+        told.on_notification(failed(namespace), seconds)
     assert told.reasons(namespace) == [("WriteFailed", 1), ("WriteFailed", 6), ("WriteFailed", 11)]
 
 
 def test_the_times_are_those_of_the_first_and_the_last(told, namespace):
-    told.notice(failed(namespace))
-    told.notice(failed(namespace), EVERY)
+    told.on_notification(failed(namespace))
+    told.on_notification(failed(namespace), EVERY)
     times = [(each["firstTimestamp"], each["lastTimestamp"]) for each in told.events(namespace)]
     assert times[0][0] == times[0][1] == times[1][0] != times[1][1]
 
 
 def test_who_flaps_is_told_of_no_more_often(told, namespace):
     for seconds in range(0, int(EVERY), 20):
-        told.notice(failed(namespace), seconds)
-        told.notice(written(namespace), seconds + 10)
+        told.on_notification(failed(namespace), seconds)
+        told.on_notification(written(namespace), seconds + 10)
     assert told.reasons(namespace) == [("WriteFailed", 1), ("Written", 1)]
 
 
 def test_failures_are_counted_anew_after_the_end(told, namespace):
-    told.notice(failed(namespace))
-    told.notice(failed(namespace), 1)
-    told.notice(written(namespace), 2)
-    told.notice(failed(namespace), EVERY)
+    told.on_notification(failed(namespace))
+    told.on_notification(failed(namespace), 1)
+    told.on_notification(written(namespace), 2)
+    told.on_notification(failed(namespace), EVERY)
     assert told.reasons(namespace) == [("WriteFailed", 1), ("Written", 1), ("WriteFailed", 1)]
 
 
 def test_sorts_are_told_apart(told, namespace):
-    told.notice(failed(namespace))
-    told.notice(REFUSED, 1)
+    told.on_notification(failed(namespace))
+    told.on_notification(REFUSED, 1)
     assert told.reasons(namespace) == [("WriteFailed", 1), ("KeyRefused", 1)]
 
 
@@ -263,7 +263,7 @@ def test_lacking_the_permission_is_said_once_and_is_no_error(told, namespace, cl
     cluster.grant(account, [])
     with caplog.at_level(logging.DEBUG, logger="refresher"):
         for seconds in (0, EVERY, 2 * EVERY):
-            told.notice(failed(namespace), seconds)
+            told.on_notification(failed(namespace), seconds)
         assert told.events(namespace) == []
     (record,) = [each for each in caplog.records if each.name == "refresher"]
     assert record.levelno == logging.INFO
@@ -275,28 +275,28 @@ def test_lacking_the_permission_is_said_once_and_is_no_error(told, namespace, cl
 
 def test_a_permission_that_is_given_later_counts(told, namespace, cluster, account):
     cluster.grant(account, [])
-    told.notice(failed(namespace))
+    told.on_notification(failed(namespace))
     assert told.events(namespace) == []
     cluster.grant(account, MAY)
-    told.notice(failed(namespace), EVERY)
+    told.on_notification(failed(namespace), EVERY)
     assert told.reasons(namespace) == [("WriteFailed", 2)]
 
 
 def test_what_was_not_told_for_an_outage_is_told_with_the_next_failure(told, namespace, cluster):
     cluster.kill_apiserver()
-    told.notice(failed(namespace))
+    told.on_notification(failed(namespace))
     assert told.recorder.flush(PATIENCE)
     cluster.start_apiserver()
-    told.notice(failed(namespace), 30)
+    told.on_notification(failed(namespace), 30)
     assert told.reasons(namespace) == [("WriteFailed", 2)]
 
 
 def test_the_end_of_what_was_never_told_is_not_told(told, namespace, cluster):
     cluster.kill_apiserver()
-    told.notice(failed(namespace))
+    told.on_notification(failed(namespace))
     assert told.recorder.flush(PATIENCE)
     cluster.start_apiserver()
-    told.notice(written(namespace), 30)
+    told.on_notification(written(namespace), 30)
     assert told.reasons(namespace) == []
 
 
@@ -305,7 +305,7 @@ def test_an_api_server_that_hangs_holds_nobody_up(tmp_path):
     with asking(tmp_path, silent) as (api, server):
         recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
         for seconds in range(10 * WAITING):
-            recorder.notice("studio", failed("ns"), at(seconds))
+            recorder.on_notification("studio", failed("ns"), at(seconds))
         assert server.requests == []
         assert not recorder.flush(0.01)
 
@@ -314,8 +314,8 @@ def test_no_thread_is_started_before_there_is_something_to_tell(tmp_path):
     with asking(tmp_path, answering(201, b"{}")) as (api, _):
         before = set(threading.enumerate())
         recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
-        recorder.notice("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
-        recorder.notice("studio", ACCEPTED, NOW)
+        recorder.on_notification("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
+        recorder.on_notification("studio", ACCEPTED, NOW)
         assert set(threading.enumerate()) == before
 
 
@@ -323,10 +323,10 @@ def test_that_a_thread_is_refused_loses_no_event_once_there_is_one(tmp_path, cap
     with asking(tmp_path, answering(201, b"{}")) as (api, server), caplog.at_level(logging.DEBUG):
         recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
         with no_threads():
-            recorder.notice("studio", failed("ns"), NOW)
+            recorder.on_notification("studio", failed("ns"), NOW)
             assert not recorder.flush(0.01)
         assert "no Events are written for now: can't start new thread" in caplog.text
-        recorder.notice("studio", written("ns"), at(10))
+        recorder.on_notification("studio", written("ns"), at(10))
         assert recorder.flush(PATIENCE)
         assert len(server.requests) == 2
 
@@ -335,6 +335,6 @@ def test_a_pass_that_ends_tries_once_more_to_have_a_thread(tmp_path):
     with asking(tmp_path, answering(201, b"{}")) as (api, server):
         recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
         with no_threads():
-            recorder.notice("studio", failed("ns"), NOW)
+            recorder.on_notification("studio", failed("ns"), NOW)
         assert recorder.flush(PATIENCE)
         assert len(server.requests) == 1

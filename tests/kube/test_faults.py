@@ -42,7 +42,7 @@ def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_le
         daemon = running(installed)
         held = installed.token()
         cluster.pause()
-        daemon.wait_for("LeadershipTurned", leads=False)
+        daemon.wait_for("LeaderChanged", leads=False)
         daemon.wait_for("LeaseFailed")
         assert not installed.leads(daemon)
         leadership = eventually(lambda: standing(daemon)["problem"] and standing(daemon), "it says why")
@@ -51,7 +51,7 @@ def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_le
         assert issuer.valid(held)
         assert daemon.get("/readyz").status == 200
         cluster.resume()
-        daemon.wait_for("LeadershipTurned", times=2, leads=True)
+        daemon.wait_for("LeaderChanged", times=2, leads=True)
         recovers(installed, daemon)
         assert installed.leads(daemon)
         assert (standing(daemon)["leads"], standing(daemon)["problem"]) == (True, None)

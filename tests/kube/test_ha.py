@@ -36,7 +36,7 @@ def test_turning_leader_election_off_and_on_keeps_the_secret(site):
         site.config.write_text(mode)
         daemon = site.start()
         if mode is elected:
-            daemon.wait_for("LeadershipTurned", leads=True)
+            daemon.wait_for("LeaderChanged", leads=True)
         daemon.wait_for("TokenAdopted" if number else "OutputWritten")
         refresh(daemon)
         daemon.wait_for("OutputWritten", reason="new", times=1 if number else 2)
@@ -51,7 +51,7 @@ def test_the_one_that_stands_by_mints_nothing_follows_and_stays_ready(site):
     leader.wait_for("OutputWritten", times=2)
     assert site.issuer.counts.issued == 2
     standby.send(signal.SIGUSR1)
-    standby.wait_for("NotSupported")
+    standby.wait_for("RequestIgnored")
     assert "this process stands by" in standby.said
     assert not standby.entries("TokenMinted")
     assert not standby.entries("OutputWritten")
@@ -62,7 +62,7 @@ def test_a_killed_leader_is_replaced_within_the_lease_and_a_second_and_that_cost
     token = site.token()
     killed = time.monotonic()
     leader.send(signal.SIGKILL)
-    assert took(killed, lambda: standby.entries("LeadershipTurned", leads=True), "it leads") <= DURATION + 1.0
+    assert took(killed, lambda: standby.entries("LeaderChanged", leads=True), "it leads") <= DURATION + 1.0
     standby.wait_for("TokenAdopted", times=2)
     assert (site.token(), site.issuer.counts.issued) == (token, 1)
     standby.wait_for("OutputWritten")  # and goes on from there
@@ -74,14 +74,14 @@ def test_a_leader_that_is_stopped_hands_over_within_two_seconds(site):
     leader, standby = site.pair()
     stopped = time.monotonic()
     assert leader.end() == 0
-    assert took(stopped, lambda: standby.entries("LeadershipTurned", leads=True), "it leads") < 2.0
+    assert took(stopped, lambda: standby.entries("LeaderChanged", leads=True), "it leads") < 2.0
     assert site.issuer.counts.issued == 1
 
 
 def test_while_the_api_server_hangs_nothing_is_lost_and_nobody_mints_in_vain(site):
     leader, standby = site.pair()
     site.cluster.pause()
-    leader.wait_for("LeadershipTurned", leads=False)
+    leader.wait_for("LeaderChanged", leads=False)
     minted = site.issuer.counts.issued
     time.sleep(DURATION + 1.0)  # that is what is tried: longer than the lease
     assert site.issuer.counts.issued == minted
@@ -99,7 +99,7 @@ def test_a_new_key_is_proven_by_the_leader_and_taken_over_by_the_other(site):
     leader.wait_for("OutputWritten", key_fingerprint=new.fingerprint)
     site.issuer.revoke_key(site.issuer.keys[0])
     leader.send(signal.SIGKILL)
-    standby.wait_for("LeadershipTurned", leads=True)
+    standby.wait_for("LeaderChanged", leads=True)
     standby.wait_for("TokenAdopted", key_fingerprint=new.fingerprint)
     assert not standby.entries("RefreshFailed")
 

@@ -226,6 +226,6 @@ def test_its_rights_are_enough_to_take_over_from_a_job_by_a_lease(cluster, place
     given = in_its_pod(once)
     eventually(lambda: refresher(*once.ours["args"], **given).code == 0, "a pass that succeeds")
     with Daemon(**in_its_pod(installed("ha"))) as daemon:
-        daemon.wait_for("LeadershipTurned", lease=f"{place}/{NAME}", leads=True)
+        daemon.wait_for("LeaderChanged", lease=f"{place}/{NAME}", leads=True)
         daemon.wait_for("TokenAdopted")
         assert not daemon.entries("OutputFailed")

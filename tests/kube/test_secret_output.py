@@ -153,11 +153,11 @@ def test_to_get_patch_and_create_is_enough(cluster, namespace, rules):
     account = cluster.service_account(namespace, "refresher", rules)
     api = connected(account)
     output = SecretPlace(cluster, account, api).output()
-    output.clear_debris()
-    output.rehearse()
+    output.claim()
+    output.dry_run()
     assert output.inspect(NOW) == Holding()
     output.write(a_token(1), NOW, SEALER)
-    output.rehearse()
+    output.dry_run()
     output.write(a_token(2), NOW, SEALER)
     assert output.inspect(NOW).intact
 
@@ -180,7 +180,7 @@ def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, names
     [
         ("get", "get secrets/", lambda output: output.inspect(NOW)),
         ("patch", "patch secrets/", lambda output: output.write(a_token(), NOW, SEALER)),
-        ("patch", "patch secrets/", lambda output: output.rehearse()),
+        ("patch", "patch secrets/", lambda output: output.dry_run()),
     ],
 )
 def test_a_verb_that_lacks_is_named(place, lacking, told, act):
@@ -281,7 +281,7 @@ def test_a_secret_of_another_installation_is_read_but_not_written(place):
     told = refused_write(output)
     assert "'other/refresher'" in told
     assert OWNER in told
-    assert "'other/refresher'" in refusal(output.rehearse)
+    assert "'other/refresher'" in refusal(output.dry_run)
     assert place.content() == b"acc3ss-1-"
 
 
@@ -409,7 +409,7 @@ def test_an_immutable_secret_is_named_before_its_token_ends(place):
     found = place.output().inspect(NOW)
     assert (found.facts, found.intact) == (a_token(1).facts, False)
     assert "immutable: true" in refused_write(place.output())
-    assert "immutable: true" in refusal(place.output().rehearse)
+    assert "immutable: true" in refusal(place.output().dry_run)
     assert place.content() == b"acc3ss-1-"
 
 
@@ -428,7 +428,7 @@ def test_a_namespace_that_there_is_none_of_is_named(cluster, place):
     output = place.output(api=api, namespace="nowhere")
     assert output.inspect(NOW) == Holding()
     assert "no namespace nowhere" in refused_write(output)
-    assert "no namespace nowhere" in refusal(output.rehearse)
+    assert "no namespace nowhere" in refusal(output.dry_run)
 
 
 def test_a_namespace_that_is_being_terminated_is_told(cluster, namespace):

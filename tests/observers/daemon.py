@@ -1,14 +1,14 @@
-"""A daemon as observers see it: the real machine, a real tally, a clock that stands still."""
+"""A daemon as observers see it: the real machine, real counters, a clock that stands still."""
 
 from collections.abc import Callable, Iterator
 
-from refresher.core.announcements import IssuerAnswered
+from refresher.core.events import Event
 from refresher.core.instant import Instant
-from refresher.core.messages import Event
 from refresher.core.model import Outcome, SecretStr, Token, Try
+from refresher.core.notifications import IssuerAnswered
 from refresher.core.state import OutputPolicy, State, TokenPolicy
+from refresher.observers.counters import Counters
 from refresher.observers.metrics import Metrics
-from refresher.observers.tally import Tally
 from tests.core.builders import KEY, NOW, Driver, policy, token
 
 OK = IssuerAnswered((Try(Outcome.OK, 0.2),), skew=-1.5)
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Daemon:
-    """Tokens with their states, as an engine has them; everything announced is tallied."""
+    """Tokens with their states, as an engine has them; every notification is counted."""
 
     def __init__(
         self,
@@ -34,8 +34,10 @@ class Daemon:
         log_lines_dropped: Callable[[], int] | None = None,
     ) -> None:
         self.tokens = {name: Driver(policy(*outputs)._replace(name=name)) for name in names}
-        self.clock, self.tally = Clock(), Tally()
-        self.metrics = Metrics(self.view, self.clock.now, self.clock, self.tally, "1.2.3", log_lines_dropped)
+        self.clock, self.counters = Clock(), Counters()
+        self.metrics = Metrics(
+            self.view, self.clock.now, self.clock, self.counters, "1.2.3", log_lines_dropped
+        )
 
     def view(self) -> Iterator[tuple[TokenPolicy, State]]:
         for driver in self.tokens.values():
@@ -44,23 +46,23 @@ class Daemon:
     def begin(self, name: str, key: SecretStr = KEY) -> None:
         """The token's key is read and its outputs are looked at."""
         self.tokens[name].begin(key)
-        self._tally(name)
+        self._counters(name)
 
     def mints(self, name: str, what: Token | None = None) -> None:
         """The mint in flight gives a token, and it is written to every output."""
         driver = self.tokens[name]
-        self.tally.notice(name, OK, self.clock.now())
+        self.counters.on_notification(name, OK, self.clock.now())
         driver.perform(driver.minted(what or token()))
-        self._tally(name)
+        self._counters(name)
 
     def tell(self, name: str, event: Event) -> None:
         self.tokens[name].tell(event)
-        self._tally(name)
+        self._counters(name)
 
-    def _tally(self, name: str) -> None:
+    def _counters(self, name: str) -> None:
         driver = self.tokens[name]
-        for announcement in driver.said:
-            self.tally.notice(name, announcement, driver.now)
+        for notification in driver.said:
+            self.counters.on_notification(name, notification, driver.now)
         driver.said.clear()
 
 

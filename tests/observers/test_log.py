@@ -1,4 +1,4 @@
-"""The log as a whole: announcements in, lines out; and what becomes of it when its stream is broken."""
+"""The log as a whole: notifications in, lines out; and what becomes of it when its stream is broken."""
 
 import io
 import json
@@ -10,17 +10,17 @@ import threading
 
 import pytest
 
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.model import Outcome, Reason, SecretStr
+from refresher.core.notifications import (
     Crashed,
     KeyLoaded,
-    NotSupported,
+    Notification,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
+    RequestIgnored,
     TokenMinted,
 )
-from refresher.core.model import Outcome, Reason, SecretStr
 from refresher.errors import ConfigurationError
 from refresher.observers.log import LogObserver, configure
 from refresher.observers.log_stream import BackgroundStream
@@ -68,10 +68,10 @@ class Log:
         self.stream.truncate()
         return written
 
-    def of(self, announcement: Announcement, *, after: float = 0.0, token: str = "studio") -> dict | None:
-        """The entry for an announcement, or None if it has no line."""
+    def of(self, notification: Notification, *, after: float = 0.0, token: str = "studio") -> dict | None:
+        """The entry for an notification, or None if it has no line."""
         self.now += after
-        self.observer.notice(token, announcement, self.now)
+        self.observer.on_notification(token, notification, self.now)
         lines = self.lines()
         assert len(lines) <= 1
         return json.loads(lines[0]) if lines else None
@@ -108,7 +108,7 @@ def test_an_announcement_is_one_line_with_the_tokens_name():
 
 
 def test_what_concerns_the_whole_process_names_no_token():
-    entry = Log().of(NotSupported("SIGHUP: not supported"), token="")
+    entry = Log().of(RequestIgnored("SIGHUP: not supported"), token="")
     assert entry["message"] == "SIGHUP: not supported"
     assert "token" not in entry
 
@@ -129,13 +129,13 @@ def test_no_secret_is_told_whatever_is_announced(log_format):
     cause = ValueError(f"header Authorization: Bearer {SECRET.reveal()}")
     error = RuntimeError("x")
     error.__cause__ = cause
-    for announcement in (
+    for notification in (
         refresh_failed(f"500: {SECRET.reveal()}"),
         write_failed(SECRET.reveal()),
         Crashed("Mint", error),
-        NotSupported(SECRET.reveal()),
+        RequestIgnored(SECRET.reveal()),
     ):
-        log.observer.notice("studio", announcement, NOW)
+        log.observer.on_notification("studio", notification, NOW)
     assert SECRET.reveal() not in log.stream.getvalue()
     assert log.stream.getvalue().count(repr(SECRET)) == 4
 
@@ -356,7 +356,7 @@ def test_when_redaction_fails_nothing_of_the_record_is_told():
 
 def process(code: str, **streams: object) -> subprocess.CompletedProcess[str]:
     """A process that configures its log, as the program does, and then runs `code`."""
-    prelude = (
+    cli_options = (
         "import logging, sys, threading\n"
         "from refresher.__main__ import _prepare_streams\n"
         "from refresher.core.model import SecretStr\n"
@@ -369,7 +369,7 @@ def process(code: str, **streams: object) -> subprocess.CompletedProcess[str]:
         "log = logging.getLogger('refresher')\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", prelude + code],
+        [sys.executable, "-c", cli_options + code],
         **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams),
         # Without buffers nothing would be left to fail over at the end.
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},

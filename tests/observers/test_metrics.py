@@ -9,10 +9,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.registry import Collector
 
-from refresher.core.announcements import LeadershipTurned, RefreshFailed, TokenMinted, TokenVerified
+from refresher.core.events import MintFailed, WriteFailed
 from refresher.core.instant import Instant
-from refresher.core.messages import MintFailed, WriteFailed
 from refresher.core.model import Outcome, Reason, Verdict
+from refresher.core.notifications import LeaderChanged, RefreshFailed, TokenMinted, TokenVerified
 from refresher.core.state import OutputPolicy
 from tests import needs
 from tests.core.builders import KEY, KEY_REFUSED, NOW, token
@@ -93,7 +93,7 @@ def with_everything() -> Daemon:
     daemon = Daemon("studio", log_lines_dropped=lambda: 3)
     daemon.begin("studio")
     daemon.mints("studio", token(lifetime=1800.0, requested=3600.0))
-    daemon.tally.notice("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
+    daemon.counters.on_notification("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
     return daemon
 
 
@@ -208,7 +208,7 @@ def test_the_counters_of_the_process_begin_at_0_so_that_the_first_event_is_an_in
 def test_the_first_verification_brings_the_counters_of_all() -> None:
     daemon = at_work("studio")
     assert named(scraped(daemon), "verifications_total") == []
-    daemon.tally.notice("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
+    daemon.counters.on_notification("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
     series = scraped(daemon)
     counts = {
         of["result"]: value(series, "verifications_total", **of)
@@ -239,9 +239,9 @@ def test_what_has_always_been_0_has_no_series_of_a_token_or_output_but_for_its_w
 def test_a_token_with_one_output_has_twelve_series_at_most_after_a_day_of_trouble() -> None:
     daemon = with_everything()
     for reason in (Reason.FIRST, Reason.SCHEDULED):
-        daemon.tally.notice("studio", TokenMinted(reason, token().facts, 0), NOW)
+        daemon.counters.on_notification("studio", TokenMinted(reason, token().facts, 0), NOW)
         failed = RefreshFailed(reason, Outcome.TIMEOUT, "timed out", KEY.fingerprint, wait=1.0, left=60.0)
-        daemon.tally.notice("studio", failed, NOW)
+        daemon.counters.on_notification("studio", failed, NOW)
     daemon.tell("studio", WriteFailed("file:/a", "disk full", roll=1.0))
     assert len([of for _, of in scraped(daemon) if ("token", "studio") in of]) <= 12
 
@@ -367,8 +367,8 @@ def test_a_path_is_a_label_whatever_is_in_it(accept: str, odd: str) -> None:
 def test_each_lease_has_a_series_that_says_whether_this_process_leads() -> None:
     daemon = at_work("studio")
     assert b"token_refresher_leader" not in samples_of(daemon)
-    daemon.tally.notice("", LeadershipTurned("inlive/a", leads=True, holder=""), NOW)
-    daemon.tally.notice("", LeadershipTurned("inlive/b", leads=False, holder="pod-2"), NOW)
+    daemon.counters.on_notification("", LeaderChanged("inlive/a", leads=True, holder=""), NOW)
+    daemon.counters.on_notification("", LeaderChanged("inlive/b", leads=False, holder="pod-2"), NOW)
     samples = samples_of(daemon).decode().splitlines()
     assert [each for each in samples if each.startswith("token_refresher_leader")] == [
         'token_refresher_leader{lease="inlive/a"} 1.0',

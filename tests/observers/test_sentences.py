@@ -1,4 +1,4 @@
-"""The line for each announcement: why, until when consumers are served, what to do, and how grave it is."""
+"""The line for each notification: why, until when consumers are served, what to do, and how grave it is."""
 
 import logging
 from typing import NamedTuple, get_args
@@ -6,30 +6,30 @@ from typing import NamedTuple, get_args
 import pytest
 
 from refresher.core.advice import ADVICE
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.model import Outcome, Reason, Try, Verdict
+from refresher.core.notifications import (
     ConsumersUnserved,
     Crashed,
     IssuerAnswered,
     KeyLoaded,
-    KeyLost,
     KeyProven,
-    LeadershipTurned,
+    KeySourceFailed,
+    LeaderChanged,
     LeaseFailed,
-    LivesShorter,
-    NotSupported,
+    LifetimeShortened,
+    Notification,
     OutputDisturbed,
     OutputFailed,
     OutputForged,
     OutputHeld,
     OutputWritten,
     RefreshFailed,
+    RequestIgnored,
     ThreadsRefused,
     TokenAdopted,
     TokenMinted,
     TokenVerified,
 )
-from refresher.core.model import Outcome, Reason, Try, Verdict
 from refresher.observers.sentences import told
 from tests.core.builders import NOW, token
 
@@ -62,7 +62,7 @@ def of_failure(outcome: str, left: float) -> dict[str, object]:
 
 
 class Case(NamedTuple):
-    said: Announcement
+    said: Notification
     level: int
     text: str
     fields: dict[str, object]
@@ -177,13 +177,13 @@ CASES = [
         {"key_fingerprint": KEY},
     ),
     Case(
-        KeyLost("the key file /k cannot be read: gone", kept=True),
+        KeySourceFailed("the key file /k cannot be read: gone", kept=True),
         WARNING,
         "the key file /k cannot be read: gone; the last key stays in use, but would not outlive a restart",
         {},
     ),
     Case(
-        KeyLost("the key file /k cannot be read: gone", kept=False),
+        KeySourceFailed("the key file /k cannot be read: gone", kept=False),
         ERROR,
         "the key file /k cannot be read: gone; without a key nothing can be minted",
         {},
@@ -204,19 +204,19 @@ CASES = [
         {"what": "Write"},
     ),
     Case(
-        LeadershipTurned("inlive/refresher", leads=True, holder=""),
+        LeaderChanged("inlive/refresher", leads=True, holder=""),
         INFO,
         "leads: holds the lease inlive/refresher",
         {"lease": "inlive/refresher", "leads": True},
     ),
     Case(
-        LeadershipTurned("inlive/refresher", leads=False, holder="pod-2"),
+        LeaderChanged("inlive/refresher", leads=False, holder="pod-2"),
         INFO,
         "stands by: does not hold the lease inlive/refresher, pod-2 holds it",
         {"lease": "inlive/refresher", "leads": False},
     ),
     Case(
-        LeadershipTurned("inlive/refresher", leads=False, holder=""),
+        LeaderChanged("inlive/refresher", leads=False, holder=""),
         INFO,
         "stands by: does not hold the lease inlive/refresher, nobody is known to hold it",
         {"lease": "inlive/refresher", "leads": False},
@@ -253,13 +253,13 @@ CASES = [
         {"token_fingerprint": "aa", "verdict": "inconclusive"},
     ),
     Case(
-        LivesShorter("aa", 1200.0, 1200.0),
+        LifetimeShortened("aa", 1200.0, 1200.0),
         WARNING,
-        "the token aa was used up after 20m: from the next one on none is believed to live longer than 20m; "
-        "ask Inlive how long tokens live, or mint anew with SIGUSR1 if that was a mistake",
+        "the token aa expired after only 20m: the refresher now expects tokens to live no longer than 20m; "
+        "ask Inlive how long tokens live, or send SIGUSR1 if that was a mistake",
         {"token_fingerprint": "aa", "age_seconds": 1200.0, "believed_seconds": 1200.0},
     ),
-    Case(NotSupported("SIGHUP: not supported yet"), WARNING, "SIGHUP: not supported yet", {}),
+    Case(RequestIgnored("SIGHUP: not supported yet"), WARNING, "SIGHUP: not supported yet", {}),
     Case(
         OutputHeld("file:/run/token", "file:/run/token belongs to the refresher with process 7"),
         WARNING,
@@ -297,7 +297,7 @@ def test_the_line_for(case):
 
 
 def test_no_announcement_is_without_a_line():
-    assert {type(case.said) for case in CASES} == set(get_args(Announcement))
+    assert {type(case.said) for case in CASES} == set(get_args(Notification))
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresher.core.condition import TokenCondition, condition
-from refresher.core.messages import KeyUnreadable, MintFailed, WriteFailed
+from refresher.core.events import KeyUnreadable, MintFailed, WriteFailed
 from refresher.core.state import OutputPolicy
+from refresher.core.status import TokenStatus, status_of
 from refresher.observers import status, status_page
-from refresher.observers.tally import Leadership
+from refresher.observers.counters import Leadership
 from tests.core.builders import KEY, KEY_REFUSED, token
 from tests.observers.daemon import Daemon, at_work
 
@@ -20,9 +20,9 @@ FILE = "file:/var/run/inlive/access-token"
 ONE = (OutputPolicy(FILE, 0.0, False),)
 
 
-def conditions(daemon: Daemon) -> list[TokenCondition]:
+def statuses(daemon: Daemon) -> list[TokenStatus]:
     now = daemon.clock.now()
-    return [condition(state, policy, now) for policy, state in daemon.view()]
+    return [status_of(state, policy, now) for policy, state in daemon.view()]
 
 
 def reasons(daemon: Daemon) -> list[dict[str, str | None]]:
@@ -30,7 +30,7 @@ def reasons(daemon: Daemon) -> list[dict[str, str | None]]:
 
 
 def document(daemon: Daemon) -> dict[str, Any]:
-    return status.document(conditions(daemon), daemon.clock.now(), "1.2.3")
+    return status.document(statuses(daemon), daemon.clock.now(), "1.2.3")
 
 
 def table(daemon: Daemon) -> list[str]:
@@ -98,7 +98,7 @@ def test_a_token_at_work_is_told_of_whole() -> None:
 
 def of(*leases: Leadership) -> dict[str, Any]:
     daemon = at_work("studio")
-    return status.document(conditions(daemon), daemon.clock.now(), "1.2.3", leases)
+    return status.document(statuses(daemon), daemon.clock.now(), "1.2.3", leases)
 
 
 @pytest.mark.parametrize(

@@ -199,25 +199,25 @@ class OutputContract:
 
     def test_clearing_debris_leaves_the_value(self, place: Place):
         output = place.output()
-        output.clear_debris()  # of nothing
+        output.claim()  # of nothing
         output.write(a_token(), NOW, SEALER)
-        output.clear_debris()
+        output.claim()
         assert output.inspect(NOW).intact
 
-    def test_a_rehearsal_changes_nothing(self, place: Place):
+    def test_a_dry_run_changes_nothing(self, place: Place):
         output = place.output()
-        output.rehearse()
+        output.dry_run()
         assert place.content() is None
         output.write(a_token(), NOW, SEALER)
         before = place.content()
-        output.rehearse()
+        output.dry_run()
         assert place.content() == before
         assert output.inspect(NOW).intact
 
-    def test_a_rehearsal_fails_where_a_write_would(self, place: Place):
+    def test_a_dry_run_fails_where_a_write_would(self, place: Place):
         output = place.output()
         with place.refusing_writes(), pytest.raises(OutputError) as failure:
-            output.rehearse()
+            output.dry_run()
         assert output.name in str(failure.value)
 
     def test_every_instance_has_the_same_name(self, place: Place):

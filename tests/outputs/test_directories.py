@@ -41,8 +41,8 @@ def held(victim, path):
 
 ACTS = {
     "write": lambda output: output.write(a_token(2), NOW, SEALER),
-    "rehearse": lambda output: output.rehearse(),
-    "clear_debris": lambda output: output.clear_debris(),
+    "dry_run": lambda output: output.dry_run(),
+    "claim": lambda output: output.claim(),
 }
 
 
@@ -70,25 +70,25 @@ def test_a_file_is_free_when_its_process_has_ended_however_that_ends(victim, pat
     other.kill()
     other.wait()
     output = output_at(path)
-    assert output.rehearse() == ()
-    output.clear_debris()
+    assert output.dry_run() == ()
+    output.claim()
     output.write(a_token(2), NOW, SEALER)
     assert output.inspect(NOW).intact
 
 
-def test_a_process_that_only_looks_and_rehearses_keeps_nobody_out(victim, path):
+def test_a_process_that_only_inspects_and_tries_keeps_nobody_out(victim, path):
     output = output_at(path)
     output.inspect(NOW)
-    output.rehearse()
+    output.dry_run()
     held(victim, path)
 
 
 def test_from_its_start_on_a_process_keeps_others_out_although_it_writes_nothing(victim, path):
     output = output_at(path)
-    output.clear_debris()
+    output.claim()
     told = told_by(victim("write-and-look", path))
     assert f"belongs to the refresher with process {os.getpid()}," in told["small"]
-    assert told["rehearsal"] == told["small"]
+    assert told["dry run"] == told["small"]
     assert told["found"] is None
 
 
@@ -103,12 +103,12 @@ def test_one_process_writes_a_file_by_several_outputs(path):
         output_at(path).write(a_token(number), NOW, SEALER)
 
 
-def test_a_rehearsal_reports_first_what_else_is_wrong(victim, path):
+def test_a_dry_run_reports_first_what_else_is_wrong(victim, path):
     """So that `check` beside the daemon sees that, too."""
     held(victim, path)
     path.unlink()
     path.mkdir()
-    message = refusal(output_at(path), "rehearse")
+    message = refusal(output_at(path), "dry_run")
     assert "(EISDIR)" in message
 
 
@@ -116,7 +116,7 @@ def test_a_process_that_cannot_be_seen_is_described_by_what_the_record_says(vict
     """From another container only the record tells who it is."""
     output_at(path).write(a_token(), NOW, SEALER)
     kept_out = output_at(path)
-    kept_out.clear_debris()
+    kept_out.claim()
     unseen = [*mounting("true"), needs.tool("unshare"), "--pid", "--fork"]
     told = told_by(victim("write-and-look", path, before=unseen))
     host = os.uname().nodename
@@ -148,7 +148,7 @@ def test_where_there_can_be_no_lock_one_goes_on_without(path, obstacle):
         case "pipe":
             os.mkfifo(lock)
     output = output_at(path)
-    output.clear_debris()
+    output.claim()
     output.write(a_token(), NOW, SEALER)
     assert output.inspect(NOW).intact
 
@@ -174,7 +174,7 @@ def test_ten_thousand_files_in_a_directory_take_one_descriptor(tmp_path):
     directories = Directories()
     outputs = [of_installation(tmp_path / str(number), "", directories) for number in range(300)]
     for output in outputs:
-        output.clear_debris()
+        output.claim()
     assert len(os.listdir("/proc/self/fd")) == before + 1
     del outputs, output
     assert len(os.listdir("/proc/self/fd")) == before
@@ -198,11 +198,11 @@ def test_a_directory_is_listed_once_whatever_the_number_of_outputs(tmp_path):
     for file in debris:
         file.touch()
     outputs = [of_installation(tmp_path / name, "", directories) for name in ("a", "b")]
-    outputs[0].clear_debris()
+    outputs[0].claim()
     assert [file.exists() for file in debris] == [False, True]
     late = tmp_path / ".b.ba9876543210.tmp"
     late.touch()
-    outputs[1].clear_debris()
+    outputs[1].claim()
     assert [file.exists() for file in debris] == [False, False]
     assert late.exists()
 
@@ -225,7 +225,7 @@ def test_a_file_of_another_installation_is_left_alone_and_its_token_is_told(path
     other = of_installation(path, "lobby")
     found = other.inspect(NOW)
     assert (found.facts, found.intact, found.owner) == (a_token().facts, False, "studio")
-    for act in (lambda: other.write(a_token(2), NOW, SEALER), other.rehearse):
+    for act in (lambda: other.write(a_token(2), NOW, SEALER), other.dry_run):
         with pytest.raises(OutputError) as failure:
             act()
         assert str(failure.value) == (

@@ -100,7 +100,7 @@ def refusal(output, verb="write"):
     acts = {
         "write": lambda: output.write(a_token(), NOW, SEALER),
         "inspect": lambda: output.inspect(NOW),
-        "rehearse": output.rehearse,
+        "dry_run": output.dry_run,
     }
     act = acts[verb]
     with pytest.raises(OutputError) as failure:
@@ -231,12 +231,12 @@ def refusal_of_a_large_token(output):
 def test_a_value_that_another_writer_replaces_at_once_is_an_error(path, monkeypatch):
     rename = os.rename
 
-    def overtaken(source, target, **directories):
+    def conflicted(source, target, **directories):
         rename(source, target, **directories)
         if target == path.name:
             path.write_bytes(b"another's")
 
-    monkeypatch.setattr(os, "rename", overtaken)
+    monkeypatch.setattr(os, "rename", conflicted)
     assert "look for another writer" in refusal(file_output(path))
 
 
@@ -466,7 +466,7 @@ def _bind(path):
 def test_a_missing_directory_is_nothing_to_read_and_an_error_to_write(tmp_path):
     output = file_output(tmp_path / "absent" / "access-token")
     assert output.inspect(NOW) == Holding()
-    output.clear_debris()
+    output.claim()
     assert f"(ENOENT); create {tmp_path}/absent, or mount the volume there" in refusal(output)
 
 
@@ -477,15 +477,15 @@ def test_a_file_in_the_place_of_the_directory_is_an_error(tmp_path, verb):
     assert f"(ENOTDIR); {tmp_path}/file is no directory" in message
 
 
-def test_a_rehearsal_leaves_no_file(path):
-    file_output(path).rehearse()
+def test_a_dry_run_leaves_no_file(path):
+    file_output(path).dry_run()
     assert os.listdir(path.parent) == []
 
 
 @pytest.mark.parametrize("others", [{"group": "no-such-group"}, {}], ids=["group", "directory"])
-def test_a_rehearsal_is_refused_like_a_write(path, others):
+def test_a_dry_run_is_refused_like_a_write(path, others):
     output = file_output(path if others else path / "below" / "it", **others)
-    assert refusal(output, "rehearse") == refusal(output, "write")
+    assert refusal(output, "dry_run") == refusal(output, "write")
 
 
 def test_an_error_says_where_a_link_leads(path, tmp_path):

@@ -31,7 +31,7 @@ def check_what_a_killed_writer_left(path):
     assert found.token is not None
     assert found.token.access.reveal() == access
     assert found.intact
-    successor.clear_debris()
+    successor.claim()
     assert debris_in(path.parent) == []
     assert path.read_bytes() == content
     successor.write(a_token(3), NOW + 2, SEALER)

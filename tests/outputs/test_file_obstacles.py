@@ -1,4 +1,4 @@
-"""What keeps a file from being replaced although one can be made beside it. A rehearsal sees each of these,
+"""What keeps a file from being replaced although one can be made beside it. A dry run sees each of these,
 with the very words of the write that fails, and leaves nothing behind."""
 
 import os
@@ -21,19 +21,19 @@ def attribute():
     """Gives a file or directory an attribute of chattr(1), until the end of the test."""
     chattr, given = needs.tool("chattr"), []
 
-    def give(letter, path):
-        tried = subprocess.run([chattr, f"+{letter}", path], capture_output=True, text=True, check=False)
+    def give(flag, path):
+        tried = subprocess.run([chattr, f"+{flag}", path], capture_output=True, text=True, check=False)
         if tried.returncode != 0:
             pytest.skip(f"this file system has no attributes: {tried.stderr.strip()}")
-        given.append((letter, path))
+        given.append((flag, path))
 
     yield give
-    for letter, path in given:
-        subprocess.run([chattr, f"-{letter}", path], check=True)
+    for flag, path in given:
+        subprocess.run([chattr, f"-{flag}", path], check=True)
 
 
 def expect_same_refusal(told, advice):
-    assert told["rehearsal"] == told["small"] == told["large"]
+    assert told["dry run"] == told["small"] == told["large"]
     assert told["small"].endswith(advice)
     assert not [name for name in told["files"] if name.endswith(".tmp")]
 
@@ -72,27 +72,27 @@ def test_ones_own_file_in_a_sticky_directory_is_none(victim, open_folder):
     os.chown(path, NOBODY, NOBODY)
     open_folder.chmod(0o1777)
     told = told_by(victim("write-as-nobody", path))
-    assert (told["rehearsal"], told["small"]) == ([], None)
+    assert (told["dry run"], told["small"]) == ([], None)
 
 
-@pytest.mark.parametrize("letter", ["i", "a"])
+@pytest.mark.parametrize("flag", ["i", "a"])
 @pytest.mark.parametrize("name", [VALUE, RECORD])
-def test_a_file_with_an_attribute(victim, tmp_path, attribute, letter, name):
+def test_a_file_with_an_attribute(victim, tmp_path, attribute, flag, name):
     path = tmp_path / VALUE
     path.with_name(name).write_bytes(b"")
-    attribute(letter, path.with_name(name))
+    attribute(flag, path.with_name(name))
     told = told_by(victim("write-and-look", path))
     where = path.with_name(name)
-    advice = f"(EPERM); {where} has the attribute {letter}: chattr -{letter} {where}"
+    advice = f"(EPERM); {where} has the attribute {flag}: chattr -{flag} {where}"
     expect_same_refusal(told, advice)
 
 
-@pytest.mark.parametrize("letter", ["i", "a"])
-def test_a_directory_with_an_attribute(victim, tmp_path, attribute, letter):
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_a_directory_with_an_attribute(victim, tmp_path, attribute, flag):
     """In one that is append-only a file could be made, but never removed again."""
-    attribute(letter, tmp_path)
+    attribute(flag, tmp_path)
     told = told_by(victim("write-and-look", tmp_path / VALUE))
-    advice = f"(EPERM); the directory has the attribute {letter}: chattr -{letter} {tmp_path}"
+    advice = f"(EPERM); the directory has the attribute {flag}: chattr -{flag} {tmp_path}"
     expect_same_refusal(told, advice)
 
 
@@ -116,6 +116,6 @@ def test_a_probe_of_what_can_be_replaced_changes_nothing(tmp_path):
     assert path.stat() == before
 
 
-def test_a_rehearsal_leaves_nothing_behind(tmp_path):
-    assert output_at(tmp_path / VALUE).rehearse() == ()
+def test_a_dry_run_leaves_nothing_behind(tmp_path):
+    assert output_at(tmp_path / VALUE).dry_run() == ()
     assert os.listdir(tmp_path) == []

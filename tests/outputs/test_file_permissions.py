@@ -39,7 +39,7 @@ def tried_on(victim, tmp_path):
 @pytest.mark.parametrize("options", [IGNORED, REFUSED])
 def test_a_file_that_has_its_mode_from_the_start_needs_no_chmod(tried_on, options):
     told = tried_on(options, "0640")
-    assert told["rehearsal"] == told["logged"] == []
+    assert told["dry run"] == told["logged"] == []
     assert told["intact"] == [True, True]
 
 
@@ -50,7 +50,7 @@ def test_what_the_file_system_does_not_keep_is_reported_once_and_is_nobodys_alte
         f"{SHOWN}mode 0777 instead of 0600 (every user can read the token); mount it with the right ones "
         "(uid=, gid=, file_mode=)"
     )
-    assert told["rehearsal"] == [report]
+    assert told["dry run"] == [report]
     assert [line.partition(": ")[2] for line in told["logged"]] == [report]
     assert told["intact"] == [True, True]
 
@@ -64,7 +64,7 @@ def test_a_group_that_the_file_system_does_not_keep_is_reported(tried_on):
 
 def test_a_mode_that_could_be_configured_is_proposed(tried_on):
     told = tried_on((*IGNORED, "--perms=0664"), "0600")
-    assert 'or configure `mode: "0664"` to accept it' in told["rehearsal"][0]
+    assert 'or configure `mode: "0664"` to accept it' in told["dry run"][0]
 
 
 def test_permissions_that_somebody_changes_later_are_an_alteration(tried_on, tmp_path):
@@ -101,7 +101,7 @@ def test_a_group_without_a_number_here_is_an_error_that_says_so(victim, tmp_path
     if subprocess.run([*mapped, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this kernel gives nobody a user namespace")
     told = told_by(victim("write-and-look", tmp_path / "access-token", "4242", before=mapped))
-    assert told["small"] == told["rehearsal"]
+    assert told["small"] == told["dry run"]
     assert "(EINVAL); its group has no number in this user namespace (/proc/self/gid_map)" in told["small"]
 
 
@@ -131,7 +131,7 @@ def test_a_default_acl_that_lets_others_read_is_reported_once(default_acl, caplo
         f"file:{folder}/access-token: the default access control list of {folder} lets user 1234, group 33 "
         f"read the token, whatever its mode says; `setfacl -k {folder}` removes it"
     ]
-    assert output.rehearse()[0] in caplog.text
+    assert output.dry_run()[0] in caplog.text
     assert output.inspect(NOW).intact
 
 

@@ -93,15 +93,15 @@ def test_a_link_that_another_user_may_have_made_is_not_followed(tmp_path, arrang
         link, path = folder / "out", folder / "out" / "access-token"
     link.symlink_to(aim if step == "directory" else aim / "access-token")
     arrange(link)
-    told = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "rehearse")}
+    told = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "dry_run")}
     text = f"the symbolic link {link} is not followed: {why.format(folder=folder)}, or name a path without it"
     assert told == {
         "write": f"file:{path} cannot be written: {text}",
         "inspect": f"file:{path} cannot be read: {text}",
-        "rehearse": f"file:{path} cannot be written: {text}",
+        "dry_run": f"file:{path} cannot be written: {text}",
     }
     with pytest.raises(OutputError):
-        file_output(path).clear_debris()
+        file_output(path).claim()
     assert os.listdir(aim) == ["access-token"]
     assert (aim / "access-token").read_bytes() == b"precious"
 
@@ -123,7 +123,7 @@ def test_links_of_root_and_ones_own_are_followed_by_any_user(victim, open_folder
     for path in (open_folder / "own", open_folder / "own" / "access-token"):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     told = told_by(victim("write-as-nobody", open_folder / "roots" / "access-token"))
-    assert (told["rehearsal"], told["small"]) == ([], None)
+    assert (told["dry run"], told["small"]) == ([], None)
     assert (open_folder / "own" / "value").stat().st_uid == NOBODY
 
 

@@ -83,7 +83,7 @@ def _killing_before(line):
 def hold(path: Path) -> None:
     """Begin to write there, write a value, say so, and live on."""
     output = output_at(path)
-    output.clear_debris()
+    output.claim()
     output.write(a_token(1), NOW, SEALER)
     say("holding")
     signal.pause()
@@ -99,14 +99,14 @@ def write_as_nobody(path: Path, group: str | None = None) -> None:
 
 
 def write_and_look(path: Path, group: str | None = None) -> None:
-    """Rehearse, write a small value, then a large one, then look: print what came of each, and the files that
+    """DryRun, write a small value, then a large one, then look: print what came of each, and the files that
     there are."""
     output = output_at(path, group)
     told: dict[str, object] = {}
     try:
-        told["rehearsal"] = output.rehearse()
+        told["dry run"] = output.dry_run()
     except OutputError as error:
-        told["rehearsal"] = str(error)
+        told["dry run"] = str(error)
     for name, token in (("small", a_token(1)), ("large", a_token(2, size=LARGE))):
         try:
             told[name] = output.write(token, NOW, SEALER)
@@ -123,7 +123,7 @@ def write_and_look(path: Path, group: str | None = None) -> None:
 
 def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | None = None) -> None:
     """Write with that mode and group, and print what a look finds, of this process and of the next, what was
-    logged, and what a rehearsal reports. `beneath` is where the file is that is seen at `path`: its mode is
+    logged, and what a dry run reports. `beneath` is where the file is that is seen at `path`: its mode is
     altered there, and it is looked at again."""
     logged: list[str] = []
     sink = logging.Handler()
@@ -135,14 +135,14 @@ def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | 
         return FileOutput(settings, "https://api.inlive.app")
 
     ours = output()
-    rehearsal = ours.rehearse()
+    tried = ours.dry_run()
     for number in (1, 2):
         ours.write(a_token(number), NOW, SEALER)
     intact = ours.inspect(NOW).intact, output().inspect(NOW).intact
     if beneath is not None:
         os.chmod(beneath, 0o404)
     say(json.dumps({
-        "rehearsal": rehearsal,
+        "dry run": tried,
         "intact": intact,
         "intact_in_the_end": ours.inspect(NOW).intact,
         "logged": logged,

@@ -84,14 +84,14 @@ def main() -> int:
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (default 0)")
     parser.add_argument("--seconds", type=float, default=NOT_SOON, help="stop after these, days or not")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    wanted = parser.parse_args()
-    if wanted.seed is not None:
-        outcome = played(wanted.seed)
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        outcome = played(arguments.seed)
         print("\n".join(outcome.story))
         return int(bool(outcome.broken))
     began = time.monotonic()
-    seeds = range(wanted.first, wanted.first + 100 + 4 * int(wanted.days))
-    outcomes = campaign(seeds, wanted.days, wanted.workers, wanted.seconds)
+    seeds = range(arguments.first, arguments.first + 100 + 4 * int(arguments.days))
+    outcomes = campaign(seeds, arguments.days, arguments.workers, arguments.seconds)
     print(table(outcomes, time.monotonic() - began))
     failed = [outcome for outcome in outcomes if outcome.broken]
     for outcome in failed[:3]:

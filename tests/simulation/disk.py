@@ -180,13 +180,13 @@ class FileOnDisk:
         finally:  # dead or alive: what do readers see now?
             self._process.here.look(self.name)
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         with self._disk.used_by(self._process, self.name):
-            self._output.clear_debris()
+            self._output.claim()
 
-    def rehearse(self) -> tuple[str, ...]:
+    def dry_run(self) -> tuple[str, ...]:
         with self._disk.used_by(self._process, self.name):
-            return self._output.rehearse()
+            return self._output.dry_run()
 
 
 _in_use: Disk | None = None

@@ -4,11 +4,12 @@ import errno
 from collections import Counter
 from collections.abc import Callable
 
+from refresher.core.effects import Mint, Write
+from refresher.core.events import ExpiryReported, RefreshRequested
 from refresher.core.machine import LOOK_AGAIN, STALLED
-from refresher.core.messages import ExpiryReported, Mint, RefreshRequested, Write
 from refresher.engine import GIVE_UP, MINT_GRACE, MOMENT
 from refresher.lanes import COUNTS_FOR
-from refresher.ports import Letter
+from refresher.ports import Message
 from tests.simulation import design
 from tests.simulation.apiserver import FAULTS
 from tests.simulation.disk import Hang
@@ -132,7 +133,7 @@ class Happenings:
         self.world.after(
             replaced, lambda: self.promise.may_cost_a_mint("the next is believed to live as short")
         )
-        leader.mailbox.post(Letter(None, ExpiryReported(facts.fingerprint)))
+        leader.mailbox.post(Message(None, ExpiryReported(facts.fingerprint)))
         self.world.plan(self.world.now + until, lambda: self._ask(leader))
         return until + 1.0
 
@@ -140,7 +141,7 @@ class Happenings:
         """Have all minted anew: else no later token is believed to live longer than this one did."""
         self.promise.tell(f"SIGUSR1 for {process.name}")
         self.promise.may_cost_a_mint("an operator asked")
-        process.mailbox.post(Letter(None, RefreshRequested()))
+        process.mailbox.post(Message(None, RefreshRequested()))
 
     # --- The process and its machine.
 
@@ -158,14 +159,14 @@ class Happenings:
     def kill_in_a_mint(self, trouble: Trouble) -> float:
         return self._light_fuse(trouble, Mint, 3)
 
-    def _light_fuse(self, trouble: Trouble, errand: type, most: int) -> float:
+    def _light_fuse(self, trouble: Trouble, effect: type, most: int) -> float:
         victim = self._victim(trouble)
         if victim is not None:
             effects = int(trouble.pick * most)
             self.promise.tell(
-                f"{victim.name} is to be killed at effect {effects} of its next {errand.__name__}"
+                f"{victim.name} is to be killed at effect {effects} of its next {effect.__name__}"
             )
-            victim.light_fuse(errand, effects)
+            victim.light_fuse(effect, effects)
         return 0.9 * self.lives
 
     def _victim(self, trouble: Trouble) -> object:
@@ -269,7 +270,7 @@ class Happenings:
         """Nobody can read it yet, so the old one goes on being accepted."""
         self._keys_made += 1
         before, content = self.key.content, f"s3cr3t-key-{self._keys_made}"
-        self.promise.tell(f"a new key, unseen yet: number {self._keys_made}")
+        self.promise.tell(f"a new key, not seen yet: number {self._keys_made}")
         self.issuer.keys.add(content)
         self.key.content = content
 
@@ -332,7 +333,7 @@ class Happenings:
         self.promise.tell("SIGUSR1")
         self.promise.may_cost_a_mint("an operator asked")
         for process in self.here.living():
-            process.mailbox.post(Letter(None, RefreshRequested()))
+            process.mailbox.post(Message(None, RefreshRequested()))
         return 1.0
 
     # --- The API server and the Lease.

@@ -7,13 +7,13 @@ from collections import Counter
 from contextlib import suppress
 
 from refresher.config.declarations import FileOutputSettings, SecretOutputSettings
-from refresher.core import condition
-from refresher.core.election import Election, terms_of
+from refresher.core import status
+from refresher.core.effects import Effect, Mint, Write
+from refresher.core.election import Election, timing_of
 from refresher.core.formats import includes_refresh_token
 from refresher.core.machine import why_write
-from refresher.core.messages import Errand, Mint, Write
 from refresher.core.state import OutputPolicy, TokenPolicy
-from refresher.hands import Charge
+from refresher.executor import ManagedToken
 from refresher.kube.paths import lease_path, secret_path
 from refresher.outputs import secret_body
 from refresher.outputs.file import FileOutput
@@ -78,12 +78,12 @@ class Installation:
         time_left = lambda: math.inf  # noqa: E731
         api = ApiLine(self.api, process)
         if self.wants.processes > 1:
-            elector = VirtualElector(process, api, LEASE, Election(process.name, terms_of(LEASE_DURATION)))
+            elector = VirtualElector(process, api, LEASE, Election(process.name, timing_of(LEASE_DURATION)))
             self.electors[process] = elector
             time_left = elector.time_left
         outputs = tuple(self._build(place, process, api, time_left) for place in self.outputs.values())
-        charge = Charge(self.policy, self.key, outputs)
-        process.start(charge, IssuerLine(self.issuer, process), [self.promise], time_left)
+        managed = ManagedToken(self.policy, self.key, outputs)
+        process.start(managed, IssuerLine(self.issuer, process), [self.promise], time_left)
         if process in self.electors:
             self.electors[process].start()
 
@@ -106,7 +106,7 @@ class Installation:
     def holds_unpublished(self, process: Process) -> bool:
         """Whether it has minted a token that is lost with it: none shows as much of it as another needs."""
         _, state = next(process.engine.view())
-        if state.facts is None or not state.own:
+        if state.facts is None or not state.minted_here:
             return False
         number = self.issuer.of_fingerprint[state.facts.fingerprint].number
         shown = {name for name, display in self.promise.displays.items() if display.shows == number}
@@ -163,7 +163,7 @@ class Installation:
         """What status and readiness would tell."""
         for process in self.living():
             policy, state = next(process.engine.view())
-            self.promise.told(repr(condition.condition(state, policy, process.machine.now())) + repr(state))
+            self.promise.told(repr(status.status_of(state, policy, process.machine.now())) + repr(state))
 
     # --- Lulls.
 
@@ -196,12 +196,12 @@ class Installation:
 
     # --- Outputs.
 
-    def takes_time(self, errand: Errand) -> bool:
-        if isinstance(errand, Mint):
+    def takes_time(self, effect: Effect) -> bool:
+        if isinstance(effect, Mint):
             return True
-        if self.outputs[errand.output].kind == "file":
-            return self.disk.hangs(errand.output)
-        return isinstance(errand, Write) or bool(self.api.fault or self.api.cut_off)
+        if self.outputs[effect.output].kind == "file":
+            return self.disk.hangs(effect.output)
+        return isinstance(effect, Write) or bool(self.api.fault or self.api.cut_off)
 
     def look(self, name: str) -> None:
         self.promise.look(name, self.content(name))

@@ -92,19 +92,19 @@ def main() -> int:
     parser.add_argument("--days", type=float, default=2.0, help="of each scenario at most (default 2)")
     parser.add_argument("--only", default="", help="those with this in their name")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    wanted = parser.parse_args()
-    first = tuple(range(wanted.scenarios))
-    planted = [None, *(mutation for mutation in MUTATIONS if wanted.only in mutation.name)]
+    arguments = parser.parse_args()
+    first = tuple(range(arguments.scenarios))
+    planted = [None, *(mutation for mutation in MUTATIONS if arguments.only in mutation.name)]
     wrong = [
         None,
-        *(mutation for mutation in wrong_kinds(ROOT / "refresher") if wanted.only in mutation.name),
+        *(mutation for mutation in wrong_kinds(ROOT / "refresher") if arguments.only in mutation.name),
     ]
     survivors = 0
-    with ThreadPoolExecutor(wanted.workers) as pool:
+    with ThreadPoolExecutor(arguments.workers) as pool:
         trials = []
         for mutation in planted:
             seeds = (*first, *(mutation.seeds if mutation else ()))
-            trials.append((mutation, len(seeds), pool.submit(simulated, mutation, seeds, wanted.days)))
+            trials.append((mutation, len(seeds), pool.submit(simulated, mutation, seeds, arguments.days)))
         trials += [(mutation, 1, pool.submit(tested, mutation)) for mutation in wrong]
         for mutation, of, trial in trials:
             found, why = trial.result()

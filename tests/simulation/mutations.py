@@ -87,7 +87,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an attempt is tried again inside an attempt",
-        "hands.py",
+        "executor.py",
         "        result = self._issuer.mint(step.key, policy.lifetime, budget)\n",
         "        for _ in range(3):\n"
         "            result = self._issuer.mint(step.key, policy.lifetime, budget)\n"
@@ -146,13 +146,13 @@ MUTATIONS = (
     Mutation(
         "a leader is not fenced: it leads on while its Lease may have run out",
         "core/election.py",
-        "leading_until=began + self.terms.deadline",
-        "leading_until=now + 3 * self.terms.duration",
+        "leading_until=began + self.timing.renew_deadline",
+        "leading_until=now + 3 * self.timing.lease_duration",
     ),
     Mutation(
         "a new leader relies on what it knew before",
         "core/observing.py",
-        "outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, own=False",
+        "outputs=outputs, leads=True, leads_since=now.boot, facts=None, token=None, minted_here=False",
         "outputs=outputs, leads=True",
     ),
     Mutation(
@@ -176,7 +176,7 @@ MUTATIONS = (
     Mutation(
         "what was given up is not tried anew",
         "engine.py",
-        "        self._apply(work.token, self._hands.failure(work.step, message), now, goes_on=goes_on)\n",
+        "        self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)\n",
         "        del message, goes_on\n",
     ),
     Mutation(
@@ -188,21 +188,21 @@ MUTATIONS = (
     Mutation(
         "threads that were refused are not asked for again",
         "engine.py",
-        "refused = self._hands.tend()",
+        "refused = self._executor.tend()",
         "refused = None",
     ),
     Mutation(
         "what was given up before a thread was free for it is done all the same",
-        "hands.py",
-        "Letter(work.token, None) if work.given_up else self.perform(charge, work.step)",
-        "self.perform(charge, work.step)",
+        "executor.py",
+        "Message(work.token, None) if work.given_up else self.perform(managed, work.step)",
+        "self.perform(managed, work.step)",
     ),
     Mutation(
         "a key that cannot be read is forgotten",
         "core/observing.py",
-        "    return state._replace(key_problem=event.message), (KeyLost(event.message, kept),)",
+        "    return state._replace(key_problem=event.message), (KeySourceFailed(event.message, kept),)",
         "    state = state._replace(key_problem=event.message, proven=None, candidate=None)\n"
-        "    return state, (KeyLost(event.message, kept),)",
+        "    return state, (KeySourceFailed(event.message, kept),)",
     ),
     Mutation(
         "what cannot be seen for the moment is gone",

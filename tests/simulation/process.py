@@ -1,17 +1,18 @@
-"""One refresher process: the real engine and hands, on a machine's clocks, mortal at every effect."""
+"""One refresher process: the real engine and executor, on a machine's clocks, mortal at every effect."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from refresher.core.effects import Effect, Inspect, Mint
+from refresher.core.events import KeysPolled
 from refresher.core.instant import Instant
 from refresher.core.machine import attempts
-from refresher.core.messages import Errand, Inspect, KeysPolled, Mint
 from refresher.engine import KEY_POLL, Engine
-from refresher.hands import KEYS, Charge, Hands
-from refresher.keys.watch import KeyWatch
+from refresher.executor import KEYS, Executor, ManagedToken
+from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.ports import Letter
+from refresher.ports import Message
 from tests.simulation.virtual import Happening, KilledError, Strand, World
 
 if TYPE_CHECKING:
@@ -56,12 +57,14 @@ class Process:
         self.mailbox = VirtualMailbox(self)
         self._strands: dict[Strand, None] = {}  # in order: a set's is another each time
 
-    def start(self, charge: Charge, issuer: object, observers: list, time_left: Callable[[], float]) -> None:
-        self.crew = VirtualCrew(self)
-        hands = VirtualHands(self, issuer)
+    def start(
+        self, managed: ManagedToken, issuer: object, observers: list, time_left: Callable[[], float]
+    ) -> None:
+        self.workers = VirtualWorkers(self)
+        executor = VirtualExecutor(self, issuer)
         self.engine = Engine(
-            [charge],
-            hands=hands,
+            [managed],
+            executor=executor,
             clock=self.machine,
             mailbox=self.mailbox,
             observers=observers,
@@ -131,16 +134,16 @@ class Process:
                 raise KilledError
             self.fuse -= 1
 
-    def light_fuse(self, errand: type, effects: int) -> None:
-        """Die at the given effect of the next errand of this kind."""
-        self.fuse, self.fuse_waits_for, self.fuse_lit_for = effects, errand, errand
+    def light_fuse(self, effect: type, effects: int) -> None:
+        """Die at the given effect of the next effect of this kind."""
+        self.fuse, self.fuse_waits_for, self.fuse_lit_for = effects, effect, effect
 
-    def begins(self, errand: Errand) -> None:
-        if self.fuse_waits_for is not None and isinstance(errand, self.fuse_waits_for):
+    def begins(self, effect: Effect) -> None:
+        if self.fuse_waits_for is not None and isinstance(effect, self.fuse_waits_for):
             self.fuse_waits_for = None
 
-    def ends(self, errand: Errand) -> None:
-        if self.fuse_lit_for is not None and isinstance(errand, self.fuse_lit_for):
+    def ends(self, effect: Effect) -> None:
+        if self.fuse_lit_for is not None and isinstance(effect, self.fuse_lit_for):
             self.fuse = self.fuse_waits_for = self.fuse_lit_for = None  # it was too long
 
     # --- Lulls: while nothing goes on, looking again and again at what nobody touches is left out.
@@ -168,29 +171,29 @@ class VirtualMailbox:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._letters: deque[Letter] = deque()
+        self._messages: deque[Message] = deque()
         self.strand: Strand | None = None
 
     def __len__(self) -> int:
-        return len(self._letters)
+        return len(self._messages)
 
-    def post(self, letter: Letter) -> None:
-        self._letters.append(letter)
+    def post(self, message: Message) -> None:
+        self._messages.append(message)
         if self.strand is not None:
             self._process.world.wake(self.strand)
 
-    def take(self, timeout: float) -> Letter | None:
-        if not self._letters and timeout > 0:
+    def take(self, timeout: float) -> Message | None:
+        if not self._messages and timeout > 0:
             world = self._process.world
             until = world.now + timeout / self._process.machine.rate
             if timeout > 1.0:
                 until = max(until, self._process.here.lull_until())
             world.sleep(max(until - world.now, TICK))
             self._process.stay_suspended()
-        return self._letters.popleft() if self._letters else None
+        return self._messages.popleft() if self._messages else None
 
 
-class VirtualCrew:
+class VirtualWorkers:
     """Stands where the real one has threads: these are strands in virtual time, or entries of the agenda.
 
     While the installation's `threads_refused`, jobs wait in line; `tend` starts them when that is over.
@@ -240,60 +243,60 @@ class VirtualCrew:
                 begin()
 
 
-class VirtualHands(Hands):
-    """The real hands with a virtual crew, mortal at every effect."""
+class VirtualExecutor(Executor):
+    """The real executor with virtual workers, mortal at every effect."""
 
     def __init__(self, process: Process, issuer: object) -> None:
         super().__init__(
             issuer,  # type: ignore[arg-type]
             process.machine,
             process.mailbox,
-            process.crew,  # type: ignore[arg-type]
+            process.workers,  # type: ignore[arg-type]
             process.world.dice.random,
         )
         self._process = process
 
-    def start(self, charge: Charge, work: Work) -> None:
-        self._process.crew.takes_time = lambda: self._process.here.takes_time(work.step)
-        super().start(charge, work)
+    def start(self, managed: ManagedToken, work: Work) -> None:
+        self._process.workers.takes_time = lambda: self._process.here.takes_time(work.step)
+        super().start(managed, work)
 
-    def perform(self, charge: Charge, step: Errand) -> Letter:
+    def perform(self, managed: ManagedToken, step: Effect) -> Message:
         process = self._process
         process.begins(step)
         began = process.world.now
-        letter = super().perform(charge, step)
+        message = super().perform(managed, step)
         if isinstance(step, Mint):
-            self._check_duration(charge, process.world.now - began)
+            self._check_duration(managed, process.world.now - began)
             process.effect("the answer of the issuer is told")
         elif not isinstance(step, Inspect):
             process.effect("a write is told")
         process.ends(step)
-        return letter
+        return message
 
-    def _check_duration(self, charge: Charge, took: float) -> None:
+    def _check_duration(self, managed: ManagedToken, acquired: float) -> None:
         """The two owners of retries are not nested: an attempt ends within its budget, all in all. What the
         resolver of a name takes beyond that is not its fault."""
-        budget = max(1.0, min(charge.policy.timeout, charge.policy.lifetime / 10))  # the design's
+        budget = max(1.0, min(managed.policy.timeout, managed.policy.lifetime / 10))  # the design's
         strand = self._process.world.strand
-        took -= strand.hung if strand is not None else 0.0
-        if took > budget * 1.01 + self._process.here.time_suspended(self._process):
-            self._process.here.promise.violated(f"an attempt took {took:.1f} s of {budget:.1f} s")
+        acquired -= strand.hung if strand is not None else 0.0
+        if acquired > budget * 1.01 + self._process.here.time_suspended(self._process):
+            self._process.here.promise.violated(f"an attempt took {acquired:.1f} s of {budget:.1f} s")
 
-    def read_keys(self, keys: KeyWatch) -> None:
+    def read_keys(self, keys: KeyPoller) -> None:
         """Reading that would find nothing new is left out: it comes back within a poll of the next change."""
         process, key = self._process, self._process.here.key
 
         def read() -> None:
-            letters = list(keys.poll(process.machine.now().boot))
-            for letter in letters:
-                process.mailbox.post(letter)
-            if letters or key.hangs:
-                process.mailbox.post(Letter(None, KeysPolled()))
+            messages = list(keys.poll(process.machine.now().boot))
+            for message in messages:
+                process.mailbox.post(message)
+            if messages or key.hangs:
+                process.mailbox.post(Message(None, KeysPolled()))
             else:
                 key.watchers.append(lambda: process.after(process.world.dice.uniform(0, KEY_POLL), begin))
 
         def begin() -> None:
-            process.crew.takes_time = lambda: key.hangs
-            process.crew.submit(read, KEYS)
+            process.workers.takes_time = lambda: key.hangs
+            process.workers.submit(read, KEYS)
 
         begin()

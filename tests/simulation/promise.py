@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from refresher.core.announcements import Announcement, Crashed
 from refresher.core.instant import Instant
+from refresher.core.notifications import Crashed, Notification
 from refresher.core.state import TokenPolicy
 from tests.simulation.issuer import MARK, Issuer
 from tests.simulation.virtual import World
@@ -188,12 +188,12 @@ class Promise:
 
     # --- 5 and 6: no secret anywhere, and no end.
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         """An observer: told what logs, metrics and status are."""
-        self.seen[type(announcement).__name__] += 1
-        self.told(repr(announcement))
-        if isinstance(announcement, Crashed):
-            self.violated(f"a mistake of the program while {announcement.what}: {announcement.error!r}")
+        self.seen[type(notification).__name__] += 1
+        self.told(repr(notification))
+        if isinstance(notification, Crashed):
+            self.violated(f"a mistake of the program while {notification.what}: {notification.error!r}")
 
     def check_told(self, kind: str, before: int) -> None:
         """Whoever is to act learns of trouble: something of this kind was announced since it was `before`."""

@@ -5,7 +5,7 @@ more of them.
 
 import pytest
 
-from refresher.core.messages import Write
+from refresher.core.effects import Write
 from tests.simulation.campaign import campaign, explained
 from tests.simulation.scenario import Scenario
 from tests.simulation.shrinking import shrunk

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from refresher.core.announcements import Announcement
-from refresher.core.messages import Event, Step
+from refresher.core.effects import Step
+from refresher.core.events import Event
+from refresher.core.notifications import Notification
 from tests.simulation.mutations import Mutation
 
-FAMILIES = (get_args(Announcement), get_args(Step), get_args(Event))
+FAMILIES = (get_args(Notification), get_args(Step), get_args(Event))
 
 
 def wrong_kinds(package: Path) -> Iterator[Mutation]:
-    """For each place where the core makes an announcement, a step or an event: another of the same arguments
+    """For each place where the core makes an notification, a step or an event: another of the same arguments
     takes its place."""
     for path in sorted((package / "core").glob("*.py")):
         source = path.read_text()

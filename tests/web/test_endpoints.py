@@ -8,9 +8,9 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from refresher.core.messages import Found
+from refresher.core.events import Found
 from refresher.core.model import Holding
-from refresher.observers.tally import Tally
+from refresher.observers.counters import Counters
 from refresher.web.endpoints import ENDPOINTS, Endpoints, quality
 from refresher.web.exchange import Request
 from tests.core.builders import KEY, KEY_REFUSED, NOW, UNREACHABLE, Driver, at_work, output, policy, token
@@ -25,7 +25,7 @@ ROUTES = ["/", *ENDPOINTS]
 class Daemon(Watched):
     @property
     def endpoints(self) -> Endpoints:
-        return Endpoints(self.view, lambda: self.last_turn, self, Tally(), "1.2.3")
+        return Endpoints(self.view, lambda: self.last_turn, self, Counters(), "1.2.3")
 
 
 @pytest.fixture
@@ -113,7 +113,12 @@ def test_a_part_that_is_stuck_is_a_reason_for_a_restart_with_its_name(serve: Ser
     daemon = Daemon(at_work())
     stuck = ["no thread for the mints since 95 s"]
     endpoints = Endpoints(
-        daemon.view, lambda: daemon.last_turn, daemon, Tally(), "1", stuck=lambda: stuck[0] if stuck else None
+        daemon.view,
+        lambda: daemon.last_turn,
+        daemon,
+        Counters(),
+        "1",
+        stuck=lambda: stuck[0] if stuck else None,
     )
     site = serve(endpoints.answer)
     received = site.call("/livez")
@@ -288,7 +293,7 @@ def test_metrics_are_given_whatever_is_asked_for(site_of: SiteOf, accept: str) -
 def test_the_lines_that_the_log_has_dropped_are_a_metric(serve: Serve) -> None:
     daemon = Daemon(at_work())
     endpoints = Endpoints(
-        daemon.view, lambda: daemon.last_turn, daemon, Tally(), "1", log_lines_dropped=lambda: 7
+        daemon.view, lambda: daemon.last_turn, daemon, Counters(), "1", log_lines_dropped=lambda: 7
     )
     assert b"\ntoken_refresher_log_lines_dropped_total 7.0\n" in serve(endpoints.answer).call("/metrics").body
 

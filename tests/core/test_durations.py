@@ -2,7 +2,7 @@
 
 import pytest
 
-from refresher.observers.spans import span
+from refresher.core.durations import humanized, shown_seconds
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,12 @@ from refresher.observers.spans import span
     ],
 )
 def test_a_span_is_told_in_its_two_largest_units(seconds, words):
-    assert span(seconds) == words
+    assert humanized(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.3, "0.3"), (0.299, "0.3"), (0.0, "0"), (9.991, "10"), (10.0, "10"), (119.95, "120")],
+)
+def test_seconds_in_a_message_are_the_limit_that_was_configured(seconds, shown):
+    assert shown_seconds(seconds) == shown

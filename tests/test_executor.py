@@ -1,4 +1,4 @@
-"""Hands: every errand comes back as the event that says how it went, our own mistakes included."""
+"""Executor: every effect comes back as the event that says how it went, our own mistakes included."""
 
 import threading
 from dataclasses import dataclass, field
@@ -6,26 +6,21 @@ from dataclasses import dataclass, field
 import pytest
 
 from refresher.clock import SystemClock
-from refresher.core.announcements import Crashed, IssuerAnswered, OutputFailed, TokenVerified
-from refresher.core.instant import Instant
-from refresher.core.machine import STALLED
-from refresher.core.messages import (
-    Errand,
+from refresher.core.effects import DryRun, Effect, Inspect, Mint, Write
+from refresher.core.events import (
+    DryRunPassed,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     KeysPolled,
     KeyUnreadable,
-    Mint,
     Minted,
     MintFailed,
-    Rehearse,
-    Rehearsed,
-    Write,
     WriteFailed,
     Written,
 )
+from refresher.core.instant import Instant
+from refresher.core.machine import STALLED
 from refresher.core.model import (
     Declined,
     Granted,
@@ -39,13 +34,14 @@ from refresher.core.model import (
     Verdict,
     Verification,
 )
+from refresher.core.notifications import Crashed, IssuerAnswered, OutputFailed, TokenVerified
 from refresher.core.seal import Sealer
-from refresher.crew import Crew, Mailbox
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
-from refresher.hands import Charge, Hands, token_of
-from refresher.keys.watch import KeyWatch
+from refresher.executor import Executor, ManagedToken, token_of
+from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.ports import Letter
+from refresher.ports import Message
+from refresher.workers import Mailbox, Workers
 from tests.core.builders import ISSUER_URL, KEY, NEW_KEY, NOW, held, policy, token
 from tests.core.builders import output as output_policy
 
@@ -107,7 +103,7 @@ class AnOutput:
     includes_refresh_token: bool = False
     holding: Holding = NOTHING
     failing: Exception | None = None
-    debris: Exception | None = None
+    stale: Exception | None = None
     cleared: int = 0
 
     def inspect(self, now: Instant) -> Holding:
@@ -120,12 +116,12 @@ class AnOutput:
             raise self.failing
         self.holding = held(token)
 
-    def clear_debris(self) -> None:
+    def claim(self) -> None:
         self.cleared += 1
-        if self.debris is not None:
-            raise self.debris
+        if self.stale is not None:
+            raise self.stale
 
-    def rehearse(self) -> None:
+    def dry_run(self) -> None:
         if self.failing is not None:
             raise self.failing
 
@@ -146,48 +142,48 @@ class AKey:
 
 @pytest.fixture
 def mailbox():
-    return Mailbox[Letter]()
+    return Mailbox[Message]()
 
 
 @pytest.fixture
 def site(mailbox):
-    """Real hands: threads, a queue, a clock."""
+    """A real executor: threads, a queue, a clock."""
     return Site(mailbox)
 
 
 class Site:
-    def __init__(self, mailbox: Mailbox[Letter], verifier: AVerifier | None = None) -> None:
+    def __init__(self, mailbox: Mailbox[Message], verifier: AVerifier | None = None) -> None:
         self.mailbox = mailbox
         self.issuer, self.output, self.key = AnIssuer(), AnOutput(), AKey()
-        self.charge = Charge(policy(output_policy("file")), self.key, (AnOutput("other"), self.output))
+        self.managed = ManagedToken(policy(output_policy("file")), self.key, (AnOutput("other"), self.output))
         self.verifier = verifier
-        self.hands = Hands(
-            self.issuer, self.issuer.clock, mailbox, Crew(POOLS), lambda: ROLL, verifier=verifier
+        self.executor = Executor(
+            self.issuer, self.issuer.clock, mailbox, Workers(POOLS), lambda: ROLL, verifier=verifier
         )
 
-    def letter(self) -> Letter:
-        letter = self.mailbox.take(DEADLINE)
-        assert letter is not None, "nothing came back"
-        return letter
+    def message(self) -> Message:
+        message = self.mailbox.take(DEADLINE)
+        assert message is not None, "nothing came back"
+        return message
 
-    def start(self, errand: Errand) -> Work:
-        work = Work("studio", errand, self.charge.lane(errand), 0.0)
-        self.hands.start(self.charge, work)
+    def start(self, effect: Effect) -> Work:
+        work = Work("studio", effect, self.managed.lane(effect), 0.0)
+        self.executor.start(self.managed, work)
         return work
 
-    def does(self, errand: Errand) -> Letter:
-        """What comes back of an errand."""
-        work = self.start(errand)
-        letter = self.letter()
-        assert letter.token == "studio"
-        assert letter.work is work
-        return letter._replace(work=None)
+    def does(self, effect: Effect) -> Message:
+        """What comes back of an effect."""
+        work = self.start(effect)
+        message = self.message()
+        assert message.token == "studio"
+        assert message.work is work
+        return message._replace(work=None)
 
 
 MINT = Mint(KEY, Reason.FIRST)
 WRITE = Write("file", token(), "new", Sealer(KEY))
 LOOK, FIRST_LOOK = Inspect("file"), Inspect("file", first=True)
-REHEARSAL = Rehearse("file")
+REHEARSAL = DryRun("file")
 POOLS = {"issuer": 2, "file": 2, "secret": 2, "keys": 2}
 
 
@@ -200,17 +196,17 @@ def test_a_mint_asks_with_the_key_for_the_lifetime_within_the_budget(site):
 
 
 def test_a_granted_token_comes_back_with_all_that_is_known_of_it(site):
-    letter = site.does(MINT)
-    assert isinstance(letter.event, Minted)
-    key, minted, roll, expired = letter.event
+    message = site.does(MINT)
+    assert isinstance(message.event, Minted)
+    key, minted, roll, expired = message.event
     assert (key, roll, expired) == (KEY, ROLL, False)
     assert (minted.access.reveal(), minted.refresh_token.reveal()) == ("access", "refresh")
     facts = minted.facts
     assert facts.issued == SENT  # not when the answer came
     assert (facts.lifetime, facts.requested, facts.has_refresh_token) == (3600.0, 3600.0, True)
     assert (facts.key_fingerprint, facts.fingerprint) == (KEY.fingerprint, SecretStr("access").fingerprint)
-    assert facts.issuer == site.charge.policy.issuer == ISSUER_URL
-    assert letter.said == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
+    assert facts.issuer == site.managed.policy.issuer == ISSUER_URL
+    assert message.notifications == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
 
 
 GOOD = Verification(Verdict.GOOD)
@@ -219,11 +215,11 @@ GOOD = Verification(Verdict.GOOD)
 @pytest.mark.parametrize("verdict", [Verdict.GOOD, Verdict.INCONCLUSIVE, Verdict.EXPIRED])
 def test_a_token_that_is_tried_out_is_told_of_and_not_held_back(mailbox, verdict):
     site = Site(mailbox, AVerifier(Verification(verdict, "so it says")))
-    letter = site.does(MINT)
-    assert isinstance(letter.event, Minted)
-    assert letter.event.expired is (verdict is Verdict.EXPIRED)
+    message = site.does(MINT)
+    assert isinstance(message.event, Minted)
+    assert message.event.expired is (verdict is Verdict.EXPIRED)
     told = TokenVerified(SecretStr("access").fingerprint, verdict, "so it says")
-    assert letter.said[-1] == told
+    assert message.notifications[-1] == told
     token, budget = site.verifier.asked
     assert token.reveal() == "access"
     assert 0 < budget <= 10.0
@@ -231,26 +227,26 @@ def test_a_token_that_is_tried_out_is_told_of_and_not_held_back(mailbox, verdict
 
 def test_a_token_that_is_rejected_is_no_token(mailbox):
     site = Site(mailbox, AVerifier(Verification(Verdict.REJECTED, "401")))
-    letter = site.does(MINT)
-    assert isinstance(letter.event, MintFailed)
-    assert letter.event.declined.outcome is Outcome.BAD_RESPONSE
-    assert "rejects the new token: 401; what is published stays" in letter.event.declined.message
-    assert [type(each) for each in letter.said] == [IssuerAnswered, TokenVerified]
+    message = site.does(MINT)
+    assert isinstance(message.event, MintFailed)
+    assert message.event.declined.outcome is Outcome.BAD_RESPONSE
+    assert "rejects the new token: 401; what is published stays" in message.event.declined.message
+    assert [type(each) for each in message.notifications] == [IssuerAnswered, TokenVerified]
 
 
 def test_trying_out_has_what_the_mint_has_left_of_the_attempt(mailbox):
     site = Site(mailbox, AVerifier(GOOD))
     site.issuer.takes = 10.01
-    letter = site.does(MINT)
+    message = site.does(MINT)
     assert site.verifier.asked is None
-    assert letter.said[-1][1:] == (Verdict.INCONCLUSIVE, "the mint has left it no time")
-    assert isinstance(letter.event, Minted)
+    assert message.notifications[-1][1:] == (Verdict.INCONCLUSIVE, "the mint has left it no time")
+    assert isinstance(message.event, Minted)
 
 
 def test_what_is_declined_is_not_tried_out(mailbox):
     site = Site(mailbox, AVerifier(GOOD))
     site.issuer.answer = Declined(Outcome.SERVER_ERROR, "500")
-    assert len(site.does(MINT).said) == 1
+    assert len(site.does(MINT).notifications) == 1
     assert site.verifier.asked is None
 
 
@@ -262,35 +258,35 @@ def test_a_token_that_says_itself_that_it_lives_shorter_is_believed():
 
 def test_a_declined_mint_comes_back_with_the_reason(site):
     site.issuer.answer = Declined(Outcome.THROTTLED, "429", retry_after=7.0)
-    letter = site.does(MINT)
-    assert letter.event == MintFailed(KEY, site.issuer.answer, ROLL)
-    assert isinstance(letter.said[0], IssuerAnswered)  # it was asked, all the same
+    message = site.does(MINT)
+    assert message.event == MintFailed(KEY, site.issuer.answer, ROLL)
+    assert isinstance(message.notifications[0], IssuerAnswered)  # it was asked, all the same
 
 
 # --- Writing and looking
 
 
 def test_a_write_comes_back_as_written_with_what_was_written(site):
-    letter = site.does(WRITE)
-    assert letter == Letter("studio", Written("file", WRITE.token))
+    message = site.does(WRITE)
+    assert message == Message("studio", Written("file", WRITE.token))
     assert site.output.holding.token == WRITE.token
-    assert site.charge.output("other").holding == Holding()  # the one that was named, and no other
+    assert site.managed.output("other").holding == Holding()  # the one that was named, and no other
 
 
 def test_a_write_that_fails_comes_back_with_what_the_output_says(site):
     site.output.failing = OutputError("file: no space left; free some")
-    assert site.does(WRITE) == Letter("studio", WriteFailed("file", "file: no space left; free some", ROLL))
+    assert site.does(WRITE) == Message("studio", WriteFailed("file", "file: no space left; free some", ROLL))
 
 
 def test_a_look_comes_back_with_what_was_found(site):
     site.output.holding = held(token())
-    assert site.does(LOOK) == Letter("studio", Found("file", held(token())))
+    assert site.does(LOOK) == Message("studio", Found("file", held(token())))
     assert site.output.cleared == 0
 
 
 def test_a_look_that_fails_comes_back_with_what_the_output_says(site):
     site.output.failing = OutputError("file: permission denied; let us read it")
-    assert site.does(LOOK) == Letter(
+    assert site.does(LOOK) == Message(
         "studio", InspectFailed("file", "file: permission denied; let us read it")
     )
 
@@ -300,30 +296,30 @@ def test_what_is_only_out_of_sight_is_said_to_be_so(site):
     failed = InspectFailed(
         "file", "secret:studio/token cannot be read: connection refused", out_of_sight=True
     )
-    assert site.does(LOOK) == Letter("studio", failed)
+    assert site.does(LOOK) == Message("studio", failed)
 
 
 def test_whoever_keeps_the_output_may_ask_to_be_left_alone(site):
     site.output.failing = OutputError("asked to wait (429)", retry_after=7.0)
-    assert site.does(WRITE) == Letter("studio", WriteFailed("file", "asked to wait (429)", ROLL, 7.0))
+    assert site.does(WRITE) == Message("studio", WriteFailed("file", "asked to wait (429)", ROLL, 7.0))
 
 
 def test_the_first_look_clears_what_a_killed_predecessor_left(site):
     site.output.holding = held(token())
-    assert site.does(FIRST_LOOK) == Letter("studio", Found("file", held(token())))
+    assert site.does(FIRST_LOOK) == Message("studio", Found("file", held(token())))
     assert site.output.cleared == 1
 
 
 def test_debris_that_stays_is_told_and_keeps_nobody_from_looking(site):
-    site.output.holding, site.output.debris = held(token()), OutputError("file: cannot be cleared")
+    site.output.holding, site.output.stale = held(token()), OutputError("file: cannot be cleared")
     told = OutputFailed("file", "file: cannot be cleared", None, writing=False)
-    assert site.does(FIRST_LOOK) == Letter("studio", Found("file", held(token())), (told,))
+    assert site.does(FIRST_LOOK) == Message("studio", Found("file", held(token())), (told,))
 
 
 def test_debris_is_told_of_an_output_that_cannot_be_read_as_well(site):
-    site.output.failing, site.output.debris = OutputError("unreadable"), OutputError("not cleared")
+    site.output.failing, site.output.stale = OutputError("unreadable"), OutputError("not cleared")
     told = OutputFailed("file", "not cleared", None, writing=False)
-    assert site.does(FIRST_LOOK) == Letter("studio", InspectFailed("file", "unreadable"), (told,))
+    assert site.does(FIRST_LOOK) == Message("studio", InspectFailed("file", "unreadable"), (told,))
 
 
 # --- Our own mistakes
@@ -334,23 +330,23 @@ TOLD = "a mistake of the refresher itself (RuntimeError); its log says more"
 
 
 @pytest.mark.parametrize(
-    ("errand", "event", "what"),
+    ("effect", "event", "what"),
     [
         (MINT, MintFailed(KEY, Declined(Outcome.BAD_RESPONSE, TOLD), ROLL), "Mint"),
         (WRITE, WriteFailed("file", TOLD, ROLL), "Write"),
         (LOOK, InspectFailed("file", TOLD), "Inspect"),
         (FIRST_LOOK, InspectFailed("file", TOLD), "Inspect"),
-        (REHEARSAL, WriteFailed("file", TOLD, ROLL), "Rehearse"),
+        (REHEARSAL, WriteFailed("file", TOLD, ROLL), "DryRun"),
     ],
-    ids=["mint", "write", "look", "first look", "rehearsal"],
+    ids=["mint", "write", "look", "first look", "dry run"],
 )
-def test_a_mistake_of_ours_comes_back_as_a_failure_and_is_said(site, errand, event, what):
+def test_a_mistake_of_ours_comes_back_as_a_failure_and_is_said(site, effect, event, what):
     """Or the step would be in flight for ever. Its text is for the log, which blots secrets out, and not for
     the status, which does not."""
     site.issuer.answer = site.output.failing = MISTAKE
-    letter = site.does(errand)
-    assert letter == Letter("studio", event, (Crashed(what, MISTAKE),))
-    assert SECRET not in str(letter.event)
+    message = site.does(effect)
+    assert message == Message("studio", event, (Crashed(what, MISTAKE),))
+    assert SECRET not in str(message.event)
 
 
 def test_a_thread_survives_a_mistake_of_ours(site):
@@ -358,7 +354,7 @@ def test_a_thread_survives_a_mistake_of_ours(site):
     for _ in range(5):  # more than there are threads
         site.does(LOOK)
     site.output.failing = None
-    assert site.does(LOOK) == Letter("studio", Found("file", Holding()))
+    assert site.does(LOOK) == Message("studio", Found("file", Holding()))
 
 
 # --- Several at once
@@ -374,14 +370,14 @@ def test_an_errand_that_hangs_keeps_no_other_from_coming_back(site):
             over.wait(DEADLINE)
             return Holding()
 
-    hanging = site.charge._replace(outputs=(Hanging("file"),))
-    site.hands.start(hanging, Work("studio", LOOK, "file:", 0.0))
+    hanging = site.managed._replace(outputs=(Hanging("file"),))
+    site.executor.start(hanging, Work("studio", LOOK, "file:", 0.0))
     assert began.wait(DEADLINE)
     try:
         assert isinstance(site.does(MINT).event, Minted)
     finally:
         over.set()
-    assert isinstance(site.letter().event, Found)
+    assert isinstance(site.message().event, Found)
 
 
 # --- Keys
@@ -392,40 +388,40 @@ def keys(**sources: AKey) -> list[tuple[str, AKey]]:
 
 
 def test_keys_come_back_one_letter_a_token_and_then_that_all_were_read(site):
-    site.hands.read_keys(KeyWatch(keys(a=AKey(KEY, "1"), b=AKey(NEW_KEY, "2"))))
-    letters = [site.letter() for _ in range(3)]
-    assert letters == [
-        Letter("a", KeyRead(KEY)),
-        Letter("b", KeyRead(NEW_KEY)),
-        Letter(None, KeysPolled()),
+    site.executor.read_keys(KeyPoller(keys(a=AKey(KEY, "1"), b=AKey(NEW_KEY, "2"))))
+    messages = [site.message() for _ in range(3)]
+    assert messages == [
+        Message("a", KeyRead(KEY)),
+        Message("b", KeyRead(NEW_KEY)),
+        Message(None, KeysPolled()),
     ]
 
 
 def test_what_has_not_changed_is_not_told_again():
-    watch = KeyWatch(keys(a=AKey()))
-    assert list(watch.poll(0.0)) == [Letter("a", KeyRead(KEY))]
+    watch = KeyPoller(keys(a=AKey()))
+    assert list(watch.poll(0.0)) == [Message("a", KeyRead(KEY))]
     assert list(watch.poll(0.0)) == []
 
 
 def test_a_changed_key_is_told():
     key = AKey()
-    watch = KeyWatch(keys(a=key))
+    watch = KeyPoller(keys(a=key))
     list(watch.poll(0.0))
     key.content = NEW_KEY
-    assert list(watch.poll(0.0)) == [Letter("a", KeyRead(NEW_KEY))]
+    assert list(watch.poll(0.0)) == [Message("a", KeyRead(NEW_KEY))]
 
 
 def test_a_key_that_cannot_be_read_is_told_once_and_when_it_can_be_again():
     key = AKey()
-    watch = KeyWatch(keys(a=key))
+    watch = KeyPoller(keys(a=key))
     list(watch.poll(0.0))
     key.content = KeyUnreadableError("the key file is gone")
-    assert list(watch.poll(0.0)) == [Letter("a", KeyUnreadable("the key file is gone"))]
+    assert list(watch.poll(0.0)) == [Message("a", KeyUnreadable("the key file is gone"))]
     assert list(watch.poll(0.0)) == []
     key.content = KeyUnreadableError("the key file is a directory")
-    assert list(watch.poll(0.0)) == [Letter("a", KeyUnreadable("the key file is a directory"))]
+    assert list(watch.poll(0.0)) == [Message("a", KeyUnreadable("the key file is a directory"))]
     key.content = KEY
-    assert list(watch.poll(0.0)) == [Letter("a", KeyRead(KEY))]
+    assert list(watch.poll(0.0)) == [Message("a", KeyRead(KEY))]
 
 
 def test_a_key_of_several_tokens_is_read_once_for_all_of_them():
@@ -437,19 +433,19 @@ def test_a_key_of_several_tokens_is_read_once_for_all_of_them():
             return super().read()
 
     key = Counted()
-    letters = list(KeyWatch(keys(a=key, b=key, c=AKey(name="another"))).poll(0.0))
+    messages = list(KeyPoller(keys(a=key, b=key, c=AKey(name="another"))).poll(0.0))
     assert reads == [key.name]
-    assert [letter.token for letter in letters] == ["a", "b", "c"]
+    assert [message.token for message in messages] == ["a", "b", "c"]
 
 
 def test_a_mistake_of_ours_in_reading_a_key_is_said_once_and_keeps_no_other_from_being_read():
     mistaken, good = AKey(MISTAKE, name="mistaken"), AKey(name="good")
-    letters = list(KeyWatch(keys(a=mistaken, b=mistaken, c=good)).poll(0.0))
+    messages = list(KeyPoller(keys(a=mistaken, b=mistaken, c=good)).poll(0.0))
     unreadable = KeyUnreadable(f"mistaken: {TOLD}")
-    assert letters == [
-        Letter("a", unreadable, (Crashed("reading a key", MISTAKE),)),
-        Letter("b", unreadable),
-        Letter("c", KeyRead(KEY)),
+    assert messages == [
+        Message("a", unreadable, (Crashed("reading a key", MISTAKE),)),
+        Message("b", unreadable),
+        Message("c", KeyRead(KEY)),
     ]
 
 
@@ -479,28 +475,28 @@ def hanging():
 
 def test_a_directory_that_hangs_keeps_no_key_elsewhere_from_being_read(hanging):
     good = AKey(lane="key:/etc")
-    watch = KeyWatch(keys(a=hanging, b=good))
+    watch = KeyPoller(keys(a=hanging, b=good))
     threading.Thread(target=lambda: list(watch.poll(0.0)), daemon=True).start()
     assert hanging.asked.wait(DEADLINE)
-    assert list(watch.poll(2.0)) == [Letter("b", KeyRead(KEY))]
+    assert list(watch.poll(2.0)) == [Message("b", KeyRead(KEY))]
     good.content = NEW_KEY
-    assert list(watch.poll(4.0)) == [Letter("b", KeyRead(NEW_KEY))]
+    assert list(watch.poll(4.0)) == [Message("b", KeyRead(NEW_KEY))]
 
 
 def test_a_key_whose_directory_hangs_is_reported_once_and_when_it_can_be_read_again(hanging):
-    watch = KeyWatch(keys(a=hanging))
-    reader = threading.Thread(target=lambda: letters.extend(watch.poll(0.0)), daemon=True)
-    letters: list[Letter] = []
+    watch = KeyPoller(keys(a=hanging))
+    reader = threading.Thread(target=lambda: messages.extend(watch.poll(0.0)), daemon=True)
+    messages: list[Message] = []
     reader.start()
     assert hanging.asked.wait(DEADLINE)
     assert list(watch.poll(STALLED - 1.0)) == []
-    (letter,) = watch.poll(STALLED)
-    assert isinstance(letter.event, KeyUnreadable)
-    assert "does not answer" in letter.event.message
+    (message,) = watch.poll(STALLED)
+    assert isinstance(message.event, KeyUnreadable)
+    assert "does not answer" in message.event.message
     assert list(watch.poll(STALLED + 2.0)) == []
     hanging.go.set()
     reader.join(DEADLINE)
-    assert letters == [Letter("a", KeyRead(KEY))]
+    assert messages == [Message("a", KeyRead(KEY))]
 
 
 # --- Work
@@ -510,29 +506,29 @@ def test_a_step_that_was_given_up_before_it_began_is_not_done_any_more(site):
     """A mint that waited for a thread for an hour would be one too many."""
     work = Work("studio", MINT, "issuer", 0.0)
     work.given_up = True
-    site.hands.start(site.charge, work)
-    assert site.letter() == Letter("studio", None, work=work)
+    site.executor.start(site.managed, work)
+    assert site.message() == Message("studio", None, work=work)
     assert site.issuer.asked is None
 
 
 @pytest.mark.parametrize(
     ("failing", "event"),
     [
-        (None, Rehearsed("file")),
+        (None, DryRunPassed("file")),
         (OutputError("file: read-only"), WriteFailed("file", "file: read-only", ROLL)),
         (OutputError("file: wait", 7.0), WriteFailed("file", "file: wait", ROLL, 7.0)),
     ],
 )
-def test_a_rehearsal_comes_back_with_what_a_write_would(site, failing, event):
+def test_a_dry_run_comes_back_with_what_a_write_would(site, failing, event):
     site.output.failing = failing
-    assert site.does(REHEARSAL) == Letter("studio", event)
+    assert site.does(REHEARSAL) == Message("studio", event)
 
 
 # --- Pools
 
 
 class Pools:
-    """A crew that only notes which pool a job is for."""
+    """Workers that only notes which pool a job is for."""
 
     def __init__(self) -> None:
         self.went: list[str] = []
@@ -547,22 +543,22 @@ class Pools:
 
 def test_what_goes_to_an_issuer_a_disk_an_api_server_and_the_keys_does_not_queue_together(mailbox):
     """Two hundred Secrets whose API server hangs kept a file from being looked at, and the keys."""
-    crew = Pools()
-    hands = Hands(AnIssuer(), SystemClock(), mailbox, crew, lambda: ROLL)
+    workers = Pools()
+    executor = Executor(AnIssuer(), SystemClock(), mailbox, workers, lambda: ROLL)
     outputs = (AnOutput("file:/run/token", "file:/run"), AnOutput("secret:inlive/token", "secret"))
-    charge = Charge(policy(), AKey(), outputs)
-    hands.prepare([charge])
-    assert crew.prepared == ("keys", "file", "secret", "issuer")
+    managed = ManagedToken(policy(), AKey(), outputs)
+    executor.prepare([managed])
+    assert workers.prepared == ("keys", "file", "secret", "issuer")
     steps = (
         MINT,
         Inspect("file:/run/token"),
         Write("secret:inlive/token", token(), "new", Sealer(KEY)),
-        Rehearse("file:/run/token"),
+        DryRun("file:/run/token"),
     )
     for step in steps:
-        hands.start(charge, Work("studio", step, charge.lane(step), 0.0))
-    hands.read_keys(KeyWatch([("studio", charge.key)]))
-    assert crew.went == ["issuer", "file", "secret", "file", "keys"]
+        executor.start(managed, Work("studio", step, managed.lane(step), 0.0))
+    executor.read_keys(KeyPoller([("studio", managed.key)]))
+    assert workers.went == ["issuer", "file", "secret", "file", "keys"]
 
 
 def test_a_verifier_with_a_mistake_of_ours_costs_no_token(mailbox):
@@ -570,7 +566,7 @@ def test_a_verifier_with_a_mistake_of_ours_costs_no_token(mailbox):
         def verify(self, token, budget):
             raise MISTAKE
 
-    letter = Site(mailbox, Mistaken()).does(MINT)
-    assert isinstance(letter.event, Minted)
-    assert [type(each) for each in letter.said] == [IssuerAnswered, Crashed, TokenVerified]
-    assert letter.said[-1].verdict is Verdict.INCONCLUSIVE
+    message = Site(mailbox, Mistaken()).does(MINT)
+    assert isinstance(message.event, Minted)
+    assert [type(each) for each in message.notifications] == [IssuerAnswered, Crashed, TokenVerified]
+    assert message.notifications[-1].verdict is Verdict.INCONCLUSIVE

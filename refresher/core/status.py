@@ -10,7 +10,7 @@ from refresher.core.values import distinct
 
 
 @distinct
-class OutputCondition(NamedTuple):
+class OutputStatus(NamedTuple):
     """`issued` and `expires` are wall times, None when the output holds nothing whose end is known. `owner`:
     the installation that a Secret says it belongs to; None where it does not say."""
 
@@ -24,7 +24,7 @@ class OutputCondition(NamedTuple):
 
 
 @distinct
-class TokenCondition(NamedTuple):
+class TokenStatus(NamedTuple):
     """`issued`, `expires`, `next_refresh` are wall times. `shortfall`: by how many seconds the token is
     believed to live shorter than was asked for, None while there is none. `problems` says what keeps
     consumers, or will keep them, from a valid token; empty when all is well."""
@@ -42,16 +42,16 @@ class TokenCondition(NamedTuple):
     key_accepted: bool | None
     token_fingerprint: str | None
     problems: tuple[str, ...]
-    outputs: tuple[OutputCondition, ...]
+    outputs: tuple[OutputStatus, ...]
 
 
-def condition(state: State, policy: TokenPolicy, now: Instant) -> TokenCondition:
+def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
     """How the token stands at `now`."""
-    outputs = tuple(output_condition(output, now) for output in state.outputs)
+    outputs = tuple(output_status(output, now) for output in state.outputs)
     facts = current(state, now)
     planned = next_attempt(state, policy, now)
     newest = state.newest
-    return TokenCondition(
+    return TokenStatus(
         name=policy.name,
         valid=all(output.valid for output in outputs),
         issued=facts.issued.wall if facts else None,
@@ -91,7 +91,7 @@ def holds_valid_token(output: OutputState, now: Instant) -> bool:
     return output.holding is not None and output.holding.remaining(now) > 0
 
 
-def output_condition(output: OutputState, now: Instant) -> OutputCondition:
+def output_status(output: OutputState, now: Instant) -> OutputStatus:
     """How one output stands at `now`."""
     holding = output.holding
     facts = output.facts
@@ -104,7 +104,7 @@ def output_condition(output: OutputState, now: Instant) -> OutputCondition:
         problem = problem or (
             "its token has expired" if facts else "holds no token that is known to be valid"
         )
-    return OutputCondition(
+    return OutputStatus(
         name=output.name,
         valid=holds_valid_token(output, now),
         issued=facts.issued.wall if facts else None,
@@ -115,7 +115,7 @@ def output_condition(output: OutputState, now: Instant) -> OutputCondition:
     )
 
 
-def _problems(state: State, outputs: tuple[OutputCondition, ...]) -> tuple[str, ...]:
+def _problems(state: State, outputs: tuple[OutputStatus, ...]) -> tuple[str, ...]:
     problems = [] if state.key_problem is None else [state.key_problem]
     for credential in (state.candidate, state.proven):
         if credential is not None and credential.declined is not None:

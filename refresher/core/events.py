@@ -1,89 +1,25 @@
-"""What goes into the machine (events), and what it wants done (steps).
+"""What has happened, as the machine learns of it.
 
 Named tuples rather than dataclasses: as frozen, and a seventh of the price to declare, paid at every start.
 """
 
 from typing import NamedTuple
 
+from refresher.core.effects import Action
 from refresher.core.model import (
     Declined,
     Holding,
-    Reason,
     SecretStr,
     Token,
 )
-from refresher.core.seal import Sealer
 from refresher.core.values import distinct
-
-# --- Steps: what is to be done now. The hands (threads and sockets, or a simulated world) do it.
-
-
-@distinct
-class Mint(NamedTuple):
-    """Ask the issuer for a token."""
-
-    key: SecretStr
-    reason: Reason
-
-
-@distinct
-class Write(NamedTuple):
-    """Publish `token` in one output and seal its record. `reason`: "new", or "repair" of what was altered."""
-
-    output: str
-    token: Token
-    reason: str
-    sealer: Sealer
-
-
-@distinct
-class Inspect(NamedTuple):
-    """Look at what one output holds. `first`: claim it, and clear up there, before."""
-
-    output: str
-    first: bool = False
-
-
-@distinct
-class Rehearse(NamedTuple):
-    """Try out whether one output can be written, and leave it as it is."""
-
-    output: str
-
-
-@distinct
-class Adopt(NamedTuple):
-    """Take over the valid token that `output` was found to hold. Needs no hands: starting it is doing it."""
-
-    output: str
-    holding: Holding
-
-
-@distinct
-class RaiseAlarm(NamedTuple):
-    """Report that these outputs hold no valid token although another process leads. Starting is doing it."""
-
-    outputs: tuple[str, ...]
-
-
-@distinct
-class Wait(NamedTuple):
-    """Nothing to do before `until` (boot seconds), and then what."""
-
-    until: float
-    reason: str
-
-
-Errand = Mint | Write | Inspect | Rehearse  # takes time, and comes back as an event
-Action = Errand | Adopt | RaiseAlarm
-Step = Action | Wait
 
 # --- Events: what has happened. `roll`, 0 to 1, is chance, drawn by the shell.
 
 
 @distinct
 class Started(NamedTuple):
-    """The hands have taken up this step."""
+    """The executor has taken up this step."""
 
     step: Action
 
@@ -141,8 +77,8 @@ class WriteFailed(NamedTuple):
 
 
 @distinct
-class Rehearsed(NamedTuple):
-    """A rehearsal has gone well: the output can be written."""
+class DryRunPassed(NamedTuple):
+    """A dry run succeeded: the output can be written."""
 
     output: str
 
@@ -178,7 +114,7 @@ class Stalled(NamedTuple):
 class Late(NamedTuple):
     """How a step ended that had been given up: `event` was counted as a failure before."""
 
-    event: "Minted | MintFailed | Written | WriteFailed | Rehearsed | Found | InspectFailed"
+    event: "Minted | MintFailed | Written | WriteFailed | DryRunPassed | Found | InspectFailed"
 
 
 @distinct
@@ -218,7 +154,7 @@ Event = (
     | MintFailed
     | Written
     | WriteFailed
-    | Rehearsed
+    | DryRunPassed
     | Found
     | InspectFailed
     | Stalled

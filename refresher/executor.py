@@ -1,30 +1,25 @@
-"""Performing errands: each does its I/O on a thread of the crew and comes back as a letter with an event.
+"""Performing effects: each does its I/O on a worker thread and posts its event as a message.
 
-Nothing here decides; what went wrong comes back as an event too, so that no errand is ever left hanging.
+Nothing here decides; what went wrong comes back as an event too, so that no effect is ever left hanging.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from refresher.core import backoff
-from refresher.core.announcements import Announcement, Crashed, IssuerAnswered, OutputFailed, TokenVerified
-from refresher.core.machine import target_of
-from refresher.core.messages import (
-    Errand,
+from refresher.core.effects import DryRun, Effect, Inspect, Mint, Write
+from refresher.core.events import (
+    DryRunPassed,
     Event,
     Found,
-    Inspect,
     InspectFailed,
     KeysPolled,
-    Mint,
     Minted,
     MintFailed,
-    Rehearse,
-    Rehearsed,
-    Write,
     WriteFailed,
     Written,
 )
+from refresher.core.machine import target_of
 from refresher.core.model import (
     Declined,
     Granted,
@@ -36,13 +31,14 @@ from refresher.core.model import (
     Verdict,
     Verification,
 )
+from refresher.core.notifications import Crashed, IssuerAnswered, Notification, OutputFailed, TokenVerified
 from refresher.core.schedule import attempt_budget
 from refresher.core.state import ISSUER, TokenPolicy
-from refresher.crew import Crew
 from refresher.errors import OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
-from refresher.keys.watch import KeyWatch
+from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit, Work, pool_of
-from refresher.ports import Clock, Issuer, KeySource, Letter, Mailbox, Output, Verifier
+from refresher.ports import Clock, Issuer, KeySource, Mailbox, Message, Output, Verifier
+from refresher.workers import Workers
 
 KEYS = "keys"
 MINTS_AT_ONCE = 16
@@ -55,8 +51,8 @@ LIMITS: Mapping[str, Limit] = {
 POLLS = 32  # readings of keys at once: one, and one more for each directory that hangs
 
 
-class Charge(NamedTuple):
-    """One token in our charge: what is wanted, and the parts of the world it concerns."""
+class ManagedToken(NamedTuple):
+    """One token to keep fresh: what the operator wants, and the adapters it needs."""
 
     policy: TokenPolicy
     key: KeySource
@@ -65,7 +61,7 @@ class Charge(NamedTuple):
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)
 
-    def lane(self, step: Errand) -> str:
+    def lane(self, step: Effect) -> str:
         """Where a step goes."""
         target = target_of(step)
         return ISSUER if target == ISSUER else self.output(target).lane
@@ -76,8 +72,8 @@ class Charge(NamedTuple):
         return {target for target, its_lane in lanes.items() if lane in (None, its_lane)}
 
 
-class Hands:
-    """Performs the errands of every token. `roll` gives chance between 0 and 1. With a `verifier`, a new
+class Executor:
+    """Performs the effects of every token. `roll` gives chance between 0 and 1. With a `verifier`, a new
     token is tried out before anybody else gets it."""
 
     def __init__(  # noqa: PLR0913 -- by position what there always is
@@ -85,93 +81,99 @@ class Hands:
         issuer: Issuer,
         clock: Clock,
         mailbox: Mailbox,
-        crew: Crew,
+        workers: Workers,
         roll: Callable[[], float],
         *,
         verifier: Verifier | None = None,
     ) -> None:
-        self._issuer, self._clock, self._mailbox, self._crew, self._roll = issuer, clock, mailbox, crew, roll
+        self._issuer, self._clock, self._mailbox, self._workers, self._roll = (
+            issuer,
+            clock,
+            mailbox,
+            workers,
+            roll,
+        )
         self._verifier = verifier
 
-    def prepare(self, charges: Iterable[Charge]) -> None:
+    def prepare(self, managed_tokens: Iterable[ManagedToken]) -> None:
         """Have the threads started that these tokens need at least, as far as the system lets us."""
-        outputs = {pool_of(output.lane) for charge in charges for output in charge.outputs}
-        self._crew.prepare((KEYS, *sorted(outputs), ISSUER))
+        outputs = {pool_of(output.lane) for managed in managed_tokens for output in managed.outputs}
+        self._workers.prepare((KEYS, *sorted(outputs), ISSUER))
 
-    def start(self, charge: Charge, work: Work) -> None:
-        """Have a step done; its letter will be in the mailbox. What hangs holds up only its own lane."""
+    def start(self, managed: ManagedToken, work: Work) -> None:
+        """Have a step done; its message will be in the mailbox. What hangs holds up only its own lane."""
 
         def do() -> None:
             # A step that was given up before a thread was free for it is not worth a token any more.
-            letter = Letter(work.token, None) if work.given_up else self.perform(charge, work.step)
-            self._mailbox.post(letter._replace(work=work))
+            message = Message(work.token, None) if work.given_up else self.perform(managed, work.step)
+            self._mailbox.post(message._replace(work=work))
 
-        self._crew.submit(do, pool_of(work.lane))
+        self._workers.submit(do, pool_of(work.lane))
 
-    def read_keys(self, keys: KeyWatch) -> None:
-        """Have the keys read; a letter for each token concerned will be in the mailbox, then `KeysPolled`."""
+    def read_keys(self, keys: KeyPoller) -> None:
+        """Read the keys on a worker thread, which posts a message for each new reading, then `KeysPolled`."""
 
         def read() -> None:
-            for letter in keys.poll(self._clock.now().boot):
-                self._mailbox.post(letter)
-            self._mailbox.post(Letter(None, KeysPolled()))
+            for message in keys.poll(self._clock.now().boot):
+                self._mailbox.post(message)
+            self._mailbox.post(Message(None, KeysPolled()))
 
-        self._crew.submit(read, KEYS)
+        self._workers.submit(read, KEYS)
 
     def tend(self) -> str | None:
-        """See `Crew.tend`."""
-        return self._crew.tend()
+        """See `Workers.tend`."""
+        return self._workers.tend()
 
     def stuck(self) -> str | None:
-        """See `Crew.stuck`."""
-        return self._crew.stuck()
+        """See `Workers.stuck`."""
+        return self._workers.stuck()
 
-    def failure(self, step: Errand, message: str, outcome: Outcome = Outcome.TIMEOUT) -> Event:
+    def failure(self, step: Effect, message: str, outcome: Outcome = Outcome.TIMEOUT) -> Event:
         """The event for a step that has failed without an answer. An output holds what it held."""
         match step:
             case Mint(key=key):
                 return MintFailed(key, Declined(outcome, message), self._roll())
-            case Write(output=output) | Rehearse(output=output):
+            case Write(output=output) | DryRun(output=output):
                 return WriteFailed(output, message, self._roll())
             case Inspect(output=output):
                 return InspectFailed(output, message, out_of_sight=True)
 
-    def perform(self, charge: Charge, step: Errand) -> Letter:
-        """Do one errand and say how it went; never raises."""
-        name = charge.policy.name
+    def perform(self, managed: ManagedToken, step: Effect) -> Message:
+        """Do one effect and say how it went; never raises."""
+        name = managed.policy.name
         try:
             match step:
                 case Mint():
-                    return self._mint(charge, step)
+                    return self._mint(managed, step)
                 case Write():
-                    return Letter(name, self._write(charge, step))
-                case Rehearse():
-                    return Letter(name, self._rehearse(charge, step))
+                    return Message(name, self._write(managed, step))
+                case DryRun():
+                    return Message(name, self._dry_run(managed, step))
                 case Inspect():
-                    return self._inspect(charge, step)
+                    return self._inspect(managed, step)
         except Exception as error:  # noqa: BLE001 -- a mistake of ours must come back too, or the step hangs for ever
             event = self.failure(step, unforeseen(error), Outcome.BAD_RESPONSE)
             if isinstance(event, InspectFailed):
                 event = event._replace(out_of_sight=False)
-            return Letter(name, event, (Crashed(type(step).__name__, error),))
+            return Message(name, event, (Crashed(type(step).__name__, error),))
 
-    def _mint(self, charge: Charge, step: Mint) -> Letter:
-        policy = charge.policy
+    def _mint(self, managed: ManagedToken, step: Mint) -> Message:
+        policy = managed.policy
         budget = attempt_budget(policy.timeout, policy.lifetime)
         by = self._clock.now().boot + budget
         result = self._issuer.mint(step.key, policy.lifetime, budget)
-        said: tuple[Announcement, ...] = (IssuerAnswered(result.tries, result.skew),)
+        notifications: tuple[Notification, ...] = (IssuerAnswered(result.tries, result.skew),)
         if isinstance(result.answer, Declined):
-            return Letter(policy.name, MintFailed(step.key, result.answer, self._roll()), said)
+            return Message(policy.name, MintFailed(step.key, result.answer, self._roll()), notifications)
         token = token_of(result, result.answer, step.key, policy.issuer, policy.lifetime)
         try:
             verification = self._verify(token, by)
         except Exception as error:  # noqa: BLE001 -- as in `perform`; a token is not held back for that
             verification = Verification(Verdict.INCONCLUSIVE, unforeseen(error))
-            said += (Crashed("trying a token out", error),)
+            notifications += (Crashed("trying a token out", error),)
         if verification is None:
-            return Letter(policy.name, Minted(step.key, token, self._roll()), said)
-        said += (TokenVerified(token.facts.fingerprint, verification.verdict, verification.message),)
+            return Message(policy.name, Minted(step.key, token, self._roll()), notifications)
+        notifications += (TokenVerified(token.facts.fingerprint, verification.verdict, verification.message),)
         if verification.verdict is Verdict.REJECTED:
             told = f"issuer.verify rejects the new token: {verification.message}; what is published stays"
             declined = Declined(Outcome.BAD_RESPONSE, told, backoff.KEY_PROBE)
@@ -179,7 +181,7 @@ class Hands:
         else:
             expired = verification.verdict is Verdict.EXPIRED
             event = Minted(step.key, token, self._roll(), expired)
-        return Letter(policy.name, event, said)
+        return Message(policy.name, event, notifications)
 
     def _verify(self, token: Token, by: float) -> Verification | None:
         """What the verifier makes of a token by boot second `by`; None if there is no verifier."""
@@ -190,36 +192,36 @@ class Hands:
             return Verification(Verdict.INCONCLUSIVE, "the mint has left it no time")
         return self._verifier.verify(token.access, left)
 
-    def _write(self, charge: Charge, step: Write) -> Event:
+    def _write(self, managed: ManagedToken, step: Write) -> Event:
         try:
-            charge.output(step.output).write(step.token, self._clock.now(), step.sealer)
+            managed.output(step.output).write(step.token, self._clock.now(), step.sealer)
         except OutputError as error:
             return WriteFailed(step.output, str(error), self._roll(), error.retry_after)
         return Written(step.output, step.token)
 
-    def _rehearse(self, charge: Charge, step: Rehearse) -> Event:
+    def _dry_run(self, managed: ManagedToken, step: DryRun) -> Event:
         try:
-            charge.output(step.output).rehearse()
+            managed.output(step.output).dry_run()
         except OutputError as error:
             return WriteFailed(step.output, str(error), self._roll(), error.retry_after)
-        return Rehearsed(step.output)
+        return DryRunPassed(step.output)
 
-    def _inspect(self, charge: Charge, step: Inspect) -> Letter:
-        name, output = charge.policy.name, charge.output(step.output)
-        said: tuple[Announcement, ...] = ()
+    def _inspect(self, managed: ManagedToken, step: Inspect) -> Message:
+        name, output = managed.policy.name, managed.output(step.output)
+        notifications: tuple[Notification, ...] = ()
         held = ""
         if step.first:
             try:
-                output.clear_debris()
+                output.claim()
             except OutputHeldError as error:
                 held = str(error)
             except OutputError as error:  # a nuisance, not a reason to think that the output holds nothing
-                said = (OutputFailed(step.output, str(error), None, writing=False),)
+                notifications = (OutputFailed(step.output, str(error), None, writing=False),)
         try:
-            return Letter(name, Found(step.output, output.inspect(self._clock.now()), held), said)
+            return Message(name, Found(step.output, output.inspect(self._clock.now()), held), notifications)
         except OutputError as error:
             out_of_sight = isinstance(error, OutputOutOfSightError)
-            return Letter(name, InspectFailed(step.output, str(error), out_of_sight), said)
+            return Message(name, InspectFailed(step.output, str(error), out_of_sight), notifications)
 
 
 def token_of(result: MintResult, granted: Granted, key: SecretStr, issuer: str, lifetime: float) -> Token:

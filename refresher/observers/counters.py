@@ -3,11 +3,13 @@
 from bisect import bisect_left
 from typing import NamedTuple, Self, TypeVar
 
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.instant import Instant
+from refresher.core.model import Outcome, Reason, Try, Verdict
+from refresher.core.notifications import (
     IssuerAnswered,
-    LeadershipTurned,
+    LeaderChanged,
     LeaseFailed,
+    Notification,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
@@ -15,8 +17,6 @@ from refresher.core.announcements import (
     TokenMinted,
     TokenVerified,
 )
-from refresher.core.instant import Instant
-from refresher.core.model import Outcome, Reason, Try, Verdict
 
 Key = TypeVar("Key")
 
@@ -51,7 +51,7 @@ class Leadership(NamedTuple):
     problem: str | None = None
 
 
-class Tally:
+class Counters:
     """`ports.Observer` that counts, from the start of the process.
 
     Only the engine's thread writes. Other threads read at any time, without a lock: a reader looks up one key
@@ -92,8 +92,8 @@ class Tally:
         (FAILURE). Only what has happened is there."""
         return self._output_writes.get(token, {}).copy()
 
-    def notice(self, token: str, announcement: Announcement, now: Instant) -> None:  # noqa: ARG002
-        match announcement:
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
+        match notification:
             case TokenMinted(reason=reason):
                 _count(self._refreshes.setdefault(token, {}), (reason, SUCCESS))
             case TokenAdopted():
@@ -106,7 +106,7 @@ class Tally:
                 _count(self._output_writes.setdefault(token, {}), (output, FAILURE))
             case TokenVerified(verdict=verdict):
                 _count(self._verifications, verdict)
-            case LeadershipTurned(lease=lease, leads=leads, holder=holder):
+            case LeaderChanged(lease=lease, leads=leads, holder=holder):
                 self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder))
             case LeaseFailed(lease=lease, message=message, leads=leads):
                 holder = next((each.holder for each in self.leases if each.lease == lease), "")

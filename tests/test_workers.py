@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from refresher.crew import STUCK, Crew, Mailbox
+from refresher.workers import STUCK, Mailbox, Workers
 from tests import needs
 
 PATIENCE = 20.0  # seconds: far more than anything here takes
@@ -55,7 +55,7 @@ def waiting():
     jobs.let_go()
 
 
-def done(crew: Crew) -> str:
+def done(workers: Workers) -> str:
     """Have one job done, and wait for it; the name of the thread that did it."""
     name: list[str] = []
     finished = threading.Event()
@@ -64,18 +64,18 @@ def done(crew: Crew) -> str:
         name.append(threading.current_thread().name)
         finished.set()
 
-    crew.submit(job, "pool")
+    workers.submit(job, "pool")
     assert finished.wait(PATIENCE), "nobody does it"
     return name[0]
 
 
-# --- The crew.
+# --- The workers.
 
 
 def test_at_most_so_many_threads_are_at_work_and_every_job_is_done(waiting):
-    crew = Crew({"pool": 3})
+    workers = Workers({"pool": 3})
     for _ in range(20):
-        crew.submit(waiting, "pool")
+        workers.submit(waiting, "pool")
     until(lambda: waiting.begun == 3)
     waiting.let_go()
     until(lambda: waiting.done == 20)
@@ -84,44 +84,44 @@ def test_at_most_so_many_threads_are_at_work_and_every_job_is_done(waiting):
 
 
 def test_as_many_threads_are_started_as_are_needed(waiting):
-    crew = Crew({"pool": 16})
+    workers = Workers({"pool": 16})
     for _ in range(4):
-        crew.submit(waiting, "pool")
+        workers.submit(waiting, "pool")
     until(lambda: waiting.begun == 4)
     assert len(waiting.threads) == 4
 
 
 def test_a_thread_is_reused_when_it_is_idle():
-    crew = Crew({"pool": 16})
+    workers = Workers({"pool": 16})
     # Two, because the next job may come before the thread of the last one has gone back to wait.
-    assert len({done(crew) for _ in range(200)}) <= 2
+    assert len({done(workers) for _ in range(200)}) <= 2
 
 
 def test_jobs_that_hang_hold_back_no_others_while_there_are_threads(waiting):
-    crew = Crew({"pool": 4})
+    workers = Workers({"pool": 4})
     for _ in range(3):
-        crew.submit(waiting, "pool")
+        workers.submit(waiting, "pool")
     until(lambda: waiting.begun == 3)
     for _ in range(20):
-        assert done(crew) not in waiting.threads
+        assert done(workers) not in waiting.threads
 
 
 def test_jobs_wait_for_a_thread_when_all_are_busy(waiting):
-    crew, next_one = Crew({"pool": 2}), threading.Event()
-    crew.submit(waiting, "pool")
-    crew.submit(waiting, "pool")
+    workers, next_one = Workers({"pool": 2}), threading.Event()
+    workers.submit(waiting, "pool")
+    workers.submit(waiting, "pool")
     until(lambda: waiting.begun == 2)
-    crew.submit(next_one.set, "pool")
+    workers.submit(next_one.set, "pool")
     assert not next_one.is_set()
     waiting.let_go()
     assert next_one.wait(PATIENCE)
 
 
 def test_jobs_are_begun_in_the_order_in_which_they_came(waiting):
-    crew, begun = Crew({"pool": 1}), []
-    crew.submit(waiting, "pool")
+    workers, begun = Workers({"pool": 1}), []
+    workers.submit(waiting, "pool")
     for number in range(50):
-        crew.submit(lambda number=number: begun.append(number), "pool")
+        workers.submit(lambda number=number: begun.append(number), "pool")
     waiting.let_go()
     until(lambda: len(begun) == 50)
     assert begun == list(range(50))
@@ -134,8 +134,8 @@ def test_a_job_that_is_done_is_not_kept_as_it_may_hold_a_token():
 
     job = Job()
     forgotten = weakref.ref(job)
-    crew = Crew({"pool": 1})
-    crew.submit(job, "pool")
+    workers = Workers({"pool": 1})
+    workers.submit(job, "pool")
     del job
     until(lambda: gc.collect() >= 0 and forgotten() is None)
 
@@ -146,12 +146,12 @@ def test_a_job_that_hangs_does_not_hold_up_the_end_of_the_process():
             sys.executable,
             "-c",
             "import threading\n"
-            "from refresher.crew import Crew\n"
+            "from refresher.workers import Workers\n"
             "begun = threading.Event()\n"
             "def hang():\n"
             "    begun.set()\n"
             "    threading.Event().wait()\n"
-            "Crew({'pool': 4}).submit(hang, 'pool')\n"
+            "Workers({'pool': 4}).submit(hang, 'pool')\n"
             "begun.wait()\n"
             "print('hanging')\n",
         ],
@@ -180,17 +180,19 @@ def test_an_empty_mailbox_gives_nothing_when_the_time_is_up(timeout):
 
 def test_whoever_waits_has_a_letter_as_soon_as_it_is_posted():
     mailbox = Mailbox[str]()
-    crew = Crew({"pool": 1})
-    crew.submit(lambda: mailbox.post("hello"), "pool")
+    workers = Workers({"pool": 1})
+    workers.submit(lambda: mailbox.post("hello"), "pool")
     assert mailbox.take(PATIENCE) == "hello"
 
 
 def test_no_letter_is_lost_or_doubled_when_many_post_at_once():
-    mailbox, crew = Mailbox[tuple[int, int]](), Crew({"pool": 8})
+    mailbox, workers = Mailbox[tuple[int, int]](), Workers({"pool": 8})
     for poster in range(8):
-        crew.submit(lambda poster=poster: [mailbox.post((poster, number)) for number in range(500)], "pool")
-    letters = [mailbox.take(PATIENCE) for _ in range(8 * 500)]
-    assert sorted(letters) == [(poster, number) for poster in range(8) for number in range(500)]
+        workers.submit(
+            lambda poster=poster: [mailbox.post((poster, number)) for number in range(500)], "pool"
+        )
+    messages = [mailbox.take(PATIENCE) for _ in range(8 * 500)]
+    assert sorted(messages) == [(poster, number) for poster in range(8) for number in range(500)]
     assert mailbox.take(0.0) is None
 
 
@@ -211,8 +213,8 @@ def on_signal():
 def test_a_signal_handler_wakes_whom_it_posts_to(on_signal):
     mailbox = Mailbox[str]()
     on_signal(signal.SIGUSR1, lambda: mailbox.post("refresh"))
-    main, crew = threading.main_thread().ident, Crew({"pool": 1})
-    crew.submit(lambda: signal.pthread_kill(main, signal.SIGUSR1), "pool")
+    main, workers = threading.main_thread().ident, Workers({"pool": 1})
+    workers.submit(lambda: signal.pthread_kill(main, signal.SIGUSR1), "pool")
     assert mailbox.take(PATIENCE) == "refresh"
 
 
@@ -231,18 +233,18 @@ def test_a_signal_handler_may_post_while_its_own_thread_is_posting_and_taking(on
         mailbox.post("own")
         taken.append(mailbox.take(0.0))
     signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
-    while (letter := mailbox.take(0.0)) is not None:
-        taken.append(letter)
+    while (message := mailbox.take(0.0)) is not None:
+        taken.append(message)
     assert (taken.count("own"), taken.count("signal")) == (rounds, len(posted))
 
 
 def test_what_hangs_in_one_pool_holds_up_nothing_in_another(waiting):
-    crew = Crew({"secret": 2, "file": 2})
+    workers = Workers({"secret": 2, "file": 2})
     for _ in range(10):
-        crew.submit(waiting, "secret")
+        workers.submit(waiting, "secret")
     until(lambda: waiting.begun == 2)
     finished = threading.Event()
-    crew.submit(finished.set, "file")
+    workers.submit(finished.set, "file")
     assert finished.wait(PATIENCE)
     assert (waiting.begun, waiting.done) == (2, 0)
 
@@ -251,7 +253,7 @@ def test_what_hangs_in_one_pool_holds_up_nothing_in_another(waiting):
 
 REFUSING = """
 import os, resource, sys, threading
-from refresher.crew import Crew
+from refresher.workers import Workers
 
 most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
 os.setgroups([]); os.setgid({uid}); os.setuid({uid})
@@ -264,7 +266,7 @@ def threads(): return sorted(t.name for t in threading.enumerate() if t is not t
 done = threading.Semaphore(0)
 def is_done(): return done.acquire(timeout={patience})
 
-crew = Crew({{"issuer": 2, "file": 2}})
+workers = Workers({{"issuer": 2, "file": 2}})
 """
 
 
@@ -286,26 +288,26 @@ def test_a_job_whose_thread_is_refused_is_done_as_soon_as_there_is_one():
     """It sat in a queue without a thread for ever: a token was never minted again."""
     script = """
 refuse()
-crew.submit(done.release, "issuer")
-print(crew.tend(), threads())
+workers.submit(done.release, "issuer")
+print(workers.tend(), threads())
 allow()
-print(crew.tend(), is_done())
+print(workers.tend(), is_done())
 """
     assert refusing(script) == "no thread for: issuer []\nNone True\n"
 
 
 def test_a_thread_that_was_prepared_does_the_job_although_another_one_is_refused():
     script = """
-crew.prepare(["issuer", "file"])
+workers.prepare(["issuer", "file"])
 print(threads())
 refuse()
 gate = threading.Event()
-crew.submit(lambda: gate.wait({}), "issuer")
-crew.submit(done.release, "issuer")
-print(crew.tend())
+workers.submit(lambda: gate.wait({}), "issuer")
+workers.submit(done.release, "issuer")
+print(workers.tend())
 gate.set()
 print(is_done())
-crew.submit(done.release, "file")
+workers.submit(done.release, "file")
 print(is_done(), threads())
 """.replace("{}", str(PATIENCE))
     assert refusing(script) == (
@@ -316,23 +318,23 @@ print(is_done(), threads())
 def test_a_thread_of_its_own_is_started_as_soon_as_the_system_lets_us():
     script = """
 refuse()
-crew.run(done.release, "endpoints")
-print(crew.tend())
+workers.run(done.release, "endpoints")
+print(workers.tend())
 allow()
-print(crew.tend(), is_done())
+print(workers.tend(), is_done())
 """
     assert refusing(script) == "no thread for: endpoints\nNone True\n"
 
 
 def test_a_job_that_waits_for_a_thread_for_long_is_stuck_and_one_under_way_is_not(waiting):
-    crew = Crew({"pool": 1})
-    crew.submit(waiting, "pool")
+    workers = Workers({"pool": 1})
+    workers.submit(waiting, "pool")
     until(lambda: waiting.begun == 1)
-    pool = crew._pools["pool"]
+    pool = workers._pools["pool"]
     assert pool.longest_wait(time.monotonic() + 2 * STUCK) == 0.0
-    crew.submit(waiting, "pool")
+    workers.submit(waiting, "pool")
     assert pool.longest_wait(time.monotonic() + 2 * STUCK) >= 2 * STUCK
-    assert crew.stuck() is None  # it has not waited yet
+    assert workers.stuck() is None  # it has not waited yet
     waiting.let_go()
     until(lambda: waiting.done == 2)
     assert pool.longest_wait(time.monotonic() + 2 * STUCK) == 0.0

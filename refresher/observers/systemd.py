@@ -6,12 +6,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from refresher.core.condition import TokenCondition, condition
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
-from refresher.crew import Mailbox
+from refresher.core.status import TokenStatus, status_of
 from refresher.observers.liveness import is_alive
 from refresher.ports import Clock
+from refresher.workers import Mailbox
 
 POLL = 0.2  # seconds between two looks until all is ready: units that are ordered after us wait for that
 STATUS_EVERY = 10.0  # seconds; fresh enough for `systemctl status`, and cheap
@@ -20,7 +20,7 @@ LONGEST_PROBLEM = 400  # characters
 PATIENCE = 1.0  # seconds that the manager may take to accept a message
 
 
-class Service:
+class SystemdNotifier:
     """Reports to the manager that `environ` names. `view` and `last_turn` are the engine's.
 
     If the manager cannot be reached, that is a warning: no token depends on it.
@@ -45,7 +45,7 @@ class Service:
         self._has_begun, self._has_ended = threading.Event(), threading.Event()
 
     def start(self, spawn: Callable[[Callable[[], None], str], object]) -> None:
-        """Notify from now on, on a thread that `spawn` starts: `Crew.run`, for one."""
+        """Notify from now on, on a thread that `spawn` starts: `Workers.run`, for one."""
         spawn(self._work, "service")
 
     def stopping(self) -> None:
@@ -71,12 +71,12 @@ class Service:
     def turn(self) -> float:
         """Say what there is to say now; the seconds until there may be something new."""
         now = self._clock.now()
-        conditions = [condition(state, policy, now) for policy, state in self._view()]
-        lines = [] if self._is_ready or not all(each.valid for each in conditions) else ["READY=1"]
+        statuses = [status_of(state, policy, now) for policy, state in self._view()]
+        lines = [] if self._is_ready or not all(each.valid for each in statuses) else ["READY=1"]
         if lines or now.boot >= self._next:
             is_waiting = not (self._is_ready or lines)
             self._next = now.boot + (min(WAITING_EVERY, self._every) if is_waiting else self._every)
-            lines.append(f"STATUS={summary(conditions)}")
+            lines.append(f"STATUS={summary(statuses)}")
             if self._watched and is_alive(self._last_turn(), now):
                 lines.append("WATCHDOG=1")
         if lines and self._say(*lines):
@@ -112,12 +112,12 @@ def watchdog_of(environ: Mapping[str, str], process: int) -> float | None:
     return int(microseconds) / 1e6 if meant and microseconds.isdecimal() and int(microseconds) else None
 
 
-def summary(conditions: Iterable[TokenCondition]) -> str:
+def summary(statuses: Iterable[TokenStatus]) -> str:
     """How things stand, in one line and without a secret."""
-    conditions = list(conditions)
-    ready = sum(each.valid for each in conditions)
-    problems = [f"{each.name}: {problem}" for each in conditions for problem in each.problems]
-    told = [f"tokens: {len(conditions)}, valid in all their outputs: {ready}"]
+    statuses = list(statuses)
+    ready = sum(each.valid for each in statuses)
+    problems = [f"{each.name}: {problem}" for each in statuses for problem in each.problems]
+    told = [f"tokens: {len(statuses)}, valid in all their outputs: {ready}"]
     if problems:
         told.append(" ".join(problems[0].split())[:LONGEST_PROBLEM])
     if len(problems) > 1:

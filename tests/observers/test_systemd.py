@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from refresher.observers.liveness import STALLED
-from refresher.observers.service import STATUS_EVERY, WAITING_EVERY, Service, watchdog_of
+from refresher.observers.systemd import STATUS_EVERY, WAITING_EVERY, SystemdNotifier, watchdog_of
 from tests.core.builders import KEY, KEY_REFUSED, Driver, at_work
 from tests.observers.manager import Manager
 from tests.observers.watched import Watched
@@ -26,8 +26,8 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 
 
 class Daemon(Watched):
-    def service(self, name: str, **environ: str) -> Service:
-        return Service({"NOTIFY_SOCKET": name, **environ}, 7, self.view, lambda: self.last_turn, self)
+    def service(self, name: str, **environ: str) -> SystemdNotifier:
+        return SystemdNotifier({"NOTIFY_SOCKET": name, **environ}, 7, self.view, lambda: self.last_turn, self)
 
 
 def without_token() -> Driver:

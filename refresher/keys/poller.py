@@ -3,14 +3,14 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
-from refresher.core.announcements import Announcement, Crashed
+from refresher.core.events import KeyRead, KeyUnreadable
 from refresher.core.machine import STALLED
-from refresher.core.messages import KeyRead, KeyUnreadable
+from refresher.core.notifications import Crashed, Notification
 from refresher.errors import KeyUnreadableError, unforeseen
-from refresher.ports import KeySource, Letter
+from refresher.ports import KeySource, Message
 
 
-class KeyWatch:
+class KeyPoller:
     """Reads every key source and reports what is new since the last time.
 
     Several threads may poll at once. Each reads the lanes that no other is reading: a directory that hangs
@@ -28,8 +28,8 @@ class KeyWatch:
             self._lanes.setdefault(source.lane, {})[source.name] = source
             self._tokens.setdefault(source.name, []).append(token)
 
-    def poll(self, now: float) -> Iterator[Letter]:
-        """A letter for each token whose key source changed its content or its readability, at boot second
+    def poll(self, now: float) -> Iterator[Message]:
+        """A message for each token whose key source changed its content or its readability, at boot second
         `now`; never raises."""
         for lane, sources in self._lanes.items():
             with self._lock:
@@ -42,28 +42,28 @@ class KeyWatch:
                 message = f"{hanging[1].name}: its directory does not answer; check its file system"
                 yield from self._news(hanging[1], KeyUnreadable(message))
 
-    def _read_lane(self, lane: str, sources: Mapping[str, KeySource], now: float) -> Iterator[Letter]:
+    def _read_lane(self, lane: str, sources: Mapping[str, KeySource], now: float) -> Iterator[Message]:
         for source in sources.values():
             self._reading[lane] = now, source
-            event, said = _read(source)
-            yield from self._news(source, event, said)
+            event, notifications = _read(source)
+            yield from self._news(source, event, notifications)
         del self._reading[lane]
 
     def _news(
-        self, source: KeySource, event: KeyRead | KeyUnreadable, said: tuple[Announcement, ...] = ()
-    ) -> Iterator[Letter]:
+        self, source: KeySource, event: KeyRead | KeyUnreadable, notifications: tuple[Notification, ...] = ()
+    ) -> Iterator[Message]:
         seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
         if self._last.get(source.name) != seen:
             self._last[source.name] = seen
             for token in self._tokens[source.name]:
-                yield Letter(token, event, said)
-                said = ()  # once for all tokens of this key
+                yield Message(token, event, notifications)
+                notifications = ()  # once for all tokens of this key
 
 
-def _read(source: KeySource) -> tuple[KeyRead | KeyUnreadable, tuple[Announcement, ...]]:
+def _read(source: KeySource) -> tuple[KeyRead | KeyUnreadable, tuple[Notification, ...]]:
     try:
         return KeyRead(source.read()), ()
     except KeyUnreadableError as error:
         return KeyUnreadable(str(error)), ()
-    except Exception as error:  # noqa: BLE001 -- as in Hands.perform
+    except Exception as error:  # noqa: BLE001 -- as in Executor.perform
         return KeyUnreadable(f"{source.name}: {unforeseen(error)}"), (Crashed("reading a key", error),)

@@ -7,31 +7,31 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-Letter = TypeVar("Letter")
+Message = TypeVar("Message")
 
 Work = Callable[[], None]
 
 STUCK = 90.0  # seconds that a job may wait for a thread before a restart is in place
 
 
-class Mailbox(Generic[Letter]):
+class Mailbox(Generic[Message]):
     """A queue to post to from any thread, and from a signal handler: SimpleQueue.put is reentrant."""
 
     def __init__(self) -> None:
-        self._letters: queue.SimpleQueue[Letter] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
-    def post(self, letter: Letter) -> None:
-        self._letters.put(letter)
+    def post(self, message: Message) -> None:
+        self._messages.put(message)
 
-    def take(self, timeout: float) -> Letter | None:
-        """The next letter, or None if none came within `timeout` seconds."""
+    def take(self, timeout: float) -> Message | None:
+        """The next message, or None if none came within `timeout` seconds."""
         try:
-            return self._letters.get(timeout=max(0.0, timeout))
+            return self._messages.get(timeout=max(0.0, timeout))
         except queue.Empty:
             return None
 
 
-class Crew:
+class Workers:
     """Daemon threads in named pools of at most so many each, and threads that do one thing for ever.
 
     The system may refuse a thread at any time (a Pod's pid limit, ``TasksMax=``, ``ulimit -u``). Work then

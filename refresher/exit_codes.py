@@ -39,7 +39,7 @@ def _codes(state: State, now: Instant) -> Iterable[int]:
     for credential in (state.candidate, state.proven):
         if credential is not None and credential.declined is not None:
             yield of_outcome(credential.declined.outcome)
-    if any(output.unwritable or output.unreadable for output in state.outputs):
+    if any(output.write_problem or output.read_problem for output in state.outputs):
         yield CANT_CREATE
     if any(output.holding is None or not output.holding.remaining(now) for output in state.outputs):
         yield TRY_AGAIN  # perhaps nothing failed, because a signal came before anything could

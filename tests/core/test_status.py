@@ -3,21 +3,20 @@
 import pytest
 
 from refresher.core import schedule
-from refresher.core.condition import OutputCondition, TokenCondition, condition
-from refresher.core.messages import (
+from refresher.core.effects import Inspect, Mint
+from refresher.core.events import (
     ExpiryReported,
     Found,
-    Inspect,
     InspectFailed,
     KeyRead,
     KeyUnreadable,
-    Mint,
     RefreshRequested,
     Started,
     WriteFailed,
     Written,
 )
 from refresher.core.model import Holding, Reason
+from refresher.core.status import OutputStatus, TokenStatus, status_of
 from tests.core.builders import (
     KEY,
     KEY_REFUSED,
@@ -36,14 +35,14 @@ from tests.core.builders import (
 
 TWO = policy(output("a"), output("b"))
 FULL = "b: no space left on device"
-NOT_VALID = OutputCondition("file", False, None, None, None, None, None)
+NOT_VALID = OutputStatus("file", False, None, None, None, None, None)
 
 
 def of(driver: Driver):
-    return condition(driver.state, driver.policy, driver.now)
+    return status_of(driver.state, driver.policy, driver.now)
 
 
-def of_output(driver: Driver, name: str = "file") -> OutputCondition:
+def of_output(driver: Driver, name: str = "file") -> OutputStatus:
     return next(each for each in of(driver).outputs if each.name == name)
 
 
@@ -59,7 +58,7 @@ def looked_at(*found: Holding) -> Driver:
 
 def test_a_token_that_is_well():
     stands = of(at_work())
-    assert stands._replace(outputs=()) == TokenCondition(
+    assert stands._replace(outputs=()) == TokenStatus(
         name="studio",
         valid=True,
         issued=NOW.wall,
@@ -76,7 +75,7 @@ def test_a_token_that_is_well():
         outputs=(),
     )
     assert stands.outputs == (
-        OutputCondition(
+        OutputStatus(
             name="file",
             valid=True,
             issued=NOW.wall,
@@ -139,7 +138,7 @@ def test_an_output_that_still_holds_the_token_before_is_valid_until_that_ones_en
     driver.minted(token(2, age=-2520.0))
     driver.tell(WriteFailed("file", FULL, roll=1.0))
     assert of(driver).valid
-    assert of_output(driver) == OutputCondition(
+    assert of_output(driver) == OutputStatus(
         "file", True, NOW.wall, NOW.wall + 3600.0, token(1).facts.fingerprint, None, FULL
     )
     assert (of(driver).expires, of(driver).token_fingerprint) == (
@@ -154,9 +153,7 @@ def test_an_output_that_still_holds_the_token_before_is_valid_until_that_ones_en
 def test_an_output_that_cannot_be_read_is_not_said_to_be_valid():
     driver = at_work()
     driver.tell(InspectFailed("file", "file: permission denied"))
-    assert of_output(driver) == OutputCondition(
-        "file", False, None, None, None, None, "file: permission denied"
-    )
+    assert of_output(driver) == OutputStatus("file", False, None, None, None, None, "file: permission denied")
 
 
 def test_how_much_shorter_a_token_lives_than_was_asked_for_is_told():
@@ -263,7 +260,7 @@ def test_an_output_that_never_answered_is_stalled_and_not_valid():
     driver.tell(Started(Inspect("file", first=True)))
     assert of_output(driver).problem == "not looked at yet"
     driver.passes(3600.0)
-    assert of_output(driver) == OutputCondition(
+    assert of_output(driver) == OutputStatus(
         "file", False, None, None, None, None, "does not answer since 3600 s"
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from refresher.cli_options import OWNER_VARIABLE
 from refresher.clock import SystemClock
 from refresher.config.checks import mistakes_of_namespace
 from refresher.config.declarations import (
@@ -19,17 +20,16 @@ from refresher.config.declarations import (
 )
 from refresher.config.objects import placed
 from refresher.core.state import OutputPolicy, TokenPolicy
-from refresher.crew import Crew, Mailbox
 from refresher.engine import Engine
 from refresher.errors import ConfigurationError
-from refresher.hands import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Charge, Hands
+from refresher.executor import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Executor, ManagedToken
 from refresher.keys.keyfile import KeyFile
 from refresher.observers.redaction import SecretIndex
 from refresher.outputs import Cluster, build
 from refresher.outputs.directories import Directories
 from refresher.outputs.record import DEFAULT_OWNER
-from refresher.ports import Clock, Issuer, Letter, Observer, Verifier
-from refresher.prelude import OWNER_VARIABLE
+from refresher.ports import Clock, Issuer, Message, Observer, Verifier
+from refresher.workers import Mailbox, Workers
 
 if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
@@ -53,37 +53,37 @@ def verifier(settings: IssuerSettings, connections: int = 1) -> Verifier | None:
     return UrlVerifier(settings.verify, settings.ca_file, connections)
 
 
-class Installation(NamedTuple):
-    """An engine with real hands, and how to reach it."""
+class Runtime(NamedTuple):
+    """An engine with a real executor, and how to reach it."""
 
     engine: Engine
-    crew: Crew
+    workers: Workers
     secrets: SecretIndex
-    mailbox: Mailbox[Letter]
+    mailbox: Mailbox[Message]
     clock: SystemClock
     elector: "Elector | None"
     events: "EventRecorder | None"
 
 
-def installation(settings: Settings, observers: Sequence[Observer], horizon: float = 0.0) -> Installation:
+def installation(settings: Settings, observers: Sequence[Observer], horizon: float = 0.0) -> Runtime:
     """The engine for these settings, not started yet; `horizon` as in TokenPolicy. Raises ConfigurationError
     and KubeConfigError."""
-    clock, mailbox, index = SystemClock(), Mailbox[Letter](), SecretIndex()
+    clock, mailbox, index = SystemClock(), Mailbox[Message](), SecretIndex()
     connect = cache(kubernetes)
     elector = _elector(settings.leader_election, connect, clock, mailbox)
-    all_charges = charges(settings, horizon, connect, elector)
+    tokens = managed_tokens(settings, horizon, connect, elector)
     events = _events(settings, connect)
-    minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(all_charges)))
-    crew = Crew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: POLLS})
+    minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(tokens)))
+    workers = Workers({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: POLLS})
     engine = Engine(
-        all_charges,
-        hands=Hands(
+        tokens,
+        executor=Executor(
             minter,
             clock,
             mailbox,
-            crew,
+            workers,
             random.random,
-            verifier=verifier(settings.issuer, min(MINTS_AT_ONCE, len(all_charges))),
+            verifier=verifier(settings.issuer, min(MINTS_AT_ONCE, len(tokens))),
         ),
         clock=clock,
         mailbox=mailbox,
@@ -91,25 +91,25 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
         leads=lambda: elector is None or elector.time_left() > 0,
         hold=index.hold,
     )
-    return Installation(engine, crew, index, mailbox, clock, elector, events)
+    return Runtime(engine, workers, index, mailbox, clock, elector, events)
 
 
 def _elector(
     settings: LeaderElectionSettings | None,
     connect: Callable[[], "KubeApi"],
     clock: Clock,
-    mailbox: Mailbox[Letter],
+    mailbox: Mailbox[Message],
 ) -> "Elector | None":
     if settings is None:
         return None
-    from refresher.core.election import Election, terms_of  # noqa: PLC0415 -- where there is one
+    from refresher.core.election import Election, timing_of  # noqa: PLC0415 -- where there is one
     from refresher.kube.elector import Elector  # noqa: PLC0415
 
     api = connect()
     lease = "/".join(placed(settings.lease, api.namespace))
     # The name is for people; the rest makes a restarted process another candidate.
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
-    return Elector(api, lease, Election(identity, terms_of(settings.duration)), clock, mailbox)
+    return Elector(api, lease, Election(identity, timing_of(settings.duration)), clock, mailbox)
 
 
 def _events(settings: Settings, connect: Callable[[], "KubeApi"]) -> "EventRecorder | None":
@@ -131,12 +131,12 @@ def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
     return [placed(each.secret, home) for each in token.outputs if isinstance(each, SecretOutputSettings)]
 
 
-def charges(
+def managed_tokens(
     settings: Settings,
     horizon: float = 0.0,
     connect: "Callable[[], KubeApi] | None" = None,
     elector: "Elector | None" = None,
-) -> list[Charge]:
+) -> list[ManagedToken]:
     """Every token with its key source and outputs; to be minted and written only while `elector` leads.
 
     Keys in one file are read once, and all Secrets share one connection to Kubernetes. Raises
@@ -151,7 +151,7 @@ def charges(
     cluster = Cluster(connect, owner(), elector.time_left if elector else lambda: math.inf)
     directories = Directories()
     return [
-        _charge(
+        _managed(
             token, settings, keys[token.key_file], cluster, directories, horizon, elected=elector is not None
         )
         for token in settings.tokens
@@ -171,7 +171,7 @@ def owner() -> str:
     return os.environ.get(OWNER_VARIABLE) or DEFAULT_OWNER
 
 
-def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shares with all
+def _managed(  # noqa: PLR0913 -- what one token has of its own, and what it shares with all
     token: TokenSettings,
     settings: Settings,
     key: KeyFile,
@@ -180,7 +180,7 @@ def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shar
     horizon: float,
     *,
     elected: bool,
-) -> Charge:
+) -> ManagedToken:
     outputs = tuple(build(each, settings.issuer.url, cluster, directories) for each in token.outputs)
     policy = TokenPolicy(
         name=token.name,
@@ -195,4 +195,4 @@ def _charge(  # noqa: PLR0913 -- what one token has of its own, and what it shar
         horizon=horizon,
         elected=elected,
     )
-    return Charge(policy, key, outputs)
+    return ManagedToken(policy, key, outputs)

@@ -16,7 +16,7 @@ class KeyLoaded(NamedTuple):
 
 
 @distinct
-class KeyLost(NamedTuple):
+class KeySourceFailed(NamedTuple):
     """The key source is unreadable; `kept`: the last key is still in use."""
 
     message: str
@@ -118,7 +118,7 @@ class TokenVerified(NamedTuple):
 
 
 @distinct
-class LivesShorter(NamedTuple):
+class LifetimeShortened(NamedTuple):
     """A token of `fingerprint` was used up after `age` seconds, before its believed end: from the next one on
     none is believed to live longer than `believed` seconds."""
 
@@ -128,7 +128,7 @@ class LivesShorter(NamedTuple):
 
 
 @distinct
-class LeadershipTurned(NamedTuple):
+class LeaderChanged(NamedTuple):
     """It is up to this process to mint and write, or to somebody else: to `holder`, if that is known."""
 
     lease: str
@@ -168,15 +168,15 @@ class Crashed(NamedTuple):
 
 
 @distinct
-class NotSupported(NamedTuple):
+class RequestIgnored(NamedTuple):
     """Somebody asked for what this version cannot do; it goes on as before."""
 
     message: str
 
 
-Announcement = (
+Notification = (
     KeyLoaded
-    | KeyLost
+    | KeySourceFailed
     | KeyProven
     | TokenMinted
     | TokenAdopted
@@ -188,11 +188,11 @@ Announcement = (
     | OutputHeld
     | IssuerAnswered
     | TokenVerified
-    | LivesShorter
-    | LeadershipTurned
+    | LifetimeShortened
+    | LeaderChanged
     | LeaseFailed
     | ConsumersUnserved
     | ThreadsRefused
     | Crashed
-    | NotSupported
+    | RequestIgnored
 )

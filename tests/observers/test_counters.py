@@ -4,12 +4,13 @@ import threading
 
 import pytest
 
-from refresher.core.announcements import (
-    Announcement,
+from refresher.core.model import Outcome, Reason, Try
+from refresher.core.notifications import (
     IssuerAnswered,
     KeyLoaded,
-    LeadershipTurned,
+    LeaderChanged,
     LeaseFailed,
+    Notification,
     OutputDisturbed,
     OutputFailed,
     OutputWritten,
@@ -17,8 +18,7 @@ from refresher.core.announcements import (
     TokenAdopted,
     TokenMinted,
 )
-from refresher.core.model import Outcome, Reason, Try
-from refresher.observers.tally import BOUNDS, FAILURE, SUCCESS, Durations, Leadership, Tally
+from refresher.observers.counters import BOUNDS, FAILURE, SUCCESS, Counters, Durations, Leadership
 from tests.core.builders import KEY, NOW, token
 
 FACTS = token().facts
@@ -32,38 +32,40 @@ def answered(*outcomes: Outcome, seconds: float = 0.2, skew: float | None = None
     return IssuerAnswered(tuple(Try(outcome, seconds) for outcome in outcomes), skew)
 
 
-def tally_of(*announcements: Announcement) -> Tally:
-    tally = Tally()
-    for announcement in announcements:
-        tally.notice("studio", announcement, NOW)
-    return tally
+def counters_of(*notifications: Notification) -> Counters:
+    counters = Counters()
+    for notification in notifications:
+        counters.on_notification("studio", notification, NOW)
+    return counters
 
 
 @pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.ADOPTED])
 def test_a_minted_token_and_a_failed_attempt_are_counted_by_their_reason(reason: Reason) -> None:
     minted = TokenMinted(reason, FACTS, failures=1)
-    refreshes = tally_of(failed(reason), minted, minted).refreshes("studio")
+    refreshes = counters_of(failed(reason), minted, minted).refreshes("studio")
     assert refreshes == {(reason, FAILURE): 1, (reason, SUCCESS): 2}
 
 
 def test_an_adopted_token_is_a_refresh_of_its_own_reason() -> None:
-    assert tally_of(TokenAdopted("file", FACTS)).refreshes("studio") == {(Reason.ADOPTED, SUCCESS): 1}
+    assert counters_of(TokenAdopted("file", FACTS)).refreshes("studio") == {(Reason.ADOPTED, SUCCESS): 1}
 
 
 def test_each_token_has_its_own_counts() -> None:
-    tally = tally_of(TokenMinted(Reason.FIRST, FACTS, 0))
-    assert tally.refreshes("other") == {}
+    counters = counters_of(TokenMinted(Reason.FIRST, FACTS, 0))
+    assert counters.refreshes("other") == {}
 
 
 def test_every_request_of_an_attempt_is_counted_by_what_it_came_to() -> None:
-    tally = tally_of(answered(Outcome.UNREACHABLE, Outcome.UNREACHABLE, Outcome.OK), answered(Outcome.OK))
-    counts = {outcome: tally.mint_requests(outcome) for outcome in Outcome}
+    counters = counters_of(
+        answered(Outcome.UNREACHABLE, Outcome.UNREACHABLE, Outcome.OK), answered(Outcome.OK)
+    )
+    counts = {outcome: counters.mint_requests(outcome) for outcome in Outcome}
     assert counts == dict.fromkeys(Outcome, 0) | {Outcome.UNREACHABLE: 2, Outcome.OK: 2}
 
 
 def test_an_attempt_that_made_no_request_counts_for_nothing() -> None:
-    tally = tally_of(answered())
-    assert sum(map(tally.mint_requests, Outcome)) == sum(tally.durations.counts) == 0
+    counters = counters_of(answered())
+    assert sum(map(counters.mint_requests, Outcome)) == sum(counters.durations.counts) == 0
 
 
 @pytest.mark.parametrize(
@@ -76,67 +78,67 @@ def test_a_duration_counts_where_it_is_at_most_the_bound(seconds: float, place: 
 
 
 def test_the_durations_of_all_requests_add_up_the_failed_ones_included() -> None:
-    durations = tally_of(answered(Outcome.OK, Outcome.TIMEOUT, seconds=1.5)).durations
+    durations = counters_of(answered(Outcome.OK, Outcome.TIMEOUT, seconds=1.5)).durations
     assert sum(durations.counts) == 2
     assert durations.total == 3.0
 
 
 def test_writes_are_counted_by_output_and_result() -> None:
-    tally = tally_of(
+    counters = counters_of(
         OutputWritten("a", "new", FACTS),
         OutputWritten("a", "repair", FACTS),
         OutputFailed("b", "disk full", None, writing=True),
     )
-    assert tally.output_writes("studio") == {("a", SUCCESS): 2, ("b", FAILURE): 1}
+    assert counters.output_writes("studio") == {("a", SUCCESS): 2, ("b", FAILURE): 1}
 
 
 def test_an_output_that_could_not_be_read_is_no_failed_write() -> None:
-    tally = tally_of(
+    counters = counters_of(
         OutputFailed("a", "denied", None, writing=False), OutputDisturbed("a"), KeyLoaded("f", True)
     )
-    assert tally.output_writes("studio") == {}
+    assert counters.output_writes("studio") == {}
 
 
 def test_the_clock_skew_is_the_last_that_the_issuer_told() -> None:
-    assert tally_of(answered(Outcome.OK)).clock_skew is None
+    assert counters_of(answered(Outcome.OK)).clock_skew is None
     told = answered(Outcome.OK, skew=2.5), answered(Outcome.OK, skew=-0.5), answered(Outcome.TIMEOUT)
-    assert tally_of(*told).clock_skew == -0.5
+    assert counters_of(*told).clock_skew == -0.5
 
 
 def test_an_issuer_that_agrees_with_our_clock_sharp_is_one_that_told() -> None:
-    assert tally_of(answered(Outcome.OK, skew=2.5), answered(Outcome.OK, skew=0.0)).clock_skew == 0.0
+    assert counters_of(answered(Outcome.OK, skew=2.5), answered(Outcome.OK, skew=0.0)).clock_skew == 0.0
 
 
 def test_a_reader_never_sees_a_histogram_whose_parts_do_not_agree() -> None:
-    tally = Tally()
+    counters = Counters()
     seen: list[Durations] = []
     done = threading.Event()
 
     def read() -> None:
         while not done.is_set():
-            seen.append(tally.durations)
+            seen.append(counters.durations)
 
     reader = threading.Thread(target=read)
     reader.start()
     for _ in range(5000):
-        tally.notice("studio", answered(Outcome.OK, seconds=0.25), NOW)
+        counters.on_notification("studio", answered(Outcome.OK, seconds=0.25), NOW)
     done.set()
     reader.join()
     assert all(durations.total == sum(durations.counts) * 0.25 for durations in seen)
 
 
 def test_counts_that_were_read_do_not_change_any_more() -> None:
-    tally = tally_of(TokenMinted(Reason.FIRST, FACTS, 0), OutputWritten("a", "new", FACTS))
-    refreshes, writes = tally.refreshes("studio"), tally.output_writes("studio")
-    tally.notice("studio", TokenMinted(Reason.SCHEDULED, FACTS, 0), NOW)
-    tally.notice("studio", OutputWritten("b", "new", FACTS), NOW)
+    counters = counters_of(TokenMinted(Reason.FIRST, FACTS, 0), OutputWritten("a", "new", FACTS))
+    refreshes, writes = counters.refreshes("studio"), counters.output_writes("studio")
+    counters.on_notification("studio", TokenMinted(Reason.SCHEDULED, FACTS, 0), NOW)
+    counters.on_notification("studio", OutputWritten("b", "new", FACTS), NOW)
     assert (refreshes, writes) == ({(Reason.FIRST, SUCCESS): 1}, {("a", SUCCESS): 1})
 
 
 LEASE = "inlive/refresher"
-LEADS = LeadershipTurned(LEASE, leads=True, holder="")
-STANDS_BY = LeadershipTurned(LEASE, leads=False, holder="pod-2")
-OTHER = LeadershipTurned("inlive/other", leads=True, holder="")
+LEADS = LeaderChanged(LEASE, leads=True, holder="")
+STANDS_BY = LeaderChanged(LEASE, leads=False, holder="pod-2")
+OTHER = LeaderChanged("inlive/other", leads=True, holder="")
 SHAKY = LeaseFailed(LEASE, "no answer", leads=True)
 FAILED = LeaseFailed(LEASE, "no answer", leads=False)
 
@@ -159,4 +161,4 @@ FAILED = LeaseFailed(LEASE, "no answer", leads=False)
     ],
 )
 def test_each_lease_has_its_latest_holder_and_problem(told, known) -> None:
-    assert tally_of(*told).leases == known
+    assert counters_of(*told).leases == known

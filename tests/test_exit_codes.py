@@ -4,8 +4,15 @@ from itertools import combinations
 
 import pytest
 
-from refresher import exits
-from refresher.core.messages import InspectFailed, KeyRead, KeyUnreadable, Mint, Stopping, WriteFailed
+from refresher import exit_codes
+from refresher.core.effects import Mint
+from refresher.core.events import (
+    InspectFailed,
+    KeyRead,
+    KeyUnreadable,
+    Stopping,
+    WriteFailed,
+)
 from refresher.core.model import Outcome
 from tests.core.builders import (
     KEY,
@@ -24,26 +31,26 @@ GRAVEST_FIRST = (78, 77, 73, 75)
 
 @pytest.mark.parametrize(("graver", "lesser"), list(combinations(GRAVEST_FIRST, 2)))
 def test_of_two_failures_the_graver_one_counts_in_whichever_order(graver, lesser):
-    assert exits.gravest([graver, lesser]) == exits.gravest([lesser, graver]) == graver
+    assert exit_codes.gravest([graver, lesser]) == exit_codes.gravest([lesser, graver]) == graver
 
 
 def test_of_all_failures_the_configuration_is_the_gravest():
-    assert exits.gravest(reversed(GRAVEST_FIRST)) == 78
+    assert exit_codes.gravest(reversed(GRAVEST_FIRST)) == 78
 
 
 @pytest.mark.parametrize("codes", [(), (0,), (0, 0)])
 def test_without_a_failure_it_is_0(codes):
-    assert exits.gravest(codes) == 0
+    assert exit_codes.gravest(codes) == 0
 
 
 @pytest.mark.parametrize("code", GRAVEST_FIRST)
 def test_a_failure_among_successes_counts(code):
-    assert exits.gravest([0, code, 0]) == code
+    assert exit_codes.gravest([0, code, 0]) == code
 
 
 @pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.OK])
 def test_a_refused_key_is_77_and_any_other_failure_of_the_issuer_75(outcome):
-    assert exits.of_outcome(outcome) == (77 if outcome is Outcome.KEY_REFUSED else 75)
+    assert exit_codes.of_outcome(outcome) == (77 if outcome is Outcome.KEY_REFUSED else 75)
 
 
 def well() -> Driver:
@@ -94,7 +101,7 @@ def beginning() -> Driver:
     return Driver()
 
 
-def outlived() -> Driver:
+def observed_lifetime() -> Driver:
     driver = at_work()
     driver.now += 3600.0
     return driver
@@ -121,12 +128,14 @@ def outlived() -> Driver:
     ],
 )
 def test_the_exit_code_for_tokens_as_they_stand(tokens, code, because):
-    assert exits.gravest(exits.of_states([each.state], each.now) for each in tokens) == code, because
+    assert exit_codes.gravest(exit_codes.of_states([each.state], each.now) for each in tokens) == code, (
+        because
+    )
 
 
-@pytest.mark.parametrize("tokens", [(beginning(),), (well(), beginning()), (outlived(),)])
+@pytest.mark.parametrize("tokens", [(beginning(),), (well(), beginning()), (observed_lifetime(),)])
 def test_without_a_valid_token_in_each_output_it_is_not_0_although_nothing_failed(tokens):
-    assert exits.gravest(exits.of_states([each.state], each.now) for each in tokens) == 75
+    assert exit_codes.gravest(exit_codes.of_states([each.state], each.now) for each in tokens) == 75
 
 
 def test_a_pass_that_was_cut_short_is_0_if_the_old_token_is_valid():
@@ -134,15 +143,15 @@ def test_a_pass_that_was_cut_short_is_0_if_the_old_token_is_valid():
     driver.until(Mint)
     driver.tell(Stopping())
     assert driver.state.minting is not None
-    assert exits.of_states([driver.state], driver.now) == 0
+    assert exit_codes.of_states([driver.state], driver.now) == 0
 
 
 def test_of_one_token_with_several_failures_the_gravest_counts():
     driver = declined(UNREACHABLE)
     driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
-    assert exits.of_states([driver.state], driver.now) == 73
+    assert exit_codes.of_states([driver.state], driver.now) == 73
     driver.tell(KeyUnreadable("the key file /k is empty"))
-    assert exits.of_states([driver.state], driver.now) == 78
+    assert exit_codes.of_states([driver.state], driver.now) == 78
 
 
 def test_what_is_mended_counts_no_more():
@@ -153,4 +162,4 @@ def test_what_is_mended_counts_no_more():
     steps = driver.minted(token(2, age=-2522.0))
     driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
     driver.perform(steps)
-    assert exits.of_states([driver.state], driver.now) == 0
+    assert exit_codes.of_states([driver.state], driver.now) == 0

@@ -23,14 +23,14 @@ class InliveIssuer:
     ) -> None:
         self._clock = clock
         self._endpoint = Endpoint(url.rstrip("/") + inlive.MINT_PATH, ca_file, user_agent, pool_size)
-        # One answer at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
+        # One response at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
         self._reading = threading.Lock()
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
-        """See `ports.Issuer`. A fraction of a second of `lifetime` is asked for as a whole one.
+        """See `ports.Issuer`. Asks for whole seconds, rounded up.
 
-        What passes by itself, a refused or reset connection, a cut answer, 502 and 504, is tried again soon,
-        three tries in all (issuer/quick_retry.py).
+        Failures that pass by themselves (a refused or reset connection, a cut response, 502 and 504) are
+        retried soon, three tries in all (issuer/quick_retry.py).
         """
         by = self._clock.now().boot + budget
 
@@ -67,7 +67,7 @@ class InliveIssuer:
 
 
 class UrlVerifier:
-    """`ports.Verifier` that asks `url` with the token: any GET that Inlive protects with one."""
+    """`ports.Verifier` that sends a GET with the token to `url`, which Inlive protects by tokens."""
 
     def __init__(self, url: str, ca_file: str | None = None, pool_size: int = POOL_SIZE) -> None:
         self._endpoint = Endpoint(url, ca_file, pool_size=pool_size)

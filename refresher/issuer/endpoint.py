@@ -28,20 +28,20 @@ USER_AGENT = f"inlive-token-refresher/{__version__}"
 _BLOCK = 64 * 1024
 _POOLS = bounded_pools(LONGEST_RESPONSE)
 
-# Variables by which other programs are told whom to trust
+# Variables that name the authorities for other programs
 _OTHERS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class Endpoint:
-    """Asked over one pool of connections by all threads.
+    """One pool of connections for all threads.
 
-    Works with requests' transport adapter and without its Session, whose conveniences are dangers here: it
-    reads and unpacks a redirect's body whole even when it is not to follow it (64 KiB became 128 MiB), keeps
-    cookies, and lets ``.netrc`` replace the Authorization header. So redirects are never followed and
-    ``.netrc`` is never read. Proxies are taken from the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
-    NO_PROXY), as it is when this is made, but never for a server on this machine: a key for one must not
-    leave it. Authorities come from `ca_file` or else from the system's store (`trust`). REQUESTS_CA_BUNDLE
-    and CURL_CA_BUNDLE are for other programs.
+    Uses requests' transport adapter without its Session, whose conveniences are dangers here: a Session reads
+    and unpacks the whole body of a redirect that it must not follow (64 KiB became 128 MiB), keeps cookies,
+    and lets ``.netrc`` replace the Authorization header. So redirects are never followed and ``.netrc`` is
+    never read. Proxies are those of the environment when this is made (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
+    NO_PROXY), but never for a server on this machine: a key for it must not leave the machine. Authorities
+    are those in `ca_file` or else in the system's store (`trust`). REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are
+    for other programs.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Endpoint:
         self._adapter = _BoundedAdapter(self._trust, pool_size)
 
     def ask(self, method: str, bearer: SecretStr, seconds: float, body: object = None) -> Response | Failure:
-        """One request, with `body` as JSON if there is one, that ends within `seconds`. Never raises for what
-        happens on the wire."""
+        """Send one request, with `body` as JSON if there is one. It ends within `seconds`. Never raises for
+        what happens on the wire."""
         try:
             return self._send(method, bearer, seconds, body)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
@@ -95,7 +95,7 @@ class Endpoint:
                 "User-Agent": self._user_agent,
             },
             json=body,
-            auth=authorize,  # the last word: it also stands above user:password@ in the URL
+            auth=authorize,  # applied last: it also overrides user:password@ in the URL
         ).prepare()
         timeout: Any = Timeout(total=seconds)  # the docs allow a Timeout, the stubs do not
         response = self._adapter.send(request, stream=True, timeout=timeout, proxies=self._proxies)
@@ -111,8 +111,8 @@ class Endpoint:
 class _BoundedAdapter(HTTPAdapter):
     """A transport for `requests` over bounded connections. `send` needs a total time-out.
 
-    TLS is always verified, whatever `send` is told, against what is in `trust`. When that has changed, no
-    connection that was made before is used any more.
+    TLS is always verified against `trust`, whatever the arguments of `send`. When the content of `trust`
+    changes, no older connection is used again.
     """
 
     def __init__(self, trust: Trust, pool_size: int) -> None:

@@ -15,8 +15,8 @@ _PATH = re.compile(
 
 @distinct
 class Permission(NamedTuple):
-    """One thing that RBAC lets somebody do, or not. `group` is "" for the core API; without a `name` it is
-    about every object of the resource (and "create" by POST, whose name RBAC does not get to see)."""
+    """One thing that RBAC allows or denies. `group` is "" for the core API. Without a `name` it applies to
+    every object of the resource, as for a "create" by POST, whose name RBAC does not see."""
 
     verb: str  # "get", "create", "patch", "update"
     resource: str  # "secrets", "leases", "events"
@@ -32,7 +32,7 @@ class Permission(NamedTuple):
 
 
 def permission(method: str, path: str) -> Permission | None:
-    """What is needed for this request; None for a path of no resource."""
+    """The permission that this request needs; None for a path of no resource."""
     found = _PATH.fullmatch(path)
     if found is None or method not in _VERBS:
         return None
@@ -42,27 +42,27 @@ def permission(method: str, path: str) -> Permission | None:
 
 
 def for_secret(namespace: str, name: str) -> tuple[Permission, ...]:
-    """What it takes to keep a token in this Secret, once it exists."""
+    """The permissions to keep a token in this Secret, once it exists."""
     return tuple(Permission(verb, "secrets", namespace, name) for verb in ("get", "patch"))
 
 
 def to_create_secret(namespace: str, name: str) -> Permission:
-    """What it takes to create this Secret. An apply that creates has the name in its path, so that RBAC sees
-    it (k8s.io/apiserver, handlers/patch.go: createAuthorizerAttributes).
+    """The permission to create this Secret. An apply that creates has the name in its path, so RBAC sees it
+    (k8s.io/apiserver, handlers/patch.go: createAuthorizerAttributes).
 
-    It is not part of `for_secret`, because RBAC does not see the type. A Secret of the type
+    Not part of `for_secret`, because RBAC does not see the type. A Secret of the type
     kubernetes.io/service-account-token gets a token of the service account that its creator names.
     """
     return Permission("create", "secrets", namespace, name)
 
 
 def for_lease(namespace: str, name: str) -> tuple[Permission, ...]:
-    """What it takes to hold this Lease. It is made by a PUT, as Leases may be (k8s.io/kubernetes,
-    registry/coordination/lease/strategy.go: AllowCreateOnUpdate), and that has the name in its path, too."""
+    """The permissions to hold this Lease. We create it by a PUT, which Leases allow (k8s.io/kubernetes,
+    registry/coordination/lease/strategy.go: AllowCreateOnUpdate), and which has the name in its path, too."""
     group = "coordination.k8s.io"
     return tuple(Permission(verb, "leases", namespace, name, group) for verb in ("get", "update", "create"))
 
 
 def for_events(namespace: str) -> tuple[Permission, ...]:
-    """What it takes to tell of trouble there. Nothing depends on it."""
+    """The permission to report trouble there by an Event. Nothing else depends on it."""
     return (Permission("create", "events", namespace),)

@@ -14,10 +14,10 @@ _FILES = ("ca_certs", "cert_file", "key_file")
 
 
 class Wire:
-    """Makes the connections of `pools`, which were configured by the Kubernetes client.
+    """Bounds the connections of `pools`, which the Kubernetes client configured, and renews their TLS.
 
-    The files that it was given for TLS, of a Pod or of a kubeconfig, are read again when they change. A
-    client of its own would read them for each connection, and use none while they are broken.
+    The files for TLS, of a Pod or of a kubeconfig, are read again when they change. The Kubernetes client
+    alone would read them for each connection, and could not connect while they are broken.
     """
 
     def __init__(self, pools: PoolManager, *, over_tls: bool) -> None:
@@ -29,7 +29,7 @@ class Wire:
         self.trust = Trust(files["ca_certs"], client, verify=verify) if over_tls else None
 
     def renew(self) -> None:
-        """Use what is in the files now. Connections made with what was in them before are used no more.
+        """Use what is in the files now, and no connection that was made with their former content.
 
         Raises UnusableError.
         """

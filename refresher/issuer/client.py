@@ -21,6 +21,7 @@ class InliveIssuer:
         user_agent: str = USER_AGENT,
         pool_size: int = POOL_SIZE,
     ) -> None:
+        self.lane = f"issuer:{url}"
         self._clock = clock
         self._endpoint = Endpoint(url.rstrip("/") + inlive.MINT_PATH, ca_file, user_agent, pool_size)
         # One response at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
@@ -70,6 +71,7 @@ class UrlVerifier:
     """`ports.Verifier` that sends a GET with the token to `url`, which Inlive protects by tokens."""
 
     def __init__(self, url: str, ca_file: str | None = None, pool_size: int = POOL_SIZE) -> None:
+        self.lane = f"verify:{url}"
         self._endpoint = Endpoint(url, ca_file, pool_size=pool_size)
 
     def verify(self, token: SecretStr, budget: float) -> Verification:

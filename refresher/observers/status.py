@@ -81,7 +81,11 @@ def reasons(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dic
     """Why not every output holds a valid token: token, output and problem of each that does not; empty when
     all is well."""
     return [
-        {"token": policy.name, "output": output.name, "problem": output_status(output, now).problem}
+        {
+            "token": policy.name,
+            "output": output.name,
+            "problem": output_status(output, now, state.busy_since(output)).problem,
+        }
         for policy, state in view
         for output in state.outputs
         if not holds_valid_token(output, now)

@@ -2,6 +2,7 @@
 
 import json
 
+from refresher.core import inlive
 from refresher.http.server.messages import Headers, Request, Response
 
 JSON_TYPE = "application/json"
@@ -27,9 +28,9 @@ def document_of(request: Request) -> dict[str, object]:
 
 
 def envelope(status: int, message: str, data: object = None, headers: Headers = ()) -> Response:
-    """Inlive's ``{"code", "ok", "message", "data"}``."""
-    content = {"code": status, "ok": 200 <= status < 300, "message": message, "data": data}
-    return Response(status, json.dumps(content).encode(), JSON_TYPE, headers)
+    """An answer in the form that Inlive gives to each of them."""
+    content = json.dumps(inlive.envelope(status, message, data)).encode()
+    return Response(status, content, JSON_TYPE, headers)
 
 
 def wrong_method(*accepted: str) -> Response:

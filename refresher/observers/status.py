@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from refresher.core.disclosure import printable
 from refresher.core.durations import humanized
 from refresher.core.instant import Instant
 from refresher.core.rfc3339 import parse, to_second
@@ -166,7 +167,7 @@ def harmless(value: object) -> str:
     """A text with whatever steers a terminal, or is no character, made visible; UNKNOWN for anything else."""
     if not isinstance(value, str) or not value:
         return UNKNOWN
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value)
+    return printable(value)
 
 
 def members(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -6,11 +6,12 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from refresher.core.answers import RawAnswer, classify, skew
 from refresher.core.formats import NAMES, Format, read_back, render
+from refresher.core.http_response import Response
+from refresher.core.issuer_response import classify
 from refresher.core.model import Declined, Granted, Token, TokenFacts
+from refresher.http.server import messages
 from refresher.http.server.limits import Limits
-from refresher.http.server.messages import Request, Response
 from refresher.http.server.protocol import Phase, Protocol
 from refresher.observers import status, status_page
 from tests.fuzz.target import (
@@ -30,13 +31,13 @@ from tests.fuzz.target import (
 
 def issuer(octets: bytes) -> None:
     code, headers, body = answer_in(octets)
-    said = classify(RawAnswer(code, headers, body), KEY, 3600.0, NOW.wall)
-    ahead = skew(headers, NOW.wall, NOW.wall)
+    said = classify(Response(code, headers, body), KEY, 3600.0, NOW.wall)
+    ahead = Response(code, headers, body).clock_skew(NOW.wall, NOW.wall)
     assert ahead is None or math.isfinite(ahead)
     if isinstance(said, Declined):
         expect_printable(said.message, KEY.reveal())
         assert len(said.message) < 2500, "200 characters, each escaped at worst, and a sentence"
-        _expect_no_token(said.message, classify(RawAnswer(code, headers, b"{}"), KEY, 3600.0, NOW.wall), body)
+        _expect_no_token(said.message, classify(Response(code, headers, b"{}"), KEY, 3600.0, NOW.wall), body)
         assert said.retry_after is None or 0 <= said.retry_after < math.inf
         return
     lifetime = said.lifetime
@@ -94,7 +95,7 @@ def _exchange(protocol: Protocol, application: "_Recorder") -> None:
             assert asked.host or asked.old or not asked.headers["host"]
             assert all(name == name.lower() for name in asked.headers)
             assert not any(set(value) & {"\r", "\n", "\0"} for value in asked.headers.values())
-            protocol.respond(Response(200), 0.0)
+            protocol.respond(messages.Response(200), 0.0)
         if not protocol.outgoing:
             return
         sent = bytes(protocol.outgoing)
@@ -107,19 +108,19 @@ class _Recorder:
     """An application that remembers what it was asked to admit, and whether anything was refused."""
 
     def __init__(self) -> None:
-        self.admitted: list[Request] = []
+        self.admitted: list[messages.Request] = []
         self.refused = False
 
-    def admit(self, request: Request) -> Response | None:
+    def admit(self, request: messages.Request) -> messages.Response | None:
         self.admitted.append(request)
         return None
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: messages.Request) -> messages.Response:
         raise AssertionError("the protocol does not ask for answers")
 
-    def refuse(self, status: HTTPStatus) -> Response:
+    def refuse(self, status: HTTPStatus) -> messages.Response:
         self.refused = True
-        return Response(status)
+        return messages.Response(status)
 
 
 def _page_seeds() -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from refresher.config.durations import parse_duration
 from refresher.config.loader import Loaded, load
 from refresher.errors import ConfigurationError, Mistake
-from refresher.observers import log
+from refresher.logs import setup
 
 OWNER_VARIABLE = "REFRESHER_OWNER"  # what this installation is called in Secrets and records
 LOG_VARIABLES = ("REFRESHER_LOG_FORMAT", "REFRESHER_LOG_LEVEL")
@@ -60,7 +60,7 @@ def duration(where: str, text: str) -> float:
 def configure_log(arguments: argparse.Namespace, redact: Callable[[str], str]) -> Callable[[], int]:
     """Log as flags or variables say; `redact` takes the secrets out of each text. What is returned counts the
     lines that were dropped so far."""
-    return log.configure(
+    return setup.configure(
         arguments.log_format or os.environ.get("REFRESHER_LOG_FORMAT") or "auto",
         arguments.log_level or os.environ.get("REFRESHER_LOG_LEVEL") or arguments.default_log_level,
         sys.stderr,

@@ -4,7 +4,7 @@ import pytest
 
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, Daemon
-from tests.observers.manager import Manager
+from tests.service_manager import Manager
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.core.model import SecretStr
-from refresher.observers.log_format import JsonFormatter, TextFormatter, entry_of
-from refresher.observers.redaction import SecretIndex
+from refresher.logs.formats import JsonFormatter, TextFormatter, entry_of
+from refresher.logs.redaction import SecretIndex
 from tests.core.builders import NOW
 
 KEY = SecretStr('sesame"open/01')

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from refresher.observers.liveness import STALLED
-from refresher.observers.systemd import STATUS_EVERY, WAITING_EVERY, SystemdNotifier, watchdog_of
+from refresher.status.liveness import HANGS_AFTER
+from refresher.systemd import STATUS_EVERY, WAITING_EVERY, SystemdNotifier, watchdog_of
 from tests.core.builders import KEY, KEY_REFUSED, Driver, at_work
-from tests.observers.manager import Manager
-from tests.observers.watched import Watched
+from tests.service_manager import Manager
+from tests.watched import Watched
 
 
 @pytest.fixture(params=["a path", "an abstract name"])
@@ -94,7 +94,7 @@ def test_no_sign_of_life_is_given_while_the_engine_is_stuck(manager):
     service = daemon.service(manager.name, WATCHDOG_USEC="60000000")
     service.turn()
     assert "WATCHDOG=1" in manager.heard()
-    daemon.passes(STALLED - 1)
+    daemon.passes(HANGS_AFTER - 1)
     service.turn()
     assert "WATCHDOG=1" in manager.heard()
     daemon.passes(1)

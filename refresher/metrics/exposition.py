@@ -1,4 +1,4 @@
-"""The metrics, as Prometheus scrapes them (design §2): computed when they are asked for."""
+"""All metrics in the formats that Prometheus scrapes (design §2), computed at each scrape."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
@@ -17,29 +17,29 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Verdict
 from refresher.core.state import State, TokenPolicy
-from refresher.observers.counters import BOUNDS, Counters
-from refresher.observers.series import PREFIX, Description, TokenSeries
+from refresher.metrics.counters import BOUNDS, Counters
+from refresher.metrics.series import PREFIX, Description, TokenSeries
 from refresher.ports import Clock
 
-_END = b"# EOF\n"  # of an exposition in OpenMetrics
+_END = b"# EOF\n"  # the last line in OpenMetrics
 
 
 class Metrics:
-    """What there is to scrape: our own metrics, and those of the process (``process_*``).
+    """Our own metrics and those of the process (``process_*``).
 
-    Nothing is kept between two scrapes, and a token that goes takes its series along. Used by several threads
-    at once. `view` and `last_turn` are the engine's. `log_lines_dropped`: how many lines the log has dropped,
-    None if it does not count them.
+    Nothing is kept between two scrapes: when a token goes, its series go too. Several threads may scrape at
+    once. `view` and `last_turn` are the engine's. `log_lines_dropped` returns how many lines the log has
+    dropped; None if it does not count them.
 
-    prometheus_client negotiates the format, and writes the few series of the process. The many of tokens and
-    outputs (`TokenSeries`) are written by ourselves, which takes a tenth of the time: with ten thousand
-    tokens that is the difference between a scrape of some seconds and one of a fraction of a second.
+    prometheus_client negotiates the format and writes the few series of the process. We write the many
+    series of tokens and outputs ourselves (`TokenSeries`), in a tenth of the time: with ten thousand tokens,
+    a scrape takes a fraction of a second instead of several seconds.
 
-    What is not known is absent. An expiry of 0 would be the year 1970 to every dashboard, and NaN makes each
-    sum it gets into NaN and each comparison false.
+    Unknown values are absent. An expiry of 0 would be the year 1970 on every dashboard, and NaN turns every
+    sum into NaN and every comparison into false.
     """
 
-    def __init__(  # noqa: PLR0913 -- where each figure comes from
+    def __init__(  # noqa: PLR0913 -- the sources of the figures
         self,
         view: Callable[[], Iterable[tuple[TokenPolicy, State]]],
         last_turn: Callable[[], Instant],
@@ -56,11 +56,11 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """The metrics in the format that suits the request's header `accept`, and their content type."""
-        accept = " ".join(accept.split())  # its version comes back in the content type: no line break in that
+        """The metrics and their content type. `accept`, a request's header, selects the format."""
+        accept = " ".join(accept.split())  # the content type repeats its version: no line breaks
         try:
             encode, content_type = choose_encoder(accept)
-        except TypeError:  # what it raises for a version that is not made of numbers
+        except TypeError:  # raised for a version that is not numeric
             encode, content_type = choose_encoder("")
         parts: list[bytes] = []
         for metric, lines in TokenSeries(self._view(), self._counters, self._clock.now()).lines.items():
@@ -71,10 +71,10 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the process, for prometheus_client."""
-        yield InfoMetricFamily(f"{PREFIX}build", "The version that runs.", {"version": self._version})
+        yield InfoMetricFamily(f"{PREFIX}build", "The running version.", {"version": self._version})
         yield _gauge(
             "last_loop_timestamp_seconds",
-            "When the scheduler last made a turn; more than a minute ago: it hangs, restart the process.",
+            "When the scheduler last made a turn. More than a minute ago: it hangs, restart the process.",
             self._last_turn().wall,
         )
         yield _leader(self._counters)
@@ -82,26 +82,26 @@ class Metrics:
         if self._log_lines_dropped is not None:
             yield _counter(
                 "log_lines_dropped_total",
-                "Log lines that were dropped because nobody read them, or they could not be written.",
+                "Log lines dropped because nobody read them or they could not be written.",
                 None,
                 [("", self._log_lines_dropped())],
             )
 
 
 class _Described(Collector):
-    """One metric without its series, for prometheus_client."""
+    """A metric without series, for prometheus_client."""
 
     def __init__(self, metric: Description) -> None:
         self._metric = metric
 
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily if self._metric.kind == "counter" else GaugeMetricFamily
-        yield family(self._metric.name, self._metric.means)
+        yield family(self._metric.name, self._metric.help_text)
 
 
-def _gauge(name: str, means: str, value: float | None) -> Metric:
-    """A gauge without labels, and without a value if that is not known."""
-    family = GaugeMetricFamily(PREFIX + name, means, labels=())
+def _gauge(name: str, help_text: str, value: float | None) -> Metric:
+    """A gauge without labels; without a value if it is unknown."""
+    family = GaugeMetricFamily(PREFIX + name, help_text, labels=())
     if value is not None:
         family.add_metric((), round(value, 3))
     return family
@@ -118,9 +118,9 @@ def _leader(counters: Counters) -> Metric:
     return family
 
 
-def _counter(name: str, means: str, label: str | None, counts: Iterable[tuple[str, int]]) -> Metric:
-    """A counter with all of its series, also those at 0: so the first event is an increase."""
-    family = CounterMetricFamily(PREFIX + name, means, labels=() if label is None else (label,))
+def _counter(name: str, help_text: str, label: str | None, counts: Iterable[tuple[str, int]]) -> Metric:
+    """A counter with all of its series, also those at 0, so that the first event is an increase."""
+    family = CounterMetricFamily(PREFIX + name, help_text, labels=() if label is None else (label,))
     for of, count in counts:
         family.add_metric(() if label is None else (of,), count)
     return family
@@ -129,16 +129,15 @@ def _counter(name: str, means: str, label: str | None, counts: Iterable[tuple[st
 def _of_issuer(counters: Counters) -> Iterator[Metric]:
     yield _counter(
         "mint_requests_total",
-        "HTTP requests to the issuer by outcome; one attempt to mint may make up to three.",
+        "HTTP requests to the issuer, by outcome. One attempt to mint makes up to three.",
         "outcome",
         ((outcome, counters.mint_requests(outcome)) for outcome in Outcome),
     )
     verifications = [(verdict, counters.verifications(verdict)) for verdict in Verdict]
-    if any(count for _, count in verifications):  # else issuer.verify is perhaps not configured
+    if any(count for _, count in verifications):  # otherwise issuer.verify may not be configured
         yield _counter(
             "verifications_total",
-            "New tokens that were tried out with issuer.verify, by result; only a rejected one is not "
-            "published.",
+            "New tokens checked with issuer.verify, by result. Only rejected tokens are not published.",
             "result",
             verifications,
         )
@@ -146,13 +145,13 @@ def _of_issuer(counters: Counters) -> Iterator[Metric]:
     bounds = [str(bound) for bound in BOUNDS] + ["+Inf"]
     yield HistogramMetricFamily(
         f"{PREFIX}mint_duration_seconds",
-        "How long HTTP requests to the issuer took, the failed ones included.",
+        "Duration of the HTTP requests to the issuer, including failed ones.",
         list(zip(bounds, accumulate(durations.counts), strict=True)),
         durations.total,
     )
     yield _gauge(
         "clock_skew_seconds",
-        "How far this machine's clock is ahead of the issuer's, by its latest answer with a time; no expiry "
-        "depends on it, but consumers may compare times.",
+        "How far this machine's clock is ahead of the issuer's, by its latest response with a Date. No "
+        "expiry depends on it, but consumers may compare times.",
         counters.clock_skew,
     )

@@ -1,8 +1,8 @@
-"""A standard error that nobody waits for: one thread writes what all the others print or log.
+"""A standard error that never blocks: one thread writes what all other threads print or log.
 
-A reader may stall: a pipe that nobody reads, Ctrl-S on a terminal, a log driver or a disk that hangs. Only
-the thread that writes stalls then. Lines beyond `LIMIT` are dropped and counted. As soon as the reader takes
-lines again, one line reports how many are missing, in the place where they are missing.
+A reader may stall: a pipe that nobody reads, Ctrl-S on a terminal, a log driver or a disk that hangs. Then
+only the writing thread stalls. Lines beyond `LIMIT` are dropped and counted. When the reader takes lines
+again, one line in the place of the dropped ones reports how many are missing.
 
 The thread calls write(2) on the descriptor itself, in blocking mode. `O_NONBLOCK` would change the open file
 description, which the shell and other processes share. A buffered stream has a lock; if the thread hung while
@@ -23,13 +23,13 @@ from itertools import accumulate
 from typing import TextIO
 
 LIMIT = 2000  # lines that wait for the reader, about 2 MB
-RESUME = LIMIT // 2  # once lines are dropped, drop until so few wait: one gap of many lines, not many of one
-BATCH = 64  # lines for one call of write(2): a call each would change threads for each
-LAST_WAIT = 0.7  # seconds that the end of the process waits for a reader; a whole stop takes less than 5 s
+RESUME = LIMIT // 2  # drop on until so few lines wait: one large gap instead of many small ones
+BATCH = 64  # lines per write(2): one call for each line would switch threads for each
+LAST_WAIT = 0.7  # seconds that the process waits for a reader at its end; a whole stop takes less than 5 s
 
 
 class _Gap:
-    """Lines that are missing in this place."""
+    """Stands in the queue for dropped lines."""
 
     __slots__ = ("lines",)
 
@@ -38,10 +38,10 @@ class _Gap:
 
 
 class BackgroundStream(io.TextIOBase):
-    """Takes the place of `stream`, which has a descriptor. No method waits for the reader, except `end`.
+    """Replaces `stream`, which must have a descriptor. Only `end` waits for the reader.
 
-    `dropped`: how many lines were dropped so far, because nobody took them or a write failed (a full disk, a
-    reader that has gone). `gap` makes the line that reports so many missing lines.
+    `dropped`: the number of lines dropped so far, because nobody read them or a write failed (a full disk, a
+    reader that has gone). `gap`: returns the line that reports a number of missing lines.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -50,11 +50,11 @@ class BackgroundStream(io.TextIOBase):
         self._stream, self._descriptor = stream, stream.fileno()
         self._changed = threading.Condition()  # its lock is reentrant: a signal handler may print as well
         self._waiting: deque[Callable[[], str] | str | _Gap] = deque()
-        self._incomplete = ""  # the beginning of a line whose end has not been printed yet
+        self._incomplete = ""  # the line that is being printed, until its end comes
         self._thread: threading.Thread | None = None
         self._is_torn = self._has_ended = False
         self._writing_since: float | None = None  # monotonic; None while nothing is being written
-        self._held_back = 0  # 1: the gap that a failed write left waits for the next line before it is tried
+        self._held_back = 0  # 1: the gap of a failed write waits for the next line; 0: nothing is held back
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a variable
@@ -70,7 +70,7 @@ class BackgroundStream(io.TextIOBase):
         return True
 
     def flush(self) -> None:
-        """Do nothing: complete lines are on their way, and nobody waits for them."""
+        """Does nothing: complete lines are already queued."""
 
     def write(self, text: str) -> int:
         if self._has_ended:
@@ -82,7 +82,7 @@ class BackgroundStream(io.TextIOBase):
         return len(text)
 
     def submit(self, line: Callable[[], str] | str) -> None:
-        """Write a line, or what `line` returns on the writing thread. Returns at once."""
+        """Queue a line, or a function that returns it on the writing thread. Returns at once."""
         if self._has_ended:  # a thread that the interpreter has ended may have held the lock
             return
         with self._changed:
@@ -99,8 +99,8 @@ class BackgroundStream(io.TextIOBase):
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Wait until all is written, but no longer than `LAST_WAIT`. Do not wait for a reader who has taken
-        nothing for so long already. What is printed later is lost."""
+        """Wait until everything is written, at most `LAST_WAIT`. If a write has already waited that long, do
+        not wait at all. Lines printed later are lost."""
         with self._changed:
             if self._incomplete:
                 self.submit(self._incomplete)
@@ -138,11 +138,11 @@ class BackgroundStream(io.TextIOBase):
         return self._writing_since is None and not self._has_news()
 
     def _is_ready(self) -> bool:
-        """Whether a write would not wait."""
+        """Whether a write would not block."""
         return bool(select.select((), (self._descriptor,), (), 0)[1])
 
     def _turn(self) -> None:
-        """Write some of what waits. What cannot be written becomes a gap before the rest."""
+        """Write the next lines of the queue. Lines that cannot be written become a gap before the rest."""
         with self._changed:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             self._writing_since = time.monotonic()
@@ -164,16 +164,16 @@ class BackgroundStream(io.TextIOBase):
         return waiting if isinstance(waiting, str) else waiting()
 
     def _write(self, texts: Iterable[str]) -> int:
-        """Write these; how many of them went out whole. A line of which only the beginning did is ended
-        before the next one begins."""
+        """Write these lines and return how many were written whole. A line that was cut off is ended before
+        the next one begins."""
         pieces = [text.encode(self.encoding, "backslashreplace") for text in texts]
         mend = b"\n" if self._is_torn else b""
         rest = memoryview(mend + b"".join(pieces))
-        with contextlib.suppress(OSError):  # there is no other place to report that
+        with contextlib.suppress(OSError):  # there is nowhere else to report it
             while rest:
                 rest = rest[self._write_some(rest) :]
         ends = [0, *accumulate(map(len, pieces))]
-        done = ends[-1] - len(rest)  # -1: not even the end of the torn line went out
+        done = ends[-1] - len(rest)  # -1: not even the end of the cut-off line
         whole = max(0, bisect_right(ends, done) - 1)
         self._is_torn = done != ends[whole]
         return whole
@@ -181,7 +181,7 @@ class BackgroundStream(io.TextIOBase):
     def _write_some(self, octets: memoryview) -> int:
         try:
             written = os.write(self._descriptor, octets)
-        except BlockingIOError:  # somebody who shares the descriptor does not want to wait
+        except BlockingIOError:  # another process made the shared descriptor non-blocking
             select.select((), (self._descriptor,), ())
             return 0
         if written == 0:
@@ -190,7 +190,7 @@ class BackgroundStream(io.TextIOBase):
 
 
 def missing(lines: int) -> str:
-    """What the line in place of missing lines says."""
+    """The text of the line that stands in the place of missing lines."""
     if lines == 1:
         return "1 line is missing here: nobody read it, or it could not be written"
     return f"{lines} lines are missing here: nobody read them, or they could not be written"

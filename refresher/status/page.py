@@ -1,10 +1,10 @@
-"""The status as a page for a browser: without a script, loading nothing, renewing itself."""
+"""The status as a page for a browser. It has no script, loads nothing and renews itself."""
 
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from refresher.observers.status import UNKNOWN, Row, headline, rows, standing
+from refresher.status.rows import UNKNOWN, Row, headline, lease_lines, rows
 
 EVERY = 10  # seconds between two renewals
 
@@ -22,9 +22,9 @@ p.problem { font-weight: bold }"""
 
 
 def page(document: Mapping[str, Any]) -> str:
-    """A status `document` as HTML with everything in it escaped. Fits a phone, and is dark or light as the
-    browser is."""
-    mark = "" if document.get("valid") is True else "! "  # seen on a tab in the background
+    """A status document as HTML, with all texts escaped. It fits a phone, and is dark or light as the browser
+    is."""
+    mark = "" if document.get("valid") is True else "! "  # visible in a background tab
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -39,7 +39,7 @@ def page(document: Mapping[str, Any]) -> str:
 </head>
 <body>
 <h1>{escape(headline(document))}</h1>
-{"".join(f"<p>{escape(each)}</p>" for each in standing(document))}
+{"".join(f"<p>{escape(each)}</p>" for each in lease_lines(document))}
 {"".join(map(_section, rows(document)))}</body>
 </html>
 """
@@ -55,11 +55,11 @@ def _section(row: Row) -> str:
         terms.append(f"next mint {row.next_mint}")
     if row.remark:
         terms.append(row.remark)
-    told = [term for term in terms if UNKNOWN not in term.split()]
+    known = [term for term in terms if UNKNOWN not in term.split()]
     lines = [
         f'<section class="{kind} {row.valid if row.valid in ("yes", "NO") else "unknown"}">',
         f"<{heading}>{escape(row.name)}</{heading}>",
-        f"<p>{escape(' · '.join(told))}</p>",
+        f"<p>{escape(' · '.join(known))}</p>",
         *(f'<p class="problem">{escape(problem)}</p>' for problem in row.problems),
         "</section>",
     ]

@@ -1,8 +1,8 @@
 """The metrics that have a series for each token or output, as lines of the exposition formats.
 
-A line reads the same in Prometheus' text format 0.0.4 and in OpenMetrics 1.0. What differs, the description
-above it and the end, is left to prometheus_client (`metrics`). Ten thousand tokens are seventy thousand lines
-and more, so nothing here makes an object for each series.
+These lines are the same in Prometheus' text format 0.0.4 and in OpenMetrics 1.0. The descriptions and the end
+differ: prometheus_client writes them (`exposition`). Ten thousand tokens have more than seventy thousand
+lines, so this module creates no object for each series.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from refresher.core import status
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
 from refresher.core.values import distinct
-from refresher.observers.counters import FAILURE, SUCCESS, Counters
+from refresher.metrics.counters import FAILURE, SUCCESS, Counters
 
 PREFIX = "token_refresher_"
 
@@ -21,65 +21,65 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 @distinct
 class Description(NamedTuple):
-    """A metric without its series. `name` is with our prefix."""
+    """A metric without its series. `name` includes our prefix."""
 
     kind: Literal["gauge", "counter"]
     name: str
-    means: str
+    help_text: str
 
 
 EXPIRY = Description(
     "gauge",
     f"{PREFIX}token_expiry_timestamp_seconds",
-    "When the current token expires; absent while there is none.",
+    "When the current token expires. Absent while there is no token.",
 )
 ISSUED = Description(
     "gauge",
     f"{PREFIX}token_issued_timestamp_seconds",
-    "When the current token was requested; absent while there is none.",
+    "When the current token was requested. Absent while there is no token.",
 )
 SHORTFALL = Description(
     "gauge",
     f"{PREFIX}token_lifetime_shortfall_seconds",
-    "How much shorter the current token is believed to live than requested, because the token itself says so "
-    "or an earlier one expired early; absent while it lives as long as requested.",
+    "By how much the current token's expected lifetime is shorter than requested, because the token says so "
+    "or an earlier token expired early. Absent while it lives as long as requested.",
 )
 NEXT_REFRESH = Description(
     "gauge",
     f"{PREFIX}next_refresh_timestamp_seconds",
-    "When the next attempt to mint is planned, or, once it is due, now; absent without a key.",
+    "When the next attempt to mint is planned; now, if it is due. Absent without a key.",
 )
 KEY_ACCEPTED = Description(
     "gauge",
     f"{PREFIX}key_accepted",
-    "0: the issuer refuses the key in the key file, put a valid one there. 1: it has not refused it. Absent "
-    "until a key was read.",
+    "0: the issuer refuses the key in the key file, put a valid key there. 1: it has not refused the key. "
+    "Absent until a key was read.",
 )
 OUTPUT_EXPIRY = Description(
     "gauge",
     f"{PREFIX}output_token_expiry_timestamp_seconds",
-    "When the token that consumers find in this output expires; in the past: they have no valid one. Absent "
-    "while the output holds none whose end is known.",
+    "When the token in this output expires. In the past: consumers have no valid token. Absent while the "
+    "output holds no token whose expiry is known.",
 )
 REFRESHES = Description(
     "counter",
     f"{PREFIX}refreshes_total",
-    "Tokens obtained (success) and attempts that ended without one (failure: the log says why), by reason; "
-    "adopted: found valid in an output and taken over without a mint. A series begins with its first event.",
+    "Tokens obtained (success) and failed attempts (failure: the log says why), by reason. adopted: the "
+    "token was found in an output, not minted. A series begins with its first event.",
 )
 WRITES = Description(
     "counter",
     f"{PREFIX}output_writes_total",
-    "Writes of this output. After a failure it keeps its value, and is tried again within 30 s. The series "
-    "of failures begins with the first one.",
+    "Writes of this output. After a failed write it keeps its value, and is written again within 30 s. The "
+    "series of failures begins with the first failure.",
 )
 
 
 class TokenSeries:
-    """Every metric of tokens and outputs, at one moment: `lines` by description, in order.
+    """Every metric of tokens and outputs at one moment: `lines` by description, in order.
 
-    What is always 0 is left out: the series of a counter begins with its first event. Only the successful
-    writes of an output are there from the start, so that an output without a token can be found:
+    Counters omit series that are still 0. Only the successful writes of an output are there from the start,
+    so that a query can find an output without a token:
     ``…output_writes_total unless on (token, output) …output_token_expiry_timestamp_seconds``.
     """
 
@@ -121,15 +121,15 @@ class TokenSeries:
                 self._count(WRITES, f'{name},result="{FAILURE}",{token}', failed)
 
     def _seconds(self, metric: Description, labels: str, value: float) -> None:
-        """A time or a duration; to the millisecond: the two clocks are read a little apart, and an expiry
-        that has not changed must not look as if it had."""
+        """A time or a duration, in milliseconds. The two clocks are read a moment apart; with more digits an
+        unchanged expiry would seem to change."""
         self.lines[metric].append(f"{metric.name}{{{labels}}} {value:.3f}\n")
 
     def _count(self, metric: Description, labels: str, value: int) -> None:
-        """A count, or a yes or no as 1 or 0."""
+        """A count, or a truth value as 1 or 0."""
         self.lines[metric].append(f"{metric.name}{{{labels}}} {value:d}\n")
 
 
 def _escaped(name: str) -> str:
-    """`name` as a label's value. Paths are bytes; what of one is not UTF-8 cannot be exposed as it is."""
+    """`name` as the value of a label. Bytes of a path that are not UTF-8 are escaped."""
     return name.encode(errors="backslashreplace").decode().translate(_ESCAPES)

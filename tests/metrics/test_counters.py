@@ -18,7 +18,7 @@ from refresher.core.notifications import (
     TokenAdopted,
     TokenMinted,
 )
-from refresher.observers.counters import BOUNDS, FAILURE, SUCCESS, Counters, Durations, Leadership
+from refresher.metrics.counters import BOUNDS, FAILURE, SUCCESS, Counters, Durations, Leadership
 from tests.core.builders import KEY, NOW, token
 
 FACTS = token().facts

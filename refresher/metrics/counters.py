@@ -1,4 +1,4 @@
-"""Counts what happens, for the metrics. Knows nothing of how they are exposed."""
+"""`ports.Observer` that counts notifications for the metrics. It also keeps the state of clock and Leases."""
 
 from bisect import bisect_left
 from typing import NamedTuple, Self, TypeVar
@@ -17,50 +17,40 @@ from refresher.core.notifications import (
     TokenMinted,
     TokenVerified,
 )
+from refresher.core.status import LeaseStatus
 
 Key = TypeVar("Key")
 
 SUCCESS, FAILURE = "success", "failure"
 
-# Seconds. From an issuer next door to one that uses up its `issuer.timeout`, which is 10 s where nothing else
-# is configured: what was cut off by that lies beyond the last bound.
+# Seconds, from a fast issuer to one that uses up the default `issuer.timeout` of 10 s. Requests that the
+# time-out cuts off are beyond the last bound.
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Durations(NamedTuple):
-    """A histogram. `counts`: how many took at most each of BOUNDS and longer than the one before it, and last
-    how many took longer than all of them. `total`: the sum of all, in seconds."""
+    """A histogram. `counts`: how many durations lie between each of BOUNDS and the bound before it, then how
+    many lie above the last bound. `total`: the sum of all durations, in seconds."""
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     total: float = 0.0
 
-    def with_one_of(self, seconds: float) -> Self:
-        """The histogram with one duration more."""
+    def plus(self, seconds: float) -> Self:
+        """The histogram with one more duration."""
         counts = list(self.counts)
         counts[bisect_left(BOUNDS, seconds)] += 1
         return self._replace(counts=tuple(counts), total=self.total + seconds)
 
 
-class Leadership(NamedTuple):
-    """Who leads by one Lease: this process, or its `holder`, where the holder is known. `problem`: why the
-    Lease cannot be read or written at present."""
-
-    lease: str
-    leads: bool
-    holder: str = ""
-    problem: str | None = None
-
-
 class Counters:
-    """`ports.Observer` that counts, from the start of the process.
+    """Counts from the start of the process.
 
-    Only the engine's thread writes. Other threads read at any time, without a lock: a reader looks up one key
-    or copies one dictionary, and CPython does each in one step, with and without the global interpreter lock.
-    What has several parts that must agree (`durations`, `leases`) is a frozen value and is replaced whole.
-    Counts of different names may be an event apart, as they may be between two metrics of any scrape.
+    Only the engine's thread writes. Other threads may read at any time, without a lock: a reader looks up one
+    key or copies one dictionary, which CPython does in one step, with or without the global interpreter lock.
+    Values whose parts must agree (`durations`, `leases`) are frozen and replaced whole. Two counts may be one
+    event apart, as two metrics of any scrape may be.
 
-    What is counted for a token stays when the token goes: it is as good as nothing, and is told only of
-    tokens that are asked for.
+    The counts of a token remain when the token goes. They take little memory, and nobody asks for them.
     """
 
     def __init__(self) -> None:
@@ -68,28 +58,28 @@ class Counters:
         self._mint_requests: dict[str, int] = {}
         self._verifications: dict[str, int] = {}
         self._output_writes: dict[str, dict[tuple[str, str], int]] = {}  # by token
-        self.durations = Durations()  # of requests to the issuer, whatever they came to
-        self.clock_skew: float | None = None  # seconds we are ahead of the issuer; None: it has not told
+        self.durations = Durations()  # of all requests to the issuer, failed ones too
+        self.clock_skew: float | None = None  # seconds that we are ahead of the issuer; None: unknown
         self.leases: tuple[
-            Leadership, ...
-        ] = ()  # by name; empty without election and before its first answer
+            LeaseStatus, ...
+        ] = ()  # by name; empty without election and before its first result
 
     def refreshes(self, token: str) -> dict[tuple[Reason, str], int]:
-        """By reason and result, how often this token was obtained (SUCCESS), or an attempt ended without it
-        (FAILURE). Only what has happened is there."""
+        """How often this token was obtained (SUCCESS) and how often an attempt failed (FAILURE), by reason
+        and result, without those that never happened."""
         return self._refreshes.get(token, {}).copy()
 
     def mint_requests(self, outcome: Outcome) -> int:
-        """How many requests to the issuer came to this; an attempt may have made several."""
+        """How many requests to the issuer had this outcome. One attempt may make several requests."""
         return self._mint_requests.get(outcome, 0)
 
     def verifications(self, verdict: Verdict) -> int:
-        """How often a new token that was tried out turned out so."""
+        """How often `issuer.verify` gave this verdict on a new token."""
         return self._verifications.get(verdict, 0)
 
     def output_writes(self, token: str) -> dict[tuple[str, str], int]:
-        """By output and result, how often an output of this token was written (SUCCESS) or could not be
-        (FAILURE). Only what has happened is there."""
+        """How often each output of this token was written (SUCCESS) and how often that failed (FAILURE), by
+        output and result, without those that never happened."""
         return self._output_writes.get(token, {}).copy()
 
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
@@ -107,21 +97,21 @@ class Counters:
             case TokenVerified(verdict=verdict):
                 _count(self._verifications, verdict)
             case LeaderChanged(lease=lease, leads=leads, holder=holder):
-                self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder))
+                self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder))
             case LeaseFailed(lease=lease, message=message, leads=leads):
                 holder = next((each.holder for each in self.leases if each.lease == lease), "")
-                self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder, problem=message))
+                self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder, problem=message))
             case IssuerAnswered(tries=tries, skew=skew):
-                self._answered(tries, skew)
+                self._count_requests(tries, skew)
 
-    def _observe_lease(self, current: Leadership) -> None:
+    def _observe_lease(self, current: LeaseStatus) -> None:
         others = (each for each in self.leases if each.lease != current.lease)
         self.leases = tuple(sorted((*others, current), key=lambda each: each.lease))
 
-    def _answered(self, tries: tuple[Try, ...], skew: float | None) -> None:
+    def _count_requests(self, tries: tuple[Try, ...], skew: float | None) -> None:
         for each in tries:
             _count(self._mint_requests, each.outcome)
-            self.durations = self.durations.with_one_of(each.seconds)
+            self.durations = self.durations.plus(each.seconds)
         if skew is not None:
             self.clock_skew = skew
 

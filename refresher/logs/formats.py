@@ -1,4 +1,4 @@
-"""Entries of the log as lines of text or of JSON, without secrets in either."""
+"""How a log line looks: as text, for systemd's journal, as JSON; without secrets."""
 
 import json
 import logging
@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 from refresher.core.rfc3339 import to_second
 
-OURS = "refresher"  # the logger whose name is not shown
+OURS = "refresher"  # our logger; text lines omit its name
 
-# What a record has by itself; anything else was given as `extra`.
+# The attributes that every record has. All others come from `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "vouched"}
-_ALWAYS = frozenset(("ts", "level", "logger", "message"))  # what every line of JSON begins with
+_ALWAYS = frozenset(("ts", "level", "logger", "message"))  # the first fields of each JSON line
 
 _SYSLOG_LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 
 
 class Entry(NamedTuple):
-    """What was logged, as it was at that moment: another thread makes a line of it later.
+    """A snapshot of a log record. Another thread formats it later, when the logged objects may have changed.
 
-    `created`: wall seconds. `fields`: what was given as `extra`. `trace`: a snapshot of the exception, which
-    keeps no frame and none of its objects. `vouched`: no secret can be in it.
+    `created`: wall seconds. `fields`: the record's `extra`. `trace`: a snapshot of the exception, without
+    references to its frames and their objects. `vouched`: it cannot contain a secret (`lines.Line`).
     """
 
     created: float
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 
 def entry_of(record: logging.LogRecord) -> Entry:
-    """The entry that a logger's record is. Raises whatever its message and arguments raise."""
+    """A snapshot of `record`. Raises what the formatting of its message and arguments raises."""
     error = record.exc_info[1] if record.exc_info else None
     trace = None
     if error is not None:
@@ -58,28 +58,28 @@ def entry_of(record: logging.LogRecord) -> Entry:
 
 
 class _Formatter:
-    """What all formats share: `redact` takes the secrets out of each text, the traceback too."""
+    """What all formats share: `redact` removes the secrets from each text and from the traceback."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
 
     def format(self, entry: Entry) -> str:
-        """The line, without its end."""
+        """The line, without its line end."""
         raise NotImplementedError
 
     def _clean(self, entry: Entry, text: str) -> str:
-        """`text` without secrets. An entry that is `vouched` for has none: to search each routine line would
-        take a quarter of a millisecond."""
+        """`text` without secrets. A vouched entry has none, and is not searched: that saves a quarter of a
+        millisecond for each routine line."""
         return text if entry.vouched else self._redact(text)
 
     def _trace(self, entry: Entry) -> str:
-        """The traceback, or nothing."""
+        """The traceback; empty without one."""
         return self._clean(entry, "".join(entry.trace.format()).rstrip("\n")) if entry.trace else ""
 
 
 class TextFormatter(_Formatter):
-    """``2026-11-24T19:17:15Z INFO    studio: minted a token``: one entry is one line. The lines of its
-    traceback follow, indented, so that none looks like an entry."""
+    """``2026-11-24T19:17:15Z INFO    studio: minted a token``: one entry is one line. The lines of
+    its traceback follow, indented, so that none looks like an entry."""
 
     def format(self, entry: Entry) -> str:
         source = "" if entry.logger == OURS else f"{entry.logger}: "
@@ -100,7 +100,7 @@ class JournalFormatter(TextFormatter):
 
 
 class JsonFormatter(_Formatter):
-    """One JSON object a line: ts, level, logger, message, what was given as `extra`, and exc."""
+    """One JSON object a line: ts, level, logger, message, the fields of `extra`, and exc."""
 
     def format(self, entry: Entry) -> str:
         line: dict[str, object] = {
@@ -119,8 +119,8 @@ class JsonFormatter(_Formatter):
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is None or a number that JSON has. Anything else is logged as text, because it may contain a
-    secret; a container may, too."""
+    """Whether `value` is None or a number that JSON has. Anything else, containers too, may contain a secret:
+    it is logged as redacted text."""
     return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 

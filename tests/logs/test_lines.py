@@ -30,7 +30,7 @@ from refresher.core.notifications import (
     TokenMinted,
     TokenVerified,
 )
-from refresher.observers.sentences import told
+from refresher.logs.lines import told
 from tests.core.builders import NOW, token
 
 FILE = "file:/run/inlive/token"

@@ -22,9 +22,10 @@ from refresher.core.notifications import (
     TokenMinted,
 )
 from refresher.errors import ConfigurationError
-from refresher.observers.log import LogObserver, configure
-from refresher.observers.log_stream import BackgroundStream
-from refresher.observers.redaction import SecretIndex
+from refresher.logs.observer import LogObserver
+from refresher.logs.setup import configure
+from refresher.logs.stream import BackgroundStream
+from refresher.logs.redaction import SecretIndex
 from tests.commands.daemon import eventually
 from tests.core.builders import KEY, NEW_KEY, NOW, token
 
@@ -249,7 +250,7 @@ def test_auto_is_text_on_a_terminal():
 
 JOURNAL = """
 import logging, os, sys
-from refresher.observers.log import configure
+from refresher.logs.setup import configure
 status = os.fstat(2)
 os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}" if sys.argv[1] == "journal" else "8:1"
 configure("auto", "debug", sys.stderr, str)
@@ -360,8 +361,8 @@ def process(code: str, **streams: object) -> subprocess.CompletedProcess[str]:
         "import logging, sys, threading\n"
         "from refresher.__main__ import _prepare_streams\n"
         "from refresher.core.model import SecretStr\n"
-        "from refresher.observers.log import configure\n"
-        "from refresher.observers.redaction import SecretIndex\n"
+        "from refresher.logs.setup import configure\n"
+        "from refresher.logs.redaction import SecretIndex\n"
         "_prepare_streams()\n"
         "index = SecretIndex()\n"
         f"index.hold('studio', [SecretStr({SECRET.reveal()!r})])\n"

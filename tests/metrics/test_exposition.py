@@ -16,7 +16,7 @@ from refresher.core.notifications import LeaderChanged, RefreshFailed, TokenMint
 from refresher.core.state import OutputPolicy
 from tests import needs
 from tests.core.builders import KEY, KEY_REFUSED, NOW, token
-from tests.observers.daemon import Daemon, at_work
+from tests.observed import Daemon, at_work
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PLAIN = "text/plain; version=0.0.4"

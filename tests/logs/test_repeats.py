@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.core.instant import Instant
-from refresher.observers.repeats import EVERY, QUIET, Episode, Repeats, sort_of
+from refresher.logs.repeats import EVERY, QUIET, Episode, Repeats, sort_of
 from tests.core.builders import NOW
 
 

@@ -12,9 +12,9 @@ from refresher.core.events import KeyUnreadable, MintFailed, WriteFailed
 from refresher.core.state import OutputPolicy
 from refresher.core.status import TokenStatus, status_of
 from refresher.observers import status, status_page
-from refresher.observers.counters import Leadership
+from refresher.metrics.counters import Leadership
 from tests.core.builders import KEY, KEY_REFUSED, token
-from tests.observers.daemon import Daemon, at_work
+from tests.observed import Daemon, at_work
 
 FILE = "file:/var/run/inlive/access-token"
 ONE = (OutputPolicy(FILE, 0.0, False),)

@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from refresher.observers.status_page import page
+from refresher.status.page import page
 from tests.core.builders import KEY, token
-from tests.observers.daemon import at_work
-from tests.observers.test_status import document, documents_of_strangers, in_trouble
+from tests.observed import at_work
+from tests.status.test_document import document, documents_of_strangers, in_trouble
 
 VOID = {"meta"}
 

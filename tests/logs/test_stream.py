@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from refresher.observers.log_stream import LIMIT, BackgroundStream
+from refresher.logs.stream import LIMIT, BackgroundStream
 from tests.commands.daemon import eventually
 from tests.threads import no_threads
 
@@ -242,7 +242,7 @@ def test_the_end_tries_once_more_to_report_missing_lines(disk):
 
 TORN = """
 import resource, sys
-from refresher.observers.log_stream import BackgroundStream
+from refresher.logs.stream import BackgroundStream
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 file = open(sys.argv[1], "w")
 stream = BackgroundStream(file)
@@ -315,7 +315,7 @@ def test_without_a_thread_the_end_does_not_wait_for_a_reader_who_stalls(pipe):
 
 REENTRANT = """
 import signal, sys
-from refresher.observers.log_stream import BackgroundStream
+from refresher.logs.stream import BackgroundStream
 sys.stderr = BackgroundStream(sys.stderr)
 signal.signal(signal.SIGALRM, lambda *_: print("tick", file=sys.stderr))
 signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)

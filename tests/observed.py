@@ -7,8 +7,8 @@ from refresher.core.instant import Instant
 from refresher.core.model import Outcome, SecretStr, Token, Try
 from refresher.core.notifications import IssuerAnswered
 from refresher.core.state import OutputPolicy, State, TokenPolicy
-from refresher.observers.counters import Counters
-from refresher.observers.metrics import Metrics
+from refresher.metrics.counters import Counters
+from refresher.metrics.exposition import Metrics
 from tests.core.builders import KEY, NOW, Driver, policy, token
 
 OK = IssuerAnswered((Try(Outcome.OK, 0.2),), skew=-1.5)

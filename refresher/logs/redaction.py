@@ -1,12 +1,12 @@
-"""Keeps secrets out of texts that are meant for people: the last line of defence, behind `SecretStr`.
+"""Removes secrets from texts: the last line of defence, behind `SecretStr`.
 
-What it finds: each key and token that somebody holds, or held until a moment ago, if it has at least four
-characters and stands there whole: as it is, or in base64, in hexadecimal, percent-encoded, escaped by
-backslashes, or in two of these around each other. What it does not find: pieces of a secret, other encodings,
-three of them around each other, and secrets that the program has not met yet.
+It finds every key and token that the process holds or held a moment ago, if the secret has at least four
+characters and the text contains all of it: as it is, in base64, in hexadecimal, percent-encoded, escaped by
+backslashes, or in two of these encodings, one inside the other. It does not find pieces of a secret, other
+encodings, three encodings inside each other, or secrets that the process has not read yet.
 
-Pieces are left out on purpose. Short ones stand in ordinary words: a key that begins with `application-key`
-would hide the path of its own file.
+Pieces are left out on purpose, because short ones occur in ordinary words: a key that begins with
+`application-key` would hide the path of its own file.
 """
 
 import re
@@ -15,33 +15,34 @@ from collections.abc import Iterable
 from refresher.core.encodings import decoded
 from refresher.core.model import SecretStr
 
-SHORTEST = 4  # characters; shorter ones are guessed anyway, and would be blotted out of half of all words
-GRAM = 8  # characters in a row by which a secret is found
-SPARE = 64  # replaced secrets that stay known beside as many as are held
+SHORTEST = 4  # characters; shorter secrets are easily guessed, and occur in half of all words
+GRAM = 8  # characters in a row that identify a secret
+SPARE = 64  # former secrets that stay known, on top of as many as are held
 
-_WORD = re.compile(r"\S+")  # neither a secret nor any encoding of one has white space in it
+_WORD = re.compile(r"\S+")  # no secret and no encoding of one contains white space
 
 
 class SecretIndex:
-    """The secrets that are held, and where they stand in a text.
+    """Knows the secrets that are held, and finds them in a text.
 
-    A text is searched for `GRAM` characters of each secret (for all of a shorter one), in dictionaries: that
-    costs as much for ten thousand secrets as for one. `hold` is called by one thread, `blot_out` by any.
+    It looks up the parts of a text in dictionaries that contain `GRAM` characters of each secret (all of a
+    shorter one), so the cost does not grow with the number of secrets. One thread calls `hold`; any thread
+    may call `blot_out`.
 
-    A secret that nobody holds any more stays known for a while: until as many as are held, and `SPARE`, were
-    replaced after it. A line that was logged with it may not be written yet.
+    A replaced secret stays known for a while, because a logged line that contains it may not be written yet:
+    until `SPARE` others, and as many as are held, were replaced after it.
     """
 
     def __init__(self) -> None:
         self._held: dict[str, dict[str, SecretStr]] = {}
         self._holders: dict[str, int] = {}  # by a secret's text: how many hold it
-        self._replaced: dict[str, SecretStr] = {}  # the oldest first
+        self._replaced: dict[str, SecretStr] = {}  # oldest first
         self._tables: dict[int, dict[str, tuple[SecretStr, ...]]] = {
             length: {} for length in range(SHORTEST, GRAM + 1)
         }
 
     def hold(self, holder: str, secrets: Iterable[SecretStr]) -> None:
-        """From now on `holder` holds exactly these."""
+        """Set the secrets of `holder`, a token. Its former ones are replaced."""
         after = {secret.reveal(): secret for secret in secrets}
         before = self._held.get(holder, {})
         if after.keys() == before.keys():
@@ -53,14 +54,12 @@ class SecretIndex:
             self._release(text, before[text])
 
     def blot_out(self, text: str) -> str:
-        """`text` with every known secret in it replaced by ``<secret FINGERPRINT>``.
-
-        Where one stands encoded, the whole word is replaced.
-        """
+        """`text` with each known secret replaced by ``<secret FINGERPRINT>``. A word that contains an encoded
+        secret is replaced whole."""
         marks = self._marks("\n".join((text, *decoded(text))))
         if not marks:
             return text
-        longest_first = sorted(marks, key=len, reverse=True)  # one may be part of another
+        longest_first = sorted(marks, key=len, reverse=True)  # a secret may contain another
         plain = re.compile("|".join(map(re.escape, longest_first)))
         text = plain.sub(lambda found: marks[found[0]], text)
 
@@ -71,7 +70,7 @@ class SecretIndex:
         return _WORD.sub(unless_encoded, text)
 
     def _marks(self, text: str) -> dict[str, str]:
-        """What is to be read in place of each secret that stands in `text`."""
+        """The replacement for each secret in `text`, by the secret."""
         marks, words = {}, text.split()
         for length, table in self._tables.items():
             if not table:
@@ -117,7 +116,7 @@ class SecretIndex:
 
 
 def _grams(text: str) -> list[str]:
-    """By what a secret may be found. The end comes first: tokens that are JWTs begin alike."""
+    """The parts that may identify a secret. The end comes first: JWTs all begin alike."""
     last = len(text) - GRAM
     if last < 0:
         return [text] if len(text) >= SHORTEST else []

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from refresher.core.model import SecretStr
-from refresher.observers.redaction import SHORTEST, SPARE, SecretIndex
+from refresher.logs.redaction import SHORTEST, SPARE, SecretIndex
 
 VISIBLE = "".join(
     map(chr, range(0x21, 0x7F))

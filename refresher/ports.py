@@ -1,6 +1,6 @@
 """What the engine needs of the world outside, as protocols. Adapters promise what stands here and no more."""
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from refresher.core.events import Event, KeysPolled
 from refresher.core.instant import Instant
@@ -8,6 +8,9 @@ from refresher.core.model import Holding, MintResult, SecretStr, Token, Verifica
 from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
 from refresher.lanes import Work
+
+if TYPE_CHECKING:
+    from refresher.managed import Desired
 
 
 class Clock(Protocol):
@@ -20,6 +23,8 @@ class Clock(Protocol):
 class Issuer(Protocol):
     """Who mints tokens."""
 
+    lane: str  # "issuer:https://api.inlive.app": mints of one lane hang together, if they hang
+
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         """Ask for one token that lives `lifetime` seconds; the whole attempt ends within `budget` seconds.
 
@@ -30,6 +35,8 @@ class Issuer(Protocol):
 
 class Verifier(Protocol):
     """Who tries a new token out before consumers do."""
+
+    lane: str  # "verify:https://api.inlive.app/v1/rooms"
 
     def verify(self, token: SecretStr, budget: float) -> Verification:
         """Use it once, within `budget` seconds. Nothing is raised. Called from several threads at once."""
@@ -54,6 +61,7 @@ class Output(Protocol):
     name: str  # "file:/var/run/inlive/access-token"; unique within a configuration
     lane: str  # "file:/var/run/inlive": outputs of one lane hang together, if they hang
     includes_refresh_token: bool  # whether what it writes holds the refresh token
+    secret: tuple[str, str] | None  # namespace and name of the Secret; None for a file
 
     def inspect(self, now: Instant) -> Holding:
         """What it holds now, as recorded when it was written; `Holding()` where there is nothing.
@@ -92,7 +100,7 @@ class Message(NamedTuple):
     """
 
     token: str | None
-    event: Event | KeysPolled | None
+    event: "Event | KeysPolled | Desired | None"
     notifications: tuple[Notification, ...] = ()
     work: Work | None = None
 

@@ -22,8 +22,8 @@ SEND_TIMEOUT = 1.0  # seconds for the manager to accept a message
 class SystemdNotifier:
     """Notifies the manager that `environ` names. `view` and `last_turn` are the engine's.
 
-    It is no `ports.Observer`: it looks at the engine's state every few seconds. If the manager is unreachable,
-    it only logs a warning, because no token depends on it.
+    It is no `ports.Observer`: it looks at the engine's state every few seconds. If the manager is
+    unreachable, it only logs a warning, because no token depends on it.
     """
 
     def __init__(

@@ -95,18 +95,18 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     if settings.listen is not None:
         yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
     connect = cache(wiring.kubernetes)
-    managed_tokens = wiring.managed_tokens(settings, connect=connect)
+    tokens = wiring.published_tokens(settings, connect=connect)
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
-    for token, managed in zip(settings.tokens, managed_tokens, strict=True):
-        for wants, output in zip(token.outputs, managed.outputs, strict=True):
+    for token, published in zip(settings.tokens, tokens, strict=True):
+        for wants, output in zip(token.outputs, published.outputs, strict=True):
             asks = asks_kubernetes or not isinstance(wants, SecretOutputSettings)
             if asks:
                 yield from _output_findings(output)
             else:
                 yield Finding("output", 0, f"{output.name} was not tried", is_hint=True)
-        yield _headroom_finding(managed.policy)
+        yield _headroom_finding(published.policy)
 
 
 def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Finding]:

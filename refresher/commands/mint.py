@@ -11,10 +11,10 @@ from refresher.config.overrides import KEY
 from refresher.config.wording import shown
 from refresher.core.advice import ADVICE
 from refresher.core.formats import Format, render
+from refresher.core.mints import token_of
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
 from refresher.errors import ConfigurationError, Mistake
-from refresher.executor import token_of
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\

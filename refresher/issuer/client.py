@@ -21,6 +21,7 @@ class InliveIssuer:
         user_agent: str = USER_AGENT,
         pool_size: int = POOL_SIZE,
     ) -> None:
+        self.lane = f"issuer:{url}"
         self._clock = clock
         self._endpoint = Endpoint(url.rstrip("/") + MINT_PATH, ca_file, user_agent, pool_size)
         # One answer at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
@@ -73,6 +74,7 @@ class UrlVerifier:
     """`ports.Verifier` that asks `url` with the token: any GET that Inlive protects with one."""
 
     def __init__(self, url: str, ca_file: str | None = None, pool_size: int = POOL_SIZE) -> None:
+        self.lane = f"verify:{url}"
         self._endpoint = Endpoint(url, ca_file, pool_size=pool_size)
 
     def verify(self, token: SecretStr, budget: float) -> Verification:

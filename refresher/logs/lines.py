@@ -1,4 +1,4 @@
-"""The log line of each notification: its level, its sentence, its fields, which failure it reports or ends.
+"""The log line of each notification: level, sentence, fields, which failure it reports or ends.
 
 A sentence is for the person on call: what failed and why, until when consumers are served, what to do. A new
 notification needs one function here and its entry in `_LINES`.
@@ -123,12 +123,8 @@ def _lifetime_shortened(event: notifications.LifetimeShortened) -> Line:
         f"tokens to live no longer than {humanized(event.believed)}; ask Inlive how long tokens live, or "
         "send SIGUSR1 if that was a mistake"
     )
-    fields: dict[str, object] = {
-        "token_fingerprint": event.fingerprint,
-        "age_seconds": round(event.age, 3),
-        "believed_seconds": round(event.believed, 3),
-    }
-    return Line(logging.WARNING, text, fields, vouched=True)
+    fields = {"age_seconds": round(event.age, 3), "believed_seconds": round(event.believed, 3)}
+    return Line(logging.WARNING, text, {"token_fingerprint": event.fingerprint, **fields}, vouched=True)
 
 
 def _issuer_answered(event: notifications.IssuerAnswered) -> Line:
@@ -237,6 +233,10 @@ def _consumers_unserved(event: notifications.ConsumersUnserved) -> Line:
     return Line(logging.ERROR, text, {"outputs": outputs}, vouched=True)
 
 
+def _token_removed(_event: notifications.TokenRemoved) -> Line:
+    return Line(logging.INFO, "token removed; its outputs keep what they hold", {}, vouched=True)
+
+
 def _threads_refused(event: notifications.ThreadsRefused) -> Line:
     text = f"the system refuses new threads: {event.message}; raise pids.max, TasksMax= or ulimit -u"
     return Line(logging.ERROR, text, {})
@@ -290,6 +290,7 @@ _LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
     notifications.LeaseFailed: _lease_failed,
     notifications.ConsumersUnserved: _consumers_unserved,
     notifications.ThreadsRefused: _threads_refused,
+    notifications.TokenRemoved: _token_removed,
     notifications.Crashed: _crashed,
     notifications.RequestIgnored: _request_ignored,
 }

@@ -15,6 +15,7 @@ from refresher.core.notifications import (
     RefreshFailed,
     TokenAdopted,
     TokenMinted,
+    TokenRemoved,
     TokenVerified,
 )
 from refresher.core.status import LeaseStatus
@@ -50,7 +51,7 @@ class Counters:
     Values whose parts must agree (`durations`, `leases`) are frozen and replaced whole. Two counts may be one
     event apart, as two metrics of any scrape may be.
 
-    The counts of a token remain when the token goes. They take little memory, and nobody asks for them.
+    The counts of a token go when the token is removed.
     """
 
     def __init__(self) -> None:
@@ -84,6 +85,23 @@ class Counters:
 
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
         match notification:
+            case TokenRemoved():
+                self._refreshes.pop(token, None)
+                self._output_writes.pop(token, None)
+            case TokenVerified(verdict=verdict):
+                _count(self._verifications, verdict)
+            case LeaderChanged(lease=lease, leads=leads, holder=holder):
+                self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder))
+            case LeaseFailed(lease=lease, message=message, leads=leads):
+                holder = next((each.holder for each in self.leases if each.lease == lease), "")
+                self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder, problem=message))
+            case IssuerAnswered(tries=tries, skew=skew):
+                self._count_requests(tries, skew)
+            case _:
+                self._count_of_token(token, notification)
+
+    def _count_of_token(self, token: str, notification: Notification) -> None:
+        match notification:
             case TokenMinted(reason=reason):
                 _count(self._refreshes.setdefault(token, {}), (reason, SUCCESS))
             case TokenAdopted():
@@ -94,15 +112,6 @@ class Counters:
                 _count(self._output_writes.setdefault(token, {}), (output, SUCCESS))
             case OutputFailed(output=output, writing=True):
                 _count(self._output_writes.setdefault(token, {}), (output, FAILURE))
-            case TokenVerified(verdict=verdict):
-                _count(self._verifications, verdict)
-            case LeaderChanged(lease=lease, leads=leads, holder=holder):
-                self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder))
-            case LeaseFailed(lease=lease, message=message, leads=leads):
-                holder = next((each.holder for each in self.leases if each.lease == lease), "")
-                self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder, problem=message))
-            case IssuerAnswered(tries=tries, skew=skew):
-                self._count_requests(tries, skew)
 
     def _observe_lease(self, current: LeaseStatus) -> None:
         others = (each for each in self.leases if each.lease != current.lease)

@@ -43,6 +43,7 @@ class FileOutput:
         """`directories` are shared by all file outputs of a process."""
         self.name = f"file:{settings.path}"
         self.lane = f"file:{os.path.dirname(settings.path)}"
+        self.secret: tuple[str, str] | None = None
         self._settings = settings
         self._format = Format(settings.format, settings.template)
         self._identity = self._format.identity(issuer_url)

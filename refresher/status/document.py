@@ -74,7 +74,11 @@ def _remaining(expires: float | None, now: Instant) -> float | None:
 def unready_outputs(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dict[str, str | None]]:
     """Token, output and problem of each output that holds no valid token. Empty when all outputs hold one."""
     return [
-        {"token": policy.name, "output": output.name, "problem": output_status(output, now).problem}
+        {
+            "token": policy.name,
+            "output": output.name,
+            "problem": output_status(output, now, state.busy_since(output)).problem,
+        }
         for policy, state in view
         for output in state.outputs
         if not holds_valid_token(output, now)

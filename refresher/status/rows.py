@@ -1,6 +1,6 @@
 """What people see of a status document: a headline, a line for each Lease, a row for each token and output.
 
-The document may come from a daemon of another version. Fields that are missing or of another form are UNKNOWN.
+The document may come from a daemon of another version: fields that are missing or misformed are UNKNOWN.
 """
 
 from collections.abc import Iterator, Mapping

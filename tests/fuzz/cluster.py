@@ -144,7 +144,7 @@ def lease(octets: bytes) -> None:
         expect_printable(str(error))
         return
     assert 0 <= found.duration < math.inf
-    election = Election("we", timing_of(15.0)).looked(found, 0.0, 0.1)
+    election = Election("we", timing_of(15.0)).observed(found, 0.0, 0.1)
     for now in (0.1, 1e4):
         step = election.next_step(now)
         if isinstance(step, WriteLease):

@@ -201,9 +201,7 @@ def _output_seeds() -> Iterator[bytes]:
         content = formats.render(form, token, NOW, URL)
         identity = form.identity(URL)
         yield (
-            content
-            + b"\n\n"
-            + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
+            content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
         )
         told = {**record.fields("=", Entry(name, token.facts)), "token_fingerprint": "=", "expires_at": "="}
         yield content + b"\n\n" + json.dumps({"version": 1, "contents": [told]}).encode()

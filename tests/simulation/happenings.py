@@ -7,7 +7,8 @@ from collections.abc import Callable
 from refresher.core.effects import Mint, Write
 from refresher.core.events import ExpiryReported, RefreshRequested
 from refresher.core.machine import LOOK_AGAIN, STALLED
-from refresher.engine import GIVE_UP, MINT_GRACE, MOMENT
+from refresher.engine import MOMENT
+from refresher.executor import GIVE_UP, MINT_GRACE
 from refresher.lanes import COUNTS_FOR
 from refresher.ports import Message
 from tests.simulation import design
@@ -119,7 +120,7 @@ class Happenings:
     def token_ends_early(self, trouble: Trouble) -> float:
         """A consumer is told that its token has expired, and reports it."""
         leader = self.here.leader()
-        facts = next(leader.engine.view())[1].facts if leader else None
+        facts = leader.engine.view()[0][1].facts if leader else None
         if facts is None:
             return 0.0
         token = self.issuer.of_fingerprint[facts.fingerprint]
@@ -196,8 +197,8 @@ class Happenings:
     def _suspend(self, victim: object, lasts: float) -> float:
         self.here.last_suspension[victim.name] = lasts
         victim.suspended_until = self.world.now + lasts
-        _, state = next(victim.engine.view())
-        if state.minting is not None:
+        _, state = victim.engine.view()[0]
+        if state.is_minting:
             self.promise.may_cost_a_mint("suspended between a mint and its first write")
         return self._until(lasts, f"{victim.name} is suspended", lambda: None)
 
@@ -358,8 +359,8 @@ class Happenings:
         )
 
     def _may_change_leader(self, leader: object) -> None:
-        _, state = next(leader.engine.view())
-        if state.minting is not None or self.here.holds_unpublished(leader):
+        _, state = leader.engine.view()[0]
+        if state.is_minting or self.here.holds_unpublished(leader):
             self.promise.may_cost_a_mint("leadership went between a mint and its first write")
 
     def leadership_flaps(self, trouble: Trouble) -> float:

@@ -13,8 +13,8 @@ from refresher.core.election import Election, timing_of
 from refresher.core.formats import includes_refresh_token
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, TokenPolicy
-from refresher.executor import ManagedToken
 from refresher.kube.paths import lease_path, secret_path
+from refresher.managed import ManagedToken
 from refresher.outputs import secret_body
 from refresher.outputs.file import FileOutput
 from refresher.outputs.secret import SecretOutput
@@ -82,8 +82,10 @@ class Installation:
             self.electors[process] = elector
             time_left = elector.time_left
         outputs = tuple(self._build(place, process, api, time_left) for place in self.outputs.values())
-        managed = ManagedToken(self.policy, self.key, outputs)
-        process.start(managed, IssuerLine(self.issuer, process), [self.promise], time_left)
+        issuer = IssuerLine(self.issuer, process)
+        process.start(
+            ManagedToken(self.policy, self.key, outputs, issuer, time_left=time_left), [self.promise]
+        )
         if process in self.electors:
             self.electors[process].start()
 
@@ -94,8 +96,8 @@ class Installation:
         self.promise.tell(
             f"{process.name} is killed" + f" before: {process.died_before}" * bool(process.died_before)
         )
-        _, state = next(process.engine.view())
-        if state.minting is not None or self.holds_unpublished(process):
+        _, state = process.engine.view()[0]
+        if state.is_minting or self.holds_unpublished(process):
             self.promise.may_cost_a_mint("killed between a mint and its first write")
         self.electors.pop(process, None)
         number = self.processes.index(process)
@@ -105,7 +107,7 @@ class Installation:
 
     def holds_unpublished(self, process: Process) -> bool:
         """Whether it has minted a token that is lost with it: none shows as much of it as another needs."""
-        _, state = next(process.engine.view())
+        _, state = process.engine.view()[0]
         if state.facts is None or not state.minted_here:
             return False
         number = self.issuer.of_fingerprint[state.facts.fingerprint].number
@@ -143,13 +145,13 @@ class Installation:
             or leader.suspended_until > self.world.now
         ):
             return False
-        policy, state = next(leader.engine.view())
+        policy, state = leader.engine.view()[0]
         now = leader.machine.now()
         if state.proven is None or state.candidate or not state.leads:
             return False
-        if state.proven.failures and state.proven.next_try > now.boot:
+        if state.proven.retry.failures and state.proven.retry.next_try > now.boot:
             return False
-        if state.facts is None or state.minting is not None:
+        if state.facts is None or state.is_minting:
             return False
         return not any(
             output.holding is None
@@ -162,7 +164,7 @@ class Installation:
     def spy(self) -> None:
         """What status and readiness would tell."""
         for process in self.living():
-            policy, state = next(process.engine.view())
+            policy, state = process.engine.view()[0]
             self.promise.told(repr(status.status_of(state, policy, process.machine.now())) + repr(state))
 
     # --- Lulls.

@@ -118,6 +118,8 @@ class IssuerLine:
     Quick retries inside an attempt are not played: they sleep in real time (issuer/quick_retry.py).
     """
 
+    lane = "issuer:"
+
     def __init__(self, issuer: Issuer, process: Process) -> None:
         self._issuer, self._process = issuer, process
 

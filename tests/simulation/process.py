@@ -9,9 +9,10 @@ from refresher.core.events import KeysPolled
 from refresher.core.instant import Instant
 from refresher.core.machine import attempts
 from refresher.engine import KEY_POLL, Engine
-from refresher.executor import KEYS, Executor, ManagedToken
+from refresher.executor import KEYS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
+from refresher.managed import ManagedToken
 from refresher.ports import Message
 from tests.simulation.virtual import Happening, KilledError, Strand, World
 
@@ -57,18 +58,15 @@ class Process:
         self.mailbox = VirtualMailbox(self)
         self._strands: dict[Strand, None] = {}  # in order: a set's is another each time
 
-    def start(
-        self, managed: ManagedToken, issuer: object, observers: list, time_left: Callable[[], float]
-    ) -> None:
+    def start(self, managed: ManagedToken, observers: list) -> None:
         self.workers = VirtualWorkers(self)
-        executor = VirtualExecutor(self, issuer)
+        executor = VirtualExecutor(self)
         self.engine = Engine(
             [managed],
             executor=executor,
             clock=self.machine,
             mailbox=self.mailbox,
             observers=observers,
-            leads=lambda: time_left() > 0,
         )
         self.spawn(self._run)
 
@@ -150,7 +148,7 @@ class Process:
 
     def quiet_until(self) -> float:
         """Until when (true time) this process would do nothing but look; now, if something is going on."""
-        policy, state = next(self.engine.view())
+        policy, state = self.engine.view()[0]
         now = self.machine.now()
         since = now.boot - (self.world.now - self.world.disturbed_at) * self.machine.rate
         facts = state.facts
@@ -246,9 +244,8 @@ class VirtualWorkers:
 class VirtualExecutor(Executor):
     """The real executor with virtual workers, mortal at every effect."""
 
-    def __init__(self, process: Process, issuer: object) -> None:
+    def __init__(self, process: Process) -> None:
         super().__init__(
-            issuer,  # type: ignore[arg-type]
             process.machine,
             process.mailbox,
             process.workers,  # type: ignore[arg-type]
@@ -273,14 +270,14 @@ class VirtualExecutor(Executor):
         process.ends(step)
         return message
 
-    def _check_duration(self, managed: ManagedToken, acquired: float) -> None:
+    def _check_duration(self, managed: ManagedToken, took: float) -> None:
         """The two owners of retries are not nested: an attempt ends within its budget, all in all. What the
         resolver of a name takes beyond that is not its fault."""
         budget = max(1.0, min(managed.policy.timeout, managed.policy.lifetime / 10))  # the design's
         strand = self._process.world.strand
-        acquired -= strand.hung if strand is not None else 0.0
-        if acquired > budget * 1.01 + self._process.here.time_suspended(self._process):
-            self._process.here.promise.violated(f"an attempt took {acquired:.1f} s of {budget:.1f} s")
+        took -= strand.hung if strand is not None else 0.0
+        if took > budget * 1.01 + self._process.here.time_suspended(self._process):
+            self._process.here.promise.violated(f"an attempt took {took:.1f} s of {budget:.1f} s")
 
     def read_keys(self, keys: KeyPoller) -> None:
         """Reading that would find nothing new is left out: it comes back within a poll of the next change."""

@@ -1,4 +1,4 @@
-"""A daemon as observers see it: the real machine, real counters, a clock that stands still."""
+"""A daemon as observers see it: the real machine and counters, and a clock that stands still."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ OK = IssuerAnswered((Try(Outcome.OK, 0.2),), skew=-1.5)
 
 
 class Clock:
-    """Stands where it was put: `ports.Clock`."""
+    """`ports.Clock` that shows a set time."""
 
     def __init__(self) -> None:
         self.time = NOW
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Daemon:
-    """Tokens with their states, as an engine has them; every notification is counted."""
+    """Tokens with their states, as an engine has them. Every notification is counted."""
 
     def __init__(
         self,
@@ -46,20 +46,20 @@ class Daemon:
     def begin(self, name: str, key: SecretStr = KEY) -> None:
         """The token's key is read and its outputs are looked at."""
         self.tokens[name].begin(key)
-        self._counters(name)
+        self._count(name)
 
     def mints(self, name: str, what: Token | None = None) -> None:
-        """The mint in flight gives a token, and it is written to every output."""
+        """The mint in flight returns a token, which is written to every output."""
         driver = self.tokens[name]
         self.counters.on_notification(name, OK, self.clock.now())
         driver.perform(driver.minted(what or token()))
-        self._counters(name)
+        self._count(name)
 
     def tell(self, name: str, event: Event) -> None:
         self.tokens[name].tell(event)
-        self._counters(name)
+        self._count(name)
 
-    def _counters(self, name: str) -> None:
+    def _count(self, name: str) -> None:
         driver = self.tokens[name]
         for notification in driver.said:
             self.counters.on_notification(name, notification, driver.now)

@@ -1,13 +1,13 @@
-"""A service manager's end of the notification socket: a real one, at a path or of an abstract name."""
+"""The service manager's end of a real notification socket, at a path or with an abstract name."""
 
 import select
 import socket
 
-DEADLINE = 15.0  # seconds; far more than anything takes that is to be told
+DEADLINE = 15.0  # seconds; every notification comes much sooner
 
 
 class Manager:
-    """Where systemd listens in a unit with ``Type=notify``."""
+    """Listens as systemd does for a unit with ``Type=notify``."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -20,13 +20,13 @@ class Manager:
         return self._sock.recv(65536).decode().split("\n")
 
     def heard_of(self, text: str) -> list[str]:
-        """The lines of the next datagram that has `text` in it. None before it tells of readiness."""
+        """The lines of the next datagram that contains `text`. No datagram before it reports readiness."""
         while text not in "\n".join(lines := self.heard()):
             assert "READY=1" not in lines
         return lines
 
     def heard_nothing(self) -> bool:
-        """Whether no datagram waits; on one machine what is sent has arrived when it is sent."""
+        """Whether no datagram waits. On one machine a datagram arrives when it is sent."""
         ready, _, _ = select.select([self._sock], [], [], 0)
         return not ready
 

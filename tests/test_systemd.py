@@ -1,4 +1,4 @@
-"""What systemd is told, received by a real datagram socket; on virtual time but for its threads."""
+"""Notifications to systemd, received by a real datagram socket; on virtual time except for threads."""
 
 import contextlib
 import logging
@@ -31,14 +31,14 @@ class Daemon(Watched):
 
 
 def without_token() -> Driver:
-    """One whose key was refused before anything was minted."""
+    """A token whose key was refused before the first mint."""
     driver = Driver()
     driver.begin()
     driver.declined(KEY_REFUSED)
     return driver
 
 
-def test_readiness_is_told_once_and_only_when_every_token_is_valid(manager):
+def test_readiness_is_reported_once_when_every_token_is_valid(manager):
     daemon = Daemon(at_work(), without_token())
     service = daemon.service(manager.name)
     soon = service.turn()
@@ -51,7 +51,7 @@ def test_readiness_is_told_once_and_only_when_every_token_is_valid(manager):
     assert soon < 1 < late == STATUS_EVERY
 
 
-def test_whoever_waits_for_readiness_is_told_each_second_why_it_does_not_come(manager):
+def test_until_readiness_the_status_is_reported_each_second(manager):
     daemon = Daemon(without_token())
     service = daemon.service(manager.name)
     for _ in range(3):
@@ -69,7 +69,7 @@ def test_whoever_waits_for_readiness_is_told_each_second_why_it_does_not_come(ma
     assert manager.heard_nothing()
 
 
-def test_what_keeps_it_from_being_ready_is_told_in_a_line_without_a_secret(manager):
+def test_the_status_names_the_first_problem_without_a_secret(manager):
     service = Daemon(without_token(), without_token()).service(manager.name)
     service.turn()
     (line,) = manager.heard()
@@ -78,7 +78,7 @@ def test_what_keeps_it_from_being_ready_is_told_in_a_line_without_a_secret(manag
     assert KEY.reveal() not in line
 
 
-def test_a_sign_of_life_is_given_twice_in_the_time_for_one(manager):
+def test_signs_of_life_come_twice_as_often_as_required(manager):
     daemon = Daemon(at_work())
     service = daemon.service(manager.name, WATCHDOG_USEC="6000000", WATCHDOG_PID="7")
     assert service.turn() == 3.0
@@ -88,8 +88,8 @@ def test_a_sign_of_life_is_given_twice_in_the_time_for_one(manager):
     assert manager.heard()[-1] == "WATCHDOG=1"
 
 
-def test_no_sign_of_life_is_given_while_the_engine_is_stuck(manager):
-    """As /livez: a restart is the only thing that helps."""
+def test_no_sign_of_life_comes_while_the_engine_hangs(manager):
+    """As with /livez: only a restart helps."""
     daemon = Daemon(at_work())
     service = daemon.service(manager.name, WATCHDOG_USEC="60000000")
     service.turn()
@@ -107,7 +107,7 @@ def test_no_sign_of_life_is_given_while_the_engine_is_stuck(manager):
     assert "WATCHDOG=1" in manager.heard()
 
 
-def test_whoever_wants_no_sign_of_life_gets_none(manager):
+def test_no_sign_of_life_comes_if_the_manager_expects_none(manager):
     Daemon(at_work()).service(manager.name, WATCHDOG_USEC="60000000", WATCHDOG_PID="8").turn()
     assert "WATCHDOG=1" not in manager.heard()
 
@@ -123,11 +123,11 @@ def test_whoever_wants_no_sign_of_life_gets_none(manager):
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
-def test_within_how_long_a_sign_of_life_is_wanted(environ, seconds):
+def test_how_often_the_manager_expects_a_sign_of_life(environ, seconds):
     assert watchdog_of(environ, 7) == seconds
 
 
-def test_the_end_is_told_of_before_it_comes(manager):
+def test_the_stop_is_reported_before_the_end(manager):
     service = Daemon(at_work()).service(manager.name)
     service.start(spawn)
     assert manager.heard()[0] == "READY=1"
@@ -139,7 +139,7 @@ def spawn(work: Callable[[], None], name: str) -> None:
     threading.Thread(target=work, name=name, daemon=True).start()
 
 
-def test_without_a_thread_the_manager_learns_of_the_end_as_soon_as_there_is_one(manager):
+def test_without_a_thread_the_stop_is_reported_as_soon_as_there_is_one(manager):
     """The system may refuse the thread. The end does not wait for it."""
     service, refused = Daemon(at_work()).service(manager.name), []
     service.start(lambda work, name: refused.append(work))
@@ -149,7 +149,7 @@ def test_without_a_thread_the_manager_learns_of_the_end_as_soon_as_there_is_one(
     assert manager.heard() == ["STOPPING=1", "STATUS=stopping"]
 
 
-def test_a_manager_who_takes_nothing_does_not_keep_the_end_for_ever(tmp_path):
+def test_a_stalled_manager_does_not_block_the_end(tmp_path):
     name = str(tmp_path / "notify")
     stalled = Manager(name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -163,7 +163,7 @@ def test_a_manager_who_takes_nothing_does_not_keep_the_end_for_ever(tmp_path):
     stalled.close()
 
 
-def test_a_manager_that_is_away_is_told_of_once_each_time(tmp_path, caplog):
+def test_an_unreachable_manager_is_logged_once_each_time(tmp_path, caplog):
     name = str(tmp_path / "notify")
     daemon = Daemon(at_work())
     service = daemon.service(name)
@@ -171,9 +171,9 @@ def test_a_manager_that_is_away_is_told_of_once_each_time(tmp_path, caplog):
         for _ in range(3):
             service.turn()
             daemon.passes(STATUS_EVERY)
-        assert [record.getMessage() for record in caplog.records] == [
-            "the service manager cannot be told how things stand: No such file or directory; trying again"
-        ]
+        (logged,) = caplog.records
+        assert "service manager" in logged.getMessage()
+        assert "No such file or directory" in logged.getMessage()
         manager = Manager(name)
         service.turn()
         assert manager.heard() == ["READY=1", "STATUS=tokens: 1, valid in all their outputs: 1"]

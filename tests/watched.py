@@ -1,4 +1,4 @@
-"""A daemon on virtual time, as those see it who watch it: endpoints, the service manager's reporter."""
+"""A daemon on virtual time, for those that look at the engine: endpoints and the systemd notifier."""
 
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy

@@ -21,12 +21,12 @@ from refresher.core.model import SecretStr, Token
 from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError
-from refresher.status.liveness import HANGS_AFTER
 from refresher.outputs.file import FileOutput
+from refresher.status.liveness import HANGS_AFTER
 from tests import needs
 from tests.commands.daemon import KEY
 from tests.core.builders import NOW, token
-from tests.deploy.units import HARDENING, INHANGS_AFTER, SERVICES, SYSTEMD, allowed_calls, command, settings
+from tests.deploy.units import HARDENING, INSTALLED, SERVICES, SYSTEMD, allowed_calls, command, settings
 
 TMPFILES = (SYSTEMD / "tmpfiles.conf").read_text()
 MOST_EXPOSED = 2.0  # of 10; below 2 systemd calls it "OK", and the network that is needed is most of it
@@ -43,7 +43,7 @@ def installed(tmp_path: Path) -> Path:
     place = tmp_path / "system"
     shutil.copytree(SYSTEMD, place)
     for unit in place.glob("*.service"):
-        unit.write_text(unit.read_text().replace(INHANGS_AFTER, str(Path(sys.executable).with_name("refresher"))))
+        unit.write_text(unit.read_text().replace(INSTALLED, str(Path(sys.executable).with_name("refresher"))))
     return place
 
 

@@ -1,4 +1,4 @@
-"""Records as lines: none carries a secret, and none passes for another."""
+"""Log records as lines: no line contains a secret or looks like another entry."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ ESCAPE = "\x1b[2K\r"
 
 
 def record(message: object = "hello", *arguments: object, name: str = "refresher", **extra: object):
-    """A record as a logger makes it. `exc_info` may be among `extra`."""
+    """A record as a logger makes it. `extra` may include `exc_info`."""
     trace = extra.pop("exc_info", None)
     made = logging.getLogger(name).makeRecord(
         name, logging.INFO, __file__, 1, message, arguments, trace, extra=extra
@@ -36,7 +36,7 @@ def formatted(formatter: type[TextFormatter] | type[JsonFormatter], made: loggin
 
 
 def raised(error: Exception, cause: Exception | None = None) -> tuple:
-    """What `sys.exc_info` tells of an error that was raised."""
+    """What `sys.exc_info` returns for a raised error."""
 
     def fail() -> None:
         raise error from cause
@@ -51,7 +51,7 @@ def entry(made: logging.LogRecord) -> dict[str, object]:
     return json.loads(formatted(JsonFormatter, made))
 
 
-# --- What a line looks like.
+# --- The form of a line.
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_line_of_text(level, line):
     assert formatted(TextFormatter, made) == line
 
 
-def test_others_than_the_refresher_are_named():
+def test_a_line_of_another_logger_names_it():
     text = formatted(TextFormatter, record("pool is full: %s", "h", name="urllib3"))
     assert text == "2027-01-15T08:00:00Z INFO    urllib3: pool is full: h"
 
@@ -88,21 +88,21 @@ def test_a_line_of_json():
 
 
 @given(st.floats(1.6e9, 4e9))
-def test_milliseconds_and_seconds_are_of_the_same_moment(created):
+def test_the_milliseconds_belong_to_the_second(created):
     made = record()
     made.created, made.msecs = created, (created - int(created)) * 1000
     seconds = formatted(TextFormatter, made).partition("Z")[0]
     assert entry(made)["ts"].startswith(f"{seconds}.")
 
 
-def test_no_extra_takes_the_place_of_what_every_line_has():
+def test_no_extra_replaces_a_standard_field():
     made = record("hello")
     made.__dict__ |= {"level": "DEBUG", "ts": "never", "logger": "somebody"}
     assert entry(made) == entry(record("hello"))
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [
         ({"a": [1]}, "{'a': [1]}"),
         (float("nan"), "nan"),  # RFC 8259 has no number for it
@@ -110,11 +110,11 @@ def test_no_extra_takes_the_place_of_what_every_line_has():
         (KEY, repr(KEY)),
     ],
 )
-def test_what_json_has_no_number_for_is_told_as_text(value, told):
-    assert entry(record(given=value))["given"] == told
+def test_a_value_that_is_not_a_json_number_is_logged_as_text(value, text):
+    assert entry(record(given=value))["given"] == text
 
 
-# --- No secret.
+# --- Secrets.
 
 NESTED = {"headers": [{"Authorization": f"Bearer {KEY.reveal()}"}]}
 LEAKS = {
@@ -143,13 +143,13 @@ LEAKS["note on an exception"] = record(exc_info=raised(noted()))
 
 
 def without_escapes(line: str) -> str:
-    """What a person, or a JSON parser within a parser, makes of `line`."""
+    """`line` as a person, or a second JSON parser, reads it."""
     return line.replace("\\", "")
 
 
 @pytest.mark.parametrize("formatter", FORMATTERS)
 @pytest.mark.parametrize("where", LEAKS)
-def test_no_secret_is_told(formatter, where):
+def test_no_line_contains_a_secret(formatter, where):
     line = formatted(formatter, LEAKS[where])
     assert KEY.reveal() not in without_escapes(line)
     if formatter is JsonFormatter or "extra" not in where:  # the text has no extras at all
@@ -157,7 +157,7 @@ def test_no_secret_is_told(formatter, where):
 
 
 @pytest.mark.parametrize("formatter", FORMATTERS)
-def test_what_is_vouched_for_is_not_searched(formatter):
+def test_a_vouched_record_is_not_searched(formatter):
     searched: list[str] = []
 
     def redact(text: str) -> str:
@@ -170,11 +170,11 @@ def test_what_is_vouched_for_is_not_searched(formatter):
     assert searched != []
 
 
-def test_that_it_is_vouched_for_is_nobody_elses_business():
+def test_a_line_does_not_show_that_it_is_vouched_for():
     assert "vouched" not in entry(record(vouched=True))
 
 
-# --- No injection.
+# --- Injection.
 
 HOSTILE = (
     "401: no\n2027-01-15T08:00:00Z INFO    studio: minted a token",
@@ -184,7 +184,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("message", HOSTILE)
-def test_a_message_stays_one_line_that_steers_no_terminal(message):
+def test_a_hostile_message_stays_on_one_line_without_control_characters(message):
     text, line = formatted(TextFormatter, record(message)), formatted(JsonFormatter, record(message))
     assert text.isprintable()
     assert "\n" not in line
@@ -192,13 +192,13 @@ def test_a_message_stays_one_line_that_steers_no_terminal(message):
     assert json.loads(line)["message"] == message
 
 
-def test_what_is_not_printable_is_made_visible():
+def test_unprintable_characters_are_escaped():
     text = formatted(TextFormatter, record("é\n\x1b[31m\u2028"))
     assert text.endswith(r" é\n\x1b[31m\u2028")
 
 
 @given(st.text(max_size=60))
-def test_whatever_is_logged_is_one_line(message):
+def test_every_message_is_one_line(message):
     made = record("%s", message, given=message)
     assert formatted(TextFormatter, made).isprintable()
     line = formatted(JsonFormatter, made)
@@ -207,7 +207,7 @@ def test_whatever_is_logged_is_one_line(message):
 
 
 @given(st.text(max_size=60))
-def test_no_line_of_a_traceback_passes_for_a_record(message):
+def test_no_line_of_a_traceback_looks_like_an_entry(message):
     first, *others = formatted(TextFormatter, record("hello", exc_info=raised(ValueError(message)))).split(
         "\n"
     )
@@ -222,11 +222,11 @@ def test_a_traceback_is_part_of_its_json_line():
     assert json.loads(line)["exc"].endswith("ValueError: x\ny")
 
 
-# --- An entry is made when something is logged, its line later.
+# --- The entry is made at once, its line later.
 
 
 @pytest.mark.parametrize("formatter", FORMATTERS)
-def test_a_line_shows_what_was_logged_as_it_was_then(formatter):
+def test_a_line_shows_the_objects_as_they_were_when_logged(formatter):
     words, error = ["then"], ValueError(["then"])
     made = entry_of(record("%s", words, given=words, exc_info=raised(error)))
     words.append("now")
@@ -236,7 +236,7 @@ def test_a_line_shows_what_was_logged_as_it_was_then(formatter):
     assert "now" not in line
 
 
-def test_an_entry_keeps_nothing_alive_that_was_around_an_exception():
+def test_an_entry_keeps_no_object_of_the_exceptions_frames_alive():
     def fail() -> None:
         around = Around()
         remembered.append(weakref.ref(around))
@@ -252,4 +252,4 @@ def test_an_entry_keeps_nothing_alive_that_was_around_an_exception():
 
 
 class Around:
-    """Stands for the answer of an issuer, with a token in it."""
+    """Represents the response of an issuer that contains a token."""

@@ -1,4 +1,7 @@
-"""The line for each notification: why, until when consumers are served, what to do, and how grave it is."""
+"""The log line of each notification: its level, its fields, and the facts in its sentence.
+
+The wording of a sentence may change. The level, the fields and the facts are what people filter and act upon.
+"""
 
 import logging
 from typing import NamedTuple, get_args
@@ -6,7 +9,7 @@ from typing import NamedTuple, get_args
 import pytest
 
 from refresher.core.advice import ADVICE
-from refresher.core.model import Outcome, Reason, Try, Verdict
+from refresher.core.model import Outcome, Reason, SecretStr, Try, Verdict
 from refresher.core.notifications import (
     ConsumersUnserved,
     Crashed,
@@ -28,22 +31,26 @@ from refresher.core.notifications import (
     ThreadsRefused,
     TokenAdopted,
     TokenMinted,
+    TokenRemoved,
     TokenVerified,
 )
-from refresher.logs.lines import told
+from refresher.logs.lines import line_of
 from tests.core.builders import NOW, token
 
 FILE = "file:/run/inlive/token"
+LEASE = "inlive/refresher"
 KEY = "00000000000000aa"
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+UNSERVED = "CONSUMERS HAVE NO VALID TOKEN"  # people search for it, and alerts may
 
 WHOLE = token().facts  # issued at 08:00:00 for an hour
 SHORTENED = token(lifetime=600.0, requested=3600.0).facts
+END, SHORTENED_END = "2027-01-15T09:00:00Z", "2027-01-15T08:10:00Z"
 OF_TOKEN = {
     "token_fingerprint": WHOLE.fingerprint,
     "key_fingerprint": WHOLE.key_fingerprint,
     "issued_at": "2027-01-15T08:00:00Z",
-    "expires_at": "2027-01-15T09:00:00Z",
+    "expires_at": END,
 }
 
 
@@ -64,263 +71,236 @@ def of_failure(outcome: str, left: float) -> dict[str, object]:
 class Case(NamedTuple):
     said: Notification
     level: int
-    text: str
     fields: dict[str, object]
+    facts: tuple[str, ...] = ()  # in the sentence
 
 
 CASES = [
     Case(
         TokenMinted(Reason.FIRST, WHOLE, failures=0),
         INFO,
-        "minted a token (first), valid until 2027-01-15T09:00:00Z",
         {"reason": "first", "failures": 0, **OF_TOKEN},
-    ),
-    Case(
-        TokenMinted(Reason.SCHEDULED, WHOLE, failures=1),
-        INFO,
-        "minted a token (scheduled), valid until 2027-01-15T09:00:00Z; 1 attempt had failed before",
-        {"reason": "scheduled", "failures": 1, **OF_TOKEN},
+        ("first", END),
     ),
     Case(
         TokenMinted(Reason.SCHEDULED, SHORTENED, failures=3),
         INFO,
-        "minted a token (scheduled), valid until 2027-01-15T08:10:00Z: believed to live 10m, "
-        "1h was asked for; 3 attempts had failed before",
-        {"reason": "scheduled", "failures": 3, **OF_TOKEN, "expires_at": "2027-01-15T08:10:00Z"},
+        {"reason": "scheduled", "failures": 3, **OF_TOKEN, "expires_at": SHORTENED_END},
+        ("scheduled", SHORTENED_END, " 10m", " 1h", " 3 attempts"),
     ),
-    Case(
-        TokenAdopted(FILE, WHOLE),
-        INFO,
-        f"adopted the token in {FILE} instead of minting, valid until 2027-01-15T09:00:00Z",
-        {"output": FILE, **OF_TOKEN},
-    ),
+    Case(TokenAdopted(FILE, WHOLE), INFO, {"output": FILE, **OF_TOKEN}, (FILE, END)),
     Case(
         failed(Outcome.UNREACHABLE, "api.inlive.app:443: Connection refused", left=1080.0),
         WARNING,
-        "no new token (scheduled): unreachable: api.inlive.app:443: Connection refused; consumers are served "
-        "until 2027-01-15T08:18:00Z (18m more); next attempt in 8s; is issuer.url right, and what is in "
-        "between: name resolution, firewall, proxy, certificate?",
         of_failure("unreachable", 1080.0),
+        (
+            "scheduled",
+            "unreachable: api.inlive.app:443: Connection refused",
+            "2027-01-15T08:18:00Z",
+            "18m",
+            " 8s",
+        ),
     ),
     Case(
         failed(Outcome.SERVER_ERROR, "500", left=0.0),
         ERROR,
-        "no new token (scheduled): server_error: 500; CONSUMERS HAVE NO VALID TOKEN; next attempt in 8s; "
-        "if this lasts, ask Inlive",
         of_failure("server_error", 0.0),
+        ("server_error: 500", UNSERVED, " 8s"),
     ),
     Case(
         failed(Outcome.KEY_REFUSED, "403: revoked", left=1080.0),
         ERROR,
-        f"no new token (scheduled): the issuer refuses the key {KEY}: 403: revoked; consumers are served "
-        "until 2027-01-15T08:18:00Z (18m more); next attempt in 8s; put a valid key into the key's file "
-        "(Inlive's integration page makes one): it is tried within seconds (by LoadCredential=: after a "
-        "restart)",
         of_failure("key_refused", 1080.0),
+        (KEY, "403: revoked", "2027-01-15T08:18:00Z", " 8s", "LoadCredential="),
     ),
     Case(
         failed(Outcome.OK, "the issuer gave the same token as before", left=1080.0),
         WARNING,
-        "no new token (scheduled): the issuer gave the same token as before; consumers are served "
-        "until 2027-01-15T08:18:00Z (18m more); next attempt in 8s; if this lasts, ask Inlive why it repeats "
-        "itself",
         of_failure("ok", 1080.0),
+        (": the issuer gave the same token as before;",),
     ),
-    Case(
-        OutputWritten(FILE, "new", WHOLE),
-        INFO,
-        f"wrote {FILE}, valid until 2027-01-15T09:00:00Z",
-        {"output": FILE, "reason": "new", **OF_TOKEN},
-    ),
+    Case(OutputWritten(FILE, "new", WHOLE), INFO, {"output": FILE, "reason": "new", **OF_TOKEN}, (FILE, END)),
     Case(
         OutputWritten(FILE, "repair", WHOLE),
         INFO,
-        f"put right {FILE}, valid until 2027-01-15T09:00:00Z",
         {"output": FILE, "reason": "repair", **OF_TOKEN},
+        (FILE, END, "restored"),
     ),
     Case(
         OutputFailed(FILE, f"{FILE} cannot be written: no space", WHOLE.expiry, writing=True),
         ERROR,
-        f"{FILE} cannot be written: no space; it holds a token valid until 2027-01-15T09:00:00Z",
-        {"output": FILE, "expires_at": "2027-01-15T09:00:00Z"},
+        {"output": FILE, "expires_at": END},
+        (f"{FILE} cannot be written: no space", END),
     ),
     Case(
         OutputFailed(FILE, f"{FILE} cannot be written: no space", None, writing=True),
         ERROR,
-        f"{FILE} cannot be written: no space; IT HOLDS NO VALID TOKEN",
         {"output": FILE},
+        (f"{FILE} cannot be written: no space", "NO VALID TOKEN"),
     ),
     Case(
         OutputFailed(FILE, f"{FILE} cannot be read: permission denied", WHOLE.expiry, writing=False),
         WARNING,
-        f"{FILE} cannot be read: permission denied; it holds a token valid until 2027-01-15T09:00:00Z",
-        {"output": FILE, "expires_at": "2027-01-15T09:00:00Z"},
+        {"output": FILE, "expires_at": END},
+        (f"{FILE} cannot be read: permission denied", END),
     ),
-    Case(  # what it holds is not known, or it is debris beside it that cannot be read: nothing is claimed
-        OutputFailed(FILE, f"{FILE} cannot be read: permission denied", None, writing=False),
+    Case(OutputDisturbed(FILE), WARNING, {"output": FILE}, (FILE,)),
+    Case(OutputForged(FILE), WARNING, {"output": FILE}, (FILE, "sealed")),
+    Case(
+        OutputHeld(FILE, f"{FILE} belongs to the refresher with process 7"),
         WARNING,
-        f"{FILE} cannot be read: permission denied",
         {"output": FILE},
+        (f"{FILE} belongs to the refresher with process 7",),
     ),
-    Case(
-        OutputDisturbed(FILE),
-        WARNING,
-        f"somebody else deleted or altered {FILE}; it is being put right",
-        {"output": FILE},
-    ),
-    Case(KeyLoaded(KEY, changed=False), INFO, f"read the key {KEY}", {"key_fingerprint": KEY}),
-    Case(
-        KeyLoaded(KEY, changed=True),
-        INFO,
-        f"the key has changed, it is {KEY} now; one that works stays in use until the issuer has accepted "
-        "this one",
-        {"key_fingerprint": KEY},
-    ),
-    Case(
-        KeySourceFailed("the key file /k cannot be read: gone", kept=True),
-        WARNING,
-        "the key file /k cannot be read: gone; the last key stays in use, but would not outlive a restart",
-        {},
-    ),
-    Case(
-        KeySourceFailed("the key file /k cannot be read: gone", kept=False),
-        ERROR,
-        "the key file /k cannot be read: gone; without a key nothing can be minted",
-        {},
-    ),
-    Case(KeyProven(KEY), INFO, f"the issuer has accepted the key {KEY}", {"key_fingerprint": KEY}),
+    Case(KeyLoaded(KEY, changed=False), INFO, {"key_fingerprint": KEY}, (KEY,)),
+    Case(KeyLoaded(KEY, changed=True), INFO, {"key_fingerprint": KEY}, (KEY, "changed")),
+    Case(KeySourceFailed("/k cannot be read: gone", kept=True), WARNING, {}, ("/k cannot be read: gone",)),
+    Case(KeySourceFailed("/k cannot be read: gone", kept=False), ERROR, {}, ("/k cannot be read: gone",)),
+    Case(KeyProven(KEY), INFO, {"key_fingerprint": KEY}, (KEY,)),
     Case(
         IssuerAnswered((Try(Outcome.SERVER_ERROR, 0.25), Try(Outcome.OK, 0.0421)), skew=-1.25),
         DEBUG,
-        "the issuer: server_error in 0.250 s, ok in 0.042 s; our clock is -1.2 s from its",
         {"requests": 2, "clock_skew_seconds": -1.25},
-    ),
-    Case(IssuerAnswered((), skew=None), DEBUG, "the issuer: was not asked", {"requests": 0}),
-    Case(
-        Crashed("Write", KeyError("studio")),
-        ERROR,
-        "a mistake of the refresher itself (Write): KeyError: 'studio'; it goes on; please report it, with "
-        "the traceback",
-        {"what": "Write"},
+        ("server_error in 0.250 s, ok in 0.042 s", "1.2 s behind"),
     ),
     Case(
-        LeaderChanged("inlive/refresher", leads=True, holder=""),
-        INFO,
-        "leads: holds the lease inlive/refresher",
-        {"lease": "inlive/refresher", "leads": True},
+        IssuerAnswered((Try(Outcome.OK, 1.0),), skew=3.0), DEBUG, {"requests": 1, "clock_skew_seconds": 3.0}
     ),
-    Case(
-        LeaderChanged("inlive/refresher", leads=False, holder="pod-2"),
-        INFO,
-        "stands by: does not hold the lease inlive/refresher, pod-2 holds it",
-        {"lease": "inlive/refresher", "leads": False},
-    ),
-    Case(
-        LeaderChanged("inlive/refresher", leads=False, holder=""),
-        INFO,
-        "stands by: does not hold the lease inlive/refresher, nobody is known to hold it",
-        {"lease": "inlive/refresher", "leads": False},
-    ),
-    Case(
-        LeaseFailed("inlive/refresher", "no answer", leads=True),
-        WARNING,
-        "lease inlive/refresher: no answer; it leads on until its time is up",
-        {"lease": "inlive/refresher"},
-    ),
-    Case(
-        LeaseFailed("inlive/refresher", "no answer", leads=False),
-        WARNING,
-        "lease inlive/refresher: no answer; nothing is minted or written meanwhile",
-        {"lease": "inlive/refresher"},
-    ),
+    Case(IssuerAnswered((), skew=None), DEBUG, {"requests": 0}),
     Case(
         TokenVerified("aa", Verdict.GOOD, ""),
         DEBUG,
-        "the new token was tried out: it is good",
         {"token_fingerprint": "aa", "verdict": "good"},
+        ("good",),
     ),
     Case(
         TokenVerified("aa", Verdict.REJECTED, "401"),
         WARNING,
-        "the new token was tried out: rejected: 401; it is not published; is issuer.verify right?",
         {"token_fingerprint": "aa", "verdict": "rejected"},
+        ("rejected", "401", "not publishing", "issuer.verify"),
     ),
     Case(
         TokenVerified("aa", Verdict.INCONCLUSIVE, "500"),
         INFO,
-        "the new token was tried out: inconclusive: 500; it is published all the same; "
-        "is issuer.verify right?",
         {"token_fingerprint": "aa", "verdict": "inconclusive"},
+        ("inconclusive", "500", "; publishing", "issuer.verify"),
     ),
     Case(
-        LifetimeShortened("aa", 1200.0, 1200.0),
+        LifetimeShortened("aa", 1200.0, 1800.0),
         WARNING,
-        "the token aa expired after only 20m: the refresher now expects tokens to live no longer than 20m; "
-        "ask Inlive how long tokens live, or send SIGUSR1 if that was a mistake",
-        {"token_fingerprint": "aa", "age_seconds": 1200.0, "believed_seconds": 1200.0},
+        {"token_fingerprint": "aa", "age_seconds": 1200.0, "believed_seconds": 1800.0},
+        ("aa", "20m", "30m", "SIGUSR1"),
     ),
-    Case(RequestIgnored("SIGHUP: not supported yet"), WARNING, "SIGHUP: not supported yet", {}),
+    Case(LeaderChanged(LEASE, leads=True, holder=""), INFO, {"lease": LEASE, "leads": True}, (LEASE,)),
     Case(
-        OutputHeld("file:/run/token", "file:/run/token belongs to the refresher with process 7"),
-        WARNING,
-        "file:/run/token belongs to the refresher with process 7",
-        {"output": "file:/run/token"},
+        LeaderChanged(LEASE, leads=False, holder="pod-2"),
+        INFO,
+        {"lease": LEASE, "leads": False},
+        (LEASE, "pod-2"),
     ),
-    Case(
-        OutputForged("file:/run/token"),
-        WARNING,
-        "the record of file:/run/token is not sealed with the key that it names: somebody else wrote it, "
-        "or an early version did; its token is not believed, and is replaced",
-        {"output": "file:/run/token"},
-    ),
+    Case(LeaderChanged(LEASE, leads=False, holder=""), INFO, {"lease": LEASE, "leads": False}, (LEASE,)),
+    Case(LeaseFailed(LEASE, "no answer", leads=True), WARNING, {"lease": LEASE}, (LEASE, "no answer")),
+    Case(LeaseFailed(LEASE, "no answer", leads=False), WARNING, {"lease": LEASE}, (LEASE, "no answer")),
     Case(
         ConsumersUnserved(("secret:inlive/a", "secret:inlive/b")),
         ERROR,
-        "CONSUMERS HAVE NO VALID TOKEN in secret:inlive/a, secret:inlive/b, and the process that leads does "
-        "not mend it: look at its log, or end it so that another one takes over",
         {"outputs": "secret:inlive/a, secret:inlive/b"},
+        (UNSERVED, "secret:inlive/a, secret:inlive/b"),
     ),
+    Case(ThreadsRefused("no thread for: issuer"), ERROR, {}, ("no thread for: issuer", "TasksMax=")),
+    Case(TokenRemoved(), INFO, {}),
     Case(
-        ThreadsRefused("no thread for: issuer"),
-        ERROR,
-        "the system refuses new threads: no thread for: issuer; raise pids.max, TasksMax= or ulimit -u",
-        {},
+        Crashed("Write", KeyError("studio")), ERROR, {"what": "Write"}, ("Write", "KeyError: 'studio'", "bug")
     ),
+    Case(RequestIgnored("SIGHUP: not supported yet"), WARNING, {}, ("SIGHUP: not supported yet",)),
 ]
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: type(case.said).__name__)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: type(case.said).__name__)
-def test_the_line_for(case):
-    line = told(case.said, NOW)
-    assert (line.text, line.fields) == (case.text, case.fields)
-    assert logging.getLevelName(line.level) == logging.getLevelName(case.level)
+@each_case
+def test_a_notification_has_a_line_with_its_level_and_fields_and_a_sentence_with_its_facts(case):
+    line = line_of(case.said, NOW)
+    assert (logging.getLevelName(line.level), line.fields) == (logging.getLevelName(case.level), case.fields)
+    assert line.text
+    assert [fact for fact in case.facts if fact not in line.text] == []
 
 
-def test_no_announcement_is_without_a_line():
+def test_every_kind_of_notification_has_a_line():
     assert {type(case.said) for case in CASES} == set(get_args(Notification))
+
+
+def test_different_notifications_have_different_sentences():
+    sentences = [line_of(case.said, NOW).text for case in CASES]
+    assert len(set(sentences)) == len(CASES)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize("left", [1080.0, 0.0])
-def test_a_failure_is_an_error_when_consumers_are_without_or_the_key_is_refused(outcome, left):
-    line = told(failed(outcome, "no", left), NOW)
-    grave = left == 0.0 or outcome is Outcome.KEY_REFUSED
-    assert line.level == (ERROR if grave else WARNING)
-    assert f"; {ADVICE[outcome]}" in line.text
+def test_a_failed_refresh_is_an_error_if_consumers_have_no_token_or_the_key_is_refused(outcome, left):
+    line = line_of(failed(outcome, "no", left), NOW)
+    is_grave = left == 0.0 or outcome is Outcome.KEY_REFUSED
+    assert line.level == (ERROR if is_grave else WARNING)
+    assert (UNSERVED in line.text) == (left == 0.0)
+    assert ADVICE[outcome] in line.text
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: type(case.said).__name__)
-def test_nothing_with_somebody_elses_words_in_it_is_vouched_for(case):
-    others_words = {"message", "error", "holder"} & set(case.said._fields)
-    assert told(case.said, NOW).vouched == (not others_words)
+def test_a_line_claims_nothing_about_an_output_that_cannot_be_read():
+    """What the output holds is unknown; or it is a file beside it that cannot be read."""
+    message = f"{FILE} cannot be read: permission denied"
+    assert line_of(OutputFailed(FILE, message, None, writing=False), NOW).text == message
 
 
-def test_the_traceback_of_our_own_mistake_belongs_to_its_line():
+@each_case
+def test_a_line_with_foreign_text_is_not_vouched_for(case):
+    foreign = {"message", "error", "holder"} & set(case.said._fields)
+    assert line_of(case.said, NOW).vouched == (not foreign)
+
+
+def test_an_internal_error_is_logged_with_its_traceback():
     error = KeyError("studio")
-    assert told(Crashed("Write", error), NOW).error is error
+    assert line_of(Crashed("Write", error), NOW).error is error
 
 
-def test_whoever_is_called_by_cron_does_not_announce_an_attempt_of_its_own():
-    text = told(failed(Outcome.TIMEOUT, "no answer", left=1080.0), NOW, goes_on=False).text
-    assert "next attempt with the next call" in text
-    assert "next attempt in" not in text
+def test_a_process_that_does_not_retry_announces_no_attempt():
+    text = line_of(failed(Outcome.KEY_REFUSED, "403", left=1080.0), NOW, retries=False).text
+    assert "8s" not in text
+    assert "LoadCredential=" not in text
+
+
+def test_a_process_that_does_not_retry_leaves_an_output_to_its_owner():
+    assert line_of(OutputHeld(FILE, "of another"), NOW, retries=False).level == INFO
+
+
+# --- Which failure a line reports, and which ones it ends.
+
+REPEATED = {RefreshFailed, OutputFailed, LeaseFailed, Crashed}
+
+
+@each_case
+def test_failures_that_repeat_themselves_name_their_subject_and_other_lines_none(case):
+    assert (line_of(case.said, NOW).failure is not None) == (type(case.said) in REPEATED)
+
+
+FAILED_MINT = failed(Outcome.TIMEOUT, "no", 60.0)._replace(key_fingerprint=WHOLE.key_fingerprint)
+FAILED_READ = OutputFailed(FILE, "no", None, writing=False)
+FAILED_WRITE = OutputFailed(FILE, "no", None, writing=True)
+FAILED_LEASE = LeaseFailed(LEASE, "no", leads=True)
+
+
+@pytest.mark.parametrize(
+    ("success", "ended"),
+    [
+        (TokenMinted(Reason.SCHEDULED, WHOLE, failures=1), {FAILED_MINT}),
+        (OutputWritten(FILE, "new", WHOLE), {FAILED_READ, FAILED_WRITE}),
+        (LeaderChanged(LEASE, leads=True, holder=""), {FAILED_LEASE}),
+        (LeaderChanged(LEASE, leads=False, holder="pod-2"), {FAILED_LEASE}),
+        (TokenMinted(Reason.SCHEDULED, token(key=SecretStr("another-key-000")).facts, failures=1), set()),
+        (OutputWritten("file:/other", "new", WHOLE), set()),
+        (LeaderChanged("inlive/other", leads=True, holder=""), set()),
+        (KeyProven(WHOLE.key_fingerprint), set()),
+    ],
+)
+def test_a_success_ends_the_failures_of_the_same_subject(success, ended):
+    recovered = line_of(success, NOW).recovered
+    failures = (FAILED_MINT, FAILED_READ, FAILED_WRITE, FAILED_LEASE)
+    assert {each for each in failures if line_of(each, NOW).failure.subject in recovered} == ended

@@ -1,4 +1,4 @@
-"""Keeping secrets out of texts, whatever surrounds them and however they are encoded."""
+"""Removing secrets from texts, whatever surrounds them and however they are encoded."""
 
 import base64
 import contextlib
@@ -22,7 +22,7 @@ KEY = SecretStr('k&y/1+"quo\\te"=')
 
 secrets = st.text(VISIBLE, min_size=SHORTEST, max_size=40).map(SecretStr)
 texts = st.text(max_size=40)
-# What gives another meaning to the escape after it is no surrounding but part of an encoding.
+# A character that changes the meaning of the escape after it would be part of an encoding.
 tame = st.text(st.characters(exclude_characters="%\\"), max_size=20)
 
 
@@ -84,13 +84,13 @@ def blotted(text: str, *known: SecretStr) -> str:
 
 
 @given(texts, secrets, texts)
-def test_a_secret_does_not_come_through_whatever_surrounds_it(before, secret, after):
+def test_a_secret_is_removed_whatever_surrounds_it(before, secret, after):
     left = blotted(before + secret.reveal() + after, secret).replace(repr(secret), "\n")
     assert secret.reveal() not in left
 
 
 @given(st.lists(secrets, min_size=2, max_size=4), st.data())
-def test_of_several_secrets_none_comes_through(known, data):
+def test_each_of_several_secrets_is_removed(known, data):
     pieces = data.draw(st.lists(st.sampled_from([each.reveal() for each in known]) | texts, max_size=8))
     left = blotted("".join(pieces), *known)
     for secret in known:
@@ -99,13 +99,13 @@ def test_of_several_secrets_none_comes_through(known, data):
 
 
 @given(tame, secrets, tame, encodings)
-def test_an_encoded_secret_does_not_come_through_whatever_surrounds_it(before, secret, after, encoded):
+def test_an_encoded_secret_is_removed_whatever_surrounds_it(before, secret, after, encoded):
     left = blotted(before + encoded(secret.reveal()) + after, secret).replace(repr(secret), "\n")
     assert encoded(secret.reveal()) not in left
 
 
 @given(tame, secrets, tame, encodings)
-def test_a_secret_does_not_come_through_in_a_text_that_is_encoded_as_a_whole(before, secret, after, encoded):
+def test_a_secret_is_removed_from_a_text_that_is_encoded_as_a_whole(before, secret, after, encoded):
     text = encoded((before + secret.reveal() + after).encode("ascii", "ignore").decode())
     assert blotted(text, secret) != text
 
@@ -117,7 +117,7 @@ def test_digits_before_an_encoded_secret_do_not_hide_it(name, digits):
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_the_word_of_an_encoded_secret_goes_and_the_others_stay(name):
+def test_the_word_of_an_encoded_secret_is_removed_and_the_others_stay(name):
     encoded = ENCODINGS[name](KEY.reveal())
     assert blotted(f"GET  /x?key={encoded}\tagain", KEY) in (
         f"GET  /x?key={KEY!r}\tagain",  # as it is
@@ -125,7 +125,7 @@ def test_the_word_of_an_encoded_secret_goes_and_the_others_stay(name):
     )
 
 
-# --- Nothing is lost against looking for each secret in each form of each word.
+# --- The index finds what an exhaustive search finds.
 
 
 def forms(text: str, depth: int = 2) -> set[str]:
@@ -153,7 +153,7 @@ pieces = st.builds(lambda encoded, stranger: encoded(stranger), encodings, stran
 
 
 @given(st.lists(secrets, min_size=1, max_size=3), st.data())
-def test_what_an_exhaustive_search_finds_does_not_come_through(known, data):
+def test_everything_that_an_exhaustive_search_finds_is_removed(known, data):
     known_pieces = st.builds(
         lambda encoded, secret: encoded(secret.reveal()), encodings, st.sampled_from(known)
     )
@@ -165,11 +165,11 @@ def test_what_an_exhaustive_search_finds_does_not_come_through(known, data):
     assert not any(secret.reveal() in everything for secret in known)
 
 
-# --- What is known, and for how long.
+# --- Which secrets are known, and for how long.
 
 
 def jwt(number: int) -> SecretStr:
-    """Tokens of one issuer begin alike, and many differ in the signature alone."""
+    """Tokens of one issuer begin alike, and many differ only in the signature."""
     head = f"{base64_for_urls(json.dumps({'alg': 'HS256'}))}.{base64_for_urls(json.dumps({'aud': 'hub'}))}"
     return SecretStr(f"{head}.{hashlib.sha256(str(number).encode()).hexdigest()}")
 
@@ -182,7 +182,7 @@ changes = st.tuples(st.sampled_from("abc"), st.sets(st.integers(0, 7)), st.integ
 
 
 @given(st.lists(changes, min_size=1, max_size=30))
-def test_what_is_held_is_known_whoever_holds_it_and_what_was_replaced_stays_known_for_a_while(changes):
+def test_held_secrets_are_known_and_replaced_ones_stay_known_for_a_while(changes):
     index, held, last_seen, so_far = SecretIndex(), {}, {}, 0
     texts = ("abcd", "abcde", "efgh", "abcdefgh", "01234567-abc", "01234567-abd", 9 * "a", 10 * "a")
     everything = [SecretStr(text) for text in texts]
@@ -198,7 +198,7 @@ def test_what_is_held_is_known_whoever_holds_it_and_what_was_replaced_stays_know
                 assert is_known(index, secret)
 
 
-def test_of_what_was_replaced_no_more_stays_known_than_is_held_and_a_few():
+def test_only_as_many_replaced_secrets_stay_known_as_are_held_and_a_few():
     index = SecretIndex()
     for number in range(10 * SPARE):
         index.hold("a", [jwt(number)])
@@ -225,10 +225,10 @@ def test_a_text_is_compared_with_few_of_many_secrets_even_if_all_begin_alike():
     assert len(compared) < 10
 
 
-# --- What is no secret stays.
+# --- Everything else stays.
 
 
-def test_a_piece_of_a_secret_is_left_in_the_words_it_is_part_of():
+def test_a_piece_of_a_secret_stays():
     """A key that begins like the name of its file must not hide the name."""
     path = "/var/run/secrets/inlive/application-key"
     assert blotted(path, SecretStr("application-key-Zq1f0WcT5d9")) == path
@@ -247,21 +247,21 @@ def test_an_encoded_text_without_secrets_is_unchanged(text, encoded):
     assert blotted(encoded_text, KEY) == encoded_text
 
 
-def test_of_two_secrets_the_longer_goes_whole_although_the_shorter_is_part_of_it():
+def test_a_secret_that_contains_another_is_removed_whole():
     short, long = SecretStr("abcd"), SecretStr("abcd-efgh")
     assert blotted("abcd-efgh abcd", short, long) == f"{long!r} {short!r}"
 
 
-def test_a_secret_that_is_part_of_the_mark_leaves_the_mark_of_another_whole():
+def test_a_secret_that_is_part_of_the_mark_does_not_break_the_mark_of_another():
     word, other = SecretStr("secret"), SecretStr("open-sesame")
     assert blotted("secret open-sesame", word, other) == f"{word!r} {other!r}"
 
 
-def test_what_is_too_short_to_be_secret_is_left_in_the_words_it_is_part_of():
+def test_a_secret_that_is_too_short_stays():
     assert blotted("the key is key", SecretStr("key")) == "the key is key"
 
 
-def test_a_line_of_megabytes_is_blotted_out_too():
+def test_a_secret_is_removed_from_a_line_of_megabytes():
     text = f"{'A' * 1_000_000}{base64_text(KEY.reveal())} {'%41' * 100_000} {KEY.reveal()}"
     left = blotted(text, KEY)
     assert left == f"{KEY!r} {'%41' * 100_000} {KEY!r}"

@@ -1,4 +1,4 @@
-"""A stream that keeps nobody waiting, on real pipes, terminals and files; its readers stall and come back."""
+"""A stream that never blocks, on real pipes, terminals and files whose readers stall and come back."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ LINE = "line {} " + 100 * "x"
 
 
 class Pipe:
-    """A pipe with a stream at its near end. Nobody reads at the far end before `read` is called."""
+    """A pipe with a stream at its near end. Only `read` reads at the far end."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
@@ -32,7 +32,7 @@ class Pipe:
         self.taken: list[str] = []
 
     def read(self, until: Callable[[str], bool]) -> None:
-        """Take lines, up to the first of which `until` is true."""
+        """Read lines, up to the first for which `until` is true."""
         with open(self.reader, encoding="utf-8", closefd=False) as reading:
             for line in reading:
                 self.taken.append(line.rstrip("\n"))
@@ -50,7 +50,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def rests(stream: BackgroundStream) -> None:
-    """Wait until its thread does nothing more with the descriptor, which another file may get."""
+    """Wait until its thread has finished with the descriptor, which another file may get."""
     if stream._thread is not None:
         eventually(stream._is_at_rest, "the writing thread rests")
 
@@ -61,7 +61,7 @@ def printed(stream: BackgroundStream, count: int) -> None:
 
 
 def accounted(taken: list[str]) -> int:
-    """How many lines were taken or reported as missing, each in its place."""
+    """How many lines were read or reported as missing, each in its place."""
     count = 0
     for line in taken:
         missing = MISSING.match(line)
@@ -73,10 +73,10 @@ def accounted(taken: list[str]) -> int:
     return count
 
 
-# --- A reader who takes every line
+# --- A reader that reads every line
 
 
-def test_a_healthy_reader_gets_every_line_the_last_one_too(pipe):
+def test_a_healthy_reader_gets_every_line_including_the_last(pipe):
     reader = threading.Thread(target=pipe.read, args=[lambda line: f"line {MANY - 1} " in line])
     reader.start()
     for number in range(MANY):
@@ -88,7 +88,7 @@ def test_a_healthy_reader_gets_every_line_the_last_one_too(pipe):
     assert pipe.stream.dropped == 0
 
 
-def test_a_line_that_is_printed_in_pieces_by_several_threads_stays_whole(pipe):
+def test_lines_that_several_threads_print_in_pieces_stay_whole(pipe):
     def shout(word: str) -> None:
         for _ in range(100):
             pipe.stream.write(f"{word}\n{word}\n")
@@ -106,7 +106,7 @@ def test_a_line_that_is_printed_in_pieces_by_several_threads_stays_whole(pipe):
     assert set(pipe.taken) == {"the end", "no line feed", *(50 * each for each in "abc")}
 
 
-def test_what_has_no_place_in_the_encoding_is_escaped(tmp_path):
+def test_characters_outside_the_encoding_are_escaped(tmp_path):
     with open(tmp_path / "log", "w", encoding="ascii") as file:
         stream = BackgroundStream(file)
         print("é \udcff", file=stream)
@@ -114,18 +114,18 @@ def test_what_has_no_place_in_the_encoding_is_escaped(tmp_path):
     assert (tmp_path / "log").read_text() == "\\xe9 \\udcff\n"
 
 
-# --- A reader who stalls
+# --- A reader that stalls
 
 
-def test_nobody_waits_for_a_reader_who_stalls_and_the_end_does_not_either(pipe):
+def test_neither_a_print_nor_the_end_waits_for_a_stalled_reader(pipe):
     printed(pipe.stream, MANY)
     assert pipe.stream.dropped > MANY - 2 * LIMIT
     pipe.stream.end()
     print("after the end", file=pipe.stream)
 
 
-def test_nobody_waits_for_a_terminal_that_is_stopped():
-    """By Ctrl-S, which a terminal's driver makes the same of."""
+def test_no_print_waits_for_a_stopped_terminal():
+    """Ctrl-S has the same effect as this call."""
     ours, theirs = os.openpty()
     termios.tcflow(theirs, termios.TCOOFF)
     with open(theirs, "w", encoding="utf-8") as file:
@@ -137,7 +137,7 @@ def test_nobody_waits_for_a_terminal_that_is_stopped():
         rests(stream)
 
 
-def test_a_reader_who_comes_back_reads_how_many_lines_are_missing_and_where(pipe):
+def test_a_reader_that_comes_back_reads_how_many_lines_are_missing_and_where(pipe):
     printed(pipe.stream, MANY)
     pipe.read(lambda line: MISSING.match(line) is not None)
     assert accounted(pipe.taken) == MANY
@@ -147,7 +147,7 @@ def test_a_reader_who_comes_back_reads_how_many_lines_are_missing_and_where(pipe
     assert pipe.taken[-1] == "all is well again"
 
 
-def test_a_reader_who_is_too_slow_reads_of_few_gaps_and_no_line_is_unaccounted_for(pipe):
+def test_a_slow_reader_sees_few_gaps_and_every_line_is_accounted_for(pipe):
     for number in range(MANY):
         print(LINE.format(number), file=pipe.stream)
         if number % 3 == 0:
@@ -175,7 +175,7 @@ def take_one(pipe: Pipe) -> None:
         os.set_blocking(pipe.reader, True)
 
 
-def test_a_line_that_is_made_by_the_writing_thread_holds_up_nobody(pipe):
+def test_a_line_that_the_writing_thread_makes_delays_no_other_thread(pipe):
     may_go_on, makers = threading.Event(), []
 
     def slow() -> str:
@@ -191,7 +191,7 @@ def test_a_line_that_is_made_by_the_writing_thread_holds_up_nobody(pipe):
     assert makers != [threading.main_thread()]
 
 
-# --- A descriptor that does not take what it is given
+# --- A descriptor that does not accept every write
 
 
 class Disk:
@@ -219,7 +219,7 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path / "log")
 
 
-def test_what_a_full_disk_does_not_take_is_counted_and_reported_when_there_is_room_again(disk):
+def test_lines_lost_on_a_full_disk_are_counted_and_reported_when_there_is_room_again(disk):
     printed(disk.stream, 10)
     eventually(lambda: disk.stream.dropped == 10, "ten lines could not be written")
     disk.stream.submit("x\n")
@@ -254,7 +254,7 @@ stream.end()
 """
 
 
-def test_a_line_of_which_only_the_beginning_was_written_does_not_run_into_the_next(tmp_path):
+def test_a_line_that_was_cut_off_does_not_run_into_the_next(tmp_path):
     path = tmp_path / "log"
     subprocess.run([sys.executable, "-c", TORN, path], check=True, timeout=60)
     *_, torn, missing, last = path.read_text().splitlines()
@@ -263,7 +263,7 @@ def test_a_line_of_which_only_the_beginning_was_written_does_not_run_into_the_ne
     assert last == "whole"
 
 
-def test_a_descriptor_that_somebody_else_made_non_blocking_loses_nothing(pipe):
+def test_a_descriptor_that_another_process_made_non_blocking_loses_nothing(pipe):
     os.set_blocking(pipe.writer, False)
     printed(pipe.stream, LIMIT)
     pipe.read(lambda line: f"line {LIMIT - 1} " in line)
@@ -271,7 +271,7 @@ def test_a_descriptor_that_somebody_else_made_non_blocking_loses_nothing(pipe):
     assert pipe.stream.dropped == 0
 
 
-def test_the_stream_does_not_make_the_descriptor_non_blocking_which_others_share(pipe):
+def test_the_stream_leaves_the_shared_descriptor_blocking(pipe):
     shared = os.dup(pipe.writer)
     printed(pipe.stream, MANY)
     pipe.stream.end()
@@ -279,10 +279,10 @@ def test_the_stream_does_not_make_the_descriptor_non_blocking_which_others_share
     os.close(shared)
 
 
-# --- A thread that cannot be had
+# --- Without a thread
 
 
-def test_that_a_thread_is_refused_loses_no_line_once_there_is_one_again(pipe):
+def test_a_refused_thread_loses_no_line(pipe):
     with no_threads():
         printed(pipe.stream, 3)
     assert pipe.stream._thread is None
@@ -291,7 +291,7 @@ def test_that_a_thread_is_refused_loses_no_line_once_there_is_one_again(pipe):
     assert pipe.stream.dropped == 0
 
 
-def test_without_a_thread_at_all_everything_is_written_at_the_end(pipe):
+def test_without_a_thread_everything_is_written_at_the_end(pipe):
     with no_threads():
         printed(pipe.stream, 100)
         pipe.stream.end()
@@ -299,7 +299,7 @@ def test_without_a_thread_at_all_everything_is_written_at_the_end(pipe):
     assert accounted(pipe.taken) == 100
 
 
-def test_without_a_thread_the_end_does_not_wait_for_a_reader_who_stalls(pipe):
+def test_without_a_thread_the_end_does_not_wait_for_a_stalled_reader(pipe):
     os.set_blocking(pipe.writer, False)
     with contextlib.suppress(BlockingIOError):
         while os.write(pipe.writer, 4096 * b"x"):
@@ -326,7 +326,7 @@ print("done", flush=True)
 """
 
 
-def test_a_signal_handler_may_print_while_something_is_printed():
+def test_a_signal_handler_may_print_during_a_print():
     ended = run(REENTRANT)
     assert (ended.stdout, ended.returncode) == ("done\n", 0)
     lines = {line for line in ended.stderr.splitlines() if not MISSING.match(line)}

@@ -1,4 +1,4 @@
-"""What is counted, and what is not."""
+"""Which notifications are counted, and how."""
 
 import threading
 
@@ -17,8 +17,10 @@ from refresher.core.notifications import (
     RefreshFailed,
     TokenAdopted,
     TokenMinted,
+    TokenRemoved,
 )
-from refresher.metrics.counters import BOUNDS, FAILURE, SUCCESS, Counters, Durations, Leadership
+from refresher.core.status import LeaseStatus
+from refresher.metrics.counters import BOUNDS, FAILURE, SUCCESS, Counters, Durations
 from tests.core.builders import KEY, NOW, token
 
 FACTS = token().facts
@@ -55,7 +57,13 @@ def test_each_token_has_its_own_counts() -> None:
     assert counters.refreshes("other") == {}
 
 
-def test_every_request_of_an_attempt_is_counted_by_what_it_came_to() -> None:
+def test_the_counts_of_a_token_go_when_it_is_removed() -> None:
+    minted, written = TokenMinted(Reason.FIRST, FACTS, 0), OutputWritten("a", "new", FACTS)
+    counters = counters_of(minted, written, TokenRemoved())
+    assert (counters.refreshes("studio"), counters.output_writes("studio")) == ({}, {})
+
+
+def test_every_request_of_an_attempt_is_counted_by_its_outcome() -> None:
     counters = counters_of(
         answered(Outcome.UNREACHABLE, Outcome.UNREACHABLE, Outcome.OK), answered(Outcome.OK)
     )
@@ -63,7 +71,7 @@ def test_every_request_of_an_attempt_is_counted_by_what_it_came_to() -> None:
     assert counts == dict.fromkeys(Outcome, 0) | {Outcome.UNREACHABLE: 2, Outcome.OK: 2}
 
 
-def test_an_attempt_that_made_no_request_counts_for_nothing() -> None:
+def test_an_attempt_without_a_request_is_not_counted() -> None:
     counters = counters_of(answered())
     assert sum(map(counters.mint_requests, Outcome)) == sum(counters.durations.counts) == 0
 
@@ -72,12 +80,12 @@ def test_an_attempt_that_made_no_request_counts_for_nothing() -> None:
     ("seconds", "place"),
     [(0.0, 0), (0.05, 0), (0.051, 1), (0.1, 1), (1.0, 4), (9.99, 7), (10.0, 7), (10.001, 8), (3600.0, 8)],
 )
-def test_a_duration_counts_where_it_is_at_most_the_bound(seconds: float, place: int) -> None:
-    counts = Durations().with_one_of(seconds).counts
+def test_a_duration_counts_below_the_first_bound_that_it_does_not_exceed(seconds: float, place: int) -> None:
+    counts = Durations().plus(seconds).counts
     assert counts == tuple(int(at == place) for at in range(len(BOUNDS) + 1))
 
 
-def test_the_durations_of_all_requests_add_up_the_failed_ones_included() -> None:
+def test_the_durations_of_all_requests_add_up_including_failed_ones() -> None:
     durations = counters_of(answered(Outcome.OK, Outcome.TIMEOUT, seconds=1.5)).durations
     assert sum(durations.counts) == 2
     assert durations.total == 3.0
@@ -92,20 +100,20 @@ def test_writes_are_counted_by_output_and_result() -> None:
     assert counters.output_writes("studio") == {("a", SUCCESS): 2, ("b", FAILURE): 1}
 
 
-def test_an_output_that_could_not_be_read_is_no_failed_write() -> None:
+def test_a_failed_read_is_not_a_failed_write() -> None:
     counters = counters_of(
         OutputFailed("a", "denied", None, writing=False), OutputDisturbed("a"), KeyLoaded("f", True)
     )
     assert counters.output_writes("studio") == {}
 
 
-def test_the_clock_skew_is_the_last_that_the_issuer_told() -> None:
+def test_the_clock_skew_is_the_latest_known() -> None:
     assert counters_of(answered(Outcome.OK)).clock_skew is None
-    told = answered(Outcome.OK, skew=2.5), answered(Outcome.OK, skew=-0.5), answered(Outcome.TIMEOUT)
-    assert counters_of(*told).clock_skew == -0.5
+    answers = answered(Outcome.OK, skew=2.5), answered(Outcome.OK, skew=-0.5), answered(Outcome.TIMEOUT)
+    assert counters_of(*answers).clock_skew == -0.5
 
 
-def test_an_issuer_that_agrees_with_our_clock_sharp_is_one_that_told() -> None:
+def test_a_clock_skew_of_0_is_known() -> None:
     assert counters_of(answered(Outcome.OK, skew=2.5), answered(Outcome.OK, skew=0.0)).clock_skew == 0.0
 
 
@@ -127,7 +135,7 @@ def test_a_reader_never_sees_a_histogram_whose_parts_do_not_agree() -> None:
     assert all(durations.total == sum(durations.counts) * 0.25 for durations in seen)
 
 
-def test_counts_that_were_read_do_not_change_any_more() -> None:
+def test_counts_that_were_read_do_not_change() -> None:
     counters = counters_of(TokenMinted(Reason.FIRST, FACTS, 0), OutputWritten("a", "new", FACTS))
     refreshes, writes = counters.refreshes("studio"), counters.output_writes("studio")
     counters.on_notification("studio", TokenMinted(Reason.SCHEDULED, FACTS, 0), NOW)
@@ -144,21 +152,21 @@ FAILED = LeaseFailed(LEASE, "no answer", leads=False)
 
 
 @pytest.mark.parametrize(
-    ("told", "known"),
+    ("notifications", "known"),
     [
         ((), ()),
-        ((LEADS,), (Leadership(LEASE, leads=True),)),
-        ((LEADS, STANDS_BY), (Leadership(LEASE, leads=False, holder="pod-2"),)),
-        ((LEADS, SHAKY), (Leadership(LEASE, leads=True, problem="no answer"),)),
-        ((LEADS, FAILED), (Leadership(LEASE, leads=False, problem="no answer"),)),
-        ((FAILED,), (Leadership(LEASE, leads=False, problem="no answer"),)),
-        ((STANDS_BY, FAILED), (Leadership(LEASE, leads=False, holder="pod-2", problem="no answer"),)),
-        ((LEADS, SHAKY, LEADS), (Leadership(LEASE, leads=True),)),
+        ((LEADS,), (LeaseStatus(LEASE, leads=True),)),
+        ((LEADS, STANDS_BY), (LeaseStatus(LEASE, leads=False, holder="pod-2"),)),
+        ((LEADS, SHAKY), (LeaseStatus(LEASE, leads=True, problem="no answer"),)),
+        ((LEADS, FAILED), (LeaseStatus(LEASE, leads=False, problem="no answer"),)),
+        ((FAILED,), (LeaseStatus(LEASE, leads=False, problem="no answer"),)),
+        ((STANDS_BY, FAILED), (LeaseStatus(LEASE, leads=False, holder="pod-2", problem="no answer"),)),
+        ((LEADS, SHAKY, LEADS), (LeaseStatus(LEASE, leads=True),)),
         (
             (LEADS, OTHER, FAILED),
-            (Leadership("inlive/other", leads=True), Leadership(LEASE, leads=False, problem="no answer")),
+            (LeaseStatus("inlive/other", leads=True), LeaseStatus(LEASE, leads=False, problem="no answer")),
         ),
     ],
 )
-def test_each_lease_has_its_latest_holder_and_problem(told, known) -> None:
-    assert counters_of(*told).leases == known
+def test_each_lease_has_its_latest_holder_and_problem(notifications, known) -> None:
+    assert counters_of(*notifications).leases == known

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""The metrics as Prometheus scrapes them."""
 
 import subprocess
 
@@ -21,7 +21,7 @@ from tests.observed import Daemon, at_work
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PLAIN = "text/plain; version=0.0.4"
 
-# Design §2, "Metrics", except `_leader` (see below): how each is named, with which labels, and of which type.
+# Design §2, "Metrics", except `_leader` (see below): the name, labels and type of each metric.
 PROMISED = {
     "build_info": ({"version"}, "gauge"),
     "token_expiry_timestamp_seconds": ({"token"}, "gauge"),
@@ -77,7 +77,7 @@ def named(series: Series, name: str) -> list[dict[str, str]]:
     return [dict(labels) for found, labels in series if found == f"token_refresher_{name}"]
 
 
-def test_every_metric_promised_is_there_with_its_labels_and_type_and_no_other() -> None:
+def test_exactly_the_promised_metrics_are_there_with_their_labels_and_types() -> None:
     body, _ = with_everything().metrics.exposition(PLAIN)
     found = {
         sample.name: (set(sample.labels), family.type)
@@ -89,7 +89,7 @@ def test_every_metric_promised_is_there_with_its_labels_and_type_and_no_other() 
 
 
 def with_everything() -> Daemon:
-    """A daemon that has something to report in every metric, the election's apart."""
+    """A daemon with a value for every metric except the election's."""
     daemon = Daemon("studio", log_lines_dropped=lambda: 3)
     daemon.begin("studio")
     daemon.mints("studio", token(lifetime=1800.0, requested=3600.0))
@@ -97,16 +97,16 @@ def with_everything() -> Daemon:
     return daemon
 
 
-def test_the_process_tells_of_itself_under_the_usual_names() -> None:
+def test_the_metrics_of_the_process_have_their_usual_names() -> None:
     series = scraped(Daemon("studio"))
     assert series["process_resident_memory_bytes", frozenset()] > 1e6
     assert series["process_open_fds", frozenset()] > 0
 
 
-def test_promtool_finds_nothing_to_complain_about() -> None:
+def test_promtool_accepts_the_metrics() -> None:
     promtool = needs.tool("promtool")
     body, _ = at_work("studio", "radio").metrics.exposition(PLAIN)
-    assert body.count(b"\n") > 50  # of nothing at all it does not complain either
+    assert body.count(b"\n") > 50  # promtool accepts no metrics at all, too
     checked = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
@@ -115,7 +115,7 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
 
 
 def families(body: bytes, accept: str) -> dict[str, tuple[str, str, list[tuple[str, dict[str, str], float]]]]:
-    """Type, description and samples of every metric of ours, as prometheus_client reads them."""
+    """Type, description and samples of our metrics, as prometheus_client reads them."""
     parse = (openmetrics_parser if accept == OPENMETRICS else parser).text_string_to_metric_families
     return {
         family.name: (
@@ -128,7 +128,7 @@ def families(body: bytes, accept: str) -> dict[str, tuple[str, str, list[tuple[s
     }
 
 
-def test_openmetrics_is_given_to_a_scraper_that_asks_for_it_and_says_the_same() -> None:
+def test_a_scraper_that_asks_for_openmetrics_gets_the_same_metrics() -> None:
     daemon = with_everything()
     plain, _ = daemon.metrics.exposition(PLAIN)
     body, content_type = daemon.metrics.exposition(OPENMETRICS)
@@ -145,7 +145,7 @@ def test_openmetrics_is_given_to_a_scraper_that_asks_for_it_and_says_the_same() 
 
 
 class Rendered(Collector):
-    """The metrics that prometheus_client has read, to be written by it."""
+    """Metrics that prometheus_client has read, for it to write them."""
 
     def __init__(self, body: bytes, accept: str) -> None:
         parse = (openmetrics_parser if accept == OPENMETRICS else parser).text_string_to_metric_families
@@ -170,7 +170,7 @@ def test_what_we_write_ourselves_is_what_prometheus_client_would_write(accept: s
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/html", PLAIN])
-def test_anybody_else_is_given_the_text_format(accept: str) -> None:
+def test_all_others_get_the_text_format(accept: str) -> None:
     _, content_type = Daemon("studio").metrics.exposition(accept)
     assert content_type == "text/plain; version=0.0.4; charset=utf-8"
 
@@ -179,17 +179,17 @@ def test_anybody_else_is_given_the_text_format(accept: str) -> None:
 @pytest.mark.parametrize(
     "version", ["latest", "1.x", "1.0.0\r\n evil: yes", "1.0.0.0\r\n evil: yes", "", "-"]
 )
-def test_a_version_that_is_none_harms_neither_us_nor_the_header(media_type: str, version: str) -> None:
+def test_an_invalid_version_harms_neither_us_nor_the_header(media_type: str, version: str) -> None:
     body, content_type = Daemon("studio").metrics.exposition(f"{media_type}; version={version}")
     assert b"token_refresher_build_info" in body
     assert content_type.isprintable()
 
 
-# --- From the first event on.
+# --- Series with the value 0.
 
 
 @pytest.mark.parametrize("accept", [PLAIN, OPENMETRICS])
-def test_no_series_tells_when_it_was_created(accept: str) -> None:
+def test_no_series_shows_when_it_was_created(accept: str) -> None:
     body, _ = at_work("studio").metrics.exposition(accept)
     assert b"_created" not in body
 
@@ -205,7 +205,7 @@ def test_the_counters_of_the_process_begin_at_0_so_that_the_first_event_is_an_in
     assert value(series, "mint_duration_seconds_bucket", le="+Inf") == 0.0
 
 
-def test_the_first_verification_brings_the_counters_of_all() -> None:
+def test_with_the_first_verification_the_counters_of_all_verdicts_appear() -> None:
     daemon = at_work("studio")
     assert named(scraped(daemon), "verifications_total") == []
     daemon.counters.on_notification("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
@@ -221,13 +221,13 @@ def test_a_log_that_does_not_count_what_it_drops_has_no_series() -> None:
     assert named(scraped(at_work("studio")), "log_lines_dropped_total") == []
 
 
-def test_what_has_always_been_0_has_no_series_of_a_token_or_output_but_for_its_writes() -> None:
+def test_counters_of_tokens_and_outputs_omit_zeros_except_successful_writes() -> None:
     outputs = OutputPolicy("file:/a", 0.0, False), OutputPolicy("file:/b", 0.0, False)
     for daemon in (Daemon("studio", outputs=outputs), at_work("studio", outputs=outputs)):
         zeros = [
             (name, dict(of))
-            for (name, of), told in scraped(daemon).items()
-            if told == 0 and ("token", "studio") in of
+            for (name, of), count in scraped(daemon).items()
+            if count == 0 and ("token", "studio") in of
         ]
         assert all(
             name == "token_refresher_output_writes_total" and of["result"] == "success" for name, of in zeros
@@ -246,7 +246,7 @@ def test_a_token_with_one_output_has_twelve_series_at_most_after_a_day_of_troubl
     assert len([of for _, of in scraped(daemon) if ("token", "studio") in of]) <= 12
 
 
-def test_what_happens_is_counted_where_it_belongs() -> None:
+def test_events_are_counted_for_their_token_and_output() -> None:
     daemon = at_work("studio", "radio")
     daemon.tell("studio", WriteFailed("file:/a", "disk full", roll=1.0))
     series = scraped(daemon)
@@ -274,7 +274,7 @@ def test_the_histogram_is_cumulative() -> None:
 # --- Gauges.
 
 
-def test_the_times_of_a_token_are_those_of_the_wall() -> None:
+def test_the_times_of_a_token_are_wall_times() -> None:
     daemon = at_work("studio")
     daemon.clock.time = NOW + 100
     series = scraped(daemon)
@@ -288,16 +288,16 @@ def test_the_times_of_a_token_are_those_of_the_wall() -> None:
     assert value(series, "last_loop_timestamp_seconds") == NOW.wall + 100
 
 
-def test_an_expiry_that_has_not_changed_does_not_look_as_if_it_had() -> None:
+def test_an_unchanged_expiry_has_an_unchanged_value() -> None:
     daemon = at_work("studio")
     seen = set()
-    for microseconds in range(20):  # between the readings of the two clocks
+    for microseconds in range(20):  # between reading one clock and the other
         daemon.clock.time = Instant(NOW.wall + 100, NOW.boot + 100 + microseconds / 1e6)
         seen.add(value(scraped(daemon), "token_expiry_timestamp_seconds", token="studio"))
     assert seen == {NOW.wall + 3600}
 
 
-def test_an_expired_token_is_told_with_the_time_when_it_did() -> None:
+def test_an_expired_token_keeps_its_expiry() -> None:
     daemon = at_work("studio")
     daemon.clock.time = NOW + 4000
     series = scraped(daemon)
@@ -317,7 +317,7 @@ def test_an_expired_token_is_told_with_the_time_when_it_did() -> None:
         "clock_skew_seconds",
     ],
 )
-def test_what_is_not_known_yet_is_absent(name: str) -> None:
+def test_an_unknown_value_is_absent(name: str) -> None:
     assert named(scraped(Daemon("studio")), name) == []
 
 
@@ -332,10 +332,10 @@ def test_a_refused_key_is_not_accepted_and_a_working_one_is() -> None:
     assert value(series, "refreshes_total", token="radio", reason=Reason.FIRST, result="failure") == 1
 
 
-# --- Whose series.
+# --- Tokens, outputs, Leases.
 
 
-def test_a_token_that_goes_takes_its_series_along() -> None:
+def test_the_series_of_a_token_go_when_it_goes() -> None:
     daemon = at_work("studio", "radio")
     assert any(("token", "radio") in labels for _, labels in scraped(daemon))
     del daemon.tokens["radio"]
@@ -356,7 +356,7 @@ def test_no_secret_is_exposed(accept: str) -> None:
 
 @pytest.mark.parametrize("accept", [PLAIN, OPENMETRICS])
 @pytest.mark.parametrize("odd", ODD_NAMES)
-def test_a_path_is_a_label_whatever_is_in_it(accept: str, odd: str) -> None:
+def test_every_path_can_be_a_label(accept: str, odd: str) -> None:
     outputs = (OutputPolicy(f"file:/{odd}", 0.0, False),)
     body, _ = at_work("studio", outputs=outputs).metrics.exposition(accept)
     samples = [sample for _, _, samples in families(body, accept).values() for sample in samples]
@@ -364,7 +364,7 @@ def test_a_path_is_a_label_whatever_is_in_it(accept: str, odd: str) -> None:
     assert labels == {None, f"file:/{odd}".replace("\udcff", "\\udcff")}
 
 
-def test_each_lease_has_a_series_that_says_whether_this_process_leads() -> None:
+def test_each_lease_has_a_series_that_shows_whether_this_process_leads() -> None:
     daemon = at_work("studio")
     assert b"token_refresher_leader" not in samples_of(daemon)
     daemon.counters.on_notification("", LeaderChanged("inlive/a", leads=True, holder=""), NOW)
@@ -377,6 +377,6 @@ def test_each_lease_has_a_series_that_says_whether_this_process_leads() -> None:
 
 
 def samples_of(daemon: Daemon) -> bytes:
-    """The exposition without the lines that describe."""
+    """The exposition without its comments."""
     body, _ = daemon.metrics.exposition("text/plain")
     return b"\n".join(line for line in body.splitlines() if not line.startswith(b"#"))

@@ -1,4 +1,4 @@
-"""The status in a browser."""
+"""The status as a page in a browser."""
 
 import re
 from html.parser import HTMLParser
@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from refresher.status.page import page
 from tests.core.builders import KEY, token
 from tests.observed import at_work
-from tests.status.test_document import document, documents_of_strangers, in_trouble
+from tests.status.documents import document, foreign_documents, in_trouble
 
 VOID = {"meta"}
 
 
 class Reader(HTMLParser):
-    """What a browser makes of a page: its elements, which must be nested properly, and its text."""
+    """A page as a browser reads it: elements, which must be nested properly, and texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -42,13 +42,13 @@ class Reader(HTMLParser):
 
 
 def stranger(text: str) -> dict[str, Any]:
-    """A document that says `text` wherever it can."""
+    """A document with `text` in every field."""
     output = {"name": text, "valid": True, "expires_at": text, "problem": text}
-    told = {"name": text, "expires_at": text, "next_reason": text, "problems": [text], "outputs": [output]}
-    return {"version": text, "time": text, "valid": text, "tokens": [told]}
+    shown = {"name": text, "expires_at": text, "next_reason": text, "problems": [text], "outputs": [output]}
+    return {"version": text, "time": text, "valid": text, "tokens": [shown]}
 
 
-def test_it_says_how_each_token_and_output_stands() -> None:
+def test_the_page_shows_each_token_and_output() -> None:
     daemon = at_work("studio")
     daemon.clock.time += 600.0
     read = Reader(page(document(daemon)))
@@ -57,7 +57,7 @@ def test_it_says_how_each_token_and_output_stands() -> None:
     assert "inlive-token-refresher" in read.texts  # the title: nothing is wrong
 
 
-def test_trouble_is_seen_in_the_title_the_sections_and_in_words() -> None:
+def test_a_problem_shows_in_the_title_the_sections_and_the_text() -> None:
     read = Reader(page(document(in_trouble())))
     assert "! inlive-token-refresher" in read.texts
     assert [section["class"] for section in read.named("section")] == ["token NO", "output NO", "output NO"]
@@ -65,14 +65,14 @@ def test_trouble_is_seen_in_the_title_the_sections_and_in_words() -> None:
     assert f"key_refused (key {KEY.fingerprint}): the issuer answered 403" in read.texts
 
 
-def test_an_expired_token_is_told_with_since_when() -> None:
+def test_an_expired_token_shows_how_long_ago_it_expired() -> None:
     daemon = at_work("studio")
     daemon.clock.time += 3660.0
     texts = Reader(page(document(daemon))).texts
     assert "NOT VALID · expired 1m ago · expires 2027-01-15T09:00:00Z" in texts
 
 
-def test_it_renews_itself_fits_a_phone_and_follows_dark_mode() -> None:
+def test_the_page_renews_itself_fits_a_phone_and_follows_dark_mode() -> None:
     text = page(document(at_work("studio")))
     metas = Reader(text).named("meta")
     assert {"http-equiv": "refresh", "content": "10"} in metas
@@ -80,14 +80,14 @@ def test_it_renews_itself_fits_a_phone_and_follows_dark_mode() -> None:
     assert re.search(r"color-scheme:\s*light dark", text)
 
 
-def test_it_has_no_script_and_loads_nothing() -> None:
+def test_the_page_has_no_script_and_loads_nothing() -> None:
     read = Reader(page(document(in_trouble())))
     assert {tag for tag, _ in read.elements}.isdisjoint({"script", "link", "img", "iframe"})
     names = {name for _, attributes in read.elements for name in attributes}
     assert names == {"lang", "charset", "name", "content", "http-equiv", "class"}
 
 
-def test_nothing_that_a_name_or_a_problem_holds_becomes_markup() -> None:
+def test_no_name_or_problem_becomes_markup() -> None:
     evil = "</p><script>alert('1')</script> & \"quoted\" <b onclick=x>"
     read = Reader(page(stranger(evil)))
     assert {tag for tag, _ in read.elements} == {tag for tag, _ in Reader(page(stranger("good"))).elements}
@@ -95,15 +95,15 @@ def test_nothing_that_a_name_or_a_problem_holds_becomes_markup() -> None:
 
 
 @settings(deadline=None)
-@given(documents_of_strangers())
-def test_whatever_another_version_says_is_a_well_formed_page(told: dict[str, Any]) -> None:
-    text = page(told)
+@given(foreign_documents())
+def test_every_document_is_a_well_formed_page(foreign: dict[str, Any]) -> None:
+    text = page(foreign)
     text.encode()
     allowed = {"html", "head", "meta", "title", "style", "body", "h1", "section", "h2", "h3", "p"}
     assert {tag for tag, _ in Reader(text).elements} <= allowed
 
 
-def test_no_secret_is_on_it() -> None:
+def test_the_page_contains_no_secret() -> None:
     secret = token()
     text = page(document(at_work("studio")))
     assert secret.refresh_token is not None

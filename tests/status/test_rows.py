@@ -1,0 +1,67 @@
+"""What people see of a status document, which may come from a daemon of another version."""
+
+import pytest
+
+from refresher.core.status import LeaseStatus
+from refresher.status.page import page
+from refresher.status.rows import UNKNOWN, headline, lease_lines, printable, rows
+from refresher.status.table import table
+from tests.observed import at_work
+from tests.status.documents import document
+
+A, B = "inlive/a", "inlive/b"
+
+
+@pytest.mark.parametrize(
+    ("leases", "lines"),
+    [
+        ([], []),
+        ([LeaseStatus(A, leads=True)], ["leader: this process holds the lease inlive/a"]),
+        ([LeaseStatus(A, leads=False, holder="pod-2")], ["standby: pod-2 holds the lease inlive/a"]),
+        (
+            [LeaseStatus(A, leads=False, problem="no answer")],
+            ["standby: nobody that is known holds the lease inlive/a", "! no answer"],
+        ),
+        (
+            [LeaseStatus(A, leads=False, holder="pod-2", problem="no answer"), LeaseStatus(B, leads=True)],
+            [
+                "standby: pod-2 holds the lease inlive/a",
+                "! no answer",
+                "leader: this process holds the lease inlive/b",
+            ],
+        ),
+    ],
+)
+def test_table_and_page_show_above_the_tokens_who_leads(leases: list[LeaseStatus], lines: list[str]) -> None:
+    shown = document(at_work("studio"), *leases)
+    assert list(lease_lines(shown)) == lines
+    assert table(shown).splitlines()[: len(lines) + 2] == [headline(shown), *lines, ""]
+    assert all(line in page(shown) for line in lines)
+
+
+@pytest.mark.parametrize("foreign", [7, "x", {}, [7], [{}], [{"leads": "yes", "lease": 1, "problem": {}}]])
+def test_leases_of_another_form_are_accepted(foreign: object) -> None:
+    assert table(document(at_work("studio")) | {"leases": foreign})
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 1e300, "60", True])
+def test_an_invalid_number_of_seconds_is_a_dash(seconds: object) -> None:
+    (row,) = rows({"tokens": [{"remaining_seconds": seconds}]})
+    assert row.left == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("two\nlines", "two\\nlines"),
+        ("\u202eright to left", "\\u202eright to left"),
+        ("\udcff", "\\udcff"),
+        ("zürich 深い", "zürich 深い"),
+        ("", "-"),
+        (None, "-"),
+        (7, "-"),
+    ],
+)
+def test_control_characters_are_escaped(text: object, shown: str) -> None:
+    assert printable(text) == shown

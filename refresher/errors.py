@@ -97,6 +97,14 @@ class ConfigurationError(RefresherError):
         self.mistakes = mistakes
 
 
+class UsageError(RefresherError):
+    """The command line is wrong. `usage`: how the command is used, on one line."""
+
+    def __init__(self, usage: str, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.usage, self.mistakes = usage, mistakes
+
+
 def unforeseen(error: Exception) -> str:
     """What status and messages show of an unforeseen error: not its text, which may hold a secret.
 

@@ -29,8 +29,7 @@ from refresher.core.state import TokenPolicy
 from refresher.errors import OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit, Work, pool_of
-from refresher.managed import ManagedToken
-from refresher.ports import Clock, Mailbox, Message
+from refresher.ports import Clock, Mailbox, ManagedToken, Message
 from refresher.workers import Workers
 
 KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"  # pools; those of outputs are "file" and "secret"

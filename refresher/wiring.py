@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from refresher.cli_options import OWNER_VARIABLE
 from refresher.clock import SystemClock
 from refresher.config.checks import mistakes_of_namespace
 from refresher.config.declarations import (
@@ -18,6 +17,7 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
+from refresher.config.flags import OWNER_VARIABLE
 from refresher.config.objects import placed
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import Engine
@@ -25,11 +25,10 @@ from refresher.errors import ConfigurationError
 from refresher.executor import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Executor
 from refresher.keys.keyfile import KeyFile
 from refresher.logs.redaction import SecretIndex
-from refresher.managed import ManagedToken
 from refresher.outputs import Cluster, build
 from refresher.outputs.directories import Directories
 from refresher.outputs.record import DEFAULT_OWNER
-from refresher.ports import Clock, Issuer, Message, Observer, Output, Verifier
+from refresher.ports import Clock, Issuer, ManagedToken, Message, Observer, Output, Verifier
 from refresher.workers import Mailbox, Workers
 
 if TYPE_CHECKING:
@@ -95,10 +94,10 @@ def _elector(
 ) -> "Elector | None":
     if settings is None:
         return None
+    api = connect()  # first: what follows imports the Kubernetes client
     from refresher.core.election import Election, timing_of  # noqa: PLC0415 -- where there is one
     from refresher.kube.elector import Elector  # noqa: PLC0415
 
-    api = connect()
     lease = "/".join(placed(settings.lease, api.namespace))
     # The name is for people; the rest makes a restarted process another candidate.
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
@@ -110,9 +109,10 @@ def _events(
 ) -> "EventRecorder | None":
     if not has_secrets(settings):
         return None
+    api = connect()  # before the import, as above
     from refresher.kube.events import EventRecorder  # noqa: PLC0415 -- where there are Secrets
 
-    return EventRecorder(connect(), secrets)
+    return EventRecorder(api, secrets)
 
 
 def secrets_of(managed: ManagedToken | None) -> list[tuple[str, str]]:

@@ -35,8 +35,7 @@ from refresher.errors import KeyUnreadableError, OutputError
 from refresher.executor import Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.managed import ManagedToken
-from refresher.ports import Message
+from refresher.ports import ManagedToken, Message
 
 EPOCH = 1_800_000_000.0
 

@@ -36,8 +36,7 @@ from refresher.engine import GRACE, KEY_POLL, SLICE, Engine
 from refresher.executor import GIVE_UP, LIMITS, MINT_GRACE
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import WEDGED, Limit, Work
-from refresher.managed import ManagedToken
-from refresher.ports import Message, Observer
+from refresher.ports import ManagedToken, Message, Observer
 from tests.core.builders import token as new_token
 from tests.small_world import (
     KilledError,

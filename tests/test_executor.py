@@ -43,8 +43,7 @@ from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightEr
 from refresher.executor import KINDS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.managed import ManagedToken
-from refresher.ports import Message
+from refresher.ports import ManagedToken, Message
 from refresher.workers import Mailbox, Workers
 from tests.core.builders import ISSUER_URL, KEY, NEW_KEY, NOW, held, policy, token
 from tests.core.builders import output as output_policy

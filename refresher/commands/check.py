@@ -67,7 +67,7 @@ class Finding(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="ask neither the issuer nor Kubernetes")
-    flags.add_flags(parser)
+    flags.add_flags(parser, [group for group in flags.GROUPS if group != "log"])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -82,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
+    connect = cache(wiring.kubernetes)
+    tokens = wiring.published_tokens(settings, connect=connect)  # what stops `run` at its start comes first
     count = len(settings.tokens)
     source = path or "flags and variables"
     yield Finding("configuration", 0, f"{source}, {count} token{'s' if count > 1 else ''}")
@@ -94,8 +96,6 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
         yield from _issuer_findings(settings, keys)
     if settings.listen is not None:
         yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
-    connect = cache(wiring.kubernetes)
-    tokens = wiring.published_tokens(settings, connect=connect)
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())

@@ -24,6 +24,7 @@ EXAMPLE = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [NAME] [OPTION]..."
     parser.add_argument(
         "token", nargs="?", metavar="NAME", help="which token of the configuration, if it has several"
     )

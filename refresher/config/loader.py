@@ -29,16 +29,16 @@ class Loaded(NamedTuple):
     config_path: str | None  # absolute; None when there is no file
     format: str
     template: str | None
+    log: flags.LogSettings
 
 
-def load(  # noqa: PLR0913 - three sources, and three words about the command
+def load(
     arguments: Mapping[str, object],
     environ: Mapping[str, str],
     cwd: str,
     *,
     needs: Collection[str] = (KEY, OUTPUTS),
     command: str = "run",
-    other_variables: Collection[str] = (),
 ) -> Loaded:
     """The settings that `arguments` (parsed; see `flags.add_flags`), `environ` and the file say together.
 
@@ -47,7 +47,7 @@ def load(  # noqa: PLR0913 - three sources, and three words about the command
 
     `needs` tells what flags must give where no file does: without KEY a token may lack its key file, which is
     then empty; without OUTPUTS it lacks outputs, and flags change none; without either there may be no token.
-    `command` is named in messages; `other_variables` are those that a command reads itself.
+    `command` is named in messages.
 
     Raises ConfigurationError with every mistake there is. May be called again, to read the file anew.
     """
@@ -60,11 +60,17 @@ def load(  # noqa: PLR0913 - three sources, and three words about the command
     if OUTPUTS not in needs:
         check_template(over.output, findings)
     check_targets(root, over.config, findings)
-    doubtful = flags.doubtful_variables(environ, other_variables)
+    doubtful = flags.doubtful_variables(environ)
     findings.raise_any(beside=doubtful)
     settings: Settings = root.built()
-    warnings = (*findings.warnings, *doubtful)
-    return Loaded(settings, warnings, over.config, over.output.get("format"), over.output.get("template"))
+    return Loaded(
+        settings=settings,
+        warnings=(*findings.warnings, *doubtful),
+        config_path=over.config,
+        format=over.output.get("format"),
+        template=over.output.get("template"),
+        log=over.log.built(),
+    )
 
 
 def _root(over: Overrides, cwd: str, findings: Findings) -> Draft:

@@ -11,7 +11,7 @@ from refresher.config.declarations import (
     TokenSettings,
 )
 from refresher.config.findings import Findings, Place
-from refresher.config.flags import Given
+from refresher.config.flags import Given, LogSettings
 from refresher.config.options import options_of
 from refresher.config.sections import MISTAKEN, Draft, parsed
 
@@ -33,7 +33,8 @@ class Overrides:
         self.issuer = Draft(IssuerSettings)
         self.election = Draft(LeaderElectionSettings)
         self.root = Draft(Settings)
-        sections = (self.token, self.output, self.issuer, self.election, self.root)
+        self.log = Draft(LogSettings)
+        sections = (self.token, self.output, self.issuer, self.election, self.root, self.log)
         drafts: dict[type | None, Draft] = {draft.section: draft for draft in sections}
         for given in collected:
             value = parsed(given.option, given.text, given.where, cwd, findings)

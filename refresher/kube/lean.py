@@ -11,6 +11,7 @@ import sys
 from importlib.util import find_spec, module_from_spec
 from typing import TYPE_CHECKING
 
+from refresher.errors import KubeConfigError
 from refresher.ports import Clock
 
 if TYPE_CHECKING:
@@ -20,15 +21,20 @@ _NOT_RUN = ("kubernetes", "kubernetes.utils")
 
 
 def connect(clock: Clock) -> "KubeApi":
-    """As `api.connect`."""
-    for package in _NOT_RUN:
-        spec = None if package in sys.modules else find_spec(package)
-        if spec is not None:
-            sys.modules[package] = module_from_spec(spec)
+    """As `api.connect`. Raises KubeConfigError also if the Kubernetes client, an extra, is not installed."""
     collecting = gc.isenabled()
     gc.disable()  # as in `cli`: imports make no garbage
     try:
+        for package in _NOT_RUN:
+            spec = None if package in sys.modules else find_spec(package)
+            if spec is not None:
+                sys.modules[package] = module_from_spec(spec)
         from refresher.kube import api  # noqa: PLC0415 -- the point of all this
+    except ModuleNotFoundError as error:
+        raise KubeConfigError(
+            f"Secrets and leader election need the Python package {error.name}, which is not installed: "
+            "pip install 'inlive-token-refresher[kubernetes]'"
+        ) from error
     finally:
         gc.freeze()
         if collecting:

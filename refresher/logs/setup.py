@@ -8,13 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TextIO
 
-from refresher.config.wording import shown
-from refresher.errors import ConfigurationError, Mistake
 from refresher.logs.formats import OURS, Entry, JournalFormatter, JsonFormatter, TextFormatter, entry_of
 from refresher.logs.stream import BackgroundStream, missing
-
-FORMATS = ("auto", "text", "json")
-LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure(log_format: str, level: str, stream: TextIO, redact: Callable[[str], str]) -> Callable[[], int]:
@@ -22,19 +17,8 @@ def configure(log_format: str, level: str, stream: TextIO, redact: Callable[[str
     number of lines dropped so far.
 
     `log_format`: text, json, or auto: text on a terminal and in systemd's journal, JSON otherwise.
-    `level`: debug, info, warning or error. Raises ConfigurationError for anything else.
+    `level`: debug, info, warning or error.
     """
-    log_format, level = log_format.lower(), level.lower()
-    mistakes = [
-        Mistake(
-            f"--log-{what} or REFRESHER_LOG_{what.upper()}",
-            f"{shown(given)}; accepted: {', '.join(accepted)}",
-        )
-        for what, given, accepted in (("format", log_format, FORMATS), ("level", level, LEVELS))
-        if given not in accepted
-    ]
-    if mistakes:
-        raise ConfigurationError(tuple(mistakes))
     handler = LineWriter(stream, _formatter(log_format, stream)(redact))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its warnings matter. Its lower levels only help to debug HTTP.

@@ -34,8 +34,8 @@ def build(
 
             return FileOutput(settings, issuer_url, cluster.owner, directories)
         case SecretOutputSettings():
+            api = cluster.connect()  # first: what follows imports the Kubernetes client
             from refresher.outputs import secret, secret_body  # noqa: PLC0415
 
-            api = cluster.connect()
             plan = secret_body.planned(settings, issuer_url, api.namespace, cluster.owner)
             return secret.SecretOutput(plan, api, cluster.time_left)

@@ -17,6 +17,7 @@ from refresher.config.declarations import (
     TokenSettings,
 )
 from refresher.config.findings import MOST
+from refresher.config.flags import LogSettings
 from refresher.config.loader import load
 from refresher.errors import ConfigurationError
 
@@ -348,3 +349,15 @@ def test_flags_alone_import_nothing_that_only_files_and_mistakes_need():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ
     )
     assert ran.stdout == "[]\n"
+
+
+def test_how_to_log_is_said_by_flags_and_variables_and_judged_with_all_the_rest():
+    token = {"key_file": "k", "to_file": ["t"]}
+    assert load(token, {}, "/").log == LogSettings("auto", None)
+    variables = {"REFRESHER_LOG_FORMAT": "JSON", "REFRESHER_LOG_LEVEL": "Error"}
+    assert load(token | {"log_level": "debug"}, variables, "/").log == LogSettings("json", "debug")
+    with pytest.raises(ConfigurationError) as refusal:
+        load(token | {"log_format": "jsn", "lifetime": "1x"}, {"REFRESHER_LOG_LEVEL": "loud"}, "/")
+    told = {mistake.where: mistake.problem for mistake in refusal.value.mistakes}
+    assert set(told) == {"--log-format", "REFRESHER_LOG_LEVEL", "--lifetime"}
+    assert told["--log-format"] == "'jsn' is not a log format; did you mean json? accepted: auto, text, json"

@@ -10,7 +10,6 @@ import threading
 
 import pytest
 
-from refresher.errors import ConfigurationError
 from refresher.logs.setup import configure
 from refresher.logs.stream import BackgroundStream
 from tests.commands.daemon import eventually
@@ -81,15 +80,6 @@ def test_each_line_in_the_journal_has_its_level():
         "<3>  ValueError: why",
     ]
     assert json.loads(written("elsewhere")[1])["message"] == "hello"
-
-
-def test_all_mistakes_in_the_settings_are_reported_at_once():
-    with pytest.raises(ConfigurationError) as refusal:
-        configure("xml", "loud", io.StringIO(), str)
-    assert [str(mistake) for mistake in refusal.value.mistakes] == [
-        "--log-format or REFRESHER_LOG_FORMAT: 'xml'; accepted: auto, text, json",
-        "--log-level or REFRESHER_LOG_LEVEL: 'loud'; accepted: debug, info, warning, error",
-    ]
 
 
 def test_configuring_again_replaces_the_configuration():

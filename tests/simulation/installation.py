@@ -14,10 +14,10 @@ from refresher.core.formats import includes_refresh_token
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.kube.paths import lease_path, secret_path
-from refresher.managed import ManagedToken
 from refresher.outputs import secret_body
 from refresher.outputs.file import FileOutput
 from refresher.outputs.secret import SecretOutput
+from refresher.ports import ManagedToken
 from tests.simulation.apiserver import ApiLine, ApiServer, VirtualElector
 from tests.simulation.disk import Disk, FileOnDisk
 from tests.simulation.issuer import Issuer, IssuerLine, KeyFile

@@ -175,13 +175,13 @@ MUTATIONS = (
     ),
     Mutation(
         "what was given up is not tried anew",
-        "engine.py",
+        "tokens.py",
         "        self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)\n",
         "        del message, goes_on\n",
     ),
     Mutation(
         "nobody is told that an output hangs",
-        "engine.py",
+        "tokens.py",
         "self._apply(name, stalled, now, goes_on=False)",
         "stalled",
     ),

@@ -12,8 +12,7 @@ from refresher.engine import KEY_POLL, Engine
 from refresher.executor import KEYS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.managed import ManagedToken
-from refresher.ports import Message
+from refresher.ports import ManagedToken, Message
 from tests.simulation.virtual import Happening, KilledError, Strand, World
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from refresher.ports import Issuer, Output
 
 if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
-    from refresher.kube.paths import Permission
+    from refresher.kube.rbac import Permission
 
 PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; the first that the issuer takes, then the token's own
 LEAST_TO_VERIFY = 60.0  # seconds that a token lives that is tried out: no hurry may look like an early end
@@ -190,15 +190,15 @@ def _clock_finding(skew: float) -> Finding:
 
 def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Finding, None, bool]:
     """What we may do there of what this configuration needs; whether it is worth while to try a Secret."""
-    from refresher.kube import access, paths  # noqa: PLC0415 -- where there is Kubernetes
+    from refresher.kube import access, rbac  # noqa: PLC0415 -- where there is Kubernetes
 
     places = [place for token in settings.tokens for place in wiring.secrets(token, api.namespace)]
-    needed = [each for place in places for each in paths.for_secret(*place)]
-    creating = {paths.to_create_secret(*place): place for place in places}
+    needed = [each for place in places for each in rbac.for_secret(*place)]
+    creating = {rbac.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
-        needed += paths.for_lease(*placed(settings.leader_election.lease, api.namespace))
+        needed += rbac.for_lease(*placed(settings.leader_election.lease, api.namespace))
     homes = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
-    wanted = [each for home in dict.fromkeys(homes) for each in paths.for_events(home)]
+    wanted = [each for home in dict.fromkeys(homes) for each in rbac.for_events(home)]
     try:
         lacking = access.missing(api, [*needed, *wanted])
         prepared = [creating[each] for each in access.missing(api, creating)]

@@ -4,7 +4,7 @@ import re
 
 from refresher.config.kinds import Kind, anchored, misfit, text_of
 from refresher.config.wording import shown
-from refresher.core.formats import MINT_PATH
+from refresher.core.inlive import MINT_PATH
 
 LONGEST_URL = 2048
 LONGEST_HOST = 255

@@ -1,9 +1,10 @@
 """Removes secrets from texts: the last line of defence, behind `SecretStr`.
 
 It finds every key and token that the process holds or held a moment ago, if the secret has at least four
-characters and the text contains all of it: as it is, in base64, in hexadecimal, percent-encoded, escaped by
-backslashes, or in two of these encodings, one inside the other. It does not find pieces of a secret, other
-encodings, three encodings inside each other, or secrets that the process has not read yet.
+characters and the text contains all of it: as it is, in base64, in hexadecimal, in UTF-16 or UTF-32,
+percent-encoded, escaped by backslashes, or in two of these encodings, one inside the other. It does not find
+pieces of a secret, other encodings, three encodings inside each other, or secrets that the process has not
+read yet.
 
 Pieces are left out on purpose, because short ones occur in ordinary words: a key that begins with
 `application-key` would hide the path of its own file.

@@ -6,6 +6,7 @@ The document may come from a daemon of another version: fields that are missing 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from refresher.core.disclosure import printable
 from refresher.core.durations import humanized
 from refresher.core.rfc3339 import parse
 
@@ -32,13 +33,13 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
         outputs = [_output_row(output, time) for output in objects(token, "outputs")]
         below = {f"{output.name}: {problem}" for output in outputs for problem in output.problems}
         problems = token.get("problems")
-        texts = [printable(each) for each in problems] if isinstance(problems, list) else []
+        texts = [shown(each) for each in problems] if isinstance(problems, list) else []
         yield Row(
-            printable(token.get("name")),
+            shown(token.get("name")),
             is_output=False,
             valid=_validity(token.get("valid")),
             left=_span(token.get("remaining_seconds")),
-            expires=printable(token.get("expires_at")),
+            expires=shown(token.get("expires_at")),
             next_mint=_next_mint(token, time),
             remark="",
             problems=tuple(each for each in texts if each not in below),
@@ -49,14 +50,14 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
 def _output_row(output: Mapping[str, Any], time: float | None) -> Row:
     problem = output.get("problem")
     return Row(
-        printable(output.get("name")),
+        shown(output.get("name")),
         is_output=True,
         valid=_validity(output.get("valid")),
         left=_span(output.get("remaining_seconds")),
-        expires=printable(output.get("expires_at")),
+        expires=shown(output.get("expires_at")),
         next_mint="",
         remark=_remark(output, time),
-        problems=() if problem is None else (printable(problem),),
+        problems=() if problem is None else (shown(problem),),
     )
 
 
@@ -64,7 +65,7 @@ def headline(document: Mapping[str, Any]) -> str:
     """The whole status in one sentence."""
     summaries = {"yes": "every output holds a valid token", "NO": "NOT EVERY OUTPUT HOLDS A VALID TOKEN"}
     summary = summaries.get(_validity(document.get("valid")), "whether all outputs are valid is unknown")
-    return f"refresher {printable(document.get('version'))} at {printable(document.get('time'))}: {summary}"
+    return f"refresher {shown(document.get('version'))} at {shown(document.get('time'))}: {summary}"
 
 
 def lease_lines(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -73,19 +74,17 @@ def lease_lines(document: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _of_lease(lease: Mapping[str, Any]) -> Iterator[str]:
-    who = f"standby: {printable(lease.get('holder') or 'nobody that is known')} holds"
+    who = f"standby: {shown(lease.get('holder') or 'nobody that is known')} holds"
     if lease.get("leads") is True:
         who = "leader: this process holds"
-    yield f"{who} the lease {printable(lease.get('lease'))}"
+    yield f"{who} the lease {shown(lease.get('lease'))}"
     if lease.get("problem"):
-        yield f"! {printable(lease['problem'])}"
+        yield f"! {shown(lease['problem'])}"
 
 
-def printable(value: object) -> str:
+def shown(value: object) -> str:
     """`value` with control characters and invalid characters escaped; UNKNOWN if it is no text."""
-    if not isinstance(value, str) or not value:
-        return UNKNOWN
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value)
+    return printable(value) if isinstance(value, str) and value else UNKNOWN
 
 
 def objects(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -116,7 +115,7 @@ def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
     if at is None or time is None:
         return UNKNOWN
     when = f"in {humanized(at - time)}" if at > time else "now"
-    return f"{when}, {printable(token.get('next_reason'))}"
+    return f"{when}, {shown(token.get('next_reason'))}"
 
 
 def _remark(output: Mapping[str, Any], time: float | None) -> str:
@@ -124,4 +123,4 @@ def _remark(output: Mapping[str, Any], time: float | None) -> str:
         return ""
     issued = _wall(output.get("issued_at"))
     age = "" if issued is None or time is None else f"issued {humanized(time - issued)} ago, "
-    return f"{age}belongs to {printable(output.get('owner'))}"
+    return f"{age}belongs to {shown(output.get('owner'))}"

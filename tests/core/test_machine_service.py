@@ -205,8 +205,8 @@ def _found(driver: Driver) -> Found:
 def test_what_is_held_back_does_not_begin_and_what_is_not_does():
     driver = Driver(TWO)
     driver.tell(KeyRead(KEY))
-    assert next_step(driver.state, TWO, NOW, {"a"}) == Inspect("b", first=True)
-    assert isinstance(next_step(driver.state, TWO, NOW, {"a", "b"}), Wait)
+    assert next_step(driver.state, TWO, NOW, {Slot(OUTPUT, "a")}) == Inspect("b", first=True)
+    assert isinstance(next_step(driver.state, TWO, NOW, {Slot(OUTPUT, "a"), Slot(OUTPUT, "b")}), Wait)
 
 
 def test_an_output_that_waits_in_line_is_waited_for_however_long_and_nothing_is_minted():

@@ -13,7 +13,7 @@ import yaml
 from refresher.cli import build_parser
 from refresher.config.declarations import SecretOutputSettings, Settings
 from refresher.config.loader import Loaded, load
-from refresher.kube.paths import Permission, for_events, for_lease, for_secret
+from refresher.kube.rbac import Permission, for_events, for_lease, for_secret
 from tests import needs
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

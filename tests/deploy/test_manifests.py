@@ -14,7 +14,7 @@ from refresher.config.checks import mistakes_of_period
 from refresher.config.declarations import FileOutputSettings
 from refresher.config.durations import parse_duration
 from refresher.config.flags import declared_flags
-from refresher.kube.paths import to_create_secret
+from refresher.kube.rbac import to_create_secret
 from tests.deploy.rendering import (
     DEPLOY,
     IMAGE,

@@ -108,7 +108,6 @@ def forge(place: Place, value: str) -> None:
     settings = SecretOutputSettings("access-token", (("access-token", "token"),))
     plan = secret_body.planned(settings, url, api.namespace, DEFAULT_OWNER)
     SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(SecretStr("a guess")))
-    api.close()
 
 
 # check

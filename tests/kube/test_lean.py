@@ -20,7 +20,6 @@ try:
     api.get(secret_path(api.namespace, "absent"))
 except KubeNotFoundError:
     print(json.dumps(list(sys.modules)))
-api.close()
 """
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import NamedTuple
 
-from refresher.core.answers import RawAnswer, classify
+from refresher.core.http_response import Response
+from refresher.core.issuer_response import classify
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Try, fingerprint
 from refresher.errors import KeyUnreadableError
 from tests.simulation.process import EPOCH, Process
@@ -77,7 +78,7 @@ class Issuer:
     of_fingerprint: dict[str, MintedToken] = field(default_factory=dict)
     requests: int = 0
 
-    def decide(self, key: str, lifetime: float) -> RawAnswer:
+    def decide(self, key: str, lifetime: float) -> Response:
         """The answer to one request, and what it changes here."""
         mood = self.mood
         if mood is not None and mood.status != 2:
@@ -88,13 +89,13 @@ class Issuer:
                     "date": formatdate(now, usegmt=True),
                     "retry-after": formatdate(now + 3600, usegmt=True),
                 }
-            return RawAnswer(mood.status, headers, mood.body)
+            return Response(mood.status, headers, mood.body)
         if key not in self.keys:
-            return RawAnswer(401, _JSON, b'{"ok": false, "message": "unauthorized"}')
+            return Response(401, _JSON, b'{"ok": false, "message": "unauthorized"}')
         token = self.minted[-1] if self.repeats and self.minted else self._mint(key, lifetime)
         issued = {"access_token": token.text, "refresh_token": token.refresh}
         headers = {**_JSON, "date": formatdate(EPOCH + self.world.now, usegmt=True)}
-        return RawAnswer(200, headers, json.dumps({"ok": True, "data": issued}).encode())
+        return Response(200, headers, json.dumps({"ok": True, "data": issued}).encode())
 
     def _mint(self, key: str, asked: float) -> MintedToken:
         number = len(self.minted)

@@ -4,7 +4,7 @@ import pytest
 
 from refresher.core.status import LeaseStatus
 from refresher.status.page import page
-from refresher.status.rows import UNKNOWN, headline, lease_lines, printable, rows
+from refresher.status.rows import UNKNOWN, headline, lease_lines, rows, shown
 from refresher.status.table import table
 from tests.observed import at_work
 from tests.status.documents import document
@@ -33,10 +33,10 @@ A, B = "inlive/a", "inlive/b"
     ],
 )
 def test_table_and_page_show_above_the_tokens_who_leads(leases: list[LeaseStatus], lines: list[str]) -> None:
-    shown = document(at_work("studio"), *leases)
-    assert list(lease_lines(shown)) == lines
-    assert table(shown).splitlines()[: len(lines) + 2] == [headline(shown), *lines, ""]
-    assert all(line in page(shown) for line in lines)
+    status = document(at_work("studio"), *leases)
+    assert list(lease_lines(status)) == lines
+    assert table(status).splitlines()[: len(lines) + 2] == [headline(status), *lines, ""]
+    assert all(line in page(status) for line in lines)
 
 
 @pytest.mark.parametrize("foreign", [7, "x", {}, [7], [{}], [{"leads": "yes", "lease": 1, "problem": {}}]])
@@ -51,7 +51,7 @@ def test_an_invalid_number_of_seconds_is_a_dash(seconds: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "seen"),
     [
         ("\x1b[31mred", "\\x1b[31mred"),
         ("two\nlines", "two\\nlines"),
@@ -63,5 +63,5 @@ def test_an_invalid_number_of_seconds_is_a_dash(seconds: object) -> None:
         (7, "-"),
     ],
 )
-def test_control_characters_are_escaped(text: object, shown: str) -> None:
-    assert printable(text) == shown
+def test_control_characters_are_escaped(text: object, seen: str) -> None:
+    assert shown(text) == seen

@@ -49,7 +49,7 @@ class Told:
     """A recorder for one token whose Secrets are these, and the Events that come of it."""
 
     def __init__(self, api: KubeApi, cluster: Cluster, *secrets: tuple[str, str]) -> None:
-        self.recorder = EventRecorder(api, {"studio": secrets})
+        self.recorder = EventRecorder(api, {"studio": secrets, "another": ()}.__getitem__)
         self._cluster = cluster
         self.on_notification(KeyLoaded(KEY.fingerprint, changed=False))
 
@@ -182,7 +182,7 @@ def test_a_refused_key_concerns_every_secret_and_a_refused_write_one(api, cluste
 )
 def test_nothing_else_is_told(tmp_path, notification):
     with asking(tmp_path, answering(201, b"{}")) as (api, server):
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]}.__getitem__)
         recorder.on_notification("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
         recorder.on_notification("studio", notification, NOW)
         assert recorder.flush(PATIENCE)
@@ -303,7 +303,7 @@ def test_the_end_of_what_was_never_told_is_not_told(told, namespace, cluster):
 def test_an_api_server_that_hangs_holds_nobody_up(tmp_path):
     """Of what is announced meanwhile some is left out, and the memory that takes has an end."""
     with asking(tmp_path, silent) as (api, server):
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]}.__getitem__)
         for seconds in range(10 * WAITING):
             recorder.on_notification("studio", failed("ns"), at(seconds))
         assert server.requests == []
@@ -313,7 +313,7 @@ def test_an_api_server_that_hangs_holds_nobody_up(tmp_path):
 def test_no_thread_is_started_before_there_is_something_to_tell(tmp_path):
     with asking(tmp_path, answering(201, b"{}")) as (api, _):
         before = set(threading.enumerate())
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]}.__getitem__)
         recorder.on_notification("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
         recorder.on_notification("studio", ACCEPTED, NOW)
         assert set(threading.enumerate()) == before
@@ -321,7 +321,7 @@ def test_no_thread_is_started_before_there_is_something_to_tell(tmp_path):
 
 def test_that_a_thread_is_refused_loses_no_event_once_there_is_one(tmp_path, caplog):
     with asking(tmp_path, answering(201, b"{}")) as (api, server), caplog.at_level(logging.DEBUG):
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]}.__getitem__)
         with no_threads():
             recorder.on_notification("studio", failed("ns"), NOW)
             assert not recorder.flush(0.01)
@@ -333,7 +333,7 @@ def test_that_a_thread_is_refused_loses_no_event_once_there_is_one(tmp_path, cap
 
 def test_a_pass_that_ends_tries_once_more_to_have_a_thread(tmp_path):
     with asking(tmp_path, answering(201, b"{}")) as (api, server):
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, {"studio": [("ns", "mine")]}.__getitem__)
         with no_threads():
             recorder.on_notification("studio", failed("ns"), NOW)
         assert recorder.flush(PATIENCE)

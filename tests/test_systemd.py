@@ -173,7 +173,7 @@ def test_an_unreachable_manager_is_logged_once_each_time(tmp_path, caplog):
             daemon.passes(STATUS_EVERY)
         (logged,) = caplog.records
         assert "service manager" in logged.getMessage()
-        assert "No such file or directory" in logged.getMessage()
+        assert ": No such file or directory;" in logged.getMessage()
         manager = Manager(name)
         service.turn()
         assert manager.heard() == ["READY=1", "STATUS=tokens: 1, valid in all their outputs: 1"]

@@ -39,9 +39,14 @@ def test_table_and_page_show_above_the_tokens_who_leads(leases: list[LeaseStatus
     assert all(line in page(status) for line in lines)
 
 
-@pytest.mark.parametrize("foreign", [7, "x", {}, [7], [{}], [{"leads": "yes", "lease": 1, "problem": {}}]])
-def test_leases_of_another_form_are_accepted(foreign: object) -> None:
-    assert table(document(at_work("studio")) | {"leases": foreign})
+@pytest.mark.parametrize("foreign", [7, "x", {}, [7]])
+def test_leases_that_are_no_objects_are_ignored(foreign: object) -> None:
+    assert lease_lines({"leases": foreign}) == ()
+
+
+@pytest.mark.parametrize("foreign", [{}, {"leads": "yes", "lease": 1, "holder": [], "problem": {}}])
+def test_fields_of_a_lease_that_are_missing_or_misformed_are_unknown(foreign: dict[str, object]) -> None:
+    assert lease_lines({"leases": [foreign]}) == ("standby: nobody that is known holds the lease -",)
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 1e300, "60", True])

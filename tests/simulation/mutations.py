@@ -205,6 +205,24 @@ MUTATIONS = (
         "    return state, (KeySourceFailed(event.message, kept),)",
     ),
     Mutation(
+        "a rejected token is published",
+        "core/mints.py",
+        "    if verdict is Verdict.REJECTED:\n",
+        "    if False:\n",
+    ),
+    Mutation(
+        "a token that is configured anew does not learn whether this process leads",
+        "tokens.py",
+        "leads = LeadershipChanged(token.managed.may_act())",
+        "leads = LeadershipChanged(leads=False)",
+    ),
+    Mutation(
+        "the key of a token that is configured anew is not read again",
+        "keys/poller.py",
+        "                    self._last.pop(token, None)\n",
+        "                    pass\n",
+    ),
+    Mutation(
         "what cannot be seen for the moment is gone",
         "core/output_events.py",
         "holding=output.holding if event.out_of_sight else Holding(),",

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from refresher.core.effects import Effect, Inspect, Mint
+from refresher.core.effects import Effect, Inspect, Mint, Verify
 from refresher.core.events import KeysPolled
 from refresher.core.instant import Instant
 from refresher.core.machine import attempts
@@ -57,11 +57,11 @@ class Process:
         self.mailbox = VirtualMailbox(self)
         self._strands: dict[Strand, None] = {}  # in order: a set's is another each time
 
-    def start(self, managed: ManagedToken, observers: list) -> None:
+    def start(self, managed_tokens: list[ManagedToken], observers: list) -> None:
         self.workers = VirtualWorkers(self)
         executor = VirtualExecutor(self)
         self.engine = Engine(
-            [managed],
+            managed_tokens,
             executor=executor,
             clock=self.machine,
             mailbox=self.mailbox,
@@ -147,6 +147,8 @@ class Process:
 
     def quiet_until(self) -> float:
         """Until when (true time) this process would do nothing but look; now, if something is going on."""
+        if not self.engine.view():
+            return NOT_SOON
         policy, state = self.engine.view()[0]
         now = self.machine.now()
         since = now.boot - (self.world.now - self.world.disturbed_at) * self.machine.rate
@@ -264,6 +266,8 @@ class VirtualExecutor(Executor):
         if isinstance(step, Mint):
             self._check_duration(managed, process.world.now - began)
             process.effect("the answer of the issuer is told")
+        elif isinstance(step, Verify):
+            process.effect("a verdict is told")
         elif not isinstance(step, Inspect):
             process.effect("a write is told")
         process.ends(step)

@@ -35,8 +35,9 @@ NOT_FOR_THE_FIRST_TOKEN = {
     "refresher.emulator": "for development",
     "refresher.http.server": "for the endpoints",
     "refresher.kube": "for Secrets",
-    "refresher.observers.metrics": "for a scrape",
-    "refresher.observers.systemd": "for a service manager",
+    "refresher.metrics": "for a scrape",
+    "refresher.status": "for the endpoints",
+    "refresher.systemd": "for a service manager",
     "refresher.web": "for the endpoints",
     "tenacity": "for a failure that passes",
     "yaml": "for a configuration in YAML",
@@ -153,7 +154,7 @@ def test_every_error_there_is_is_caught_in_eight_places_only():
         "web/background.py",
         "kube/elector.py",
         "kube/events.py",
-        "observers/log.py",
+        "logs/setup.py",
     }
 
 

@@ -14,11 +14,12 @@ from refresher.core.status import status_of
 from refresher.http.server.limits import Limits, affordable_connections
 from refresher.http.server.loop import Server
 from refresher.http.server.messages import Later, Reply, Request, Response
-from refresher.observers import status, status_page
-from refresher.observers.counters import Counters
-from refresher.observers.liveness import is_alive, silence
-from refresher.observers.metrics import Metrics
+from refresher.metrics.counters import Counters
+from refresher.metrics.exposition import Metrics
 from refresher.ports import Clock
+from refresher.status.document import status_document, unready_outputs
+from refresher.status.liveness import is_alive, silence
+from refresher.status.page import page
 from refresher.web import responses
 from refresher.web.background import Background
 from refresher.web.responses import text
@@ -100,7 +101,7 @@ class Endpoints:
         return text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
     def _readiness(self, _accept: str) -> Response:
-        reasons = status.reasons(self._view(), self._clock.now())
+        reasons = unready_outputs(self._view(), self._clock.now())
         if not reasons:
             return responses.json(HTTPStatus.OK, json.dumps({"ready": True}, indent=2))
         # Without indentation: that encoder is fast, and kubelet shows the first 10 kB.
@@ -108,15 +109,15 @@ class Endpoints:
         return responses.json(HTTPStatus.SERVICE_UNAVAILABLE, document)
 
     def _status(self, accept: str) -> Later:
-        def page() -> Response:
+        def answer() -> Response:
             now = self._clock.now()
             statuses = [status_of(state, policy, now) for policy, state in self._view()]
-            document = status.document(statuses, now, self._version, self._counters.leases)
+            document = status_document(statuses, now, self._version, self._counters.leases)
             if quality(accept, "text/html") > quality(accept, "application/json"):
-                return responses.html(status_page.page(document))
+                return responses.html(page(document))
             return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))
 
-        return Later(self._background.submit(page))
+        return Later(self._background.submit(answer))
 
 
 def server_of(endpoints: Endpoints, listening: socket.socket) -> Server:

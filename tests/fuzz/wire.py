@@ -13,7 +13,8 @@ from refresher.core.model import Declined, Granted, Token, TokenFacts
 from refresher.http.server import messages
 from refresher.http.server.limits import Limits
 from refresher.http.server.protocol import Phase, Protocol
-from refresher.observers import status, status_page
+from refresher.status import page as status_page
+from refresher.status import table as status_table
 from tests.fuzz.target import (
     HEADERS,
     JSON_WORDS,
@@ -136,9 +137,9 @@ def neighbour(octets: bytes) -> None:
     told = loaded(octets)
     if not isinstance(told, dict) or not isinstance(told.get("tokens"), list):
         return  # refused before (commands/status.py)
-    for line in status.table(told).splitlines():
+    for line in status_table.table(told).splitlines():
         assert line.isprintable()
-        assert status.columns(line) <= status.WIDTH
+        assert status_table.columns(line) <= status_table.WIDTH
     status_page.page(told).encode()
 
 

@@ -50,11 +50,11 @@ MUTATIONS = (
         "outputs/file.py",
         """                with atomic.replaced(sidecar(target), after, wanted):
                     value.put_in_place()
-                    found, _ = atomic.read(target, LARGEST)
+                    found, _ = atomic.read(target, LARGEST_FILE)
 """,
         """                value.put_in_place()
                 with atomic.replaced(sidecar(target), after, wanted):
-                    found, _ = atomic.read(target, LARGEST)
+                    found, _ = atomic.read(target, LARGEST_FILE)
 """,
     ),
     Mutation(

@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from refresher.core.events import Found
 from refresher.core.model import Holding
 from refresher.http.server.messages import Later, Request
-from refresher.observers.counters import Counters
+from refresher.metrics.counters import Counters
 from refresher.web.endpoints import ENDPOINTS, Endpoints, quality
 from tests.core.builders import KEY, KEY_REFUSED, NOW, UNREACHABLE, Driver, at_work, output, policy, token
 from tests.http.server.site import Site
-from tests.observers.watched import Watched
+from tests.watched import Watched
 from tests.web.conftest import ServeEndpoints
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"  # what Firefox sends

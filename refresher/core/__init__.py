@@ -15,21 +15,23 @@ The driver (the engine, or the simulator) repeats this for each token::
         begin the effect on some thread
     wait for the alarm of the Wait, or for an event; observe the event
 
-A **State** is a frozen value with three independent parts. None of them is stored as "the state" by name: each
-is read off the facts, so no two of them can disagree.
+A **State** is a frozen value with three independent parts. No field names "the state" of a part: it is read off
+the facts, so that two fields cannot disagree.
 
 *The token in hand* (`State.facts`, `State.token`)::
 
-                     Found, then Adopt
-        ┌──────────┐ ────────────────────────────────────► ┌─────────┐
-        │ no token │                                       │ in hand │ ◄─┐
-        └──────────┘ ──► Mint ──► Minted ──────────────► └─────────┘   │ Mint when due:
-              ▲           │          │ policy.verifies          │        │ core/schedule.py
-              │           │          ▼                          └────────┘
-              │           │        trial ──► Verified: not rejected ──► in hand
-              │           ▼          │
-              └──── MintFailed ◄─────┘ Verified: rejected
-                    (Retry: wait, core/backoff.py; a token in hand stays in hand)
+    ┌──────────┐  an output holds a valid one: Adopt     ┌─────────┐
+    │ no token │ ──────────────────────────────────────► │ in hand │
+    └──────────┘                                         └─────────┘
+         │                                                 ▲     │
+         │ Mint (first)                                    │     │ Mint (due: core/schedule.py,
+         ▼                                                 │     ▼  or asked for, or a new key)
+    ┌─────────────────┐  Minted                  ┌─────────┴──────────┐
+    │ mint in flight  │ ───────────────────────► │ on trial: Verify   │  only with issuer.verify,
+    └─────────────────┘                          └────────────────────┘  else in hand at once
+         │ MintFailed                                    │ Verified: rejected
+         └──────────────► Retry (core/backoff.py) ◄──────┘
+                          what was in hand stays in hand
 
 *Each output* (`OutputState`)::
 
@@ -43,9 +45,9 @@ Rules that hold throughout
 --------------------------
 1. Nothing is decided before every output was inspected, or has had `STALLED` seconds to answer. So a restart
    adopts what is published instead of minting.
-2. A slot (the mint, the trial, one output) has one effect in flight. Different slots do not wait for each other.
-3. A good value is never overwritten by a worse one: a rejected, expired or repeated token is not published in
-   place of one that lives longer.
+2. A slot (the mint, the trial, one output) has one effect in flight. Slots do not wait for each other.
+3. A good value is never overwritten by a worse one. A rejected token is not published, nor one that the issuer
+   gave before. An adopted token does not replace a published one that lives longer.
 4. Everything that may fail is a `Retry`: failures in a row, when to try next, the last problem.
 5. An effect that was given up counts as failed. If it ends after all, that is a `Late` event: a fresher token
    is used, an output is inspected again.
@@ -55,7 +57,7 @@ Rules that hold throughout
 Where the rules are
 -------------------
 `machine`: what comes first, and what holds back what. `observing`, `mints`, `output_events`: what each event
-changes. `schedule`: when a token is due. `backoff`: how long to wait. `adoption`, `seal`: which found token is
-believed. `expiry`: how long a token lives. `consumers`: how long consumers are served. `election`: who leads.
-`status`: how a token stands. `notifications`: what observers learn.
+changes. `schedule`: when a token is due. `backoff`: how long to wait. `adoption`, `seal`: which found token
+is believed. `expiry`: how long a token lives. `consumers`: how long consumers are served. `election`: who
+leads. `status`: how a token stands. `notifications`: what observers learn.
 """

@@ -15,8 +15,8 @@ The driver (the engine, or the simulator) repeats this for each token::
         begin the effect on some thread
     wait for the alarm of the Wait, or for an event; observe the event
 
-A **State** is a frozen value with three independent parts. No field names "the state" of a part: it is read off
-the facts, so that two fields cannot disagree.
+A **State** is a frozen value with three independent parts. No field names "the state" of a part. It is read
+off the facts, so that two fields cannot disagree.
 
 *The token in hand* (`State.facts`, `State.token`)::
 
@@ -46,8 +46,8 @@ Rules that hold throughout
 1. Nothing is decided before every output was inspected, or has had `STALLED` seconds to answer. So a restart
    adopts what is published instead of minting.
 2. A slot (the mint, the trial, one output) has one effect in flight. Slots do not wait for each other.
-3. A good value is never overwritten by a worse one. A rejected token is not published, nor one that the issuer
-   gave before. An adopted token does not replace a published one that lives longer.
+3. A good value is never overwritten by a worse one. A rejected token is not published, nor one that the
+   issuer gave before. An adopted token does not replace a published one that lives longer.
 4. Everything that may fail is a `Retry`: failures in a row, when to try next, the last problem.
 5. An effect that was given up counts as failed. If it ends after all, that is a `Late` event: a fresher token
    is used, an output is inspected again.

@@ -197,7 +197,7 @@ def test_a_refused_key(check, inlive, place, status):
     assert checked.code == 77
     assert line(checked, "issuer") == (
         f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault "
-        f"(asked: {inlive.mint_url}); put a valid key into the key's file "
+        f"(URL: {inlive.mint_url}); put a valid key into the key's file "
         "(Inlive's integration page makes one)"
     )
     assert inlive.counts.mints == 1  # no lifetime makes it a better key
@@ -240,7 +240,7 @@ def test_it_is_as_patient_as_the_daemon_is_going_to_be(check, inlive):
     inlive.faults(hang=True)
     checked = check("--lifetime", "10s", "--issuer-timeout", "30s")
     assert checked.code == 75
-    assert "timeout: no whole answer" in line(checked, "issuer")
+    assert "timeout: no complete response" in line(checked, "issuer")
     assert "within 1 s" in line(checked, "issuer")
 
 

@@ -119,7 +119,7 @@ def test_an_issuer_that_does_not_answer_is_waited_for_as_long_as_configured(mint
     inlive.faults(hang=True)
     minted = mint("--issuer-timeout", "1s")
     assert (minted.code, minted.out) == (75, "")
-    assert "timeout: no whole answer" in minted.err
+    assert "timeout: no complete response" in minted.err
     assert "within 1 s" in minted.err
 
 

@@ -52,7 +52,7 @@ def ended_in_time(ask: Ask) -> str:
 def test_a_request_without_a_whole_response_ends_in_time(client, script: Script, tmp_path: Path) -> None:
     with peer(script) as server:
         message = ended_in_time(client(tmp_path, server.url))
-    assert message == f"no whole answer from 127.0.0.1:{server.port} within 0.3 s"
+    assert message == f"no complete response from 127.0.0.1:{server.port} within 0.3 s"
 
 
 @BOTH
@@ -61,7 +61,7 @@ def test_a_request_without_a_whole_response_ends_in_time(client, script: Script,
 )
 def test_the_same_holds_over_tls(client, script: Script, tls: ssl.SSLContext, ca_file: str, tmp_path) -> None:
     with peer(script, tls=tls) as server:
-        assert "no whole answer from" in ended_in_time(client(tmp_path, server.url, ca_file))
+        assert "no complete response from" in ended_in_time(client(tmp_path, server.url, ca_file))
 
 
 @BOTH
@@ -76,7 +76,7 @@ def test_a_handshake_without_an_end_ends_in_time(client, first: bytes, ca_file: 
 
     with peer(stalling) as server:
         url = server.url.replace("http:", "https:")
-        assert "no whole answer from" in ended_in_time(client(tmp_path, url, ca_file))
+        assert "no complete response from" in ended_in_time(client(tmp_path, url, ca_file))
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def test_a_pooled_connection_has_the_time_of_its_new_request(client, tmp_path: P
     with peer(once_and_never_again) as server:
         ask = client(tmp_path, server.url)
         assert ask(60.0) == ""
-        assert "no whole answer from" in ended_in_time(ask)
+        assert "no complete response from" in ended_in_time(ask)
         assert server.connections == 1
 
 
@@ -117,7 +117,7 @@ def test_a_pooled_connection_has_the_time_of_its_new_request(client, tmp_path: P
 def test_after_a_timeout_the_next_request_has_a_connection_of_its_own(client, tmp_path: Path) -> None:
     with peer(silent, granting) as server:
         ask = client(tmp_path, server.url)
-        assert "no whole answer from" in ended_in_time(ask)
+        assert "no complete response from" in ended_in_time(ask)
         assert ask(5.0) == ""
         assert server.connections == 2
 
@@ -127,7 +127,7 @@ def test_a_tunnel_that_is_never_opened_ends_in_time(client, ca_file, tmp_path, m
     with peer(dripping(b"HTTP/1.1 200 ")) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         message = ended_in_time(client(tmp_path, BEHIND_A_PROXY, ca_file))
-    assert message.startswith("no whole answer from issuer.test")
+    assert message.startswith("no complete response from issuer.test")
 
 
 @BOTH
@@ -170,4 +170,4 @@ def test_headers_are_read_to_128_kib(client, script: Script, tmp_path: Path) -> 
     with peer(script) as server:
         message = client(tmp_path, server.url)(5.0)
     longest = "longer than 131072 bytes before its content begins"
-    assert message == f"the answer of 127.0.0.1:{server.port} is {longest}"
+    assert message == f"the response of 127.0.0.1:{server.port} is {longest}"

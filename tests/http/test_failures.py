@@ -15,7 +15,7 @@ from tests.issuer.conftest import tls_for
 from tests.issuer.peer import GRANT, Caller, Script, answering, granting, peer, resetting, sending, tunnelling
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-CUT = "the answer of SERVER was cut off"
+CUT = "the response of SERVER was cut off"
 NO_HTTP = "SERVER does not speak HTTP"
 ALERT = b"\x15\x03\x01\x00\x02\x02\x46"  # OpenSSL's, to a request in plain text
 BEHIND_A_PROXY = "https://issuer.test"
@@ -31,7 +31,7 @@ def in_the_clear(caller: Caller) -> None:
     ("script", "message"),
     [
         pytest.param(resetting, "SERVER: Connection reset by peer", id="a reset"),
-        pytest.param(sending(), "SERVER: closed the connection without an answer", id="no answer"),
+        pytest.param(sending(), "SERVER: closed the connection without a response", id="no answer"),
         pytest.param(sending(HEAD + b"Content-Length: 9\r\n\r\n{"), CUT, id="half a body"),
         pytest.param(sending(HEAD), CUT, id="half a head"),
         pytest.param(sending(HEAD + b"Transfer-Encoding: chunked\r\n\r\n9\r\n{"), CUT, id="half a chunk"),
@@ -119,7 +119,7 @@ def test_a_server_that_speaks_no_tls(client, ca_file: str, tmp_path: Path) -> No
     with peer(in_the_clear) as server:
         told = client(tmp_path, server.url.replace("http:", "https:"), ca_file)(5.0)
     failed = f"TLS with 127.0.0.1:{server.port} failed: wrong version number"
-    assert told == f"{failed}; does it speak HTTPS there?"
+    assert told == f"{failed}; does this port speak HTTPS?"
 
 
 @BOTH
@@ -134,7 +134,7 @@ def test_a_file_that_broke_is_named_where_the_last_good_one_does_not_help(
         other.write_bytes(b"<html>")
         told = ask(5.0)
     assert "could not be verified" in told
-    broken = f"the CA file {other} cannot be used: no certificates in it"
+    broken = f"the CA file {other} cannot be used: it contains no certificates"
     assert told.endswith(f"; the certificates in use were read earlier: now {broken}")
 
 

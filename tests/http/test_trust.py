@@ -74,9 +74,9 @@ def test_a_link_that_kubelet_swaps_is_followed_anew(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "no PEM": (b"<html>", "no certificates in it"),
-    "empty": (b"", "no certificates in it"),
-    "cut within a certificate": (trustme.CA().cert_pem.bytes()[:200], "no certificates in it"),
+    "no PEM": (b"<html>", "it contains no certificates"),
+    "empty": (b"", "it contains no certificates"),
+    "cut within a certificate": (trustme.CA().cert_pem.bytes()[:200], "it contains no certificates"),
     "gone": (None, "No such file or directory"),
 }
 

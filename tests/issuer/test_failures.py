@@ -84,11 +84,11 @@ def test_the_url_that_was_asked_is_told_without_its_password_and_query() -> None
     issuer = InliveIssuer(f"http://user:s3same@127.0.0.1:{port}/inlive", SystemClock())
     told = issuer.mint(KEY, 60.0, 5.0).answer
     assert isinstance(told, Declined)
-    assert told.message.endswith(f" (asked: http://127.0.0.1:{port}/inlive/v1/keys/accesstoken)")
+    assert told.message.endswith(f" (URL: http://127.0.0.1:{port}/inlive/v1/keys/accesstoken)")
     with peer(answering(404)) as portal:
         told = InliveIssuer(portal.url, SystemClock()).mint(KEY, 60.0, 5.0).answer
         assert isinstance(told, Declined)
-        assert told.message == f"404 (asked: {portal.url}/v1/keys/accesstoken)"
+        assert told.message == f"404 (URL: {portal.url}/v1/keys/accesstoken)"
 
 
 def test_a_handshake_that_is_broken_off_is_tried_again(ca_file: str) -> None:
@@ -102,7 +102,7 @@ def test_a_handshake_that_is_broken_off_is_tried_again(ca_file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(None, "No such file or directory"), (b"no PEM", "no certificates in it")]
+    ("content", "why"), [(None, "No such file or directory"), (b"no PEM", "it contains no certificates")]
 )
 def test_a_ca_file_that_cannot_be_used_is_named(content: bytes | None, why: str, tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"

@@ -85,14 +85,14 @@ def test_a_broken_file_stops_nothing_and_is_told_when_it_could_be_the_cause(
     assert isinstance(mint(issuer), Granted)
     bundle.write_bytes(b"half a certif")
     assert isinstance(mint(issuer), Granted)
-    assert caplog.text.count(f"the CA file {bundle} cannot be used: no certificates in it") == 1
+    assert caplog.text.count(f"the CA file {bundle} cannot be used: it contains no certificates") == 1
 
     bundle.write_bytes(trustme.CA().cert_pem.bytes())
     mint(issuer)
     bundle.write_bytes(b"half a certif")
     answer = mint(issuer)
     assert isinstance(answer, Declined)
-    assert f"now the CA file {bundle} cannot be used: no certificates in it" in answer.message
+    assert f"now the CA file {bundle} cannot be used: it contains no certificates" in answer.message
 
 
 def test_the_verifier_reads_the_same_file_again(

@@ -50,7 +50,7 @@ def test_what_an_answer_says(status, headers, verdict) -> None:
 
 @pytest.mark.parametrize(
     ("script", "told"),
-    [(silent, "no whole answer from"), (sending(b"what?\r\n\r\n"), "does not speak HTTP"), (sending(), "")],
+    [(silent, "no complete response from"), (sending(b"what?\r\n\r\n"), "does not speak HTTP"), (sending(), "")],
     ids=["hangs", "speaks something else", "hangs up"],
 )
 def test_what_keeps_the_answer_away_is_told_and_proves_nothing(script, told) -> None:

@@ -202,7 +202,7 @@ def test_being_asked_to_wait(tmp_path):
 def test_one_that_hangs(api, mine, cluster):
     api.apply(mine, secret(k="v"), force=True)
     cluster.pause()
-    with pytest.raises(KubeUnreachableError, match=r"no whole answer from .* within 0\.5 s"):
+    with pytest.raises(KubeUnreachableError, match=r"no complete response from .* within 0\.5 s"):
         api.get(mine, timeout=0.5)
     cluster.resume()
     assert api.get(mine)["data"] == {"k": encoded("v")}

@@ -214,7 +214,7 @@ def test_one_pass_mints_nothing_while_the_api_server_hangs(place, tmp_path):
     with peer(silent) as server:
         passed = refresher("once", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))
     assert passed.code == 73
-    assert "no whole answer" in passed.said
+    assert "no complete response" in passed.said
     assert place.inlive.counts.mints == 0
 
 

@@ -19,7 +19,7 @@ from refresher.errors import (
     KubeUnreachableError,
 )
 from refresher.kube.paths import leases_path, secret_path
-from refresher.kube.responses import LONGEST_REASON, Request, meaning
+from refresher.kube.responses import LONGEST_REASON, Request, parse
 from tests.kube.connecting import TOKEN, status
 
 APPLY = Request("PATCH", secret_path("studio", "access-token"), {"data": {}})
@@ -33,13 +33,13 @@ def error_of(code: int, body: bytes, request: Request = APPLY, **headers: str) -
 
 def raised_by(code: int, body: bytes, request: Request = APPLY, **headers: str) -> KubeError:
     with pytest.raises(KubeError) as raised:
-        meaning(request, Response(code, headers, body), f"Bearer {TOKEN}", NOW)
+        parse(request, Response(code, headers, body), f"Bearer {TOKEN}", NOW)
     return raised.value
 
 
 def test_an_object_is_given_as_it_came():
     answer = Response(201, {}, b'{"kind": "Secret", "data": {"k": "dg=="}}')
-    assert meaning(APPLY, answer, None, NOW) == {"kind": "Secret", "data": {"k": "dg=="}}
+    assert parse(APPLY, answer, None, NOW) == {"kind": "Secret", "data": {"k": "dg=="}}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date", "content-type"
 @given(st.sampled_from([403, 409, 429, 500]) | st.integers(100, 999), HEADERS, BODY)
 def test_whatever_is_answered_it_is_an_object_or_one_of_our_errors(code, headers, body):
     try:
-        found = meaning(APPLY, Response(code, headers, body), None, NOW)
+        found = parse(APPLY, Response(code, headers, body), None, NOW)
         told = ""
     except KubeError as error:
         found, told = {}, str(error)

@@ -13,7 +13,7 @@ from tests.kube.connecting import asking, in_pod, service_account
 
 PATH = secret_path("ns", "s")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-LATE = r"no whole answer from .* within 0\.3 s"
+LATE = r"no complete response from .* within 0\.3 s"
 OBJECT = b'{"kind": "Secret"}'
 
 
@@ -66,7 +66,7 @@ def test_a_broken_file_of_authorities_replaces_no_good_one(tmp_path, tls, author
 def test_a_file_of_authorities_that_was_never_good_is_told(tmp_path, tls):
     with (
         asking(tmp_path, answering(200, OBJECT), tls=tls, ca=b"<html>") as (api, _),
-        pytest.raises(KubeUnreachableError, match=r"ca\.crt cannot be used: no certificates in it"),
+        pytest.raises(KubeUnreachableError, match=r"ca\.crt cannot be used: it contains no certificates"),
     ):
         api.get(PATH)
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from refresher import __version__, exit_codes
-from refresher.config.wording import did_you_mean, plain, shown
+from refresher.config.quoting import did_you_mean, plain, shown
 from refresher.errors import ConfigurationError, RefresherError, UnreachableDaemonError
 
 COMMANDS = {
@@ -88,7 +88,7 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as end:  # argparse's own end: --help, --version, wrong use
         return exit_codes.USAGE if end.code else exit_codes.DONE
     except ConfigurationError as error:
-        _complain(str(mistake) for mistake in error.mistakes)
+        _complain(str(mistake) for mistake in error.problems)
         return exit_codes.CONFIGURATION
     except RefresherError as error:
         _complain([str(error)])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from refresher.config.durations import parse_duration
 from refresher.config.loader import Loaded, load
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.observers import log
 
 OWNER_VARIABLE = "REFRESHER_OWNER"  # what this installation is called in Secrets and records
@@ -54,7 +54,7 @@ def duration(where: str, text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise ConfigurationError((Mistake(where, str(error)),)) from error
+        raise ConfigurationError((Problem(where, str(error)),)) from error
 
 
 def configure_log(arguments: argparse.Namespace, redact: Callable[[str], str]) -> Callable[[], int]:

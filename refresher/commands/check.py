@@ -9,10 +9,11 @@ from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.commands.status import of_daemon
 from refresher.config import flags
-from refresher.config.declarations import IssuerSettings, ListenAddress, SecretOutputSettings, Settings
+from refresher.config.addresses import namespaced
+from refresher.config.declarations import IssuerSettings, ListenAddress, Settings
 from refresher.config.durations import format_duration
-from refresher.config.objects import placed
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
+from refresher.config.output_kinds import kind_of
 from refresher.core import schedule
 from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64
@@ -100,9 +101,8 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
     for token, managed in zip(settings.tokens, managed_tokens, strict=True):
-        for wants, output in zip(token.outputs, managed.outputs, strict=True):
-            asks = asks_kubernetes or not isinstance(wants, SecretOutputSettings)
-            if asks:
+        for settings_, output in zip(token.outputs, managed.outputs, strict=True):
+            if asks_kubernetes or not kind_of(type(settings_)).in_cluster:
                 yield from _output_findings(output)
             else:
                 yield Finding("output", 0, f"{output.name} was not tried", is_hint=True)
@@ -196,7 +196,7 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
     needed = [each for place in places for each in paths.for_secret(*place)]
     creating = {paths.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
-        needed += paths.for_lease(*placed(settings.leader_election.lease, api.namespace))
+        needed += paths.for_lease(*namespaced(settings.leader_election.lease, api.namespace))
     homes = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
     wanted = [each for home in dict.fromkeys(homes) for each in paths.for_events(home)]
     try:

@@ -19,7 +19,7 @@ from refresher.core.keytext import LONGEST_KEY
 from refresher.emulator.api import Upstream
 from refresher.emulator.exchange import Answer, Request, envelope, wrong_method
 from refresher.emulator.faults import Fault
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 
 PREFIX = "/_emulator/"
 HEADER = "X-Emulator-Control"
@@ -94,7 +94,7 @@ def checked_key(key: object) -> str:
     if isinstance(key, str) and _KEY.fullmatch(key):
         return key
     accepted = f"1 to {LONGEST_KEY} printable ASCII characters without space around them"
-    raise ConfigurationError((Mistake("key", f"this cannot be an application key; accepted: {accepted}"),))
+    raise ConfigurationError((Problem("key", f"this cannot be an application key; accepted: {accepted}"),))
 
 
 def _faults(request: Request) -> list[Fault]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TextIO
 
-from refresher.config.wording import shown
+from refresher.config.quoting import shown
 from refresher.core.instant import Instant
 from refresher.core.notifications import (
     Crashed,
@@ -21,7 +21,7 @@ from refresher.core.notifications import (
     TokenMinted,
 )
 from refresher.core.rfc3339 import to_second
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.observers.log_format import (
     OURS,
     Entry,
@@ -118,7 +118,7 @@ def configure(log_format: str, level: str, stream: TextIO, redact: Callable[[str
     """
     log_format, level = log_format.lower(), level.lower()
     mistakes = [
-        Mistake(
+        Problem(
             f"--log-{what} or REFRESHER_LOG_{what.upper()}",
             f"{shown(given)}; accepted: {', '.join(accepted)}",
         )

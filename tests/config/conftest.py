@@ -34,7 +34,7 @@ def mistakes(loaded):
     def mistakes_of(text, name="refresher.yaml", **more):
         with pytest.raises(ConfigurationError) as caught:
             loaded(text, name, **more)
-        return [str(mistake) for mistake in caught.value.mistakes]
+        return [str(mistake) for mistake in caught.value.problems]
 
     return mistakes_of
 
@@ -47,7 +47,7 @@ def loaded_or_mistakes(loaded):
         try:
             loaded(text)
         except ConfigurationError as error:
-            return [str(mistake) for mistake in error.mistakes]
+            return [str(mistake) for mistake in error.problems]
         return []
 
     return mistakes_of

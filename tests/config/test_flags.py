@@ -5,26 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.config import flags
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import SECTIONS
 from refresher.config.loader import load
 from refresher.config.options import options_of
-from refresher.errors import ConfigurationError, Mistake
-
-SECTIONS = (
-    Settings,
-    IssuerSettings,
-    TokenSettings,
-    FileOutputSettings,
-    SecretOutputSettings,
-    LeaderElectionSettings,
-)
+from refresher.errors import ConfigurationError, Problem
 
 
 def parser(groups=flags.GROUPS):
@@ -67,7 +51,7 @@ def test_help_tells_default_and_variable():
     assert "Default: 0600. [REFRESHER_MODE]" in text
     assert "Default: 0s. Of a Secret: 2m. [REFRESHER_PROPAGATION_DELAY]" in text
     assert "Default: token. In a Secret its key is access-token. [REFRESHER_FORMAT]" in text
-    assert "separated by a colon. [REFRESHER_TO_SECRET]" in text
+    assert "separates several by a colon. [REFRESHER_TO_SECRET]" in text
 
 
 @pytest.mark.parametrize(
@@ -83,7 +67,7 @@ def test_help_tells_default_and_variable():
 )
 def test_a_misspelt_variable_is_warned_of(name, meant):
     found = load({"key_file": "k", "to_file": ["t"]}, {name: "hunter2"}, "/").warnings
-    assert found == (Mistake(name, f"has no effect; did you mean {meant}?"),)
+    assert found == (Problem(name, f"has no effect; did you mean {meant}?"),)
 
 
 @pytest.mark.parametrize("name", ["REFRESHER_KEY", "REFRESHER_API_KEY", "REFRESHER_APPLICATION_KEY"])

@@ -8,16 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refresher.config.declarations import (
-    FileOutputSettings,
     IssuerSettings,
     LeaderElectionSettings,
     ListenAddress,
-    SecretOutputSettings,
     Settings,
     TokenSettings,
 )
-from refresher.config.findings import MOST
 from refresher.config.loader import load
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
+from refresher.config.source_map import MOST_PROBLEMS
 from refresher.errors import ConfigurationError
 
 SHORTEST = "tokens:\n- name: studio\n  key_file: key\n  outputs:\n  - file: token\n"
@@ -121,26 +120,27 @@ def test_every_mistake_about_kubernetes_is_told_at_once_with_its_line_and_path(m
         "1: leader_election.lease: is missing; write a value such as lease: inlive/token-refresher",
         f"6: {output}[0].secret: 'Studio/Inliv'… is not the name of a Secret",
         f"7: {output}[0].data.a: given twice, first in line 7; keep one",
-        f"7: {output}[0].data.'access token': not a key that a Secret can have; did you mean access-token",
+        f"7: {output}[0].data.'access token': not a valid key of a Secret; did you mean access-token",
         f"7: {output}[0].data.auth.json: 'jsn' is not a format; did you mean json",
-        f"7: {output}[0].data...: not a key that a Secret can have",
+        f"7: {output}[0].data...: not a valid key of a Secret",
         f"8: {output}[0].propagation_delay: 30m is half of the lifetime 1h or more",
         f"9: {output}[1]: both file and secret are given",
         f"9: {output}[1].mode: 'rwx' is not a file mode",
         f"9: {output}[1].data: an empty mapping is given",
         f"9: {output}[1].file: a file and leader election, leader_election.lease (line 1), exclude each "
-        "other: a standby writes no file; publish in a Secret, or take leader election out",
+        "other: a standby writes none; publish in a Secret, or take leader election out",
         f"10: {output}[2]: neither file nor secret is given; write a value such as file: "
         "/var/run/inlive/access-token",
         f"11: {output}[3]: neither file nor secret is given; write a value such as secret: "
         "studio/inlive-access-token",
         f"11: {output}[3].scret: no option; did you mean secret",
-        f"12: {output}[4].format: no option beside secret; write data: {{access-token: FORMAT}}",
+        f"12: {output}[4].format: no option beside secret; write a value such as data: "
+        "{access-token: token, auth.json: inlive-sdk}",
         f"12: {output}[4].mode: no option beside secret",
         f"13: {output}[5].file: '~/d' begins with ~, which is not expanded; write the whole path",
-        f"13: {output}[5].data: no option beside file",
-        f"14: {output}[6].template: is for format 'template', the format is 'token'; take one out",
-        f"15: {output}[7].data: 'template' needs template: the text with $access_token in it",
+        f"13: {output}[5].data: no option beside file; write a value such as format: json",
+        f"14: {output}[6].template: is for format 'template', and the format is 'token'; take one out",
+        f"15: {output}[7].data: 'template' needs template; write a value such as template: token = $access_token\\n",
         f"16: {output}[8]: a list is given",
     ]
 
@@ -207,7 +207,8 @@ def test_every_mistake_is_told_at_once_with_its_line_and_path(tmp_path, mistakes
         "refresher.yaml:22: tokens[2].name: 'two' is the name of tokens[1].name (line 18) as well",
         "refresher.yaml:23: tokens[2].keyFile: no option",
         "refresher.yaml:24: tokens[2].timeout: no option here",
-        "refresher.yaml:26: tokens[2].outputs[0].template: is for format 'template', the format is 'token'",
+        "refresher.yaml:26: tokens[2].outputs[0].template: is for format 'template', and the format is "
+        "'token'",
         f"refresher.yaml:26: tokens[2].outputs[0].file: {tmp_path}/a is the target of "
         "tokens[0].outputs[1].file (line 16) as well",
         "refresher.yaml:27: secret: no option here",
@@ -261,7 +262,7 @@ def test_an_unknown_option_is_a_mistake_that_knows_what_was_meant(mistakes, give
         ("a: &a [*a]", "refresher.yaml:1:8: aliases (*name) are not supported"),
         (
             "listen: :1",
-            "refresher.yaml: tokens: no token is configured; the shortest that works: refresher run",
+            "refresher.yaml: tokens: no token is configured; the shortest command that works: refresher run",
         ),
     ],
 )
@@ -272,7 +273,7 @@ def test_a_file_of_the_wrong_shape_is_told(mistakes, text, message):
 
 def test_a_token_without_an_output_is_a_mistake(mistakes):
     [mistake] = mistakes("tokens: [{name: a, key_file: k}]")
-    assert "tokens[0].outputs: a token needs an output; add one such as: outputs: [{file: " in mistake
+    assert "tokens[0].outputs: is missing; write a value such as outputs: [{file: " in mistake
 
 
 def test_json_has_the_same_mistakes_without_lines(mistakes):
@@ -287,15 +288,15 @@ def test_json_has_the_same_mistakes_without_lines(mistakes):
 def test_a_file_that_is_not_there_is_told_with_the_other_mistakes(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         load({"config": "none.yaml", "listen": "x"}, {}, str(tmp_path))
-    listen, config = map(str, caught.value.mistakes)
+    listen, config = map(str, caught.value.problems)
     assert listen.startswith("--listen: ")
     assert config == f"none.yaml: cannot be read, at {tmp_path}/none.yaml: No such file or directory"
 
 
 def test_the_wrong_file_altogether_does_not_make_a_million_mistakes(mistakes):
     found = mistakes("".join(f"wrong_{number}: 1\n" for number in range(50_000)))
-    assert len(found) == MOST + 2
-    assert found[-1] == f"refresher.yaml: more than {MOST} mistakes; the rest is not told"
+    assert len(found) == MOST_PROBLEMS + 2
+    assert found[-1] == f"refresher.yaml: more than {MOST_PROBLEMS} problems; not all shown"
 
 
 @pytest.mark.parametrize("name", ["many.yaml", "many.json"])
@@ -323,7 +324,7 @@ def test_whatever_is_in_a_file_nothing_but_a_configuration_error_comes_of_it(tmp
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
         load({"config": name}, {}, str(tmp_path))
-    assert all("\n" not in str(mistake) for mistake in caught.value.mistakes)
+    assert all("\n" not in str(mistake) for mistake in caught.value.problems)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2000)

@@ -5,21 +5,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import IssuerSettings, LeaderElectionSettings, Settings, TokenSettings
 from refresher.config.loader import load
-from refresher.config.located import Mapping
-from refresher.config.options import options_of
-from refresher.config.schema import json_schema
+from refresher.config.options import json_schema, options_of
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
+from refresher.config.source_map import Mapping
 from refresher.errors import ConfigurationError
 
-SCHEMA = json_schema()
+SCHEMA = json_schema(Settings)
 VALID = Draft202012Validator(SCHEMA)
 
 ROOMS = {
@@ -83,7 +76,7 @@ def as_read(value):
 
 def accepts(option, value):
     try:
-        option.kind.parse(as_read(value))
+        option.value_type.parse(as_read(value))
     except ValueError:
         return False
     return True
@@ -146,7 +139,7 @@ def test_defaults_and_examples_are_valid_themselves(section, key):
         assert accepts(option, value)
         assert Draft202012Validator(schema).is_valid(value)
     if "default" in schema:
-        assert option.kind.parse(as_read(schema["default"])) == option.default
+        assert option.value_type.parse(as_read(schema["default"])) == option.default
 
 
 @each_plain_option

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 from refresher.config.declarations import (
-    FileOutputSettings,
+    SECTIONS,
     IssuerSettings,
     LeaderElectionSettings,
-    SecretOutputSettings,
     Settings,
     TokenSettings,
 )
-from refresher.config.flags import SECTIONS
+from refresher.config.drafts import example_of
 from refresher.config.options import Option, options_of
-from refresher.config.sections import _example
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 
 # A configuration in which one line is still to be written.
 AROUND: dict[type, str] = {
@@ -78,7 +77,7 @@ def test_what_a_message_tells_to_write_is_accepted(loaded_or_mistakes, section, 
 
 @pytest.mark.parametrize(("section", "option"), PLAIN, ids=[f"{at.__name__}.{one.key}" for at, one in PLAIN])
 def test_each_example_is_accepted(loaded_or_mistakes, section, option):
-    example = _example(option).removeprefix(f"a value such as {option.key}: ")
+    example = example_of(option).removeprefix(f"a value such as {option.key}: ")
     around = AROUND[section].format(line=line(option, example))
     assert of_option(loaded_or_mistakes(around), option) == []
 

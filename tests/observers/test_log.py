@@ -280,7 +280,7 @@ def test_each_line_in_the_journal_has_a_level_that_it_can_be_found_by():
 def test_every_mistake_in_the_settings_is_told_at_once():
     with pytest.raises(ConfigurationError) as refusal:
         configure("xml", "loud", io.StringIO(), str)
-    assert [str(mistake) for mistake in refusal.value.mistakes] == [
+    assert [str(mistake) for mistake in refusal.value.problems] == [
         "--log-format or REFRESHER_LOG_FORMAT: 'xml'; accepted: auto, text, json",
         "--log-level or REFRESHER_LOG_LEVEL: 'loud'; accepted: debug, info, warning, error",
     ]

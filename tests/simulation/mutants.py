@@ -104,9 +104,7 @@ def main() -> int:
         trials = []
         for mutation in planted:
             seeds = (*first, *(mutation.seeds if mutation else ()))
-            trials.append(
-                (mutation, len(seeds), pool.submit(simulated, mutation, seeds, arguments.days))
-            )
+            trials.append((mutation, len(seeds), pool.submit(simulated, mutation, seeds, arguments.days)))
         trials += [(mutation, 1, pool.submit(tested, mutation)) for mutation in wrong]
         for mutation, of, trial in trials:
             found, why = trial.result()

@@ -5,16 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.config import flags
-from refresher.config.declarations import (
-    FileOutputSettings,
-    LeaderElectionSettings,
-    ListenAddress,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
-from refresher.config.loader import load
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.declarations import LeaderElectionSettings, ListenAddress, Settings, TokenSettings
+from refresher.config.loader import KEY, OUTPUTS, load
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.errors import ConfigurationError
 
 ONE = (
@@ -31,7 +24,7 @@ def of_flags(environ=None, **flags):
 def mistakes_of(environ=None, *, needs=(KEY, OUTPUTS), command="run", **flags):
     with pytest.raises(ConfigurationError) as caught:
         load(flags, environ or {}, "/here", needs=needs, command=command)
-    return [str(mistake) for mistake in caught.value.mistakes]
+    return [str(mistake) for mistake in caught.value.problems]
 
 
 def test_two_flags_make_a_token():
@@ -176,7 +169,7 @@ def test_to_secret_takes_the_place_of_the_files_outputs(loaded):
 
 
 def test_permissions_are_refused_where_there_is_no_file(mistakes):
-    told = "is for files, and every output is a Secret"
+    told = "is for a file, and every output is a Secret"
     assert mistakes_of({"REFRESHER_MODE": "640"}, key_file="k", to_secret=["a"], group="0") == [
         f"--group: {told}",
         f"REFRESHER_MODE: {told}",
@@ -223,7 +216,7 @@ def test_a_template_beside_another_format_is_told_and_not_dropped(mistakes):
     for output in ("{file: token}", "{secret: s}"):
         text = ONE.replace("{file: token, mode: '0640'}", output)
         [mistake] = mistakes(text, format="json", template="$access_token")
-        assert mistake.startswith("--template: is for format 'template', the format is 'json'")
+        assert mistake.startswith("--template: is for format 'template', and the format is 'json'")
 
 
 def test_mistakes_in_the_data_that_a_variable_gives_a_secret_name_the_variable():
@@ -233,7 +226,7 @@ def test_mistakes_in_the_data_that_a_variable_gives_a_secret_name_the_variable()
 
 def test_a_leases_duration_without_a_lease_is_a_mistake():
     [mistake] = mistakes_of(key_file="k", to_secret=["a"], lease_duration="4s")
-    assert mistake == "--lease: is missing; only with a Lease there is leader election"
+    assert mistake == "--lease: is missing; leader election needs a Lease"
 
 
 def test_another_format_takes_the_template_of_the_file_along(loaded):
@@ -318,7 +311,7 @@ def test_rules_hold_for_flags_about_kubernetes(flags, where):
 
 def test_with_nothing_given_the_shortest_command_that_works_is_told():
     assert mistakes_of(command="once") == [
-        "--config: no token is configured; the shortest that works: "
+        "--config: no token is configured; the shortest command that works: "
         "refresher once --key-file KEY_FILE --to-file FILE"
     ]
     assert "refresher mint --key-file KEY_FILE" in mistakes_of(needs=(KEY,), command="mint")[0]

@@ -36,16 +36,17 @@ class Given(NamedTuple):
 def declared_flags() -> list[tuple[type | None, Option]]:
     """Every option with a flag, and its section; None for ``--config``.
 
-    Of sections that share a flag the first one counts, with the `flag_note` of all.
+    Of sections that share a flag the first one counts, with the group of any and the notes of all.
     """
     declared: dict[str | None, tuple[type | None, Option]] = {CONFIG.flag: (None, CONFIG)}
     for section in SECTIONS:
         for option in options_of(section).values():
             if option.flag:
                 first, known = declared.setdefault(option.flag, (section, option))
-                if known is not option and option.flag_note:
+                if known is not option:
                     note = f"{known.flag_note} {option.flag_note}".strip()
-                    declared[option.flag] = first, known._replace(flag_note=note)
+                    known = known._replace(flag_note=note, group=known.group or option.group)
+                    declared[option.flag] = first, known
     return list(declared.values())
 
 

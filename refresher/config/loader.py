@@ -14,7 +14,7 @@ from refresher.config.declarations import (
 )
 from refresher.config.drafts import INVALID, Draft, find_missing, parsed, read_section
 from refresher.config.options import by_flag, first_of, options_of
-from refresher.config.output_kinds import KINDS, kind_of
+from refresher.config.output_kinds import KINDS, PRINTED, kind_of
 from refresher.config.quoting import shown_path
 from refresher.config.rules import check_conditional_options, check_rules, check_targets
 from refresher.config.source_map import MalformedError, Path, Place, Problems
@@ -72,7 +72,7 @@ def load(  # noqa: PLR0913 - three sources, and three facts about the command
     root, over = _merged(flags.collect(arguments, environ), cwd, problems, needs, command)
     problems.raise_any(beside=doubtful)
     settings: Settings = root.built()
-    output = over.output(KINDS[0].settings)
+    output = over.output(PRINTED)
     return Loaded(
         settings,
         (*problems.warnings, *doubtful),
@@ -120,7 +120,7 @@ def _merged(
     find_missing(root, problems)
     check_rules(root, problems)
     if OUTPUTS not in needs:
-        check_conditional_options(over.output(KINDS[0].settings), problems)
+        check_conditional_options(over.output(PRINTED), problems)
     check_targets(root, over.config, problems)
     return root, over
 

@@ -21,7 +21,7 @@ _PROPAGATION_DELAY = duration(0.0, LONGEST_LIFETIME, "0s to less than half of th
 _TEMPLATE = Option(
     "With format template: the text, in which $access_token and the like are replaced.",
     value_types.TEMPLATE,
-    example="token = $access_token\n",
+    example="token = $access_token",
     only_with=(FORMAT_FLAG, "template"),
     flag="--template",
     group="format",
@@ -140,6 +140,7 @@ KINDS = (
     OutputKind(SecretOutputSettings, "Secret", in_cluster=True, delay_hint=": 0s if they ask the API server"),
 )
 SECTIONS = tuple(kind.settings for kind in KINDS)
+PRINTED = FileOutputSettings  # a command that prints a token takes format and template from these options
 _BY_SETTINGS = {kind.settings: kind for kind in KINDS}
 
 

@@ -140,7 +140,8 @@ def test_every_mistake_about_kubernetes_is_told_at_once_with_its_line_and_path(m
         f"13: {output}[5].file: '~/d' begins with ~, which is not expanded; write the whole path",
         f"13: {output}[5].data: no option beside file; write a value such as format: json",
         f"14: {output}[6].template: is for format 'template', and the format is 'token'; take one out",
-        f"15: {output}[7].data: 'template' needs template; write a value such as template: token = $access_token\\n",
+        f"15: {output}[7].data: 'template' needs template; write a value such as template: "
+        "token = $access_token",
         f"16: {output}[8]: a list is given",
     ]
 

@@ -134,6 +134,9 @@ class ListenAddress(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 def _parse_listen(value: object) -> ListenAddress:
     host, port = addresses.split_listen(value)
@@ -173,7 +176,7 @@ class Settings(NamedTuple):
         ListenAddress | None,
         Option(
             "Where /metrics, /livez, /readyz and /status are served; nowhere by default.",
-            ValueType(_parse_listen, addresses.LISTEN_SCHEMA, "[HOST]:PORT"),
+            ValueType(_parse_listen, addresses.LISTEN_SCHEMA, "[HOST]:PORT", str),
             example=":9464",
             flag="--listen",
             group="listen",

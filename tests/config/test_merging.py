@@ -5,8 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.config import flags
-from refresher.config.declarations import LeaderElectionSettings, ListenAddress, Settings, TokenSettings
-from refresher.config.loader import KEY, OUTPUTS, load
+from refresher.config.declarations import (
+    IssuerSettings,
+    LeaderElectionSettings,
+    ListenAddress,
+    Settings,
+    TokenSettings,
+)
+from refresher.config.loader import KEY, OUTPUTS, effective_values, load
+from refresher.config.options import options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.errors import ConfigurationError
 
@@ -360,3 +367,55 @@ def test_whatever_flags_say_nothing_but_a_configuration_error_comes_of_it(argume
         arguments[repeated] = [arguments[repeated], "x"]
     with suppress(ConfigurationError):
         load(arguments, {}, "/nowhere", needs=needs)
+
+
+# Where each value comes from
+
+
+def origins(tmp_path, environ=None, **flags):
+    return {
+        value.path: (value.value, value.origin)
+        for value in effective_values(flags, environ or {}, str(tmp_path))
+    }
+
+
+def test_each_value_of_a_file_has_its_line_flag_variable_or_default(tmp_path, written):
+    written(TWO_OUTPUTS.replace("file: other", "secret: s"))
+    environ = {"REFRESHER_KEY_FILE": "/k", "REFRESHER_LIFETIME": "3h"}
+    flags = {"lifetime": "4h", "issuer_timeout": "5s", "listen": "[::1]:9464"}
+    found = origins(tmp_path, environ, config="refresher.yaml", **flags)
+    assert found["tokens[0].name"] == ("studio", "refresher.yaml:2")
+    assert found["tokens[0].key_file"] == ("/k", "REFRESHER_KEY_FILE")
+    assert found["tokens[0].lifetime"] == ("4h", "--lifetime")
+    assert found["tokens[0].refresh_at"] == ("70%", None)
+    assert found["tokens[0].outputs[0].mode"] == ("0640", "refresher.yaml:6")
+    assert found["tokens[0].outputs[0].template"] == (None, None)
+    assert found["tokens[0].outputs[1].data"] == ({"access-token": "token"}, None)
+    assert found["issuer.timeout"] == ("5s", "--issuer-timeout")
+    assert found["listen"] == ("[::1]:9464", "--listen")
+    assert found["issuer.url"] == ("https://api.inlive.app", None)
+
+
+def test_each_value_of_flags_alone_has_its_flag_or_default(tmp_path):
+    found = origins(tmp_path, {"REFRESHER_FORMAT": "json"}, key_file="/k", to_file=["a"], to_secret=["b"])
+    assert found["tokens[0].name"] == ("default", None)
+    assert found["tokens[0].outputs[0].file"] == (f"{tmp_path}/a", "--to-file")
+    assert found["tokens[0].outputs[0].format"] == ("json", "REFRESHER_FORMAT")
+    assert found["tokens[0].outputs[1].data"] == ({"access-token": "json"}, "REFRESHER_FORMAT")
+    assert found["tokens[0].outputs[1].propagation_delay"] == ("2m", None)
+
+
+def test_every_option_in_effect_is_listed_once(tmp_path):
+    found = list(effective_values({"key_file": "/k", "to_file": ["a"]}, {}, str(tmp_path)))
+    sections = (TokenSettings, IssuerSettings, FileOutputSettings)
+    expected = sum(not option.sections for section in sections for option in options_of(section).values())
+    assert len({value.path for value in found}) == len(found) == expected + len(("listen",))
+
+
+def test_the_values_in_effect_are_those_that_are_loaded(tmp_path, written):
+    written(ONE)
+    flags = {"config": "refresher.yaml", "format": "json"}
+    [token] = load(flags, {}, str(tmp_path)).settings.tokens
+    found = origins(tmp_path, **flags)
+    assert found["tokens[0].key_file"][0] == token.key_file
+    assert found["tokens[0].outputs[0].format"] == (token.outputs[0].format, "--format")

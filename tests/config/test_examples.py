@@ -18,8 +18,8 @@ def test_an_example_loads_and_is_valid_by_the_schema(path):
     Draft202012Validator(json_schema(Settings)).validate(yaml.safe_load(path.read_text()))
 
 
-def test_the_full_examples_show_every_option_there_is():
-    """Two, as files and leader election exclude each other."""
+def test_the_full_examples_show_every_option():
+    """There are two: files and leader election exclude each other."""
     shown = [yaml.safe_load((FOLDER / name).read_text()) for name in ("many-tokens.yaml", "kubernetes.yaml")]
     assert _options(Settings) == _keys(shown)
 

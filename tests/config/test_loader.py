@@ -84,7 +84,7 @@ def test_every_option_about_kubernetes_reaches_the_settings(loaded):
     )
 
 
-def test_a_lease_holds_a_quarter_of_a_minute_unless_told(loaded):
+def test_a_lease_holds_fifteen_seconds_by_default(loaded):
     text = "leader_election: {lease: a}\n" + SHORTEST.replace("file: token", "secret: token")
     assert loaded(text).settings.leader_election == LeaderElectionSettings("a", 15.0)
 
@@ -109,10 +109,10 @@ tokens:
 """
 
 
-def test_every_mistake_about_kubernetes_is_told_at_once_with_its_line_and_path(mistakes):
+def test_all_problems_about_kubernetes_are_reported_at_once_with_line_and_path(problems):
     found = [
-        re.split("[;?] accepted", mistake.removeprefix("refresher.yaml:"))[0]
-        for mistake in mistakes(BAD_OUTPUTS)
+        re.split("[;?] accepted", problem.removeprefix("refresher.yaml:"))[0]
+        for problem in problems(BAD_OUTPUTS)
     ]
     output = "tokens[0].outputs"
     assert found == [
@@ -146,7 +146,7 @@ def test_every_mistake_about_kubernetes_is_told_at_once_with_its_line_and_path(m
     ]
 
 
-def test_relative_paths_begin_where_they_are_given(tmp_path, written):
+def test_relative_paths_start_where_they_are_given(tmp_path, written):
     (tmp_path / "etc").mkdir()
     written(SHORTEST, "etc/refresher.yaml")
     arguments = {"config": "etc/refresher.yaml", "ca_file": "ca.pem"}
@@ -186,8 +186,8 @@ secret: studio/inlive
 """
 
 
-def test_every_mistake_is_told_at_once_with_its_line_and_path(tmp_path, mistakes):
-    assert [mistake.split(";")[0] for mistake in mistakes(BAD)] == [
+def test_all_problems_are_reported_at_once_with_line_and_path(tmp_path, problems):
+    assert [problem.split(";")[0] for problem in problems(BAD)] == [
         "refresher.yaml:2: issuer.url: 'http://api.i'… would send the key unencrypted",
         "refresher.yaml:3: issuer.timeout: '1:30' could be minutes or hours",
         "refresher.yaml:4: issuer.tmeout: no option",
@@ -216,8 +216,8 @@ def test_every_mistake_is_told_at_once_with_its_line_and_path(tmp_path, mistakes
     ]
 
 
-def test_an_inline_key_is_never_repeated_and_the_way_is_shown(mistakes):
-    found = mistakes(SHORTEST.replace("key_file: key", "key: hunter2"))
+def test_an_inline_key_is_not_quoted_and_key_file_is_suggested(problems):
+    found = problems(SHORTEST.replace("key_file: key", "key: hunter2"))
     assert "hunter2" not in "".join(found)
     assert "the application key is read from the file that key_file names" in found[1]
 
@@ -238,8 +238,8 @@ def test_an_inline_key_is_never_repeated_and_the_way_is_shown(mistakes):
         ("zzz: 1", "no option; accepted: name, key_file, outputs, lifetime, refresh_at"),
     ],
 )
-def test_an_unknown_option_is_a_mistake_that_knows_what_was_meant(mistakes, given, meant):
-    assert meant in mistakes(f"{SHORTEST}  {given}\n")[0]
+def test_an_unknown_option_is_reported_with_a_suggestion(problems, given, meant):
+    assert meant in problems(f"{SHORTEST}  {given}\n")[0]
 
 
 @pytest.mark.parametrize(
@@ -267,18 +267,18 @@ def test_an_unknown_option_is_a_mistake_that_knows_what_was_meant(mistakes, give
         ),
     ],
 )
-def test_a_file_of_the_wrong_shape_is_told(mistakes, text, message):
-    [mistake] = mistakes(text)
-    assert message in mistake
+def test_a_file_of_the_wrong_shape_is_reported(problems, text, message):
+    [problem] = problems(text)
+    assert message in problem
 
 
-def test_a_token_without_an_output_is_a_mistake(mistakes):
-    [mistake] = mistakes("tokens: [{name: a, key_file: k}]")
-    assert "tokens[0].outputs: is missing; write a value such as outputs: [{file: " in mistake
+def test_a_token_without_an_output_is_reported(problems):
+    [problem] = problems("tokens: [{name: a, key_file: k}]")
+    assert "tokens[0].outputs: is missing; write a value such as outputs: [{file: " in problem
 
 
-def test_json_has_the_same_mistakes_without_lines(mistakes):
-    [mode, twice] = mistakes(
+def test_json_has_the_same_problems_without_lines(problems):
+    [mode, twice] = problems(
         '{"tokens": [{"name": "a", "name": "b", "key_file": "k", "outputs": [{"file": "a", "mode": 416}]}]}',
         "c.json",
     )
@@ -286,7 +286,7 @@ def test_json_has_the_same_mistakes_without_lines(mistakes):
     assert mode == "c.json: tokens[0].name: given twice, in the same mapping; keep one"
 
 
-def test_a_file_that_is_not_there_is_told_with_the_other_mistakes(tmp_path):
+def test_a_missing_file_is_reported_with_the_other_problems(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         load({"config": "none.yaml", "listen": "x"}, {}, str(tmp_path))
     listen, config = map(str, caught.value.problems)
@@ -294,8 +294,8 @@ def test_a_file_that_is_not_there_is_told_with_the_other_mistakes(tmp_path):
     assert config == f"none.yaml: cannot be read, at {tmp_path}/none.yaml: No such file or directory"
 
 
-def test_the_wrong_file_altogether_does_not_make_a_million_mistakes(mistakes):
-    found = mistakes("".join(f"wrong_{number}: 1\n" for number in range(50_000)))
+def test_a_wholly_wrong_file_does_not_report_a_million_problems(problems):
+    found = problems("".join(f"wrong_{number}: 1\n" for number in range(50_000)))
     assert len(found) == MOST_PROBLEMS + 2
     assert found[-1] == f"refresher.yaml: more than {MOST_PROBLEMS} problems; not all shown"
 
@@ -321,16 +321,16 @@ def test_a_second_load_sees_the_changed_file(loaded):
     ),
     st.sampled_from(["c.yaml", "c.json"]),
 )
-def test_whatever_is_in_a_file_nothing_but_a_configuration_error_comes_of_it(tmp_path, content, name):
+def test_any_content_of_a_file_raises_only_a_configuration_error(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
         load({"config": name}, {}, str(tmp_path))
-    assert all("\n" not in str(mistake) for mistake in caught.value.problems)
+    assert all("\n" not in str(problem) for problem in caught.value.problems)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2000)
 @given(st.data())
-def test_however_a_good_file_is_damaged_nothing_but_a_configuration_error_comes_of_it(tmp_path, data):
+def test_any_damage_to_a_file_raises_only_a_configuration_error(tmp_path, data):
     position = data.draw(st.integers(0, len(BAD)))
     cut = data.draw(st.integers(0, 5))
     text = BAD[:position] + data.draw(st.text(max_size=5)) + BAD[position + cut :]
@@ -339,7 +339,7 @@ def test_however_a_good_file_is_damaged_nothing_but_a_configuration_error_comes_
         load({"config": "c.yaml"}, {}, str(tmp_path))
 
 
-def test_flags_alone_import_nothing_that_only_files_and_mistakes_need():
+def test_flags_alone_import_nothing_that_only_files_and_problems_need():
     program = (
         "import sys\n"
         "from refresher.config.loader import load\n"

@@ -31,7 +31,7 @@ PLAIN = {
     for key, option in options_of(section).items()
     if not option.sections
 }
-"""Every option that has no options of its own."""
+"""Every option without a section."""
 
 each_plain_option = pytest.mark.parametrize(
     ("section", "key"), PLAIN, ids=[f"{section.__name__}.{key}" for section, key in PLAIN]
@@ -66,7 +66,7 @@ def schema_of(section, key):
 
 
 def as_read(value):
-    """What a document has for `value`."""
+    """`value` as a document has it."""
     if not isinstance(value, dict):
         return value
     mapping = Mapping()
@@ -110,7 +110,7 @@ values = (
 
 
 def fitting(schema):
-    """Values that are valid, or nearly."""
+    """Values that are valid or almost valid."""
     if "pattern" in schema:
         return st.from_regex(schema["pattern"])
     if "enum" in schema:
@@ -133,7 +133,7 @@ def test_every_option_of_the_loader_is_in_the_schema_and_no_other(section, path)
 
 
 @each_plain_option
-def test_defaults_and_examples_are_valid_themselves(section, key):
+def test_defaults_and_examples_are_valid(section, key):
     option, schema = PLAIN[section, key], schema_of(section, key)
     for value in [*schema["examples"], *([schema["default"]] if "default" in schema else [])]:
         assert accepts(option, value)
@@ -144,7 +144,7 @@ def test_defaults_and_examples_are_valid_themselves(section, key):
 
 @each_plain_option
 @given(st.data())
-def test_the_loader_accepts_what_the_schema_finds_valid_and_nothing_else(section, key, data):
+def test_the_loader_accepts_exactly_what_the_schema_finds_valid(section, key, data):
     option, schema = PLAIN[section, key], schema_of(section, key)
     value = data.draw(values | fitting(schema))
     valid = Draft202012Validator(schema).is_valid(value)
@@ -205,7 +205,7 @@ documents = st.fixed_dictionaries(
 
 @st.composite
 def damaged(draw):
-    """A document of good values whose shape may be damaged in one place."""
+    """A document of valid values. Its shape may be damaged in one place."""
     document = draw(documents)
     for number, token in enumerate(document["tokens"]):
         token["name"] = f"t{number}"

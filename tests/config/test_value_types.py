@@ -59,7 +59,7 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("value_type", "given", "setting"), ACCEPTED)
-def test_is_accepted(value_type, given, setting):
+def test_a_value_is_accepted(value_type, given, setting):
     assert value_type.parse(given) == setting
 
 
@@ -184,7 +184,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("value_type", "given", "message"), REFUSED)
-def test_is_refused_with_what_was_given_and_what_is_accepted(value_type, given, message):
+def test_a_value_is_refused_with_what_was_given_and_what_is_accepted(value_type, given, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         value_type.parse(given)
     assert len(str(caught.value)) < 400
@@ -209,7 +209,7 @@ def test_is_refused_with_what_was_given_and_what_is_accepted(value_type, given, 
         (addresses.SECRET, "not shown to Hunter2"),
     ],
 )
-def test_what_may_hold_a_secret_is_not_quoted(value_type, given):
+def test_a_value_that_may_hold_a_secret_is_not_quoted(value_type, given):
     with pytest.raises(ValueError, match=r"accepted|write") as caught:
         value_type.parse(given)
     assert "hunter2" not in str(caught.value).lower()
@@ -244,6 +244,6 @@ def test_an_address_to_listen_on_is_host_and_port(given, host, port):
         ("http://localhost:80", "is not an address"),
     ],
 )
-def test_anything_else_is_no_address(given, message):
+def test_any_other_address_is_refused(given, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         addresses.split_listen(given)

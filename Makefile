@@ -26,6 +26,7 @@ IMAGE ?= inlive-token-refresher:$(VERSION)
 SOURCE_DATE_EPOCH ?= 315532800
 ANNOTATED = version=$(VERSION) revision=$(shell git rev-parse HEAD) \
 	created=$(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
+SYNC = $(BIN)/uv sync --quiet --frozen --inexact --extra kubernetes
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
 
 .PHONY: demo test bench simulate mutants chaos fuzz lint image test-image bench-image requirements chart kube format clean
@@ -33,7 +34,7 @@ EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-an
 $(VENV)/.synced: pyproject.toml uv.lock release/uv.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement release/uv.txt
-	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode
+	$(SYNC) --compile-bytecode
 	touch $@
 
 demo: $(VENV)/.synced
@@ -52,7 +53,7 @@ bench: $(VENV)/.synced
 	PYTHONPATH=. $(BIN)/python tests/bench/bench.py $(ONLY)
 
 fuzz: $(VENV)/.synced
-	$(BIN)/uv sync --quiet --frozen --inexact --group fuzz
+	$(SYNC) --group fuzz
 	PYTHONPATH=. $(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(ONLY)
 
 chaos: $(VENV)/.synced
@@ -76,7 +77,7 @@ bench-image: $(VENV)/.synced
 
 # Without aiohttp: the Kubernetes client has it for its asynchronous half, which the image does not.
 requirements: $(VENV)/.synced
-	$(EXPORT) --no-dev --prune aiohttp --prune aiohttp-retry --output-file deploy/image/requirements.txt
+	$(EXPORT) --no-dev --extra kubernetes --prune aiohttp --prune aiohttp-retry --output-file deploy/image/requirements.txt
 	$(EXPORT) --only-group build --output-file deploy/image/build-requirements.txt
 	$(EXPORT) --only-group uv --output-file release/uv.txt
 

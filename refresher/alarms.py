@@ -17,6 +17,10 @@ class Alarms:
             self._at[name] = at
             heapq.heappush(self._heap, (at, name))
 
+    def clear(self, name: str) -> None:
+        """Do not wake `name` any more."""
+        self._at.pop(name, None)
+
     def nearest(self) -> float:
         """The next boot second at which a token is to be woken."""
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:

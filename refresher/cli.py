@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from refresher import __version__, exit_codes
-from refresher.config.quoting import did_you_mean, plain, shown
-from refresher.errors import ConfigurationError, RefresherError, UnreachableDaemonError
+from refresher.errors import ConfigurationError, RefresherError, UnreachableDaemonError, UsageError
+from refresher.parser import Parser
 
 COMMANDS = {
     "run": "the daemon: keep every token fresh until stopped",
@@ -23,6 +23,7 @@ COMMANDS = {
     "emulator": "an Inlive API on this machine, to develop and test against",
     "demo": "see it work: emulator, daemon and a consumer on this machine; ends by itself",
     "config": "about the configuration file: print its JSON Schema",
+    "completion": "print the completion script for a shell",
 }
 
 EPILOG = """\
@@ -37,22 +38,12 @@ exit codes:
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """One that shows no more of a wrong value than any other message does."""
-
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is not None and value not in action.choices:
-            hint = did_you_mean(str(value), action.choices) or ";"
-            accepted = ", ".join(map(str, action.choices))
-            raise argparse.ArgumentError(action, f"{shown(value)} is unknown{hint} accepted: {accepted}")
-
-
 class Command(Protocol):
     """What a module in `refresher.commands` offers."""
 
     EXAMPLE: str
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: Parser) -> None:
         """Declare the command's options."""
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -76,17 +67,20 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     gc.disable()  # imports make no garbage, and looking for it in them takes a twelfth of the start
-    command = next((word for word in argv if not word.startswith("-")), "")
-    parser = build_parser(only=command)
+    first = argv[0] if argv else ""
+    parser = build_parser(only=first)
     gc.freeze()  # what is imported stays, and need not be looked at again
     gc.enable()
     try:
-        arguments, unknown = parser.parse_known_args(argv)
-        if unknown:
-            parser.error(f"unrecognized arguments: {' '.join(map(_named, unknown))} (values are not shown)")
+        # A flag before the command is one of the whole command line, and what follows it does not matter.
+        arguments = parser.parse_args(argv[:1] if first.startswith("-") else argv)
         return cast("int", arguments.run(arguments))
-    except SystemExit as end:  # argparse's own end: --help, --version, wrong use
-        return exit_codes.USAGE if end.code else exit_codes.DONE
+    except SystemExit:  # argparse's own end: --help, --version
+        return exit_codes.DONE
+    except UsageError as error:
+        print(error.usage, file=sys.stderr)
+        _complain(map(str, error.problems))
+        return exit_codes.USAGE
     except ConfigurationError as error:
         _complain(str(mistake) for mistake in error.problems)
         return exit_codes.CONFIGURATION
@@ -95,44 +89,41 @@ def _run(argv: Sequence[str]) -> int:
         return exit_codes.TRY_AGAIN if isinstance(error, UnreachableDaemonError) else exit_codes.CONFIGURATION
 
 
-def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+def build_parser(only: str | None = None) -> Parser:
     """The parser of the whole command line, or with the options of one command `only`: that one's module is
     the only one imported then."""
     parser = Parser(
         prog="refresher",
+        usage="refresher COMMAND [OPTION]...",
         description="Keeps short-lived Inlive access tokens fresh: one process holds the application key, "
         "no consumer is ever without a valid token.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"inlive-token-refresher {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="refresher")
     for name, summary in COMMANDS.items():
         if only in (None, name):
             module = cast("Command", import_module(f"refresher.commands.{name}"))
             chosen = commands.add_parser(
                 name,
+                usage="%(prog)s [OPTION]...",
                 help=summary,
                 description=f"{summary[0].upper()}{summary[1:]}.",
                 epilog=f"example:\n{module.EXAMPLE}",
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-                allow_abbrev=False,
             )
-            module.add_arguments(chosen)
+            chosen.whole = build_parser
             chosen.set_defaults(run=module.run)
+            module.add_arguments(chosen)
         else:
             commands.add_parser(name, help=summary, add_help=False)
+    parser.commands, parser.whole = commands.choices, build_parser
+
+    def no_command(_arguments: argparse.Namespace) -> int:
+        parser.print_help(sys.stderr)
+        return exit_codes.USAGE  # a crontab that lost its command is no success
+
+    parser.set_defaults(run=no_command)
     return parser
-
-
-def _named(word: str) -> str:
-    """The name of a flag that there is none of, without its value: that is the key itself at times."""
-    if word.startswith("--"):
-        name, equals, _ = word.partition("=")
-        name = f"--{plain(name[2:])}"
-        return f"{name}=…" if equals else name
-    return f"{word[:2]}…" if word.startswith("-") else "…"
 
 
 def _complain(mistakes: Iterable[str]) -> None:

@@ -80,7 +80,7 @@ class ListenError(RefresherError):
 
 
 class Problem(NamedTuple):
-    """One problem of a configuration: where, what was given, what is accepted."""
+    """One problem of a configuration or command line: where, what was given, what is accepted."""
 
     where: str  # e.g. "refresher.yaml:12: tokens[0].outputs[1].mode", "--lifetime", "REFRESHER_LIFETIME"
     text: str  # e.g. "'rwx' is not a file mode; accepted: octal digits in quotes such as \"0640\""
@@ -95,6 +95,14 @@ class ConfigurationError(RefresherError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+class UsageError(RefresherError):
+    """The command line is wrong. `usage`: how the command is used, on one line."""
+
+    def __init__(self, usage: str, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.usage, self.problems = usage, problems
 
 
 def unforeseen(error: Exception) -> str:

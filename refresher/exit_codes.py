@@ -37,9 +37,9 @@ def _codes(state: State, now: Instant) -> Iterable[int]:
     if state.key_problem is not None:
         yield CONFIGURATION
     for credential in (state.candidate, state.proven):
-        if credential is not None and credential.declined is not None:
-            yield of_outcome(credential.declined.outcome)
-    if any(output.write_problem or output.read_problem for output in state.outputs):
+        if credential is not None and credential.retry.problem is not None:
+            yield of_outcome(credential.retry.problem.outcome)
+    if any(output.writes.problem or output.reads.problem for output in state.outputs):
         yield CANT_CREATE
     if any(output.holding is None or not output.holding.remaining(now) for output in state.outputs):
         yield TRY_AGAIN  # perhaps nothing failed, because a signal came before anything could

@@ -14,9 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from refresher.core.effects import Effect
-from refresher.core.machine import target_of
-from refresher.core.state import ISSUER
+from refresher.core.effects import OUTPUT, Effect, Slot
 
 WEDGED = 4  # steps on one output that were given up and count: no other follows them
 COUNTS_FOR = 60.0  # seconds, for the first step that is given up; up to twice as long for each further one
@@ -41,8 +39,8 @@ class Work:
         self.given_up = False
 
     @property
-    def about(self) -> tuple[str, str]:
-        return self.token, target_of(self.step)
+    def about(self) -> tuple[str, Slot]:
+        return self.token, self.step.slot
 
 
 class Lanes:
@@ -68,9 +66,9 @@ class Lanes:
 
     def is_wedged(self, token: str, step: Effect, lane: str, now: float) -> bool:
         """Whether one more step on this output would only hang, and take a thread from its lane."""
-        about = token, target_of(step)
+        about = token, step.slot
         hanging = sum(work.about == about for work in self._counting(lane, now))
-        return about[1] != ISSUER and hanging >= WEDGED
+        return step.slot.kind == OUTPUT and hanging >= WEDGED
 
     def begin(self, token: str, step: Effect, lane: str, now: float) -> Work:
         """Put a step in flight; there has to be room for it."""
@@ -107,6 +105,13 @@ class Lanes:
     def wait(self, token: str, lane: str) -> None:
         """Stand in line for a lane, at the end unless it is in line already."""
         self._lines.setdefault(lane, {}).setdefault(token)
+
+    def forget(self, token: str) -> None:
+        """Take a token that is gone out of all lines."""
+        for lane in [lane for lane, line in self._lines.items() if token in line]:
+            del self._lines[lane][token]
+            if not self._lines[lane]:
+                del self._lines[lane]
 
     def is_waiting(self, token: str) -> bool:
         return any(token in line for line in self._lines.values())

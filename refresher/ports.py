@@ -1,12 +1,16 @@
 """What the engine needs of the world outside, as protocols. Adapters promise what stands here and no more."""
 
+import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
+from refresher.core.effects import MINT_SLOT, OUTPUT, VERIFY_SLOT, Slot
 from refresher.core.events import Event, KeysPolled
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, MintResult, SecretStr, Token, Verification
 from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
+from refresher.core.state import TokenPolicy
 from refresher.lanes import Work
 
 
@@ -20,6 +24,8 @@ class Clock(Protocol):
 class Issuer(Protocol):
     """Who mints tokens."""
 
+    lane: str  # "issuer:https://api.inlive.app": mints of one lane hang together, if they hang
+
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         """Ask for one token that lives `lifetime` seconds; the whole attempt ends within `budget` seconds.
 
@@ -30,6 +36,8 @@ class Issuer(Protocol):
 
 class Verifier(Protocol):
     """Who tries a new token out before consumers do."""
+
+    lane: str  # "verify:https://api.inlive.app/v1/rooms"
 
     def verify(self, token: SecretStr, budget: float) -> Verification:
         """Use it once, within `budget` seconds. Nothing is raised. Called from several threads at once."""
@@ -54,6 +62,7 @@ class Output(Protocol):
     name: str  # "file:/var/run/inlive/access-token"; unique within a configuration
     lane: str  # "file:/var/run/inlive": outputs of one lane hang together, if they hang
     includes_refresh_token: bool  # whether what it writes holds the refresh token
+    secret: tuple[str, str] | None  # namespace and name of the Secret; None for a file
 
     def inspect(self, now: Instant) -> Holding:
         """What it holds now, as recorded when it was written; `Holding()` where there is nothing.
@@ -85,6 +94,57 @@ class Output(Protocol):
         """
 
 
+def _forever() -> float:
+    return math.inf
+
+
+class ManagedToken(NamedTuple):
+    """One token to keep fresh: what the operator wants, and the adapters it needs.
+
+    `verifier`: tries new tokens out, where `policy.verifies`. `time_left`: seconds for which this process
+    may still act as the leader, as of this very moment."""
+
+    policy: TokenPolicy
+    key: KeySource
+    outputs: tuple[Output, ...]
+    issuer: Issuer
+    verifier: Verifier | None = None
+    time_left: Callable[[], float] = _forever
+
+    def output(self, name: str) -> Output:
+        return next(output for output in self.outputs if output.name == name)
+
+    def lane(self, slot: Slot) -> str:
+        """The lane of the effects in this slot."""
+        return self.adapters()[slot].lane
+
+    def lanes(self) -> dict[Slot, str]:
+        """Each slot of this token, with its lane."""
+        return {slot: adapter.lane for slot, adapter in self.adapters().items()}
+
+    def adapters(self) -> dict[Slot, Issuer | Verifier | Output]:
+        """What performs the effects of each slot."""
+        adapters: dict[Slot, Issuer | Verifier | Output] = {MINT_SLOT: self.issuer}
+        if self.verifier is not None:
+            adapters[VERIFY_SLOT] = self.verifier
+        return adapters | {Slot(OUTPUT, output.name): output for output in self.outputs}
+
+    def replaced_by(self, other: "ManagedToken") -> set[Slot]:
+        """The slots whose adapter `other` does not share: effects in flight there are of no use to it."""
+        before, after = self.adapters(), other.adapters()
+        return {slot for slot in before.keys() | after.keys() if before.get(slot) is not after.get(slot)}
+
+    def may_act(self) -> bool:
+        """Whether this process may mint for this token now."""
+        return not self.policy.elected or self.time_left() > 0
+
+
+class Desired(NamedTuple):
+    """The tokens to manage from now on, by name: an event for the engine. See `Engine.apply`."""
+
+    tokens: Mapping[str, ManagedToken]
+
+
 class Message(NamedTuple):
     """What is posted to the engine: an event for one token or for all of them (None).
 
@@ -92,7 +152,7 @@ class Message(NamedTuple):
     """
 
     token: str | None
-    event: Event | KeysPolled | None
+    event: Event | KeysPolled | Desired | None
     notifications: tuple[Notification, ...] = ()
     work: Work | None = None
 

@@ -4,26 +4,26 @@ import math
 import os
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from refresher.cli_options import OWNER_VARIABLE
 from refresher.clock import SystemClock
 from refresher.config.addresses import namespaced
 from refresher.config.declarations import IssuerSettings, LeaderElectionSettings, Settings, TokenSettings
-from refresher.config.output_kinds import secrets_of
+from refresher.config.flags import OWNER_VARIABLE
+from refresher.config.output_kinds import secret_names
 from refresher.config.rules import problems_of_namespace
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import Engine
 from refresher.errors import ConfigurationError
-from refresher.executor import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Executor, ManagedToken
+from refresher.executor import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Executor
 from refresher.keys.keyfile import KeyFile
 from refresher.observers.redaction import SecretIndex
 from refresher.outputs import Cluster, build
 from refresher.outputs.directories import Directories
 from refresher.outputs.record import DEFAULT_OWNER
-from refresher.ports import Clock, Issuer, Message, Observer, Verifier
+from refresher.ports import Clock, Issuer, ManagedToken, Message, Observer, Output, Verifier
 from refresher.workers import Mailbox, Workers
 
 if TYPE_CHECKING:
@@ -66,24 +66,16 @@ def installation(settings: Settings, observers: Sequence[Observer], horizon: flo
     clock, mailbox, index = SystemClock(), Mailbox[Message](), SecretIndex()
     connect = cache(kubernetes)
     elector = _elector(settings.leader_election, connect, clock, mailbox)
-    tokens = managed_tokens(settings, horizon, connect, elector)
-    events = _events(settings, connect)
-    minter = issuer(settings.issuer, clock, min(MINTS_AT_ONCE, len(tokens)))
+    published = published_tokens(settings, horizon, connect, elector)
+    tokens = managed_tokens(settings, clock, published, elector)
+    events = _events(settings, connect, lambda token: secrets_of(engine.managed(token)))
     workers = Workers({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: POLLS})
     engine = Engine(
         tokens,
-        executor=Executor(
-            minter,
-            clock,
-            mailbox,
-            workers,
-            random.random,
-            verifier=verifier(settings.issuer, min(MINTS_AT_ONCE, len(tokens))),
-        ),
+        executor=Executor(clock, mailbox, workers, random.random),
         clock=clock,
         mailbox=mailbox,
         observers=[*observers, events] if events else observers,
-        leads=lambda: elector is None or elector.time_left() > 0,
         hold=index.hold,
     )
     return Runtime(engine, workers, index, mailbox, clock, elector, events)
@@ -97,23 +89,30 @@ def _elector(
 ) -> "Elector | None":
     if settings is None:
         return None
+    api = connect()  # first: what follows imports the Kubernetes client
     from refresher.core.election import Election, timing_of  # noqa: PLC0415 -- where there is one
     from refresher.kube.elector import Elector  # noqa: PLC0415
 
-    api = connect()
     lease = "/".join(namespaced(settings.lease, api.namespace))
     # The name is for people; the rest makes a restarted process another candidate.
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
     return Elector(api, lease, Election(identity, timing_of(settings.duration)), clock, mailbox)
 
 
-def _events(settings: Settings, connect: Callable[[], "KubeApi"]) -> "EventRecorder | None":
+def _events(
+    settings: Settings, connect: Callable[[], "KubeApi"], secrets: Callable[[str], Iterable[tuple[str, str]]]
+) -> "EventRecorder | None":
     if not has_secrets(settings):
         return None
+    api = connect()  # before the import, as above
     from refresher.kube.events import EventRecorder  # noqa: PLC0415 -- where there are Secrets
 
-    api = connect()
-    return EventRecorder(api, {token.name: secrets(token, api.namespace) for token in settings.tokens})
+    return EventRecorder(api, secrets)
+
+
+def secrets_of(managed: ManagedToken | None) -> list[tuple[str, str]]:
+    """Namespace and name of each Secret in which a token is published."""
+    return [output.secret for output in managed.outputs if output.secret] if managed else []
 
 
 def has_secrets(settings: Settings) -> bool:
@@ -123,21 +122,27 @@ def has_secrets(settings: Settings) -> bool:
 
 def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
     """Namespace and name of each Secret in which `token` is published; `home` is our own namespace."""
-    return secrets_of(token.outputs, home)
+    return secret_names(token.outputs, home)
 
 
-def managed_tokens(
+class Published(NamedTuple):
+    """A token as its consumers see it: what is wanted of it, and where it is published."""
+
+    policy: TokenPolicy
+    outputs: tuple[Output, ...]
+
+
+def published_tokens(
     settings: Settings,
     horizon: float = 0.0,
     connect: "Callable[[], KubeApi] | None" = None,
     elector: "Elector | None" = None,
-) -> list[ManagedToken]:
-    """Every token with its key source and outputs; to be minted and written only while `elector` leads.
+) -> list[Published]:
+    """Every token with its outputs; they are written only while `elector` leads.
 
-    Keys in one file are read once, and all Secrets share one connection to Kubernetes. Raises
-    KubeConfigError, and ConfigurationError for two outputs that are one Secret.
+    All Secrets share one connection to Kubernetes. Raises KubeConfigError, and ConfigurationError for two
+    outputs that are one Secret.
     """
-    keys = {token.key_file: KeyFile(token.key_file) for token in settings.tokens}
     connect = connect or cache(kubernetes)
     if has_secrets(settings):
         problems = problems_of_namespace(connect().namespace, settings.tokens)
@@ -145,12 +150,41 @@ def managed_tokens(
             raise ConfigurationError(problems)
     cluster = Cluster(connect, owner(), elector.time_left if elector else lambda: math.inf)
     directories = Directories()
-    return [
-        _managed(
-            token, settings, keys[token.key_file], cluster, directories, horizon, elected=elector is not None
-        )
-        for token in settings.tokens
+    published = []
+    for token in settings.tokens:
+        outputs = tuple(build(each, settings.issuer.url, cluster, directories) for each in token.outputs)
+        policy = _policy(token, settings.issuer, outputs)
+        published.append(Published(policy._replace(horizon=horizon, elected=elector is not None), outputs))
+    return published
+
+
+def _policy(token: TokenSettings, issuer: IssuerSettings, outputs: Sequence[Output]) -> TokenPolicy:
+    return TokenPolicy(
+        name=token.name,
+        lifetime=token.lifetime,
+        refresh_at=token.refresh_at,
+        timeout=issuer.timeout,
+        issuer=issuer.url,
+        outputs=tuple(
+            OutputPolicy(output.name, wants.propagation_delay, output.includes_refresh_token)
+            for output, wants in zip(outputs, token.outputs, strict=True)
+        ),
+        verifies=issuer.verify is not None,
+    )
+
+
+def managed_tokens(
+    settings: Settings, clock: Clock, published: Sequence[Published], elector: "Elector | None"
+) -> list[ManagedToken]:
+    """These tokens with all that it takes to mint them. Keys in one file are read once."""
+    keys = {token.key_file: KeyFile(token.key_file) for token in settings.tokens}
+    attempts = min(MINTS_AT_ONCE, len(published))
+    minter, tester = issuer(settings.issuer, clock, attempts), verifier(settings.issuer, attempts)
+    managed = [
+        ManagedToken(each.policy, keys[token.key_file], each.outputs, minter, tester)
+        for token, each in zip(settings.tokens, published, strict=True)
     ]
+    return managed if elector is None else [each._replace(time_left=elector.time_left) for each in managed]
 
 
 def kubernetes() -> "KubeApi":
@@ -164,30 +198,3 @@ def owner() -> str:
     """The name of this installation in the Secrets and files that it writes, as [NAMESPACE/]NAME. It does not
     depend on the Lease: who turns leader election on or off keeps the Secrets."""
     return os.environ.get(OWNER_VARIABLE) or DEFAULT_OWNER
-
-
-def _managed(  # noqa: PLR0913 -- what one token has of its own, and what it shares with all
-    token: TokenSettings,
-    settings: Settings,
-    key: KeyFile,
-    cluster: Cluster,
-    directories: Directories,
-    horizon: float,
-    *,
-    elected: bool,
-) -> ManagedToken:
-    outputs = tuple(build(each, settings.issuer.url, cluster, directories) for each in token.outputs)
-    policy = TokenPolicy(
-        name=token.name,
-        lifetime=token.lifetime,
-        refresh_at=token.refresh_at,
-        timeout=settings.issuer.timeout,
-        issuer=settings.issuer.url,
-        outputs=tuple(
-            OutputPolicy(output.name, wants.propagation_delay, output.includes_refresh_token)
-            for output, wants in zip(outputs, token.outputs, strict=True)
-        ),
-        horizon=horizon,
-        elected=elected,
-    )
-    return ManagedToken(policy, key, outputs)

@@ -1,2 +1,2 @@
-"""What a release needs and the program does not: completion and manual page, made when it is built,
-and what the values of the chart may be."""
+"""What a release needs and the program does not: the manual page, the files of an installation, the schema
+of the chart's values."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from release.command_line import Argument, Command, CommandLine
+from refresher.completion import Argument, arguments
+from refresher.parser import Parser
 
 TITLES = {"start here": "EXAMPLES", "exit codes": "EXIT STATUS"}  # as man-pages(7) calls them
 ENVIRONMENT = (
@@ -11,36 +12,36 @@ ENVIRONMENT = (
 )
 
 
-def page(line: CommandLine, version: str) -> str:
+def page(parser: Parser, version: str) -> str:
     """The file for share/man/man1."""
-    return "\n".join([*_lines(line, version), ""])
+    return "\n".join([*_lines(parser, version), ""])
 
 
-def _lines(line: CommandLine, version: str) -> Iterator[str]:
+def _lines(parser: Parser, version: str) -> Iterator[str]:
     yield f'.TH REFRESHER 1 "" "inlive\\-token\\-refresher {_text(version)}" "User Commands"'
     yield from (".nh", ".ad l")  # a variable that is broken in two cannot be copied
     yield from (".SH NAME", "refresher \\- keep short\\-lived Inlive access tokens fresh")
     yield from (".SH SYNOPSIS", ".B refresher", ".I COMMAND", ".RI [ OPTION ]...")
-    yield from (".SH DESCRIPTION", _text(line.description))
+    yield from (".SH DESCRIPTION", _text(parser.description or ""))
     yield ".SH OPTIONS"
-    for flag in line.flags:
+    for flag in arguments(parser):
         yield from _option(flag)
     yield ".SH COMMANDS"
-    for command in line.commands:
-        yield from _command(command)
-    for paragraph in line.epilog.strip().split("\n\n"):
+    for name, command in parser.commands.items():
+        yield from _command(name, command)
+    for paragraph in (parser.epilog or "").strip().split("\n\n"):
         title, _, body = paragraph.partition(":\n")
         yield f".SH {TITLES.get(title, title.upper())}"
         yield from _verbatim(body)
     yield from (".SH ENVIRONMENT", _text(ENVIRONMENT))
 
 
-def _command(command: Command) -> Iterator[str]:
-    yield f".SS {_text(command.name)}"
-    yield _text(f"{command.summary[0].upper()}{command.summary[1:]}.")
-    for argument in command.arguments:
+def _command(name: str, command: Parser) -> Iterator[str]:
+    yield f".SS {_text(name)}"
+    yield _text(command.description or "")
+    for argument in arguments(command):
         yield from _option(argument)
-    title, _, body = command.epilog.partition(":\n")
+    title, _, body = (command.epilog or "").partition(":\n")
     yield from (".PP", f"{_text(title.capitalize())}:")
     yield from _verbatim(body)
 
@@ -52,7 +53,7 @@ def _option(argument: Argument) -> Iterator[str]:
         names = (rf"\fB{_text(name)}\fR" for name in argument.names)
         yield ", ".join(f"{name} {value}" if argument.value else name for name in names)
     else:
-        yield f"[{value}]" if argument.optional else value
+        yield value
     yield _text(argument.help)
 
 

@@ -32,10 +32,10 @@ from refresher.core.seal import Sealer
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import KEY_POLL, Engine
 from refresher.errors import KeyUnreadableError, OutputError
-from refresher.executor import Executor, ManagedToken
+from refresher.executor import Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.ports import Message
+from refresher.ports import ManagedToken, Message
 
 EPOCH = 1_800_000_000.0
 
@@ -99,7 +99,7 @@ class SimulatedHands(Executor):
     """The real executor, but each effect takes virtual time. `killed` ones never come back."""
 
     def __init__(self, world: World, issuer: "SimulatedIssuer", mailbox: SimulatedMailbox) -> None:
-        super().__init__(issuer, world, mailbox, None, world.dice.random)  # type: ignore[arg-type]
+        super().__init__(world, mailbox, None, world.dice.random)  # type: ignore[arg-type]
         self._world, self._sim_issuer, self._box = world, issuer, mailbox
 
     def prepare(self, managed_tokens: object) -> None:
@@ -166,6 +166,7 @@ class SimulatedIssuer:
     last_fingerprint: str = ""
     answer: MintResult = None  # type: ignore[assignment]
     _last: Granted | None = None
+    lane: str = "issuer:https://issuer.test"
 
     def latency(self, budget: float) -> float:
         if self.failing is not None and self.failing.outcome is Outcome.TIMEOUT:
@@ -226,6 +227,7 @@ class SimulatedOutput:
     name: str
     lane: str = "file:"
     includes_refresh_token: bool = False
+    secret: tuple[str, str] | None = None
     opaque: bool = False
     no_refresh: bool = False
     content: Token | None = None
@@ -296,7 +298,7 @@ class Installation:
     def start(self) -> None:
         self.mailbox = SimulatedMailbox(self.world)
         self.engine = Engine(
-            [ManagedToken(self.policy, self.key, self.outputs)],
+            [ManagedToken(self.policy, self.key, self.outputs, self.issuer)],
             executor=SimulatedHands(self.world, self.issuer, self.mailbox),
             clock=self.world,
             mailbox=self.mailbox,

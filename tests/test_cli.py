@@ -76,28 +76,10 @@ def test_the_examples_of_mint_are_read_as_a_shell_does():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["bogus"], ["--bogus"], ["run", "--bogus"], ["config"], ["mint", "a", "b"]]
-)
-def test_wrong_use(capsys, words):
-    assert main(words) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("usage: refresher ")
-    assert "refresher" in told.err.splitlines()[-1]
-    assert ": error: " in told.err.splitlines()[-1]
-
-
-def test_an_unknown_command_is_answered_with_those_there_are(capsys):
-    assert main(["statsu"]) == 2
-    told = capsys.readouterr().err
-    assert all(name in told for name in COMMANDS)
-
-
 def test_no_flag_is_guessed_from_its_beginning(capsys):
     """A flag added in a later version must not change what an abbreviation means."""
     assert main(["wait", "--time", "1s"]) == 2
-    assert "unrecognized arguments: --time" in capsys.readouterr().err
+    assert "--time: is no flag of refresher wait" in capsys.readouterr().err
 
 
 def test_every_mistake_of_a_configuration_is_told_on_a_line_of_its_own(capsys):

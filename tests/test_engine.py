@@ -19,7 +19,7 @@ from refresher.core.events import (
     Stopping,
 )
 from refresher.core.instant import Instant
-from refresher.core.machine import STALLED, target_of
+from refresher.core.machine import STALLED
 from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.notifications import (
     Crashed,
@@ -32,11 +32,11 @@ from refresher.core.notifications import (
     TokenMinted,
 )
 from refresher.core.state import State
-from refresher.engine import GIVE_UP, GRACE, KEY_POLL, MINT_GRACE, SLICE, Engine
-from refresher.executor import LIMITS, ManagedToken
+from refresher.engine import GRACE, KEY_POLL, SLICE, Engine
+from refresher.executor import GIVE_UP, LIMITS, MINT_GRACE
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import WEDGED, Limit, Work
-from refresher.ports import Message, Observer
+from refresher.ports import ManagedToken, Message, Observer
 from tests.core.builders import token as new_token
 from tests.small_world import (
     KilledError,
@@ -99,10 +99,10 @@ class Executor(SimulatedHands):
 
     def start(self, managed: ManagedToken, work: Work) -> None:
         if self.begun is not None:
-            self.begun.append(target_of(work.step))
+            self.begun.append(work.step.slot.target)
         if work.lane == "slow":
             self._world.after(self.slow, lambda: self._finish(managed, work))
-        elif target_of(work.step) not in self.hanging:
+        elif (work.step.slot.target or "issuer") not in self.hanging:
             super().start(managed, work)
 
     def read_keys(self, keys: KeyPoller) -> None:
@@ -158,7 +158,9 @@ class Site:
     def give(self, name: str, *outputs: SimulatedOutput, **wants: float) -> None:
         """Publish the token `name` in these outputs."""
         its_policy = policy(outputs, **wants)._replace(name=name)
-        self.managed_tokens[name] = ManagedToken(its_policy, self.keys[name], outputs)
+        self.managed_tokens[name] = ManagedToken(
+            its_policy, self.keys[name], outputs, self.issuer, time_left=self.time_left
+        )
 
     def engine(self) -> Engine:
         self.running = Engine(
@@ -172,10 +174,12 @@ class Site:
                 "issuer": Limit(self.mints_at_once, 2 * self.mints_at_once),
                 "slow": Limit(20, 40),
             },
-            leads=lambda: self.leads,
             hold=self.register.hold,
         )
         return self.running
+
+    def time_left(self) -> float:
+        return 10.0 if self.leads else 0.0
 
     @property
     def passed(self) -> float:
@@ -321,7 +325,7 @@ def test_a_mistake_in_an_output_is_reported_and_the_token_gets_to_the_others():
     site = Site("a")
     good, mistaken = site.outputs["a"], MistakenOutput("mistaken")
     wants = policy((mistaken, good))._replace(name="a")
-    site.managed_tokens["a"] = ManagedToken(wants, site.keys["a"], (mistaken, good))
+    site.managed_tokens["a"] = ManagedToken(wants, site.keys["a"], (mistaken, good), site.issuer)
     site.runs(HOUR)
     assert good.content is not None
     assert all(said.what == "Inspect" for _, said in site.memory.of(Crashed))

@@ -1,12 +1,13 @@
 """Executor: every effect comes back as the event that says how it went, our own mistakes included."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import get_args
 
 import pytest
 
 from refresher.clock import SystemClock
-from refresher.core.effects import DryRun, Effect, Inspect, Mint, Write
+from refresher.core.effects import DryRun, Effect, Inspect, Mint, Verify, Write
 from refresher.core.events import (
     DryRunPassed,
     Found,
@@ -16,11 +17,13 @@ from refresher.core.events import (
     KeyUnreadable,
     Minted,
     MintFailed,
+    Verified,
     WriteFailed,
     Written,
 )
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED
+from refresher.core.mints import token_of
 from refresher.core.model import (
     Declined,
     Granted,
@@ -34,13 +37,13 @@ from refresher.core.model import (
     Verdict,
     Verification,
 )
-from refresher.core.notifications import Crashed, IssuerAnswered, OutputFailed, TokenVerified
+from refresher.core.notifications import Crashed, IssuerAnswered, OutputFailed
 from refresher.core.seal import Sealer
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
-from refresher.executor import Executor, ManagedToken, token_of
+from refresher.executor import KINDS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.ports import Message
+from refresher.ports import ManagedToken, Message
 from refresher.workers import Mailbox, Workers
 from tests.core.builders import ISSUER_URL, KEY, NEW_KEY, NOW, held, policy, token
 from tests.core.builders import output as output_policy
@@ -53,27 +56,15 @@ SECRET = "the-text-of-a-secret"
 
 
 @dataclass
-class AClock(SystemClock):
-    """The real time, and what was made of it."""
-
-    ahead: float = 0.0
-
-    def now(self) -> Instant:
-        return super().now() + self.ahead
-
-
-@dataclass
 class AnIssuer:
     """Answers this; an exception is a mistake of ours, for an issuer raises nothing."""
 
     answer: Granted | Declined | Exception = GRANTED
     asked: tuple[SecretStr, float, float] | None = None
-    takes: float = 0.0
-    clock: AClock = field(default_factory=AClock)
+    lane: str = "issuer:https://api.inlive.app"
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         self.asked = key, lifetime, budget
-        self.clock.ahead += self.takes  # as an issuer far away
         if isinstance(self.answer, Exception):
             raise self.answer
         return MintResult(self.answer, SENT, (Try(Outcome.OK, 0.5),), skew=2.0)
@@ -83,11 +74,14 @@ class AnIssuer:
 class AVerifier:
     """Says this."""
 
-    answer: Verification
+    answer: Verification | Exception
     asked: tuple[SecretStr, float] | None = None
+    lane: str = "verify:https://api.inlive.app/v1/rooms"
 
     def verify(self, token: SecretStr, budget: float) -> Verification:
         self.asked = token, budget
+        if isinstance(self.answer, Exception):
+            raise self.answer
         return self.answer
 
 
@@ -101,6 +95,7 @@ class AnOutput:
     name: str = "file"
     lane: str = "file:"
     includes_refresh_token: bool = False
+    secret: None = None
     holding: Holding = NOTHING
     failing: Exception | None = None
     stale: Exception | None = None
@@ -152,14 +147,15 @@ def site(mailbox):
 
 
 class Site:
-    def __init__(self, mailbox: Mailbox[Message], verifier: AVerifier | None = None) -> None:
+    def __init__(self, mailbox: Mailbox[Message]) -> None:
         self.mailbox = mailbox
-        self.issuer, self.output, self.key = AnIssuer(), AnOutput(), AKey()
-        self.managed = ManagedToken(policy(output_policy("file")), self.key, (AnOutput("other"), self.output))
-        self.verifier = verifier
-        self.executor = Executor(
-            self.issuer, self.issuer.clock, mailbox, Workers(POOLS), lambda: ROLL, verifier=verifier
+        self.issuer, self.verifier = AnIssuer(), AVerifier(Verification(Verdict.GOOD))
+        self.output, self.key = AnOutput(), AKey()
+        outputs = (AnOutput("other"), self.output)
+        self.managed = ManagedToken(
+            policy(output_policy("file")), self.key, outputs, self.issuer, self.verifier
         )
+        self.executor = Executor(SystemClock(), mailbox, Workers(POOLS), lambda: ROLL)
 
     def message(self) -> Message:
         message = self.mailbox.take(DEADLINE)
@@ -167,7 +163,7 @@ class Site:
         return message
 
     def start(self, effect: Effect) -> Work:
-        work = Work("studio", effect, self.managed.lane(effect), 0.0)
+        work = Work("studio", effect, self.managed.lane(effect.slot), 0.0)
         self.executor.start(self.managed, work)
         return work
 
@@ -184,7 +180,8 @@ MINT = Mint(KEY, Reason.FIRST)
 WRITE = Write("file", token(), "new", Sealer(KEY))
 LOOK, FIRST_LOOK = Inspect("file"), Inspect("file", first=True)
 REHEARSAL = DryRun("file")
-POOLS = {"issuer": 2, "file": 2, "secret": 2, "keys": 2}
+VERIFY = Verify(token(), 7.0)
+POOLS = {"issuer": 2, "verify": 2, "file": 2, "secret": 2, "keys": 2}
 
 
 # --- Minting
@@ -198,8 +195,8 @@ def test_a_mint_asks_with_the_key_for_the_lifetime_within_the_budget(site):
 def test_a_granted_token_comes_back_with_all_that_is_known_of_it(site):
     message = site.does(MINT)
     assert isinstance(message.event, Minted)
-    key, minted, roll, expired = message.event
-    assert (key, roll, expired) == (KEY, ROLL, False)
+    minted = message.event.token
+    assert (message.event.key, message.event.roll) == (KEY, ROLL)
     assert (minted.access.reveal(), minted.refresh_token.reveal()) == ("access", "refresh")
     facts = minted.facts
     assert facts.issued == SENT  # not when the answer came
@@ -209,45 +206,10 @@ def test_a_granted_token_comes_back_with_all_that_is_known_of_it(site):
     assert message.notifications == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
 
 
-GOOD = Verification(Verdict.GOOD)
-
-
-@pytest.mark.parametrize("verdict", [Verdict.GOOD, Verdict.INCONCLUSIVE, Verdict.EXPIRED])
-def test_a_token_that_is_tried_out_is_told_of_and_not_held_back(mailbox, verdict):
-    site = Site(mailbox, AVerifier(Verification(verdict, "so it says")))
-    message = site.does(MINT)
-    assert isinstance(message.event, Minted)
-    assert message.event.expired is (verdict is Verdict.EXPIRED)
-    told = TokenVerified(SecretStr("access").fingerprint, verdict, "so it says")
-    assert message.notifications[-1] == told
-    token, budget = site.verifier.asked
-    assert token.reveal() == "access"
-    assert 0 < budget <= 10.0
-
-
-def test_a_token_that_is_rejected_is_no_token(mailbox):
-    site = Site(mailbox, AVerifier(Verification(Verdict.REJECTED, "401")))
-    message = site.does(MINT)
-    assert isinstance(message.event, MintFailed)
-    assert message.event.declined.outcome is Outcome.BAD_RESPONSE
-    assert "rejects the new token: 401; what is published stays" in message.event.declined.message
-    assert [type(each) for each in message.notifications] == [IssuerAnswered, TokenVerified]
-
-
-def test_trying_out_has_what_the_mint_has_left_of_the_attempt(mailbox):
-    site = Site(mailbox, AVerifier(GOOD))
-    site.issuer.takes = 10.01
-    message = site.does(MINT)
-    assert site.verifier.asked is None
-    assert message.notifications[-1][1:] == (Verdict.INCONCLUSIVE, "the mint has left it no time")
-    assert isinstance(message.event, Minted)
-
-
-def test_what_is_declined_is_not_tried_out(mailbox):
-    site = Site(mailbox, AVerifier(GOOD))
-    site.issuer.answer = Declined(Outcome.SERVER_ERROR, "500")
-    assert len(site.does(MINT).notifications) == 1
-    assert site.verifier.asked is None
+def test_a_new_token_is_tried_out_with_its_value_within_the_budget(site):
+    site.verifier.answer = Verification(Verdict.REJECTED, "401")
+    assert site.does(VERIFY) == Message("studio", Verified(token().facts.fingerprint, site.verifier.answer))
+    assert site.verifier.asked == (token().access, 7.0)
 
 
 def test_a_token_that_says_itself_that_it_lives_shorter_is_believed():
@@ -337,13 +299,14 @@ TOLD = "a mistake of the refresher itself (RuntimeError); its log says more"
         (LOOK, InspectFailed("file", TOLD), "Inspect"),
         (FIRST_LOOK, InspectFailed("file", TOLD), "Inspect"),
         (REHEARSAL, WriteFailed("file", TOLD, ROLL), "DryRun"),
+        (VERIFY, Verified(token().facts.fingerprint, Verification(Verdict.INCONCLUSIVE, TOLD)), "Verify"),
     ],
-    ids=["mint", "write", "look", "first look", "dry run"],
+    ids=["mint", "write", "look", "first look", "dry run", "verify"],
 )
 def test_a_mistake_of_ours_comes_back_as_a_failure_and_is_said(site, effect, event, what):
     """Or the step would be in flight for ever. Its text is for the log, which blots secrets out, and not for
     the status, which does not."""
-    site.issuer.answer = site.output.failing = MISTAKE
+    site.issuer.answer = site.output.failing = site.verifier.answer = MISTAKE
     message = site.does(effect)
     assert message == Message("studio", event, (Crashed(what, MISTAKE),))
     assert SECRET not in str(message.event)
@@ -544,29 +507,23 @@ class Pools:
 def test_what_goes_to_an_issuer_a_disk_an_api_server_and_the_keys_does_not_queue_together(mailbox):
     """Two hundred Secrets whose API server hangs kept a file from being looked at, and the keys."""
     workers = Pools()
-    executor = Executor(AnIssuer(), SystemClock(), mailbox, workers, lambda: ROLL)
+    executor = Executor(SystemClock(), mailbox, workers, lambda: ROLL)
     outputs = (AnOutput("file:/run/token", "file:/run"), AnOutput("secret:inlive/token", "secret"))
-    managed = ManagedToken(policy(), AKey(), outputs)
+    managed = ManagedToken(policy(), AKey(), outputs, AnIssuer(), AVerifier(Verification(Verdict.GOOD)))
     executor.prepare([managed])
-    assert workers.prepared == ("keys", "file", "secret", "issuer")
+    assert workers.prepared == ("keys", "file", "secret", "issuer", "verify")
     steps = (
         MINT,
         Inspect("file:/run/token"),
         Write("secret:inlive/token", token(), "new", Sealer(KEY)),
         DryRun("file:/run/token"),
+        VERIFY,
     )
     for step in steps:
-        executor.start(managed, Work("studio", step, managed.lane(step), 0.0))
+        executor.start(managed, Work("studio", step, managed.lane(step.slot), 0.0))
     executor.read_keys(KeyPoller([("studio", managed.key)]))
-    assert workers.went == ["issuer", "file", "secret", "file", "keys"]
+    assert workers.went == ["issuer", "file", "secret", "file", "verify", "keys"]
 
 
-def test_a_verifier_with_a_mistake_of_ours_costs_no_token(mailbox):
-    class Mistaken:
-        def verify(self, token, budget):
-            raise MISTAKE
-
-    message = Site(mailbox, Mistaken()).does(MINT)
-    assert isinstance(message.event, Minted)
-    assert [type(each) for each in message.notifications] == [IssuerAnswered, Crashed, TokenVerified]
-    assert message.notifications[-1].verdict is Verdict.INCONCLUSIVE
+def test_every_effect_has_a_kind():
+    assert set(KINDS) == set(get_args(Effect))

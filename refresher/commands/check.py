@@ -13,7 +13,6 @@ from refresher.config.addresses import namespaced
 from refresher.config.declarations import IssuerSettings, ListenAddress, Settings
 from refresher.config.durations import format_duration
 from refresher.config.loader import KEY, OUTPUTS
-from refresher.config.output_kinds import kind_of
 from refresher.core import schedule
 from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64
@@ -33,7 +32,7 @@ from refresher.ports import Issuer, Output
 
 if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
-    from refresher.kube.paths import Permission
+    from refresher.kube.rbac import Permission
 
 PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; the first that the issuer takes, then the token's own
 LEAST_TO_VERIFY = 60.0  # seconds that a token lives that is tried out: no hurry may look like an early end
@@ -68,7 +67,7 @@ class Finding(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="ask neither the issuer nor Kubernetes")
-    flags.add_flags(parser)
+    flags.add_flags(parser, [group for group in flags.GROUPS if group != "log"])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
+    connect = cache(wiring.kubernetes)
+    tokens = wiring.published_tokens(settings, connect=connect)  # what stops `run` at its start comes first
     count = len(settings.tokens)
     source = path or "flags and variables"
     yield Finding("configuration", 0, f"{source}, {count} token{'s' if count > 1 else ''}")
@@ -95,18 +96,16 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
         yield from _issuer_findings(settings, keys)
     if settings.listen is not None:
         yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
-    connect = cache(wiring.kubernetes)
-    managed_tokens = wiring.managed_tokens(settings, connect=connect)
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
-    for token, managed in zip(settings.tokens, managed_tokens, strict=True):
-        for settings_, output in zip(token.outputs, managed.outputs, strict=True):
-            if asks_kubernetes or not kind_of(type(settings_)).in_cluster:
+    for published in tokens:
+        for output in published.outputs:
+            if asks_kubernetes or output.secret is None:
                 yield from _output_findings(output)
             else:
                 yield Finding("output", 0, f"{output.name} was not tried", is_hint=True)
-        yield _headroom_finding(managed.policy)
+        yield _headroom_finding(published.policy)
 
 
 def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Finding]:
@@ -190,15 +189,15 @@ def _clock_finding(skew: float) -> Finding:
 
 def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Finding, None, bool]:
     """What we may do there of what this configuration needs; whether it is worth while to try a Secret."""
-    from refresher.kube import access, paths  # noqa: PLC0415 -- where there is Kubernetes
+    from refresher.kube import access, rbac  # noqa: PLC0415 -- where there is Kubernetes
 
     places = [place for token in settings.tokens for place in wiring.secrets(token, api.namespace)]
-    needed = [each for place in places for each in paths.for_secret(*place)]
-    creating = {paths.to_create_secret(*place): place for place in places}
+    needed = [each for place in places for each in rbac.for_secret(*place)]
+    creating = {rbac.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
-        needed += paths.for_lease(*namespaced(settings.leader_election.lease, api.namespace))
+        needed += rbac.for_lease(*namespaced(settings.leader_election.lease, api.namespace))
     homes = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
-    wanted = [each for home in dict.fromkeys(homes) for each in paths.for_events(home)]
+    wanted = [each for home in dict.fromkeys(homes) for each in rbac.for_events(home)]
     try:
         lacking = access.missing(api, [*needed, *wanted])
         prepared = [creating[each] for each in access.missing(api, creating)]

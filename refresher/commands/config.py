@@ -11,7 +11,8 @@ EXAMPLE = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("schema",), help="what to print")
+    parser.usage = "%(prog)s schema"
+    parser.add_argument("what", metavar="schema", choices=("schema",), help="what to print")
 
 
 def run(_arguments: argparse.Namespace) -> int:

@@ -11,10 +11,10 @@ from refresher.config.loader import KEY
 from refresher.config.quoting import shown
 from refresher.core.advice import ADVICE
 from refresher.core.formats import Format, render
+from refresher.core.mints import token_of
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
 from refresher.errors import ConfigurationError, Problem
-from refresher.executor import token_of
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\
@@ -24,6 +24,7 @@ EXAMPLE = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [NAME] [OPTION]..."
     parser.add_argument(
         "token", nargs="?", metavar="NAME", help="which token of the configuration, if it has several"
     )

@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often this is called: what would come due before the next call is minted now",
     )
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "listen"])
-    cli_options.add_log_flags(parser, level="warning")  # cron sends by mail whatever is printed
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = cli_options.loaded(arguments, command="once", needs=(KEY, OUTPUTS)).settings
+    found = cli_options.loaded(arguments, command="once", needs=(KEY, OUTPUTS))
+    settings = found.settings
     if settings.leader_election is not None:
         problem = (
             "is for `run`; one pass at a time is seen to by cron, or a CronJob's concurrencyPolicy: Forbid"
@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     if mistakes:
         raise ConfigurationError(mistakes)
     runtime = wiring.installation(settings, [LogObserver(goes_on=False)], horizon=every)
-    cli_options.configure_log(arguments, runtime.secrets.blot_out)
+    # Cron sends by mail whatever is printed.
+    cli_options.configure_log(found.log, runtime.secrets.blot_out, level="warning")
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         runtime.mailbox.post(Message(None, Stopping()))

@@ -40,14 +40,14 @@ signals:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_flags(parser)
-    cli_options.add_log_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS)).settings
+    found = cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS))
+    settings = found.settings
     counters, first = Counters(), FirstToken()
     runtime = wiring.installation(settings, [LogObserver(), counters, first])
-    dropped = cli_options.configure_log(arguments, runtime.secrets.blot_out)
+    dropped = cli_options.configure_log(found.log, runtime.secrets.blot_out)
     where = "endpoints nowhere: no --listen"
     if settings.listen is not None:
         from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted

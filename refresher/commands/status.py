@@ -15,7 +15,6 @@ from refresher.core.machine import observe
 from refresher.core.state import State
 from refresher.core.status import TokenStatus, status_of
 from refresher.errors import OutputError, UnreachableDaemonError
-from refresher.executor import ManagedToken
 from refresher.observers import status
 from refresher.ports import Clock, Output
 
@@ -45,18 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         settings = cli_options.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
         clock = SystemClock()
-        statuses = [_of_outputs(managed, clock) for managed in wiring.managed_tokens(settings)]
+        statuses = [_of_outputs(published, clock) for published in wiring.published_tokens(settings)]
         document = status.document(statuses, clock.now(), __version__)
     print(json.dumps(document, indent=2) if arguments.json else status.table(document))
     return exit_codes.DONE if document.get("valid") is True else exit_codes.TRY_AGAIN
 
 
-def _of_outputs(managed: ManagedToken, clock: Clock) -> TokenStatus:
+def _of_outputs(published: wiring.Published, clock: Clock) -> TokenStatus:
     """What the outputs themselves tell: neither the key nor a running daemon is needed for that."""
-    state = State.initial(managed.policy)
-    for output in managed.outputs:
-        state, _ = observe(state, managed.policy, _inspected(output, clock), clock.now())
-    return status_of(state, managed.policy, clock.now())
+    state = State.initial(published.policy)
+    for output in published.outputs:
+        state, _ = observe(state, published.policy, _inspected(output, clock), clock.now())
+    return status_of(state, published.policy, clock.now())
 
 
 def _inspected(output: Output, clock: Clock) -> Event:

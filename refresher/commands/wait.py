@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = cli_options.loaded(arguments, command="wait", needs=(OUTPUTS,)).settings
     timeout = cli_options.duration("--timeout", arguments.timeout)
     clock = SystemClock()
-    outputs = [output for managed in wiring.managed_tokens(settings) for output in managed.outputs]
+    outputs = [output for token in wiring.published_tokens(settings) for output in token.outputs]
     deadline = clock.now().boot + timeout
     while lacking := [reason for output in outputs if (reason := why_not_ready(output, clock))]:
         left = deadline - clock.now().boot

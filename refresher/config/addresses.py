@@ -14,7 +14,7 @@ from refresher.config.value_types import (
     text_of,
 )
 from refresher.core import formats
-from refresher.core.formats import MINT_PATH
+from refresher.core.inlive import MINT_PATH
 
 # URLs and listeners
 

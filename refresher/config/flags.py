@@ -7,21 +7,49 @@ import argparse
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from refresher.config import addresses
+from refresher.config import addresses, value_types
 from refresher.config.declarations import SECTIONS
 from refresher.config.options import Option, options_of
 from refresher.errors import Problem
 
 PREFIX = "REFRESHER_"
-GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen", "election")
+_LEVELS = ("debug", "info", "warning", "error")
+OWNER_VARIABLE = "REFRESHER_OWNER"  # the name of this installation; it has no flag
+GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen", "election", "log")
 CONFIG = Option(
     "File with the configuration: YAML, or JSON when named .json. Flags and variables beat it.",
     addresses.FILE,
     flag="--config",
     group="config",
 )
+
+
+class LogSettings(NamedTuple):
+    """How a command logs, to standard error. Only flags and variables set this, not the file."""
+
+    format: Annotated[
+        str,
+        Option(
+            "How log lines look: auto is text on a terminal and in systemd's journal, JSON otherwise.",
+            value_types.choice("log format", ("auto", "text", "json"), "auto|text|json", fold=str.lower),
+            example="text",
+            flag="--log-format",
+            group="log",
+        ),
+    ] = "auto"
+    level: Annotated[
+        str | None,
+        Option(
+            "The lowest level to log.",
+            value_types.choice("log level", _LEVELS, "|".join(_LEVELS), fold=str.lower),
+            example="info",
+            flag="--log-level",
+            flag_note="Default: info; of `refresher once`: warning.",
+            group="log",
+        ),
+    ] = None
 
 
 class Given(NamedTuple):
@@ -39,7 +67,7 @@ def declared_flags() -> list[tuple[type | None, Option]]:
     Of sections that share a flag the first one counts, with the group of any and the notes of all.
     """
     declared: dict[str | None, tuple[type | None, Option]] = {CONFIG.flag: (None, CONFIG)}
-    for section in SECTIONS:
+    for section in (*SECTIONS, LogSettings):
         for option in options_of(section).values():
             if option.flag:
                 first, known = declared.setdefault(option.flag, (section, option))
@@ -98,15 +126,14 @@ def collect(arguments: Mapping[str, object], environ: Mapping[str, str]) -> list
     return found
 
 
-def doubtful_variables(environ: Mapping[str, str], others: Collection[str] = ()) -> tuple[Problem, ...]:
+def doubtful_variables(environ: Mapping[str, str]) -> tuple[Problem, ...]:
     """A warning for each variable that has no effect and was probably meant for us.
 
     Most unknown ones were not: a Kubernetes Service called ``refresher`` gives the pods of its namespace
     REFRESHER_SERVICE_HOST, REFRESHER_PORT_9464_TCP and so on
     (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
-    `others`: variables that a command reads itself.
     """
-    known = {option.variable for _, option in declared_flags()} | set(others)
+    known = {option.variable for _, option in declared_flags()} | {OWNER_VARIABLE}
     unknown = (name for name in environ if name.startswith(PREFIX) and name not in known)
     warnings = (_warning(name, known) for name in sorted(unknown) if not re.search(_SERVICE_LINK, name))
     return tuple(warning for warning in warnings if warning)

@@ -37,6 +37,7 @@ class Loaded(NamedTuple):
     config_path: str | None  # absolute; None without a file
     format: str
     template: str | None
+    log: flags.LogSettings
 
 
 class Effective(NamedTuple):
@@ -47,14 +48,13 @@ class Effective(NamedTuple):
     origin: str | None
 
 
-def load(  # noqa: PLR0913 - three sources, and three facts about the command
+def load(
     arguments: Mapping[str, object],
     environ: Mapping[str, str],
     cwd: str,
     *,
     needs: Collection[str] = (KEY, OUTPUTS),
     command: str = "run",
-    other_variables: Collection[str] = (),
 ) -> Loaded:
     """The settings from `arguments` (parsed; see `flags.add_flags`), `environ` and the file.
 
@@ -63,22 +63,22 @@ def load(  # noqa: PLR0913 - three sources, and three facts about the command
 
     `needs`: what flags must give where no file does. Without KEY the key file of a token may be missing,
     which makes it empty. Without OUTPUTS its outputs may be missing, and flags change none. Without both,
-    there may be no token. `command` is named in messages. `other_variables` are those that a command reads
-    itself.
+    there may be no token. `command` is named in messages.
 
     Raises ConfigurationError with every problem. Each call reads the file anew.
     """
-    problems, doubtful = Problems(KNOWN_KEYS), flags.doubtful_variables(environ, other_variables)
+    problems, doubtful = Problems(KNOWN_KEYS), flags.doubtful_variables(environ)
     root, over = _merged(flags.collect(arguments, environ), cwd, problems, needs, command)
     problems.raise_any(beside=doubtful)
     settings: Settings = root.built()
     output = over.output(PRINTED)
     return Loaded(
-        settings,
-        (*problems.warnings, *doubtful),
-        over.config,
-        output.get("format"),
-        output.get("template"),
+        settings=settings,
+        warnings=(*problems.warnings, *doubtful),
+        config_path=over.config,
+        format=output.get("format"),
+        template=output.get("template"),
+        log=over.log.built(),
     )
 
 
@@ -156,9 +156,11 @@ class Overlay:
         self.issuer = Draft(IssuerSettings)
         self.election = Draft(LeaderElectionSettings)
         self.root = Draft(Settings)
+        self.log = Draft(flags.LogSettings)
         self.targets: list[Draft] = []  # outputs with nothing but their target
         self._for_outputs: dict[str, tuple[Any, str]] = {}  # by flag: value and place
-        drafts = {draft.section: draft for draft in (self.token, self.issuer, self.election, self.root)}
+        sections = (self.token, self.issuer, self.election, self.root, self.log)
+        drafts = {draft.section: draft for draft in sections}
         for section, option, text, where in collected:
             value = parsed(option, text, where, cwd, problems)
             if section is None:

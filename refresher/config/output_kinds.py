@@ -149,7 +149,7 @@ def kind_of(settings: type) -> OutputKind:
     return _BY_SETTINGS[settings]
 
 
-def secrets_of(outputs: Iterable[OutputSettings], home: str) -> list[tuple[str, str]]:
+def secret_names(outputs: Iterable[OutputSettings], home: str) -> list[tuple[str, str]]:
     """Namespace and name of each Secret among `outputs`; `home` is the default namespace."""
     return [namespaced(output[0], home) for output in outputs if kind_of(type(output)).in_cluster]
 

@@ -7,7 +7,7 @@ from refresher.config.declarations import TokenSettings
 from refresher.config.drafts import INVALID, Draft, example_of
 from refresher.config.durations import format_duration
 from refresher.config.options import by_flag, first_of, options_of
-from refresher.config.output_kinds import LOCK_FILE, kind_of, record_path, secrets_of
+from refresher.config.output_kinds import LOCK_FILE, kind_of, record_path, secret_names
 from refresher.config.quoting import shown, shown_path
 from refresher.config.source_map import Place, Problems
 from refresher.core.schedule import margin
@@ -166,7 +166,7 @@ def problems_of_namespace(home: str, tokens: Iterable[TokenSettings]) -> tuple[P
     problems = []
     first_of_target: dict[tuple[str, str], str] = {}
     for token in tokens:
-        for target in secrets_of(token.outputs, home):
+        for target in secret_names(token.outputs, home):
             if target in first_of_target:
                 text = f"is the target of an output of token {first_of_target[target]!r} as well"
                 where = f"Secret {'/'.join(target)} of token {token.name!r}"

@@ -120,9 +120,7 @@ def duration(shortest: float, longest: float, accepted: str, *, whole: bool = Fa
     def out_of_range(value: object) -> ValueError:
         return not_accepted(f"{shown(value)} is out of range", accepted)
 
-    limits: dict[str, object] = {"minimum": shortest, "maximum": longest}
-    if whole:
-        limits["multipleOf"] = 1
+    limits = {"minimum": shortest, "maximum": longest} | ({"multipleOf": 1} if whole else {})
     pattern = anchored(durations.PATTERN)
     schema = {"type": ["string", "number"], "pattern": pattern, "maxLength": durations.LONGEST_TEXT, **limits}
     return ValueType(parse, schema, "DURATION", format_duration)
@@ -181,16 +179,20 @@ def parse_name(value: object) -> str:
 NAME = ValueType(parse_name, {"type": "string", "pattern": anchored(_NAME)}, "NAME")
 
 
-def parse_format(value: object) -> str:
-    accepted = ", ".join(formats.NAMES)
-    text = text_of(value, accepted)
-    if text not in formats.NAMES:
-        hint = did_you_mean(text, formats.NAMES)
-        raise ValueError(f"{shown(text)} is not a format{hint or ';'} accepted: {accepted}")
-    return text
+def choice(what: str, names: tuple[str, ...], metavar: str, fold: Callable[[str], str] = str) -> ValueType:
+    """One of `names`. `fold` maps other spellings to them; messages say `what` they are."""
+
+    def parse(value: object) -> str:
+        text = fold(text_of(value, ", ".join(names)))
+        if text not in names:
+            hint = did_you_mean(text, names) or ";"
+            raise ValueError(f"{shown(text)} is not a {what}{hint} accepted: {', '.join(names)}")
+        return text
+
+    return ValueType(parse, {"enum": list(names)}, metavar)
 
 
-FORMAT = ValueType(parse_format, {"enum": list(formats.NAMES)}, "FORMAT")
+FORMAT = choice("format", formats.NAMES, "FORMAT")
 
 _GROUP = r"[^\u0000-\u0020:+\-][^\u0000-\u001f\u007f:]{0,255}"
 _GROUP_ACCEPTED = "a group's name or number"

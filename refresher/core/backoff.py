@@ -7,6 +7,8 @@ LONGEST = 60.0
 LONGEST_WITHOUT_TOKEN = 30.0
 LONGEST_ASKED = 15 * 60.0  # of a Retry-After: an issuer's mistake must not put us to sleep for a day
 _ASKING = (Outcome.THROTTLED, Outcome.BAD_RESPONSE)  # whose `retry_after` counts
+LOOK_AGAIN = 30.0  # a deleted or altered output is put right within a minute (design §3)
+MOMENT = 1.0  # until an output out of sight is inspected again, and then twice as long each time
 KEY_PROBE = 5 * 60.0  # how often a refused key is tried again: keys are also un-revoked
 
 
@@ -58,3 +60,8 @@ def _asked(declined: Declined) -> float | None:
     if declined.outcome in _ASKING and declined.retry_after is not None:
         return min(declined.retry_after, LONGEST_ASKED)
     return None
+
+
+def look_wait(failures: int) -> float:
+    """The wait after the `failures`-th inspection in a row that could not reach its output."""
+    return min(LOOK_AGAIN, MOMENT * 2.0 ** min(failures - 1, 10))

@@ -32,7 +32,9 @@ def beyond_reach(state: State, policy: TokenPolicy) -> Iterator[OutputState]:
 def is_beyond_reach(state: State, output: OutputState, wants: OutputPolicy) -> bool:
     """Whether the token in hand was adopted from where its value, or its refresh token, cannot be read back,
     and this output needs it."""
-    if state.facts is None or output.read_problem is not None:  # what merely cannot be read may well be there
+    if (
+        state.facts is None or output.reads.problem is not None
+    ):  # what merely cannot be read may well be there
         return False
     cannot_write = state.token is None or (wants.includes_refresh_token and not state.token.is_complete)
     held = output.facts

@@ -1,4 +1,4 @@
-"""Which parts of a text from outside must not be shown, because they repeat part of a secret."""
+"""How a text from outside may be shown: on one line, and without the parts that repeat part of a secret."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,6 +12,23 @@ LONGEST_WORD = 15  # characters; most English words are shorter ("authentication
 
 _PLAIN_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _BETWEEN_SPACES = re.compile(r"\S+")
+
+
+def shown(text: str, secrets: Iterable[str], longest: int) -> str:
+    """`text` as a message may show it: `censored`, `printable`, and cut after `longest` characters.
+
+    Only a little more than that is searched for the `secrets`, so that one across the limit is found: to
+    search 16 MiB takes half a minute.
+    """
+    known = printable(censored(text[: longest + TELLING], secrets))
+    return known if len(known) <= longest else f"{known[:longest]}…"
+
+
+def printable(text: str) -> str:
+    """`text` on one line: line breaks, control characters and whatever else steers a terminal are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def censored(text: str, secrets: Iterable[str]) -> str:

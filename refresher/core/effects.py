@@ -1,7 +1,7 @@
-"""What the machine wants done: effects, which take time and I/O, and decisions, which do not.
+"""What the machine wants done: effects, which take time, and decisions, which take effect at once.
 
-Named tuples rather than dataclasses: see docs/adr/0001. The executor performs effects with threads and
-sockets, the simulator with a simulated world.
+The executor performs effects with threads and sockets, the simulator in a simulated world. docs/adr/0001 says
+why these are named tuples.
 """
 
 from typing import NamedTuple
@@ -10,6 +10,22 @@ from refresher.core.model import Holding, Reason, SecretStr, Token
 from refresher.core.seal import Sealer
 from refresher.core.values import distinct
 
+MINT, VERIFY, OUTPUT = "mint", "verify", "output"
+
+
+@distinct
+class Slot(NamedTuple):
+    """What an effect occupies while it is in flight. One slot holds one effect at a time.
+
+    `kind`: of the work. `target`: the output's name; empty for the issuer and the verifier.
+    """
+
+    kind: str
+    target: str = ""
+
+
+MINT_SLOT, VERIFY_SLOT = Slot(MINT), Slot(VERIFY)
+
 
 @distinct
 class Mint(NamedTuple):
@@ -17,6 +33,22 @@ class Mint(NamedTuple):
 
     key: SecretStr
     reason: Reason
+
+    @property
+    def slot(self) -> Slot:
+        return MINT_SLOT
+
+
+@distinct
+class Verify(NamedTuple):
+    """Try a new token out at the ``verify`` URL, within `budget` seconds."""
+
+    token: Token
+    budget: float
+
+    @property
+    def slot(self) -> Slot:
+        return VERIFY_SLOT
 
 
 @distinct
@@ -28,25 +60,37 @@ class Write(NamedTuple):
     reason: str
     sealer: Sealer
 
+    @property
+    def slot(self) -> Slot:
+        return Slot(OUTPUT, self.output)
+
 
 @distinct
 class Inspect(NamedTuple):
-    """Look at what one output holds. `first`: claim it, and clear up there, before."""
+    """Look at what one output holds. `first`: claim the output, and remove stale files there, before."""
 
     output: str
     first: bool = False
 
+    @property
+    def slot(self) -> Slot:
+        return Slot(OUTPUT, self.output)
+
 
 @distinct
 class DryRun(NamedTuple):
-    """Try out whether one output can be written, and leave it as it is."""
+    """Try whether one output can be written. Its content stays as it is."""
 
     output: str
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(OUTPUT, self.output)
 
 
 @distinct
 class Adopt(NamedTuple):
-    """Take over the valid token that `output` was found to hold. Takes no I/O: starting it is doing it."""
+    """Take over the valid token that `output` was found to hold."""
 
     output: str
     holding: Holding
@@ -54,7 +98,7 @@ class Adopt(NamedTuple):
 
 @distinct
 class RaiseAlarm(NamedTuple):
-    """Report that these outputs hold no valid token although another process leads. Starting is doing it."""
+    """Report that these outputs hold no valid token although another process leads."""
 
     outputs: tuple[str, ...]
 
@@ -67,6 +111,7 @@ class Wait(NamedTuple):
     reason: str
 
 
-Effect = Mint | Write | Inspect | DryRun  # takes time, and comes back as an event
-Action = Effect | Adopt | RaiseAlarm
+Effect = Mint | Verify | Write | Inspect | DryRun  # comes back as an event
+Decision = Adopt | RaiseAlarm  # takes effect when it is started
+Action = Effect | Decision
 Step = Action | Wait

@@ -154,4 +154,5 @@ class Election(NamedTuple):
 
     def _claim(self, transitions: int) -> LeaseRecord:
         version = self.seen.version if self.seen else ""
-        return LeaseRecord(self.identity, self.timing.lease_duration, min(transitions, MOST_TRANSITIONS), version)
+        most = min(transitions, MOST_TRANSITIONS)
+        return LeaseRecord(self.identity, self.timing.lease_duration, most, version)

@@ -17,9 +17,12 @@ _VISIBLE = re.compile(r"[!-~]{4,}")  # keys and tokens are visible ASCII; anythi
 
 def decoded(text: str, depth: int = DEPTH) -> Iterator[str]:
     """What `text`, or a part of it, could be an encoding of, or an encoding of an encoding. Of each form only
-    the runs of four or more visible ASCII characters, one a line."""
+    the runs of four or more visible ASCII characters, one a line.
+
+    NULs are dropped from each form: between the characters of ASCII they are what UTF-16 and UTF-32 add.
+    """
     for whole in _decoded_once(text):
-        form = "\n".join(_VISIBLE.findall(whole))
+        form = "\n".join(_VISIBLE.findall(whole.replace("\0", "")))
         if form:
             yield form
             if depth > 1:
@@ -27,6 +30,8 @@ def decoded(text: str, depth: int = DEPTH) -> Iterator[str]:
 
 
 def _decoded_once(text: str) -> Iterator[str]:
+    if "\0" in text:
+        yield text
     for mark, escape in (("%", _PERCENT), ("\\", _BACKSLASH)):
         if mark in text:
             yield escape.sub(_unescaped, text)

@@ -5,16 +5,118 @@ Named tuples rather than dataclasses: as frozen, and a seventh of the price to d
 
 from typing import NamedTuple
 
-from refresher.core.effects import Action
-from refresher.core.model import (
-    Declined,
-    Holding,
-    SecretStr,
-    Token,
-)
+from refresher.core.effects import MINT_SLOT, OUTPUT, VERIFY_SLOT, Action, Slot
+from refresher.core.model import Declined, Holding, SecretStr, Token, Verification
 from refresher.core.values import distinct
 
-# --- Events: what has happened. `roll`, 0 to 1, is chance, drawn by the shell.
+# --- How effects end. Each says which slot is free again. `roll`, 0 to 1, is chance, drawn by the shell.
+
+
+@distinct
+class Minted(NamedTuple):
+    """The issuer gave a token to `key`."""
+
+    key: SecretStr
+    token: Token
+    roll: float
+
+    @property
+    def slot(self) -> Slot:
+        return MINT_SLOT
+
+
+@distinct
+class MintFailed(NamedTuple):
+    """An attempt with `key` ended without a token."""
+
+    key: SecretStr
+    declined: Declined
+    roll: float
+
+    @property
+    def slot(self) -> Slot:
+        return MINT_SLOT
+
+
+@distinct
+class Verified(NamedTuple):
+    """The new token of this fingerprint was tried out."""
+
+    fingerprint: str
+    verification: Verification
+
+    @property
+    def slot(self) -> Slot:
+        return VERIFY_SLOT
+
+
+@distinct
+class Written(NamedTuple):
+    """`token` is in the output, and was read back."""
+
+    output: str
+    token: Token
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(OUTPUT, self.output)
+
+
+@distinct
+class WriteFailed(NamedTuple):
+    """The output could not be written; it still holds what it held. `retry_after`: seconds, as the API server
+    asks in its header of that name."""
+
+    output: str
+    message: str
+    roll: float
+    retry_after: float | None = None
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(OUTPUT, self.output)
+
+
+@distinct
+class DryRunPassed(NamedTuple):
+    """A dry run succeeded: the output can be written."""
+
+    output: str
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(OUTPUT, self.output)
+
+
+@distinct
+class Found(NamedTuple):
+    """The output holds this. `held`: the other process that owns it, as a sentence; empty if none does."""
+
+    output: str
+    holding: Holding
+    held: str = ""
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(OUTPUT, self.output)
+
+
+@distinct
+class InspectFailed(NamedTuple):
+    """The output's content is unknown. `out_of_sight`: only to this process; consumers still have it."""
+
+    output: str
+    message: str
+    out_of_sight: bool = False
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(OUTPUT, self.output)
+
+
+Ending = Minted | MintFailed | Verified | Written | WriteFailed | DryRunPassed | Found | InspectFailed
+
+# --- What else happens.
 
 
 @distinct
@@ -22,6 +124,22 @@ class Started(NamedTuple):
     """The executor has taken up this step."""
 
     step: Action
+
+
+@distinct
+class Stalled(NamedTuple):
+    """The step on this output has been in flight for `seconds` and has not ended. It may still end."""
+
+    output: str
+    seconds: float
+    writing: bool
+
+
+@distinct
+class Late(NamedTuple):
+    """How a step ended that was given up: it already counted as a failure."""
+
+    event: Ending
 
 
 @distinct
@@ -33,100 +151,21 @@ class KeyRead(NamedTuple):
 
 @distinct
 class KeyUnreadable(NamedTuple):
-    """The key source cannot be read, or holds what cannot be a key."""
+    """The key source cannot be read, or does not hold a key."""
 
     message: str
-
-
-@distinct
-class Minted(NamedTuple):
-    """The issuer gave a token to `key`. `expired`: whoever tried it out was told that it is so already."""
-
-    key: SecretStr
-    token: Token
-    roll: float
-    expired: bool = False
-
-
-@distinct
-class MintFailed(NamedTuple):
-    """An attempt with `key` has ended without a token."""
-
-    key: SecretStr
-    declined: Declined
-    roll: float
-
-
-@distinct
-class Written(NamedTuple):
-    """`token` is in the output, and was read back."""
-
-    output: str
-    token: Token
-
-
-@distinct
-class WriteFailed(NamedTuple):
-    """The output could not be written; it still holds what it held. `retry_after`: seconds for which whoever
-    keeps it asks to be left alone."""
-
-    output: str
-    message: str
-    roll: float
-    retry_after: float | None = None
-
-
-@distinct
-class DryRunPassed(NamedTuple):
-    """A dry run succeeded: the output can be written."""
-
-    output: str
-
-
-@distinct
-class Found(NamedTuple):
-    """The output holds this. `held`: which other process owns it, as a sentence; empty if none does."""
-
-    output: str
-    holding: Holding
-    held: str = ""
-
-
-@distinct
-class InspectFailed(NamedTuple):
-    """What the output holds cannot be told. `out_of_sight`: only not from here; consumers have it still."""
-
-    output: str
-    message: str
-    out_of_sight: bool = False
-
-
-@distinct
-class Stalled(NamedTuple):
-    """The step on this output has been in flight for `seconds` and has not ended. It is still waited for."""
-
-    output: str
-    seconds: float
-    writing: bool
-
-
-@distinct
-class Late(NamedTuple):
-    """How a step ended that had been given up: `event` was counted as a failure before."""
-
-    event: "Minted | MintFailed | Written | WriteFailed | DryRunPassed | Found | InspectFailed"
 
 
 @distinct
 class ExpiryReported(NamedTuple):
-    """A consumer was told that the token of this fingerprint has expired."""
+    """A consumer learned that the token of this fingerprint has expired."""
 
     fingerprint: str
 
 
 @distinct
 class LeadershipChanged(NamedTuple):
-    """This process may write from here on, or must not any more."""
+    """This process may write from now on, or must not any more."""
 
     leads: bool
 
@@ -138,29 +177,23 @@ class RefreshRequested(NamedTuple):
 
 @distinct
 class Stopping(NamedTuple):
-    """No new mint from here on; what is in hand is still written."""
-
-
-@distinct
-class KeysPolled(NamedTuple):
-    """Every key source has been read. Concerns the engine only, no token."""
+    """No new mint from now on; a token in hand is still written."""
 
 
 Event = (
-    Started
-    | KeyRead
-    | KeyUnreadable
-    | Minted
-    | MintFailed
-    | Written
-    | WriteFailed
-    | DryRunPassed
-    | Found
-    | InspectFailed
+    Ending
+    | Started
     | Stalled
     | Late
+    | KeyRead
+    | KeyUnreadable
     | ExpiryReported
     | LeadershipChanged
     | RefreshRequested
     | Stopping
 )
+
+
+@distinct
+class KeysPolled(NamedTuple):
+    """Every key source has been read. Concerns the engine only, no token."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from string import Template
 from typing import NamedTuple
 
-from refresher.core import rfc3339
+from refresher.core import inlive, rfc3339
 from refresher.core.instant import Instant
 from refresher.core.model import SecretStr, Token, fingerprint
 from refresher.core.values import distinct
@@ -17,7 +17,6 @@ PLACEHOLDERS = ("access_token", "refresh_token", "token_type", "issued_at", "exp
 TOKEN_TYPE = "Bearer"  # noqa: S105 -- RFC 6750, section 4
 # b64token of RFC 6750 §2.1. Nothing in it means anything to a shell: it needs no quotes in an env file.
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-MINT_PATH = "/v1/keys/accesstoken"
 
 Credentials = tuple[SecretStr, SecretStr | None]
 """An access token, and the refresh token where the format carries one."""
@@ -83,8 +82,9 @@ def read_back(form: Format, content: bytes) -> Credentials | None:
     match form.name, document:
         case "json", {"access_token": access}:
             return _credentials(access)
-        case "inlive-sdk", {"data": {"accessToken": access, "refreshToken": refresh}}:
-            return _credentials(access, refresh)
+        case "inlive-sdk", _:
+            tokens = inlive.sdk_tokens(document)
+            return _credentials(*tokens) if tokens else None
         case ("token" | "bearer" | "env") as plain, _:
             return _credentials(_between(text, *_AROUND[plain]))
     return None
@@ -107,22 +107,8 @@ def _fields(token: Token, now: Instant) -> dict[str, str | int]:
 
 
 def _sdk_auth(token: Token, issuer_url: str) -> dict[str, object]:
-    """What the official JavaScript SDK's ``createAuth()`` returns and ``room.setAuth()`` takes (SDK 0.21.4).
-
-    It takes ``expirySeconds`` for the lifetime to ask for at its own next mint, so that is what was asked for
-    here, not what is left. A missing refresh token is an empty text there.
-    """
-    return {
-        "url": issuer_url.rstrip("/") + MINT_PATH,
-        "code": 200,
-        "ok": True,
-        "message": "",
-        "data": {
-            "accessToken": token.access.reveal(),
-            "refreshToken": token.refresh_token.reveal() if token.refresh_token else "",
-            "expirySeconds": int(token.facts.requested),
-        },
-    }
+    refresh = token.refresh_token.reveal() if token.refresh_token else ""
+    return inlive.sdk_auth(issuer_url, token.access.reveal(), refresh, int(token.facts.requested))
 
 
 def _json_line(document: Mapping[str, object]) -> str:

@@ -8,15 +8,18 @@ from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
 from refresher.core import adoption, observing, output_events, schedule
+from refresher.core.backoff import LOOK_AGAIN, MOMENT
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.effects import (
-    Action,
+    VERIFY_SLOT,
     Adopt,
     DryRun,
     Inspect,
     Mint,
     RaiseAlarm,
+    Slot,
     Step,
+    Verify,
     Wait,
     Write,
 )
@@ -25,53 +28,44 @@ from refresher.core.instant import Instant
 from refresher.core.model import Reason, TokenFacts
 from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
-from refresher.core.state import ISSUER, NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
+from refresher.core.state import NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
 
-LOOK_AGAIN = 30.0  # a deleted or altered output is put right within a minute (design §3)
-MOMENT = (
-    1.0  # after which it is looked again at what was out of sight, and then after twice as long each time
-)
 STALLED = 10.0  # an output that does not answer for so long holds nothing else back, and is reported
 UNSERVED = 60.0  # so long a leader may take to serve consumers before a standby raises the alarm
 FOREVER = float("inf")
 
 
 def next_step(
-    state: State, policy: TokenPolicy, now: Instant, held_back: Collection[str] = frozenset()
+    state: State,
+    policy: TokenPolicy,
+    now: Instant,
+    held_back: Collection[Slot] = frozenset(),
+    *,
+    may_mint: bool = True,
 ) -> Step:
-    """What is to be done now, or until when nothing is. Several steps may be in flight at once: one mint, and
-    one per output; each is made known by `Started` before the next question.
+    """What is to be done now, or until when nothing is. Several effects may be in flight at once, one in each
+    slot; each is made known by `Started` before the next question.
 
-    `held_back`: outputs, and `ISSUER` for mints, for which no step can begin yet: others are in line before
-    them. They count as not asked, not as silent.
+    `held_back`: slots for which no effect can begin yet, because others are in line before them. An output
+    that was not asked for that reason does not count as silent. `may_mint`: an elected process asks its Lease
+    this very moment: after a suspension the news that it no longer leads is still on its way.
     """
     if state.stopping:
-        rules: tuple[Rule, ...] = (_publish,) if state.leads else ()
+        rules: tuple[Rule, ...] = (_verify, _publish) if state.leads else ()
     elif _still_looking(state, now):
-        rules = (_look_first,)
+        rules = (_verify, _look_first) if state.leads else (_look_first,)
     elif not state.leads:
         rules = (_adopt, _look_again, _raise_alarm)
     else:
-        rules = (_adopt, _publish, _look_again, _dry_run, _mint)
+        rules = (_verify, _adopt, _publish, _look_again, _dry_run, _mint if may_mint else _await_leadership)
     nearest = Wait(FOREVER, "nothing to do")
     for rule in rules:
         for step in rule(state, policy, now):
             if isinstance(step, Wait):
                 nearest = min(nearest, step, key=attrgetter("until"))
-            elif target_of(step) not in held_back:
+            elif isinstance(step, Adopt | RaiseAlarm) or step.slot not in held_back:
                 return step
     return nearest
-
-
-def target_of(step: Action) -> str:
-    """What a step is about: `ISSUER`, an output's name, or nothing outside of this process."""
-    match step:
-        case Mint():
-            return ISSUER
-        case Write(output=output) | Inspect(output=output) | DryRun(output=output):
-            return output
-        case Adopt() | RaiseAlarm():
-            return ""
 
 
 def observe(
@@ -88,7 +82,7 @@ def _still_looking(state: State, now: Instant) -> bool:
     """Nothing is decided before every output was looked at, or has had its chance to answer."""
     return any(
         _is_to_be_seen(state, output)
-        and (output.busy_since is None or now.boot < output.busy_since + STALLED)
+        and ((busy_since := state.busy_since(output)) is None or now.boot < busy_since + STALLED)
         for output in state.outputs
     )
 
@@ -100,16 +94,23 @@ def _is_to_be_seen(state: State, output: OutputState) -> bool:
 def _look_first(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
         if _is_to_be_seen(state, output):
-            if output.busy_since is None:
+            busy_since = state.busy_since(output)
+            if busy_since is None:
                 yield Inspect(output.name, first=output.looked_at == NEVER)
-            elif now.boot < output.busy_since + STALLED:  # else it is another one that is waited for
-                yield Wait(output.busy_since + STALLED, f"looking at {output.name}")
+            elif now.boot < busy_since + STALLED:  # else it is another one that is waited for
+                yield Wait(busy_since + STALLED, f"looking at {output.name}")
+
+
+def _verify(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    """Try a new token out before consumers do. One that waits in line still gets a moment."""
+    if state.trial is not None and state.flight(VERIFY_SLOT) is None:
+        yield Verify(state.trial.minted.token, max(MOMENT, state.trial.until - now.boot))
 
 
 def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     """A token of the newest key, or else of the one that is proven: a new key may turn out to be bad."""
     follows = not state.leads or all(output.held for output in state.outputs)
-    if state.minting is not None or (state.facts is not None and not follows):
+    if state.is_minting or (state.facts is not None and not follows):
         return
     for credential in filter(None, (state.candidate, state.proven)):
         key = credential.key.fingerprint
@@ -125,15 +126,15 @@ def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
 def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output, wants in zip(state.outputs, policy.outputs, strict=True):
         reason = why_write(state, output, wants, now)
-        if reason is None or state.token is None or output.busy_since is not None or output.held:
+        if reason is None or state.token is None or output.held or state.flight(output.slot):
             continue
         key = state.key_of(state.token.facts)
         if key is None:  # nobody could verify the record: a token of another key is never taken
             continue
-        if now.boot >= output.next_try:
+        if now.boot >= output.writes.next_try:
             yield Write(output.name, state.token, reason, Sealer(key))
         elif not state.stopping:
-            yield Wait(output.next_try, f"writing {output.name} again")
+            yield Wait(output.writes.next_try, f"writing {output.name} again")
 
 
 def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Instant) -> str | None:
@@ -152,10 +153,16 @@ def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Insta
 
 
 def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    if state.minting is not None:
+    if state.is_minting:
         return
     for credential, reason, at in attempts(state, policy, now):
         yield Mint(credential.key, reason) if now.boot >= at else Wait(at, f"minting ({reason})")
+
+
+def _await_leadership(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    """In the place of a mint, while this process may have lost its Lease."""
+    for step in _mint(state, policy, now):
+        yield step if isinstance(step, Wait) else Wait(now.boot + MOMENT, "learning which process leads")
 
 
 def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[Credential, Reason, float]]:
@@ -168,9 +175,9 @@ def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[
     reason, due = due_at(state, policy, now)
     if state.candidate is not None:
         why = Reason.KEY_CHANGED if state.proven is not None else reason
-        yield state.candidate, why, max(state.candidate.next_try, now.boot)
+        yield state.candidate, why, max(state.candidate.retry.next_try, now.boot)
     if state.proven is not None:
-        yield state.proven, reason, max(state.proven.next_try, due)
+        yield state.proven, reason, max(state.proven.retry.next_try, due)
 
 
 def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float]:
@@ -222,12 +229,12 @@ def _dry_run(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]
     if state.newest is None or is_publishable(state, now):
         return
     for output in state.outputs:
-        if output.holding is None or output.busy_since is not None or output.held:
+        if output.holding is None or output.held or state.flight(output.slot):
             continue
-        if now.boot >= output.next_try:
+        if now.boot >= output.writes.next_try:
             yield DryRun(output.name)
         else:
-            yield Wait(output.next_try, f"trying {output.name} again")
+            yield Wait(output.writes.next_try, f"trying {output.name} again")
 
 
 def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
@@ -245,7 +252,7 @@ def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[S
 
 def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
-        if output.busy_since is None:
+        if state.flight(output.slot) is None:
             at = _next_look(output, now)
             look = Inspect(output.name, first=bool(output.held))
             yield look if now.boot >= at else Wait(at, f"looking at {output.name}")
@@ -258,6 +265,4 @@ def _next_look(output: OutputState, now: Instant) -> float:
     """
     if output.held and output.is_without(now):
         return output.looked_at + MOMENT
-    if output.failed_looks:
-        return output.failed_looks_at + min(LOOK_AGAIN, MOMENT * 2.0 ** min(output.failed_looks - 1, 10))
-    return output.looked_at + LOOK_AGAIN
+    return output.reads.next_try if output.reads.failures else output.looked_at + LOOK_AGAIN

@@ -1,51 +1,135 @@
 """What the end of a mint changes, and what is learnt of how long tokens live."""
 
+from typing import NamedTuple, Self
+
 from refresher.core import backoff, expiry, schedule
 from refresher.core.consumers import left_to_consumers
 from refresher.core.disclosure import censored
-from refresher.core.events import ExpiryReported, Minted, MintFailed
+from refresher.core.effects import Mint
+from refresher.core.events import ExpiryReported, Minted, MintFailed, Verified
 from refresher.core.instant import Instant
-from refresher.core.model import Declined, Outcome, Reason, SecretStr, Token
+from refresher.core.model import (
+    Declined,
+    Granted,
+    MintResult,
+    Outcome,
+    Reason,
+    SecretStr,
+    Token,
+    TokenFacts,
+    Verdict,
+    Verification,
+    secrets_in,
+)
 from refresher.core.notifications import (
     KeyProven,
     LifetimeShortened,
     Notification,
     RefreshFailed,
     TokenMinted,
+    TokenVerified,
 )
-from refresher.core.state import Credential, State, TokenPolicy
+from refresher.core.state import Credential, InFlight, State, TokenPolicy, Trial
+from refresher.core.values import distinct
 
 Observed = tuple[State, tuple[Notification, ...]]
 
 SAME_TOKEN = "the issuer gave the same token as before; its old expiry stands"  # noqa: S105 -- a message
 
 
-def minted(state: State, policy: TokenPolicy, event: Minted, now: Instant) -> Observed:
+def token_of(result: MintResult, granted: Granted, key: SecretStr, issuer: str, lifetime: float) -> Token:
+    """The token that the issuer granted. Its life begins before it was asked for, and lasts as long as
+    believed (core/expiry.py)."""
+    facts = TokenFacts(
+        issued=result.sent,
+        lifetime=min(lifetime, granted.lifetime),
+        requested=lifetime,
+        key_fingerprint=key.fingerprint,
+        fingerprint=granted.access.fingerprint,
+        has_refresh_token=granted.refresh_token is not None,
+        issuer=issuer,
+    )
+    return Token(facts, granted.access, granted.refresh_token)
+
+
+@distinct
+class Attempt(NamedTuple):
+    """The mint that has ended: why it was made, and when (boot seconds) it began."""
+
+    reason: Reason
+    began: float
+
+    @classmethod
+    def of(cls, flight: InFlight | None, now: Instant) -> Self:
+        """What is known of it; one that was given up is no longer in flight."""
+        if flight is None or not isinstance(flight.effect, Mint):
+            return cls(Reason.FIRST, now.boot)
+        return cls(flight.effect.reason, flight.since)
+
+
+def minted(state: State, policy: TokenPolicy, event: Minted, now: Instant, attempt: Attempt) -> Observed:
+    """A token is there. Where it is to be tried out first, that is what happens next."""
+    facts = event.token.facts
+    if (facts.issuer, facts.requested) != (policy.issuer, policy.lifetime):
+        return state, ()  # the policy has changed meanwhile
+    if not policy.verifies or not state.leads or _is_known(state, event.token):
+        return _taken(state, policy, event, now, attempt.reason)
+    until = attempt.began + schedule.attempt_budget(policy.timeout, policy.lifetime)
+    state = state._replace(trial=Trial(event, attempt.reason, until))
+    if now.boot < until:
+        return state, ()
+    late = Verification(Verdict.INCONCLUSIVE, "the mint left no time for it")
+    return verified(state, policy, Verified(event.token.facts.fingerprint, late), now)
+
+
+def verified(state: State, policy: TokenPolicy, event: Verified, now: Instant) -> Observed:
+    """How a trial has ended. Only a token that was rejected is not published.
+
+    An expired one is: it may do for other consumers, and the next one is believed to live shorter. A trial
+    without a clear end says nothing about the token.
+    """
+    trial, (verdict, message) = state.trial, (event.verification.verdict, event.verification.message)
+    if trial is None or trial.minted.token.facts.fingerprint != event.fingerprint:
+        return state, ()  # a trial that was given up
+    state = state._replace(trial=None)
+    told = TokenVerified(event.fingerprint, verdict, message)
+    if verdict is Verdict.REJECTED:
+        why = f"issuer.verify rejects the new token: {message}; the published token stays"
+        declined = Declined(Outcome.BAD_RESPONSE, why, backoff.KEY_PROBE)
+        failed = MintFailed(trial.minted.key, declined, trial.minted.roll)
+        state, notifications = mint_failed(state, policy, failed, now, trial.reason)
+        return state, (told, *notifications)
+    state, notifications = _taken(state, policy, trial.minted, now, trial.reason)
+    if verdict is Verdict.EXPIRED:
+        state, shorter = expiry_reported(state, policy, ExpiryReported(event.fingerprint), now)
+        notifications += shorter
+    return state, (told, *notifications)
+
+
+def _is_known(state: State, token: Token) -> bool:
     seen = (state.facts, *(output.facts for output in state.outputs))
-    known = {facts.fingerprint for facts in seen if facts is not None}
+    return any(facts is not None and facts.fingerprint == token.facts.fingerprint for facts in seen)
+
+
+def _taken(state: State, policy: TokenPolicy, event: Minted, now: Instant, reason: Reason) -> Observed:
+    """The state with the new token in hand."""
     before = _credential(state, event.key)
-    reason = state.minting.reason if state.minting else Reason.FIRST
     state, proven = _accepted(state, event.key)
-    if event.token.facts.fingerprint in known:
+    if _is_known(state, event.token):
         same = MintFailed(event.key, Declined(Outcome.OK, SAME_TOKEN), event.roll)
-        state, failed = mint_failed(state, policy, same, now)
+        state, failed = mint_failed(state, policy, same, now, reason)
         return state, failed + proven
     token = _believed_token(event.token, state, policy)
-    news = TokenMinted(reason, token.facts, before.failures if before else 0)
+    news = TokenMinted(reason, token.facts, before.retry.failures if before else 0)
     state = state._replace(
         proven=Credential(event.key),
         facts=token.facts,
         token=token,
         minted_here=True,
-        minting=None,
         requested_reason=state.requested_reason if state.requested_during_mint else None,
         requested_during_mint=False,
     )
-    notifications: tuple[Notification, ...] = (news, *proven)
-    if event.expired:
-        state, shorter = expiry_reported(state, policy, ExpiryReported(token.facts.fingerprint), now)
-        notifications += shorter
-    return state, notifications
+    return state, (news, *proven)
 
 
 def _believed_token(token: Token, state: State, policy: TokenPolicy) -> Token:
@@ -55,29 +139,28 @@ def _believed_token(token: Token, state: State, policy: TokenPolicy) -> Token:
     return token._replace(facts=token.facts._replace(lifetime=lifetime))
 
 
-def mint_failed(state: State, policy: TokenPolicy, event: MintFailed, now: Instant) -> Observed:
+def mint_failed(
+    state: State, policy: TokenPolicy, event: MintFailed, now: Instant, reason: Reason
+) -> Observed:
     key, declined = event.key, _discreet(event.declined, state)
-    reason = state.minting.reason if state.minting else Reason.FIRST
-    state = state._replace(minting=None, requested_during_mint=False)
+    state = state._replace(requested_during_mint=False)
     left = left_to_consumers(state, policy, now)
     credential = _credential(state, key)
     if credential is None:
-        return state, ()  # the key was replaced meanwhile: how it fared is of no interest any more
-    failures = credential.failures + 1
+        return state, ()  # the key was replaced meanwhile: how it fared does not matter any more
+    failures = credential.retry.failures + 1
     budget = schedule.attempt_budget(policy.timeout, policy.lifetime)
     wait = backoff.wait_after(declined, failures, left, budget, event.roll)
     is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
-    state = _with_credential(state, Credential(key, failures, now.boot + wait, declined, is_refused))
+    retry = credential.retry.failed(declined, now.boot + wait)
+    state = _with_credential(state, Credential(key, retry, is_refused))
     return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
 
 
 def _discreet(declined: Declined, state: State) -> Declined:
     """Without the parts of its message that repeat a token in use."""
-    held = [output.holding.token for output in state.outputs if output.holding]
-    tokens = [token for token in (state.token, *held) if token is not None]
-    secrets = (
-        secret for token in tokens for secret in (token.access, token.refresh_token) if secret is not None
-    )
+    tokens = (state.trial.minted.token if state.trial else None, state.token)
+    secrets = secrets_in((tokens, *(output.holding for output in state.outputs)))
     return declined._replace(message=censored(declined.message, (secret.reveal() for secret in secrets)))
 
 

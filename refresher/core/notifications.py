@@ -160,6 +160,11 @@ class ThreadsRefused(NamedTuple):
 
 
 @distinct
+class TokenRemoved(NamedTuple):
+    """The token is not managed any more. What its outputs hold stays there."""
+
+
+@distinct
 class Crashed(NamedTuple):
     """A mistake of our own while doing `what`; the loop lives on."""
 
@@ -193,6 +198,7 @@ Notification = (
     | LeaseFailed
     | ConsumersUnserved
     | ThreadsRefused
+    | TokenRemoved
     | Crashed
     | RequestIgnored
 )

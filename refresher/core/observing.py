@@ -1,9 +1,10 @@
 """What each event changes. One function an event; `machine` is the way in."""
 
 from refresher.core import mints, output_events
-from refresher.core.effects import Adopt, DryRun, Inspect, Mint, RaiseAlarm, Write
+from refresher.core.effects import MINT_SLOT, OUTPUT, Adopt, RaiseAlarm
 from refresher.core.events import (
     DryRunPassed,
+    Ending,
     Event,
     ExpiryReported,
     Found,
@@ -18,24 +19,22 @@ from refresher.core.events import (
     Stalled,
     Started,
     Stopping,
+    Verified,
     WriteFailed,
     Written,
 )
 from refresher.core.instant import Instant
 from refresher.core.mints import Observed
-from refresher.core.model import Reason
-from refresher.core.notifications import (
-    ConsumersUnserved,
-    KeyLoaded,
-    KeySourceFailed,
-    TokenAdopted,
-)
-from refresher.core.state import NEVER, Credential, State, TokenPolicy
+from refresher.core.model import Holding, Reason
+from refresher.core.notifications import ConsumersUnserved, KeyLoaded, KeySourceFailed, TokenAdopted
+from refresher.core.state import NEVER, Credential, Retry, State, TokenPolicy
 
 
-def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
+def observe(  # noqa: C901, PLR0911 -- a line for each event
     state: State, policy: TokenPolicy, event: Event, now: Instant
 ) -> Observed:
+    if isinstance(event, Ending):
+        return _ended(state, policy, event, now)
     match event:
         case Started():
             return _started(state, event, now)
@@ -43,20 +42,6 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
             return output_events.verified(*_key_read(state, event))
         case KeyUnreadable():
             return _key_unreadable(state, event)
-        case Minted():
-            return mints.minted(state, policy, event, now)
-        case MintFailed():
-            return mints.mint_failed(state, policy, event, now)
-        case Written():
-            return output_events.written(state, event, now)
-        case WriteFailed():
-            return output_events.write_failed(state, event, now)
-        case DryRunPassed():
-            return output_events.dry_run_passed(state, event), ()
-        case Found():
-            return output_events.found(state, event, now)
-        case InspectFailed():
-            return output_events.inspect_failed(state, event, now)
         case Stalled():
             return output_events.stalled(state, event, now)
         case Late():
@@ -71,23 +56,50 @@ def observe(  # noqa: C901, PLR0911, PLR0912 -- a line for each event
             return state._replace(stopping=True), ()
 
 
+def _ended(state: State, policy: TokenPolicy, event: Ending, now: Instant) -> Observed:  # noqa: PLR0911
+    """An effect has ended: its slot is free, whatever came of it."""
+    if event.slot.kind == OUTPUT and not state.has_output(event.slot.target):
+        return state, ()  # it is not configured any more
+    flight = state.flight(event.slot)
+    began = flight.since if flight else now.boot
+    state = state.without_flights({event.slot})
+    match event:
+        case Minted():
+            return mints.minted(state, policy, event, now, mints.Attempt.of(flight, now))
+        case MintFailed():
+            return mints.mint_failed(state, policy, event, now, mints.Attempt.of(flight, now).reason)
+        case Verified():
+            return mints.verified(state, policy, event, now)
+        case Written():
+            return output_events.written(state, event, now)
+        case WriteFailed():
+            return output_events.write_failed(state, event, now)
+        case DryRunPassed():
+            return output_events.dry_run_passed(state, event), ()
+        case Found():
+            return output_events.found(state, event, now, began)
+        case InspectFailed():
+            return output_events.inspect_failed(state, event, now, began)
+
+
 def _started(state: State, event: Started, now: Instant) -> Observed:
     match event.step:
-        case Mint():
-            return state._replace(minting=event.step), ()
-        case Write(output=name) | Inspect(output=name) | DryRun(output=name):
-            return state.with_output(state.output(name)._replace(busy_since=now.boot)), ()
         case RaiseAlarm(outputs=outputs):
             return state._replace(alarmed=True), (ConsumersUnserved(outputs),)
-        case Adopt(holding=holding):
-            adopted = state._replace(facts=holding.facts, token=holding.token)
-            if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
-                # A key whose token is still good has proven itself to whoever minted it.
-                adopted = adopted._replace(proven=state.candidate, candidate=None)
-            if state.facts is not None and state.requested_reason is Reason.REPORTED_EXPIRED:
-                adopted = adopted._replace(requested_reason=None)  # that was said of the token before
-            announced = (TokenAdopted(event.step.output, holding.facts),) if holding.facts else ()
-            return adopted, announced
+        case Adopt(output=output, holding=holding):
+            return _adopted(state, output, holding)
+        case effect:
+            return state.with_flight(effect, now), ()
+
+
+def _adopted(state: State, output: str, holding: Holding) -> Observed:
+    adopted = state._replace(facts=holding.facts, token=holding.token)
+    if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
+        # A key whose token is still good has proven itself to whoever minted it.
+        adopted = adopted._replace(proven=state.candidate, candidate=None)
+    if state.facts is not None and state.requested_reason is Reason.REPORTED_EXPIRED:
+        adopted = adopted._replace(requested_reason=None)  # that was said of the token before
+    return adopted, ((TokenAdopted(output, holding.facts),) if holding.facts else ())
 
 
 def _name(credential: Credential) -> str:
@@ -102,7 +114,7 @@ def _key_read(state: State, event: KeyRead) -> Observed:
         return state, ((KeyLoaded(fingerprint, changed=False),) if recovered else ())
     if state.proven is not None and _name(state.proven) == fingerprint:
         # Put back: the newer key is forgotten. The operator has acted, so the old one is tried without delay.
-        state = state._replace(proven=state.proven._replace(next_try=NEVER), candidate=None)
+        state = state._replace(proven=_without_delay(state.proven), candidate=None)
         return state, (KeyLoaded(fingerprint, changed=True),)
     changed = state.newest is not None
     return state._replace(candidate=Credential(event.key)), (KeyLoaded(fingerprint, changed),)
@@ -121,17 +133,21 @@ def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Obser
     match event.event:
         case Minted() as late:
             known = state.facts
-            if not state.leads or (known is not None and known.issued.boot >= late.token.facts.issued.boot):
+            if (
+                state.trial is not None
+                or not state.leads
+                or (known is not None and known.issued.boot >= late.token.facts.issued.boot)
+            ):
                 return state, ()
-            after, notifications = mints.minted(state, policy, late, now)
-            return after._replace(minting=state.minting), notifications
-        case MintFailed():
+            return mints.minted(state, policy, late, now, mints.Attempt.of(state.flight(MINT_SLOT), now))
+        case MintFailed() | Verified():
+            return state, ()
+        case ended if not state.has_output(ended.output):
             return state, ()
         case ended:
             output = state.output(ended.output)
-            return state.with_output(
-                output._replace(published=None, failed_looks=1, failed_looks_at=NEVER)
-            ), ()
+            again = output.reads._replace(failures=1, next_try=NEVER)
+            return state.with_output(output._replace(published=None, reads=again)), ()
 
 
 def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
@@ -144,11 +160,9 @@ def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) ->
         )
         return output_events.with_service(state, now)
     if state.leads and not event.leads:
-        outputs = tuple(
-            output._replace(failures=0, next_try=NEVER, write_problem=None) for output in state.outputs
-        )
+        outputs = tuple(output._replace(writes=Retry()) for output in state.outputs)
         return state._replace(
-            outputs=outputs, leads=False, requested_reason=None, requested_during_mint=False
+            outputs=outputs, leads=False, trial=None, requested_reason=None, requested_during_mint=False
         )
     return state
 
@@ -159,8 +173,12 @@ def _refresh_requested(state: State) -> State:
         return state
     return state._replace(
         requested_reason=Reason.REQUESTED,
-        requested_during_mint=state.minting is not None,
+        requested_during_mint=state.is_minting,
         observed_lifetime=None,
-        proven=state.proven._replace(next_try=NEVER) if state.proven else None,
-        candidate=state.candidate._replace(next_try=NEVER) if state.candidate else None,
+        proven=_without_delay(state.proven) if state.proven else None,
+        candidate=_without_delay(state.candidate) if state.candidate else None,
     )
+
+
+def _without_delay(credential: Credential) -> Credential:
+    return credential._replace(retry=credential.retry._replace(next_try=NEVER))

@@ -21,7 +21,7 @@ from refresher.core.notifications import (
     OutputWritten,
 )
 from refresher.core.seal import Sealer
-from refresher.core.state import NEVER, OutputState, State
+from refresher.core.state import OutputState, Retry, State
 
 
 def written(state: State, event: Written, now: Instant) -> Observed:
@@ -39,26 +39,16 @@ def kind_of_write(output: OutputState, facts: TokenFacts) -> str:
 
 def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     output = state.output(event.output)
-    if not state.leads:  # it began while this process led; what comes of it is for the one that does now
-        return state.with_output(output._replace(busy_since=None)), ()
-    failures = output.failures + 1
+    if not state.leads:  # it began while this process led; the present leader deals with the output
+        return state, ()
     remaining = output.holding.remaining(now) if output.holding else 0.0
-    wait = backoff.write_wait(failures, remaining, event.retry_after, event.roll)
-    after = output._replace(
-        busy_since=None,
-        failures=failures,
-        next_try=now.boot + wait,
-        write_problem=event.message,
-        writable=False,
-    )
+    wait = backoff.write_wait(output.writes.failures + 1, remaining, event.retry_after, event.roll)
+    after = output._replace(writes=output.writes.failed(event.message, now.boot + wait), writable=False)
     return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
 
 
 def dry_run_passed(state: State, event: DryRunPassed) -> State:
-    after = state.output(event.output)._replace(
-        busy_since=None, failures=0, next_try=NEVER, write_problem=None, writable=True
-    )
-    return state.with_output(after)
+    return state.with_output(state.output(event.output)._replace(writes=Retry(), writable=True))
 
 
 def stalled(state: State, event: Stalled, now: Instant) -> Observed:
@@ -70,30 +60,29 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
         "check the file system or the API server behind it"
     )
     if event.writing:
-        output = output._replace(failures=output.failures + 1, write_problem=message)
+        output = output._replace(writes=output.writes.failed(message, output.writes.next_try))
     else:
-        output = output._replace(read_problem=message)
+        output = output._replace(reads=output.reads._replace(problem=message))
     return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
 
 
-def found(state: State, event: Found, now: Instant) -> Observed:
+def found(state: State, event: Found, now: Instant, began: float) -> Observed:
+    """`began`: when (boot seconds) the look began: what it saw may be as old as that."""
     output = state.output(event.output)
     holding, is_forged = _sealed(_believed(event.holding, state, now), state)
     held = _holds(holding)
     writes = state.leads and not event.held  # else another process does
     was_in_place = output.published is not None and _holds(output.holding) == output.published
     disturbed = writes and was_in_place and held != output.published
-    if writes and output.failures and state.facts and held == state.facts.fingerprint:
-        return _landed(state, output, holding, state.facts, now)
+    if writes and output.writes.failures and state.facts and held == state.facts.fingerprint:
+        return _landed(state, output, holding, state.facts, began)
     published = output.published if writes else held
     after = output._replace(
         holding=holding,
         published=published or held,  # at the first look: what a predecessor published
-        looked_at=_began(output, now),
-        busy_since=None,
-        read_problem=None,
+        looked_at=began,
+        reads=Retry(),
         held=event.held,
-        failed_looks=0,
         forged=is_forged,
     )
     notifications: tuple[Notification, ...] = (OutputDisturbed(output.name),) if disturbed else ()
@@ -133,16 +122,10 @@ def with_service(state: State, now: Instant) -> State:
     return state if state.unserved_since is not None else state._replace(unserved_since=now.boot)
 
 
-def _landed(state: State, output: OutputState, found: Holding, facts: TokenFacts, now: Instant) -> Observed:
-    """What was thought not to be written is there: the answer to the write was lost."""
-    began = _began(output, now)
+def _landed(state: State, output: OutputState, found: Holding, facts: TokenFacts, began: float) -> Observed:
+    """The write that counts as failed did succeed: only its answer was lost."""
     after = OutputState(output.name, found, facts.fingerprint, looked_at=began, writable=True)
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
-
-
-def _began(output: OutputState, now: Instant) -> float:
-    """When the look that has ended began: what it saw may be as old as that."""
-    return now.boot if output.busy_since is None else output.busy_since
 
 
 def _holds(holding: Holding | None) -> str | None:
@@ -157,18 +140,21 @@ def _believed(found: Holding, state: State, now: Instant) -> Holding:
     return adoption.believed(found, now)
 
 
-def inspect_failed(state: State, event: InspectFailed, now: Instant) -> Observed:
-    """What is merely out of sight is what it was: nobody says that consumers have lost it."""
+def inspect_failed(state: State, event: InspectFailed, now: Instant, began: float) -> Observed:
+    """An output that is merely out of sight keeps its content: consumers may well still have it.
+
+    `began`: when (boot seconds) the look began.
+    """
     output = state.output(event.output)
+    next_look = now.boot + backoff.look_wait(output.reads.failures + 1)
     after = output._replace(
         holding=output.holding if event.out_of_sight else Holding(),
-        looked_at=_began(output, now),
-        busy_since=None,
-        read_problem=event.message,
-        failed_looks=output.failed_looks + 1 if event.out_of_sight else 0,
-        failed_looks_at=now.boot,
+        looked_at=began,
+        reads=output.reads.failed(event.message, next_look)
+        if event.out_of_sight
+        else Retry(problem=event.message),
     )
-    if output.read_problem == event.message:
+    if output.reads.problem == event.message:
         return state.with_output(after), ()
     return state.with_output(after), (_output_failed(output, event.message, now, writing=False),)
 

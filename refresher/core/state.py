@@ -1,15 +1,17 @@
-"""What the machine knows about one token, and what it was told to keep to. Frozen values, nothing else."""
+"""What the machine knows about one token, and the policy it follows. Frozen values, nothing else."""
 
 from collections.abc import Collection
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Self, TypeVar
 
-from refresher.core.effects import Mint
+from refresher.core.effects import MINT_SLOT, OUTPUT, Effect, Mint, Slot
+from refresher.core.events import Minted
 from refresher.core.instant import Instant
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
 from refresher.core.values import distinct
 
 NEVER = float("-inf")
-ISSUER = "issuer"  # what a mint is about, as a write is about an output
+
+Problem = TypeVar("Problem")
 
 
 @distinct
@@ -26,8 +28,9 @@ class TokenPolicy(NamedTuple):
     """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime; `issuer` is
     the base URL of the issuer that mints it.
 
-    `horizon`: what would come due within it is minted now (``once --every``). `elected`: nothing is minted or
-    written before this process has been elected leader.
+    `horizon`: what would come due within it is minted now (``once --every``). `elected`: this process mints
+    and writes only while it is the elected leader. `verifies`: a new token is tried out before it is
+    published.
     """
 
     name: str
@@ -38,6 +41,7 @@ class TokenPolicy(NamedTuple):
     outputs: tuple[OutputPolicy, ...]
     horizon: float = 0.0
     elected: bool = False
+    verifies: bool = False
 
     @property
     def propagation_delay(self) -> float:
@@ -46,17 +50,32 @@ class TokenPolicy(NamedTuple):
 
 
 @distinct
-class Credential(NamedTuple):
-    """A key and how minting with it goes. `next_try` is in boot seconds.
+class Retry(NamedTuple, Generic[Problem]):
+    """How something fares that may fail and is tried again.
 
-    `declined`: how the last attempt failed. `is_refused`: the issuer's last word on the key itself was no;
-    what merely keeps us from asking again does not take that back.
+    `failures`: in a row. `next_try`: boot seconds; not before. `problem`: of the last try, None if it
+    succeeded.
+    """
+
+    failures: int = 0
+    next_try: float = NEVER
+    problem: Problem | None = None
+
+    def failed(self, problem: Problem, next_try: float) -> "Retry[Problem]":
+        """After one more failure."""
+        return Retry(self.failures + 1, next_try, problem)
+
+
+@distinct
+class Credential(NamedTuple):
+    """A key and how minting with it fares.
+
+    `is_refused`: the issuer's last word on the key itself was no. A failure that says nothing about the key
+    does not change that.
     """
 
     key: SecretStr
-    failures: int = 0
-    next_try: float = NEVER
-    declined: Declined | None = None
+    retry: Retry[Declined] = Retry()
     is_refused: bool = False
 
 
@@ -65,28 +84,26 @@ class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
     `holding`: what it held at the last inspection; None before the first one. `published`: the fingerprint of
-    the token last written or adopted there. `busy_since`: when the step in flight began; None if none is.
-    `write_problem`, `read_problem`: why the last write or inspection failed; None if it did not. `writable`:
-    the last write or dry run succeeded. `forged`: its record names our key but does not carry its seal.
-    `held`: the other process that owns it; empty if there is none.
-    `failed_looks`: consecutive inspections that could not reach the output; `failed_looks_at`: when the last
-    of these ended.
+    the token last written or adopted there. `writes`: how writing fares. `reads`: how inspecting fares; its
+    failures are those that could not reach the output. `writable`: the last write or dry run succeeded.
+    `forged`: its record names our key but does not carry its seal. `held`: the other process that owns it;
+    empty if there is none.
     """
 
     name: str
     holding: Holding | None = None
     published: str | None = None
     looked_at: float = NEVER
-    busy_since: float | None = None
-    failures: int = 0
-    next_try: float = NEVER
-    write_problem: str | None = None
-    read_problem: str | None = None
+    writes: Retry[str] = Retry()
+    reads: Retry[str] = Retry()
     writable: bool = False
     forged: bool = False
     held: str = ""
-    failed_looks: int = 0
-    failed_looks_at: float = NEVER
+
+    @property
+    def slot(self) -> Slot:
+        """Of the steps on this output."""
+        return Slot(OUTPUT, self.name)
 
     @property
     def facts(self) -> TokenFacts | None:
@@ -99,8 +116,25 @@ class OutputState(NamedTuple):
 
     @property
     def problem(self) -> str | None:
-        """What ails it: what keeps it from being written, before what keeps it from being read."""
-        return self.write_problem or self.held or self.read_problem
+        """Why it cannot be written, or else why it cannot be read; None if it can."""
+        return self.writes.problem or self.held or self.reads.problem
+
+
+@distinct
+class InFlight(NamedTuple):
+    """An effect in flight, and since when (boot seconds)."""
+
+    effect: Effect
+    since: float
+
+
+@distinct
+class Trial(NamedTuple):
+    """A new token that is tried out before it is published, until boot second `until`."""
+
+    minted: Minted
+    reason: Reason
+    until: float
 
 
 @distinct
@@ -109,7 +143,8 @@ class State(NamedTuple):
 
     `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.
     `facts` and `token`: the token to publish; an adopted one may lack its value. `minted_here`: this process
-    minted it. `requested_reason`: why a refresh was requested, if one was; `requested_during_mint`: the
+    minted it. `in_flight`: the effects that have not ended. `trial`: the token that is being tried out.
+    `requested_reason`: why a refresh was requested, if one was; `requested_during_mint`: the
     request came while a mint was in flight.
     `observed_lifetime`: the shortest time, in seconds, after which a token was reported expired too early.
     `leads`: whether this process mints and writes; `leads_since`: when (boot seconds) leadership was gained.
@@ -124,7 +159,8 @@ class State(NamedTuple):
     facts: TokenFacts | None = None
     token: Token | None = None
     minted_here: bool = False
-    minting: Mint | None = None
+    in_flight: tuple[InFlight, ...] = ()
+    trial: Trial | None = None
     requested_reason: Reason | None = None
     requested_during_mint: bool = False
     observed_lifetime: float | None = None
@@ -149,6 +185,9 @@ class State(NamedTuple):
         held = (credential.key for credential in (self.candidate, self.proven) if credential is not None)
         return next((key for key in held if key.fingerprint == facts.key_fingerprint), None)
 
+    def has_output(self, name: str) -> bool:
+        return any(output.name == name for output in self.outputs)
+
     def output(self, name: str) -> OutputState:
         return next(output for output in self.outputs if output.name == name)
 
@@ -161,14 +200,39 @@ class State(NamedTuple):
         """Whether another process owns an output and has not published a valid token there yet."""
         return any(output.held and output.is_without(now) for output in self.outputs)
 
-    def waiting_for(self, targets: Collection[str]) -> Self:
-        """The state in which nothing is in flight but on these targets: outputs, and `ISSUER` for a mint."""
-        outputs = tuple(
-            output if output.name in targets else output._replace(busy_since=None) for output in self.outputs
+    def flight(self, slot: Slot) -> InFlight | None:
+        """The effect in flight in this slot."""
+        return next((each for each in self.in_flight if each.effect.slot == slot), None)
+
+    def busy_since(self, output: OutputState) -> float | None:
+        """When (boot seconds) the step in flight on this output began; None if there is none."""
+        flight = self.flight(output.slot)
+        return flight.since if flight else None
+
+    def with_flight(self, effect: Effect, now: Instant) -> Self:
+        """The state after `effect` has begun."""
+        return self._replace(in_flight=(*self.in_flight, InFlight(effect, now.boot)))
+
+    def without_flights(self, slots: Collection[Slot]) -> Self:
+        """The state in which these slots are free."""
+        if not any(each.effect.slot in slots for each in self.in_flight):
+            return self
+        return self._replace(
+            in_flight=tuple(each for each in self.in_flight if each.effect.slot not in slots)
         )
-        return self._replace(outputs=outputs, minting=self.minting if ISSUER in targets else None)
+
+    @property
+    def minting(self) -> Mint | None:
+        """The mint in flight."""
+        flight = self.flight(MINT_SLOT)
+        return flight.effect if flight and isinstance(flight.effect, Mint) else None
+
+    @property
+    def is_minting(self) -> bool:
+        """Whether a mint is in flight, or its token is being tried out."""
+        return self.trial is not None or self.flight(MINT_SLOT) is not None
 
     @property
     def is_busy(self) -> bool:
-        """Whether a step is in flight."""
-        return self.minting is not None or any(output.busy_since is not None for output in self.outputs)
+        """Whether anything is in flight."""
+        return bool(self.in_flight) or self.trial is not None

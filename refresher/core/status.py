@@ -47,7 +47,7 @@ class TokenStatus(NamedTuple):
 
 def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
     """How the token stands at `now`."""
-    outputs = tuple(output_status(output, now) for output in state.outputs)
+    outputs = tuple(output_status(output, now, state.busy_since(output)) for output in state.outputs)
     facts = current(state, now)
     planned = next_attempt(state, policy, now)
     newest = state.newest
@@ -91,13 +91,13 @@ def holds_valid_token(output: OutputState, now: Instant) -> bool:
     return output.holding is not None and output.holding.remaining(now) > 0
 
 
-def output_status(output: OutputState, now: Instant) -> OutputStatus:
-    """How one output stands at `now`."""
+def output_status(output: OutputState, now: Instant, busy_since: float | None) -> OutputStatus:
+    """How one output stands at `now`. `busy_since`: when the step in flight there began, if one is."""
     holding = output.holding
     facts = output.facts
     problem = output.problem
-    if output.busy_since is not None and now.boot - output.busy_since > machine.STALLED:
-        problem = f"does not answer since {now.boot - output.busy_since:.0f} s"
+    if busy_since is not None and now.boot - busy_since > machine.STALLED:
+        problem = f"has not answered for {now.boot - busy_since:.0f} s"
     elif holding is None:
         problem = problem or "not looked at yet"
     elif holding.remaining(now) <= 0:
@@ -117,9 +117,10 @@ def output_status(output: OutputState, now: Instant) -> OutputStatus:
 
 def _problems(state: State, outputs: tuple[OutputStatus, ...]) -> tuple[str, ...]:
     problems = [] if state.key_problem is None else [state.key_problem]
-    for credential in (state.candidate, state.proven):
-        if credential is not None and credential.declined is not None:
-            key = f"key {credential.key.fingerprint}"
-            problems.append(f"{credential.declined.outcome} ({key}): {credential.declined.message}")
+    problems.extend(
+        f"{declined.outcome} (key {credential.key.fingerprint}): {declined.message}"
+        for credential in (state.candidate, state.proven)
+        if credential is not None and (declined := credential.retry.problem) is not None
+    )
     problems.extend(f"{output.name}: {output.problem}" for output in outputs if output.problem)
     return tuple(problems)

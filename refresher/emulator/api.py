@@ -10,19 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from refresher.core.inlive import DEFAULT_EXPIRY, EXPIRED_HEADER, EXPIRY_SECONDS, MINT_PATH, issued
 from refresher.core.model import fingerprint
 from refresher.emulator.exchange import Answer, Request, envelope, wrong_method
 from refresher.emulator.faults import Fault, Script
 from refresher.emulator.records import Counts, MintSeen, Tally, headers_kept
 from refresher.emulator.tokens import TokenMaker, opaque
 
-MINT_PATH = "/v1/keys/accesstoken"
 ROOMS_PATH = "/v1/rooms/"
-DEFAULT_EXPIRY = 3600  # seconds [doc]
 LONGEST_EXPIRY = 10**9  # our choice: keeps `exp` within the years that can be written
 REMEMBERED_TOKENS = 100_000
 REMEMBERED_ROOMS = 10_000
-EXPIRED_HEADER = ("X-Access-Token-Expired", "true")  # [doc]; the value as seen in use
+EXPIRED = ((EXPIRED_HEADER, "true"),)  # the value as seen in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +147,7 @@ class Upstream:
             answer = envelope(400, bad_request)
         else:
             pair = self._issue(key, DEFAULT_EXPIRY if asked is None else asked, now, fault)
-            tokens = dict(zip(("access_token", "refresh_token"), pair, strict=True))
-            answer = envelope(200, "access token created", tokens)
+            answer = envelope(200, "access token created", issued(*pair))
         outcome = str(answer.status) if answer else ("hang" if fault and fault.hang else "reset")
         seen = MintSeen(now, asked, credential, kind, outcome, request.path, headers_kept(request))
         self._tally.mint(seen, key)
@@ -175,13 +173,13 @@ class Upstream:
 
         Whole numbers only: our choice, a client that sends 90.5 is to learn of it here."""
         try:
-            asked = request.document().get("expiry_seconds", DEFAULT_EXPIRY)
+            asked = request.document().get(EXPIRY_SECONDS, DEFAULT_EXPIRY)
         except ValueError as error:
             return None, str(error)
         if not isinstance(asked, int) or isinstance(asked, bool):
-            return None, "expiry_seconds must be a whole number of seconds"
+            return None, f"{EXPIRY_SECONDS} must be a whole number of seconds"
         if not self._min_expiry <= asked <= LONGEST_EXPIRY:
-            return asked, f"expiry_seconds must be {self._min_expiry:g} to {LONGEST_EXPIRY}"
+            return asked, f"{EXPIRY_SECONDS} must be {self._min_expiry:g} to {LONGEST_EXPIRY}"
         return asked, ""
 
     def _issue(self, key: str, lifetime: float, now: float, fault: Fault | None) -> tuple[str, str]:
@@ -221,7 +219,7 @@ class Upstream:
         elif bearer is None:
             answer = envelope(401, "missing access token")
         elif standing == "expired":
-            answer = envelope(403, "access token expired", headers=(EXPIRED_HEADER,))
+            answer = envelope(403, "access token expired", headers=EXPIRED)
         elif standing == "refused":
             answer = envelope(403, "invalid access token")  # without the header [app]
         else:

@@ -1,8 +1,10 @@
-"""One HTTP request and its answer as values, and the envelope in which Inlive sends every answer."""
+"""One HTTP request and its answer as values."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from refresher.core import inlive
 
 JSON_TYPE = "application/json"
 
@@ -52,9 +54,8 @@ class Answer:
 def envelope(
     status: int, message: str, data: object = None, headers: tuple[tuple[str, str], ...] = ()
 ) -> Answer:
-    """Inlive's ``{"code", "ok", "message", "data"}``."""
-    content = {"code": status, "ok": 200 <= status < 300, "message": message, "data": data}
-    return Answer(status, json.dumps(content).encode(), headers=headers)
+    """An answer in the form that Inlive gives to each of them."""
+    return Answer(status, json.dumps(inlive.envelope(status, message, data)).encode(), headers=headers)
 
 
 def wrong_method(*accepted: str) -> Answer:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from refresher.clock import SystemClock
 from refresher.config.quoting import shown_path
+from refresher.core.inlive import MINT_PATH
 from refresher.core.model import SecretStr, fingerprint
 from refresher.emulator import control
-from refresher.emulator.api import MINT_PATH, Reply, Upstream
+from refresher.emulator.api import Reply, Upstream
 from refresher.emulator.connection import Service
 from refresher.emulator.exchange import Request
 from refresher.emulator.faults import Fault

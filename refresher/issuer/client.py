@@ -1,12 +1,12 @@
-"""The client of the Inlive API: mints access tokens (inlive-api, "Mint"), and has them tried out."""
+"""The client of the Inlive API: mints access tokens, and tries new ones out."""
 
-import math
 import threading
 
-from refresher.core.answers import classify, skew, verdict
-from refresher.core.formats import MINT_PATH
+from refresher.core import inlive
+from refresher.core.issuer_response import classify, verdict
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Try, Verdict, Verification
-from refresher.issuer.endpoint import POOL_SIZE, USER_AGENT, Endpoint, Unanswered
+from refresher.http.failures import Failure
+from refresher.issuer.endpoint import POOL_SIZE, USER_AGENT, Endpoint
 from refresher.ports import Clock
 
 
@@ -21,16 +21,17 @@ class InliveIssuer:
         user_agent: str = USER_AGENT,
         pool_size: int = POOL_SIZE,
     ) -> None:
+        self.lane = f"issuer:{url}"
         self._clock = clock
-        self._endpoint = Endpoint(url.rstrip("/") + MINT_PATH, ca_file, user_agent, pool_size)
-        # One answer at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
+        self._endpoint = Endpoint(url.rstrip("/") + inlive.MINT_PATH, ca_file, user_agent, pool_size)
+        # One response at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
         self._reading = threading.Lock()
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
-        """See `ports.Issuer`. A fraction of a second of `lifetime` is asked for as a whole one.
+        """See `ports.Issuer`. Asks for whole seconds, rounded up.
 
-        What passes by itself, a refused or reset connection, a cut answer, 502 and 504, is tried again soon,
-        three tries in all (issuer/quick_retry.py).
+        Failures that pass by themselves (a refused or reset connection, a cut response, 502 and 504) are
+        retried soon, three tries in all (issuer/quick_retry.py).
         """
         by = self._clock.now().boot + budget
 
@@ -47,41 +48,35 @@ class InliveIssuer:
 
         return persist(result, one_try, left)
 
-    def close(self) -> None:
-        """Close the idle connections. A mint under way is not disturbed."""
-        self._endpoint.close()
-
     def _try(self, key: SecretStr, lifetime: float, seconds: float) -> tuple[MintResult, bool]:
         """One request, and whether its failure passes by itself."""
         sent = self._clock.now()
-        answer = self._endpoint.ask("POST", key, seconds, {"expiry_seconds": math.ceil(lifetime)})
+        response = self._endpoint.ask("POST", key, seconds, inlive.mint_request(lifetime))
         received = self._clock.now()
-        if isinstance(answer, Unanswered):
-            tried = Try(answer.declined.outcome, received.boot - sent.boot)
-            return MintResult(answer.declined, sent, (tried,)), answer.passes
+        took = received.boot - sent.boot
+        if isinstance(response, Failure):
+            declined = Declined(response.outcome, response.message)
+            return MintResult(declined, sent, (Try(response.outcome, took),)), response.passes
         with self._reading:
-            meaning = classify(answer, key, lifetime, received.wall)
+            meaning = classify(response, key, lifetime, received.wall)
         outcome = Outcome.OK
         if isinstance(meaning, Declined):
-            outcome, meaning = meaning.outcome, self._endpoint.located(meaning)
-        tried = Try(outcome, received.boot - sent.boot)
-        ahead = skew(answer.headers, sent.wall, received.wall)
-        return MintResult(meaning, sent, (tried,), ahead), answer.status in (502, 504)
+            outcome = meaning.outcome
+            meaning = meaning._replace(message=self._endpoint.with_url(meaning.message))
+        skew = response.clock_skew(sent.wall, received.wall)
+        return MintResult(meaning, sent, (Try(outcome, took),), skew), response.status in (502, 504)
 
 
 class UrlVerifier:
-    """`ports.Verifier` that asks `url` with the token: any GET that Inlive protects with one."""
+    """`ports.Verifier` that sends a GET with the token to `url`, which Inlive protects by tokens."""
 
     def __init__(self, url: str, ca_file: str | None = None, pool_size: int = POOL_SIZE) -> None:
+        self.lane = f"verify:{url}"
         self._endpoint = Endpoint(url, ca_file, pool_size=pool_size)
 
     def verify(self, token: SecretStr, budget: float) -> Verification:
         """See `ports.Verifier`."""
-        answer = self._endpoint.ask("GET", token, budget)
-        if isinstance(answer, Unanswered):
-            return Verification(Verdict.INCONCLUSIVE, answer.declined.message)
-        return verdict(answer)
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._endpoint.close()
+        response = self._endpoint.ask("GET", token, budget)
+        if isinstance(response, Failure):
+            return Verification(Verdict.INCONCLUSIVE, response.message)
+        return verdict(response)

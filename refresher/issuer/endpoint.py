@@ -2,78 +2,83 @@
 
 import io
 import ipaddress
-from typing import Any, NamedTuple
+import os
+import ssl
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
+from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
-from refresher import __version__, proxies
-from refresher.bounded import AnswerTooLongError
-from refresher.core.answers import RawAnswer
-from refresher.core.model import Declined, SecretStr
-from refresher.issuer.failures import causes, failure
-from refresher.issuer.transport import BoundedAdapter, Deadline
-from refresher.trust import Trust, UnusableError
+from refresher import __version__
+from refresher.core.http_response import Response
+from refresher.core.issuer_response import LONGEST_RESPONSE
+from refresher.core.model import SecretStr
+from refresher.http import proxies
+from refresher.http.connections import ResponseTooLongError, bounded_pools, drop_idle
+from refresher.http.failures import Failure, Peer, causes, failure
+from refresher.http.trust import Trust, UnusableError
 
 POOL_SIZE = 16  # idle connections kept; more may be in use at once
 USER_AGENT = f"inlive-token-refresher/{__version__}"
 
 _BLOCK = 64 * 1024
+_POOLS = bounded_pools(LONGEST_RESPONSE)
 
-
-class Unanswered(NamedTuple):
-    """Why no answer came, and whether that is of the kind that passes by itself within a second."""
-
-    declined: Declined
-    passes: bool
+# Variables that name the authorities for other programs
+_OTHERS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class Endpoint:
-    """Asked over one pool of connections by all threads.
+    """One pool of connections for all threads.
 
-    Works with requests' transport adapter and without its Session, whose conveniences are dangers here: it
-    reads and unpacks a redirect's body whole even when it is not to follow it (64 KiB became 128 MiB), keeps
-    cookies, and lets ``.netrc`` replace the Authorization header. So redirects are never followed and
-    ``.netrc`` is never read. Proxies are taken from the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
-    NO_PROXY), as it is when this is made, but never for a server on this machine: a key for one must not
-    leave it. Authorities come from `ca_file` or else from the system's store (`trust`). REQUESTS_CA_BUNDLE
-    and CURL_CA_BUNDLE are for other programs.
+    Uses requests' transport adapter without its Session, whose conveniences are dangers here: a Session reads
+    and unpacks the whole body of a redirect that it must not follow (64 KiB became 128 MiB), keeps cookies,
+    and lets ``.netrc`` replace the Authorization header. So redirects are never followed and ``.netrc`` is
+    never read. Proxies are those of the environment when this is made (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
+    NO_PROXY), but never for a server on this machine: a key for it must not leave the machine. Authorities
+    are those in `ca_file` or else in the system's store (`trust`). REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are
+    for other programs.
     """
 
     def __init__(
         self, url: str, ca_file: str | None = None, user_agent: str = USER_AGENT, pool_size: int = POOL_SIZE
     ) -> None:
         self._url, self._user_agent = url, user_agent
-        self._host, self._shown = _host_and_port(url), _without_secrets(url)
+        self._shown = _without_secrets(url)
         self._proxies = {} if _is_loopback(urlsplit(url).hostname) else get_environ_proxies(url)
         proxy = select_proxy(url, self._proxies)
         self._unusable_proxy = proxies.mistake(proxy) if proxy else ""
-        self._proxy = _host_and_port(proxy if "://" in proxy else f"//{proxy}") if proxy else None
         self._trust = Trust(ca_file)
-        self._adapter = BoundedAdapter(self._trust, pool_size)
+        self._peer = Peer(proxies.host_and_port(url), proxies.address(proxy) if proxy else None, self._trust)
+        self._adapter = _BoundedAdapter(self._trust, pool_size)
 
-    def ask(
-        self, method: str, bearer: SecretStr, seconds: float, body: object = None
-    ) -> RawAnswer | Unanswered:
-        """One request, with `body` as JSON if there is one, that ends within `seconds`. Never raises for what
-        happens on the wire."""
+    def ask(self, method: str, bearer: SecretStr, seconds: float, body: object = None) -> Response | Failure:
+        """Send one request, with `body` as JSON if there is one. It ends within `seconds`. Never raises for
+        what happens on the wire."""
         try:
             return self._send(method, bearer, seconds, body)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            declined, passes = failure(error, self._host, self._proxy, seconds, self._trust)
-            return Unanswered(self.located(declined), passes)
+            found = failure(error, self._peer, seconds)
+            return found._replace(message=self.with_url(found.message + self._advice(found)))
 
-    def located(self, declined: Declined) -> Declined:
-        """With the URL that was asked in its message."""
-        return declined._replace(message=f"{declined.message} (asked: {self._shown})")
+    def with_url(self, message: str) -> str:
+        """`message` and the URL that was asked."""
+        return f"{message} (asked: {self._shown})"
 
-    def close(self) -> None:
-        """Close the idle connections. A request under way is not disturbed."""
-        self._adapter.close()
+    def _advice(self, found: Failure) -> str:
+        if not found.untrusted or self._trust.problem:
+            return ""
+        if self._trust.ca_file:
+            return "; if the issuer has changed to another authority, add its certificate there"
+        others = [name for name in _OTHERS if os.environ.get(name)]
+        hint = f" ({others[0]} is not read: SSL_CERT_FILE is)" if others else ""
+        return f"; if a private authority did, name its certificate in issuer.ca_file{hint}"
 
-    def _send(self, method: str, bearer: SecretStr, seconds: float, body: object) -> RawAnswer:
+    def _send(self, method: str, bearer: SecretStr, seconds: float, body: object) -> Response:
         if self._unusable_proxy:
             raise UnusableError(self._unusable_proxy)
 
@@ -90,17 +95,60 @@ class Endpoint:
                 "User-Agent": self._user_agent,
             },
             json=body,
-            auth=authorize,  # the last word: it also stands above user:password@ in the URL
+            auth=authorize,  # applied last: it also overrides user:password@ in the URL
         ).prepare()
-        timeout: Any = Deadline(seconds)  # the stubs do not know that a Timeout may be given, the docs do
+        timeout: Any = Timeout(total=seconds)  # the docs allow a Timeout, the stubs do not
         response = self._adapter.send(request, stream=True, timeout=timeout, proxies=self._proxies)
         headers = {name.lower(): value for name, value in response.headers.items()}
         try:
-            return RawAnswer(response.status_code, headers, _body(response))
+            return Response(response.status_code, headers, _body(response))
         except HTTPError as error:
-            if any(isinstance(each, AnswerTooLongError) for each in causes(error)):
-                return RawAnswer(response.status_code, headers, b"", overlong=True)
+            if any(isinstance(each, ResponseTooLongError) for each in causes(error)):
+                return Response(response.status_code, headers, b"", overlong=True)
             raise
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """A transport for `requests` over bounded connections. `send` needs a total time-out.
+
+    TLS is always verified against `trust`, whatever the arguments of `send`. When the content of `trust`
+    changes, no older connection is used again.
+    """
+
+    def __init__(self, trust: Trust, pool_size: int) -> None:
+        self._trust = trust
+        self._context: ssl.SSLContext | None = None
+        super().__init__(pool_maxsize=pool_size, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if proxy.lower().startswith("https:"):
+            kwargs["proxy_ssl_context"] = self._tls_context()
+        pools = super().proxy_manager_for(proxy, **kwargs)
+        pools.pool_classes_by_scheme = _POOLS
+        return pools
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        tls = {"ssl_context": self._tls_context()} if host["scheme"] == "https" else {}
+        return host, {"cert_reqs": "CERT_REQUIRED", **tls}
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to set on a pool: the context verifies, and brings its authorities along."""
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """Raises UnusableError."""
+        context = self._trust.context()
+        before, self._context = self._context, context
+        if before is not None and before is not context:
+            for manager in (self.poolmanager, *self.proxy_manager.values()):
+                drop_idle(manager)
+        return context
 
 
 def _body(response: requests.Response) -> bytes:
@@ -111,21 +159,13 @@ def _body(response: requests.Response) -> bytes:
     return body.getvalue()
 
 
-def _host_and_port(url: str) -> str:
-    """As a message may show it: without user and password. Empty for what is no URL: any of it may be one."""
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2]
-    except ValueError:
-        return ""
-
-
 def _without_secrets(url: str) -> str:
     """As a message may show it: without user, password and query."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return "what is no URL"
-    return urlunsplit((parts.scheme, _host_and_port(url), parts.path, "", ""))
+    return urlunsplit((parts.scheme, proxies.host_and_port(url), parts.path, "", ""))
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -19,14 +19,28 @@ class KeyPoller:
 
     def __init__(self, sources: Iterable[tuple[str, KeySource]]) -> None:
         """`sources`: of each token by name, its key's."""
-        self._tokens: dict[str, list[str]] = {}
-        self._lanes: dict[str, dict[str, KeySource]] = {}
-        self._last: dict[str, str] = {}
+        self._tokens: Mapping[str, list[str]] = {}  # by source
+        self._lanes: Mapping[str, dict[str, KeySource]] = {}
+        self._source_of: dict[str, KeySource] = {}
+        self._last: dict[str, str] = {}  # what each token was told last
         self._reading: dict[str, tuple[float, KeySource]] = {}  # since when, and what, by lane
         self._lock = threading.Lock()
-        for token, source in sources:
-            self._lanes.setdefault(source.lane, {})[source.name] = source
-            self._tokens.setdefault(source.name, []).append(token)
+        self.follow(sources)
+
+    def follow(self, sources: Iterable[tuple[str, KeySource]]) -> None:
+        """Read these from the next poll on, and no others. A token whose source is another one than before is
+        told again what it holds."""
+        before, self._source_of = self._source_of, dict(sources)
+        tokens: dict[str, list[str]] = {}
+        lanes: dict[str, dict[str, KeySource]] = {}
+        for token, source in self._source_of.items():
+            lanes.setdefault(source.lane, {})[source.name] = source
+            tokens.setdefault(source.name, []).append(token)
+        with self._lock:
+            for token in before:
+                if self._source_of.get(token) is not before[token]:
+                    self._last.pop(token, None)
+            self._tokens, self._lanes = tokens, lanes
 
     def poll(self, now: float) -> Iterator[Message]:
         """A message for each token whose key source changed its content or its readability, at boot second
@@ -53,9 +67,9 @@ class KeyPoller:
         self, source: KeySource, event: KeyRead | KeyUnreadable, notifications: tuple[Notification, ...] = ()
     ) -> Iterator[Message]:
         seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
-        if self._last.get(source.name) != seen:
-            self._last[source.name] = seen
-            for token in self._tokens[source.name]:
+        for token in self._tokens.get(source.name, ()):
+            if self._last.get(token) != seen:
+                self._last[token] = seen
                 yield Message(token, event, notifications)
                 notifications = ()  # once for all tokens of this key
 

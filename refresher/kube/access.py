@@ -6,7 +6,8 @@ from typing import Any
 
 from refresher.errors import KubeDeniedError, KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi
-from refresher.kube.paths import REVIEWS, WHO, Permission, secret_path
+from refresher.kube.paths import REVIEWS, WHO, secret_path
+from refresher.kube.rbac import Permission
 
 _ACCOUNT = "system:serviceaccount:"  # what the user name of every service account begins with
 _GROUP = "rbac.authorization.k8s.io"

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
@@ -18,13 +17,15 @@ from kubernetes.client.rest import should_bypass_proxies
 from urllib3.exceptions import HTTPError
 
 from refresher import __version__
+from refresher.core.http_response import Response
 from refresher.errors import KubeConfigError, KubeUnreachableError
-from refresher.kube.answers import Answer, Request, meaning
+from refresher.http.connections import MOMENT
+from refresher.http.failures import Peer, failure
+from refresher.http.proxies import address, host_and_port, mistake
 from refresher.kube.credentials import Pod, TokenFile
-from refresher.kube.failures import failure
+from refresher.kube.responses import Request, meaning
 from refresher.kube.wire import Wire
 from refresher.ports import Clock
-from refresher.proxies import mistake
 
 FIELD_MANAGER = "inlive-token-refresher"
 TIMEOUT = 10.0  # seconds for a whole call
@@ -35,8 +36,7 @@ _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 _CONNECTIONS = 32  # idle ones kept; more may be in use at once
 _JSON, _APPLY = "application/json", "application/apply-patch+yaml"
 _NO_PROXY = "localhost,127.0.0.0/8,::1"  # always, as https://pkg.go.dev/net/http#ProxyFromEnvironment has it
-_MOMENT = 0.001  # seconds, the least time-out: 0 would mean none
-# What the client says of a kubeconfig and does not quote from it: it may quote a whole user, token included.
+# The client's messages about a kubeconfig that quote no secret. Others quote a whole user, token included.
 _MISTAKE = re.compile(
     r"Expected (?:key|object with name) [\w.:/@-]+|File does not exist: .*|No configuration found"
 )
@@ -46,21 +46,21 @@ _NOT_ONE = (ValueError, TypeError, LookupError, AttributeError)
 
 
 class Credentials(Protocol):
-    """What goes into the Authorization header; None for nothing: a client certificate is all there is."""
+    """The value of the Authorization header; None if the only credential is a client certificate."""
 
     def authorization(self) -> str | None:
         """For the next request."""
 
     def after_refusal(self) -> str | None:
-        """Read anew, after the API server did not take the last."""
+        """Read again, after the API server refused the last one."""
 
 
 class KubeApi:
     """One API server. Called from several threads at once.
 
-    Each call ends within `timeout` seconds as a whole (but see `wire`) and is made once, but for one more try
-    after a 401 when the credentials have changed meanwhile. Paths are those of `paths`. Every call raises a
-    KubeError for anything but success; of KubeUnreachableError it is not known whether the call took effect.
+    Each call ends within `timeout` seconds (but see `http.connections`). It is made once; after a 401, it is
+    made once more if the credentials have changed meanwhile. For paths see `paths`. Every call raises a
+    KubeError for anything but success. After a KubeUnreachableError the call may have taken effect.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class KubeApi:
         namespace: str,
         pod: Pod | None = None,
     ) -> None:
-        self.server = urlsplit(configuration.host).netloc.rpartition("@")[2]
+        self.server = host_and_port(configuration.host)
         self.namespace = namespace  # in a cluster that of our Pod, else that of the kubeconfig's context
         self.pod = pod  # that we run in; None where there is none
         self._credentials, self._clock = credentials, clock
@@ -79,6 +79,8 @@ class KubeApi:
         self._client.user_agent = f"{FIELD_MANAGER}/{__version__}"
         over_tls = configuration.host.startswith("https:")
         self._wire = Wire(self._client.rest_client.pool_manager, over_tls=over_tls)
+        proxy = address(configuration.proxy) if configuration.proxy else None
+        self._peer = Peer(f"the API server {self.server}", proxy, self._wire.trust)
 
     def get(self, path: str, *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """The object at `path`."""
@@ -104,37 +106,33 @@ class KubeApi:
         dry_run: bool = False,
         timeout: float = TIMEOUT,
     ) -> dict[str, Any]:
-        """Server-side apply as FIELD_MANAGER: the fields in `body` are ours from now on, those that were and
-        are not in it go; the object is created if need be. Without `force`, a field that somebody else has
+        """Server-side apply as FIELD_MANAGER. The fields in `body` become ours; fields that were ours and are
+        not in it are removed; a missing object is created. Without `force`, a field that another manager has
         set to another value raises KubeConflictError. `body` has apiVersion, kind and metadata.name. With
-        `dry_run` all is done, admission included, but nothing is stored.
+        `dry_run` the API server does everything, admission included, but stores nothing.
         https://kubernetes.io/docs/reference/using-api/server-side-apply/
         """
         query = (("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"))
         kept = (("dryRun", "All"),) if dry_run else ()
         return self._call(Request("PATCH", path, body), timeout, (*query, *kept))
 
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._wire.close()
-
     def _call(
         self, request: Request, timeout: float, query: tuple[tuple[str, str], ...] = ()
     ) -> dict[str, Any]:
         by = self._clock.now().boot + timeout
         credential = self._credentials.authorization()
-        answer = self._ask(request, query, credential, timeout)
-        if answer.status == 401:
+        response = self._ask(request, query, credential, timeout)
+        if response.status == 401:
             renewed = self._credentials.after_refusal()
             left = by - self._clock.now().boot
-            if renewed != credential and left > _MOMENT:
+            if renewed != credential and left > MOMENT:
                 credential = renewed
-                answer = self._ask(request, query, credential, left)
-        return meaning(request, answer, credential, self._clock.now().wall)
+                response = self._ask(request, query, credential, left)
+        return meaning(request, response, credential, self._clock.now().wall)
 
     def _ask(
         self, request: Request, query: tuple[tuple[str, str], ...], credential: str | None, seconds: float
-    ) -> Answer:
+    ) -> Response:
         """One request over the wire. Raises KubeUnreachableError."""
         headers = {"Accept": _JSON, "Content-Type": _APPLY if request.method == "PATCH" else _JSON}
         if credential is not None:
@@ -145,12 +143,12 @@ class KubeApi:
         )
         try:
             self._wire.renew()
-            response = self._client.call_api(*serialized, _request_timeout=max(_MOMENT, seconds)).response
+            response = self._client.call_api(*serialized, _request_timeout=max(MOMENT, seconds)).response
             content = response.read(decode_content=False)  # and the connection is free again
         except (HTTPError, ApiException, OSError) as error:
-            told = f"{request.wants}: {failure(error, self.server, seconds, self._wire.problem)}"
-            raise KubeUnreachableError(told) from error
-        return Answer(
+            why = failure(error, self._peer, seconds).message
+            raise KubeUnreachableError(f"{request.wants}: {why}") from error
+        return Response(
             response.status, {name.lower(): value for name, value in response.headers.items()}, content
         )
 
@@ -158,8 +156,8 @@ class KubeApi:
 def connect(
     clock: Clock, environ: Mapping[str, str] = os.environ, service_account: str = SERVICE_ACCOUNT
 ) -> KubeApi:
-    """The API server that is configured: by KUBECONFIG, by the Pod that we are in, by ~/.kube/config; the
-    first of these that is there (as controller-runtime's `config.GetConfig` has it). Asks it nothing yet.
+    """The configured API server: of KUBECONFIG, of the Pod we run in, or of ~/.kube/config, in this order (as
+    controller-runtime's `config.GetConfig` has it). Sends no request yet.
 
     Raises KubeConfigError.
     """
@@ -200,9 +198,9 @@ def _by_kubeconfig(clock: Clock, path: str) -> KubeApi:
 
 
 class _Kubeconfig:
-    """Credentials out of a kubeconfig, which may be a token, a file with one, or a program that prints one.
+    """Credentials of a kubeconfig: a token, a file with one, or a program that prints one.
 
-    Read again after a 401. Other servers and certificates in it count at the next start.
+    Read again after a 401. A change of its server or certificates counts from the next start on.
     """
 
     def __init__(self, path: str) -> None:
@@ -243,7 +241,7 @@ class _Kubeconfig:
 def _kube_config(path: str) -> Iterator[Any]:
     """The client's module for kubeconfigs, which takes 10 ms and 2 MB to import: not in a Pod.
 
-    What it makes of a bad one is turned into one of ours; not chained, for what may be in its text.
+    Its exceptions become ours. They are not chained, because their texts may contain secrets.
     """
     from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The token that kubelet mounts for the service account of a Pod, and replaces well before it expires."""
+"""The token of a Pod's service account: kubelet mounts it, and replaces it well before it expires."""
 
 import base64
 import json
@@ -20,9 +20,9 @@ class Pod(NamedTuple):
 
 
 class TokenFile:
-    """Read for each request, which takes microseconds, so that a new token is in use at once.
+    """Read for each request, which takes microseconds, so that a new token is used at once.
 
-    The last good one stays in use while the file is missing or empty or holds what cannot be a token.
+    While the file is missing, empty or contains no possible token, the last good one stays in use.
     """
 
     def __init__(self, path: str) -> None:
@@ -40,11 +40,11 @@ class TokenFile:
         return f"Bearer {token}"
 
     def after_refusal(self) -> str:
-        """What may be tried when the last was refused: the file may have changed meanwhile."""
+        """Read again, after the API server refused the last one: the file may have changed meanwhile."""
         return self.authorization()
 
     def pod(self) -> Pod | None:
-        """Whose token it is, as the token says; None for one that is bound to no Pod.
+        """The Pod that the token names; None if the token is bound to no Pod.
 
         https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens
         """
@@ -52,21 +52,21 @@ class TokenFile:
             claims = base64.urlsafe_b64decode((self._token or "").split(".")[1] + "==")
             pod = json.loads(claims)["kubernetes.io"]["pod"]
             return Pod(str(pod["name"]), str(pod["uid"]))
-        except (LookupError, TypeError, ValueError, RecursionError):  # of a kind that is not for us to read
+        except (LookupError, TypeError, ValueError, RecursionError):  # not a JWT of this form
             return None
 
     def _read(self) -> str | None:
         try:
             with open(self.path, "rb", opener=_open) as file:
                 token = file.read(_LONGEST).decode("ascii").strip()
-        except (OSError, ValueError):  # told by the API server's 401, once the last good one has expired
+        except (OSError, ValueError):  # the API server's 401 reports it, once the last good one has expired
             return None
         return token if _VISIBLE_ASCII.fullmatch(token) else None
 
 
 def _open(path: str, flags: int) -> int:
-    """Once more if nothing is there: kubelet removes the old directory right after it has swapped the link to
-    it, and we may have been on our way through."""
+    """Tries again if nothing is there: kubelet removes the old directory right after it has swapped the link,
+    and we may have followed the old one."""
     flags |= os.O_NONBLOCK | os.O_NOCTTY
     try:
         return os.open(path, flags)

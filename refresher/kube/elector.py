@@ -171,7 +171,7 @@ def document(
     before: dict[str, Any], record: LeaseRecord, namespace: str, name: str, now_wall: float
 ) -> dict[str, Any]:
     """The Lease that says `record`, with everything else as it was `before`; one that does not exist yet is
-    made by a PUT with a version that none has, so that RBAC gets to see its name (see `paths.for_lease`).
+    made by a PUT with a version that none has, so that RBAC gets to see its name (see `rbac.for_lease`).
 
     Its times are for people: nobody decides by another machine's clock. MicroTime wants six digits.
     """

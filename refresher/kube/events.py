@@ -8,7 +8,7 @@ more is needed than to create Events.
 import logging
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from refresher.core.instant import Instant
@@ -20,6 +20,7 @@ from refresher.core.notifications import (
     OutputWritten,
     RefreshFailed,
     TokenMinted,
+    TokenRemoved,
 )
 from refresher.core.rfc3339 import to_second
 from refresher.core.values import distinct
@@ -63,15 +64,10 @@ class EventRecorder:
     is left out; if that is for want of permission, the log says so, once per namespace.
     """
 
-    def __init__(self, api: KubeApi, secrets: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-        """`secrets`: namespace and name of each Secret that is an output, by token."""
+    def __init__(self, api: KubeApi, secrets: Callable[[str], Iterable[tuple[str, str]]]) -> None:
+        """`secrets`: namespace and name of each Secret in which the token of this name is published."""
         self._pods = (Subject("Pod", api.namespace, api.pod.name, api.pod.uid),) if api.pod else ()
-        self._secrets = {
-            token: {
-                f"secret:{namespace}/{name}": Subject("Secret", namespace, name) for namespace, name in places
-            }
-            for token, places in secrets.items()
-        }
+        self._secrets_of = secrets
         self._newest: dict[str, str] = {}  # of each token's keys the one read last, by fingerprint
         self._failing: set[tuple[str, str]] = set()
         self._writer = _Writer(api)
@@ -79,12 +75,15 @@ class EventRecorder:
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         if isinstance(notification, KeyLoaded):
             self._newest[token] = notification.fingerprint
-        report = self._report(token, notification, now)
+        elif isinstance(notification, TokenRemoved):
+            self._newest.pop(token, None)
+            self._failing = {each for each in self._failing if each[0] != token}
+        secrets = self._secrets(token)
+        report = self._report(token, notification, secrets, now)
         if report is None or (report.is_over and (token, report.trouble) not in self._failing):
             return
         change = self._failing.discard if report.is_over else self._failing.add
         change((token, report.trouble))
-        secrets = self._secrets[token]
         concerned = (secrets[report.trouble],) if report.trouble in secrets else tuple(secrets.values())
         self._writer.submit(report, (*concerned, *self._pods), now)
 
@@ -92,8 +91,16 @@ class EventRecorder:
         """Wait until all that was noticed is written or left out; False if that takes over `timeout` s."""
         return self._writer.flush(timeout)
 
-    def _report(self, token: str, notification: Notification, now: Instant) -> _Report | None:
-        secrets = self._secrets.get(token, {})
+    def _secrets(self, token: str) -> dict[str, Subject]:
+        """By the output's name."""
+        return {
+            f"secret:{namespace}/{name}": Subject("Secret", namespace, name)
+            for namespace, name in self._secrets_of(token)
+        }
+
+    def _report(
+        self, token: str, notification: Notification, secrets: Collection[str], now: Instant
+    ) -> _Report | None:
         match notification:
             case RefreshFailed(outcome=Outcome.KEY_REFUSED) if secrets:
                 return _Report(token, "key", "KeyRefused", _refused(notification, now))

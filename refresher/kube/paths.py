@@ -1,9 +1,4 @@
-"""Where the API server keeps what we ask for, and what a request is in the words of RBAC."""
-
-import re
-from typing import NamedTuple
-
-from refresher.core.values import distinct
+"""Where the API server keeps what we ask for: the paths of its REST API."""
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -12,31 +7,6 @@ WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 # none, and where somebody has made one meanwhile it is a conflict. The API server disregards the
 # resourceVersion for an object that is not there (k8s.io/apiserver, registry/store.go, Update).
 NEVER = "1"
-
-_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}
-# https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
-_PATH = re.compile(
-    r"/(?:api|apis/(?P<group>[^/]+))/[^/]+(?:/namespaces/(?P<namespace>[^/]+))?"
-    r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?"
-)
-
-
-@distinct
-class Permission(NamedTuple):
-    """One thing that RBAC lets somebody do, or not. `group` is "" for the core API; without a `name` it is
-    about every object of the resource (and "create" by POST, whose name RBAC does not get to see)."""
-
-    verb: str  # "get", "create", "patch", "update"
-    resource: str  # "secrets", "leases", "events"
-    namespace: str
-    name: str = ""
-    group: str = ""  # "", "coordination.k8s.io"
-
-    def __str__(self) -> str:
-        """Like ``patch secrets/access-token in namespace studio``."""
-        kind = f"{self.resource}.{self.group}" if self.group else self.resource
-        where = f" in namespace {self.namespace}" if self.namespace else ""
-        return f"{self.verb} {kind}{f'/{self.name}' if self.name else ''}{where}"
 
 
 def secret_path(namespace: str, name: str) -> str:
@@ -57,40 +27,3 @@ def leases_path(namespace: str) -> str:
 
 def events_path(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/events"
-
-
-def permission(method: str, path: str) -> Permission | None:
-    """What is needed for this request; None for a path of no resource."""
-    found = _PATH.fullmatch(path)
-    if found is None or method not in _VERBS:
-        return None
-    parts = {part: found[part] or "" for part in ("resource", "namespace", "name", "group")}
-    verb = "list" if method == "GET" and not parts["name"] else _VERBS[method]
-    return Permission(verb, **parts)
-
-
-def for_secret(namespace: str, name: str) -> tuple[Permission, ...]:
-    """What it takes to keep a token in this Secret, once it exists."""
-    return tuple(Permission(verb, "secrets", namespace, name) for verb in ("get", "patch"))
-
-
-def to_create_secret(namespace: str, name: str) -> Permission:
-    """What it takes to create this Secret. An apply that creates has the name in its path, so that RBAC sees
-    it (k8s.io/apiserver, handlers/patch.go: createAuthorizerAttributes).
-
-    It is not part of `for_secret`, because RBAC does not see the type. A Secret of the type
-    kubernetes.io/service-account-token gets a token of the service account that its creator names.
-    """
-    return Permission("create", "secrets", namespace, name)
-
-
-def for_lease(namespace: str, name: str) -> tuple[Permission, ...]:
-    """What it takes to hold this Lease. It is made by a PUT, as Leases may be (k8s.io/kubernetes,
-    registry/coordination/lease/strategy.go: AllowCreateOnUpdate), and that has the name in its path, too."""
-    group = "coordination.k8s.io"
-    return tuple(Permission(verb, "leases", namespace, name, group) for verb in ("get", "update", "create"))
-
-
-def for_events(namespace: str) -> tuple[Permission, ...]:
-    """What it takes to tell of trouble there. Nothing depends on it."""
-    return (Permission("create", "events", namespace),)

@@ -15,6 +15,7 @@ from refresher.core.notifications import (
     RefreshFailed,
     TokenAdopted,
     TokenMinted,
+    TokenRemoved,
     TokenVerified,
 )
 
@@ -59,8 +60,7 @@ class Counters:
     What has several parts that must agree (`durations`, `leases`) is a frozen value and is replaced whole.
     Counts of different names may be an event apart, as they may be between two metrics of any scrape.
 
-    What is counted for a token stays when the token goes: it is as good as nothing, and is told only of
-    tokens that are asked for.
+    A token that is removed takes its counts along.
     """
 
     def __init__(self) -> None:
@@ -94,6 +94,23 @@ class Counters:
 
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
         match notification:
+            case TokenRemoved():
+                self._refreshes.pop(token, None)
+                self._output_writes.pop(token, None)
+            case TokenVerified(verdict=verdict):
+                _count(self._verifications, verdict)
+            case LeaderChanged(lease=lease, leads=leads, holder=holder):
+                self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder))
+            case LeaseFailed(lease=lease, message=message, leads=leads):
+                holder = next((each.holder for each in self.leases if each.lease == lease), "")
+                self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder, problem=message))
+            case IssuerAnswered(tries=tries, skew=skew):
+                self._answered(tries, skew)
+            case _:
+                self._count_of_token(token, notification)
+
+    def _count_of_token(self, token: str, notification: Notification) -> None:
+        match notification:
             case TokenMinted(reason=reason):
                 _count(self._refreshes.setdefault(token, {}), (reason, SUCCESS))
             case TokenAdopted():
@@ -104,15 +121,6 @@ class Counters:
                 _count(self._output_writes.setdefault(token, {}), (output, SUCCESS))
             case OutputFailed(output=output, writing=True):
                 _count(self._output_writes.setdefault(token, {}), (output, FAILURE))
-            case TokenVerified(verdict=verdict):
-                _count(self._verifications, verdict)
-            case LeaderChanged(lease=lease, leads=leads, holder=holder):
-                self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder))
-            case LeaseFailed(lease=lease, message=message, leads=leads):
-                holder = next((each.holder for each in self.leases if each.lease == lease), "")
-                self._observe_lease(Leadership(lease=lease, leads=leads, holder=holder, problem=message))
-            case IssuerAnswered(tries=tries, skew=skew):
-                self._answered(tries, skew)
 
     def _observe_lease(self, current: Leadership) -> None:
         others = (each for each in self.leases if each.lease != current.lease)

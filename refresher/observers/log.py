@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TextIO
 
-from refresher.config.quoting import shown
 from refresher.core.instant import Instant
 from refresher.core.notifications import (
     Crashed,
@@ -21,7 +20,6 @@ from refresher.core.notifications import (
     TokenMinted,
 )
 from refresher.core.rfc3339 import to_second
-from refresher.errors import ConfigurationError, Problem
 from refresher.observers.log_format import (
     OURS,
     Entry,
@@ -33,9 +31,6 @@ from refresher.observers.log_format import (
 from refresher.observers.log_stream import BackgroundStream, missing
 from refresher.observers.repeats import Episode, Repeats, sort_of
 from refresher.observers.sentences import told
-
-FORMATS = ("auto", "text", "json")
-LEVELS = ("debug", "info", "warning", "error")
 
 
 class LogObserver:
@@ -114,19 +109,8 @@ def configure(log_format: str, level: str, stream: TextIO, redact: Callable[[str
     the lines that were dropped so far.
 
     `log_format`: text, json, or auto: text on a terminal and in systemd's journal, JSON otherwise.
-    `level`: debug, info, warning or error. Raises ConfigurationError for anything else.
+    `level`: debug, info, warning or error.
     """
-    log_format, level = log_format.lower(), level.lower()
-    mistakes = [
-        Problem(
-            f"--log-{what} or REFRESHER_LOG_{what.upper()}",
-            f"{shown(given)}; accepted: {', '.join(accepted)}",
-        )
-        for what, given, accepted in (("format", log_format, FORMATS), ("level", level, LEVELS))
-        if given not in accepted
-    ]
-    if mistakes:
-        raise ConfigurationError(tuple(mistakes))
     handler = LineWriter(stream, _formatter(log_format, stream)(redact))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its warnings deserve a line. Its lower levels help only to debug HTTP.

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from refresher.core.disclosure import printable
 from refresher.core.rfc3339 import to_second
 
 OURS = "refresher"  # the logger whose name is not shown
@@ -85,8 +86,8 @@ class TextFormatter(_Formatter):
         source = "" if entry.logger == OURS else f"{entry.logger}: "
         level = logging.getLevelName(entry.level)
         line = f"{to_second(entry.created)} {level:<7} {source}{self._clean(entry, entry.text)}"
-        traced = (f"\n  {_on_one_line(each)}" for each in self._trace(entry).splitlines())
-        return _on_one_line(line) + "".join(traced)
+        traced = (f"\n  {printable(each)}" for each in self._trace(entry).splitlines())
+        return printable(line) + "".join(traced)
 
 
 class JournalFormatter(TextFormatter):
@@ -122,10 +123,3 @@ def _is_plain(value: object) -> bool:
     """Whether it is None or a number that JSON has. Anything else is logged as text, because it may contain a
     secret; a container may, too."""
     return value is None or (isinstance(value, int | float) and math.isfinite(value))
-
-
-def _on_one_line(text: str) -> str:
-    """`text` with each line break and control character escaped, so that it cannot steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

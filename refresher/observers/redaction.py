@@ -1,9 +1,9 @@
 """Keeps secrets out of texts that are meant for people: the last line of defence, behind `SecretStr`.
 
 What it finds: each key and token that somebody holds, or held until a moment ago, if it has at least four
-characters and stands there whole: as it is, or in base64, in hexadecimal, percent-encoded, escaped by
-backslashes, or in two of these around each other. What it does not find: pieces of a secret, other encodings,
-three of them around each other, and secrets that the program has not met yet.
+characters and stands there whole: as it is, or in base64, in hexadecimal, in UTF-16 or UTF-32,
+percent-encoded, escaped by backslashes, or in two of these around each other. What it does not find: pieces
+of a secret, other encodings, three of them around each other, and secrets that the program has not met yet.
 
 Pieces are left out on purpose. Short ones stand in ordinary words: a key that begins with `application-key`
 would hide the path of its own file.

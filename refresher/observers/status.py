@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from refresher.core.disclosure import printable
 from refresher.core.durations import humanized
 from refresher.core.instant import Instant
 from refresher.core.rfc3339 import parse, to_second
@@ -80,7 +81,11 @@ def reasons(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dic
     """Why not every output holds a valid token: token, output and problem of each that does not; empty when
     all is well."""
     return [
-        {"token": policy.name, "output": output.name, "problem": output_status(output, now).problem}
+        {
+            "token": policy.name,
+            "output": output.name,
+            "problem": output_status(output, now, state.busy_since(output)).problem,
+        }
         for policy, state in view
         for output in state.outputs
         if not holds_valid_token(output, now)
@@ -162,7 +167,7 @@ def harmless(value: object) -> str:
     """A text with whatever steers a terminal, or is no character, made visible; UNKNOWN for anything else."""
     if not isinstance(value, str) or not value:
         return UNKNOWN
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value)
+    return printable(value)
 
 
 def members(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -36,10 +36,10 @@ def build(
             plan = file.Plan(path, issuer_url, Format(name, template), mode, group, cluster.owner)
             return file.FileOutput(plan, directories)
         case SecretOutputSettings(secret, data, template):
+            api = cluster.connect()  # first: the adapter imports the Kubernetes client
             from refresher.outputs import secret as secret_output  # noqa: PLC0415
             from refresher.outputs import secret_body  # noqa: PLC0415
 
-            api = cluster.connect()
             formats = secret_body.formats_by_key(data, template)
             secret_plan = secret_body.planned(secret, api.namespace, cluster.owner, formats, issuer_url)
             return secret_output.SecretOutput(secret_plan, api, cluster.time_left)

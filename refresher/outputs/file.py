@@ -48,6 +48,7 @@ class FileOutput:
         """All file outputs of a process share `directories`."""
         self.name = f"file:{plan.path}"
         self.lane = f"file:{os.path.dirname(plan.path)}"
+        self.secret: tuple[str, str] | None = None
         self.includes_refresh_token = formats.includes_refresh_token(plan.format)
         self._plan = plan
         self._identity = plan.format.identity(plan.issuer_url)

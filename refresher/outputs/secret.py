@@ -41,6 +41,7 @@ class SecretOutput:
     def __init__(self, plan: Plan, api: KubeApi, time_left: Callable[[], float] = lambda: math.inf) -> None:
         self.name = f"secret:{plan.namespace}/{plan.secret}"
         self.lane = "secret"
+        self.secret: tuple[str, str] | None = (plan.namespace, plan.secret)
         self.includes_refresh_token = any(
             formats.includes_refresh_token(form) for form in plan.formats.values()
         )

@@ -1,18 +1,25 @@
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 
 from refresher.commands.demo import Consumer
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import STOP_WITHIN, start
+from tests.environment import without_extras
 
 
-def test_the_demo_tells_its_story_and_ends_with_no_call_refused():
+def test_the_demo_tells_its_story_and_ends_with_no_call_refused(tmp_path):
+    """Where no extra is installed: as a newcomer runs it."""
+    python = without_extras(tmp_path / "environment")
     ended = subprocess.run(
-        [sys.executable, "-m", "refresher", "demo"], capture_output=True, text=True, timeout=60, check=False
+        [python, "-m", "refresher", "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told = dict(re.findall(r"^  (\w[\w ]*\w) +(\d+)$", ended.stdout, re.MULTILINE))

@@ -50,7 +50,7 @@ def test_a_token_that_is_rejected_is_not_published_and_what_there_is_stays(issue
     assert (place / "token").read_text() == old
     (failed,) = [entry for entry in passed.log if entry["event"] == "RefreshFailed"]
     assert failed["outcome"] == "bad_response"
-    assert "issuer.verify rejects the new token: 401; what is published stays" in failed["message"]
+    assert "issuer.verify rejects the new token: 401; the published token stays" in failed["message"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
+from refresher.config.flags import LogSettings
 from refresher.config.loader import load
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.source_map import MOST_PROBLEMS
@@ -350,3 +351,15 @@ def test_flags_alone_import_nothing_that_only_files_and_problems_need():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ
     )
     assert ran.stdout == "[]\n"
+
+
+def test_flags_and_variables_say_how_to_log_and_are_checked_with_all_others():
+    token = {"key_file": "k", "to_file": ["t"]}
+    assert load(token, {}, "/").log == LogSettings("auto", None)
+    variables = {"REFRESHER_LOG_FORMAT": "JSON", "REFRESHER_LOG_LEVEL": "Error"}
+    assert load(token | {"log_level": "debug"}, variables, "/").log == LogSettings("json", "debug")
+    with pytest.raises(ConfigurationError) as refusal:
+        load(token | {"log_format": "jsn", "lifetime": "1x"}, {"REFRESHER_LOG_LEVEL": "loud"}, "/")
+    found = {problem.where: problem.text for problem in refusal.value.problems}
+    assert set(found) == {"--log-format", "REFRESHER_LOG_LEVEL", "--lifetime"}
+    assert found["--log-format"] == "'jsn' is not a log format; did you mean json? accepted: auto, text, json"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refresher.config.output_kinds import KINDS, SecretOutputSettings, kind_of, secrets_of
+from refresher.config.output_kinds import KINDS, SecretOutputSettings, kind_of, secret_names
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY
 
@@ -33,7 +33,7 @@ def test_only_the_description_and_the_builder_of_adapters_name_the_settings_of_a
 
 def test_only_outputs_in_the_cluster_are_secrets():
     outputs = [kind.settings("x") for kind in KINDS] + [SecretOutputSettings("studio/y")]
-    assert secrets_of(outputs, "home") == [("home", "x"), ("studio", "y")]
+    assert secret_names(outputs, "home") == [("home", "x"), ("studio", "y")]
     assert [kind_of(type(output)).noun for output in outputs] == ["file", "Secret", "Secret"]
 
 

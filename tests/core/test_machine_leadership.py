@@ -14,7 +14,7 @@ from refresher.core.events import (
 )
 from refresher.core.model import Holding, Reason
 from refresher.core.notifications import OutputDisturbed, TokenAdopted
-from refresher.core.state import NEVER
+from refresher.core.state import Retry
 from refresher.core.status import status_of
 from tests.core.builders import KEY, KEY_REFUSED, NEW_KEY, NOW, Driver, held, policy, token
 
@@ -148,7 +148,7 @@ def test_what_kept_a_leader_from_writing_is_no_problem_of_whoever_stands_by():
     assert driver.state.output("file").problem == "no route"
     driver.tell(LOSS)
     after = driver.state.output("file")
-    assert (after.problem, after.failures, after.next_try) == (None, 0, NEVER)
+    assert (after.problem, after.writes) == (None, Retry())
 
 
 def test_a_write_that_fails_after_the_lead_is_lost_is_nobodys_problem():
@@ -158,7 +158,7 @@ def test_a_write_that_fails_after_the_lead_is_lost_is_nobodys_problem():
     driver.tell(LOSS)
     assert driver.tell(WriteFailed("file", "no answer", roll=1.0)) == []
     after = driver.state.output("file")
-    assert (after.problem, after.busy_since) == (None, None)
+    assert (after.problem, driver.state.busy_since(after)) == (None, None)
 
 
 def test_whoever_steps_back_owes_nobody_the_token_that_was_asked_for():

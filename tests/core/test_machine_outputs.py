@@ -61,7 +61,7 @@ def test_a_write_that_succeeds_starts_the_waits_anew():
     driver.until(Write)
     driver.perform([write("b", token(), "new")])
     assert driver.state.output("b").problem is None
-    assert driver.state.output("b").failures == 0
+    assert driver.state.output("b").writes.failures == 0
 
 
 def test_a_failed_write_says_how_long_the_old_token_lasts():

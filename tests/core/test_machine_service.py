@@ -2,7 +2,7 @@
 
 import pytest
 
-from refresher.core.effects import DryRun, Inspect, Mint, RaiseAlarm, Wait, Write
+from refresher.core.effects import MINT_SLOT, OUTPUT, DryRun, Inspect, Mint, RaiseAlarm, Slot, Wait, Write
 from refresher.core.events import (
     DryRunPassed,
     Found,
@@ -19,7 +19,6 @@ from refresher.core.events import (
 from refresher.core.machine import STALLED, UNSERVED, next_step
 from refresher.core.model import Holding
 from refresher.core.notifications import ConsumersUnserved, OutputFailed, OutputWritten, TokenMinted
-from refresher.core.state import ISSUER
 from tests.core.builders import (
     KEY,
     NEW_KEY,
@@ -119,7 +118,7 @@ def test_a_step_that_does_not_end_is_reported_while_it_hangs(writing):
     assert "does not answer" in failed.message
     assert "10 s" in failed.message
     assert driver.state.output("file").problem == failed.message
-    assert driver.state.output("file").failures == int(writing)
+    assert driver.state.output("file").writes.failures == int(writing)
     assert driver.state.is_busy  # it is still waited for
 
 
@@ -206,8 +205,8 @@ def _found(driver: Driver) -> Found:
 def test_what_is_held_back_does_not_begin_and_what_is_not_does():
     driver = Driver(TWO)
     driver.tell(KeyRead(KEY))
-    assert next_step(driver.state, TWO, NOW, {"a"}) == Inspect("b", first=True)
-    assert isinstance(next_step(driver.state, TWO, NOW, {"a", "b"}), Wait)
+    assert next_step(driver.state, TWO, NOW, {Slot(OUTPUT, "a")}) == Inspect("b", first=True)
+    assert isinstance(next_step(driver.state, TWO, NOW, {Slot(OUTPUT, "a"), Slot(OUTPUT, "b")}), Wait)
 
 
 def test_an_output_that_waits_in_line_is_waited_for_however_long_and_nothing_is_minted():
@@ -215,21 +214,21 @@ def test_an_output_that_waits_in_line_is_waited_for_however_long_and_nothing_is_
     driver = Driver(TWO)
     driver.tell(KeyRead(KEY))
     driver.perform([step for step in driver.steps() if step == Inspect("a", first=True)])
-    driver.state = driver.state.with_output(driver.state.output("b")._replace(busy_since=None))
+    driver.state = driver.state.without_flights({driver.state.output("b").slot})
     driver.passes(100 * STALLED)
-    assert isinstance(next_step(driver.state, TWO, driver.now, {"b"}), Wait)
+    assert isinstance(next_step(driver.state, TWO, driver.now, {Slot(OUTPUT, "b")}), Wait)
 
 
 def test_a_mint_that_waits_in_line_holds_back_no_look():
     driver = at_work()
     driver.passes(3000.0)
-    assert next_step(driver.state, driver.policy, driver.now, {ISSUER}) == Inspect("file")
+    assert next_step(driver.state, driver.policy, driver.now, {MINT_SLOT}) == Inspect("file")
 
 
 def test_no_wait_lies_in_the_past_because_something_is_held_back():
     driver = at_work()
     driver.passes(3000.0)
-    wait = next_step(driver.state, driver.policy, driver.now, {ISSUER, "file"})
+    wait = next_step(driver.state, driver.policy, driver.now, {MINT_SLOT, Slot(OUTPUT, "file")})
     assert wait == Wait(float("inf"), "nothing to do")
 
 

@@ -23,10 +23,11 @@ from refresher.core.events import (
     RefreshRequested,
     Started,
     Stopping,
+    Verified,
     WriteFailed,
     Written,
 )
-from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr
+from refresher.core.model import Declined, Holding, Outcome, Reason, SecretStr, Verdict, Verification
 from refresher.core.notifications import (
     KeyLoaded,
     KeyProven,
@@ -39,7 +40,7 @@ from refresher.core.notifications import (
     TokenAdopted,
     TokenMinted,
 )
-from refresher.core.state import NEVER, Credential, OutputState
+from refresher.core.state import NEVER, Credential, OutputState, Retry
 from tests.core.builders import (
     KEY,
     KEY_REFUSED,
@@ -89,7 +90,7 @@ def told(driver: Driver, event) -> set[str]:
 
 def test_a_mint_that_is_started_is_in_flight_and_nothing_else_changes():
     driver = looked_at(Holding())
-    assert told(driver, Started(Mint(KEY, Reason.FIRST))) == {"minting"}
+    assert told(driver, Started(Mint(KEY, Reason.FIRST))) == {"in_flight"}
     assert driver.state.minting == Mint(KEY, Reason.FIRST)
 
 
@@ -98,10 +99,10 @@ def test_a_step_on_an_output_makes_that_one_busy_and_no_other(step):
     driver = looked_at(Holding(), Holding())
     before = driver.state
     driver.passes(5.0)
-    assert told(driver, Started(step)) == {"outputs"}
-    assert driver.state.output("a") == before.output("a")
-    assert changed(before.output("b"), driver.state.output("b")) == {"busy_since"}
-    assert driver.state.output("b").busy_since == driver.now.boot
+    assert told(driver, Started(step)) == {"in_flight"}
+    assert driver.state.outputs == before.outputs
+    assert driver.state.busy_since(driver.state.output("a")) is None
+    assert driver.state.busy_since(driver.state.output("b")) == driver.now.boot
 
 
 def test_what_is_adopted_is_in_hand_but_not_our_own_and_its_key_has_proven_itself():
@@ -146,7 +147,7 @@ def test_a_key_that_is_put_back_is_tried_at_once_but_what_it_failed_of_is_not_fo
     driver.tell(KeyRead(NEW_KEY))
     driver.tell(KeyRead(KEY))
     proven = driver.state.proven
-    assert (proven.failures, proven.declined, proven.next_try) == (1, UNREACHABLE, NEVER)
+    assert proven.retry == Retry(1, NEVER, UNREACHABLE)
 
 
 def test_an_unreadable_key_changes_nothing_but_what_is_known_to_be_wrong():
@@ -213,7 +214,7 @@ def test_the_same_token_again_is_a_failure_of_a_key_that_is_accepted():
     driver.until(Mint)
     driver.tell(Minted(NEW_KEY, token(1, key=NEW_KEY), roll=0.0))
     state = driver.state
-    assert (state.proven.key, state.proven.failures, state.candidate) == (NEW_KEY, 1, None)
+    assert (state.proven.key, state.proven.retry.failures, state.candidate) == (NEW_KEY, 1, None)
     assert (state.facts, state.minting) == (token(1).facts, None)
 
 
@@ -224,7 +225,7 @@ def test_a_failure_of_the_proven_key_leaves_a_newer_one_to_be_proved():
     driver = at_work()
     driver.until(Mint)
     driver.tell(KeyRead(NEW_KEY))
-    assert told(driver, MintFailed(KEY, UNREACHABLE, roll=0.0)) == {"minting", "proven"}
+    assert told(driver, MintFailed(KEY, UNREACHABLE, roll=0.0)) == {"in_flight", "proven"}
     assert driver.state.candidate == Credential(NEW_KEY)
 
 
@@ -239,7 +240,7 @@ def test_failures_are_counted_for_each_key_by_itself():
     driver.until(Mint)
     driver.declined(SERVER_ERROR, NEW_KEY)
     assert driver.state.proven == before
-    assert (driver.state.candidate.failures, driver.state.candidate.declined) == (1, SERVER_ERROR)
+    assert (driver.state.candidate.retry.failures, driver.state.candidate.retry.problem) == (1, SERVER_ERROR)
 
 
 def test_a_failure_leaves_the_token_and_the_outputs_and_what_was_asked_for():
@@ -247,7 +248,7 @@ def test_a_failure_leaves_the_token_and_the_outputs_and_what_was_asked_for():
     driver.passes(1000.0)
     driver.tell(ExpiryReported(token().facts.fingerprint))
     driver.until(Mint)
-    assert told(driver, MintFailed(KEY, throttled(30.0), roll=0.0)) == {"minting", "proven"}
+    assert told(driver, MintFailed(KEY, throttled(30.0), roll=0.0)) == {"in_flight", "proven"}
     assert driver.state.requested_reason is Reason.REPORTED_EXPIRED
 
 
@@ -257,7 +258,7 @@ def test_a_message_that_repeats_the_token_in_hand_is_kept_and_told_without_it(se
     driver.until(Mint)
     text = getattr(driver.state.token, secret).reveal()
     driver.declined(Declined(Outcome.SERVER_ERROR, f"500: {text} is unknown"))
-    assert driver.state.proven.declined == Declined(Outcome.SERVER_ERROR, f"500: {HIDDEN} is unknown")
+    assert driver.state.proven.retry.problem == Declined(Outcome.SERVER_ERROR, f"500: {HIDDEN} is unknown")
     assert text not in repr(driver.said)
 
 
@@ -267,7 +268,7 @@ def test_chance_is_taken_from_the_event():
         driver = at_work()
         driver.until(Mint)
         (failed,) = driver.declined(UNREACHABLE, roll=roll)
-        assert driver.state.proven.next_try == driver.now.boot + failed.wait
+        assert driver.state.proven.retry.next_try == driver.now.boot + failed.wait
         waits.append(failed.wait)
     assert waits == [1.0, 1.5, 2.0]
 
@@ -302,8 +303,8 @@ def test_an_output_that_cannot_be_written_still_holds_what_it_held():
     before = driver.state.output("file")
     driver.tell(WriteFailed("file", FULL, roll=0.0))
     after = driver.state.output("file")
-    assert changed(before, after) == {"busy_since", "failures", "next_try", "write_problem", "writable"}
-    assert (after.busy_since, after.failures, after.problem) == (None, 1, FULL)
+    assert changed(before, after) == {"writes", "writable"}
+    assert (after.writes.failures, after.problem) == (1, FULL)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,7 @@ def test_a_write_is_tried_again_the_sooner_the_less_time_is_left_to_consumers(re
     driver = looked_at(held(token(age=3600.0 - remaining)))
     for _ in range(10):
         driver.tell(WriteFailed("a", FULL, roll=1.0))
-    assert driver.state.output("a").next_try - driver.now.boot == pytest.approx(wait)
+    assert driver.state.output("a").writes.next_try - driver.now.boot == pytest.approx(wait)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +380,7 @@ def test_looking_does_not_mend_what_ails_writing():
     before = driver.state.output("file")
     driver.tell(Found("file", held(token())))
     after = driver.state.output("file")
-    assert (after.problem, after.failures, after.next_try) == (FULL, 1, before.next_try)
+    assert after.writes == before.writes._replace(failures=1, problem=FULL)
 
 
 def test_a_write_whose_answer_was_lost_has_gone_well_when_it_is_seen():
@@ -387,7 +388,7 @@ def test_a_write_whose_answer_was_lost_has_gone_well_when_it_is_seen():
     second = token(2, age=-2520.0)
     assert driver.tell(Found("file", held(second))) == [OutputWritten("file", "new", second.facts)]
     after = driver.state.output("file")
-    assert (after.problem, after.failures, after.published) == (None, 0, second.facts.fingerprint)
+    assert (after.problem, after.writes.failures, after.published) == (None, 0, second.facts.fingerprint)
     assert driver.steps() == []
     assert driver.tell(Found("file", held(second))) == []
 
@@ -431,7 +432,7 @@ def test_an_output_that_cannot_be_read_is_not_relied_on():
     driver.tell(InspectFailed("file", "permission denied"))
     after = driver.state.output("file")
     assert after.holding == Holding()
-    assert (after.looked_at, after.busy_since) == (driver.now.boot - 3.0, None)  # as of when it began
+    assert after.looked_at == driver.now.boot - 3.0  # as of when it began
     assert after.published == token().facts.fingerprint  # so that writing it again is a repair
 
 
@@ -445,8 +446,12 @@ def test_an_output_that_is_out_of_sight_is_believed_to_hold_what_it_held():
     ]
     after = driver.state.output("file")
     assert (after.holding, after.published) == (before.holding, before.published)
-    assert (after.looked_at, after.busy_since) == (driver.now.boot - 3.0, None)
-    assert (after.problem, after.failed_looks, after.failed_looks_at) == ("no route", 1, driver.now.boot)
+    assert after.looked_at == driver.now.boot - 3.0
+    assert (after.problem, after.reads.failures, after.reads.next_try) == (
+        "no route",
+        1,
+        driver.now.boot + 1.0,
+    )
 
 
 def test_what_an_output_holds_that_was_never_seen_is_unknown_until_it_is():
@@ -455,13 +460,13 @@ def test_what_an_output_holds_that_was_never_seen_is_unknown_until_it_is():
     assert driver.state.output("file").holding is None
     driver.tell(Found("file", Holding()))
     assert driver.state.output("file").holding == Holding()
-    assert driver.state.output("file").failed_looks == 0
+    assert driver.state.output("file").reads.failures == 0
 
 
 def test_whoever_keeps_an_output_is_left_alone_for_as_long_as_asked():
     driver = at_work()
     driver.tell(WriteFailed("file", "429", roll=0.0, retry_after=20.0))
-    assert driver.state.output("file").next_try == driver.now.boot + 20.0
+    assert driver.state.output("file").writes.next_try == driver.now.boot + 20.0
 
 
 def test_an_output_that_comes_back_empty_is_not_said_to_be_disturbed_again():
@@ -515,13 +520,15 @@ def test_a_report_that_comes_at_its_end_shortens_nothing():
 def test_a_token_that_was_born_expired_is_published_and_replaced_but_is_no_storm():
     """Whoever reports may be wrong: no more than ten tokens in a lifetime for that."""
     driver = looked_at(Holding())
+    driver.policy = driver.policy._replace(verifies=True)
     times = []
     for number in range(2, 12):
         driver.steps()
         assert driver.state.minting is not None
         times.append(driver.now.boot)
         minted = token(number, age=NOW.boot - driver.now.boot)
-        driver.tell(Minted(KEY, minted, roll=1.0, expired=True))
+        driver.minted(minted)
+        driver.tell(Verified(minted.facts.fingerprint, Verification(Verdict.EXPIRED, "403")))
         driver.perform(driver.steps())
         assert driver.state.output("a").published == minted.facts.fingerprint
         assert driver.state.observed_lifetime == 360.0
@@ -563,9 +570,9 @@ def test_an_operators_word_ends_the_waits_of_both_keys_but_forgets_none_of_their
     driver.declined(KEY_REFUSED, NEW_KEY)
     driver.tell(RefreshRequested())
     credentials = driver.state.proven, driver.state.candidate
-    assert [each.next_try for each in credentials] == [NEVER, NEVER]
-    assert [each.failures for each in credentials] == [1, 1]
-    assert [each.declined for each in credentials] == [UNREACHABLE, KEY_REFUSED]
+    assert [each.retry.next_try for each in credentials] == [NEVER, NEVER]
+    assert [each.retry.failures for each in credentials] == [1, 1]
+    assert [each.retry.problem for each in credentials] == [UNREACHABLE, KEY_REFUSED]
 
 
 def test_stopping_changes_nothing_else():

@@ -238,7 +238,7 @@ def test_a_token_in_hand_is_told_of_rather_than_what_an_output_holds():
 # --- An output that does not answer.
 
 
-@pytest.mark.parametrize(("seconds", "problem"), [(10.0, None), (10.5, "does not answer since 10 s")])
+@pytest.mark.parametrize(("seconds", "problem"), [(10.0, None), (10.5, "has not answered for 10 s")])
 def test_an_output_that_does_not_answer_for_ten_seconds_is_said_to_be_stalled(seconds, problem):
     driver = at_work()
     driver.tell(Started(Inspect("file")))
@@ -252,7 +252,7 @@ def test_that_an_output_stalls_is_told_rather_than_what_it_failed_of_before():
     driver.tell(WriteFailed("file", FULL, roll=1.0))
     driver.tell(Started(Inspect("file")))
     driver.passes(60.0)
-    assert of_output(driver).problem == "does not answer since 60 s"
+    assert of_output(driver).problem == "has not answered for 60 s"
 
 
 def test_an_output_that_never_answered_is_stalled_and_not_valid():
@@ -261,7 +261,7 @@ def test_an_output_that_never_answered_is_stalled_and_not_valid():
     assert of_output(driver).problem == "not looked at yet"
     driver.passes(3600.0)
     assert of_output(driver) == OutputStatus(
-        "file", False, None, None, None, None, "does not answer since 3600 s"
+        "file", False, None, None, None, None, "has not answered for 3600 s"
     )
 
 

@@ -23,7 +23,11 @@ def kinds() -> list[type]:
     """Every NamedTuple class in the core."""
     names = [each.name for each in pkgutil.iter_modules(refresher.core.__path__, "refresher.core.")]
     members = [(name, each) for name in names for each in vars(importlib.import_module(name)).values()]
-    return [each for name, each in members if hasattr(each, "_fields") and each.__module__ == name]
+    return [
+        each
+        for name, each in members
+        if isinstance(each, type) and hasattr(each, "_fields") and each.__module__ == name
+    ]
 
 
 def filled(kind: type, size: int) -> object:

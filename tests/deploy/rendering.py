@@ -14,7 +14,7 @@ from refresher.cli import build_parser
 from refresher.config.declarations import Settings
 from refresher.config.loader import Loaded, load
 from refresher.config.output_kinds import SecretOutputSettings
-from refresher.kube.paths import Permission, for_events, for_lease, for_secret
+from refresher.kube.rbac import Permission, for_events, for_lease, for_secret
 from tests import needs
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

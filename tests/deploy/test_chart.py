@@ -14,7 +14,7 @@ from refresher import __version__
 from refresher.cli import build_parser
 from refresher.config.durations import parse_duration
 from refresher.config.rules import problems_of_period
-from refresher.kube.paths import to_create_secret
+from refresher.kube.rbac import to_create_secret
 from release.chart import SCHEMA, configuration
 from tests.deploy.chart import (
     BUILDING,

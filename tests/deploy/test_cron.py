@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from refresher.cli import build_parser
-from refresher.cli_options import LOG_VARIABLES
 from refresher.commands.once import EXAMPLE
 from refresher.config.loader import load
 from refresher.emulator.server import Emulator
@@ -43,7 +42,7 @@ def test_each_line_calls_the_refresher_as_it_wants_to_be_called():
     assert len(calls) == 2
     for call in calls:
         arguments = build_parser().parse_args(shlex.split(call))
-        found = load(vars(arguments), given, "/", other_variables=LOG_VARIABLES)
+        found = load(vars(arguments), given, "/")
         assert found.settings.tokens[0].key_file == "/etc/inlive/application-key"
         assert found.warnings == ()
 

@@ -14,7 +14,7 @@ from refresher.config.durations import parse_duration
 from refresher.config.flags import declared_flags
 from refresher.config.output_kinds import FileOutputSettings
 from refresher.config.rules import problems_of_period
-from refresher.kube.paths import to_create_secret
+from refresher.kube.rbac import to_create_secret
 from tests.deploy.rendering import (
     DEPLOY,
     IMAGE,

@@ -8,12 +8,13 @@ from typing import Any
 
 from refresher.core.election import Election, WriteLease, timing_of
 from refresher.core.formats import Format
+from refresher.core.http_response import Response
 from refresher.core.model import SecretStr, fingerprint
 from refresher.core.seal import Sealer
 from refresher.errors import KubeError, KubeThrottledError
 from refresher.kube import elector
-from refresher.kube.answers import Answer, Request, meaning
 from refresher.kube.paths import secret_path
+from refresher.kube.responses import Request, meaning
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import PREFIX, Plan
 from tests.fuzz.target import (
@@ -42,7 +43,7 @@ def api_server(octets: bytes) -> None:
     code, headers, body = answer_in(octets)
     for request in (APPLY, Request("GET", "/readyz")):
         try:
-            found = meaning(request, Answer(code, headers, body), CREDENTIAL, NOW.wall)
+            found = meaning(request, Response(code, headers, body), CREDENTIAL, NOW.wall)
         except KubeError as error:
             secrets = [CREDENTIAL.split()[-1], *([VALUE] if request is APPLY else [])]
             assert str(error).isprintable()
@@ -144,7 +145,7 @@ def lease(octets: bytes) -> None:
         expect_printable(str(error))
         return
     assert 0 <= found.duration < math.inf
-    election = Election("we", timing_of(15.0)).looked(found, 0.0, 0.1)
+    election = Election("we", timing_of(15.0)).observed(found, 0.0, 0.1)
     for now in (0.1, 1e4):
         step = election.next_step(now)
         if isinstance(step, WriteLease):

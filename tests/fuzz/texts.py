@@ -111,7 +111,7 @@ def proxy(octets: bytes) -> None:
     """What HTTPS_PROXY says; nothing is asked for."""
     os.environ["https_proxy"] = octets.decode(errors="replace").replace("\0", "")
     try:
-        InliveIssuer("https://issuer.test", SystemClock()).close()
+        InliveIssuer("https://issuer.test", SystemClock())
     finally:
         del os.environ["https_proxy"]
 

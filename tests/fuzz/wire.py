@@ -5,8 +5,9 @@ import math
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 
-from refresher.core.answers import RawAnswer, classify, skew
 from refresher.core.formats import NAMES, Format, read_back, render
+from refresher.core.http_response import Response
+from refresher.core.issuer_response import classify
 from refresher.core.model import Declined, Granted, Token, TokenFacts
 from refresher.observers import status, status_page
 from refresher.web import exchange
@@ -27,13 +28,13 @@ from tests.fuzz.target import (
 
 def issuer(octets: bytes) -> None:
     code, headers, body = answer_in(octets)
-    said = classify(RawAnswer(code, headers, body), KEY, 3600.0, NOW.wall)
-    ahead = skew(headers, NOW.wall, NOW.wall)
+    said = classify(Response(code, headers, body), KEY, 3600.0, NOW.wall)
+    ahead = Response(code, headers, body).clock_skew(NOW.wall, NOW.wall)
     assert ahead is None or math.isfinite(ahead)
     if isinstance(said, Declined):
         expect_printable(said.message, KEY.reveal())
         assert len(said.message) < 2500, "200 characters, each escaped at worst, and a sentence"
-        _expect_no_token(said.message, classify(RawAnswer(code, headers, b"{}"), KEY, 3600.0, NOW.wall), body)
+        _expect_no_token(said.message, classify(Response(code, headers, b"{}"), KEY, 3600.0, NOW.wall), body)
         assert said.retry_after is None or 0 <= said.retry_after < math.inf
         return
     lifetime = said.lifetime

@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -58,6 +59,7 @@ class Peer:
         self.connections = 0
         self.over = threading.Event()
         self._scripts, self._tls = scripts, tls
+        self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
@@ -72,6 +74,9 @@ class Peer:
         with suppress(OSError):  # not connected, says macOS
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for sock in self._sockets:  # a client may keep an idle connection
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own would disturb its reader
         for thread in self._threads:
             thread.join()
 
@@ -83,6 +88,7 @@ class Peer:
                 return
             script = self._scripts[min(self.connections, len(self._scripts) - 1)]
             self.connections += 1
+            self._sockets.append(sock)
             thread = threading.Thread(target=self._serve, args=(sock, script))
             self._threads.append(thread)
             thread.start()
@@ -92,6 +98,7 @@ class Peer:
         with suppress(OSError), sock:  # that the client goes is part of most scripts
             if self._tls:
                 sock = self._tls.wrap_socket(sock, server_side=True)
+                self._sockets.append(sock)
             with sock:
                 script(Caller(sock, self))
 
@@ -126,6 +133,13 @@ def sending(*octets: bytes) -> Script:
         caller.send(*octets)
 
     return script
+
+
+def resetting(caller: Caller) -> None:
+    """Reads a request and resets the connection."""
+    caller.request()
+    at_once = struct.pack("ii", 1, 0)
+    caller.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
 
 
 def dripping(*first: bytes, each: bytes = b"x") -> Script:

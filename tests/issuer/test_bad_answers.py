@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from refresher.clock import SystemClock
-from refresher.core.answers import LONGEST_ANSWER
+from refresher.core.issuer_response import LONGEST_RESPONSE
 from refresher.core.model import Granted, Outcome, SecretStr
 from refresher.issuer.client import InliveIssuer
 from tests.issuer.ask import KEY, declined, mint, outcomes
@@ -38,7 +38,7 @@ BOMB = gzip.compress(GRANT + b" " * (64 << 20), compresslevel=9)  # 64 KiB that 
         pytest.param(b'{"data": null}', "no data", id="no data"),
         pytest.param(b'{"ok": false, "data": {"access_token": "T0ken"}}', "says that it failed", id="not ok"),
         pytest.param(b"", "not JSON", id="an empty body"),
-        pytest.param(b" " * (LONGEST_ANSWER + 1), "longer than 1048576 bytes", id="over 1 MiB"),
+        pytest.param(b" " * (LONGEST_RESPONSE + 1), "longer than 1048576 bytes", id="over 1 MiB"),
     ],
 )
 def test_a_success_without_a_usable_token_is_a_bad_response(body: bytes, why: str) -> None:
@@ -51,7 +51,7 @@ def test_a_success_without_a_usable_token_is_a_bad_response(body: bytes, why: st
 @pytest.mark.parametrize(
     "script",
     [
-        pytest.param(sending(JSON_HEAD, b"\r\n", b" " * (2 * LONGEST_ANSWER)), id="delimited by the close"),
+        pytest.param(sending(JSON_HEAD, b"\r\n", b" " * (2 * LONGEST_RESPONSE)), id="delimited by the close"),
         pytest.param(sending(JSON_HEAD, b"Transfer-Encoding: chunked\r\n\r\n", CHUNK * 128), id="chunked"),
         pytest.param(
             sending(JSON_HEAD, b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"Trailer: x\r\n" * 200_000),
@@ -66,35 +66,17 @@ def test_what_has_no_end_is_read_to_1_mib(script: Script) -> None:
     assert "longer than 1048576 bytes" in declined(result).message
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param(sending(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000), id="a flood of 100 Continue"),
-        pytest.param(sending(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100_000), id="a flood of early hints"),
-        pytest.param(
-            sending(JSON_HEAD, *(b"X-%d: %s\r\n" % (each, b"x" * 10_000) for each in range(90)), b"\r\n"),
-            id="headers of 900 kB",
-        ),
-    ],
-)
-def test_headers_are_read_to_128_kib(script: Script) -> None:
-    with peer(script) as issuer:
-        result = mint(issuer.url)
-    assert outcomes(result) == [BAD_RESPONSE]
-    assert "longer than 131072 bytes before its content begins" in declined(result).message
-
-
 def test_headers_of_128_kib_are_read() -> None:
     headers = [f"X-{each}: {'x' * 40_000}" for each in range(3)]
     with peer(answering(200, GRANT, *headers)) as issuer:
         assert isinstance(mint(issuer.url).answer, Granted)
 
 
-EMPTY_LISTS = (LONGEST_ANSWER - 500) // 3
+EMPTY_LISTS = (LONGEST_RESPONSE - 500) // 3
 LARGE = {
     "many objects": answering(200, b'{"data": [%s[]]}' % (b"[]," * EMPTY_LISTS)),
     "many headers": answering(200, GRANT, *(f"X-{each}: {'x' * 10_000}" for each in range(90))),
-    "a little more than is read": answering(200, b" " * LONGEST_ANSWER),
+    "a little more than is read": answering(200, b" " * LONGEST_RESPONSE),
 }
 
 
@@ -163,7 +145,6 @@ def test_the_same_token_again_is_passed_on_for_the_core_to_judge() -> None:
     with peer(granting) as server:
         issuer = InliveIssuer(server.url, SystemClock())
         first, second = (issuer.mint(KEY, 60.0, 5.0).answer for _ in range(2))
-        issuer.close()
     assert first == second == Granted(SecretStr("T0ken"), SecretStr("r3fresh"), 60.0)
 
 

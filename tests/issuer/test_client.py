@@ -12,7 +12,7 @@ from refresher.clock import SystemClock
 from refresher.core.model import Granted, Outcome, SecretStr
 from refresher.issuer.client import InliveIssuer
 from tests.issuer.ask import KEY, declined, mint, outcomes
-from tests.issuer.peer import GRANT, Caller, Script, answering, granting, peer, sending
+from tests.issuer.peer import GRANT, Caller, answering, granting, peer, sending
 
 OK, UNREACHABLE, SERVER_ERROR = Outcome.OK, Outcome.UNREACHABLE, Outcome.SERVER_ERROR
 
@@ -90,7 +90,6 @@ def test_no_cookie_is_kept() -> None:
         issuer = InliveIssuer(server.url, SystemClock())
         for _ in range(2):
             issuer.mint(KEY, 60.0, 5.0)
-        issuer.close()
         assert "cookie" not in server.requests[1].lower()
 
 
@@ -165,7 +164,6 @@ def test_a_pooled_connection_that_has_died_costs_one_quick_retry() -> None:
         issuer = InliveIssuer(server.url, SystemClock())
         assert outcomes(issuer.mint(KEY, 60.0, 5.0)) == [OK]
         assert outcomes(issuer.mint(KEY, 60.0, 5.0)) == [UNREACHABLE, OK]
-        issuer.close()
 
 
 # --- many threads, start-up, and what must not happen
@@ -175,25 +173,8 @@ def test_threads_share_one_pool_of_connections() -> None:
     with peer(granting) as server, ThreadPoolExecutor(8) as pool:
         issuer = InliveIssuer(server.url, SystemClock())
         results = list(pool.map(lambda _: issuer.mint(KEY, 60.0, 5.0), range(64)))
-        issuer.close()
         assert {type(result.answer) for result in results} == {Granted}
         assert server.connections <= 8
-
-
-@pytest.mark.parametrize("before", [[], [reset]], ids=["at once", "after a failure"])
-def test_closing_it_closes_the_idle_connections(before: list[Script]) -> None:
-    gone: list[bool] = []
-
-    def until_gone(caller: Caller) -> None:
-        caller.request()
-        caller.answer(200, GRANT)
-        gone.append(not caller.request())
-
-    with peer(*before, until_gone) as server:
-        issuer = InliveIssuer(server.url, SystemClock())
-        issuer.mint(KEY, 60.0, 5.0)
-        issuer.close()
-    assert gone == [True]
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "t\u00f6k\u00e9n-\u20ac", " leading", "\ud800"])

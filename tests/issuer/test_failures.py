@@ -1,7 +1,6 @@
-"""What is told when no answer came: what failed, with whom, and what to do about it."""
+"""What the issuer's client adds to a failure of HTTP (tests/http): retries, the URL, and advice."""
 
 import ssl
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,52 +10,32 @@ from refresher.clock import SystemClock
 from refresher.core.model import Declined, Granted, Outcome
 from refresher.issuer.client import InliveIssuer
 from tests.issuer.ask import KEY, declined, mint, outcomes
-from tests.issuer.conftest import tls_for
-from tests.issuer.peer import Caller, answering, granting, peer, sending
+from tests.issuer.peer import Caller, Script, answering, granting, peer, sending
 
 UNREACHABLE = Outcome.UNREACHABLE
 
 
-def test_nobody_listening_is_a_refused_connection() -> None:
-    with peer(granting) as gone:
-        url = gone.url
-    result = mint(url)
-    assert outcomes(result) == [UNREACHABLE] * 3
-    assert declined(result).message == f"{url.removeprefix('http://')}: Connection refused"
-
-
-def test_a_closed_connection_is_told_as_such() -> None:
-    with peer(lambda caller: caller.request()) as issuer:
-        message = declined(mint(issuer.url)).message
-    assert message == f"127.0.0.1:{issuer.port}: closed the connection without an answer"
-
-
-def test_a_cut_answer_is_told_as_such() -> None:
-    with peer(sending(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")) as issuer:
-        message = declined(mint(issuer.url)).message
-    assert message == f"the answer of 127.0.0.1:{issuer.port} was cut off"
-
-
-def test_a_name_that_cannot_be_resolved_is_told_as_such() -> None:
-    result = mint("http://issuer.invalid")  # RFC 6761, section 6.4
-    assert outcomes(result) == [UNREACHABLE]
-    assert declined(result).message.startswith("the name of issuer.invalid cannot be resolved: ")
-
-
 @pytest.mark.parametrize(
-    "octets",
+    ("script", "expected"),
     [
-        pytest.param(b"SSH-2.0-OpenSSH_9.2 S3cret\r\n", id="another protocol"),
-        pytest.param(b"HTTP/1.1 OK S3cret\r\n\r\n", id="no status"),
-        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"S3cret: 1\r\n" * 200 + b"\r\n", id="200 headers"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nS3cret: " + b"x" * 70_000 + b"\r\n\r\n", id="an endless header"),
+        pytest.param(sending(), [UNREACHABLE] * 3, id="no answer"),
+        pytest.param(sending(b"HTTP/1.1 200 OK\r\n\r\n"[:-2]), [UNREACHABLE] * 3, id="half an answer"),
+        pytest.param(sending(b"SSH-2.0-OpenSSH_9.2\r\n"), [Outcome.BAD_RESPONSE], id="another protocol"),
+        pytest.param(sending(b"\x15\x03\x01\x00\x02\x02\x46"), [Outcome.BAD_RESPONSE], id="TLS"),
     ],
 )
-def test_what_is_not_http_is_a_bad_response_that_is_not_shown(octets: bytes) -> None:
-    with peer(sending(octets)) as issuer:
-        result = mint(issuer.url)
-    assert outcomes(result) == [Outcome.BAD_RESPONSE]
-    assert declined(result).message == f"127.0.0.1:{issuer.port} does not speak HTTP"
+def test_the_outcome_of_a_failure_and_whether_it_is_tried_again(
+    script: Script, expected: list[Outcome]
+) -> None:
+    with peer(script) as issuer:
+        assert outcomes(mint(issuer.url)) == expected
+
+
+def test_a_refused_connection_is_tried_again_and_an_unknown_name_is_not() -> None:
+    with peer(granting) as gone:
+        pass
+    assert outcomes(mint(gone.url)) == [UNREACHABLE] * 3
+    assert outcomes(mint("http://issuer.invalid")) == [UNREACHABLE]  # RFC 6761, section 6.4
 
 
 # --- TLS
@@ -97,44 +76,6 @@ def test_an_authority_other_than_that_of_the_ca_file_is_told_with_the_file(
         message = declined(mint(issuer.url, ca_file=str(path))).message
     assert f"; no authority in {path} has signed it; " in message
     assert message.endswith("add its certificate there")
-
-
-def test_a_certificate_for_another_name_is_refused(authority: trustme.CA, ca_file: str) -> None:
-    with peer(granting, tls=tls_for(authority, "other.test")) as issuer:
-        message = declined(mint(issuer.url, ca_file=ca_file)).message
-        assert issuer.requests == []
-    assert "could not be verified: IP address mismatch" in message
-    assert "ca_file" not in message
-
-
-def test_an_expired_certificate_is_refused(authority: trustme.CA, ca_file: str) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC)).configure_cert(context)
-    with peer(granting, tls=context) as issuer:
-        message = declined(mint(issuer.url, ca_file=ca_file)).message
-        assert issuer.requests == []
-    assert message.endswith("could not be verified: certificate has expired")
-
-
-def test_an_issuer_that_speaks_no_tls_is_told_as_such() -> None:
-    def in_the_clear(caller: Caller) -> None:
-        caller.sock.recv(65536)
-        caller.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    with peer(in_the_clear) as issuer:
-        result = mint(issuer.url.replace("http:", "https:"))
-    assert outcomes(result) == [UNREACHABLE]
-    told = f"TLS with 127.0.0.1:{issuer.port} failed: wrong version number; does it speak HTTPS there?"
-    assert declined(result).message == told
-
-
-def test_an_issuer_that_speaks_tls_and_was_asked_in_plain_text_is_told_as_such() -> None:
-    alert = b"\x15\x03\x01\x00\x02\x02\x46"  # OpenSSL's, to "POST /v1…"
-    with peer(sending(alert)) as issuer:
-        result = mint(issuer.url)
-    assert outcomes(result) == [Outcome.BAD_RESPONSE]
-    told = f"127.0.0.1:{issuer.port} speaks TLS: should the URL begin with https://?"
-    assert declined(result).message == told
 
 
 def test_the_url_that_was_asked_is_told_without_its_password_and_query() -> None:

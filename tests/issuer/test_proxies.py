@@ -6,7 +6,7 @@ import pytest
 
 from refresher.core.model import Granted, Outcome
 from tests.issuer.ask import KEY, declined, mint, outcomes
-from tests.issuer.peer import Peer, dripping, granting, peer, silent, tunnelling
+from tests.issuer.peer import Peer, granting, peer, tunnelling
 
 ISSUER = "https://issuer.test"  # leads nowhere but through a proxy (RFC 6761, section 6.2)
 
@@ -104,25 +104,3 @@ def test_a_proxy_that_opens_no_tunnel_is_told_with_its_status(monkeypatch: pytes
     with peer(tunnelling(lambda: other.port, refusal)) as proxy, peer(granting) as other:
         outcome, message = told(proxy, 5.0, monkeypatch)
     assert (outcome, message) == ([Outcome.UNREACHABLE], "the proxy PROXY: opens no tunnel, status 407")
-
-
-@pytest.mark.parametrize(
-    "each", [b"x", b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"], ids=["no head", "a head", "headers"]
-)
-def test_a_proxy_that_dawdles_has_no_more_time_than_the_issuer(
-    each: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with peer(dripping(b"HTTP/1.1 200 ", each=each)) as proxy:
-        assert told(proxy, 0.3, monkeypatch)[0] == [Outcome.TIMEOUT]
-
-
-@pytest.mark.parametrize("in_handshake", [True, False], ids=["in the handshake", "in the answer"])
-def test_an_issuer_that_dawdles_behind_a_proxy_has_what_the_proxy_left(
-    in_handshake: bool, tls: ssl.SSLContext, ca_file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stalling = peer(silent) if in_handshake else peer(dripping(b"HTTP/1.1 200 "), tls=tls)
-    with peer(tunnelling(lambda: issuer.port)) as proxy, stalling as issuer:
-        monkeypatch.setenv("https_proxy", proxy.url)
-        result = mint(ISSUER, 0.3, ca_file)
-    assert outcomes(result) == [Outcome.TIMEOUT]
-    assert result.tries[0].seconds < 2.0  # where the budget does not hold, the peers' own 10 s do

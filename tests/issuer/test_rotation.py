@@ -30,10 +30,8 @@ def server(tls: ssl.SSLContext) -> Iterator[Peer]:
 
 
 @pytest.fixture
-def issuer(server: Peer, bundle: Path) -> Iterator[InliveIssuer]:
-    client = InliveIssuer(server.url, SystemClock(), str(bundle))
-    yield client
-    client.close()
+def issuer(server: Peer, bundle: Path) -> InliveIssuer:
+    return InliveIssuer(server.url, SystemClock(), str(bundle))
 
 
 def mint(issuer: InliveIssuer) -> Granted | Declined:
@@ -79,7 +77,6 @@ def test_connections_that_are_used_no_more_are_closed(
         bundle.write_bytes(authority.cert_pem.bytes() + trustme.CA().cert_pem.bytes())
         mint(issuer)
         assert eventually(lambda: gone, "the first connection ends") == [True]
-        issuer.close()
 
 
 def test_a_broken_file_stops_nothing_and_is_told_when_it_could_be_the_cause(
@@ -107,7 +104,6 @@ def test_the_verifier_reads_the_same_file_again(
         assert verifier.verify(SecretStr("t0ken"), 5.0).verdict is Verdict.INCONCLUSIVE
         bundle.write_bytes(authority.cert_pem.bytes())
         assert verifier.verify(SecretStr("t0ken"), 5.0).verdict is Verdict.GOOD
-        verifier.close()
 
 
 def test_without_a_ca_file_the_systems_store_is_trusted(
@@ -116,4 +112,3 @@ def test_without_a_ca_file_the_systems_store_is_trusted(
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     issuer = InliveIssuer(server.url, SystemClock())
     assert isinstance(mint(issuer), Granted)
-    issuer.close()

@@ -3,7 +3,7 @@
 import json
 import ssl
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,7 @@ def asking(
             api = by_kubeconfig(kubeconfig(directory, server.url, token=TOKEN))
         else:
             api = in_pod(service_account(directory, ca=ca), server.port)
-        with closing(api):
-            yield api, server
+        yield api, server
 
 
 def service_account(directory: Path, token: str = TOKEN, ca: bytes = b"", namespace: str = "ours") -> Path:

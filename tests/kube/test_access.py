@@ -1,14 +1,11 @@
 """What we may do, as the real API server has it, and the Role to paste."""
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 
 from refresher.errors import KubeDeniedError
-from refresher.kube import access, paths
+from refresher.kube import access, rbac
 from refresher.kube.api import KubeApi
-from refresher.kube.paths import Permission
+from refresher.kube.rbac import Permission
 from tests.issuer.peer import answering
 from tests.kube.administrator import Account
 from tests.kube.cluster import Cluster
@@ -23,13 +20,12 @@ def account(cluster: Cluster, namespace: str) -> Account:
 
 
 @pytest.fixture
-def api(account: Account) -> Iterator[KubeApi]:
-    with closing(by_kubeconfig(account.kubeconfig)) as connected:
-        yield connected
+def api(account: Account) -> KubeApi:
+    return by_kubeconfig(account.kubeconfig)
 
 
 def test_who_may_nothing_lacks_everything_in_the_order_of_the_question(api, namespace):
-    needed = (*paths.for_secret(namespace, "mine"), *paths.for_lease(namespace, "l"))
+    needed = (*rbac.for_secret(namespace, "mine"), *rbac.for_lease(namespace, "l"))
     assert access.missing(api, needed) == needed
 
 
@@ -37,7 +33,7 @@ def test_what_is_granted_is_not_missing(api, cluster, account, namespace):
     cluster.grant(
         account, [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["mine"]}]
     )
-    assert access.missing(api, paths.for_secret(namespace, "mine")) == (
+    assert access.missing(api, rbac.for_secret(namespace, "mine")) == (
         Permission("patch", "secrets", namespace, "mine"),
     )
 
@@ -53,7 +49,7 @@ def test_what_is_granted_for_another_object_is_missing(api, cluster, account, na
 def test_what_is_granted_in_another_group_is_missing(api, cluster, account, namespace):
     cluster.grant(account, [{"apiGroups": [""], "resources": ["leases"], "verbs": ["get"]}])
     assert Permission("get", "leases", namespace, "l", "coordination.k8s.io") in access.missing(
-        api, paths.for_lease(namespace, "l")
+        api, rbac.for_lease(namespace, "l")
     )
 
 
@@ -97,16 +93,16 @@ def test_one_that_does_not_tell_is_no_obstacle(tmp_path, answer):
 
 def test_the_role_that_is_pasted_grants_what_was_missing(api, cluster, namespace):
     needed = (
-        *paths.for_secret(namespace, "mine"),
-        *paths.for_lease(namespace, "l"),
-        *paths.for_events(namespace),
+        *rbac.for_secret(namespace, "mine"),
+        *rbac.for_lease(namespace, "l"),
+        *rbac.for_events(namespace),
     )
     cluster.kubectl("apply", "-f", "-", stdin=access.role(needed, needed, access.user(api)))
     assert wait_for_none(api, needed) == ()
 
 
 def test_and_no_more_than_that(api, cluster, namespace):
-    needed = paths.for_secret(namespace, "mine")
+    needed = rbac.for_secret(namespace, "mine")
     cluster.kubectl("apply", "-f", "-", stdin=access.role(needed, needed, access.user(api)))
     wait_for_none(api, needed)
     verbs = ("get", "list", "watch", "create", "update", "patch", "delete")
@@ -115,7 +111,7 @@ def test_and_no_more_than_that(api, cluster, namespace):
 
 
 def test_a_second_paste_takes_nothing_away(api, cluster, namespace):
-    first, second = paths.for_secret(namespace, "one"), paths.for_secret(namespace, "two")
+    first, second = rbac.for_secret(namespace, "one"), rbac.for_secret(namespace, "two")
     user = access.user(api)
     cluster.kubectl("apply", "-f", "-", stdin=access.role(first, first, user))
     wait_for_none(api, first)
@@ -126,7 +122,7 @@ def test_a_second_paste_takes_nothing_away(api, cluster, namespace):
 
 def test_a_role_for_several_namespaces_is_one_for_each(api, cluster, namespace):
     cluster.namespace(f"{namespace}-too")
-    needed = (*paths.for_secret(namespace, "mine"), *paths.for_secret(f"{namespace}-too", "mine"))
+    needed = (*rbac.for_secret(namespace, "mine"), *rbac.for_secret(f"{namespace}-too", "mine"))
     cluster.kubectl("apply", "-f", "-", stdin=access.role(needed, needed, access.user(api)))
     assert wait_for_none(api, needed) == ()
 
@@ -141,10 +137,10 @@ def wait_for_none(api: KubeApi, needed: tuple[Permission, ...]) -> tuple[Permiss
 
 def test_it_is_written_like_this():
     needed = (
-        *paths.for_secret("studio", "one"),
-        *paths.for_secret("studio", "two"),
-        *paths.for_secret("stage", "three"),
-        *paths.for_events("studio"),
+        *rbac.for_secret("studio", "one"),
+        *rbac.for_secret("studio", "two"),
+        *rbac.for_secret("stage", "three"),
+        *rbac.for_events("studio"),
     )
     lacking = (Permission("patch", "secrets", "studio", "two"),)
     assert (
@@ -183,13 +179,13 @@ subjects:
 
 @pytest.mark.parametrize(("user", "subject"), [("admin", "admin"), (None, "WHO-WE-ARE")])
 def test_who_is_no_service_account_is_a_user(user, subject):
-    needed = paths.for_secret("studio", "one")
+    needed = rbac.for_secret("studio", "one")
     expected = f'  - apiGroup: "rbac.authorization.k8s.io"\n    kind: "User"\n    name: "{subject}"\n'
     assert access.role(needed, needed, user).endswith(expected)
 
 
 def test_where_nothing_is_missing_there_is_nothing_to_paste():
-    assert access.role(paths.for_secret("studio", "one"), (), "admin") == ""
+    assert access.role(rbac.for_secret("studio", "one"), (), "admin") == ""
     assert access.empty_secrets(()) == ""
 
 

@@ -3,9 +3,7 @@
 import base64
 import json
 import ssl
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,9 +58,8 @@ def account(cluster: Cluster, namespace: str) -> Account:
 
 
 @pytest.fixture
-def api(account: Account) -> Iterator[KubeApi]:
-    with closing(by_kubeconfig(account.kubeconfig)) as connected:
-        yield connected
+def api(account: Account) -> KubeApi:
+    return by_kubeconfig(account.kubeconfig)
 
 
 @pytest.fixture
@@ -233,33 +230,33 @@ def test_one_that_has_lost_its_store(api, mine, cluster):
 
 
 def test_in_a_pod_it_is_its_service_account_in_its_namespace(account, cluster, mine):
-    with closing(in_pod(account.directory, cluster.port)) as api:
-        assert api.namespace == account.namespace
-        assert api.apply(mine, secret(k="v"), force=True)["metadata"]["namespace"] == account.namespace
+    api = in_pod(account.directory, cluster.port)
+    assert api.namespace == account.namespace
+    assert api.apply(mine, secret(k="v"), force=True)["metadata"]["namespace"] == account.namespace
 
 
 def test_a_token_that_has_expired_is_told_as_such(account, cluster, mine):
     (account.directory / "token").write_text(cluster.expired(account))
-    with closing(in_pod(account.directory, cluster.port)) as api:
-        with pytest.raises(KubeDeniedError, match=r"does not know who we are \(401\)"):
-            api.get(mine)
-        (account.directory / "token").write_text(cluster.token(account.namespace, account.name))
-        with pytest.raises(KubeNotFoundError):  # which is told to those who may know
-            api.get(mine)
+    api = in_pod(account.directory, cluster.port)
+    with pytest.raises(KubeDeniedError, match=r"does not know who we are \(401\)"):
+        api.get(mine)
+    (account.directory / "token").write_text(cluster.token(account.namespace, account.name))
+    with pytest.raises(KubeNotFoundError):  # which is told to those who may know
+        api.get(mine)
 
 
 def test_a_token_that_is_empty_for_a_while_changes_nothing(account, cluster, mine):
-    with closing(in_pod(account.directory, cluster.port)) as api:
-        (account.directory / "token").write_text("")
-        api.apply(mine, secret(k="v"), force=True)
-        (account.directory / "token").unlink()
-        assert api.get(mine)["data"] == {"k": encoded("v")}
+    api = in_pod(account.directory, cluster.port)
+    (account.directory / "token").write_text("")
+    api.apply(mine, secret(k="v"), force=True)
+    (account.directory / "token").unlink()
+    assert api.get(mine)["data"] == {"k": encoded("v")}
 
 
 def test_the_administrator_has_a_certificate_and_no_token(cluster, namespace):
     cluster.namespace(namespace)
-    with closing(by_kubeconfig(cluster.kubeconfig)) as api:
-        assert api.create(secrets_path(namespace), secret())["kind"] == "Secret"
+    api = by_kubeconfig(cluster.kubeconfig)
+    assert api.create(secrets_path(namespace), secret())["kind"] == "Secret"
 
 
 def refusing_the_first(renew) -> object:
@@ -311,8 +308,8 @@ def test_a_token_file_of_a_kubeconfig_is_read_anew_after_a_refusal(tmp_path):
     file = tmp_path / "its-token"
     file.write_text("first")
     with asking(tmp_path, refusing_the_first(lambda: file.write_text("second"))) as (_, server):
-        with closing(by_kubeconfig(kubeconfig(tmp_path, server.url, tokenFile="its-token"))) as api:
-            assert api.get(secret_path("ns", "s")) == {"kind": "Secret"}
+        api = by_kubeconfig(kubeconfig(tmp_path, server.url, tokenFile="its-token"))
+        assert api.get(secret_path("ns", "s")) == {"kind": "Secret"}
         assert authorizations(server) == ["Bearer first", "Bearer second"]
 
 
@@ -326,8 +323,8 @@ def test_a_program_of_a_kubeconfig_that_prints_a_token_is_run_anew_after_a_refus
     prints("first")
     program = {"apiVersion": said["apiVersion"], "command": "cat", "args": [str(printed)]}
     with asking(tmp_path, refusing_the_first(lambda: prints("second"))) as (_, server):
-        with closing(by_kubeconfig(kubeconfig(tmp_path, server.url, exec=program))) as api:
-            assert api.get(secret_path("ns", "s")) == {"kind": "Secret"}
+        api = by_kubeconfig(kubeconfig(tmp_path, server.url, exec=program))
+        assert api.get(secret_path("ns", "s")) == {"kind": "Secret"}
         assert authorizations(server) == ["Bearer first", "Bearer second"]
 
 
@@ -376,7 +373,8 @@ def test_where_there_is_none_all_places_are_told_that_were_looked_at(tmp_path, m
 def test_an_address_of_version_6_is_put_into_brackets(tmp_path, tls, authority):
     (mounted := tmp_path / "mounted").mkdir()
     service_account(mounted, ca=authority.cert_pem.bytes())
-    with closing(in_pod(mounted, 9, "::1")) as api, pytest.raises(KubeUnreachableError, match=r"\[::1\]:9: "):
+    api = in_pod(mounted, 9, "::1")
+    with pytest.raises(KubeUnreachableError, match=r"\[::1\]:9: "):
         api.get(secret_path("ns", "s"))
 
 
@@ -394,8 +392,8 @@ def test_a_pod_that_does_not_say_its_namespace_is_in_default(tmp_path):
 def test_a_proxy_of_the_environment_is_used(tmp_path, monkeypatch):
     with asking(tmp_path, answering(200, b"{}")) as (_, proxy):
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        with closing(by_kubeconfig(kubeconfig(tmp_path, "http://api.test", token="t"))) as api:
-            api.get(secret_path("ns", "s"))
+        api = by_kubeconfig(kubeconfig(tmp_path, "http://api.test", token="t"))
+        api.get(secret_path("ns", "s"))
         assert proxy.requests[0].startswith("GET http://api.test/api/v1/namespaces/ns/secrets/s HTTP/1.1\r\n")
 
 

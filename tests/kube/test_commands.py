@@ -107,7 +107,6 @@ def forge(place: Place, value: str) -> None:
     )
     plan = secret_body.planned("access-token", api.namespace, DEFAULT_OWNER, {"access-token": Format()}, url)
     SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(SecretStr("a guess")))
-    api.close()
 
 
 # check

@@ -62,7 +62,6 @@ class Candidate:
 
     def end(self) -> None:
         self.elector.release()
-        self.api.close()
 
 
 def until(happens: Callable[[], bool], what: str) -> float:

@@ -2,8 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +41,8 @@ def account(cluster: Cluster, namespace: str) -> Account:
 
 
 @pytest.fixture
-def api(account: Account) -> Iterator[KubeApi]:
-    with closing(by_kubeconfig(account.kubeconfig)) as connected:
-        yield connected
+def api(account: Account) -> KubeApi:
+    return by_kubeconfig(account.kubeconfig)
 
 
 class Told:
@@ -139,10 +136,10 @@ def test_kubectl_shows_them_on_the_secret(told, cluster, namespace):
 
 
 def test_kubectl_describes_them_with_our_pod(cluster, namespace, account, tmp_path):
-    with closing(in_pod(bound_to_a_pod(cluster, account, "refresher-7d9"), cluster.port)) as api:
-        told = Told(api, cluster, (namespace, "mine"))
-        told.on_notification(failed(namespace, "it is immutable"))
-        told.events(namespace)
+    api = in_pod(bound_to_a_pod(cluster, account, "refresher-7d9"), cluster.port)
+    told = Told(api, cluster, (namespace, "mine"))
+    told.on_notification(failed(namespace, "it is immutable"))
+    told.events(namespace)
     shown = cluster.kubectl("describe", "pod", "refresher-7d9", "-n", namespace).stdout
     assert "WriteFailed" in shown
     assert "inlive-token-refresher" in shown

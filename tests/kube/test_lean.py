@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.kube.connecting import kubeconfig
+
 ASKED = """\
 import json, sys
 from refresher.clock import SystemClock
@@ -18,7 +20,6 @@ try:
     api.get(secret_path(api.namespace, "absent"))
 except KubeNotFoundError:
     print(json.dumps(list(sys.modules)))
-api.close()
 """
 
 
@@ -39,8 +40,40 @@ def loaded(cluster, namespace) -> set[str]:
     return set(json.loads(ended.stdout))
 
 
+UNUSED = ("dynamic", "informer", "leaderelection", "stream", "watch", "utils.create_from_yaml")
+
+
+def unused(loaded: set[str]) -> set[str]:
+    models = {name for name in loaded if name.startswith("kubernetes.client.models.")}
+    return models | ({f"kubernetes.{part}" for part in UNUSED} & loaded)
+
+
 def test_what_nobody_uses_of_the_client_is_not_imported(loaded):
     assert "kubernetes.client.api_client" in loaded
-    unused = ("dynamic", "informer", "leaderelection", "stream", "watch", "utils.create_from_yaml")
-    assert {f"kubernetes.{part}" for part in unused} & loaded == set()
-    assert not [name for name in loaded if name.startswith("kubernetes.client.models.")]
+    assert unused(loaded) == set()
+
+
+ELECTING = """\
+import json, sys
+from refresher.config.loader import load
+from refresher.wiring import installation
+given = {"key_file": "key", "to_secret": ["studio/access-token"], "lease": "studio/refresher"}
+installation(load(given, {}, "/").settings, [])
+print(json.dumps(list(sys.modules)))
+"""
+
+
+def test_nor_is_it_by_a_daemon_with_leader_election(tmp_path):
+    """Whose elector needs the client before any Secret does."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ELECTING],
+        env=os.environ | {"KUBECONFIG": str(kubeconfig(tmp_path, "https://127.0.0.1:1"))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    loaded = set(json.loads(ended.stdout))
+    assert "kubernetes.client.api_client" in loaded
+    assert unused(loaded) == set()

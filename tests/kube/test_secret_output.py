@@ -112,10 +112,8 @@ def account(shared_cluster: Cluster) -> Account:
 
 
 @pytest.fixture(scope="module")
-def api(account: Account) -> Iterator[KubeApi]:
-    api = connected(account)
-    yield api
-    api.close()
+def api(account: Account) -> KubeApi:
+    return connected(account)
 
 
 @pytest.fixture
@@ -163,7 +161,6 @@ def test_to_get_patch_and_create_is_enough(cluster, namespace, rules):
     output.dry_run()
     output.write(a_token(2), NOW, SEALER)
     assert output.inspect(NOW).intact
-    api.close()
 
 
 def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, namespace):
@@ -177,7 +174,6 @@ def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, names
     cluster.kubectl("create", "secret", "generic", NAME, f"--namespace={namespace}")
     place.output().write(a_token(), NOW, SEALER)
     assert place.output().inspect(NOW).intact
-    api.close()
 
 
 @pytest.mark.parametrize(
@@ -434,7 +430,6 @@ def test_a_namespace_that_there_is_none_of_is_named(cluster, place):
     assert output.inspect(NOW) == Holding()
     assert "no namespace nowhere" in refused_write(output)
     assert "no namespace nowhere" in refusal(output.dry_run)
-    api.close()
 
 
 def test_a_namespace_that_is_being_terminated_is_told(cluster, namespace):
@@ -448,7 +443,6 @@ def test_a_namespace_that_is_being_terminated_is_told(cluster, namespace):
     told = refused_write(place.output())
     assert "being terminated" in told
     assert "create the namespace anew" in told
-    api.close()
 
 
 def test_an_api_server_that_is_away_is_told_and_comes_back(cluster, place):

@@ -1,8 +1,6 @@
-"""Every call ends on time, and is made once, whatever the server does to it."""
+"""Every call is made once, and what is in the files for TLS counts from the next call on."""
 
-import socket
 import ssl
-import struct
 
 import pytest
 import trustme
@@ -10,20 +8,13 @@ import trustme
 from refresher.errors import KubeConfigError, KubeUnreachableError
 from refresher.kube import wire
 from refresher.kube.paths import secret_path
-from tests.issuer.peer import Caller, Script, answering, dripping, sending, silent
+from tests.issuer.peer import Caller, Script, answering, resetting, sending, silent
 from tests.kube.connecting import asking, in_pod, service_account
 
 PATH = secret_path("ns", "s")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 LATE = r"no whole answer from .* within 0\.3 s"
 OBJECT = b'{"kind": "Secret"}'
-
-
-def resetting(caller: Caller) -> None:
-    """Reads a request and resets the connection."""
-    caller.request()
-    at_once = struct.pack("ii", 1, 0)
-    caller.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
 
 
 @pytest.fixture(scope="module")
@@ -38,56 +29,11 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-# Who drips does so for ever, so that a call that is not bounded as a whole does not end.
-NEVER_DONE = {
-    "silence": silent,
-    "headers one by one": dripping(HEAD, each=b"X-More: of it\r\n"),
-    "a status line in octets": dripping(b"HTTP/1.1 200 "),
-    "a body in octets": dripping(HEAD + b"Content-Length: 100000\r\n\r\n"),
-    "chunks": dripping(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", each=b"1\r\nx\r\n"),
-    "a body without an end": dripping(HEAD + b"Connection: close\r\n\r\n"),
-    "interim answers": dripping(b"", each=b"HTTP/1.1 100 Continue\r\n\r\n"),
-}
-
-
-@pytest.mark.parametrize("script", NEVER_DONE.values(), ids=NEVER_DONE.keys())
-def test_a_call_that_gets_no_whole_answer_in_time_ends(tmp_path, script: Script):
-    with (
-        asking(tmp_path, script) as (api, _),
-        pytest.raises(KubeUnreachableError, match=LATE),
-    ):
-        api.get(PATH, timeout=0.3)
-
-
-@pytest.mark.parametrize("script", NEVER_DONE.values(), ids=NEVER_DONE.keys())
-def test_nor_does_one_over_tls_go_on(tmp_path, script: Script, tls, authority):
-    with (
-        asking(tmp_path, script, tls=tls, ca=authority.cert_pem.bytes()) as (api, _),
-        pytest.raises(KubeUnreachableError, match=LATE),
-    ):
-        api.get(PATH, timeout=0.3)
-
-
-def test_nor_one_whose_handshake_does_not_end(tmp_path, authority):
-    with (
-        asking(tmp_path, silent, ca=authority.cert_pem.bytes()) as (api, _),
-        pytest.raises(KubeUnreachableError, match=LATE),
-    ):
-        api.get(PATH, timeout=0.3)
-
-
 @pytest.mark.parametrize("over_tls", [False, True])
-def test_nor_one_whose_request_is_not_taken(tmp_path, tls, authority, over_tls):
+def test_a_call_whose_request_is_not_taken_ends_in_time(tmp_path, tls, authority, over_tls):
     more = {"tls": tls, "ca": authority.cert_pem.bytes()} if over_tls else {}
     with asking(tmp_path, silent, **more) as (api, _), pytest.raises(KubeUnreachableError, match=LATE):
         api.create(PATH, {"data": {"k": "v" * 32 * 1024 * 1024}}, timeout=0.3)
-
-
-def test_the_next_call_on_the_same_connection_has_its_own_time(tmp_path):
-    with asking(tmp_path, answering(200, OBJECT)) as (api, server):
-        for timeout in (10.0, 0.5, 10.0):
-            assert api.get(PATH, timeout=timeout) == {"kind": "Secret"}
-        assert server.connections == 1
 
 
 def test_another_authority_counts_from_the_next_call_on(tmp_path, tls, authority):
@@ -160,10 +106,10 @@ def test_nothing_is_asked_twice(tmp_path, script: Script, method):
 
 
 def test_an_answer_has_an_end(tmp_path):
-    endless = sending(HEAD + b"Connection: close\r\n\r\n", b" " * (wire.LONGEST_ANSWER + 1))
+    endless = sending(HEAD + b"Connection: close\r\n\r\n", b" " * (wire.LONGEST_RESPONSE + 1))
     with (
         asking(tmp_path, endless) as (api, _),
-        pytest.raises(KubeUnreachableError, match=f"longer than {wire.LONGEST_ANSWER} bytes"),
+        pytest.raises(KubeUnreachableError, match=f"longer than {wire.LONGEST_RESPONSE} bytes"),
     ):
         api.get(PATH)
 
@@ -190,4 +136,4 @@ def test_a_proxy_that_cannot_be_used_is_blamed_by_its_variable_and_not_shown(tmp
     with pytest.raises(KubeConfigError, match=r"^HTTPS_PROXY cannot be used: ") as raised:
         in_pod(service_account(tmp_path), 1, host="api.test")
     assert "s3same" not in str(raised.value)
-    in_pod(service_account(tmp_path), 1).close()  # never asked through a proxy
+    in_pod(service_account(tmp_path), 1)  # never asked through a proxy

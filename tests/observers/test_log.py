@@ -21,7 +21,6 @@ from refresher.core.notifications import (
     RequestIgnored,
     TokenMinted,
 )
-from refresher.errors import ConfigurationError
 from refresher.observers.log import LogObserver, configure
 from refresher.observers.log_stream import BackgroundStream
 from refresher.observers.redaction import SecretIndex
@@ -275,15 +274,6 @@ def test_each_line_in_the_journal_has_a_level_that_it_can_be_found_by():
         "<3>  ValueError: why",
     ]
     assert json.loads(written("elsewhere")[1])["message"] == "hello"
-
-
-def test_every_mistake_in_the_settings_is_told_at_once():
-    with pytest.raises(ConfigurationError) as refusal:
-        configure("xml", "loud", io.StringIO(), str)
-    assert [str(mistake) for mistake in refusal.value.problems] == [
-        "--log-format or REFRESHER_LOG_FORMAT: 'xml'; accepted: auto, text, json",
-        "--log-level or REFRESHER_LOG_LEVEL: 'loud'; accepted: debug, info, warning, error",
-    ]
 
 
 def test_configuring_again_replaces_what_was_configured():

@@ -17,7 +17,7 @@ from refresher.observers.redaction import SHORTEST, SPARE, SecretIndex
 
 VISIBLE = "".join(
     map(chr, range(0x21, 0x7F))
-)  # what keys and tokens are made of (core/keytext, core/answers)
+)  # what keys and tokens are made of (core/keytext, core/issuer_response)
 KEY = SecretStr('k&y/1+"quo\\te"=')
 
 secrets = st.text(VISIBLE, min_size=SHORTEST, max_size=40).map(SecretStr)
@@ -73,6 +73,9 @@ ENCODINGS = {
     "hexadecimal": lambda text: text.encode().hex(),
     "hexadecimal in capitals": lambda text: text.encode().hex().upper(),
     "hexadecimal in base64": lambda text: base64_text(text.encode().hex()),
+    "UTF-16": lambda text: text.encode("utf-16-le").decode("latin-1"),
+    "UTF-16 in base64": lambda text: base64.b64encode(text.encode("utf-16-le")).decode(),
+    "UTF-32 in hexadecimal": lambda text: text.encode("utf-32-be").hex(),
 }
 encodings = st.sampled_from(sorted(ENCODINGS)).map(ENCODINGS.__getitem__)
 
@@ -161,7 +164,7 @@ def test_what_an_exhaustive_search_finds_does_not_come_through(known, data):
     left = blotted("".join(drawn), *known)
     for secret in known:
         left = left.replace(repr(secret), "\n")
-    everything = "\n".join(form for word in left.split() for form in forms(word))
+    everything = "\n".join(form for word in left.split() for form in forms(word)).replace("\0", "")
     assert not any(secret.reveal() in everything for secret in known)
 
 

@@ -108,6 +108,15 @@ def test_what_is_installed_works(built, tmp_path, install, kind):
         words = ["--key-file", str(tmp_path / "key"), "--to-file", str(token), "--issuer-url", issuer.url]
         called(program, "once", *words)
         assert issuer.valid(token.read_text())
+        for_a_secret = subprocess.run(
+            [program, "once", *words, "--to-secret", "studio/access-token"],
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=SLOW,
+            check=False,
+        )
+    assert for_a_secret.returncode == 78
+    assert for_a_secret.stderr.endswith("pip install 'inlive-token-refresher[kubernetes]'\n")
     for path, text in files().items():
         assert (prefix / path).read_text() == text
 

@@ -4,8 +4,8 @@ import re
 import subprocess
 
 from refresher import __version__
-from refresher.cli import COMMANDS
-from release.command_line import command_line
+from refresher.cli import COMMANDS, build_parser
+from refresher.completion import arguments
 from release.files import files
 from tests import needs
 
@@ -22,13 +22,13 @@ def formatted() -> str:
 
 def test_every_command_with_each_of_its_arguments_is_told_of():
     told = formatted()
-    for command in command_line().commands:
-        (section,) = re.findall(rf"^   {command.name}\n(.*?)(?=^   \S|^\S)", told, re.MULTILINE | re.DOTALL)
-        assert f"{command.summary[1:]}." in section
-        for argument in command.arguments:
+    for name, command in build_parser().commands.items():
+        (section,) = re.findall(rf"^   {name}\n(.*?)(?=^   \S|^\S)", told, re.MULTILINE | re.DOTALL)
+        assert str(command.description) in section
+        for argument in arguments(command):
             assert argument.help in section
-            for name in argument.names:
-                assert re.search(rf"^ +(.*, )?{name}\b", section, re.MULTILINE)
+            for flag in argument.names:
+                assert re.search(rf"^ +(.*, )?{flag}\b", section, re.MULTILINE)
 
 
 def test_what_is_shown_can_be_copied_into_a_shell():

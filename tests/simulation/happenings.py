@@ -4,10 +4,13 @@ import errno
 from collections import Counter
 from collections.abc import Callable
 
+from refresher.core.backoff import LOOK_AGAIN
 from refresher.core.effects import Mint, Write
 from refresher.core.events import ExpiryReported, RefreshRequested
-from refresher.core.machine import LOOK_AGAIN, STALLED
-from refresher.engine import GIVE_UP, MINT_GRACE, MOMENT
+from refresher.core.machine import STALLED
+from refresher.core.model import Verdict
+from refresher.engine import MOMENT
+from refresher.executor import GIVE_UP, MINT_GRACE
 from refresher.lanes import COUNTS_FOR
 from refresher.ports import Message
 from tests.simulation import design
@@ -21,6 +24,7 @@ from tests.simulation.virtual import World
 
 JUMPS = (-7200.0, -600.0, -30.0, -1.0, 1.0, 30.0, 600.0, 7200.0)
 LONG_ENOUGH = 600.0
+SETTLING = 150.0  # seconds, after the start of a token: room for a look, an attempt, a write tried again
 NOT_SOON = float("inf")
 HANGS = ("goes on", "fails", "for ever")
 REPORTED = LOOK_AGAIN + STALLED + 5.0  # seconds within which it is told that an output hangs
@@ -119,7 +123,8 @@ class Happenings:
     def token_ends_early(self, trouble: Trouble) -> float:
         """A consumer is told that its token has expired, and reports it."""
         leader = self.here.leader()
-        facts = next(leader.engine.view())[1].facts if leader else None
+        state = self.here.state_of(leader) if leader else None
+        facts = state.facts if state else None
         if facts is None:
             return 0.0
         token = self.issuer.of_fingerprint[facts.fingerprint]
@@ -196,8 +201,8 @@ class Happenings:
     def _suspend(self, victim: object, lasts: float) -> float:
         self.here.last_suspension[victim.name] = lasts
         victim.suspended_until = self.world.now + lasts
-        _, state = next(victim.engine.view())
-        if state.minting is not None:
+        state = self.here.state_of(victim)
+        if state and state.is_minting:
             self.promise.may_cost_a_mint("suspended between a mint and its first write")
         return self._until(lasts, f"{victim.name} is suspended", lambda: None)
 
@@ -336,6 +341,53 @@ class Happenings:
             process.mailbox.post(Message(None, RefreshRequested()))
         return 1.0
 
+    # --- Trials, and the configuration.
+
+    def verifier_fails(self, trouble: Trouble) -> float:
+        """Rejected tokens are no tokens, so that is an outage. What has no clear end holds nothing up."""
+        verdict = self._pick(trouble, (Verdict.REJECTED, Verdict.REJECTED, Verdict.INCONCLUSIVE, None))
+        self.issuer.verdict = verdict or Verdict.INCONCLUSIVE
+        self.issuer.trials_hang = verdict is None
+        lasts = trouble.lasts * (self._bearable() if verdict is Verdict.REJECTED else 3 * self.lives)
+
+        def end() -> None:
+            self.issuer.verdict, self.issuer.trials_hang = Verdict.GOOD, False
+
+        return self._until(lasts, f"trials: {verdict}", end)
+
+    def configuration_changes(self, trouble: Trouble) -> float:
+        """A part is made anew, an output goes and comes back, or the whole token does."""
+        name = self._pick(trouble, tuple(self.here.outputs))
+        kind = int(trouble.pick * 997) % 4
+        leader = self.here.leader()
+        if leader is not None:  # a mint under way may be lost with its issuer, or with its token
+            self._may_change_leader(leader)
+        self.promise.may_cost_a_mint("where the value of an adopted token is not known")
+        if kind == 0:
+            self.promise.tell("all outputs are made anew")
+            self.here.reconfigure(anew=tuple(self.here.outputs))
+            return 1.0
+        if kind == 1:
+            self.promise.tell("the clients of the issuer are made anew")
+            self.here.reconfigure(anew=("issuer", "verifier"))
+            return 1.0
+        lasts = trouble.lasts * self._at_most(2 * self.lives)
+        gone = tuple(self.here.outputs) if kind == 2 or len(self.here.outputs) == 1 else (name,)
+        self.promise.excuse(lasts + SETTLING + self.plan.wants.propagation_delay, *gone)
+        self.here.is_configured = len(gone) < len(self.here.outputs)
+        self.here.configured -= set(gone) if self.here.is_configured else set()
+        self.here.reconfigure()
+
+        def end() -> None:
+            self.promise.may_cost_a_mint("where the value of an adopted token is not known")
+            self.here.is_configured, self.here.configured = True, set(self.here.outputs)
+            self.here.reconfigure()
+
+        return self._until(lasts, f"not configured: {', '.join(map(self._label, gone))}", end)
+
+    def _label(self, output: str) -> str:
+        return output.rpartition("/")[2]
+
     # --- The API server and the Lease.
 
     def api_fault(self, trouble: Trouble) -> float:
@@ -358,8 +410,8 @@ class Happenings:
         )
 
     def _may_change_leader(self, leader: object) -> None:
-        _, state = next(leader.engine.view())
-        if state.minting is not None or self.here.holds_unpublished(leader):
+        state = self.here.state_of(leader)
+        if (state and state.is_minting) or self.here.holds_unpublished(leader):
             self.promise.may_cost_a_mint("leadership went between a mint and its first write")
 
     def leadership_flaps(self, trouble: Trouble) -> float:

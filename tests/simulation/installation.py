@@ -4,22 +4,24 @@ import base64
 import math
 import os
 from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from refresher.core import status
-from refresher.core.effects import Effect, Mint, Write
+from refresher.core.effects import Effect, Mint, Verify, Write
 from refresher.core.election import Election, timing_of
 from refresher.core.formats import Format, includes_refresh_token
 from refresher.core.machine import why_write
-from refresher.core.state import OutputPolicy, TokenPolicy
-from refresher.executor import ManagedToken
+from refresher.core.state import OutputPolicy, State, TokenPolicy
 from refresher.kube.paths import lease_path, secret_path
 from refresher.outputs import secret_body
 from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.secret import SecretOutput
+from refresher.ports import ManagedToken
 from tests.simulation.apiserver import ApiLine, ApiServer, VirtualElector
 from tests.simulation.disk import Disk, FileOnDisk
-from tests.simulation.issuer import Issuer, IssuerLine, KeyFile
+from tests.simulation.issuer import Issuer, IssuerLine, KeyFile, VerifierLine
 from tests.simulation.process import Machine, Process
 from tests.simulation.promise import Promise
 from tests.simulation.virtual import World
@@ -29,6 +31,15 @@ URL = "https://api.inlive.app"
 OWNER = LEASE = "inlive/token-refresher"
 LEASE_DURATION = 15.0
 LULL = 10.0  # seconds, the shortest that is worth while
+
+
+@dataclass
+class Parts:
+    """What one process's tokens are made of; `made`, by the name of the output, are kept over changes."""
+
+    api: ApiLine
+    time_left: Callable[[], float]
+    made: dict[str, object] = field(default_factory=dict)
 
 
 class Installation:
@@ -51,6 +62,7 @@ class Installation:
                 for name, place in self.outputs.items()
             ),
             elected=wants.processes > 1,
+            verifies=wants.verifies,
         )
         propagation_delays = {name: place.propagation_delay for name, place in self.outputs.items()}
         self.promise = Promise(world, self.issuer, self.policy, propagation_delays)
@@ -59,6 +71,9 @@ class Installation:
             Machine(world, 1 + wants.drift * (-1) ** n, 1 + wants.drift * alone, wall_ahead=0.3 * n)
             for n in range(wants.processes)
         ]
+        self.is_configured = True  # the token; without it nothing is done
+        self.configured = set(self.outputs)  # by name
+        self._parts: dict[Process, Parts] = {}
         self.processes: list[Process | None] = [None] * wants.processes
         self.electors: dict[Process, VirtualElector] = {}
         self.threads_refused = False  # by the system, to every process
@@ -80,11 +95,45 @@ class Installation:
             elector = VirtualElector(process, api, LEASE, Election(process.name, timing_of(LEASE_DURATION)))
             self.electors[process] = elector
             time_left = elector.time_left
-        outputs = tuple(self._build(place, process, api, time_left) for place in self.outputs.values())
-        managed = ManagedToken(self.policy, self.key, outputs)
-        process.start(managed, IssuerLine(self.issuer, process), [self.promise], time_left)
+        self._parts[process] = Parts(api, time_left)
+        process.start(self._desired(process), [self.promise])
         if process in self.electors:
             self.electors[process].start()
+
+    def _desired(self, process: Process) -> list[ManagedToken]:
+        """What the configuration says now, for this process. Its parts are made once."""
+        parts = self._parts[process]
+        made: dict[str, object] = parts.made
+        if "issuer" not in made:
+            made["issuer"] = IssuerLine(self.issuer, process)
+            made["verifier"] = VerifierLine(self.issuer, process) if self.wants.verifies else None
+        for name, place in self.outputs.items():
+            if name in self.configured and name not in made:
+                made[name] = self._build(place, process, parts.api, parts.time_left)
+        if not self.is_configured:
+            return []
+        outputs = tuple(each for each in self.policy.outputs if each.name in self.configured)
+        managed = ManagedToken(
+            self.policy._replace(outputs=outputs),
+            self.key,
+            tuple(made[each.name] for each in outputs),
+            made["issuer"],
+            made["verifier"],
+            parts.time_left,
+        )
+        return [managed]
+
+    def reconfigure(self, anew: Collection[str] = ()) -> None:
+        """Have every process follow the configuration as it is now, with the parts `anew` made once more."""
+        self.world.disturb()
+        for process in self.living():
+            for name in anew:
+                self._parts[process].made.pop(name, None)
+            process.engine.apply(self._desired(process))
+
+    def state_of(self, process: Process) -> State | None:
+        """How the token stands in this process; None while it has none."""
+        return next((state for _, state in process.engine.view()), None)
 
     def buried(self, process: Process) -> None:
         """It was killed; a successor comes after `downtime`."""
@@ -93,10 +142,11 @@ class Installation:
         self.promise.tell(
             f"{process.name} is killed" + f" before: {process.died_before}" * bool(process.died_before)
         )
-        _, state = next(process.engine.view())
-        if state.minting is not None or self.holds_unpublished(process):
+        state = self.state_of(process)
+        if (state and state.is_minting) or self.holds_unpublished(process):
             self.promise.may_cost_a_mint("killed between a mint and its first write")
         self.electors.pop(process, None)
+        del self._parts[process]
         number = self.processes.index(process)
         self.world.at(self.world.now + self.downtime, lambda: self.start(number))
         self.world.plan(self.world.now + self.downtime, self.world.disturb)
@@ -104,8 +154,8 @@ class Installation:
 
     def holds_unpublished(self, process: Process) -> bool:
         """Whether it has minted a token that is lost with it: none shows as much of it as another needs."""
-        _, state = next(process.engine.view())
-        if state.facts is None or not state.minted_here:
+        state = self.state_of(process)
+        if state is None or state.facts is None or not state.minted_here:
             return False
         number = self.issuer.of_fingerprint[state.facts.fingerprint].number
         shown = {name for name, display in self.promise.displays.items() if display.shows == number}
@@ -142,13 +192,15 @@ class Installation:
             or leader.suspended_until > self.world.now
         ):
             return False
-        policy, state = next(leader.engine.view())
+        if not leader.engine.view():
+            return False
+        policy, state = leader.engine.view()[0]
         now = leader.machine.now()
         if state.proven is None or state.candidate or not state.leads:
             return False
-        if state.proven.failures and state.proven.next_try > now.boot:
+        if state.proven.retry.failures and state.proven.retry.next_try > now.boot:
             return False
-        if state.facts is None or state.minting is not None:
+        if state.facts is None or state.is_minting:
             return False
         return not any(
             output.holding is None
@@ -161,8 +213,8 @@ class Installation:
     def spy(self) -> None:
         """What status and readiness would tell."""
         for process in self.living():
-            policy, state = next(process.engine.view())
-            self.promise.told(repr(status.status_of(state, policy, process.machine.now())) + repr(state))
+            for policy, state in process.engine.view():
+                self.promise.told(repr(status.status_of(state, policy, process.machine.now())) + repr(state))
 
     # --- Lulls.
 
@@ -196,7 +248,7 @@ class Installation:
     # --- Outputs.
 
     def takes_time(self, effect: Effect) -> bool:
-        if isinstance(effect, Mint):
+        if isinstance(effect, Mint | Verify):
             return True
         if self.outputs[effect.output].kind == "file":
             return self.disk.hangs(effect.output)

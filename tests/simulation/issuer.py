@@ -7,8 +7,18 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import NamedTuple
 
-from refresher.core.answers import RawAnswer, classify
-from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Try, fingerprint
+from refresher.core.http_response import Response
+from refresher.core.issuer_response import classify
+from refresher.core.model import (
+    Declined,
+    MintResult,
+    Outcome,
+    SecretStr,
+    Try,
+    Verdict,
+    Verification,
+    fingerprint,
+)
 from refresher.errors import KeyUnreadableError
 from tests.simulation.process import EPOCH, Process
 from tests.simulation.virtual import World
@@ -58,6 +68,7 @@ class MintedToken:
     key: str
     minted: float
     got: bool = False
+    rejected: bool = False  # by whoever tried it out
 
 
 @dataclass
@@ -70,6 +81,8 @@ class Issuer:
     longest: float | None
     mood: Mood | None = None
     repeats: bool = False  # its last token, instead of a new one
+    verdict: Verdict = Verdict.GOOD  # on new tokens
+    trials_hang: bool = False  # until their time has run out
     dawdles: bool = False  # takes nearly all the time that it is given
     resolver_hangs_until: float = 0.0  # true time: till then no name is resolved
     resolving_takes: float = 0.0  # seconds meanwhile, after which an attempt has no time left; 0: till then
@@ -77,7 +90,7 @@ class Issuer:
     of_fingerprint: dict[str, MintedToken] = field(default_factory=dict)
     requests: int = 0
 
-    def decide(self, key: str, lifetime: float) -> RawAnswer:
+    def decide(self, key: str, lifetime: float) -> Response:
         """The answer to one request, and what it changes here."""
         mood = self.mood
         if mood is not None and mood.status != 2:
@@ -88,13 +101,13 @@ class Issuer:
                     "date": formatdate(now, usegmt=True),
                     "retry-after": formatdate(now + 3600, usegmt=True),
                 }
-            return RawAnswer(mood.status, headers, mood.body)
+            return Response(mood.status, headers, mood.body)
         if key not in self.keys:
-            return RawAnswer(401, _JSON, b'{"ok": false, "message": "unauthorized"}')
+            return Response(401, _JSON, b'{"ok": false, "message": "unauthorized"}')
         token = self.minted[-1] if self.repeats and self.minted else self._mint(key, lifetime)
         issued = {"access_token": token.text, "refresh_token": token.refresh}
         headers = {**_JSON, "date": formatdate(EPOCH + self.world.now, usegmt=True)}
-        return RawAnswer(200, headers, json.dumps({"ok": True, "data": issued}).encode())
+        return Response(200, headers, json.dumps({"ok": True, "data": issued}).encode())
 
     def _mint(self, key: str, asked: float) -> MintedToken:
         number = len(self.minted)
@@ -117,6 +130,8 @@ class IssuerLine:
 
     Quick retries inside an attempt are not played: they sleep in real time (issuer/quick_retry.py).
     """
+
+    lane = "issuer:"
 
     def __init__(self, issuer: Issuer, process: Process) -> None:
         self._issuer, self._process = issuer, process
@@ -156,6 +171,25 @@ class IssuerLine:
 
     def _declined(self, outcome: Outcome, message: str, sent: object) -> MintResult:
         return MintResult(Declined(outcome, message), sent, (Try(outcome, 0.1),))
+
+
+class VerifierLine:
+    """`ports.Verifier`: tries a new token out at a product API."""
+
+    lane = "verify:"
+
+    def __init__(self, issuer: Issuer, process: Process) -> None:
+        self._issuer, self._process = issuer, process
+
+    def verify(self, token: SecretStr, budget: float) -> Verification:
+        issuer, process = self._issuer, self._process
+        process.effect("a trial is sent")
+        if issuer.trials_hang:
+            process.sleep(budget)
+            return Verification(Verdict.INCONCLUSIVE, "no answer")
+        process.sleep(min(budget, issuer.world.dice.uniform(0.02, 0.2)))
+        issuer.of_fingerprint[token.fingerprint].rejected = issuer.verdict is Verdict.REJECTED
+        return Verification(issuer.verdict, "so it is" if issuer.verdict is not Verdict.GOOD else "")
 
 
 @dataclass

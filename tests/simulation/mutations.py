@@ -82,17 +82,17 @@ MUTATIONS = (
     Mutation(
         "a changed key waits for the next refresh",
         "core/machine.py",
-        "yield state.candidate, why, max(state.candidate.next_try, now.boot)",
-        "yield state.candidate, why, max(state.candidate.next_try, due)",
+        "yield state.candidate, why, max(state.candidate.retry.next_try, now.boot)",
+        "yield state.candidate, why, max(state.candidate.retry.next_try, due)",
     ),
     Mutation(
         "an attempt is tried again inside an attempt",
         "executor.py",
-        "        result = self._issuer.mint(step.key, policy.lifetime, budget)\n",
-        "        for _ in range(3):\n"
-        "            result = self._issuer.mint(step.key, policy.lifetime, budget)\n"
-        "            if not isinstance(result.answer, Declined):\n"
-        "                break\n",
+        "    result = managed.issuer.mint(step.key, policy.lifetime, budget)\n",
+        "    for _ in range(3):\n"
+        "        result = managed.issuer.mint(step.key, policy.lifetime, budget)\n"
+        "        if not isinstance(result.answer, Declined):\n"
+        "            break\n",
     ),
     Mutation(
         "Retry-After is obeyed past the expiry",
@@ -121,8 +121,8 @@ MUTATIONS = (
     Mutation(
         "a restart mints without looking at what is there",
         "core/machine.py",
-        "    if state.minting is not None or (state.facts is not None and not follows):",
-        "    if state.minting is not None or not follows:",
+        "    if state.is_minting or (state.facts is not None and not follows):",
+        "    if state.is_minting or not follows:",
     ),
     Mutation(
         "of several outputs with a token the one is adopted that seems to last a moment longer",
@@ -134,20 +134,20 @@ MUTATIONS = (
     Mutation(
         "the same token again counts as a new one",
         "core/mints.py",
-        "    if event.token.facts.fingerprint in known:\n",
+        "    if _is_known(state, event.token):\n",
         "    if False:\n",
     ),
     Mutation(
         "an altered output is not looked at again",
         "core/machine.py",
-        "    return output.looked_at + LOOK_AGAIN\n",
-        "    return output.looked_at + 100 * LOOK_AGAIN\n",
+        "else output.looked_at + LOOK_AGAIN\n",
+        "else output.looked_at + 100 * LOOK_AGAIN\n",
     ),
     Mutation(
         "a leader is not fenced: it leads on while its Lease may have run out",
         "core/election.py",
-        "leading_until=began + self.terms.deadline",
-        "leading_until=now + 3 * self.terms.duration",
+        "leading_until=began + self.timing.renew_deadline",
+        "leading_until=now + 3 * self.timing.lease_duration",
     ),
     Mutation(
         "a new leader relies on what it knew before",
@@ -169,19 +169,19 @@ MUTATIONS = (
     ),
     Mutation(
         "an output that hangs is never given up",
-        "engine.py",
-        "+ MINT_GRACE if is_mint else GIVE_UP",
-        "+ MINT_GRACE if is_mint else 1e9",
+        "executor.py",
+        "    return GIVE_UP\n",
+        "    return 1e9\n",
     ),
     Mutation(
         "what was given up is not tried anew",
-        "engine.py",
+        "tokens.py",
         "        self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)\n",
         "        del message, goes_on\n",
     ),
     Mutation(
         "nobody is told that an output hangs",
-        "engine.py",
+        "tokens.py",
         "self._apply(name, stalled, now, goes_on=False)",
         "stalled",
     ),

@@ -4,15 +4,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from refresher.core.effects import Effect, Inspect, Mint
+from refresher.core.effects import Effect, Inspect, Mint, Verify
 from refresher.core.events import KeysPolled
 from refresher.core.instant import Instant
 from refresher.core.machine import attempts
 from refresher.engine import KEY_POLL, Engine
-from refresher.executor import KEYS, Executor, ManagedToken
+from refresher.executor import KEYS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
-from refresher.ports import Message
+from refresher.ports import ManagedToken, Message
 from tests.simulation.virtual import Happening, KilledError, Strand, World
 
 if TYPE_CHECKING:
@@ -57,18 +57,15 @@ class Process:
         self.mailbox = VirtualMailbox(self)
         self._strands: dict[Strand, None] = {}  # in order: a set's is another each time
 
-    def start(
-        self, managed: ManagedToken, issuer: object, observers: list, time_left: Callable[[], float]
-    ) -> None:
+    def start(self, managed_tokens: list[ManagedToken], observers: list) -> None:
         self.workers = VirtualWorkers(self)
-        executor = VirtualExecutor(self, issuer)
+        executor = VirtualExecutor(self)
         self.engine = Engine(
-            [managed],
+            managed_tokens,
             executor=executor,
             clock=self.machine,
             mailbox=self.mailbox,
             observers=observers,
-            leads=lambda: time_left() > 0,
         )
         self.spawn(self._run)
 
@@ -150,7 +147,9 @@ class Process:
 
     def quiet_until(self) -> float:
         """Until when (true time) this process would do nothing but look; now, if something is going on."""
-        policy, state = next(self.engine.view())
+        if not self.engine.view():
+            return NOT_SOON
+        policy, state = self.engine.view()[0]
         now = self.machine.now()
         since = now.boot - (self.world.now - self.world.disturbed_at) * self.machine.rate
         facts = state.facts
@@ -246,9 +245,8 @@ class VirtualWorkers:
 class VirtualExecutor(Executor):
     """The real executor with virtual workers, mortal at every effect."""
 
-    def __init__(self, process: Process, issuer: object) -> None:
+    def __init__(self, process: Process) -> None:
         super().__init__(
-            issuer,  # type: ignore[arg-type]
             process.machine,
             process.mailbox,
             process.workers,  # type: ignore[arg-type]
@@ -268,19 +266,21 @@ class VirtualExecutor(Executor):
         if isinstance(step, Mint):
             self._check_duration(managed, process.world.now - began)
             process.effect("the answer of the issuer is told")
+        elif isinstance(step, Verify):
+            process.effect("a verdict is told")
         elif not isinstance(step, Inspect):
             process.effect("a write is told")
         process.ends(step)
         return message
 
-    def _check_duration(self, managed: ManagedToken, acquired: float) -> None:
+    def _check_duration(self, managed: ManagedToken, took: float) -> None:
         """The two owners of retries are not nested: an attempt ends within its budget, all in all. What the
         resolver of a name takes beyond that is not its fault."""
         budget = max(1.0, min(managed.policy.timeout, managed.policy.lifetime / 10))  # the design's
         strand = self._process.world.strand
-        acquired -= strand.hung if strand is not None else 0.0
-        if acquired > budget * 1.01 + self._process.here.time_suspended(self._process):
-            self._process.here.promise.violated(f"an attempt took {acquired:.1f} s of {budget:.1f} s")
+        took -= strand.hung if strand is not None else 0.0
+        if took > budget * 1.01 + self._process.here.time_suspended(self._process):
+            self._process.here.promise.violated(f"an attempt took {took:.1f} s of {budget:.1f} s")
 
     def read_keys(self, keys: KeyPoller) -> None:
         """Reading that would find nothing new is left out: it comes back within a poll of the next change."""

@@ -97,6 +97,8 @@ class Promise:
         self._shown.add(number)
         del display.history[:-8]
         self.tell(f"{display.label} shows " + ("nothing" if number == NOTHING else f"token {number}"))
+        if number != NOTHING and self._issuer.minted[number].rejected:
+            self.violated(f"{display.label} shows token {number}, which was rejected")
         if number != NOTHING:
             ends = self._issuer.minted[number].ends + JUST_AFTER
             for lag in {0.0, display.propagation_delay}:

@@ -9,6 +9,7 @@ FILE_FORMS = ("token", "json", "env", "bearer", "inlive-sdk", "template")
 ONLY_FILES = ("reboot", "output_cannot_be_written")
 ONLY_SECRETS = ("api_fault",)
 ANY_FILE = ("output_hangs",)
+ONLY_VERIFIED = ("verifier_fails",)
 ONLY_TWO = ("leader_cut_off", "leadership_flaps", "lease_is_deleted")
 KINDS = (
     "outage",
@@ -41,10 +42,14 @@ KINDS = (
     *ANY_FILE,
     *ONLY_SECRETS,
     *ONLY_SECRETS,
+    *ONLY_VERIFIED,
+    *ONLY_VERIFIED,
+    "configuration_changes",
+    "configuration_changes",
     *ONLY_TWO,
 )
 WITHIN_AN_OUTAGE = ("kill", "suspended", "operator_asks")
-WITHIN_A_HANG = ("kill", "operator_asks")
+WITHIN_A_HANG = ("kill", "operator_asks", "configuration_changes")
 WITHIN = {
     "outage": WITHIN_AN_OUTAGE,
     "output_hangs": WITHIN_A_HANG,
@@ -106,6 +111,7 @@ def _wants(dice: random.Random) -> Wants:
         longest=dice.choice((None, None, None, lifetime / 2)) if lifetime >= 1800 else None,
         drift=dice.choice((0.0, 0.0, 1e-4, -1e-4)),
         dense=processes == 1 and dice.random() < 0.1,
+        verifies=dice.random() < 0.3,
     )
 
 
@@ -115,6 +121,8 @@ def _is_possible(kind: str, wants: Wants) -> bool:
     if kind in ONLY_FILES and any(place.kind != "file" for place in wants.places):
         return False
     if kind in ANY_FILE and not wants.has_file:
+        return False
+    if kind in ONLY_VERIFIED and not wants.verifies:
         return False
     return kind not in ONLY_SECRETS or wants.has_secret
 

@@ -31,6 +31,7 @@ class Wants(NamedTuple):
     longest: float | None  # seconds, the longest lifetime that the issuer grants
     drift: float  # of the machines' clocks, relative
     dense: bool  # without lulls
+    verifies: bool = False  # new tokens are tried out (issuer.verify)
 
     @property
     def lives(self) -> float:

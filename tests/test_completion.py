@@ -6,18 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from refresher.cli import COMMANDS, main
+from refresher.cli import COMMANDS, build_parser, main
+from refresher.completion import zsh
 from refresher.core import formats
-from release import zsh
-from release.command_line import Argument, command_line
+from refresher.parser import Parser
 from release.files import files
 from tests import needs
-from tests.release.terminal import Terminal
+from tests.commands.daemon import refresher
+from tests.terminal import Terminal
 
-BASH, ZSH, FISH, MANUAL = files().items()
-LINE = command_line()
-FLAGS = {(each.name, name) for each in LINE.commands for flag in each.flags for name in flag.names}
-LONG = re.compile(r"--[a-z][-a-z]*").findall
+PARSERS = build_parser().commands
+BASH, ZSH, FISH = (refresher("completion", shell).said for shell in ("bash", "zsh", "fish"))
+
+
+def long_flags(name: str) -> set[str]:
+    return {flag for flag in PARSERS[name].flags if flag.startswith("--")}
+
 
 # Completes the words it is given, as bash does when Tab is pressed behind the last of them.
 ASK_BASH = """\
@@ -32,7 +36,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def by_bash(place: Path, *words: str) -> set[str]:
     """What bash offers for the last of `words`, in the directory `place`."""
     script = place / ".completion"
-    script.write_text(BASH[1])
+    script.write_text(BASH)
     command = ["bash", "--norc", "-u", "-c", ASK_BASH, "bash", str(script), "refresher", *words]
     told = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=15, check=True)
     assert told.stderr == ""
@@ -41,7 +45,7 @@ def by_bash(place: Path, *words: str) -> set[str]:
 
 def by_fish(place: Path, *words: str) -> set[str]:
     script = place / ".completion.fish"
-    script.write_text(FISH[1])
+    script.write_text(FISH)
     ask = f"source {script}; complete --do-complete 'refresher {' '.join(words)}'"
     command = [needs.tool("fish"), "--no-config", "-c", ask]
     environ = {"HOME": str(place), "PATH": "/usr/bin:/bin"}
@@ -52,16 +56,18 @@ def by_fish(place: Path, *words: str) -> set[str]:
     return {line.partition("\t")[0] for line in told.stdout.splitlines()}
 
 
-def test_what_is_read_off_the_parsers_is_what_their_help_tells(capsys):
-    """That whatever is generated is not held to a reading that is itself wrong."""
-    assert [each.name for each in LINE.commands] == list(COMMANDS)
-    for name in COMMANDS:
-        assert main([name, "--help"]) == 0
-        options = capsys.readouterr().out.partition("\nexample:\n")[0]
-        told = {
-            flag for line in re.findall(r"^  (-.*?)(?:  |$)", options, re.MULTILINE) for flag in LONG(line)
-        }
-        assert {flag for command, flag in FLAGS if command == name and len(flag) > 2} == told
+def test_a_release_has_the_scripts_that_the_command_prints():
+    scripts = {path.rpartition("/")[2]: text for path, text in files().items()}
+    assert (scripts["refresher"], scripts["_refresher"], scripts["refresher.fish"]) == (BASH, ZSH, FISH)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_flags_that_are_read_off_the_parser_are_those_of_the_help(capsys, name):
+    """That no script is compared with a list that is itself wrong."""
+    assert main([name, "--help"]) == 0
+    options = capsys.readouterr().out.partition("\nexample:\n")[0]
+    lines = re.findall(r"^  (-.*?)(?:  |$)", options, re.MULTILINE)
+    assert {flag for line in lines for flag in re.findall(r"--[a-z][-a-z]*", line)} == long_flags(name)
 
 
 @pytest.mark.parametrize("ask", [by_bash, by_fish])
@@ -73,7 +79,7 @@ def test_every_command_is_offered(tmp_path, ask):
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("ask", [by_bash, by_fish])
 def test_every_flag_of_a_command_is_offered_and_no_other(tmp_path, ask, name):
-    assert ask(tmp_path, name, "--") == {flag for command, flag in FLAGS if command == name and len(flag) > 2}
+    assert ask(tmp_path, name, "--") == long_flags(name)
 
 
 @pytest.mark.parametrize("ask", [by_bash, by_fish])
@@ -85,6 +91,7 @@ def test_values_are_offered_where_they_are_known(tmp_path, ask):
     assert ask(tmp_path, "run", "--key-file", "inl") == {"inlive-key", "inlive-other"}
     assert ask(tmp_path, "run", "--lifetime", "") == set()
     assert "schema" in ask(tmp_path, "config", "")
+    assert {"bash", "zsh", "fish"} <= ask(tmp_path, "completion", "")
 
 
 def test_bash_takes_apart_what_is_written_with_an_equals_sign(tmp_path):
@@ -94,7 +101,7 @@ def test_bash_takes_apart_what_is_written_with_an_equals_sign(tmp_path):
 
 
 def test_a_real_bash_completes_at_the_press_of_a_key(tmp_path):
-    (tmp_path / "completion").write_text(BASH[1])
+    (tmp_path / "completion").write_text(BASH)
     (tmp_path / "inlive-key").touch()
     with Terminal("/bin/bash", "--norc", "--noprofile", "-i", HOME=str(tmp_path), PS1="> ") as shell:
         shell.type(f"cd {tmp_path} && . ./completion && echo rea''dy\n")
@@ -105,7 +112,7 @@ def test_a_real_bash_completes_at_the_press_of_a_key(tmp_path):
 
 def test_a_real_zsh_completes_at_the_press_of_a_key(tmp_path):
     shell_of_users = needs.tool("zsh")
-    (tmp_path / "_refresher").write_text(ZSH[1])
+    (tmp_path / "_refresher").write_text(ZSH)
     (tmp_path / "inlive-key").touch()
     with Terminal(shell_of_users, "-f", "-i", HOME=str(tmp_path), PS1="> ") as shell:
         shell.type(f"unsetopt zle_bracketed_paste; cd {tmp_path}; fpath=({tmp_path} $fpath)\n")
@@ -121,17 +128,26 @@ def test_a_real_zsh_completes_at_the_press_of_a_key(tmp_path):
             shell.shows(shown)
 
 
-def test_zsh_is_told_of_every_command_and_flag():
-    told = ZSH[1]
-    for command in LINE.commands:
-        assert f"'{command.name}:" in told
-        (case,) = re.findall(rf"^ +{command.name}\) _arguments (.*?) ;;$", told, re.MULTILINE | re.DOTALL)
-        offered = set(re.findall(r"(?:^ +'\*?|[{,])(--?[a-z][-a-z]*)", case, re.MULTILINE))
-        assert offered == {flag for name, flag in FLAGS if name == command.name}
+def test_a_real_zsh_completes_what_it_has_sourced(tmp_path):
+    shell_of_users = needs.tool("zsh")
+    (tmp_path / "completion").write_text(ZSH)
+    with Terminal(shell_of_users, "-f", "-i", HOME=str(tmp_path), PS1="> ") as shell:
+        shell.type("unsetopt zle_bracketed_paste; autoload -Uz compinit && compinit -u -D\n")
+        shell.type(f"source {tmp_path}/completion && echo rea''dy\n")
+        shell.shows("ready\r\n")
+        for keys, shown in (("refresher comp\t", "completion "), ("zs\t", "zsh ")):
+            shell.type(keys)
+            shell.shows(shown)
+
+
+def test_zsh_is_given_every_command_and_flag():
+    for name, command in PARSERS.items():
+        assert f"'{name}:" in ZSH
+        (case,) = re.findall(rf"^ +{name}\) _arguments (.*?) ;;$", ZSH, re.MULTILINE | re.DOTALL)
+        assert set(re.findall(r"'\*(--?[a-z][-a-z]*)", case)) == set(command.flags)
 
 
 def test_what_means_something_to_zsh_is_put_behind_a_backslash():
-    listen = Argument(
-        ("--listen",), "[HOST]:PORT", (), "Where: [this] or it's \\. More.", repeated=False, optional=False
-    )
-    assert zsh.specification(listen) == r"'--listen=[Where\: \[this\] or it'\''s \\]:\[HOST\]\:PORT: '"
+    parser = Parser(prog="refresher")
+    parser.add_argument("--listen", metavar="[HOST]:PORT", help="Where: [this] or it's \\. More.")
+    assert r"'*--listen=[Where\: \[this\] or it'\''s \\]:[HOST]\:PORT: '" in zsh(parser)

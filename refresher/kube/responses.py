@@ -1,4 +1,4 @@
-"""What an answer of the API server means: an object, or one of our errors with the server's reason.
+"""What a response of the API server means: an object, or one of our errors with the server's reason.
 
 The server's reason may repeat what it was sent (``expected string, got …``). Parts of a secret are not shown.
 """
@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from refresher.core.answers import retry_after
-from refresher.core.disclosure import TELLING, censored
+from refresher.core.disclosure import shown
+from refresher.core.http_response import Response
 from refresher.errors import (
     KubeConflictError,
     KubeDeniedError,
@@ -21,26 +21,18 @@ from refresher.errors import (
     KubeThrottledError,
     KubeUnreachableError,
 )
-from refresher.kube.paths import permission
+from refresher.kube.rbac import permission
 
-LONGEST_REASON = 500  # characters of the server's reason that are told
+LONGEST_REASON = 500  # characters of the server's reason that are shown
 
-# How RBAC says no; what else is a 403 (quota, Pod Security, a terminating namespace) no Role helps against.
-_RBAC = re.compile(r'cannot (?P<verb>[a-z]+) resource "(?P<resource>[a-z0-9./-]+)"')
+# How RBAC says no. No Role helps against other kinds of 403 (quota, Pod Security, a terminating namespace).
+_RBAC = re.compile(r'cannot (?P<verb>get|list|create|update|patch) resource "(?P<resource>[a-z]+)"')
 _NO_API_SERVER = "is this an API server, and one that has this API?"
 _UNKNOWN = (
     "the API server does not know who we are (401): the service account is gone, or its token, or what is in "
     "the kubeconfig, has expired"
 )
 _KINDS: Mapping[int, type[KubeError]] = {404: KubeNotFoundError, 409: KubeConflictError}
-
-
-class Answer(NamedTuple):
-    """An HTTP answer as it came. Header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Request(NamedTuple):
@@ -56,41 +48,39 @@ class Request(NamedTuple):
         return str(permission(self.method, self.path) or f"{self.method} {self.path}")
 
 
-def meaning(request: Request, answer: Answer, credential: str | None, now_wall: float) -> dict[str, Any]:
-    """The object in `answer`, received at wall time `now_wall` to `request` that was made with `credential`.
+def meaning(request: Request, response: Response, credential: str | None, now_wall: float) -> dict[str, Any]:
+    """The object in `response`, which was received at wall time `now_wall`. `request` carried `credential`.
 
     Raises a KubeError for everything else.
     """
-    content = _json_object(answer.body)
-    if not 200 <= answer.status <= 299:
+    content = _json_object(response.body)
+    if not response.is_success:
         secrets = [*_secrets(request.body or {}), *((credential.split()[-1],) if credential else ())]
-        raise _refusal(request, answer, content, secrets, now_wall)
+        raise _refusal(request, response, content, secrets, now_wall)
     if content is None:
-        told = f"{answer.status}, but the answer is no JSON object: {_NO_API_SERVER}"
+        told = f"{response.status}, but the answer is no JSON object: {_NO_API_SERVER}"
         raise KubeUnreachableError(f"{request.wants}: {told}")
     return content
 
 
 def _refusal(
     request: Request,
-    answer: Answer,
+    response: Response,
     content: dict[str, Any] | None,
     secrets: list[str],
     now_wall: float,
 ) -> KubeError:
-    status, wants = answer.status, request.wants
+    status, wants = response.status, request.wants
     is_kubernetes = content is not None and content.get("kind") == "Status"
     message = content.get("message") if content is not None and is_kubernetes else None
     message = message if isinstance(message, str) and message else "no reason is given"
-    reason = _shown(message, secrets)
+    reason = shown(message, secrets, LONGEST_REASON)
     if status == 401:
         return KubeDeniedError(f"{wants}: {_UNKNOWN}")
     if status == 403:
         return KubeDeniedError(_denied(request, _RBAC.search(message), reason))
     if status == 429:
-        return KubeThrottledError(
-            f"{wants}: asked to wait (429): {reason}", retry_after(answer.headers, now_wall)
-        )
+        return KubeThrottledError(f"{wants}: asked to wait (429): {reason}", response.retry_after(now_wall))
     if status >= 500:
         return KubeUnreachableError(f"{wants}: the API server has failed ({status}): {reason}")
     if not is_kubernetes:
@@ -99,11 +89,11 @@ def _refusal(
 
 
 def _denied(request: Request, by_rbac: re.Match[str] | None, reason: str) -> str:
-    """RBAC tells the verb that it missed, which is not that of the request when an apply would create."""
+    """RBAC names the missing verb. It is not that of the request when an apply would create."""
     wanted = permission(request.method, request.path)
-    if by_rbac is None or wanted is None:
+    if by_rbac is None or wanted is None or by_rbac["resource"] != wanted.resource:
         return f"{request.wants}: forbidden (403): {reason}"
-    missing = wanted._replace(verb=by_rbac["verb"], resource=by_rbac["resource"])
+    missing = wanted._replace(verb=by_rbac["verb"])
     advice = "grant it by a Role, `refresher check` prints one"
     if (missing.verb, missing.resource) == ("create", "secrets"):
         advice = "the Secret does not exist: create it without data, `refresher check` prints it"
@@ -140,10 +130,3 @@ def _decoded(value: str) -> Iterator[str]:
         yield base64.b64decode(value, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return
-
-
-def _shown(reason: str, secrets: list[str]) -> str:
-    # A little more than is shown, to find a secret that the limit cuts; to search 16 MiB takes half a minute.
-    text = censored(reason[: LONGEST_REASON + TELLING], secrets)
-    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"

@@ -11,7 +11,7 @@ import certifi
 import pytest
 import trustme
 
-from refresher.trust import Trust, UnusableError
+from refresher.http.trust import Trust, UnusableError
 
 STORE = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -198,7 +198,7 @@ def test_certifi_counts_only_where_the_system_has_no_store(variables: dict[str, 
         "import ssl\n"
         "nowhere = ssl.get_default_verify_paths()._replace(cafile=None, openssl_capath='/nowhere')\n"
         "ssl.get_default_verify_paths = lambda: nowhere\n"
-        "from refresher.trust import Trust\n"
+        "from refresher.http.trust import Trust\n"
         "trust = Trust(); print(len(trust.context().get_ca_certs()), trust.authorities)"
     )
     environ = {name: value for name, value in os.environ.items() if name not in STORE}

@@ -1,8 +1,8 @@
-"""Names of hosts become addresses within a bound, although getaddrinfo(3) has none.
+"""Resolves the names of hosts within a time limit, which getaddrinfo(3) does not have.
 
-Each look-up runs on a thread of its own, one for each host at a time. Callers wait for it as long as they can
-afford. When the answer comes too late, or the name servers fail, the last good addresses of the host are
-used: TLS tells whether the right server is there. A late answer is kept for the next caller.
+Each look-up runs on a thread of its own, one for each host at a time. Callers wait for it as long as their
+time allows. If the answer comes too late, or the name servers fail, they get the last good addresses of the
+host: TLS shows whether the right server is there. A late answer is kept for the next caller.
 """
 
 import ipaddress
@@ -92,7 +92,7 @@ class Resolver:
 
 
 class _LookUp:
-    """One call of getaddrinfo(3), and what came of it."""
+    """One call of getaddrinfo(3) and its result."""
 
     def __init__(self) -> None:
         self.done = threading.Event()

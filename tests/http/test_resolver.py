@@ -14,9 +14,9 @@ import pytest
 from refresher.clock import SystemClock
 from refresher.core.model import Declined, Granted, MintResult, Outcome
 from refresher.errors import KubeUnreachableError
+from refresher.http.resolver import Resolver
 from refresher.issuer.client import InliveIssuer
 from refresher.kube.paths import secret_path
-from refresher.resolver import Resolver
 from tests.commands.daemon import eventually
 from tests.issuer.ask import KEY
 from tests.issuer.peer import GRANT, Caller, Peer, peer

@@ -1,8 +1,8 @@
 """Whom a client trusts over TLS: certificates in files that may be replaced at any time.
 
-Authorities come from the CA file that the configuration names. Without one they come from the system's store,
-as Python's `ssl` finds it: OpenSSL's default file and directory, or what SSL_CERT_FILE and SSL_CERT_DIR name
-instead. Only where that store is empty, certifi's bundle is used.
+The configuration may name a CA file. Without one, the authorities are those of the system's store, as
+Python's `ssl` finds it: OpenSSL's default file and directory, or those that SSL_CERT_FILE and SSL_CERT_DIR
+name. If that store is empty, certifi's bundle is used.
 """
 
 import logging
@@ -40,11 +40,11 @@ class Authorities(NamedTuple):
 
 
 class Trust:
-    """One TLS context for all connections of a client, made anew when its files have changed.
+    """One TLS context for all connections of a client, made again when its files change.
 
-    `context` is called before each request: it compares what stat(2) says of the files, which takes
-    microseconds. Loading a bundle takes 16 ms. Files that cannot be used never replace ones that could: the
-    last good context stays in use, and each change for the worse is logged once. Used from several threads.
+    Call `context` before each request: it compares what stat(2) reports of the files, which takes
+    microseconds. Loading a bundle takes 16 ms. A file that cannot be used never replaces one that could: the
+    last good context stays in use, and each such change is logged once. Safe for several threads.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Trust:
         self.ca_file, self._client, self._verify = ca_file, client_certificate, verify
         self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
-        self._seen: object = None  # what stat said of the files that the context was made of
-        self._reported: object = None  # what it said of those that could not be used
-        self.problem = ""  # why the files, as they are now, are not in use
+        self._seen: object = None  # what stat reported of the files that the context was made of
+        self._reported: object = None  # what it reported of those that could not be used
+        self.problem = ""  # why the current files are not in use; empty if they are
         self.authorities = Authorities(ca_file)
 
     def context(self) -> ssl.SSLContext:
-        """The same object as before, unless the files have changed. Raises UnusableError while none was
-        good."""
+        """The same object as before, unless the files have changed. Raises UnusableError if there never was a
+        good one."""
         with self._lock:
             authorities = Authorities(self.ca_file) if self.ca_file else _system_store()
             seen = tuple(map(_stamp, self._paths(authorities)))
@@ -79,7 +79,7 @@ class Trust:
         yield from filter(None, self._client or ())
 
     def _renew(self, authorities: Authorities, seen: object) -> None:
-        """Not remembered as seen when it fails: it may be for lack of a descriptor, so it is tried again."""
+        """Files that fail are tried again next time: the cause may be a lack of descriptors."""
         try:
             context = self._load(authorities)
         except UnusableError as error:
@@ -136,7 +136,7 @@ def _system_store() -> Authorities:
 
 
 def _has_certificates(directories: str) -> bool:
-    """Whether OpenSSL can find any there. It looks for one by its name, and only when it needs it."""
+    """Whether OpenSSL can find any there. It looks a certificate up by its name, when it needs it."""
     for path in filter(None, directories.split(os.pathsep)):
         with suppress(OSError):  # nobody can find anything in a directory that cannot be read
             if any(map(_HASHED.fullmatch, os.listdir(path))):

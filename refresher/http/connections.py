@@ -1,8 +1,10 @@
 """Connections of urllib3 that end on time and take no more than was agreed, whatever the peer does.
 
 A time-out of urllib3 is for one `recv`: a server that sends a byte a second holds its caller for ever. Here
-what is left of a request's time when it is sent is for the whole answer, headers and body. The time for a
-connection includes the resolution of the name, all addresses of the host, and the TLS handshake.
+the total time-out of a request bounds everything on the wire: the resolution of the name, the connection, to
+all addresses of the host together, a proxy's tunnel, the TLS handshake, the request, headers, body. Not
+bounded is a handshake that the server drips through an https:// proxy: there each `recv` has what was left
+when the handshake began.
 """
 
 import io
@@ -14,12 +16,12 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, ClassVar
 
-from urllib3 import PoolManager
-from urllib3.connection import HTTPConnection
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.connection import create_connection
 
-from refresher.resolver import Resolver, UnresolvedError
+from refresher.http.resolver import Resolver, UnresolvedError
 
 # Seconds for which an idle connection is kept for use: long enough for many tokens due at once, and less than
 # load balancers and NAT take to forget it without a word. A request on a forgotten one hangs until its end.
@@ -35,8 +37,8 @@ LONGEST_HEAD = 128 * 1024
 MOMENT = 0.001  # seconds, the least time-out: 0 would mean "do not block"
 
 
-class AnswerTooLongError(OSError):
-    """The answer, headers included, is longer than was agreed. The text says how long that is."""
+class ResponseTooLongError(OSError):
+    """The response, headers included, is longer than was agreed. The text says how long that is."""
 
 
 class SpeaksTlsError(HTTPException):
@@ -44,10 +46,10 @@ class SpeaksTlsError(HTTPException):
 
 
 class _Reader(io.RawIOBase):
-    """Reads a socket until its time-out, as it is when this is made, has passed as a whole, and no more than
-    `longest` bytes."""
+    """Reads at most `longest` bytes of a socket, all within the time-out that the socket has when this is
+    made."""
 
-    in_head = True  # whether the end of the stream would cut the headers off
+    in_head = True  # whether the headers are not complete yet
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, longest: int) -> None:
         self._raw, self._sock, self._longest, self._room = raw, sock, longest, longest
@@ -62,9 +64,9 @@ class _Reader(io.RawIOBase):
         count = self._raw.readinto(buffer)
         self._room -= count or 0
         if self._room < 0:
-            raise AnswerTooLongError(f"longer than {self._longest} bytes")
+            raise ResponseTooLongError(f"longer than {self._longest} bytes")
         if self.in_head and self._longest - self._room > LONGEST_HEAD + _BLOCK:
-            raise AnswerTooLongError(f"longer than {LONGEST_HEAD} bytes before its content begins")
+            raise ResponseTooLongError(f"longer than {LONGEST_HEAD} bytes before its content begins")
         self._first = self._first or bytes(buffer[: min(2, count or 0)])
         if not count and self.in_head and self._room < self._longest:
             if self._first == _TLS_ALERT:
@@ -81,8 +83,8 @@ class _Reader(io.RawIOBase):
 
 
 class BoundedResponse(HTTPResponse):
-    """Its socket's time-out, which is what is left when it is made, is for the answer as a whole, of at most
-    `longest` bytes."""
+    """A response of at most `longest` bytes. Its socket's time-out, as it is when this is made, is for all of
+    it."""
 
     longest: ClassVar[int]
 
@@ -94,20 +96,20 @@ class BoundedResponse(HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._reader.in_head = False
-        # What is no header is dropped here. urllib3 would log it, and it may be anything.
+        # Drop the lines that are no headers. urllib3 would log them, and they may be anything.
         self.headers.set_payload("")
         self.headers.defects.clear()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Passes over interim answers of every kind (RFC 9110 §15.2). http.client knows only 100, and would
-        leave the real answer on the connection for the next request, which may be another key's."""
+        """Skips interim responses of every kind (RFC 9110 §15.2). http.client knows only 100, and would leave
+        the final response on the connection for the next request, which may be another key's."""
         version, status, reason = super()._read_status()  # type: ignore[misc]
         is_interim = 100 <= status <= 199 and status != HTTPStatus.SWITCHING_PROTOCOLS
         return version, HTTPStatus.CONTINUE if is_interim else status, reason
 
 
 class BoundedConnection(HTTPConnection):
-    """`self.timeout` is what is left of a request's time when urllib3 sets it, just before each use."""
+    """`self.timeout` is the time left for a request. urllib3 sets it just before each use."""
 
     resolver: ClassVar = Resolver()  # one for the process: its configuration, /etc/resolv.conf, is one, too
 
@@ -121,11 +123,16 @@ class BoundedConnection(HTTPConnection):
         self._last_used = time.monotonic()
         return super().getresponse()
 
-    def _new_conn(self) -> socket.socket:
-        """A connection to the first address of the host that takes it, within the time for all of them.
+    def connect(self) -> None:
+        by = time.monotonic() + (self.timeout or 0.0)
+        super().connect()
+        self.timeout = left(by)  # for sending the request
 
-        Each has an equal share of what is left: one that swallows packets (a broken IPv6, a dead replica)
-        neither multiplies the time nor uses up what a good one needs.
+    def _new_conn(self) -> socket.socket:
+        """A connection to the first address of the host that accepts one, within the time for all of them.
+
+        Each gets an equal share of the time left: an address that swallows packets (a broken IPv6, a dead
+        replica) neither multiplies the time nor uses up what a good one needs.
         """
         began, seconds = time.monotonic(), self.timeout or 0.0
         by = began + seconds
@@ -152,9 +159,62 @@ class BoundedConnection(HTTPConnection):
         return sock
 
 
+class Deadline(Timeout):
+    """A time-out of urllib3 that ends `seconds` from now, in whichever phase the request is then."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._by = time.monotonic() + seconds
+
+    def clone(self) -> "Deadline":
+        return self
+
+    def start_connect(self) -> float:
+        return time.monotonic()
+
+    @property
+    def connect_timeout(self) -> float:
+        return left(self._by)
+
+    @property
+    def read_timeout(self) -> float:
+        return left(self._by)
+
+
+class BoundedPool(HTTPConnectionPool):
+    """Takes the total time-out of a request as one for all of it, a proxy's tunnel included."""
+
+    def urlopen(self, *args: Any, timeout: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        kwargs["timeout"] = Deadline(timeout.total)
+        return super().urlopen(*args, **kwargs)
+
+
+def bounded_pools(longest: int) -> dict[str, Any]:
+    """Classes for `PoolManager.pool_classes_by_scheme`: each request ends within its total time-out, and its
+    response has at most `longest` bytes."""
+
+    class Response(BoundedResponse):
+        pass
+
+    class Connection(BoundedConnection):
+        response_class = Response
+
+    class TlsConnection(Connection, HTTPSConnection):
+        pass
+
+    class Pool(BoundedPool):
+        ConnectionCls = Connection
+
+    class TlsPool(BoundedPool, HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    Response.longest = longest
+    return {"http": Pool, "https": TlsPool}
+
+
 def drop_idle(pools: PoolManager) -> None:
-    """Close the idle connections now, and make new pools from now on. Requests under way are not disturbed:
-    their connections end with them. urllib3's own `clear` leaves idle ones to the garbage collector."""
+    """Close the idle connections, and use new pools from now on. Requests under way go on, and their
+    connections end with them. urllib3's own `clear` leaves idle ones to the garbage collector."""
     for key in pools.pools.keys():  # noqa: SIM118 -- no iteration over the container itself
         pool = pools.pools.get(key)
         idle = pool.pool if pool is not None else None

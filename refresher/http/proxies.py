@@ -1,4 +1,4 @@
-"""Proxies, as the environment names them: whether one can be used, and what to say of it otherwise."""
+"""Proxies, as the environment names them: whether the clients can use one, and how a message names it."""
 
 import os
 import re
@@ -9,10 +9,23 @@ _VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_pro
 
 
 def mistake(proxy: str) -> str:
-    """Why `proxy` cannot be used, empty if it can. Names the variable and never its value, which may hold a
-    password."""
+    """Why `proxy` cannot be used; empty if it can. Names the variable and never its value, which may contain
+    a password."""
     reason = _reason(proxy)
     return f"{_variable(proxy)} cannot be used: {reason}; {_ACCEPTED}" if reason else ""
+
+
+def address(proxy: str) -> str:
+    """Its host and port, as a message may show it: without user and password. Empty for what is no URL."""
+    return host_and_port(proxy if "://" in proxy else f"//{proxy}")
+
+
+def host_and_port(url: str) -> str:
+    """As a message may show it: without user and password. Empty for what is no URL: any of it may be one."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 def _reason(proxy: str) -> str:

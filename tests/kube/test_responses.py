@@ -1,4 +1,4 @@
-"""What an answer of the API server means."""
+"""What a response of the API server means."""
 
 import base64
 import json
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.core.disclosure import HIDDEN
+from refresher.core.http_response import Response
 from refresher.errors import (
     KubeConflictError,
     KubeDeniedError,
@@ -17,8 +18,8 @@ from refresher.errors import (
     KubeThrottledError,
     KubeUnreachableError,
 )
-from refresher.kube.answers import LONGEST_REASON, Answer, Request, meaning
 from refresher.kube.paths import leases_path, secret_path
+from refresher.kube.responses import LONGEST_REASON, Request, meaning
 from tests.kube.connecting import TOKEN, status
 
 APPLY = Request("PATCH", secret_path("studio", "access-token"), {"data": {}})
@@ -32,12 +33,12 @@ def error_of(code: int, body: bytes, request: Request = APPLY, **headers: str) -
 
 def raised_by(code: int, body: bytes, request: Request = APPLY, **headers: str) -> KubeError:
     with pytest.raises(KubeError) as raised:
-        meaning(request, Answer(code, headers, body), f"Bearer {TOKEN}", NOW)
+        meaning(request, Response(code, headers, body), f"Bearer {TOKEN}", NOW)
     return raised.value
 
 
 def test_an_object_is_given_as_it_came():
-    answer = Answer(201, {}, b'{"kind": "Secret", "data": {"k": "dg=="}}')
+    answer = Response(201, {}, b'{"kind": "Secret", "data": {"k": "dg=="}}')
     assert meaning(APPLY, answer, None, NOW) == {"kind": "Secret", "data": {"k": "dg=="}}
 
 
@@ -168,6 +169,13 @@ def test_what_is_missing_is_told_even_where_the_words_of_the_server_are_in_the_s
     assert "system:serviceaccount" not in told
 
 
+@pytest.mark.parametrize("says", ['cannot {} resource "secrets"', 'cannot patch resource "{}"'])
+@pytest.mark.parametrize("secret", ["opensesameopen", "open-sesame-01"])
+def test_a_secret_is_not_taken_for_a_verb_or_a_resource_of_rbac(says, secret):
+    request = APPLY._replace(body={"data": {"k": secret}})
+    assert secret not in error_of(403, status(403, says.format(secret)), request)
+
+
 def test_what_is_too_short_to_be_a_secret_hides_nothing():
     request = APPLY._replace(body={"data": {"k": "true"}})
     assert "is not true" in error_of(422, status(422, "is not true"), request)
@@ -213,7 +221,7 @@ HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date", "content-type"
 @given(st.sampled_from([403, 409, 429, 500]) | st.integers(100, 999), HEADERS, BODY)
 def test_whatever_is_answered_it_is_an_object_or_one_of_our_errors(code, headers, body):
     try:
-        found = meaning(APPLY, Answer(code, headers, body), None, NOW)
+        found = meaning(APPLY, Response(code, headers, body), None, NOW)
         told = ""
     except KubeError as error:
         found, told = {}, str(error)

@@ -1,4 +1,4 @@
-"""What an answer of the issuer means. Every row of the design's table "Failures" is a row here."""
+"""What a response of the issuer means. Every row of the design's table "Failures" is a row here."""
 
 import gzip
 import json
@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from refresher.core.answers import LONGEST_ANSWER, LONGEST_MESSAGE, RawAnswer, classify, retry_after, skew
 from refresher.core.disclosure import HIDDEN
 from refresher.core.expiry import LONGEST_TOKEN
+from refresher.core.http_response import Response
+from refresher.core.issuer_response import LONGEST_MESSAGE, LONGEST_RESPONSE, classify
 from refresher.core.model import Declined, Granted, Outcome, SecretStr
 from tests.core.test_expiry import jwt
 
@@ -22,19 +23,19 @@ NOW = datetime(2026, 11, 5, 10, 0, 0, tzinfo=UTC).timestamp()
 A_MINUTE_LATER = "Thu, 05 Nov 2026 10:01:00 GMT"
 
 
-def answer(status: int, content: object = b"", **headers: str) -> RawAnswer:
+def answer(status: int, content: object = b"", **headers: str) -> Response:
     """An answer whose body is `content`: raw bytes, or what becomes JSON and is announced as such."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if isinstance(content, bytes):
-        return RawAnswer(status, named, content)
-    return RawAnswer(status, {"content-type": "application/json", **named}, json.dumps(content).encode())
+        return Response(status, named, content)
+    return Response(status, {"content-type": "application/json", **named}, json.dumps(content).encode())
 
 
 def granting(**data: object) -> dict[str, object]:
     return {"code": 200, "ok": True, "message": "", "data": {"access_token": "T0ken", **data}}
 
 
-def declined(raw: RawAnswer) -> Declined:
+def declined(raw: Response) -> Declined:
     meaning = classify(raw, KEY, HOUR, NOW)
     assert isinstance(meaning, Declined)
     return meaning
@@ -129,11 +130,11 @@ def test_of_two_equal_names_the_last_counts_as_in_the_official_sdk() -> None:
             "compressed",
             id="compressed",
         ),
-        pytest.param(answer(200, b" " * (LONGEST_ANSWER + 1)), "longer than 1048576", id="over 1 MiB"),
-        pytest.param(RawAnswer(200, {}, b"", overlong=True), "longer than 1048576", id="cut off at 1 MiB"),
+        pytest.param(answer(200, b" " * (LONGEST_RESPONSE + 1)), "longer than 1048576", id="over 1 MiB"),
+        pytest.param(Response(200, {}, b"", overlong=True), "longer than 1048576", id="cut off at 1 MiB"),
     ],
 )
-def test_a_success_without_a_usable_token_is_a_bad_response_that_says_why(raw: RawAnswer, why: str) -> None:
+def test_a_success_without_a_usable_token_is_a_bad_response_that_says_why(raw: Response, why: str) -> None:
     meaning = declined(raw)
     assert meaning.outcome is Outcome.BAD_RESPONSE
     assert meaning.message.startswith("200, but ")
@@ -200,7 +201,7 @@ def test_a_token_lives_as_long_as_its_claims_say() -> None:
         pytest.param(answer(600), Outcome.BAD_RESPONSE, None, id="600"),
     ],
 )
-def test_every_other_status_has_its_class(raw: RawAnswer, outcome: Outcome, wait: float | None) -> None:
+def test_every_other_status_has_its_class(raw: Response, outcome: Outcome, wait: float | None) -> None:
     meaning = declined(raw)
     assert (meaning.outcome, meaning.retry_after) == (outcome, wait)
     assert str(raw.status) in meaning.message
@@ -225,43 +226,6 @@ def test_only_the_issuer_itself_can_refuse_the_key(status: int, page: dict[str, 
     assert meaning.retry_after is None
     assert meaning.message.startswith(f"{status}, but ")
     assert "a proxy, a firewall or a portal may have answered" in meaning.message
-
-
-# --- how long to wait
-
-
-@pytest.mark.parametrize(
-    ("headers", "wait"),
-    [
-        ({"retry-after": "120"}, 120.0),
-        ({"retry-after": " 0 "}, 0.0),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after": "-5"}, 0.0),
-        ({"retry-after": A_MINUTE_LATER}, 60.0),
-        ({"retry-after": "Thursday, 05-Nov-26 10:01:00 GMT"}, 60.0),
-        ({"retry-after": "Thu Nov  5 10:01:00 2026"}, 60.0),
-        ({"retry-after": "Thu, 05 Nov 2026 09:00:00 GMT"}, 0.0),
-        ({"retry-after": A_MINUTE_LATER, "date": "Thu, 05 Nov 2026 10:00:50 GMT"}, 10.0),
-        ({"retry-after": A_MINUTE_LATER, "date": "yesterday"}, 60.0),
-        ({}, None),
-        ({"retry-after": ""}, None),
-        ({"retry-after": "1e9"}, None),
-        ({"retry-after": "9" * 5000}, None),
-        ({"retry-after": "\u0661"}, None),
-        ({"retry-after": "Thu, 05 Nov 99999999999 10:01:00 GMT"}, None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date_by_the_issuers_own_clock(
-    headers: dict[str, str], wait: float | None
-) -> None:
-    assert retry_after(headers, NOW) == wait
-
-
-def test_skew_is_how_far_our_clock_is_ahead_half_way_through_the_request() -> None:
-    date = {"date": "Thu, 05 Nov 2026 10:00:00 GMT"}  # told at 10:00:00.5 on average
-    assert skew(date, NOW + 29.5, NOW + 31.5) == 30.0
-    assert skew(date, NOW - 60.5, NOW - 58.5) == -60.0
-    assert skew({}, NOW, NOW) is None
 
 
 # --- what is told
@@ -341,9 +305,8 @@ _JSON = st.recursive(
 )
 @example(503, {"retry-after": "Thu, 32 Foo 2026 99:99:99 +9999999999"}, b"", "12345678")
 def test_no_answer_makes_it_raise(status: int, headers: dict[str, str], body: bytes, key: str) -> None:
-    meaning = classify(RawAnswer(status, headers, body), SecretStr(key), HOUR, NOW)
+    meaning = classify(Response(status, headers, body), SecretStr(key), HOUR, NOW)
     assert isinstance(meaning, Granted) or meaning.message.isprintable()
-    skew(headers, NOW, NOW)
 
 
 @given(

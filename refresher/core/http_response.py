@@ -1,0 +1,69 @@
+"""An HTTP response as a value, and what its headers mean (RFC 9110), whichever server sent it."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from refresher.core.values import distinct
+
+_DELAY = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
+_LONGEST_HEADER = 100  # characters of a Date or Retry-After; a valid date has 29
+
+
+@distinct
+class Response(NamedTuple):
+    """A response as it came. Header names are in lower case. `overlong`: its body was longer than the client
+    accepts, and is not here."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    overlong: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status <= 299
+
+    @property
+    def media_type(self) -> str:
+        """Like ``application/json``, without parameters; empty if there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def date(self) -> float | None:
+        """Wall time of the server when it responded, from ``Date``."""
+        return http_date(self.headers.get("date", ""))
+
+    def retry_after(self, now_wall: float) -> float | None:
+        """Seconds that ``Retry-After`` asks for, never negative; None without a valid one.
+
+        RFC 9110 §10.2.3: seconds, or an HTTP date. A date is compared with the response's own ``Date`` where
+        there is one: both are of the server's clock. `now_wall` is our clock, for a response without.
+        """
+        asked = self.headers.get("retry-after", "").strip()
+        if _DELAY.fullmatch(asked):
+            return max(0.0, float(asked))
+        until, sent = http_date(asked), self.date
+        return None if until is None else max(0.0, until - (now_wall if sent is None else sent))
+
+    def clock_skew(self, sent: float, received: float) -> float | None:
+        """Seconds by which our wall clock is ahead of the server's; None without a valid ``Date``.
+
+        `sent` and `received` are our wall times of the request and the response. We assume that the server
+        responded half-way between them, and half a second after the whole second in its header.
+        """
+        date = self.date
+        return None if date is None else (sent + received) / 2 - (date + 0.5)
+
+
+def http_date(text: str) -> float | None:
+    """Wall time of an HTTP date in any of the three forms of RFC 9110 §5.6.7; None for anything else."""
+    from email.utils import mktime_tz, parsedate_tz  # noqa: PLC0415 -- heavy where no HTTP client is loaded
+
+    try:
+        fields = parsedate_tz(text[:_LONGEST_HEADER])
+        wall = None if fields is None else mktime_tz((*fields[:9], fields[9] or 0))
+    except (ValueError, TypeError, IndexError, OverflowError):  # email.utils raises all of these
+        return None
+    return wall if wall is not None and math.isfinite(wall) else None

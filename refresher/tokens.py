@@ -1,0 +1,276 @@
+"""The managed tokens and their states: what an event changes, and which effects begin because of it.
+
+Used by the engine's thread alone, but for `view` and `managed`. Nothing here waits.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from refresher.alarms import Alarms
+from refresher.core.changes import adapted
+from refresher.core.effects import Adopt, Effect, Inspect, RaiseAlarm, Slot, Step, Wait
+from refresher.core.events import (
+    Ending,
+    Event,
+    KeyUnreadable,
+    Late,
+    LeadershipChanged,
+    Stalled,
+    Started,
+    Stopping,
+)
+from refresher.core.instant import Instant
+from refresher.core.machine import STALLED, next_step, observe
+from refresher.core.model import SecretStr, secrets_in
+from refresher.core.notifications import Crashed, Notification, TokenRemoved
+from refresher.core.state import State, TokenPolicy
+from refresher.executor import Executor, kind_of
+from refresher.lanes import WEDGED, Lanes, Limit, Work
+from refresher.ports import ManagedToken, Message, Observer
+
+SLICE = (
+    30.0  # the longest until a token is looked at again: clocks jump, and machines are suspended (design §3)
+)
+
+
+class Token(NamedTuple):
+    """One token as the engine keeps it: what it needs, and how it stands."""
+
+    managed: ManagedToken
+    state: State
+
+
+class Tokens:
+    """Every managed token. `unsettled`: those for which something is still to be done now."""
+
+    def __init__(  # noqa: PLR0913 -- each is a part of the engine
+        self,
+        managed_tokens: Iterable[ManagedToken],
+        executor: Executor,
+        observers: Sequence[Observer],
+        limits: Mapping[str, Limit],
+        hold: Callable[[str, Iterable[SecretStr]], None],
+        began: float,
+    ) -> None:
+        """`hold`: see `Engine`. `began`: when (boot seconds) the process began."""
+        self._tokens = {
+            managed.policy.name: Token(managed, State.initial(managed.policy)) for managed in managed_tokens
+        }
+        self._executor, self._observers, self._hold, self._began = executor, observers, hold, began
+        self._lanes = Lanes(limits)
+        self.alarms = Alarms()
+        self.unsettled = set(self._tokens)
+
+    def view(self) -> tuple[tuple[TokenPolicy, State], ...]:
+        """Every token with its state: a snapshot, from any thread."""
+        tokens = self._tokens.copy()  # at once: no other thread sees a half-changed set
+        return tuple((token.managed.policy, token.state) for token in tokens.values())
+
+    def managed(self, name: str) -> ManagedToken | None:
+        """What the token of this name needs, as of now, from any thread; None if there is none."""
+        token = self._tokens.get(name)
+        return token.managed if token else None
+
+    def all_managed(self) -> list[ManagedToken]:
+        """What every token needs."""
+        return [token.managed for token in self._tokens.values()]
+
+    def is_busy(self) -> bool:
+        """Whether anything is in flight."""
+        return any(token.state.is_busy for token in self._tokens.values())
+
+    def begin(self, now: Instant) -> None:
+        """Begin what every token needs first."""
+        for name in self._tokens:
+            self._apply(name, None, now)
+
+    def wake(self, now: Instant) -> None:
+        """Do what is due, and see to what hangs."""
+        for name in self.alarms.due(now.boot):
+            self._check_silent(name, now)
+            self._apply(name, None, now)
+        self._leave_stuck_lines(now)
+
+    def settle_without_answers(self, now: Instant) -> None:
+        """Count everything in flight as failed."""
+        for name in tuple(self.unsettled):
+            state = self._tokens[name].state
+            if state.newest is None and state.key_problem is None:
+                self._apply(name, KeyUnreadable("the source of the key does not answer"), now, goes_on=False)
+            for work in self._lanes.of(name):
+                self._give_up(work, now, goes_on=False)
+        self.unsettled.clear()
+
+    def follow(self, desired: Mapping[str, ManagedToken], now: Instant, *, stopping: bool) -> None:
+        """Manage these tokens from now on, and no others."""
+        before, after = self._tokens, dict[str, Token]()
+        for name, managed in desired.items():
+            known = before.get(name)
+            state = State.initial(managed.policy) if known is None else self._adapted(known, managed, now)
+            after[name] = Token(managed, state)
+        self._tokens = after
+        for name in before.keys() - after.keys():
+            self._forget(name, before[name].managed, now)
+        for name, token in after.items():
+            if name not in before or token.managed != before[name].managed:
+                leads = LeadershipChanged(token.managed.may_act())
+                self._apply(name, Stopping() if stopping else leads, now)
+
+    def _adapted(self, known: Token, managed: ManagedToken, now: Instant) -> State:
+        if known.managed == managed:
+            return known.state
+        replaced = known.managed.replaced_by(managed)
+        self._abandon(managed.policy.name, replaced, now)
+        same_key = known.managed.key is managed.key
+        return adapted(known.state, known.managed.policy, managed.policy, replaced, same_key=same_key)
+
+    def _forget(self, name: str, managed: ManagedToken, now: Instant) -> None:
+        self._abandon(name, managed.lanes(), now)
+        self._lanes.forget(name)
+        self.alarms.clear(name)
+        self.unsettled.discard(name)
+        self.notify(name, TokenRemoved(), now)
+        self._hold(name, ())
+
+    def _abandon(self, name: str, slots: Iterable[Slot], now: Instant) -> None:
+        """Do not wait for what is in flight there: what it was begun for is no longer wanted."""
+        slots = set(slots)
+        for work in self._lanes.of(name):
+            if work.step.slot in slots:
+                self._lanes.give_up(work, now.boot)
+
+    def deliver(self, message: Message, event: Event | None, now: Instant) -> None:
+        """Apply what a message brings, to one token or to all."""
+        if message.work is not None:
+            self._lanes.end(message.work)
+            if message.work.given_up and isinstance(event, Ending):
+                event = Late(event)
+        if message.token is None:
+            names: Iterable[str] = tuple(self._tokens)
+        else:
+            names = (message.token,) if message.token in self._tokens else ()  # it may be gone by now
+            if fresh := secrets_in(event):
+                for name in names:
+                    self._hold(name, (*fresh, *secrets_in(self._tokens[name].state)))
+        for notification in message.notifications:
+            self.notify(message.token or "", notification, now)
+        for name in names:
+            self._apply(name, event, now)
+        for name in self._lanes.admitted(now.boot):
+            self._apply(name, None, now)
+
+    def _check_silent(self, name: str, now: Instant) -> None:
+        """Report the steps of a token that hang, and give up those that cannot end any more by themselves."""
+        for work in self._lanes.of(name):
+            if now.boot >= work.began + self._patience(work):
+                self._give_up(work, now)
+            elif kind_of(work.step).reports_stalls and now.boot >= _next_report(work):
+                work.reported_at = now.boot
+                writing = not isinstance(work.step, Inspect)
+                stalled = Stalled(work.step.slot.target, now.boot - work.began, writing)
+                self._apply(name, stalled, now, goes_on=False)
+
+    def _patience(self, work: Work) -> float:
+        """Seconds for which a step may be in flight."""
+        patience: float = kind_of(work.step).patience(self._tokens[work.token].managed.policy, work.step)
+        return patience
+
+    def _next_check(self, work: Work) -> float:
+        """When (boot seconds) to check next whether a step hangs."""
+        end = work.began + self._patience(work)
+        return min(end, _next_report(work)) if kind_of(work.step).reports_stalls else end
+
+    def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
+        self._lanes.give_up(work, now.boot)
+        message = f"{_subject(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
+        self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)
+
+    def _leave_stuck_lines(self, now: Instant) -> None:
+        """Fail what waits for a lane in which nothing moves: it must not hold back the rest of its token."""
+        for lane, names in self._lanes.stuck(now.boot, STALLED):
+            for name in names:
+                managed, state = self._tokens[name]
+                elsewhere = {slot for slot, its_lane in managed.lanes().items() if its_lane != lane}
+                step = next_step(state, managed.policy, now, elsewhere)
+                if not isinstance(step, Wait | Adopt | RaiseAlarm):
+                    message = f"{_subject(step)} is not asked: others before it in {lane} do not answer"
+                    self._apply(name, self._executor.failure(step, message), now)
+
+    def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
+        """Apply `event`, if there is one, and if it `goes_on` have done what follows from it."""
+        try:
+            if event is not None:
+                self._observe(name, event, now)
+            if goes_on:
+                self._advance(name, now)
+        except Exception as error:  # noqa: BLE001 -- a mistake in one token's rules must not end the others'
+            self.notify(name, Crashed("applying the rules", error), now)
+            managed, state = self._tokens[name]
+            in_flight = {work.step.slot for work in self._lanes.of(name)}
+            lost = {flight.effect.slot for flight in state.in_flight} - in_flight
+            self._tokens[name] = Token(managed, state.without_flights(lost))
+            self.alarms.set(name, now.boot + SLICE)
+
+    def _advance(self, name: str, now: Instant) -> None:
+        """Begin whatever this token needs now, and set its alarm."""
+        managed = self._tokens[name].managed
+        held_back: set[Slot] = set()  # whose lanes have no room
+        while not isinstance(step := self._next_step(name, now, held_back), Wait):
+            if isinstance(step, Adopt | RaiseAlarm):
+                self._observe(name, Started(step), now)
+            elif not self._take_up(managed, step, now):
+                lane = managed.lane(step.slot)
+                held_back |= {slot for slot, its_lane in managed.lanes().items() if its_lane == lane}
+        checks = (self._next_check(work) for work in self._lanes.of(name))
+        self.alarms.set(name, min(step.until, now.boot + SLICE, *checks))
+        state = self._tokens[name].state
+        has_key = state.newest is not None or state.key_problem is not None
+        awaited = state.awaits_another(now) and now.boot < self._began + STALLED
+        if has_key and not state.is_busy and not self._lanes.is_waiting(name) and not awaited:
+            self.unsettled.discard(name)
+        else:
+            self.unsettled.add(name)
+
+    def _next_step(self, name: str, now: Instant, held_back: set[Slot]) -> Step:
+        managed, state = self._tokens[name]
+        return next_step(state, managed.policy, now, held_back, may_mint=managed.may_act())
+
+    def _take_up(self, managed: ManagedToken, step: Effect, now: Instant) -> bool:
+        """Begin a step; False if it has to stand in line."""
+        name, lane = managed.policy.name, managed.lane(step.slot)
+        if self._lanes.is_wedged(name, step, lane, now.boot):
+            message = f"{_subject(step)} is not asked: {WEDGED} steps before this one still hang"
+            self._observe(name, self._executor.failure(step, message), now)
+        elif self._lanes.has_room(lane, now.boot):
+            self._observe(name, Started(step), now)
+            self._executor.start(managed, self._lanes.begin(name, step, lane, now.boot))
+        else:
+            self._lanes.wait(name, lane)
+            return False
+        return True
+
+    def _observe(self, name: str, event: Event, now: Instant) -> None:
+        managed, state = self._tokens[name]
+        after, notifications = observe(state, managed.policy, event, now)
+        self._tokens[name] = Token(managed, after)
+        for notification in notifications:
+            self.notify(name, notification, now)
+
+    def notify(self, name: str, notification: Notification, now: Instant) -> None:
+        """Tell the observers; `name` is empty for what concerns the whole process."""
+        for observer in self._observers:
+            try:
+                observer.on_notification(name, notification, now)
+            except Exception as error:  # noqa: BLE001 -- an observer's bug must not end the loop
+                sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _subject(step: Effect) -> str:
+    subject: str = kind_of(step).subject(step)
+    return subject
+
+
+def _next_report(work: Work) -> float:
+    """When (boot seconds) to report next that a step hangs: once it stalls, and then each half minute."""
+    return work.reported_at + (STALLED if work.reported_at == work.began else SLICE)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from refresher.config import documents
+from refresher.config import files as configuration_files
 from refresher.config.files import read_yaml
 from refresher.config.loader import load
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
@@ -108,7 +108,7 @@ def configuration(octets: bytes) -> None:
             _expect_writable(token.outputs)
     if name == "c.yaml":  # the parser that is taken where libyaml is not there
         try:
-            read_yaml(documents._content(path).decode("utf-8-sig"), yaml.SafeLoader)
+            read_yaml(configuration_files._content(path).decode("utf-8-sig"), yaml.SafeLoader)
         except (MalformedError, UnicodeDecodeError):
             return
 

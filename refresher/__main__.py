@@ -57,7 +57,7 @@ def _prepare_streams() -> None:
     import atexit  # noqa: PLC0415 -- signals have handlers first
     import io  # noqa: PLC0415
 
-    from refresher.observers.log_stream import BackgroundStream  # noqa: PLC0415
+    from refresher.logs.stream import BackgroundStream  # noqa: PLC0415
 
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 -- as long as the process
     sys.stderr = BackgroundStream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115

@@ -9,7 +9,7 @@ from refresher.config.durations import parse_duration
 from refresher.config.flags import LogSettings
 from refresher.config.loader import Loaded, load
 from refresher.errors import ConfigurationError, Problem
-from refresher.observers import log
+from refresher.logs import setup
 
 
 def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str]) -> Loaded:
@@ -42,4 +42,4 @@ def configure_log(
 ) -> Callable[[], int]:
     """Log as `settings` say, from `level` on unless they name another; `redact` takes the secrets out of each
     text. Returns a function that counts the lines dropped so far."""
-    return log.configure(settings.format, settings.level or level, sys.stderr, redact)
+    return setup.configure(settings.format, settings.level or level, sys.stderr, redact)

@@ -106,8 +106,8 @@ class UsageError(RefresherError):
 
 
 def unforeseen(error: Exception) -> str:
-    """What status and messages show of an unforeseen error: not its text, which may hold a secret.
+    """How status and messages name an unforeseen error: without its text, which may contain a secret.
 
-    The notification `Crashed` takes that to the log, where secrets are blotted out.
+    The notification `Crashed` takes the text to the log, which removes secrets.
     """
-    return f"a mistake of the refresher itself ({type(error).__name__}); its log says more"
+    return f"internal error (a bug): {type(error).__name__}; the log has the details"

@@ -64,8 +64,8 @@ class Tokens:
 
     def view(self) -> tuple[tuple[TokenPolicy, State], ...]:
         """Every token with its state: a snapshot, from any thread."""
-        tokens = self._tokens.copy()  # at once: no other thread sees a half-changed set
-        return tuple((token.managed.policy, token.state) for token in tokens.values())
+        # Another set of tokens is another dictionary, so no thread ever sees half of a change.
+        return tuple((token.managed.policy, token.state) for token in self._tokens.values())
 
     def managed(self, name: str) -> ManagedToken | None:
         """What the token of this name needs, as of now, from any thread; None if there is none."""

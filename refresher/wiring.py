@@ -19,7 +19,7 @@ from refresher.engine import Engine
 from refresher.errors import ConfigurationError
 from refresher.executor import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Executor
 from refresher.keys.keyfile import KeyFile
-from refresher.observers.redaction import SecretIndex
+from refresher.logs.redaction import SecretIndex
 from refresher.outputs import Cluster, build
 from refresher.outputs.directories import Directories
 from refresher.outputs.record import DEFAULT_OWNER

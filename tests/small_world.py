@@ -95,12 +95,12 @@ class KilledError(BaseException):
     """kill -9: not an Exception, so that nothing of the program can catch it."""
 
 
-class SimulatedHands(Executor):
+class SimulatedExecutor(Executor):
     """The real executor, but each effect takes virtual time. `killed` ones never come back."""
 
-    def __init__(self, world: World, issuer: "SimulatedIssuer", mailbox: SimulatedMailbox) -> None:
+    def __init__(self, world: World, mailbox: SimulatedMailbox) -> None:
         super().__init__(world, mailbox, None, world.dice.random)  # type: ignore[arg-type]
-        self._world, self._sim_issuer, self._box = world, issuer, mailbox
+        self._world, self._box = world, mailbox
 
     def prepare(self, managed_tokens: object) -> None:
         """There are no threads here."""
@@ -117,15 +117,16 @@ class SimulatedHands(Executor):
     def _mint_later(self, managed: ManagedToken, work: Work) -> None:
         """The issuer makes up its mind while the request is under way, and the answer takes time too."""
         sent = self._world.now()
-        latency = self._sim_issuer.latency(attempt_budget(managed.policy.timeout, managed.policy.lifetime))
+        issuer = managed.issuer
+        latency = issuer.latency(attempt_budget(managed.policy.timeout, managed.policy.lifetime))
 
         def decide() -> None:
-            self._sim_issuer.decide(work.step.key, managed.policy.lifetime, sent)
-            answered = self._sim_issuer.answer
+            issuer.decide(work.step.key, managed.policy.lifetime, sent)
+            answered = issuer.answer
             self._world.after(latency / 2, lambda: deliver(answered))
 
         def deliver(answered: MintResult) -> None:
-            self._sim_issuer.answer = answered
+            issuer.answer = answered
             self._finish(managed, work)
 
         self._world.after(latency / 2, decide)
@@ -299,7 +300,7 @@ class Installation:
         self.mailbox = SimulatedMailbox(self.world)
         self.engine = Engine(
             [ManagedToken(self.policy, self.key, self.outputs, self.issuer)],
-            executor=SimulatedHands(self.world, self.issuer, self.mailbox),
+            executor=SimulatedExecutor(self.world, self.mailbox),
             clock=self.world,
             mailbox=self.mailbox,
             observers=[self.notebook],

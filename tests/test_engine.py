@@ -40,7 +40,7 @@ from refresher.ports import ManagedToken, Message, Observer
 from tests.core.builders import token as new_token
 from tests.small_world import (
     KilledError,
-    SimulatedHands,
+    SimulatedExecutor,
     SimulatedIssuer,
     SimulatedKey,
     SimulatedMailbox,
@@ -90,7 +90,7 @@ class SlowIssuer(SimulatedIssuer):
         return self.takes
 
 
-class Executor(SimulatedHands):
+class Executor(SimulatedExecutor):
     """Reads keys as often as it is told to; what is in `hanging`, by name, never comes back."""
 
     hanging: frozenset[str] = frozenset()
@@ -152,7 +152,7 @@ class Site:
         self.managed_tokens: dict[str, ManagedToken] = {}
         for name in names:
             self.give(name, self.outputs[name], **wants)
-        self.executor = Executor(self.world, self.issuer, self.mailbox)
+        self.executor = Executor(self.world, self.mailbox)
         self.executor.hanging = frozenset(hanging)
 
     def give(self, name: str, *outputs: SimulatedOutput, **wants: float) -> None:

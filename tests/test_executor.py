@@ -288,7 +288,7 @@ def test_debris_is_told_of_an_output_that_cannot_be_read_as_well(site):
 
 
 MISTAKE = RuntimeError(f"nobody has foreseen {SECRET}")
-TOLD = "a mistake of the refresher itself (RuntimeError); its log says more"
+TOLD = "internal error (a bug): RuntimeError; the log has the details"
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ NOT_FOR_THE_FIRST_TOKEN = {
     "pydantic": "for Kubernetes",
     "refresher.emulator": "for development",
     "refresher.kube": "for Secrets",
-    "refresher.observers.metrics": "for a scrape",
-    "refresher.observers.systemd": "for a service manager",
+    "refresher.metrics": "for a scrape",
+    "refresher.status": "for the endpoints",
+    "refresher.systemd": "for a service manager",
     "refresher.web": "for the endpoints",
     "tenacity": "for a failure that passes",
     "yaml": "for a configuration in YAML",
@@ -150,7 +151,7 @@ def test_every_error_there_is_is_caught_in_seven_places_only():
         "web/server.py",
         "kube/elector.py",
         "kube/events.py",
-        "observers/log.py",
+        "logs/setup.py",
     }
 
 

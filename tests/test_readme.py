@@ -11,7 +11,7 @@ import yaml
 from refresher.cli import COMMANDS, build_parser
 from refresher.config.loader import load
 from tests import needs
-from tests.observers.daemon import at_work
+from tests.observed import at_work
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)

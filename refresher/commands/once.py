@@ -10,7 +10,7 @@ from refresher.config.loader import KEY, OUTPUTS
 from refresher.config.rules import problems_of_period
 from refresher.core.events import Stopping
 from refresher.errors import ConfigurationError, Problem
-from refresher.observers.log import LogObserver
+from refresher.logs.observer import LogObserver
 from refresher.ports import Message
 
 TOLD_WITHIN = 5.0  # seconds that the Events of this pass are waited for at its end
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     mistakes = problems_of_period(every, settings.tokens) if every else ()
     if mistakes:
         raise ConfigurationError(mistakes)
-    runtime = wiring.installation(settings, [LogObserver(goes_on=False)], horizon=every)
+    runtime = wiring.installation(settings, [LogObserver(retries=False)], horizon=every)
     # Cron sends by mail whatever is printed.
     cli_options.configure_log(found.log, runtime.secrets.blot_out, level="warning")
 

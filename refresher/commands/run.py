@@ -19,8 +19,8 @@ from refresher.config.loader import KEY, OUTPUTS
 from refresher.core.events import Event, RefreshRequested, Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted
-from refresher.observers.counters import Counters
-from refresher.observers.log import LogObserver
+from refresher.logs.observer import LogObserver
+from refresher.metrics.counters import Counters
 from refresher.ports import Message
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
     if not os.environ.get("NOTIFY_SOCKET"):
         yield lambda: None
         return
-    from refresher.observers.systemd import SystemdNotifier  # noqa: PLC0415 -- where there is one
+    from refresher.systemd import SystemdNotifier  # noqa: PLC0415 -- where there is one
 
     engine = runtime.engine
     service = SystemdNotifier(os.environ, os.getpid(), engine.view, lambda: engine.last_turn, runtime.clock)

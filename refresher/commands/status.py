@@ -15,11 +15,12 @@ from refresher.core.machine import observe
 from refresher.core.state import State
 from refresher.core.status import TokenStatus, status_of
 from refresher.errors import OutputError, UnreachableDaemonError
-from refresher.observers import status
 from refresher.ports import Clock, Output
+from refresher.status.document import status_document
+from refresher.status.table import table
 
 TIMEOUT = 5.0  # seconds, for the daemon to connect and for each piece of its answer
-LARGEST = 64 * 1024 * 1024  # bytes of an answer; ten thousand tokens take a tenth of it
+LARGEST_BODY = 64 * 1024 * 1024  # bytes of an answer; ten thousand tokens take a tenth of it
 
 _BLOCK = 64 * 1024
 
@@ -45,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         settings = cli_options.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
         clock = SystemClock()
         statuses = [_of_outputs(published, clock) for published in wiring.published_tokens(settings)]
-        document = status.document(statuses, clock.now(), __version__)
-    print(json.dumps(document, indent=2) if arguments.json else status.table(document))
+        document = status_document(statuses, clock.now(), __version__)
+    print(json.dumps(document, indent=2) if arguments.json else table(document))
     return exit_codes.DONE if document.get("valid") is True else exit_codes.TRY_AGAIN
 
 
@@ -94,6 +95,6 @@ def _body(blocks: Iterable[bytes]) -> bytearray:
     body = bytearray()
     for block in blocks:
         body += block
-        if len(body) > LARGEST:
+        if len(body) > LARGEST_BODY:
             raise ValueError
     return body

@@ -1,1 +1,63 @@
-"""The rules: no I/O, no clock, no dice. Time and chance are arguments; what comes out says why."""
+"""The rules of the refresher. No I/O, no clock, no dice: time and chance are arguments.
+
+Theory of operation
+===================
+
+One token is one state machine. Two functions in `machine` are its whole interface::
+
+    next_step(state, policy, now)       -> Step                     what to do now, or until when to wait
+    observe(state, policy, event, now)  -> State, notifications     what an event changes, and whom to tell
+
+The driver (the engine, or the simulator) repeats this for each token::
+
+    while the step is not a Wait:
+        tell the machine that it has Started
+        begin the effect on some thread
+    wait for the alarm of the Wait, or for an event; observe the event
+
+A **State** is a frozen value with three independent parts. No field names "the state" of a part. It is read
+off the facts, so that two fields cannot disagree.
+
+*The token in hand* (`State.facts`, `State.token`)::
+
+    ┌──────────┐  an output holds a valid one: Adopt     ┌─────────┐
+    │ no token │ ──────────────────────────────────────► │ in hand │
+    └──────────┘                                         └─────────┘
+         │                                                 ▲     │
+         │ Mint (first)                                    │     │ Mint (due: core/schedule.py,
+         ▼                                                 │     ▼  or asked for, or a new key)
+    ┌─────────────────┐  Minted                  ┌─────────┴──────────┐
+    │ mint in flight  │ ───────────────────────► │ on trial: Verify   │  only with issuer.verify,
+    └─────────────────┘                          └────────────────────┘  else in hand at once
+         │ MintFailed                                    │ Verified: rejected
+         └──────────────► Retry (core/backoff.py) ◄──────┘
+                          what was in hand stays in hand
+
+*Each output* (`OutputState`)::
+
+        unknown ──Inspect──► Found ──► holds the token in hand ──► inspected every 30 s
+                    │           └────► holds another, or nothing ──► Write ──► Written
+                    └► InspectFailed: out of sight keeps what was seen; else it holds nothing
+
+*Leadership* (`State.leads`): a process that does not lead inspects and adopts. It mints and writes nothing.
+
+Rules that hold throughout
+--------------------------
+1. Nothing is decided before every output was inspected, or has had `STALLED` seconds to answer. So a restart
+   adopts what is published instead of minting.
+2. A slot (the mint, the trial, one output) has one effect in flight. Slots do not wait for each other.
+3. A good value is never overwritten by a worse one. A rejected token is not published, nor one that the
+   issuer gave before. An adopted token does not replace a published one that lives longer.
+4. Everything that may fail is a `Retry`: failures in a row, when to try next, the last problem.
+5. An effect that was given up counts as failed. If it ends after all, that is a `Late` event: a fresher token
+   is used, an output is inspected again.
+6. A new key is a candidate until the issuer accepts it. The proven key is kept until then.
+7. What the operator wants is a value too. `changes.adapted` says what a new policy means for a state.
+
+Where the rules are
+-------------------
+`machine`: what comes first, and what holds back what. `observing`, `mints`, `output_events`: what each event
+changes. `schedule`: when a token is due. `backoff`: how long to wait. `adoption`, `seal`: which found token
+is believed. `expiry`: how long a token lives. `consumers`: how long consumers are served. `election`: who
+leads. `status`: how a token stands. `notifications`: what observers learn.
+"""

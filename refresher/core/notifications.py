@@ -1,4 +1,4 @@
-"""What observers (logs, metrics, Events) are told: by the machine, and by whatever surrounds it."""
+"""What observers (logs, metrics, Kubernetes Events) are notified of. The core and its shell announce it."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from refresher.core.values import distinct
 
 @distinct
 class KeyLoaded(NamedTuple):
-    """A key was read for the first time, or another one than before, or again after it could not be."""
+    """A key was read: the first one, a changed one, or one whose source was unreadable before."""
 
     fingerprint: str
     changed: bool
@@ -41,7 +41,7 @@ class TokenMinted(NamedTuple):
 
 @distinct
 class TokenAdopted(NamedTuple):
-    """A valid token found in `output` was taken over instead of minting."""
+    """The valid token in `output` was adopted; none had to be minted."""
 
     output: str
     facts: TokenFacts
@@ -49,7 +49,8 @@ class TokenAdopted(NamedTuple):
 
 @distinct
 class RefreshFailed(NamedTuple):
-    """No new token. `wait`: seconds until the next attempt; `left`: seconds that consumers are served."""
+    """An attempt gave no new token. `wait`: seconds until the next attempt. `left`: seconds for which
+    consumers still have a valid token."""
 
     reason: Reason
     outcome: Outcome
@@ -70,7 +71,7 @@ class OutputWritten(NamedTuple):
 
 @distinct
 class OutputFailed(NamedTuple):
-    """An output could not be read or written. `expiry`: when what it holds ends, None for nothing valid."""
+    """An output could not be read or written. `expiry` of the valid token in it; None without one."""
 
     output: str
     message: str
@@ -87,14 +88,14 @@ class OutputDisturbed(NamedTuple):
 
 @distinct
 class OutputForged(NamedTuple):
-    """An output's record names our key and was not written by a holder of it. Its token is not believed."""
+    """The record of an output names our key, but its writer does not hold the key. Its token is ignored."""
 
     output: str
 
 
 @distinct
 class OutputHeld(NamedTuple):
-    """Another process owns an output, as `message` says: this one does not write it."""
+    """Another process, which `message` names, owns an output. This process does not write it."""
 
     output: str
     message: str
@@ -102,7 +103,7 @@ class OutputHeld(NamedTuple):
 
 @distinct
 class IssuerAnswered(NamedTuple):
-    """One attempt has ended, however. `skew`: seconds our wall clock is ahead of the issuer's, if it told."""
+    """An attempt to mint has ended. `skew`: seconds that our clock is ahead of the issuer's, if known."""
 
     tries: tuple[Try, ...]
     skew: float | None
@@ -110,7 +111,7 @@ class IssuerAnswered(NamedTuple):
 
 @distinct
 class TokenVerified(NamedTuple):
-    """A new token was tried out. `message`: why it is not good."""
+    """`issuer.verify` checked a new token. `message`: why it is not good."""
 
     fingerprint: str
     verdict: Verdict
@@ -119,8 +120,8 @@ class TokenVerified(NamedTuple):
 
 @distinct
 class LifetimeShortened(NamedTuple):
-    """A token of `fingerprint` was used up after `age` seconds, before its believed end: from the next one on
-    none is believed to live longer than `believed` seconds."""
+    """The token with `fingerprint` expired after `age` seconds, earlier than expected. Later tokens are
+    expected to live at most `believed` seconds."""
 
     fingerprint: str
     age: float
@@ -129,7 +130,7 @@ class LifetimeShortened(NamedTuple):
 
 @distinct
 class LeaderChanged(NamedTuple):
-    """It is up to this process to mint and write, or to somebody else: to `holder`, if that is known."""
+    """This process leads from now on, or another one: `holder`, empty if unknown."""
 
     lease: str
     leads: bool
@@ -138,7 +139,7 @@ class LeaderChanged(NamedTuple):
 
 @distinct
 class LeaseFailed(NamedTuple):
-    """The Lease could not be read or written. `leads`: this process still leads for the moment."""
+    """The Lease could not be read or written. `leads`: this process still leads."""
 
     lease: str
     message: str
@@ -147,26 +148,26 @@ class LeaseFailed(NamedTuple):
 
 @distinct
 class ConsumersUnserved(NamedTuple):
-    """`outputs` hold no valid token. This process stands by, and the one that leads has not mended it."""
+    """`outputs` hold no valid token. This process stands by, and the leader has not written one."""
 
     outputs: tuple[str, ...]
 
 
 @distinct
 class ThreadsRefused(NamedTuple):
-    """The system refuses new threads. `message`: why, and what waits for one."""
+    """The system refuses new threads. `message`: why, and what waits for a thread."""
 
     message: str
 
 
 @distinct
 class TokenRemoved(NamedTuple):
-    """The token is not managed any more. What its outputs hold stays there."""
+    """The token is no longer managed. Its outputs keep what they hold."""
 
 
 @distinct
 class Crashed(NamedTuple):
-    """A mistake of our own while doing `what`; the loop lives on."""
+    """An internal error (a bug) while doing `what`. The loop continues."""
 
     what: str
     error: Exception
@@ -174,7 +175,7 @@ class Crashed(NamedTuple):
 
 @distinct
 class RequestIgnored(NamedTuple):
-    """Somebody asked for what this version cannot do; it goes on as before."""
+    """A request, such as a signal, that this process does not carry out."""
 
     message: str
 

@@ -24,6 +24,17 @@ class OutputStatus(NamedTuple):
 
 
 @distinct
+class LeaseStatus(NamedTuple):
+    """Who leads by one Lease. `leads`: this process does. `holder`: the other process that does, empty if
+    unknown. `problem`: why the Lease cannot be read or written at present."""
+
+    lease: str
+    leads: bool
+    holder: str = ""
+    problem: str | None = None
+
+
+@distinct
 class TokenStatus(NamedTuple):
     """`issued`, `expires`, `next_refresh` are wall times. `shortfall`: by how many seconds the token is
     believed to live shorter than was asked for, None while there is none. `problems` says what keeps

@@ -1,1 +1,1 @@
-"""Where application keys are read from."""
+"""Where application keys come from."""

@@ -1,4 +1,4 @@
-"""An application key in a file: of a person, of systemd's credentials, of a mounted Kubernetes Secret."""
+"""An application key in a file: an ordinary one, a systemd credential, or a mounted Kubernetes Secret."""
 
 import os
 import stat
@@ -17,10 +17,10 @@ _REMEDIES: dict[type[Exception], str] = {
 
 
 class KeyFile:
-    """`ports.KeySource` over one path.
+    """`ports.KeySource` that reads the file at `path`.
 
-    Opened anew at each reading, symbolic links followed: kubelet replaces a mounted Secret by swapping the
-    link ``..data`` to another directory, so that each reading finds the old content or the new one, whole.
+    Each reading opens the file anew and follows symbolic links. kubelet replaces a mounted Secret by pointing
+    the link ``..data`` to another directory, so each reading finds the old content or the new one, whole.
     """
 
     def __init__(self, path: str) -> None:
@@ -29,7 +29,7 @@ class KeyFile:
         self.lane = f"key:{os.path.dirname(path)}"
 
     def read(self) -> SecretStr:
-        """The key as it is now. Raises KeyUnreadableError, which says what to do and shows no content."""
+        """The present key. Raises KeyUnreadableError, which says what to do and shows no content."""
         try:
             with open(self.path, "rb", opener=_open) as file:
                 self._expect_regular(file)
@@ -42,9 +42,9 @@ class KeyFile:
             raise KeyUnreadableError(f"the key file {self.path} holds no key: {error}") from error
 
     def permissions_warning(self) -> str | None:
-        """A sentence for `check` when others than the owner may read the file, None when they may not.
+        """A sentence for `check` if others than the owner may read the file, else None.
 
-        No more than a hint: kubelet mounts Secrets with mode 0644, in a directory that only the pod sees.
+        It is only a hint: kubelet mounts Secrets with mode 0644, in a directory that only the pod sees.
         Raises KeyUnreadableError.
         """
         try:
@@ -56,7 +56,7 @@ class KeyFile:
         return f"the key file {self.path} is open to others than its owner (mode {mode:04o}): chmod 600 it"
 
     def _expect_regular(self, file: BinaryIO) -> None:
-        """A pipe or a device is read once and never again, a key file every few seconds."""
+        """Refuse pipes and devices: they can be read only once, and a key file is read every few seconds."""
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError("not a regular file")
 
@@ -67,10 +67,10 @@ class KeyFile:
 
 
 def _open(path: str, flags: int) -> int:
-    """Without blocking, where a named pipe would wait for its writer for ever.
+    """Open without blocking: otherwise a named pipe would wait for its writer for ever.
 
-    Once more if nothing is there: kubelet removes the old directory right after the swap, and we may have
-    been on our way through it.
+    Try twice if the file is missing: kubelet removes the old directory right after the swap, perhaps while we
+    open a file in it.
     """
     flags |= os.O_NONBLOCK | os.O_NOCTTY
     try:

@@ -1,4 +1,4 @@
-"""What is new about keys: every key source is read again and again, and compared by content."""
+"""Polls every key source and compares its content with the last reading."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,25 +11,25 @@ from refresher.ports import KeySource, Message
 
 
 class KeyPoller:
-    """Reads every key source and reports what is new since the last time.
+    """Reads every key source and reports what changed since the last poll.
 
-    Several threads may poll at once. Each reads the lanes that no other is reading: a directory that hangs
-    keeps one of them, and the next poll passes it by.
+    Several threads may poll at once. Each reads the lanes that no other thread is reading: a directory that
+    hangs blocks one thread, and the next poll skips it.
     """
 
     def __init__(self, sources: Iterable[tuple[str, KeySource]]) -> None:
-        """`sources`: of each token by name, its key's."""
+        """`sources`: each token's name and the source of its key."""
         self._tokens: Mapping[str, list[str]] = {}  # by source
         self._lanes: Mapping[str, dict[str, KeySource]] = {}
         self._source_of: dict[str, KeySource] = {}
-        self._last: dict[str, str] = {}  # what each token was told last
+        self._last: dict[str, str] = {}  # by token: the fingerprint or error that was reported last
         self._reading: dict[str, tuple[float, KeySource]] = {}  # since when, and what, by lane
         self._lock = threading.Lock()
         self.follow(sources)
 
     def follow(self, sources: Iterable[tuple[str, KeySource]]) -> None:
-        """Read these from the next poll on, and no others. A token whose source is another one than before is
-        told again what it holds."""
+        """Read exactly these sources from the next poll on. For a token with a new source, report its content
+        again."""
         before, self._source_of = self._source_of, dict(sources)
         tokens: dict[str, list[str]] = {}
         lanes: dict[str, dict[str, KeySource]] = {}
@@ -43,8 +43,8 @@ class KeyPoller:
             self._tokens, self._lanes = tokens, lanes
 
     def poll(self, now: float) -> Iterator[Message]:
-        """A message for each token whose key source changed its content or its readability, at boot second
-        `now`; never raises."""
+        """A message for each token whose key source has changed its content or its readability. `now`: boot
+        seconds. Never raises."""
         for lane, sources in self._lanes.items():
             with self._lock:
                 hanging = self._reading.get(lane)

@@ -1,8 +1,8 @@
-"""Kubernetes Events: what an operator should see in the cluster itself, without our log.
+"""`ports.Observer` that writes Kubernetes Events, so that operators see problems without reading our log.
 
-On each Secret (`kubectl events --for secret/NAME`), and on our own Pod, because `kubectl describe` shows the
-Events of a Pod and of a Secret it shows none. They are of the core API, and each is a new object, so that no
-more is needed than to create Events.
+The Events are about each Secret (`kubectl events --for secret/NAME`) and about our own Pod, because `kubectl
+describe` shows the Events of a Pod, but not those of a Secret. They belong to the core API, and each is a new
+object, so that the permission to create Events is enough.
 """
 
 import logging
@@ -123,13 +123,13 @@ def _refused(event: RefreshFailed, now: Instant) -> str:
 
 
 class _Episode(NamedTuple):
-    """Failures in a row: how many, and when the first was (wall). `told`: when there last was an Event of
-    such a failure (boot). `is_shown`: whether one of these had one."""
+    """Failures in a row. `first`: when the first was, in wall seconds. `last_event`: when the last Event
+    about such failures was written, in boot seconds. `has_event`: whether these failures have one."""
 
-    times: int = 0
+    failures: int = 0
     first: float = 0.0
-    told: float = float("-inf")
-    is_shown: bool = False
+    last_event: float = float("-inf")
+    has_event: bool = False
 
 
 class _Writer:
@@ -177,25 +177,29 @@ class _Writer:
             try:
                 for subject in subjects:
                     key = (report.token, report.trouble, subject)
-                    self._episodes[key] = self._told(report, subject, at, self._episodes.get(key, _Episode()))
-            except Exception:  # noqa: BLE001 -- a mistake with one Event must not be the end of all later ones
+                    self._episodes[key] = self._reported(
+                        report, subject, at, self._episodes.get(key, _Episode())
+                    )
+            except Exception:  # noqa: BLE001 -- a bug with one Event must not stop the Events after it
                 _log.exception("%s: the Event %s is not written", report.token, report.reason)
             finally:
                 self._reports.task_done()
 
-    def _told(self, report: _Report, subject: Subject, at: Instant, before: _Episode) -> _Episode:
-        """The episode after this report, of which there is an Event if one is due."""
+    def _reported(self, report: _Report, subject: Subject, at: Instant, before: _Episode) -> _Episode:
+        """Write an Event about this report if one is due. Returns the episode after it."""
         if report.is_over:
-            if before.is_shown:
+            if before.has_event:
                 self._write(report, subject, at, _Episode(1, at.wall))
-            return _Episode(told=before.told)
-        now = before._replace(times=before.times + 1, first=before.first if before.times else at.wall)
-        if at.boot - before.told < EVERY or not self._write(report, subject, at, now):
+            return _Episode(last_event=before.last_event)
+        now = before._replace(
+            failures=before.failures + 1, first=before.first if before.failures else at.wall
+        )
+        if at.boot - before.last_event < EVERY or not self._write(report, subject, at, now):
             return now
-        return now._replace(told=at.boot, is_shown=True)
+        return now._replace(last_event=at.boot, has_event=True)
 
     def _write(self, report: _Report, subject: Subject, at: Instant, episode: _Episode) -> bool:
-        """Whether that is done with. What cannot be written now is tried again with the next failure."""
+        """Write an Event. Returns False if the next failure has to try again."""
         try:
             self._api.create(
                 events_path(subject.namespace), _event(report, subject, at, episode), timeout=TIMEOUT
@@ -221,7 +225,7 @@ def _event(report: _Report, subject: Subject, at: Instant, episode: _Episode) ->
         "type": "Normal" if report.is_over else "Warning",
         "reason": report.reason,
         "message": f"token {report.token}: {report.text}"[:_LONGEST_MESSAGE],
-        "count": episode.times,
+        "count": episode.failures,
         "firstTimestamp": to_second(episode.first),
         "lastTimestamp": to_second(at.wall),
         "source": {"component": FIELD_MANAGER},

@@ -21,7 +21,7 @@ from refresher.outputs.record import DEFAULT_OWNER, Entry, Kept, Record, Writer
 from refresher.outputs.trouble import explained
 
 _PAGE = 4096  # bytes: what a small file takes on most file systems
-LARGEST = 1024 * 1024  # bytes; the issuer's whole answer is no larger
+LARGEST_FILE = 1024 * 1024  # bytes; the issuer's whole answer is no larger
 
 _log = logging.getLogger("refresher")
 
@@ -61,7 +61,7 @@ class FileOutput:
         with self._telling("read"):
             target = self._target()
             try:
-                content, status = atomic.read(target, LARGEST)
+                content, status = atomic.read(target, LARGEST_FILE)
             except FileNotFoundError:
                 return Holding()
         recorded = _recorded(target, now)
@@ -92,7 +92,7 @@ class FileOutput:
                 after = record.dump(Record(entries, self._plan.owner, _this_process()))
                 with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
-                    found, _ = atomic.read(target, LARGEST)
+                    found, _ = atomic.read(target, LARGEST_FILE)
                 caveats = _caveats(value.file, os.path.dirname(target), wanted)
         if found != content:
             raise OutputError(
@@ -243,7 +243,7 @@ def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
 
 def _recorded(target: str, now: Instant) -> Record:
     try:
-        content, _ = atomic.read(record_path(target), record.LARGEST)
+        content, _ = atomic.read(record_path(target), record.LARGEST_RECORD)
     except OSError:  # as good as no record: the token's end is not known, and it is replaced
         return Record()
     return record.load(content, now)
@@ -251,7 +251,7 @@ def _recorded(target: str, now: Instant) -> Record:
 
 def _digest_in_place(target: str) -> str | None:
     try:
-        content, _ = atomic.read(target, LARGEST)
+        content, _ = atomic.read(target, LARGEST_FILE)
     except (FileNotFoundError, PermissionError):  # another user's file is replaced as well
         return None
     return record.digest(content)

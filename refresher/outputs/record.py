@@ -31,7 +31,7 @@ from refresher.core.seal import Sealer
 from refresher.outputs import permissions
 from refresher.outputs.permissions import Permissions
 
-LARGEST = 64 * 1024  # bytes; ours has about one thousand, and what is larger is not ours
+LARGEST_RECORD = 64 * 1024  # bytes; ours has about one thousand, and what is larger is not ours
 LONGEST_OWNER = 320  # characters: a namespace has 63 and a name 253 at most
 _VERSION = 1
 _PRECISION = 0.001  # seconds: times are recorded to the microsecond
@@ -90,9 +90,9 @@ def dump(record: Record) -> bytes:
 
 
 def load(content: bytes, now: Instant) -> Record:
-    """The record in a file. Entries which this version did not write or which contradict themselves are left
-    out. Never raises: a record that says nothing only costs a mint."""
-    if len(content) > LARGEST:
+    """The record in a file, without entries that another version wrote or that contradict themselves. Never
+    raises: a missing record only costs a mint."""
+    if len(content) > LARGEST_RECORD:
         return Record()
     try:
         document = json.loads(content.decode())

@@ -101,7 +101,7 @@ class SecretOutput:
         objection = secret_body.objection(found, self._plan, values)
         if objection is not None:
             raise OutputError(f"{self.name} cannot be written: {objection}")
-        body = secret_body.document(found, self._plan, facts, values, sealer)
+        body = secret_body.manifest(found, self._plan, facts, values, sealer)
         left = math.inf if dry_run else self._time_left()
         if left <= 0:
             raise OutputError(f"{self.name} is not written: another process leads now, or is about to")

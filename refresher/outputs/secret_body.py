@@ -33,7 +33,7 @@ PREFIX = "token-refresher.inlive.app/"
 OWNER = f"{PREFIX}owner"
 LABEL, LABELLED = "app.kubernetes.io/managed-by", "inlive-token-refresher"
 TYPE = "Opaque"
-LARGEST = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
+LARGEST_SECRET = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
 
 _NOT_TEXT = ("lifetime", "requested_lifetime", "has_refresh_token")
 
@@ -195,13 +195,14 @@ def objection(found: Seen | None, plan: Plan, values: Mapping[str, bytes]) -> st
     return _excess(values, {key: found.values[key] for key in others})
 
 
-def document(
+def manifest(
     found: Seen | None, plan: Plan, facts: TokenFacts, values: Mapping[str, bytes], sealer: Sealer
 ) -> dict[str, Any]:
-    """What to apply so that the Secret that was found, or a new one, holds `values`, with the seal of what is
-    recorded of them; a conflict if it is not as it was found any more.
+    """The manifest to apply so that the Secret holds `values` and their sealed record. Applying it conflicts
+    if the Secret has changed since it was `found`.
 
-    It is all that is ours: a key that is not in it any more goes. A label that others have set stays theirs.
+    It contains everything that we own in the Secret: applying it removes our former keys that it omits. A
+    label that others have set stays theirs.
     """
     sha256 = digest(values)
     fields = record.fields(sha256, record.sealed(sha256, Entry(plan.identity, facts), sealer))
@@ -246,9 +247,9 @@ def _described(annotations: Mapping[str, str], now: Instant) -> Entry | None:
 def _credentials(
     values: Mapping[str, bytes], forms: Mapping[str, Format], facts: TokenFacts
 ) -> Credentials | None:
-    """The token of which `facts` speak, with its refresh token if a value has that; None if none tells it."""
-    told = [formats.read_back(form, values[key]) for key, form in forms.items()]
-    known = [each for each in told if each is not None and each[0].fingerprint == facts.fingerprint]
+    """The token that `facts` describe, with its refresh token if a value has it; None if no value has it."""
+    read = [formats.read_back(form, values[key]) for key, form in forms.items()]
+    known = [each for each in read if each is not None and each[0].fingerprint == facts.fingerprint]
     return max(known, key=lambda each: each[1] is not None, default=None)
 
 
@@ -270,17 +271,17 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _json(document: Mapping[str, str]) -> str:
-    return json.dumps(document, sort_keys=True)
+def _json(mapping: Mapping[str, str]) -> str:
+    return json.dumps(mapping, sort_keys=True)
 
 
 def _excess(values: Mapping[str, bytes], others: Mapping[str, bytes]) -> str | None:
     """Why a Secret has no room for `values` beside what `others` keep in it; None if it has."""
     theirs = sum(map(len, others.values()))
     size = theirs + sum(map(len, values.values()))
-    if size <= LARGEST:
+    if size <= LARGEST_SECRET:
         return None
     return (
-        f"it would hold {size} bytes, {theirs} of them others', and a Secret takes {LARGEST}: name a Secret "
-        "of its own, or fewer formats"
+        f"it would hold {size} bytes, {theirs} of them others', and a Secret takes {LARGEST_SECRET}: name a "
+        "Secret of its own, or fewer formats"
     )

@@ -11,11 +11,12 @@ from typing import Any
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
 from refresher.core.status import status_of
-from refresher.observers import status, status_page
-from refresher.observers.counters import Counters
-from refresher.observers.liveness import is_alive, silence
-from refresher.observers.metrics import Metrics
+from refresher.metrics.counters import Counters
+from refresher.metrics.exposition import Metrics
 from refresher.ports import Clock
+from refresher.status.document import status_document, unready_outputs
+from refresher.status.liveness import is_alive, silence
+from refresher.status.page import page
 from refresher.web.exchange import HTML, JSON, Answer, Later, Request, text
 
 ENDPOINTS = {
@@ -82,7 +83,7 @@ class Endpoints:
         return text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
     def _readiness(self, _accept: str) -> Answer:
-        reasons = status.reasons(self._view(), self._clock.now())
+        reasons = unready_outputs(self._view(), self._clock.now())
         if not reasons:
             return _json(HTTPStatus.OK, {"ready": True})
         # Without indentation: that encoder is fast, and kubelet shows the first 10 kB.
@@ -90,15 +91,15 @@ class Endpoints:
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, JSON, f"{body}\n".encode())
 
     def _status(self, accept: str) -> Later:
-        def page() -> Answer:
+        def answer() -> Answer:
             now = self._clock.now()
             statuses = [status_of(state, policy, now) for policy, state in self._view()]
-            document = status.document(statuses, now, self._version, self._counters.leases)
+            document = status_document(statuses, now, self._version, self._counters.leases)
             if quality(accept, "text/html") > quality(accept, "application/json"):
-                return _html(status_page.page(document))
+                return _html(page(document))
             return _json(HTTPStatus.OK, document)
 
-        return page
+        return answer
 
 
 def quality(accept: str, media_type: str) -> float:

@@ -21,10 +21,11 @@ from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, TokenMinted
 from refresher.engine import Engine
 from refresher.executor import KEYS, LIMITS, Executor
-from refresher.observers import log
-from refresher.observers.counters import Counters
-from refresher.observers.log_stream import BackgroundStream
-from refresher.observers.redaction import SecretIndex
+from refresher.logs import setup
+from refresher.logs.observer import LogObserver
+from refresher.logs.redaction import SecretIndex
+from refresher.logs.stream import BackgroundStream
+from refresher.metrics.counters import Counters
 from refresher.ports import Message
 from refresher.web.endpoints import Endpoints
 from refresher.web.server import Server
@@ -140,11 +141,11 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
         executor=Executor(wiring.issuer(settings.issuer, clock), clock, mailbox, workers, random.random),
         clock=clock,
         mailbox=mailbox,
-        observers=[log.LogObserver(), counters, meter],
+        observers=[LogObserver(), counters, meter],
         hold=secrets.hold,
     )
     sys.stderr = BackgroundStream(sys.stderr)
-    log.configure("json", "info", sys.stderr, secrets.blot_out)
+    setup.configure("json", "info", sys.stderr, secrets.blot_out)
     served.append(serve(engine, clock, counters))
     engine.run()
 

@@ -4,7 +4,7 @@ import pytest
 
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, Daemon
-from tests.observers.manager import Manager
+from tests.service_manager import Manager
 
 
 @pytest.fixture
@@ -44,4 +44,4 @@ def test_a_manager_that_is_not_there_is_no_reason_not_to_work(tmp_path):
         with Daemon(*words, NOTIFY_SOCKET=str(tmp_path / "nowhere")) as running:
             running.wait_for("OutputWritten")
             assert running.end() == 0
-        assert "the service manager cannot be told" in running.said
+        assert "cannot notify the service manager" in running.said

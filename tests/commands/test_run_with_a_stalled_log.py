@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from refresher.emulator.server import Emulator
-from refresher.observers.log_stream import LIMIT
+from refresher.logs.stream import LIMIT
 from tests.commands.daemon import KEY, Daemon, eventually, parsed, start
 
 REFRESHES = 3

@@ -20,8 +20,8 @@ from refresher.core.model import SecretStr, Token
 from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError
-from refresher.observers.liveness import STALLED
 from refresher.outputs.file import FileOutput, Plan
+from refresher.status.liveness import HANGS_AFTER
 from tests import needs
 from tests.commands.daemon import KEY
 from tests.core.builders import NOW, token
@@ -91,7 +91,7 @@ def test_the_timer_calls_as_often_as_it_is_said_to():
 
 
 def test_the_watchdog_has_the_patience_of_livez():
-    assert settings(SYSTEMD / "inlive-token-refresher.service")["WatchdogSec"] == [f"{STALLED:g}s"]
+    assert settings(SYSTEMD / "inlive-token-refresher.service")["WatchdogSec"] == [f"{HANGS_AFTER:g}s"]
 
 
 # --- What the units allow is enough: with real system calls, users and groups

@@ -90,7 +90,7 @@ def secret(octets: bytes) -> None:
         assert said.isprintable(), ascii(said)
         return
     applied = json.loads(
-        json.dumps(secret_body.document(found, PLAN, token.facts, values, Sealer(SecretStr("k3y"))))
+        json.dumps(secret_body.manifest(found, PLAN, token.facts, values, Sealer(SecretStr("k3y"))))
     )
     applied["metadata"]["labels"].setdefault(secret_body.LABEL, found.label)
     assert secret_body.holding(secret_body.seen(applied), PLAN, NOW).intact
@@ -123,7 +123,7 @@ def _settle(stands: dict[str, Any]) -> None:
 
 def _secret_seeds() -> Iterator[bytes]:
     token = a_token()
-    stands = secret_body.document(None, PLAN, token.facts, PLAN.render(token, NOW), Sealer(SecretStr("k3y")))
+    stands = secret_body.manifest(None, PLAN, token.facts, PLAN.render(token, NOW), Sealer(SecretStr("k3y")))
     yield json.dumps(stands).encode()
     stands["metadata"]["annotations"] |= {
         f"{PREFIX}{name}": "=" for name in ("expires-at", "sha256", "token-fingerprint")

@@ -9,7 +9,8 @@ from refresher.core.formats import NAMES, Format, read_back, render
 from refresher.core.http_response import Response
 from refresher.core.issuer_response import classify
 from refresher.core.model import Declined, Granted, Token, TokenFacts
-from refresher.observers import status, status_page
+from refresher.status import page as status_page
+from refresher.status import table as status_table
 from refresher.web import exchange
 from tests.fuzz.target import (
     HEADERS,
@@ -93,9 +94,9 @@ def neighbour(octets: bytes) -> None:
     told = loaded(octets)
     if not isinstance(told, dict) or not isinstance(told.get("tokens"), list):
         return  # refused before (commands/status.py)
-    for line in status.table(told).splitlines():
+    for line in status_table.table(told).splitlines():
         assert line.isprintable()
-        assert status.columns(line) <= status.WIDTH
+        assert status_table.columns(line) <= status_table.WIDTH
     status_page.page(told).encode()
 
 

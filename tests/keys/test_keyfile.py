@@ -17,7 +17,7 @@ def failure(path: Path) -> str:
     return str(failed.value)
 
 
-def test_it_holds_the_key_and_is_named_by_its_path(tmp_path: Path) -> None:
+def test_a_key_file_is_named_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "application-key"
     path.write_bytes(b"sesame\n")
     key_file = KeyFile(str(path))
@@ -25,7 +25,7 @@ def test_it_holds_the_key_and_is_named_by_its_path(tmp_path: Path) -> None:
     assert key_file.name == f"file:{path}"
 
 
-def test_each_reading_sees_the_file_as_it_is_now(tmp_path: Path) -> None:
+def test_each_reading_returns_the_present_key(tmp_path: Path) -> None:
     path = tmp_path / "application-key"
     path.write_bytes(b"old")
     key_file = KeyFile(str(path))
@@ -37,7 +37,7 @@ def test_each_reading_sees_the_file_as_it_is_now(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "key", ["Zq1f0WcT5d9XyZ28bDa7", "Zq1f0WcT5d9/XyZ28bDa7", "sk.live.abcdefghijklm", "without-a-digit-in-it"]
 )
-def test_a_key_that_was_given_in_place_of_its_file_is_not_shown(tmp_path: Path, key: str) -> None:
+def test_a_key_given_instead_of_its_file_is_not_shown(tmp_path: Path, key: str) -> None:
     shown = f"{tmp_path}/{key[:12]}…"
     assert failure(tmp_path / key) == (
         f"the key file {shown} cannot be read: "
@@ -45,7 +45,7 @@ def test_a_key_that_was_given_in_place_of_its_file_is_not_shown(tmp_path: Path, 
     )
 
 
-def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "absent"
     assert failure(path) == (
         f"the key file {path} cannot be read: No such file or directory; "
@@ -58,7 +58,7 @@ def test_a_directory_is_not_a_key_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_told_as_such(tmp_path: Path) -> None:
+def test_a_file_without_read_permission_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "application-key"
     path.write_bytes(b"sesame")
     path.chmod(0)
@@ -76,24 +76,24 @@ def test_a_device_is_refused() -> None:
     assert "not a regular file" in failure(Path("/dev/null"))
 
 
-def test_a_link_that_leads_round_in_a_circle_is_told_as_such(tmp_path: Path) -> None:
+def test_a_circular_link_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "circle"
     path.symlink_to(path)
     assert "symbolic links" in failure(path)
 
 
-def test_a_path_that_no_file_can_have_is_unreadable_too() -> None:
+def test_an_impossible_path_is_unreadable() -> None:
     assert "cannot be read" in failure(Path("a\0b"))
 
 
-def test_of_an_endless_file_no_more_is_read_than_a_key_may_have(tmp_path: Path) -> None:
+def test_an_endless_file_is_read_only_up_to_the_longest_key(tmp_path: Path) -> None:
     path = tmp_path / "huge"
     with path.open("wb") as file:
         file.truncate(1 << 40)  # sparse
     assert f"holds no key: longer than {LONGEST_KEY} bytes" in failure(path)
 
 
-def test_what_cannot_be_a_key_is_told_by_path_and_reason_and_not_shown(tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_key_has_path_and_reason_but_not_the_content(tmp_path: Path) -> None:
     path = tmp_path / "application-key"
     path.write_bytes(b"ses ame")
     message = failure(path)
@@ -104,7 +104,7 @@ def test_what_cannot_be_a_key_is_told_by_path_and_reason_and_not_shown(tmp_path:
 @pytest.mark.parametrize(
     ("mode", "hint"), [(0o600, None), (0o400, None), (0o640, "(mode 0640)"), (0o644, "(mode 0644)")]
 )
-def test_a_file_open_to_others_gets_a_hint_and_is_read_all_the_same(
+def test_a_file_open_to_others_causes_a_hint_and_is_still_read(
     tmp_path: Path, mode: int, hint: str | None
 ) -> None:
     path = tmp_path / "application-key"

@@ -49,7 +49,7 @@ class Told:
     """A recorder for one token whose Secrets are these, and the Events that come of it."""
 
     def __init__(self, api: KubeApi, cluster: Cluster, *secrets: tuple[str, str]) -> None:
-        self.recorder = EventRecorder(api, {"studio": secrets})
+        self.recorder = EventRecorder(api, lambda token: secrets if token == "studio" else ())
         self._cluster = cluster
         self.on_notification(KeyLoaded(KEY.fingerprint, changed=False))
 
@@ -82,7 +82,7 @@ def written(namespace: str, name: str = "mine") -> OutputWritten:
 # What is told
 
 
-def test_a_refused_key_is_told_with_what_to_do(told, namespace):
+def test_the_event_of_a_refused_key_says_what_to_do(told, namespace):
     told.on_notification(REFUSED)
     (event,) = told.events(namespace)
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "KeyRefused", 1)
@@ -99,12 +99,12 @@ def test_a_refused_key_is_told_with_what_to_do(told, namespace):
     }
 
 
-def test_that_consumers_have_nothing_is_told_too(told, namespace):
+def test_the_event_of_a_refused_key_says_that_consumers_have_no_token(told, namespace):
     told.on_notification(REFUSED._replace(left=0.0))
     assert "; consumers have no valid token; " in told.events(namespace)[0]["message"]
 
 
-def test_a_refused_write_is_told_with_its_reason(told, namespace):
+def test_the_event_of_a_refused_write_says_why(told, namespace):
     told.on_notification(failed(namespace, "it is immutable"))
     (event,) = told.events(namespace)
     assert (event["type"], event["reason"]) == ("Warning", "WriteFailed")
@@ -119,14 +119,14 @@ def test_a_refused_write_is_told_with_its_reason(told, namespace):
     ],
     ids=["key", "write"],
 )
-def test_the_end_of_either_is_told_and_is_normal(told, namespace, trouble, end, reason):
+def test_the_end_of_a_failure_is_a_normal_event(told, namespace, trouble, end, reason):
     told.on_notification(trouble(namespace))
     told.on_notification(end(namespace), 10)
     event = told.events(namespace)[1]
     assert (event["type"], event["reason"], event["count"]) == ("Normal", reason, 1)
 
 
-def test_kubectl_shows_them_on_the_secret(told, cluster, namespace):
+def test_kubectl_shows_the_events_of_a_secret(told, cluster, namespace):
     cluster.must("POST", secrets_path(namespace), {"metadata": {"name": "mine"}})
     told.on_notification(REFUSED)
     told.events(namespace)
@@ -135,7 +135,7 @@ def test_kubectl_shows_them_on_the_secret(told, cluster, namespace):
     assert "401: no such key" in shown
 
 
-def test_kubectl_describes_them_with_our_pod(cluster, namespace, account, tmp_path):
+def test_kubectl_shows_the_events_of_our_pod(cluster, namespace, account, tmp_path):
     api = in_pod(bound_to_a_pod(cluster, account, "refresher-7d9"), cluster.port)
     told = Told(api, cluster, (namespace, "mine"))
     told.on_notification(failed(namespace, "it is immutable"))
@@ -180,16 +180,16 @@ def test_a_refused_key_concerns_every_secret_and_a_refused_write_one(api, cluste
     ],
     ids=["an outage", "a token", "another's Secret", "a file", "a written file"],
 )
-def test_nothing_else_is_told(tmp_path, notification):
+def test_no_other_notification_is_an_event(tmp_path, notification):
     with asking(tmp_path, answering(201, b"{}")) as (api, server):
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, lambda _token: [("ns", "mine")])
         recorder.on_notification("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
         recorder.on_notification("studio", notification, NOW)
         assert recorder.flush(PATIENCE)
         assert server.requests == []
 
 
-def test_what_cannot_be_read_is_not_told_as_a_refused_write(told, namespace):
+def test_a_failed_read_is_not_a_refused_write(told, namespace):
     told.on_notification(failed(namespace)._replace(writing=False))
     assert told.events(namespace) == []
 
@@ -199,7 +199,7 @@ def test_a_token_without_a_secret_has_no_events(told, namespace):
     assert told.events(namespace) == []
 
 
-def test_a_new_token_for_the_old_key_is_no_end_of_the_new_ones_refusal(told, namespace):
+def test_a_new_token_for_the_old_key_does_not_end_the_refusal_of_the_new_key(told, namespace):
     told.on_notification(KeyLoaded(NEW_KEY.fingerprint, changed=True))
     told.on_notification(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
     told.on_notification(ACCEPTED, 10)
@@ -214,7 +214,7 @@ def test_a_refusal_ends_when_the_old_key_is_put_back_and_accepted(told, namespac
     assert told.reasons(namespace) == [("KeyRefused", 1), ("KeyAccepted", 1)]
 
 
-def test_a_message_of_any_length_is_taken(told, namespace):
+def test_a_message_of_any_length_is_accepted(told, namespace):
     told.on_notification(failed(namespace, "x" * 100_000))
     assert len(told.events(namespace)[0]["message"]) == 1024
 
@@ -222,20 +222,20 @@ def test_a_message_of_any_length_is_taken(told, namespace):
 # How often
 
 
-def test_repeats_are_told_once_in_five_minutes_with_their_number(told, namespace):
+def test_a_repeated_failure_is_one_event_in_five_minutes_with_its_count(told, namespace):
     for seconds in range(0, int(2 * EVERY) + 1, 60):
         told.on_notification(failed(namespace), seconds)
     assert told.reasons(namespace) == [("WriteFailed", 1), ("WriteFailed", 6), ("WriteFailed", 11)]
 
 
-def test_the_times_are_those_of_the_first_and_the_last(told, namespace):
+def test_an_event_has_the_times_of_the_first_and_the_last_failure(told, namespace):
     told.on_notification(failed(namespace))
     told.on_notification(failed(namespace), EVERY)
     times = [(each["firstTimestamp"], each["lastTimestamp"]) for each in told.events(namespace)]
     assert times[0][0] == times[0][1] == times[1][0] != times[1][1]
 
 
-def test_who_flaps_is_told_of_no_more_often(told, namespace):
+def test_a_failure_that_flaps_has_no_more_events(told, namespace):
     for seconds in range(0, int(EVERY), 20):
         told.on_notification(failed(namespace), seconds)
         told.on_notification(written(namespace), seconds + 10)
@@ -250,7 +250,7 @@ def test_failures_are_counted_anew_after_the_end(told, namespace):
     assert told.reasons(namespace) == [("WriteFailed", 1), ("Written", 1), ("WriteFailed", 1)]
 
 
-def test_sorts_are_told_apart(told, namespace):
+def test_each_kind_of_failure_has_its_own_events(told, namespace):
     told.on_notification(failed(namespace))
     told.on_notification(REFUSED, 1)
     assert told.reasons(namespace) == [("WriteFailed", 1), ("KeyRefused", 1)]
@@ -259,7 +259,7 @@ def test_sorts_are_told_apart(told, namespace):
 # What is in the way
 
 
-def test_lacking_the_permission_is_said_once_and_is_no_error(told, namespace, cluster, account, caplog):
+def test_a_missing_permission_is_logged_once_and_is_not_an_error(told, namespace, cluster, account, caplog):
     cluster.grant(account, [])
     with caplog.at_level(logging.DEBUG, logger="refresher"):
         for seconds in (0, EVERY, 2 * EVERY):
@@ -273,7 +273,7 @@ def test_lacking_the_permission_is_said_once_and_is_no_error(told, namespace, cl
     )
 
 
-def test_a_permission_that_is_given_later_counts(told, namespace, cluster, account):
+def test_a_permission_that_is_granted_later_is_used(told, namespace, cluster, account):
     cluster.grant(account, [])
     told.on_notification(failed(namespace))
     assert told.events(namespace) == []
@@ -282,7 +282,9 @@ def test_a_permission_that_is_given_later_counts(told, namespace, cluster, accou
     assert told.reasons(namespace) == [("WriteFailed", 2)]
 
 
-def test_what_was_not_told_for_an_outage_is_told_with_the_next_failure(told, namespace, cluster):
+def test_a_failure_during_an_outage_of_the_api_server_is_reported_with_the_next_failure(
+    told, namespace, cluster
+):
     cluster.kill_apiserver()
     told.on_notification(failed(namespace))
     assert told.recorder.flush(PATIENCE)
@@ -291,7 +293,7 @@ def test_what_was_not_told_for_an_outage_is_told_with_the_next_failure(told, nam
     assert told.reasons(namespace) == [("WriteFailed", 2)]
 
 
-def test_the_end_of_what_was_never_told_is_not_told(told, namespace, cluster):
+def test_the_end_of_a_failure_without_an_event_is_not_an_event(told, namespace, cluster):
     cluster.kill_apiserver()
     told.on_notification(failed(namespace))
     assert told.recorder.flush(PATIENCE)
@@ -300,28 +302,28 @@ def test_the_end_of_what_was_never_told_is_not_told(told, namespace, cluster):
     assert told.reasons(namespace) == []
 
 
-def test_an_api_server_that_hangs_holds_nobody_up(tmp_path):
+def test_an_api_server_that_hangs_blocks_no_other_thread(tmp_path):
     """Of what is announced meanwhile some is left out, and the memory that takes has an end."""
     with asking(tmp_path, silent) as (api, server):
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, lambda _token: [("ns", "mine")])
         for seconds in range(10 * WAITING):
             recorder.on_notification("studio", failed("ns"), at(seconds))
         assert server.requests == []
         assert not recorder.flush(0.01)
 
 
-def test_no_thread_is_started_before_there_is_something_to_tell(tmp_path):
+def test_no_thread_starts_before_the_first_event(tmp_path):
     with asking(tmp_path, answering(201, b"{}")) as (api, _):
         before = set(threading.enumerate())
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, lambda _token: [("ns", "mine")])
         recorder.on_notification("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
         recorder.on_notification("studio", ACCEPTED, NOW)
         assert set(threading.enumerate()) == before
 
 
-def test_that_a_thread_is_refused_loses_no_event_once_there_is_one(tmp_path, caplog):
+def test_a_refused_thread_loses_no_event(tmp_path, caplog):
     with asking(tmp_path, answering(201, b"{}")) as (api, server), caplog.at_level(logging.DEBUG):
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, lambda _token: [("ns", "mine")])
         with no_threads():
             recorder.on_notification("studio", failed("ns"), NOW)
             assert not recorder.flush(0.01)
@@ -331,9 +333,9 @@ def test_that_a_thread_is_refused_loses_no_event_once_there_is_one(tmp_path, cap
         assert len(server.requests) == 2
 
 
-def test_a_pass_that_ends_tries_once_more_to_have_a_thread(tmp_path):
+def test_the_end_of_a_pass_tries_again_to_start_the_thread(tmp_path):
     with asking(tmp_path, answering(201, b"{}")) as (api, server):
-        recorder = EventRecorder(api, {"studio": [("ns", "mine")]})
+        recorder = EventRecorder(api, lambda _token: [("ns", "mine")])
         with no_threads():
             recorder.on_notification("studio", failed("ns"), NOW)
         assert recorder.flush(PATIENCE)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from refresher.emulator.server import Emulator
-from refresher.outputs.secret_body import LARGEST, OWNER
+from refresher.outputs.secret_body import LARGEST_SECRET, OWNER
 from tests.kube.cluster import Cluster
 from tests.kube.diagnosis import recovers, refresh, running, told, writes
 from tests.kube.installation import ENOUGH, NAME, Installation
@@ -59,7 +59,9 @@ FAULTS = {
     "another installation takes it": Fault(
         owned_by("elsewhere/refresher"), "it belongs to 'elsewhere/refresher'", owned_by(None)
     ),
-    "others fill it to its limit": Fault(filled(LARGEST), f"a Secret takes {LARGEST}", filled(LARGEST // 2)),
+    "others fill it to its limit": Fault(
+        filled(LARGEST_SECRET), f"a Secret takes {LARGEST_SECRET}", filled(LARGEST_SECRET // 2)
+    ),
 }
 
 
@@ -82,9 +84,9 @@ def test_a_secret_that_cannot_be_written_stays_as_it_is_until_it_can(minute_long
 
 def test_what_others_keep_in_a_full_secret_is_theirs_also_when_there_is_room_again(installed):
     daemon = running(installed)
-    filled(LARGEST)(installed)
+    filled(LARGEST_SECRET)(installed)
     refresh(daemon)
-    told(daemon, f"a Secret takes {LARGEST}")
+    told(daemon, f"a Secret takes {LARGEST_SECRET}")
     filled(1000)(installed)
     recovers(installed, daemon)
     assert installed.stored()["data"]["theirs"] == b64encode(bytes(1000)).decode()

@@ -21,7 +21,7 @@ from refresher.emulator.server import Emulator
 from refresher.errors import OutputError, OutputOutOfSightError
 from refresher.kube.api import KubeApi, connect
 from refresher.outputs.secret import SecretOutput
-from refresher.outputs.secret_body import LARGEST, OWNER, planned
+from refresher.outputs.secret_body import LARGEST_SECRET, OWNER, planned
 from tests.issuer.peer import answering
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
@@ -416,10 +416,10 @@ def test_an_immutable_secret_is_named_before_its_token_ends(place):
 
 def test_a_secret_is_filled_to_its_limit_and_not_beyond(place):
     room = len(b"acc3ss-1-")
-    place.make(data={"others": base64.b64encode(b"o" * (LARGEST - room)).decode()})
+    place.make(data={"others": base64.b64encode(b"o" * (LARGEST_SECRET - room)).decode()})
     place.output().write(a_token(1), NOW, SEALER)
     told = refusal(lambda: place.output().write(a_token(1, size=room + 1), NOW, SEALER))
-    assert str(LARGEST) in told
+    assert str(LARGEST_SECRET) in told
     assert place.content() == b"acc3ss-1-"
 
 

@@ -148,7 +148,7 @@ def test_any_value_in_a_field_is_left_out_or_makes_sense(name, value):
         b'{"version": 1, "contents": {}}',
         b'{"version": 1, "contents": [null, 1, "a", [], {}]}',
         record.dump(Record({ONE: ENTRY})).replace(b'"version": 1', b'"version": 2'),
-        record.dump(Record({ONE: ENTRY})) + b" " * record.LARGEST,
+        record.dump(Record({ONE: ENTRY})) + b" " * record.LARGEST_RECORD,
     ],
     ids=lambda content: repr(content[:50]),
 )

@@ -11,7 +11,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Holding, Proof
 from refresher.errors import KubeUnreachableError
 from refresher.outputs import secret_body
-from refresher.outputs.secret_body import LARGEST, PREFIX, Plan
+from refresher.outputs.secret_body import LARGEST_SECRET, PREFIX, Plan
 from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 URL = "https://api.inlive.app"
@@ -34,7 +34,7 @@ def plan(forms=BOTH, owner="inlive/refresher", url=URL):
 def applied(found=None, token=None, wants=None, now=NOW):
     """What the document is that puts the token there."""
     token, wants = token or a_token(), wants or plan()
-    return secret_body.document(found, wants, token.facts, wants.render(token, now), SEALER)
+    return secret_body.manifest(found, wants, token.facts, wants.render(token, now), SEALER)
 
 
 def stored(document=None, **others):
@@ -359,7 +359,9 @@ def test_an_immutable_secret_is_refused_as_such():
     assert "immutable: true" in objection(there)
 
 
-@pytest.mark.parametrize(("size", "fits"), [(LARGEST - 1, True), (LARGEST, True), (LARGEST + 1, False)])
+@pytest.mark.parametrize(
+    ("size", "fits"), [(LARGEST_SECRET - 1, True), (LARGEST_SECRET, True), (LARGEST_SECRET + 1, False)]
+)
 def test_all_values_together_have_room_in_a_secret_or_not(size, fits):
     there = {"type": "Opaque", "data": {"others": encoded(b"o" * 1000)}}
     told = objection(there, values={"access-token": b"x" * (size - 1000)})
@@ -368,8 +370,8 @@ def test_all_values_together_have_room_in_a_secret_or_not(size, fits):
 
 
 def test_what_is_replaced_needs_no_room_of_its_own():
-    there = stored(applied(token=a_token(size=LARGEST // 2), wants=plan({"old": Format("token")})))
-    assert objection(there, values={"access-token": b"x" * LARGEST}) is None
+    there = stored(applied(token=a_token(size=LARGEST_SECRET // 2), wants=plan({"old": Format("token")})))
+    assert objection(there, values={"access-token": b"x" * LARGEST_SECRET}) is None
 
 
 @given(

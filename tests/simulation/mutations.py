@@ -50,11 +50,11 @@ MUTATIONS = (
         "outputs/file.py",
         """                with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
-                    found, _ = atomic.read(target, LARGEST)
+                    found, _ = atomic.read(target, LARGEST_FILE)
 """,
         """                value.put_in_place()
                 with atomic.replaced(record_path(target), after, wanted):
-                    found, _ = atomic.read(target, LARGEST)
+                    found, _ = atomic.read(target, LARGEST_FILE)
 """,
     ),
     Mutation(
@@ -203,6 +203,24 @@ MUTATIONS = (
         "    return state._replace(key_problem=event.message), (KeySourceFailed(event.message, kept),)",
         "    state = state._replace(key_problem=event.message, proven=None, candidate=None)\n"
         "    return state, (KeySourceFailed(event.message, kept),)",
+    ),
+    Mutation(
+        "a rejected token is published",
+        "core/mints.py",
+        "    if verdict is Verdict.REJECTED:\n",
+        "    if False:\n",
+    ),
+    Mutation(
+        "a token that is configured anew does not learn whether this process leads",
+        "tokens.py",
+        "leads = LeadershipChanged(token.managed.may_act())",
+        "leads = LeadershipChanged(leads=False)",
+    ),
+    Mutation(
+        "the key of a token that is configured anew is not read again",
+        "keys/poller.py",
+        "                    self._last.pop(token, None)\n",
+        "                    pass\n",
     ),
     Mutation(
         "what cannot be seen for the moment is gone",

@@ -10,11 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from refresher.core.events import Found
 from refresher.core.model import Holding
-from refresher.observers.counters import Counters
+from refresher.metrics.counters import Counters
 from refresher.web.endpoints import ENDPOINTS, Endpoints, quality
 from refresher.web.exchange import Request
 from tests.core.builders import KEY, KEY_REFUSED, NOW, UNREACHABLE, Driver, at_work, output, policy, token
-from tests.observers.watched import Watched
+from tests.watched import Watched
 from tests.web.site import Serve, Site
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"  # what Firefox sends

@@ -1,0 +1,1 @@
+"""The log: what a notification says, which failures are repeated, how a line looks, who writes it."""

@@ -1,0 +1,296 @@
+"""The log line of each notification: level, sentence, fields, which failure it reports or ends.
+
+A sentence is for the person on call: what failed and why, until when consumers are served, what to do. A new
+notification needs one function here and its entry in `_LINES`.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from refresher.core import notifications
+from refresher.core.advice import ADVICE
+from refresher.core.durations import humanized
+from refresher.core.instant import Instant
+from refresher.core.model import Outcome, TokenFacts, Verdict
+from refresher.core.notifications import Notification
+from refresher.core.rfc3339 import to_second
+from refresher.core.values import distinct
+
+_WHEN_READ = ": the refresher reads it within seconds (with LoadCredential=: after a restart)"
+
+
+@distinct
+class Failure(NamedTuple):
+    """`subject`: what failed; the next success with it ends the failures. `kind`: in which way it failed. A
+    failure of another kind has a log line at once, a repeated one of the same kind has not (`Repeats`)."""
+
+    subject: str
+    kind: str
+
+
+@distinct
+class Line(NamedTuple):
+    """One line of the log. `fields`: the facts, for machines. `error`: the exception to log with a traceback.
+
+    `vouched`: it consists of names, fingerprints and times only, so it cannot contain a secret. `failure`:
+    the failure that it reports, None if it has to be logged each time. `recovered`: the subjects that work
+    again.
+    """
+
+    level: int
+    text: str
+    fields: dict[str, object]
+    vouched: bool = False
+    error: Exception | None = None
+    failure: Failure | None = None
+    recovered: tuple[str, ...] = ()
+
+
+def line_of(notification: Notification, now: Instant, *, retries: bool = True) -> Line:
+    """The line for a notification at `now`, without the token's name. `retries`: this process tries again by
+    itself after a failure; `once` does not."""
+    match notification:
+        case notifications.RefreshFailed():
+            return _refresh_failed(notification, now, retries=retries)
+        case notifications.OutputHeld():
+            return _output_held(notification, retries=retries)
+    return _LINES[type(notification)](notification)
+
+
+def _token_minted(event: notifications.TokenMinted) -> Line:
+    facts = event.facts
+    text = f"minted a token ({event.reason}), {_until(facts)}"
+    if facts.lifetime < facts.requested:
+        text += f"; expected lifetime {humanized(facts.lifetime)}, requested {humanized(facts.requested)}"
+    if event.failures:
+        text += f"; {event.failures} attempt{'' if event.failures == 1 else 's'} failed before"
+    return Line(
+        logging.INFO,
+        text,
+        {"reason": event.reason.value, "failures": event.failures, **_of_token(facts)},
+        vouched=True,
+        recovered=(f"mint {facts.key_fingerprint}",),
+    )
+
+
+def _token_adopted(event: notifications.TokenAdopted) -> Line:
+    text = f"adopted the token in {event.output} instead of minting, {_until(event.facts)}"
+    return Line(logging.INFO, text, {"output": event.output, **_of_token(event.facts)}, vouched=True)
+
+
+def _refresh_failed(event: notifications.RefreshFailed, now: Instant, *, retries: bool) -> Line:
+    is_refused = event.outcome is Outcome.KEY_REFUSED
+    served = "CONSUMERS HAVE NO VALID TOKEN"
+    if event.left > 0:
+        until = to_second(now.wall + event.left)
+        served = f"consumers are served until {until} ({humanized(event.left)} more)"
+    what = f"{event.outcome}: "
+    if is_refused:
+        what = f"the issuer refuses the key {event.key_fingerprint}: "
+    elif event.outcome is Outcome.OK:  # it answered, but with nothing new, as the message says
+        what = ""
+    then = f"next attempt in {humanized(event.wait)}" if retries else "the next call tries again"
+    advice = f"{ADVICE[event.outcome]}{_WHEN_READ if is_refused and retries else ''}"
+    return Line(
+        logging.ERROR if is_refused or event.left <= 0 else logging.WARNING,
+        f"no new token ({event.reason}): {what}{event.message}; {served}; {then}; {advice}",
+        {
+            "reason": event.reason.value,
+            "outcome": event.outcome.value,
+            "key_fingerprint": event.key_fingerprint,
+            "wait_seconds": round(event.wait, 3),
+            "left_seconds": round(event.left, 3),
+        },
+        failure=Failure(f"mint {event.key_fingerprint}", f"{event.outcome} {event.message}"),
+    )
+
+
+def _token_verified(event: notifications.TokenVerified) -> Line:
+    verdict = event.verdict
+    fields: dict[str, object] = {"token_fingerprint": event.fingerprint, "verdict": verdict.value}
+    if verdict is Verdict.GOOD:
+        return Line(logging.DEBUG, "issuer.verify: the new token is good", fields)
+    then = "not publishing it" if verdict is Verdict.REJECTED else "publishing it all the same"
+    level = logging.INFO if verdict is Verdict.INCONCLUSIVE else logging.WARNING
+    text = f"issuer.verify: the new token is {verdict}: {event.message}; {then}; is issuer.verify right?"
+    return Line(level, text, fields)
+
+
+def _lifetime_shortened(event: notifications.LifetimeShortened) -> Line:
+    text = (
+        f"the token {event.fingerprint} expired after only {humanized(event.age)}: the refresher now expects "
+        f"tokens to live no longer than {humanized(event.believed)}; ask Inlive how long tokens live, or "
+        "send SIGUSR1 if that was a mistake"
+    )
+    fields = {"age_seconds": round(event.age, 3), "believed_seconds": round(event.believed, 3)}
+    return Line(logging.WARNING, text, {"token_fingerprint": event.fingerprint, **fields}, vouched=True)
+
+
+def _issuer_answered(event: notifications.IssuerAnswered) -> Line:
+    tries = ", ".join(f"{each.outcome} in {each.seconds:.3f} s" for each in event.tries)
+    text = f"requests to the issuer: {tries or 'none'}"
+    fields: dict[str, object] = {"requests": len(event.tries)}
+    if event.skew is not None:
+        fields["clock_skew_seconds"] = round(event.skew, 3)
+        direction = "ahead of" if event.skew > 0 else "behind"
+        text += f"; our clock is {abs(event.skew):.1f} s {direction} the issuer's"
+    return Line(logging.DEBUG, text, fields, vouched=True)
+
+
+def _output_written(event: notifications.OutputWritten) -> Line:
+    verb = "restored" if event.reason == "repair" else "wrote"
+    return Line(
+        logging.INFO,
+        f"{verb} {event.output}, {_until(event.facts)}",
+        {"output": event.output, "reason": event.reason, **_of_token(event.facts)},
+        vouched=True,
+        recovered=(f"write {event.output}", f"read {event.output}"),
+    )
+
+
+def _output_failed(event: notifications.OutputFailed) -> Line:
+    fields: dict[str, object] = {"output": event.output}
+    verb, text = "write" if event.writing else "read", event.message
+    if event.expiry is not None:
+        fields["expires_at"] = to_second(event.expiry.wall)
+        text += f"; it holds a token valid until {fields['expires_at']}"
+    elif event.writing:
+        text += "; IT HOLDS NO VALID TOKEN"
+    return Line(
+        logging.ERROR if event.writing else logging.WARNING,
+        text,
+        fields,
+        failure=Failure(f"{verb} {event.output}", f"{event.expiry is None} {event.message}"),
+    )
+
+
+def _output_disturbed(event: notifications.OutputDisturbed) -> Line:
+    text = f"{event.output} was deleted or altered from outside; restoring it"
+    return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
+
+
+def _output_forged(event: notifications.OutputForged) -> Line:
+    text = (
+        f"the record of {event.output} is not sealed with our key: another program or an early version wrote "
+        "it; ignoring its token and replacing it"
+    )
+    return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
+
+
+def _output_held(event: notifications.OutputHeld, *, retries: bool) -> Line:
+    return Line(logging.WARNING if retries else logging.INFO, event.message, {"output": event.output})
+
+
+def _key_loaded(event: notifications.KeyLoaded) -> Line:
+    text = f"read the key {event.fingerprint}"
+    if event.changed:
+        text = (
+            f"the key has changed to {event.fingerprint}; a key that works stays in use until the issuer "
+            "accepts the new one"
+        )
+    return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
+
+
+def _key_source_failed(event: notifications.KeySourceFailed) -> Line:
+    if event.kept:
+        text = f"{event.message}; the last key stays in use, but a restart would lose it"
+        return Line(logging.WARNING, text, {})
+    return Line(logging.ERROR, f"{event.message}; without a key no token can be minted", {})
+
+
+def _key_proven(event: notifications.KeyProven) -> Line:
+    text = f"the issuer has accepted the key {event.fingerprint}"
+    return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
+
+
+def _leader_changed(event: notifications.LeaderChanged) -> Line:
+    fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
+    text = f"standby: {event.holder or 'nobody that is known'} holds the lease {event.lease}"
+    if event.leads:
+        text = f"leader: this process holds the lease {event.lease}"
+    return Line(logging.INFO, text, fields, recovered=(f"lease {event.lease}",))
+
+
+def _lease_failed(event: notifications.LeaseFailed) -> Line:
+    then = "this process mints and writes nothing until it works again"
+    if event.leads:
+        then = "this process leads until its lease runs out"
+    return Line(
+        logging.WARNING,
+        f"lease {event.lease}: {event.message}; {then}",
+        {"lease": event.lease},
+        failure=Failure(f"lease {event.lease}", event.message),
+    )
+
+
+def _consumers_unserved(event: notifications.ConsumersUnserved) -> Line:
+    outputs = ", ".join(event.outputs)
+    text = (
+        f"CONSUMERS HAVE NO VALID TOKEN in {outputs}, and the process that leads does not write one: read "
+        "its log, or stop it so that another process takes over"
+    )
+    return Line(logging.ERROR, text, {"outputs": outputs}, vouched=True)
+
+
+def _token_removed(_event: notifications.TokenRemoved) -> Line:
+    return Line(logging.INFO, "token removed; its outputs keep what they hold", {}, vouched=True)
+
+
+def _threads_refused(event: notifications.ThreadsRefused) -> Line:
+    text = f"the system refuses new threads: {event.message}; raise pids.max, TasksMax= or ulimit -u"
+    return Line(logging.ERROR, text, {})
+
+
+def _crashed(event: notifications.Crashed) -> Line:
+    text = (
+        f"internal error (a bug), {event.what}: {type(event.error).__name__}: {event.error}; the refresher "
+        "continues; please report this with the traceback"
+    )
+    return Line(
+        logging.ERROR,
+        text,
+        {"what": event.what},
+        error=event.error,
+        failure=Failure(f"crash {event.what}", repr(event.error)),
+    )
+
+
+def _request_ignored(event: notifications.RequestIgnored) -> Line:
+    return Line(logging.WARNING, event.message, {})
+
+
+def _until(facts: TokenFacts) -> str:
+    return f"valid until {to_second(facts.expiry.wall)}"
+
+
+def _of_token(facts: TokenFacts) -> dict[str, object]:
+    return {
+        "token_fingerprint": facts.fingerprint,
+        "key_fingerprint": facts.key_fingerprint,
+        "issued_at": to_second(facts.issued.wall),
+        "expires_at": to_second(facts.expiry.wall),
+    }
+
+
+_LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
+    notifications.TokenMinted: _token_minted,
+    notifications.TokenAdopted: _token_adopted,
+    notifications.TokenVerified: _token_verified,
+    notifications.LifetimeShortened: _lifetime_shortened,
+    notifications.IssuerAnswered: _issuer_answered,
+    notifications.OutputWritten: _output_written,
+    notifications.OutputFailed: _output_failed,
+    notifications.OutputDisturbed: _output_disturbed,
+    notifications.OutputForged: _output_forged,
+    notifications.KeyLoaded: _key_loaded,
+    notifications.KeySourceFailed: _key_source_failed,
+    notifications.KeyProven: _key_proven,
+    notifications.LeaderChanged: _leader_changed,
+    notifications.LeaseFailed: _lease_failed,
+    notifications.ConsumersUnserved: _consumers_unserved,
+    notifications.ThreadsRefused: _threads_refused,
+    notifications.TokenRemoved: _token_removed,
+    notifications.Crashed: _crashed,
+    notifications.RequestIgnored: _request_ignored,
+}

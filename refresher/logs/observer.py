@@ -1,0 +1,55 @@
+"""`ports.Observer` that logs."""
+
+import logging
+
+from refresher.core.instant import Instant
+from refresher.core.notifications import Notification
+from refresher.core.rfc3339 import to_second
+from refresher.logs.formats import OURS
+from refresher.logs.lines import line_of
+from refresher.logs.repeats import Episode, Repeats
+
+
+class LogObserver:
+    """Writes a log line for each notification.
+
+    INFO: all is well. WARNING: something fails, but consumers have a valid token. ERROR: the key is refused,
+    consumers have no valid token, an output cannot be written, or the program has a bug. A failure that
+    repeats itself is logged every five minutes, with the number of failures since the last line. `retries`:
+    see `line_of`.
+    """
+
+    def __init__(self, *, retries: bool = True) -> None:
+        self._retries = retries
+        self._logger = logging.getLogger(OURS)
+        self._repeats = Repeats()
+
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
+        line = line_of(notification, now, retries=self._retries)
+        text = f"{token}: {line.text}" if token else line.text
+        fields: dict[str, object] = {"token": token} if token else {}
+        if line.failure is not None:
+            # A warning that becomes an error is logged at once.
+            kind = f"{line.level} {line.failure.kind}"
+            episode = self._repeats.failed(token, line.failure.subject, kind, now)
+            if episode is None:
+                return
+            text += _history(episode)
+            fields |= {"since": to_second(episode.since.wall), "failures": episode.failures}
+        ended = [self._repeats.recovered(token, subject, now) for subject in line.recovered]
+        if since := [episode.since.wall for episode in ended if episode is not None]:
+            text += f"; had failed since {to_second(min(since))}"
+        self._logger.log(
+            line.level,
+            text,
+            exc_info=line.error,
+            extra={"event": type(notification).__name__, "vouched": line.vouched, **fields, **line.fields},
+        )
+
+
+def _history(episode: Episode) -> str:
+    """What to add to the line of a failure. The first failure has no history."""
+    if episode.failures == 1:
+        return ""
+    text = f"; failing since {to_second(episode.since.wall)}, {episode.failures} times so far"
+    return text + (f", {episode.unlogged} of them not logged" if episode.unlogged else "")

@@ -1,0 +1,1 @@
+"""The metrics: what is counted, and how Prometheus scrapes it."""

@@ -1,1 +1,0 @@
-"""Who is told what happened: logs, metrics, status. They influence nothing."""

@@ -1,0 +1,126 @@
+"""What people see of a status document: a headline, a line for each Lease, a row for each token and output.
+
+The document may come from a daemon of another version: fields that are missing or misformed are UNKNOWN.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from refresher.core.disclosure import printable
+from refresher.core.durations import humanized
+from refresher.core.rfc3339 import parse
+
+UNKNOWN = "-"
+
+
+class Row(NamedTuple):
+    """A token, or one of its outputs. All texts are printable."""
+
+    name: str
+    is_output: bool
+    valid: str  # "yes", "NO" or UNKNOWN
+    left: str
+    expires: str
+    next_mint: str  # empty for an output
+    remark: str  # the age of an output's token and the owner of the output; empty if the owner is unknown
+    problems: tuple[str, ...]
+
+
+def rows(document: Mapping[str, Any]) -> Iterator[Row]:
+    """A row for each token, followed by the rows of its outputs."""
+    time = _wall(document.get("time"))
+    for token in objects(document, "tokens"):
+        outputs = [_output_row(output, time) for output in objects(token, "outputs")]
+        below = {f"{output.name}: {problem}" for output in outputs for problem in output.problems}
+        problems = token.get("problems")
+        texts = [shown(each) for each in problems] if isinstance(problems, list) else []
+        yield Row(
+            shown(token.get("name")),
+            is_output=False,
+            valid=_validity(token.get("valid")),
+            left=_span(token.get("remaining_seconds")),
+            expires=shown(token.get("expires_at")),
+            next_mint=_next_mint(token, time),
+            remark="",
+            problems=tuple(each for each in texts if each not in below),
+        )
+        yield from outputs
+
+
+def _output_row(output: Mapping[str, Any], time: float | None) -> Row:
+    problem = output.get("problem")
+    return Row(
+        shown(output.get("name")),
+        is_output=True,
+        valid=_validity(output.get("valid")),
+        left=_span(output.get("remaining_seconds")),
+        expires=shown(output.get("expires_at")),
+        next_mint="",
+        remark=_remark(output, time),
+        problems=() if problem is None else (shown(problem),),
+    )
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """The whole status in one sentence."""
+    summaries = {"yes": "every output holds a valid token", "NO": "NOT EVERY OUTPUT HOLDS A VALID TOKEN"}
+    summary = summaries.get(_validity(document.get("valid")), "whether all outputs are valid is unknown")
+    return f"refresher {shown(document.get('version'))} at {shown(document.get('time'))}: {summary}"
+
+
+def lease_lines(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who leads by each Lease, and its problem. Empty without leader election."""
+    return tuple(line for lease in objects(document, "leases") for line in _of_lease(lease))
+
+
+def _of_lease(lease: Mapping[str, Any]) -> Iterator[str]:
+    who = f"standby: {shown(lease.get('holder') or 'nobody that is known')} holds"
+    if lease.get("leads") is True:
+        who = "leader: this process holds"
+    yield f"{who} the lease {shown(lease.get('lease'))}"
+    if lease.get("problem"):
+        yield f"! {shown(lease['problem'])}"
+
+
+def shown(value: object) -> str:
+    """`value` with control characters and invalid characters escaped; UNKNOWN if it is no text."""
+    return printable(value) if isinstance(value, str) and value else UNKNOWN
+
+
+def objects(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The objects in the list `name`; empty without such a list."""
+    found = of.get(name)
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
+def _validity(value: object) -> str:
+    return {True: "yes", False: "NO"}[value] if isinstance(value, bool) else UNKNOWN
+
+
+def _span(seconds: object) -> str:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return UNKNOWN
+    return humanized(seconds) if abs(seconds) < 1e12 else UNKNOWN  # Python's JSON has NaN and Infinity
+
+
+def _wall(value: object) -> float | None:
+    try:
+        return parse(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
+    at = _wall(token.get("next_refresh_at"))
+    if at is None or time is None:
+        return UNKNOWN
+    when = f"in {humanized(at - time)}" if at > time else "now"
+    return f"{when}, {shown(token.get('next_reason'))}"
+
+
+def _remark(output: Mapping[str, Any], time: float | None) -> str:
+    if not output.get("owner"):
+        return ""
+    issued = _wall(output.get("issued_at"))
+    age = "" if issued is None or time is None else f"issued {humanized(time - issued)} ago, "
+    return f"{age}belongs to {shown(output.get('owner'))}"

@@ -1,0 +1,137 @@
+"""The status as a document, and the reasons for not being ready."""
+
+import json
+
+import pytest
+
+from refresher.core.events import WriteFailed
+from refresher.core.status import LeaseStatus
+from refresher.status.document import unready_outputs
+from tests.core.builders import KEY, token
+from tests.observed import Daemon, at_work
+from tests.status.documents import FILE, ONE, document, in_trouble
+
+
+def unready(daemon: Daemon) -> list[dict[str, str | None]]:
+    return unready_outputs(daemon.view(), daemon.clock.now())
+
+
+def test_the_document_of_a_token_at_work() -> None:
+    daemon = at_work("studio", outputs=ONE)
+    daemon.clock.time += 600.25
+    assert document(daemon) == {
+        "version": "1.2.3",
+        "time": "2027-01-15T08:10:00Z",
+        "valid": True,
+        "leases": [],
+        "tokens": [
+            {
+                "name": "studio",
+                "valid": True,
+                "issued_at": "2027-01-15T08:00:00Z",
+                "expires_at": "2027-01-15T09:00:00Z",
+                "remaining_seconds": 2999.75,
+                "lifetime_seconds": 3600.0,
+                "lifetime_shortfall_seconds": 0.0,
+                "headroom_seconds": 1010.0,
+                "next_refresh_at": "2027-01-15T08:42:00Z",
+                "next_reason": "scheduled",
+                "key_fingerprint": KEY.fingerprint,
+                "key_accepted": True,
+                "token_fingerprint": token().facts.fingerprint,
+                "problems": [],
+                "outputs": [
+                    {
+                        "name": FILE,
+                        "valid": True,
+                        "issued_at": "2027-01-15T08:00:00Z",
+                        "expires_at": "2027-01-15T09:00:00Z",
+                        "remaining_seconds": 2999.75,
+                        "token_fingerprint": token().facts.fingerprint,
+                        "owner": None,
+                        "problem": None,
+                    }
+                ],
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "leases",
+    [
+        (),
+        (
+            LeaseStatus("inlive/a", leads=False, holder="pod-2", problem="no answer"),
+            LeaseStatus("inlive/b", leads=True),
+        ),
+    ],
+)
+def test_each_lease_is_an_object(leases: tuple[LeaseStatus, ...]) -> None:
+    shown = json.loads(json.dumps(document(at_work("studio"), *leases)))["leases"]
+    assert shown == [
+        {"lease": each.lease, "leads": each.leads, "holder": each.holder, "problem": each.problem}
+        for each in leases
+    ]
+
+
+def test_an_unknown_value_is_null() -> None:
+    (shown,) = document(Daemon("studio"))["tokens"]
+    assert shown.keys() == document(at_work("studio"))["tokens"][0].keys()
+    unknown = {name for name, value in shown.items() if value is None}
+    assert unknown == {
+        "issued_at",
+        "expires_at",
+        "remaining_seconds",
+        "lifetime_shortfall_seconds",
+        "next_refresh_at",
+        "next_reason",
+        "key_fingerprint",
+        "key_accepted",
+        "token_fingerprint",
+    }
+    assert shown["outputs"][0]["expires_at"] is None
+
+
+def test_a_duration_in_the_past_is_negative() -> None:
+    daemon = at_work("studio")
+    daemon.clock.time += 3660.0
+    shown = document(daemon)
+    assert shown["valid"] is False
+    assert shown["tokens"][0]["outputs"][0]["remaining_seconds"] == -60.0
+
+
+def test_one_invalid_token_makes_the_whole_invalid() -> None:
+    daemon = at_work("studio")
+    daemon.tokens |= Daemon("radio").tokens
+    assert document(daemon)["valid"] is False
+
+
+def test_the_document_is_json_without_secrets() -> None:
+    secret = token()
+    assert secret.refresh_token is not None
+    text = json.dumps([document(at_work("studio")), document(in_trouble())], allow_nan=False)
+    assert "key_refused" in text
+    for each in (KEY, secret.access, secret.refresh_token):
+        assert each.reveal() not in text
+
+
+# --- Outputs that are not ready.
+
+
+def test_each_output_without_a_valid_token_is_not_ready() -> None:
+    assert unready(in_trouble()) == [
+        {"token": "studio", "output": FILE, "problem": "holds no token that is known to be valid"},
+        {
+            "token": "studio",
+            "output": "file:/full/token",
+            "problem": "cannot write /full/token: no space left",
+        },
+    ]
+
+
+def test_a_failing_output_that_holds_a_valid_token_is_ready() -> None:
+    daemon = at_work("studio", outputs=ONE)
+    daemon.tell("studio", WriteFailed(FILE, "no space left", roll=1.0))
+    assert document(daemon)["tokens"][0]["outputs"][0]["problem"] == "no space left"
+    assert unready(daemon) == []

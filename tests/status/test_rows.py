@@ -1,0 +1,72 @@
+"""What people see of a status document, which may come from a daemon of another version."""
+
+import pytest
+
+from refresher.core.status import LeaseStatus
+from refresher.status.page import page
+from refresher.status.rows import UNKNOWN, headline, lease_lines, rows, shown
+from refresher.status.table import table
+from tests.observed import at_work
+from tests.status.documents import document
+
+A, B = "inlive/a", "inlive/b"
+
+
+@pytest.mark.parametrize(
+    ("leases", "lines"),
+    [
+        ([], []),
+        ([LeaseStatus(A, leads=True)], ["leader: this process holds the lease inlive/a"]),
+        ([LeaseStatus(A, leads=False, holder="pod-2")], ["standby: pod-2 holds the lease inlive/a"]),
+        (
+            [LeaseStatus(A, leads=False, problem="no answer")],
+            ["standby: nobody that is known holds the lease inlive/a", "! no answer"],
+        ),
+        (
+            [LeaseStatus(A, leads=False, holder="pod-2", problem="no answer"), LeaseStatus(B, leads=True)],
+            [
+                "standby: pod-2 holds the lease inlive/a",
+                "! no answer",
+                "leader: this process holds the lease inlive/b",
+            ],
+        ),
+    ],
+)
+def test_table_and_page_show_above_the_tokens_who_leads(leases: list[LeaseStatus], lines: list[str]) -> None:
+    status = document(at_work("studio"), *leases)
+    assert list(lease_lines(status)) == lines
+    assert table(status).splitlines()[: len(lines) + 2] == [headline(status), *lines, ""]
+    assert all(line in page(status) for line in lines)
+
+
+@pytest.mark.parametrize("foreign", [7, "x", {}, [7]])
+def test_leases_that_are_no_objects_are_ignored(foreign: object) -> None:
+    assert lease_lines({"leases": foreign}) == ()
+
+
+@pytest.mark.parametrize("foreign", [{}, {"leads": "yes", "lease": 1, "holder": [], "problem": {}}])
+def test_fields_of_a_lease_that_are_missing_or_misformed_are_unknown(foreign: dict[str, object]) -> None:
+    assert lease_lines({"leases": [foreign]}) == ("standby: nobody that is known holds the lease -",)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 1e300, "60", True])
+def test_an_invalid_number_of_seconds_is_a_dash(seconds: object) -> None:
+    (row,) = rows({"tokens": [{"remaining_seconds": seconds}]})
+    assert row.left == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("two\nlines", "two\\nlines"),
+        ("\u202eright to left", "\\u202eright to left"),
+        ("\udcff", "\\udcff"),
+        ("zürich 深い", "zürich 深い"),
+        ("", "-"),
+        (None, "-"),
+        (7, "-"),
+    ],
+)
+def test_control_characters_are_escaped(text: object, seen: str) -> None:
+    assert shown(text) == seen

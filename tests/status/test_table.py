@@ -1,0 +1,105 @@
+"""The status as a table in a terminal of 100 columns."""
+
+import unicodedata
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refresher.core.events import KeyUnreadable
+from refresher.core.state import OutputPolicy
+from refresher.status import table as layout
+from refresher.status.rows import UNKNOWN
+from tests.core.builders import KEY
+from tests.observed import Daemon, at_work
+from tests.status.documents import FILE, ONE, WORDS, document, foreign_documents, in_trouble
+
+
+def table(daemon: Daemon) -> list[str]:
+    return layout.table(document(daemon)).splitlines()
+
+
+def columns(line: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in line)
+
+
+def test_the_table_has_a_line_for_each_token_and_each_output() -> None:
+    daemon = at_work("studio", outputs=ONE)
+    daemon.clock.time += 600.0
+    assert table(daemon) == [
+        "refresher 1.2.3 at 2027-01-15T08:10:00Z: every output holds a valid token",
+        "",
+        "TOKEN                                VALID  LEFT  EXPIRES               NEXT MINT",
+        "studio                               yes    50m   2027-01-15T09:00:00Z  in 32m, scheduled",
+        f"  {FILE}  yes    50m   2027-01-15T09:00:00Z",
+    ]
+
+
+def test_problems_stand_once_below_their_token_or_output() -> None:
+    assert table(in_trouble()) == [
+        "refresher 1.2.3 at 2027-01-15T08:00:00Z: NOT EVERY OUTPUT HOLDS A VALID TOKEN",
+        "",
+        "TOKEN                                VALID  LEFT  EXPIRES  NEXT MINT",
+        "studio                               NO     -     -        in 2s, first",
+        f"    ! key_refused (key {KEY.fingerprint}): the issuer answered 403",
+        f"  {FILE}  NO     -     -",
+        "      ! holds no token that is known to be valid",
+        "  file:/full/token                   NO     -     -",
+        "      ! cannot write /full/token: no space left",
+    ]
+
+
+def test_a_long_path_keeps_its_end() -> None:
+    daemon = at_work("studio", outputs=(OutputPolicy(f"file:/srv/{'deep/' * 40}access-token", 0.0, False),))
+    header, of_token, of_output = table(daemon)[2:]
+    assert of_output.startswith("  file:/")
+    assert "deep/deep/access-token  yes" in of_output
+    assert max(map(columns, (header, of_token, of_output))) == 100  # all of the room is used
+
+
+def test_a_long_problem_continues_in_indented_lines() -> None:
+    daemon = Daemon("studio")
+    daemon.tell("studio", KeyUnreadable("the key file cannot be read: " + "because " * 30))
+    _, _, _, _, first, second, *_ = table(daemon)
+    assert first.startswith("    ! the key file cannot be read: because")
+    assert second.startswith("      because because")
+    assert len(first) > 90
+
+
+@settings(deadline=None)
+@given(foreign_documents())
+def test_every_document_is_printable_and_at_most_100_columns_wide(
+    stranger: dict[str, Any],
+) -> None:
+    text = layout.table(stranger)
+    assert all(line.isprintable() and columns(line) <= 100 for line in text.split("\n"))
+    text.encode()
+
+
+def test_missing_and_misformed_fields_are_dashes() -> None:
+    stranger = {
+        "tokens": [{"name": "studio", "valid": "maybe", "outputs": [{"remaining_seconds": True}]}, "radio"]
+    }
+    assert layout.table(stranger).splitlines() == [
+        "refresher - at -: whether all outputs are valid is unknown",
+        "",
+        "TOKEN   VALID  LEFT  EXPIRES  NEXT MINT",
+        "studio  -      -     -        -",
+        "  -     -      -     -",
+    ]
+
+
+@settings(deadline=None)
+@given(WORDS, st.integers(min_value=4, max_value=60))
+def test_only_a_text_that_does_not_fit_is_shortened(text: str, room: int) -> None:
+    shortened = layout.shortened(text, room)
+    assert columns(shortened) <= room
+    assert (shortened == text) == (columns(text) <= room)
+
+
+@settings(deadline=None)
+@given(WORDS, st.integers(min_value=4, max_value=60))
+def test_wrapped_lines_fit_and_lose_nothing(text: str, room: int) -> None:
+    lines = layout.wrapped(text, room)
+    assert all(columns(line) <= room for line in lines)
+    assert "".join("".join(lines).split()) == ("".join(text.split()) or UNKNOWN)

@@ -247,10 +247,10 @@ def _permission_findings(
 
 def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
     """Whether a daemon could listen there, or the one of this configuration does."""
-    from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
+    from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only where wanted
 
     try:
-        bind(address).close()
+        bind(address.host, address.port).close()
     except ListenError as error:
         host = f"[{address.host}]" if ":" in address.host else address.host or "localhost"
         try:

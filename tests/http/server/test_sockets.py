@@ -1,4 +1,4 @@
-"""Where the endpoints listen, and what is said when they cannot."""
+"""Listening sockets, and what is reported when one cannot be had."""
 
 import errno
 import os
@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from refresher.config.declarations import ListenAddress
 from refresher.errors import ListenError
-from refresher.web.socket import bind
+from refresher.http.server.sockets import bind
+from tests.http.server.site import has_ipv6
 
 
 @pytest.fixture
@@ -29,14 +29,6 @@ def taken(opened: ExitStack) -> int:
     return port
 
 
-def has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
-
-
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback address")
 
 
@@ -49,51 +41,51 @@ def connects(host: str, port: int) -> bool:
 
 
 def test_without_a_host_it_listens_on_every_ipv4_address(opened: ExitStack) -> None:
-    port = opened.enter_context(bind(ListenAddress("", 0))).getsockname()[1]
+    port = opened.enter_context(bind("", 0)).getsockname()[1]
     assert connects("127.0.0.1", port)
     assert connects("127.0.0.2", port)
 
 
 @needs_ipv6
 def test_without_a_host_it_listens_on_ipv6_too(opened: ExitStack) -> None:
-    port = opened.enter_context(bind(ListenAddress("", 0))).getsockname()[1]
+    port = opened.enter_context(bind("", 0)).getsockname()[1]
     assert connects("::1", port)
 
 
 @needs_ipv6
 def test_an_ipv6_address_is_that_address_only(opened: ExitStack) -> None:
-    port = opened.enter_context(bind(ListenAddress("::1", 0))).getsockname()[1]
+    port = opened.enter_context(bind("::1", 0)).getsockname()[1]
     assert connects("::1", port)
     assert not connects("127.0.0.1", port)
 
 
 def test_an_address_is_that_address_only(opened: ExitStack) -> None:
-    port = opened.enter_context(bind(ListenAddress("127.0.0.1", 0))).getsockname()[1]
+    port = opened.enter_context(bind("127.0.0.1", 0)).getsockname()[1]
     assert connects("127.0.0.1", port)
     assert not connects("127.0.0.2", port)
 
 
 def test_localhost_can_be_reached_by_ipv4(opened: ExitStack) -> None:
-    port = opened.enter_context(bind(ListenAddress("localhost", 0))).getsockname()[1]
+    port = opened.enter_context(bind("localhost", 0)).getsockname()[1]
     assert connects("127.0.0.1", port)
 
 
 def test_a_restart_is_not_refused_because_of_connections_that_the_predecessor_closed(
     opened: ExitStack,
 ) -> None:
-    first = bind(ListenAddress("127.0.0.1", 0))
+    first = bind("127.0.0.1", 0)
     port = first.getsockname()[1]
     with socket.create_connection(("127.0.0.1", port)) as client:
         served, _ = first.accept()
         served.close()  # first: the address stays in TIME_WAIT on this side
         assert client.recv(1) == b""
     first.close()
-    opened.enter_context(bind(ListenAddress("127.0.0.1", port)))
+    opened.enter_context(bind("127.0.0.1", port))
 
 
 def test_a_port_in_use_is_told_with_what_to_do(taken: int) -> None:
     with pytest.raises(ListenError) as raised:
-        bind(ListenAddress("127.0.0.1", taken))
+        bind("127.0.0.1", taken)
     assert str(raised.value) == (
         f"cannot listen on 127.0.0.1:{taken}: another process listens there; "
         "stop it or choose another --listen"
@@ -102,7 +94,7 @@ def test_a_port_in_use_is_told_with_what_to_do(taken: int) -> None:
 
 def test_a_port_in_use_on_one_address_is_in_use_for_every_address(taken: int) -> None:
     with pytest.raises(ListenError, match=f"cannot listen on :{taken}: another process listens there"):
-        bind(ListenAddress("", taken))
+        bind("", taken)
 
 
 @pytest.mark.parametrize(
@@ -120,20 +112,19 @@ def test_a_port_in_use_on_one_address_is_in_use_for_every_address(taken: int) ->
 )
 def test_an_address_that_cannot_be_listened_on_is_told(host: str, told: str) -> None:
     with pytest.raises(ListenError) as raised:
-        bind(ListenAddress(host, 9464))
+        bind(host, 9464)
     assert str(raised.value).startswith(f"cannot listen on {told}")
     assert isinstance(raised.value.__cause__, OSError)
 
 
 UNPRIVILEGED = """
 import os
-from refresher.config.declarations import ListenAddress
 from refresher.errors import ListenError
-from refresher.web.socket import bind
+from refresher.http.server.sockets import bind
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
-    bind(ListenAddress("127.0.0.1", 1))
+    bind("127.0.0.1", 1)
 except ListenError as error:
     print(error)
 """
@@ -154,16 +145,15 @@ def test_a_port_that_takes_a_privilege_is_told() -> None:
 
 def test_what_has_no_remedy_of_ours_is_told_in_the_words_of_the_system(opened: ExitStack) -> None:
     with pytest.raises(ListenError) as raised:  # a multicast address cannot be listened on
-        opened.enter_context(bind(ListenAddress("ff02::1", 0)))
+        opened.enter_context(bind("ff02::1", 0))
     assert "while attempting" not in str(raised.value)
     assert os.strerror(errno.EINVAL) in str(raised.value) or "no such address" in str(raised.value)
 
 
 FRUGAL = """
 import sys
-from refresher.config.declarations import ListenAddress
-from refresher.web.socket import bind
-bind(ListenAddress("127.0.0.1", 0)).close()
+from refresher.http.server.sockets import bind
+bind("127.0.0.1", 0).close()
 print([module for module in sys.argv[1:] if module in sys.modules])
 """
 

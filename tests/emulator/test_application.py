@@ -25,7 +25,7 @@ HEAD = b"POST /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer 
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
-        (b"BREW /v1/keys/accesstoken HTTP/1.1\r\n\r\n", 501),
+        (b"BREW /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (HEAD + b"Content-Length: -1\r\n\r\n", 400),
         (HEAD + b"Content-Length: many\r\n\r\n", 400),
         (HEAD + b"Content-Length: 65537\r\n\r\n", 413),
@@ -34,7 +34,7 @@ HEAD = b"POST /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer 
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 411),
         (HEAD + b"Content-Length: 1\r\n\r\n{", 400),
         (HEAD + b"Content-Length: 65536\r\n\r\n" + b" " * 65536, 200),
-        (b"HEAD /v1/keys/accesstoken HTTP/1.1\r\n\r\n", 405),
+        (b"HEAD /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\n\r\n", 405),
     ],
 )
 def test_a_bad_request_is_answered_in_json(
@@ -144,7 +144,10 @@ def test_the_access_log_has_a_line_for_each_request_and_no_secret() -> None:
         received = sock.recv(65536)
         emulator.faults(status=503)
         sock.sendall(
-            HEAD + b"\r\n" + b"GET /\x1b[31m?the-application-key HTTP/1.1\r\n\r\n" + b"nonsense\r\n\r\n"
+            HEAD
+            + b"\r\n"
+            + b"GET /%1b[31m?the-application-key HTTP/1.1\r\nHost: x\r\n\r\n"
+            + b"nonsense\r\n\r\n"
         )
         while sock.recv(65536):
             pass
@@ -153,6 +156,6 @@ def test_the_access_log_has_a_line_for_each_request_and_no_secret() -> None:
     assert lines[0].startswith("POST /v1/keys/accesstoken 200 key ")
     assert lines[1].startswith("POST /v1/keys/accesstoken 503 ")
     assert lines[1].endswith("fault: status=503")
-    assert lines[2] == "GET /?[31m 404"
+    assert lines[2] == "GET /%1b[31m 404"
     assert lines[3] == "unreadable request 400"
     assert not [line for line in lines if access in line or "the-application-key" in line]

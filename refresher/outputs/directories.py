@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from weakref import WeakValueDictionary
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.outputs import atomic
 
 _MUTEX_TIMEOUT = 2.0  # seconds to wait for another thread: a longer wait means that it hangs

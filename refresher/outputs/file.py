@@ -17,8 +17,8 @@ from refresher.errors import OutputError, OutputHeldError
 from refresher.outputs import atomic, links, obstacles, permissions, record
 from refresher.outputs.directories import Directories, Directory
 from refresher.outputs.permissions import Permissions
+from refresher.outputs.problems import explained
 from refresher.outputs.record import DEFAULT_OWNER, Entry, Kept, Record, Writer
-from refresher.outputs.trouble import explained
 
 _PAGE = 4096  # bytes: the size of a small file on most file systems
 LARGEST_FILE = 1024 * 1024  # bytes: the limit of the issuer's response

@@ -371,7 +371,7 @@ def test_a_directory_that_is_missing(check, place):
 def test_a_directory_that_is_none(check, place):
     checked = check(token="key/token")
     assert checked.code == 73
-    assert f"{place}/key is no directory: correct the path" in line(checked, "output")
+    assert f"{place}/key is not a directory: correct the path" in line(checked, "output")
 
 
 AS_NOBODY = f"""\

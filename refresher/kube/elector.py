@@ -121,7 +121,7 @@ class Elector:
             return
         self._doubted = doubted
         message = (
-            f"the Lease says that {record.holder or 'nobody'} holds it for {record.duration:.0f} s: the "
+            f"the Lease names {record.holder or 'no holder'} with a duration of {record.duration:.0f} s: the "
             f"refresher waits {LONGEST:.0f} s at most"
         )
         self._notify(LeaseFailed(self.lease, message, leads=self._election.leads(self._clock.now().boot)))

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 class Cluster(NamedTuple):
-    """What a Secret needs. `connect` returns the API server's client. `owner` is the installation that owns
-    the Secrets, [NAMESPACE/]NAME. `time_left`: for how many seconds from now this process may write them."""
+    """The cluster of Secret outputs. `connect` returns the client of the API server. `owner` is the
+    installation that owns the Secrets, [NAMESPACE/]NAME. `time_left` returns for how many seconds from now
+    this process may write them."""
 
     connect: "Callable[[], KubeApi]"
     owner: str

@@ -27,7 +27,7 @@ _log = logging.getLogger("refresher")
 
 
 class Plan(NamedTuple):
-    """What one installation keeps in one file."""
+    """What one installation publishes in a file."""
 
     path: str  # absolute
     issuer_url: str
@@ -53,7 +53,7 @@ class FileOutput:
         self._plan = plan
         self._identity = plan.format.identity(plan.issuer_url)
         self._directories = directories or Directories()
-        self._directory: Directory | None = None  # the one that the path leads to: it is shared while in use
+        self._directory: Directory | None = None  # of the resolved path; shared while in use
         self._reported: tuple[str, ...] = ()
 
     def inspect(self, now: Instant) -> Holding:
@@ -105,13 +105,13 @@ class FileOutput:
         wanted = self._permissions()
         with self._output_errors("written"):
             target = self._target()
-            beside = record_path(target)  # it has the longest name
+            record_file = record_path(target)  # it has the longest name
             obstacles.require_removable(os.path.dirname(target))
-            for path in (target, beside):
+            for path in (target, record_file):
                 obstacles.probe(path)
             self._require_ours(_recorded(target, Instant(0.0, 0.0)))
-            with atomic.prepared(beside, bytes(_PAGE), wanted, lasting=False) as tried:
-                caveats = _caveats(tried.file, os.path.dirname(target), wanted)
+            with atomic.prepared(record_file, bytes(_PAGE), wanted, lasting=False) as trial:
+                caveats = _caveats(trial.file, os.path.dirname(target), wanted)
         folder, name = os.path.split(target)
         self._require_free(target, self._at(folder).holder(name))
         return caveats
@@ -182,11 +182,11 @@ class FileOutput:
         return shown == wanted or entry.kept == (wanted, shown)
 
     def _permissions(self) -> Permissions:
-        """Raises OutputError if this machine has no group of the configured name."""
+        """The configured permissions. Raises OutputError if this machine does not know the group's name."""
         return Permissions(self._plan.mode, self._gid())
 
     def _gid(self) -> int | None:
-        """The number of the configured group. Raises OutputError if this machine has none of that name."""
+        """The number of the configured group. Raises OutputError if this machine does not know its name."""
         group = self._plan.group
         if group is None:
             return None

@@ -124,7 +124,7 @@ def loaded(objects: Objects, directory: Path) -> Loaded:
 
 
 def granted(objects: Objects) -> set[Permission]:
-    """What the Roles together allow, all of which are bound to the service account of the Pod."""
+    """The permissions of all Roles. Every Role is bound to the service account of the Pod."""
     account = objects.the("ServiceAccount")["metadata"]
     assert account["name"] == objects.pod["spec"]["serviceAccountName"]
     subject = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
@@ -152,8 +152,8 @@ def written(settings: Settings, home: str) -> set[tuple[str, str]]:
 
 
 def prepared(objects: Objects) -> set[tuple[str, str]]:
-    """Namespace and name of the Secrets among these, all of which are to be filled by the refresher: a field
-    for data would take what it writes away again, or be fought over."""
+    """Namespace and name of the Secrets among these objects. None may have a field for data: applying it
+    would remove the token, or conflict with the refresher."""
     secrets = objects.of("Secret")
     for each in secrets:
         assert each.keys() == {"apiVersion", "kind", "metadata", "type"}

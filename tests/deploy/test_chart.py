@@ -87,9 +87,9 @@ def test_the_pod_monitor_equals_that_of_the_component(tmp_path):
 
 
 def alike(objects):
-    """These, by kind and name, without what differs between the two by nature: marks of Helm's releases, that
-    Secrets stay when a release goes, the Pod of `helm test`, to which a NetworkPolicy applies, too, and how a
-    change of the configuration restarts Pods (a hash in the name of the ConfigMap, or on the Pods)."""
+    """The objects by kind and name, without the differences between Helm and kustomize: labels of the release,
+    the annotation that keeps Secrets, the Pod of `helm test` in a NetworkPolicy, and the hash that restarts
+    Pods after a change of the configuration (in the name of the ConfigMap, or on the Pods)."""
     found = {}
     for each in copy.deepcopy(objects):
         if each["kind"] == "ConfigMap":

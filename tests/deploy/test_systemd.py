@@ -176,7 +176,7 @@ def adoptable(output: FileOutput) -> None:
         raise OSError
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch users")
 def test_the_first_group_publishes_and_the_second_reads():
     """In a directory that tmpfiles.conf creates. The user's number may change at a restart."""
     writers, readers, nobody = 61001, 61002, 61003

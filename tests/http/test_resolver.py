@@ -70,8 +70,10 @@ def a_resolver_that_hangs() -> None:
             result = mint(issuer, 0.2)
             assert isinstance(result.answer, Declined)
             assert [each.outcome for each in result.tries] == [Outcome.TIMEOUT]
-            said = "could not be resolved within 0.2 s: the resolver does not answer (see /etc/resolv.conf)"
-            assert said in result.answer.message, result.answer
+            problem = (
+                "could not be resolved within 0.2 s: the resolver does not answer (see /etc/resolv.conf)"
+            )
+            assert problem in result.answer.message, result.answer
             assert look_ups() == 1, "they do not pile up"
 
 

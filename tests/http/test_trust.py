@@ -89,9 +89,9 @@ def test_a_broken_file_never_replaces_a_good_one_and_is_reported_once(
     good = trust.context()
     bundle.unlink() if content is None else bundle.write_bytes(content)
     assert [trust.context() for _ in range(3)] == [good] * 3
-    said = f"the CA file {bundle} cannot be used: {why}"
-    assert trust.problem == said
-    kept = f"{said}; the certificates that were read before stay in use"
+    problem = f"the CA file {bundle} cannot be used: {why}"
+    assert trust.problem == problem
+    kept = f"{problem}; the certificates that were read before stay in use"
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [("WARNING", kept)]
 
     bundle.write_bytes(b"otherwise broken")

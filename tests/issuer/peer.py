@@ -157,13 +157,13 @@ def silent(caller: Caller) -> None:
     caller.peer.over.wait()
 
 
-def tunnelling(target: Callable[[], int], told: bytes = b"HTTP/1.1 200 Established\r\n\r\n") -> Script:
+def tunnelling(target: Callable[[], int], response: bytes = b"HTTP/1.1 200 Established\r\n\r\n") -> Script:
     """A proxy that answers CONNECT and then relays to the port `target` on this machine."""
 
     def script(caller: Caller) -> None:
         caller.request()
         with socket.create_connection(("127.0.0.1", target()), timeout=10) as far:
-            caller.send(told)
+            caller.send(response)
             back = threading.Thread(target=_pump, args=(far, caller.sock))
             back.start()
             _pump(caller.sock, far)

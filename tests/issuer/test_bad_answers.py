@@ -80,7 +80,7 @@ LARGE = {
 }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the peak of a process's memory")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak memory of a process")
 @pytest.mark.parametrize("script", LARGE.values(), ids=LARGE)
 def test_a_burst_of_large_responses_takes_little_memory(script: Script) -> None:
     """In a separate process. An engine sends 16 requests at once, and its container has 128 MiB."""

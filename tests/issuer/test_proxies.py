@@ -55,10 +55,10 @@ def test_an_unusable_proxy_is_reported_by_its_variable_without_its_value(
     variable: str, named: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, named)
-    told = declined(mint(ISSUER))
-    assert told.outcome is Outcome.UNREACHABLE
+    failed = declined(mint(ISSUER))
+    assert failed.outcome is Outcome.UNREACHABLE
     accepted = "accepted: http://[USER:PASSWORD@]HOST[:PORT]"
-    assert told.message == f"{variable} cannot be used: {why}; {accepted}"
+    assert failed.message == f"{variable} cannot be used: {why}; {accepted}"
 
 
 @pytest.mark.parametrize("excepted", ["issuer.test", ".test", "*"])
@@ -90,7 +90,9 @@ def test_a_certificate_is_verified_through_a_proxy_too(
         assert issuer.requests == []
 
 
-def told(proxy: Peer, budget: float, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Outcome], str]:
+def outcome_and_message(
+    proxy: Peer, budget: float, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[Outcome], str]:
     """The outcomes and the message of a mint through this proxy, which has a password."""
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:s3same@"))
     result = mint(ISSUER, budget)
@@ -102,5 +104,5 @@ def told(proxy: Peer, budget: float, monkeypatch: pytest.MonkeyPatch) -> tuple[l
 def test_a_proxy_that_opens_no_tunnel_is_reported_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = b"HTTP/1.1 407 S3cret\r\n\r\n"
     with peer(tunnelling(lambda: other.port, refusal)) as proxy, peer(granting) as other:
-        outcome, message = told(proxy, 5.0, monkeypatch)
+        outcome, message = outcome_and_message(proxy, 5.0, monkeypatch)
     assert (outcome, message) == ([Outcome.UNREACHABLE], "the proxy PROXY: opens no tunnel, status 407")

@@ -49,7 +49,7 @@ def test_each_response_gives_a_verdict(status, headers, verdict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         (silent, "no complete response from"),
         (sending(b"what?\r\n\r\n"), "does not speak HTTP"),
@@ -57,9 +57,9 @@ def test_each_response_gives_a_verdict(status, headers, verdict) -> None:
     ],
     ids=["hangs", "speaks something else", "hangs up"],
 )
-def test_a_failed_request_is_described_and_inconclusive(script, told) -> None:
+def test_a_failed_request_is_described_and_inconclusive(script, message) -> None:
     with peer(script) as product:
         found = UrlVerifier(product.url).verify(TOKEN, 0.3)
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert told in found.message
+    assert message in found.message
     assert f"127.0.0.1:{product.port}" in found.message

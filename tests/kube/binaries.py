@@ -1,8 +1,8 @@
 """Finds and builds the Kubernetes binaries of the tests. `make kube` runs this file.
 
-Nobody publishes kube-apiserver where a package client finds it, but Go's module proxy has its source. go.mod
-beside this file says, as `tool`, which commands are built, and pins what they are built from; go.sum holds
-what that must hash to. Only the standard library is used here: `make kube` needs no environment.
+No package registry has kube-apiserver, but Go's module proxy has its source. go.mod in this directory lists
+the commands to build, as `tool`, and pins their sources. go.sum has the hashes. This module uses only the
+standard library, so that `make kube` needs no environment.
 """
 
 import fcntl

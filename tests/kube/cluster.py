@@ -129,8 +129,8 @@ class Cluster(Administrator):
 
 
 def _free_port() -> int:
-    """A TCP port below those that the kernel gives to outgoing connections (from 32768 on), so that nobody
-    gets it while a server that is to come back is away."""
+    """A TCP port below the range of outgoing connections (from 32768). So no connection takes the port while
+    its server restarts."""
     for port in random.sample(range(20000, 32000), 200):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -19,7 +19,7 @@ def refresh(daemon: Daemon) -> None:
     daemon.send(signal.SIGUSR1)
 
 
-def told(daemon: Daemon, says: str, event: str = "OutputFailed") -> None:
+def wait_until_reported(daemon: Daemon, says: str, event: str = "OutputFailed") -> None:
     """The reason is in the log, the metrics and the status."""
     eventually(
         lambda: [each for each in daemon.entries(event) if says in each["message"]], f"{says} in the log"

@@ -25,7 +25,7 @@ class Installation:
     """A context manager that ends all its daemons.
 
     `lease`: seconds after which a Lease that is not renewed may be taken; 0 for no election. `secret`: where
-    the token goes, NAME of the service account's namespace if nothing else is said.
+    the token goes, by default NAME in the service account's namespace.
     """
 
     def __init__(

@@ -18,11 +18,11 @@ _WATCH = """trap '' HUP INT TERM; cat >/dev/null; rm -rf -- "$0"; kill -KILL 0""
 
 
 class Home:
-    """A temporary directory, and a group of processes that is gone, as it is, when this process is.
+    """A temporary directory and a process group. Both are removed when this process ends.
 
-    Whoever holds the group together reads a pipe that ends with its writer: also after kill -9, when no
-    `finally` is run. The group is not the terminal's: Ctrl-C reaches the tests, and they are served to their
-    end. HUP is what the kernel sends to a group that is left alone with a paused member.
+    A shell in the group reads a pipe from this process. The pipe closes even after SIGKILL, which runs no
+    `finally`. The group is not the terminal's, so Ctrl-C does not stop the servers before the tests end. The
+    shell ignores HUP, which the kernel sends to an orphaned group with a stopped member.
     """
 
     def __init__(self) -> None:

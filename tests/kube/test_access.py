@@ -70,11 +70,11 @@ def test_a_forbidden_review_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said", [b"{}", b'{"status": {}}', b'{"status": {"allowed": "yes"}}', b'{"status": 1}']
+    "body", [b"{}", b'{"status": {}}', b'{"status": {"allowed": "yes"}}', b'{"status": 1}']
 )
-def test_any_other_response_is_a_denial(tmp_path, said):
+def test_any_other_response_is_a_denial(tmp_path, body):
     needed = (Permission("get", "secrets", "ns", "s"),)
-    with asking(tmp_path, answering(201, said)) as (api, _):
+    with asking(tmp_path, answering(201, body)) as (api, _):
         assert access.missing(api, needed) == needed
 
 
@@ -130,9 +130,9 @@ def test_several_namespaces_get_a_role_each(api, cluster, namespace):
 def wait_for_none(api: KubeApi, needed: tuple[Permission, ...]) -> tuple[Permission, ...]:
     """The permissions that are still missing after the cache of the authorizer had time to update."""
     for _ in range(200):
-        if not (lacking := access.missing(api, needed)):
+        if not (denied := access.missing(api, needed)):
             return ()
-    return lacking
+    return denied
 
 
 def test_the_printed_yaml_has_this_form():
@@ -142,9 +142,9 @@ def test_the_printed_yaml_has_this_form():
         *rbac.for_secret("stage", "three"),
         *rbac.for_events("studio"),
     )
-    lacking = (Permission("patch", "secrets", "studio", "two"),)
+    denied = (Permission("patch", "secrets", "studio", "two"),)
     assert (
-        access.role(needed, lacking, "system:serviceaccount:inlive:refresher")
+        access.role(needed, denied, "system:serviceaccount:inlive:refresher")
         == """\
 apiVersion: "rbac.authorization.k8s.io/v1"
 kind: "Role"

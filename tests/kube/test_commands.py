@@ -257,10 +257,12 @@ def test_once_writes_an_event_about_a_refused_key(place):
 def test_the_daemon_writes_events_about_a_failing_and_a_recovered_write(place):
     place.cluster.grant(place.account, [NAMED | {"verbs": ["get"]}, TELLING])
     with Daemon(*place.minting, "--lifetime", "20s", **place.environ) as daemon:
-        eventually(lambda: [each["reason"] for each in place.events()] == ["WriteFailed"], "it is told")
+        eventually(
+            lambda: [each["reason"] for each in place.events()] == ["WriteFailed"], "an Event is written"
+        )
         place.cluster.grant(place.account, ALL)
         daemon.wait_for("OutputWritten")
-        eventually(lambda: "Written" in {each["reason"] for each in place.events()}, "that it is over, too")
+        eventually(lambda: "Written" in {each["reason"] for each in place.events()}, "an Event about the end")
 
 
 def test_without_permission_for_events_the_daemon_works(place):

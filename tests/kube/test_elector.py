@@ -96,7 +96,7 @@ def test_the_first_leads_and_the_second_knows_the_leader(candidates):
     first = candidates("first")
     until(lambda: first.leads, "the first leads")
     second = candidates("second")
-    until(lambda: bool(second.said), "the second has told how it stands")
+    until(lambda: bool(second.said), "the second reports the leader")
     assert second.said == [LeaderChanged(second.elector.lease, leads=False, holder="first")]
     assert first.elector.time_left() > 0
     assert second.elector.time_left() <= 0
@@ -108,7 +108,7 @@ def test_the_lease_shows_its_holder_and_times(candidates, cluster, namespace):
     spec = lease(cluster, namespace)["spec"]
     assert (spec["holderIdentity"], spec["leaseDurationSeconds"], spec["leaseTransitions"]) == ("first", 3, 0)
     renewed = spec["renewTime"]
-    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "a sign of life is given")
+    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "the Lease is renewed")
     assert lease(cluster, namespace)["spec"]["acquireTime"] == spec["acquireTime"]
 
 
@@ -117,10 +117,10 @@ def test_a_lease_held_for_years_is_reported_once(candidates, cluster, namespace)
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     cluster.must("POST", path, {"metadata": {"name": NAME}, "spec": spec})
     one = candidates("one")
-    until(lambda: len(one.said) > 1, "it has reported and told how it stands")
-    until(lambda: one.elector._election.asked_at > one.elector._clock.now().boot - 0.1, "another look")
+    until(lambda: len(one.said) > 1, "it has reported the Lease and the leader")
+    until(lambda: one.elector._election.asked_at > one.elector._clock.now().boot - 0.1, "another read")
     (doubt,) = [posted for posted in one.said if isinstance(posted, LeaseFailed)]
-    assert "dead holds it for 2147483647 s" in doubt.message
+    assert "names dead with a duration of 2147483647 s" in doubt.message
     assert "60 s at most" in doubt.message
     assert not doubt.leads
 
@@ -139,9 +139,12 @@ def test_the_leader_is_posted_again_after_a_failure(candidates, cluster):
     first = candidates("first")
     until(lambda: first.leads, "it leads")
     cluster.kill_apiserver()
-    until(lambda: any(isinstance(each, LeaseFailed) for each in first.said), "the failure is told")
+    until(lambda: any(isinstance(each, LeaseFailed) for each in first.said), "the failure is reported")
     cluster.start_apiserver()
-    until(lambda: first.leads and isinstance(first.said[-1], LeaderChanged), "and that it leads, as the last")
+    until(
+        lambda: first.leads and isinstance(first.said[-1], LeaderChanged),
+        "its last message says that it leads",
+    )
 
 
 def test_fields_of_others_in_the_lease_are_kept(candidates, cluster, namespace):
@@ -149,7 +152,7 @@ def test_fields_of_others_in_the_lease_are_kept(candidates, cluster, namespace):
     until(lambda: first.leads, "it leads")
     cluster.kubectl("label", "lease", NAME, "-n", namespace, "team=inlive")
     renewed = lease(cluster, namespace)["spec"]["renewTime"]
-    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "a sign of life is given")
+    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "the Lease is renewed")
     assert lease(cluster, namespace)["metadata"]["labels"] == {"team": "inlive"}
 
 
@@ -165,7 +168,7 @@ def test_leadership_ends_in_time_while_the_api_server_hangs_and_resumes_afterwar
     both = [candidates("first"), candidates("second")]
     until(lambda: any(each.leads for each in both), "one leads")
     cluster.pause()
-    took = until(lambda: not any(each.leads for each in both), "nobody leads any more")
+    took = until(lambda: not any(each.leads for each in both), "neither leads")
     assert took <= DURATION
     assert all(each.elector.time_left() <= 0 for each in both)
     time.sleep(DURATION)  # the test needs it: longer than the Lease
@@ -188,7 +191,7 @@ def test_a_candidate_without_permission_names_it(cluster, namespace):
     account = cluster.service_account(namespace, "nobody", [])
     candidate = Candidate(account, "nobody")
     try:
-        until(lambda: any(isinstance(each, LeaseFailed) for each in candidate.said), "it says so")
+        until(lambda: any(isinstance(each, LeaseFailed) for each in candidate.said), "it reports the failure")
         failed = next(each for each in candidate.said if isinstance(each, LeaseFailed))
         assert "get leases.coordination.k8s.io/refresher" in failed.message
         assert not candidate.leads
@@ -251,7 +254,7 @@ class Scripted:
     def _answer(self) -> dict[str, object]:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is not None:
-            raise answer("as it was told to")
+            raise answer("prepared")
         self.version += 1
         return self.kept
 
@@ -279,7 +282,7 @@ def test_a_leader_replaced_during_failures_learns_of_it():
                 told.append(message.event.leads)
         return told == [True, False]
 
-    until(stepped_back, "it is told to step back")
+    until(stepped_back, "it steps down")
     elector.release()
 
 
@@ -288,7 +291,7 @@ def test_a_bug_does_not_end_the_election():
         def get(self, path: str, *, timeout: float) -> dict[str, object]:
             if self.version == 1:
                 self.version += 1
-                raise RuntimeError("nobody has foreseen this")
+                raise RuntimeError("a bug")
             raise KubeNotFoundError("there is none")
 
     mailbox = Mailbox[Message]()

@@ -12,7 +12,7 @@ import pytest
 
 from tests import needs
 from tests.commands.daemon import eventually
-from tests.kube.diagnosis import recovers, refresh, running, standing, told, writes
+from tests.kube.diagnosis import recovers, refresh, running, standing, wait_until_reported, writes
 from tests.kube.installation import NAME, Installation
 
 DURATION = 3  # seconds that a Lease lasts
@@ -25,7 +25,7 @@ def test_a_refresh_survives_a_restart_of_the_api_server(minute_long):
     refresh(daemon)
     eventually(lambda: minute_long.issuer.counts.mints == 2, "it is being minted")
     minute_long.cluster.kill_apiserver()
-    told(daemon, "Connection refused")
+    wait_until_reported(daemon, "Connection refused")
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.issuer.valid(held)
     assert daemon.get("/readyz").status == 200  # consumers have a valid token
@@ -61,7 +61,7 @@ def test_a_start_without_the_api_server_mints_nothing_and_adopts_the_token_later
     held = minute_long.token()
     minute_long.cluster.kill_apiserver()
     daemon = minute_long.start()
-    told(daemon, "Connection refused")
+    wait_until_reported(daemon, "Connection refused")
     assert daemon.get("/readyz").status == 503  # the token of the consumers is unknown
     minute_long.cluster.start_apiserver()
     daemon.wait_for("TokenAdopted")
@@ -74,7 +74,7 @@ def test_without_etcd_the_minted_token_waits_for_its_write(cluster, minute_long)
     held = minute_long.token()
     cluster.stop_etcd()
     refresh(daemon)
-    told(daemon, f"secret:{minute_long.account.namespace}/{NAME} cannot be written")
+    wait_until_reported(daemon, f"secret:{minute_long.account.namespace}/{NAME} cannot be written")
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.issuer.valid(held)
     assert daemon.get("/readyz").status == 200
@@ -102,7 +102,7 @@ def test_a_fresh_service_account_token_restores_the_daemon(cluster, minute_long,
 
     eventually(has_expired, "the API server, which remembers it for ten seconds, refuses it", within=30.0)
     refresh(daemon)
-    told(daemon, "401")
+    wait_until_reported(daemon, "401")
     assert writes(minute_long, daemon, "failure") >= 1
     assert (minute_long.token(), minute_long.issuer.valid(held)) == (held, True)
     assert daemon.get("/readyz").status == 200

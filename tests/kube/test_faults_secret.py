@@ -14,7 +14,7 @@ import pytest
 from refresher.emulator.server import Emulator
 from refresher.outputs.secret_body import LARGEST_SECRET, OWNER
 from tests.kube.cluster import Cluster
-from tests.kube.diagnosis import recovers, refresh, running, told, writes
+from tests.kube.diagnosis import recovers, refresh, running, wait_until_reported, writes
 from tests.kube.installation import ENOUGH, NAME, Installation
 
 MERGE = "application/merge-patch+json"
@@ -71,7 +71,7 @@ def test_an_unwritable_secret_stays_unchanged_until_it_is_writable(minute_long, 
     fault.breaks(minute_long)
     broken = minute_long.stored()
     refresh(daemon)
-    told(daemon, fault.says)
+    wait_until_reported(daemon, fault.says)
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.stored() == broken
     if NAME in broken["data"]:
@@ -86,7 +86,7 @@ def test_keys_of_others_in_a_full_secret_are_kept(installed):
     daemon = running(installed)
     filled(LARGEST_SECRET)(installed)
     refresh(daemon)
-    told(daemon, f"a Secret holds at most {LARGEST_SECRET}")
+    wait_until_reported(daemon, f"a Secret holds at most {LARGEST_SECRET}")
     filled(1000)(installed)
     recovers(installed, daemon)
     assert installed.stored()["data"]["theirs"] == b64encode(bytes(1000)).decode()
@@ -117,7 +117,7 @@ def test_a_deleted_or_emptied_secret_is_restored_without_a_mint(cluster, namespa
 def test_a_second_installation_waits_until_it_owns_the_secret(installed):
     first = running(installed)
     second = installed.start(REFRESHER_OWNER="second")
-    told(second, f"it belongs to '{installed.account.namespace}/inlive-token-refresher'")
+    wait_until_reported(second, f"it belongs to '{installed.account.namespace}/inlive-token-refresher'")
     first.wait_for("OutputWritten", times=2)
     assert installed.serves()
     assert not second.entries("OutputWritten")
@@ -144,10 +144,10 @@ def test_a_terminating_namespace_is_served_to_its_end_and_when_created_again(
         assert installed.serves()
         delete(installed)  # as the namespace controller does
         refresh(daemon)
-        told(daemon, "being terminated")
+        wait_until_reported(daemon, "being terminated")
         assert writes(installed, daemon, "failure") >= 1
         finish(cluster, apart)
-        told(daemon, f"the namespace {apart} does not exist")
+        wait_until_reported(daemon, f"the namespace {apart} does not exist")
         cluster.namespace(apart)
         recovers(installed, daemon)
 

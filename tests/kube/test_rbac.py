@@ -25,7 +25,7 @@ def test_a_request_needs_this_permission(method, path, expected):
 
 
 @pytest.mark.parametrize(
-    ("permission", "told"),
+    ("permission", "text"),
     [
         (Permission("patch", "secrets", "ns", "s"), "patch secrets/s in namespace ns"),
         (Permission("create", "secrets", "ns"), "create secrets in namespace ns"),
@@ -36,8 +36,8 @@ def test_a_request_needs_this_permission(method, path, expected):
         (Permission("get", "nodes", "", "n"), "get nodes/n"),
     ],
 )
-def test_a_permission_is_printed_like_this(permission, told):
-    assert str(permission) == told
+def test_a_permission_is_printed_like_this(permission, text):
+    assert str(permission) == text
 
 
 def test_a_secret_needs_only_get_and_patch():

@@ -102,8 +102,8 @@ def test_retry_after_is_parsed(headers, seconds):
 
 def rbac(verb: str, resource: str, group: str = "") -> bytes:
     user = 'User "system:serviceaccount:inlive:refresher"'
-    said = f'cannot {verb} resource "{resource}" in API group "{group}" in the namespace "studio"'
-    return status(403, f'{resource} "access-token" is forbidden: {user} {said}', reason="Forbidden")
+    denial = f'cannot {verb} resource "{resource}" in API group "{group}" in the namespace "studio"'
+    return status(403, f'{resource} "access-token" is forbidden: {user} {denial}', reason="Forbidden")
 
 
 def test_a_denial_by_rbac_names_verb_resource_namespace_and_remedy():

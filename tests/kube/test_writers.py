@@ -102,7 +102,7 @@ def test_a_write_out_of_turn_is_detected():
 
 
 def make_trouble(chance: random.Random, installation: Installation, ways: dict[Daemon, Proxy]) -> None:
-    """Rounds of trouble on the leader's way, at times on both, while who leads mints as fast as it can."""
+    """Rounds of faults on the leader's connection, sometimes on both, while the leader mints continuously."""
     for number in range(ROUNDS):
         leader = eventually(lambda: next(leading(installation, ways), None), "one of them leads")
         troubles = {leader: TROUBLES[number % len(TROUBLES)]}

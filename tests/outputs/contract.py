@@ -1,4 +1,4 @@
-"""The contract of every `ports.Output`. A test class inherits `OutputContract` and provides a fixture `place`."""
+"""The contract of every `ports.Output`. A test class inherits `OutputContract` and has a fixture `place`."""
 
 from contextlib import AbstractContextManager
 from typing import Protocol

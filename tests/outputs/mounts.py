@@ -20,6 +20,6 @@ def mounting(script: str, *arguments: object) -> list[str]:
 
 
 def without_permissions(folder: object, source: object, *options: str) -> list[str]:
-    """`mounting` of `source` at `folder` by bindfs(1), which can be told to ignore or refuse chmod."""
+    """`mounting` of `source` at `folder` by bindfs(1), with options to ignore or refuse chmod."""
     bindfs = needs.tool("bindfs")
     return mounting(f'{bindfs} {" ".join(options)} "$1" "$2"', source, folder)

@@ -17,7 +17,7 @@ from tests import needs
 from tests.outputs.mounts import mounting
 from tests.outputs.test_file import record_of, refusal
 from tests.outputs.tokens import NOW, SEALER, a_token
-from tests.outputs.victims import output_at, told_by
+from tests.outputs.victims import output_at, result_of
 
 URL = "https://api.inlive.app"
 
@@ -85,10 +85,10 @@ def test_inspections_and_dry_runs_lock_no_file(victim, path):
 def test_a_process_locks_its_files_from_its_start(victim, path):
     output = output_at(path)
     output.claim()
-    told = told_by(victim("write-and-look", path))
-    assert f"belongs to the refresher with process {os.getpid()}," in told["small"]
-    assert told["dry run"] == told["small"]
-    assert told["found"] is None
+    result = result_of(victim("write-and-look", path))
+    assert f"belongs to the refresher with process {os.getpid()}," in result["small"]
+    assert result["dry run"] == result["small"]
+    assert result["found"] is None
 
 
 def test_a_lock_covers_no_other_file_in_the_directory(victim, path):
@@ -117,12 +117,12 @@ def test_an_invisible_process_is_described_from_the_record(victim, path):
     kept_out = output_at(path)
     kept_out.claim()
     unseen = [*mounting("true"), needs.tool("unshare"), "--pid", "--fork"]
-    told = told_by(victim("write-and-look", path, before=unseen))
+    result = result_of(victim("write-and-look", path, before=unseen))
     host = os.uname().nodename
     assert (
         "belongs to a refresher in another container or on another machine (it was last written by process "
         f"{os.getpid()} on {host!r}), which is running"
-    ) in told["small"]
+    ) in result["small"]
 
 
 def test_a_deleted_lock_file_is_created_again_and_its_holder_writes(victim, path):
@@ -193,16 +193,16 @@ def test_outputs_share_the_object_of_a_directory_in_use(tmp_path):
 def test_a_directory_is_listed_once_for_any_number_of_outputs(tmp_path):
     """Listing ten thousand files for each of ten thousand outputs takes a quarter of an hour."""
     directories = Directories()
-    debris = [tmp_path / f".{name}.0123456789ab.tmp" for name in ("a", "b")]
-    for file in debris:
+    stale = [tmp_path / f".{name}.0123456789ab.tmp" for name in ("a", "b")]
+    for file in stale:
         file.touch()
     outputs = [of_installation(tmp_path / name, "", directories) for name in ("a", "b")]
     outputs[0].claim()
-    assert [file.exists() for file in debris] == [False, True]
+    assert [file.exists() for file in stale] == [False, True]
     late = tmp_path / ".b.ba9876543210.tmp"
     late.touch()
     outputs[1].claim()
-    assert [file.exists() for file in debris] == [False, False]
+    assert [file.exists() for file in stale] == [False, False]
     assert late.exists()
 
 

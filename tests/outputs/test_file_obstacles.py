@@ -9,7 +9,7 @@ import pytest
 from refresher.outputs import obstacles
 from tests import needs
 from tests.outputs.mounts import mounting
-from tests.outputs.victims import NOBODY, output_at, told_by
+from tests.outputs.victims import NOBODY, output_at, result_of
 
 RECORD, VALUE = ".access-token.meta.json", "access-token"
 
@@ -32,10 +32,10 @@ def attribute():
         subprocess.run([chattr, f"-{flag}", path], check=True)
 
 
-def expect_same_refusal(told, advice):
-    assert told["dry run"] == told["small"] == told["large"]
-    assert told["small"].endswith(advice)
-    assert not [name for name in told["files"] if name.endswith(".tmp")]
+def expect_same_refusal(result, advice):
+    assert result["dry run"] == result["small"] == result["large"]
+    assert result["small"].endswith(advice)
+    assert not [name for name in result["files"] if name.endswith(".tmp")]
 
 
 @pytest.mark.parametrize("name", [VALUE, RECORD])
@@ -46,9 +46,9 @@ def test_a_file_mounted_by_itself_is_refused(victim, tmp_path, name):
     source.write_bytes(b"")
     path.with_name(name).write_bytes(b"")
     mounted = mounting('mount --bind "$1" "$2"', source, path.with_name(name))
-    told = told_by(victim("write-and-look", path, before=mounted))
+    result = result_of(victim("write-and-look", path, before=mounted))
     expect_same_refusal(
-        told,
+        result,
         "(EBUSY); a file that is mounted by itself cannot be replaced: mount its directory instead",
     )
 
@@ -58,12 +58,12 @@ def test_another_users_file_in_a_sticky_directory_is_refused(victim, open_folder
     path = open_folder / VALUE
     path.with_name(name).write_bytes(b"root's")
     open_folder.chmod(0o1777)
-    told = told_by(victim("write-as-nobody", path))
+    result = result_of(victim("write-as-nobody", path))
     advice = (
         f"(EPERM); {path.with_name(name)} belongs to user 0, and in a sticky directory only its owner may "
         "replace it: delete it, or name a file in a directory of your own"
     )
-    expect_same_refusal(told, advice)
+    expect_same_refusal(result, advice)
 
 
 def test_our_own_file_in_a_sticky_directory_is_accepted(victim, open_folder):
@@ -71,8 +71,8 @@ def test_our_own_file_in_a_sticky_directory_is_accepted(victim, open_folder):
     path.write_bytes(b"")
     os.chown(path, NOBODY, NOBODY)
     open_folder.chmod(0o1777)
-    told = told_by(victim("write-as-nobody", path))
-    assert (told["dry run"], told["small"]) == ([], None)
+    result = result_of(victim("write-as-nobody", path))
+    assert (result["dry run"], result["small"]) == ([], None)
 
 
 @pytest.mark.parametrize("flag", ["i", "a"])
@@ -81,30 +81,32 @@ def test_a_file_with_an_attribute_is_refused(victim, tmp_path, attribute, flag, 
     path = tmp_path / VALUE
     path.with_name(name).write_bytes(b"")
     attribute(flag, path.with_name(name))
-    told = told_by(victim("write-and-look", path))
+    result = result_of(victim("write-and-look", path))
     where = path.with_name(name)
     advice = f"(EPERM); {where} has the attribute {flag}: chattr -{flag} {where}"
-    expect_same_refusal(told, advice)
+    expect_same_refusal(result, advice)
 
 
 @pytest.mark.parametrize("flag", ["i", "a"])
 def test_a_directory_with_an_attribute_is_refused(victim, tmp_path, attribute, flag):
     """In an append-only directory a file could be created, but never removed."""
     attribute(flag, tmp_path)
-    told = told_by(victim("write-and-look", tmp_path / VALUE))
+    result = result_of(victim("write-and-look", tmp_path / VALUE))
     advice = f"(EPERM); the directory has the attribute {flag}: chattr -{flag} {tmp_path}"
-    expect_same_refusal(told, advice)
+    expect_same_refusal(result, advice)
 
 
 def test_a_read_only_mount_is_refused(victim, tmp_path):
     mounted = mounting('mount -t tmpfs -o ro tmpfs "$1"', tmp_path)
-    told = told_by(victim("write-and-look", tmp_path / VALUE, before=mounted))
-    expect_same_refusal(told, f"(EROFS); mount the volume of {tmp_path} writable")
+    result = result_of(victim("write-and-look", tmp_path / VALUE, before=mounted))
+    expect_same_refusal(result, f"(EROFS); mount the volume of {tmp_path} writable")
 
 
 def test_a_directory_without_write_permission_is_refused(victim, open_folder):
-    told = told_by(victim("write-as-nobody", open_folder / VALUE))
-    expect_same_refusal(told, f"(EACCES); let user {NOBODY} read the file, and list and write {open_folder}")
+    result = result_of(victim("write-as-nobody", open_folder / VALUE))
+    expect_same_refusal(
+        result, f"(EACCES); let user {NOBODY} read the file, and list and write {open_folder}"
+    )
 
 
 def test_a_probe_of_a_replaceable_file_changes_nothing(tmp_path):

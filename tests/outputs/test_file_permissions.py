@@ -11,7 +11,7 @@ from tests import needs
 from tests.outputs.mounts import mounting
 from tests.outputs.test_file import file_output, mode_of
 from tests.outputs.tokens import NOW, SEALER, a_token
-from tests.outputs.victims import told_by
+from tests.outputs.victims import result_of
 
 IGNORED = (
     "--chmod-ignore",
@@ -31,47 +31,47 @@ def tried_on(victim, tmp_path):
         source.mkdir()
         folder.mkdir()
         mounted = mounting(f'{bindfs} {" ".join(options)} "$1" "$2"', source, folder)
-        return told_by(victim("write-twice", folder / "access-token", *mode_and_group, before=mounted))
+        return result_of(victim("write-twice", folder / "access-token", *mode_and_group, before=mounted))
 
     return tried
 
 
 @pytest.mark.parametrize("options", [IGNORED, REFUSED])
 def test_a_file_created_with_its_mode_needs_no_chmod(tried_on, options):
-    told = tried_on(options, "0640")
-    assert told["dry run"] == told["logged"] == []
-    assert told["intact"] == [True, True]
+    result = tried_on(options, "0640")
+    assert result["dry run"] == result["logged"] == []
+    assert result["intact"] == [True, True]
 
 
 @pytest.mark.parametrize("options", [IGNORED, REFUSED])
 def test_permissions_that_the_file_system_does_not_keep_are_reported_once_and_stay_intact(tried_on, options):
-    told = tried_on((*options, "--perms=0777"), "0600")
+    result = tried_on((*options, "--perms=0777"), "0600")
     report = (
         f"{SHOWN}mode 0777 instead of 0600 (every user can read the token); mount it with the right ones "
         "(uid=, gid=, file_mode=)"
     )
-    assert told["dry run"] == [report]
-    assert [line.partition(": ")[2] for line in told["logged"]] == [report]
-    assert told["intact"] == [True, True]
+    assert result["dry run"] == [report]
+    assert [line.partition(": ")[2] for line in result["logged"]] == [report]
+    assert result["intact"] == [True, True]
 
 
 def test_a_group_that_the_file_system_does_not_keep_is_reported(tried_on):
-    told = tried_on((*IGNORED, "--perms=0640", "--force-group=1000"), "0640", "4242")
-    assert len(told["logged"]) == 1
-    assert f"{SHOWN}group 1000 instead of 4242" in told["logged"][0]
-    assert told["intact"] == [True, True]
+    result = tried_on((*IGNORED, "--perms=0640", "--force-group=1000"), "0640", "4242")
+    assert len(result["logged"]) == 1
+    assert f"{SHOWN}group 1000 instead of 4242" in result["logged"][0]
+    assert result["intact"] == [True, True]
 
 
 def test_a_configurable_mode_is_proposed(tried_on):
-    told = tried_on((*IGNORED, "--perms=0664"), "0600")
-    assert 'or configure `mode: "0664"` to accept it' in told["dry run"][0]
+    result = tried_on((*IGNORED, "--perms=0664"), "0600")
+    assert 'or configure `mode: "0664"` to accept it' in result["dry run"][0]
 
 
 def test_permissions_changed_later_are_not_intact(tried_on, tmp_path):
     """Even if the file system did not keep the configured ones."""
-    told = tried_on(REFUSED, "0640", "4242", tmp_path / "source" / "access-token")
-    assert "mode 0600 instead of 0640" in told["logged"][0]
-    assert (told["intact"], told["intact_in_the_end"]) == ([True, True], False)
+    result = tried_on(REFUSED, "0640", "4242", tmp_path / "source" / "access-token")
+    assert "mode 0600 instead of 0640" in result["logged"][0]
+    assert (result["intact"], result["intact_in_the_end"]) == ([True, True], False)
 
 
 def test_permissions_that_are_right_are_not_set_again(tmp_path, monkeypatch):
@@ -99,10 +99,10 @@ def test_newly_configured_permissions_are_written(tmp_path):
 def test_a_group_without_a_number_in_the_user_namespace_is_reported(victim, tmp_path):
     mapped = [needs.tool("unshare"), "--user", "--map-root-user"]
     if subprocess.run([*mapped, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this kernel gives nobody a user namespace")
-    told = told_by(victim("write-and-look", tmp_path / "access-token", "4242", before=mapped))
-    assert told["small"] == told["dry run"]
-    assert "(EINVAL); its group has no number in this user namespace (/proc/self/gid_map)" in told["small"]
+        pytest.skip("this kernel has no user namespaces for users")
+    result = result_of(victim("write-and-look", tmp_path / "access-token", "4242", before=mapped))
+    assert result["small"] == result["dry run"]
+    assert "(EINVAL); its group has no number in this user namespace (/proc/self/gid_map)" in result["small"]
 
 
 # Access control lists

@@ -13,7 +13,7 @@ import pytest
 from refresher.config.output_kinds import LOCK_FILE
 from tests.outputs.mounts import mounting
 from tests.outputs.tokens import NOW, SEALER, a_token
-from tests.outputs.victims import LARGE, NOBODY, output_at, told_by
+from tests.outputs.victims import LARGE, NOBODY, output_at, result_of
 
 KILLS = 40
 
@@ -106,14 +106,14 @@ def test_two_processes_never_mix_their_values_in_one_file(victim, tmp_path):
 def test_a_directory_without_write_permission_is_reported_with_the_user(victim, open_folder):
     path = open_folder / "access-token"
     open_folder.chmod(0o555)
-    told = told_by(victim("write-as-nobody", path))
+    result = result_of(victim("write-as-nobody", path))
     user = NOBODY if os.geteuid() == 0 else os.geteuid()
-    assert told["small"] == (
+    assert result["small"] == (
         f"file:{path} cannot be written: Permission denied (EACCES); "
         f"let user {user} read the file, and list and write {open_folder}"
     )
-    assert told["found"] is None
-    assert told["files"] == []
+    assert result["found"] is None
+    assert result["files"] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
@@ -122,42 +122,42 @@ def test_another_users_file_cannot_be_read_but_can_be_replaced(victim, open_fold
     path.write_text("root's")
     path.chmod(0o600)
     open_folder.chmod(0o777)
-    assert told_by(victim("write-as-nobody", path))["found"] == a_token(2, size=LARGE).facts.fingerprint
+    assert result_of(victim("write-as-nobody", path))["found"] == a_token(2, size=LARGE).facts.fingerprint
     assert path.stat().st_uid == NOBODY
     path.unlink()
     path.write_text("root's")
     path.chmod(0o600)
     os.chmod(open_folder, 0o555)
-    assert "(EACCES)" in told_by(victim("write-as-nobody", path))["found"]
+    assert "(EACCES)" in result_of(victim("write-as-nobody", path))["found"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="which groups the user is in is not known")
 def test_a_group_without_the_user_is_reported(victim, open_folder):
     open_folder.chmod(0o777)
-    told = told_by(victim("write-as-nobody", open_folder / "access-token", "4242"))
-    assert f"(EPERM); make user {NOBODY} a member of the group" in told["small"]
-    assert told["files"] == [LOCK_FILE]
+    result = result_of(victim("write-as-nobody", open_folder / "access-token", "4242"))
+    assert f"(EPERM); make user {NOBODY} a member of the group" in result["small"]
+    assert result["files"] == [LOCK_FILE]
 
 
 def test_a_full_file_system_keeps_the_old_value_and_no_temporary_file(victim, tmp_path):
     path = tmp_path / "access-token"
-    told = told_by(
+    result = result_of(
         victim("write-and-look", path, before=mounting('mount -t tmpfs -o size=16k tmpfs "$1"', tmp_path))
     )
-    assert told["small"] is None
-    assert told["large"].endswith(
+    assert result["small"] is None
+    assert result["large"].endswith(
         f"No space left on device (ENOSPC); free space or inodes in {tmp_path}, or enlarge the volume"
     )
-    assert told["found"] == a_token(1).facts.fingerprint
-    assert told["files"] == [".access-token.meta.json", LOCK_FILE, "access-token"]
+    assert result["found"] == a_token(1).facts.fingerprint
+    assert result["files"] == [".access-token.meta.json", LOCK_FILE, "access-token"]
 
 
 def test_a_read_only_file_system_is_reported(victim, tmp_path):
-    told = told_by(
+    result = result_of(
         victim(
             "write-and-look",
             tmp_path / "access-token",
             before=mounting('mount -t tmpfs -o ro tmpfs "$1"', tmp_path),
         )
     )
-    assert told["small"].endswith(f"Read-only file system (EROFS); mount the volume of {tmp_path} writable")
+    assert result["small"].endswith(f"Read-only file system (EROFS); mount the volume of {tmp_path} writable")

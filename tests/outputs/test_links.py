@@ -9,7 +9,7 @@ from refresher.outputs import atomic, links
 from refresher.outputs.links import UntrustedLinkError
 from tests.outputs.test_file import file_output, refusal
 from tests.outputs.tokens import NOW, SEALER, a_token
-from tests.outputs.victims import NOBODY, told_by
+from tests.outputs.victims import NOBODY, result_of
 
 MALLORY = 1234
 
@@ -96,9 +96,9 @@ def test_a_link_that_another_user_may_have_made_is_not_followed(tmp_path, arrang
         link, path = folder / "out", folder / "out" / "access-token"
     link.symlink_to(aim if step == "directory" else aim / "access-token")
     arrange(link)
-    told = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "dry_run")}
+    result = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "dry_run")}
     text = f"the symbolic link {link} is not followed: {why.format(folder=folder)}, or name a path without it"
-    assert told == {
+    assert result == {
         "write": f"file:{path} cannot be written: {text}",
         "inspect": f"file:{path} cannot be read: {text}",
         "dry_run": f"file:{path} cannot be written: {text}",
@@ -125,8 +125,8 @@ def test_links_of_root_and_our_own_are_followed(victim, open_folder):
     (open_folder / "own" / "access-token").symlink_to("value")
     for path in (open_folder / "own", open_folder / "own" / "access-token"):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    told = told_by(victim("write-as-nobody", open_folder / "roots" / "access-token"))
-    assert (told["dry run"], told["small"]) == ([], None)
+    result = result_of(victim("write-as-nobody", open_folder / "roots" / "access-token"))
+    assert (result["dry run"], result["small"]) == ([], None)
     assert (open_folder / "own" / "value").stat().st_uid == NOBODY
 
 

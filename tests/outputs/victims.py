@@ -23,13 +23,13 @@ def output_at(path: Path, group: str | None = None) -> FileOutput:
     return FileOutput(Plan(str(path), "https://api.inlive.app", Format("json"), group=group))
 
 
-def told_by(process: subprocess.Popen[str]) -> dict[str, Any]:
+def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The output of a victim that writes and inspects."""
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
-    told = json.loads(out)
-    assert isinstance(told, dict)
-    return told
+    result = json.loads(out)
+    assert isinstance(result, dict)
+    return result
 
 
 def say(line: str) -> None:
@@ -101,23 +101,23 @@ def write_and_look(path: Path, group: str | None = None) -> None:
     """DryRun, write a small value, then a large one, then look: print what came of each, and the files that
     there are."""
     output = output_at(path, group)
-    told: dict[str, object] = {}
+    result: dict[str, object] = {}
     try:
-        told["dry run"] = output.dry_run()
+        result["dry run"] = output.dry_run()
     except OutputError as error:
-        told["dry run"] = str(error)
+        result["dry run"] = str(error)
     for name, token in (("small", a_token(1)), ("large", a_token(2, size=LARGE))):
         try:
-            told[name] = output.write(token, NOW, SEALER)
+            result[name] = output.write(token, NOW, SEALER)
         except OutputError as error:
-            told[name] = str(error)
+            result[name] = str(error)
     try:
         facts = output.inspect(NOW).facts
-        told["found"] = facts and facts.fingerprint
+        result["found"] = facts and facts.fingerprint
     except OutputError as error:
-        told["found"] = str(error)
-    told["files"] = sorted(os.listdir(path.parent))
-    say(json.dumps(told))
+        result["found"] = str(error)
+    result["files"] = sorted(os.listdir(path.parent))
+    say(json.dumps(result))
 
 
 def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | None = None) -> None:

@@ -87,9 +87,9 @@ def test_the_pod_monitor_equals_that_of_the_component(tmp_path):
 
 
 def alike(objects):
-    """The objects by kind and name, without the differences between Helm and kustomize: labels of the release,
-    the annotation that keeps Secrets, the Pod of `helm test` in a NetworkPolicy, and the hash that restarts
-    Pods after a change of the configuration (in the name of the ConfigMap, or on the Pods)."""
+    """The objects by kind and name, without the differences between Helm and kustomize: release labels, the
+    annotation that keeps Secrets, the Pod of `helm test` in a NetworkPolicy, and the hash that restarts Pods
+    after a change of the configuration (in the name of the ConfigMap, or on the Pods)."""
     found = {}
     for each in copy.deepcopy(objects):
         if each["kind"] == "ConfigMap":

@@ -55,7 +55,7 @@ def test_the_help_of_a_command_ends_with_an_example(capsys, name):
     assert main([name, "--help"]) == 0
     told = capsys.readouterr().out
     assert told.startswith(f"usage: refresher {name} ")
-    assert told.endswith(f"example:\n{import_module(f'refresher.commands.{name}').EXAMPLE}\n")
+    assert told.endswith(f"examples:\n{import_module(f'refresher.commands.{name}').EXAMPLE}\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -79,7 +79,7 @@ def test_the_examples_of_mint_are_read_as_a_shell_does():
 def test_no_flag_is_guessed_from_its_beginning(capsys):
     """A flag added in a later version must not change what an abbreviation means."""
     assert main(["wait", "--time", "1s"]) == 2
-    assert "--time: is no flag of refresher wait" in capsys.readouterr().err
+    assert "--time: is not a flag of refresher wait" in capsys.readouterr().err
 
 
 def test_every_mistake_of_a_configuration_is_told_on_a_line_of_its_own(capsys):

@@ -65,7 +65,7 @@ def test_a_release_has_the_scripts_that_the_command_prints():
 def test_the_flags_that_are_read_off_the_parser_are_those_of_the_help(capsys, name):
     """That no script is compared with a list that is itself wrong."""
     assert main([name, "--help"]) == 0
-    options = capsys.readouterr().out.partition("\nexample:\n")[0]
+    options = capsys.readouterr().out.partition("\nexamples:\n")[0]
     lines = re.findall(r"^  (-.*?)(?:  |$)", options, re.MULTILINE)
     assert {flag for line in lines for flag in re.findall(r"--[a-z][-a-z]*", line)} == long_flags(name)
 

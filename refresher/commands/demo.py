@@ -98,7 +98,7 @@ class Stage:
 
     def play(self, consumer: Consumer) -> None:
         """Play all steps. Raises StoryBrokenError."""
-        self.narrate(f"The daemon has written a token that lives {LIFETIME:.0f} s. A consumer uses it.")
+        self.narrate(f"The daemon has written a first token for {LIFETIME:.0f} s. A consumer uses it all the time.")
         self._until("a scheduled refresh", lambda: self._inlive.counts.issued > 1)
         self.narrate("A new token has replaced it in time. The consumer noticed nothing.")
         self._outage()
@@ -193,7 +193,7 @@ def print_result(consumer: Consumer, inlive: Emulator) -> None:
         "calls made": consumer.made,
         "calls refused": consumer.refused,
         "mint requests": counts.mints,
-        "of them failed": counts.mints - counts.issued,
+        "failed mints": counts.mints - counts.issued,
         "refreshes": counts.issued - 1,
     }
     print()

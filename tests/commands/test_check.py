@@ -87,7 +87,7 @@ def test_all_is_well(check, inlive, place):
         "ok   clock: within a second of the issuer's",
         f"ok   output: file:{place}/token can be written",
         "ok   token default: lives 1h, is replaced after 42m at the latest; headroom 16m50s: "
-        "no shorter outage of the issuer is felt",
+        "consumers do not notice a shorter outage of the issuer",
     ]
 
 
@@ -351,7 +351,7 @@ def test_what_tokens_are_to_be_tried_out_with_is_tried_out(check, status, mark, 
 def test_offline_nobody_is_asked(check, inlive):
     checked = check("--offline")
     assert checked.code == 0
-    assert line(checked, "issuer") == f"ok   issuer: {inlive.url} was not asked (--offline)"
+    assert line(checked, "issuer") == f"ok   issuer: {inlive.url} was not contacted (--offline)"
     assert line(checked, "output").startswith("ok ")
     assert inlive.counts.mints + inlive.counts.other == 0
 
@@ -434,7 +434,7 @@ def test_without_any_headroom_there_is_a_hint(check):
     checked = check("--offline", "--lifetime", "100s", "--propagation-delay", "49s")
     assert checked.code == 0
     assert line(checked, "token default").startswith("hint")
-    assert line(checked, "token default").endswith("headroom 0s: every outage of the issuer may be felt")
+    assert line(checked, "token default").endswith("headroom 0s: consumers may notice every outage of the issuer")
 
 
 # --- The exit code: of several failures 78 before 77 before 73 before 75
@@ -521,9 +521,9 @@ def test_the_port_of_our_own_daemon_is_a_hint_and_of_another_one_a_failure(check
     assert checked.code == code
     told = line(checked, "listen")
     if code:
-        assert told.endswith("; it is a refresher with other tokens")
+        assert told.endswith("; a refresher with other tokens listens there")
     else:
-        assert told == f"hint listen: the daemon of these tokens runs, on port {port}"
+        assert told == f"hint listen: port {port} is used by the daemon of these tokens"
 
 
 def answers(port):

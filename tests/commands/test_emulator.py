@@ -33,11 +33,11 @@ class Started:
             assert line, "".join(lines) + self.process.communicate()[1]
             lines.append(line)
         self.told = "".join(lines)
-        self.url = re.findall(r"emulated at (\S+)", self.told)[0]
+        self.url = re.findall(r"Inlive API at (\S+)", self.told)[0]
 
     @property
     def made_up_key(self) -> str:
-        return re.findall(r"of no worth elsewhere: (\S+)", self.told)[0]
+        return re.findall(r"valid only for this emulator: (\S+)", self.told)[0]
 
     def mint(self, key: str, lifetime: int = 60, verify: str | bool = True) -> requests.Response:
         return requests.post(
@@ -127,7 +127,7 @@ def test_the_keys_of_all_key_files_are_accepted_and_not_told(
         flags += ["--key-file", str(tmp_path / key[-3:])]
     emulator = start(*flags)
     assert [emulator.mint(key).status_code for key in keys] == [200, 200]
-    assert "made up" not in emulator.told
+    assert "application key" not in emulator.told
     _, log = emulator.end()
     assert "sesame" not in emulator.told + log
 

@@ -180,7 +180,7 @@ def test_a_token_of_a_configuration_is_named(of_two, inlive, tmp_path, name, key
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "refresher: NAME: which one? the configuration has several; accepted: studio, stage\n"),
+        ((), "refresher: NAME: is missing, and the configuration has several tokens; accepted: studio, stage\n"),
         (("sage",), "refresher: NAME: 'sage' is not in the configuration; accepted: studio, stage\n"),
     ],
 )

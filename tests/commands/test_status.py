@@ -229,14 +229,14 @@ def test_what_does_not_say_that_all_is_well_is_not_taken_for_it(call, document):
 def test_what_is_no_address(call, url):
     told = call("status", "--url", url)
     assert (told.code, told.out) == (75, "")
-    assert "no refresher answers there" in told.err
+    assert "no refresher responds" in told.err
     assert "such as http://localhost:9464" in told.err
 
 
 def test_nobody_listens(call):
     told = call("status", "--url", f"http://127.0.0.1:{free_port()}")
     assert (told.code, told.out) == (75, "")
-    assert "no refresher answers there (ConnectionError); give the address of its --listen" in told.err
+    assert "no refresher responds (ConnectionError); give the address of its --listen" in told.err
 
 
 def test_somebody_who_listens_and_does_not_answer(call):

@@ -42,7 +42,7 @@ def test_every_token_of_a_configuration_must_be_there(call, tmp_path):
     (tmp_path / "refresher.json").write_text(json.dumps({"tokens": tokens}))
     plant(tmp_path / "a", age=10.0)
     waited = call("wait", "--config", tmp_path / "refresher.json", "--timeout", "0")
-    assert waited == (75, "", f"refresher: not within 0s: file:{tmp_path}/b holds no token\n")
+    assert waited == (75, "", f"refresher: timed out after 0s: file:{tmp_path}/b holds no token\n")
 
 
 def test_it_blocks_until_another_process_has_published_a_token(tmp_path):
@@ -68,7 +68,7 @@ def test_when_time_is_up_each_output_that_lacks_a_token_is_named_with_the_reason
     )
     assert (waited.code, waited.out) == (75, "")
     assert waited.err.splitlines() == [
-        f"refresher: not within 0.3s: file:{tmp_path}/{told}"
+        f"refresher: timed out after 0.3s: file:{tmp_path}/{told}"
         for told in (
             "absent holds no token",
             "expired holds an expired token",

@@ -33,7 +33,7 @@ from refresher.errors import ConfigurationError
         ({"endless": True}, "endless", "chunked, close"),
         ({"status": 429, "retry_after": "7\r\nX: y"}, "retry_after", "printable ASCII"),
         ({"redirect": "http://ü"}, "redirect", "printable ASCII"),
-        ({"body": object()}, "body", "text, bytes, or what can be written as JSON"),
+        ({"body": object()}, "body", "text, bytes, or a value that JSON can represent"),
         ({"body": "\ud800"}, "body", "text, bytes"),
         ({"retry_after": "7"}, "retry_after", "needs status too"),
         ({"drip_head": True}, "drip_head", "needs drip too"),

@@ -118,7 +118,7 @@ def test_where_all_is_granted_it_says_who_we_are_and_that_it_suffices(place):
     assert checked.code == 0, checked.said
     (server,) = lines(checked, "kubernetes")
     assert server.endswith(f"system:serviceaccount:{place.account.namespace}:refresher")
-    assert lines(checked, "permissions") == ["ok   permissions: what it takes to publish is granted"]
+    assert lines(checked, "permissions") == ["ok   permissions: every permission needed to publish is granted"]
     assert lines(checked, "output") == [
         f"ok   output: secret:{place.account.namespace}/access-token can be written"
     ]
@@ -190,7 +190,7 @@ def test_an_api_server_that_is_away_is_told_once_and_no_secret_is_tried(place, t
     assert checked.code == 73
     (told,) = lines(checked, "kubernetes")
     assert "Connection refused" in told
-    assert lines(checked, "output")[0].endswith("was not tried")
+    assert lines(checked, "output")[0].endswith("was not tested")
 
 
 def test_offline_kubernetes_is_not_asked(place, tmp_path):
@@ -206,7 +206,7 @@ def test_whoever_may_not_ask_what_it_may_is_told_by_what_it_tries(place, tmp_pat
     denied = answering(403, status(403, 'cannot create resource "selfsubjectaccessreviews"'))
     with peer(denied) as server:
         checked = refresher("check", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))
-    assert lines(checked, "permissions")[0].startswith("hint permissions: what we may do there is not told")
+    assert lines(checked, "permissions")[0].startswith("hint permissions: cannot list our own permissions")
     assert lines(checked, "output")[0].startswith("FAIL output")  # it was tried
 
 

@@ -118,7 +118,9 @@ def test_where_all_is_granted_it_says_who_we_are_and_that_it_suffices(place):
     assert checked.code == 0, checked.said
     (server,) = lines(checked, "kubernetes")
     assert server.endswith(f"system:serviceaccount:{place.account.namespace}:refresher")
-    assert lines(checked, "permissions") == ["ok   permissions: every permission needed to publish is granted"]
+    assert lines(checked, "permissions") == [
+        "ok   permissions: every permission needed to publish is granted"
+    ]
     assert lines(checked, "output") == [
         f"ok   output: secret:{place.account.namespace}/access-token can be written"
     ]

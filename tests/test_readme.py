@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""The examples in the README work as shown."""
 
 import re
 import subprocess
@@ -48,12 +48,12 @@ def test_every_command_shown_parses(command):
     assert build_parser().parse_args(command.split()).run
 
 
-def test_every_command_is_told_of():
+def test_the_readme_describes_every_command():
     told = re.findall(r"^\| `(\w+)[^`]*` \|", README.read_text(), re.MULTILINE)
     assert set(COMMANDS) <= set(told)
 
 
-def test_the_alerts_are_ones_that_prometheus_takes(tmp_path):
+def test_prometheus_accepts_the_alerts(tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text("groups:\n- name: inlive\n  rules:\n" + textwrap.indent(block("- alert:"), "  "))
     promtool = needs.tool("promtool")
@@ -62,7 +62,7 @@ def test_the_alerts_are_ones_that_prometheus_takes(tmp_path):
     assert "4 rules found" in checked.stdout
 
 
-def test_the_alerts_are_about_metrics_that_exist():
+def test_the_alerts_use_existing_metrics():
     used = set(re.findall(r"token_refresher_\w+", block("- alert:")))
     exposed, _ = at_work("studio").metrics.exposition("text/plain")
     assert used <= set(re.findall(r"^token_refresher_\w+", exposed.decode(), re.MULTILINE))

@@ -180,7 +180,7 @@ def test_a_key_readable_by_others_is_a_hint(check, place, mode):
     checked = check()
     assert checked.code == 0
     told = f"hint key: the key file {place}/key is open to others than its owner (mode {mode:04o}): "
-    assert f"{told}chmod 600 it, unless nobody else gets at its directory" in checked.out.splitlines()
+    assert f"{told}chmod 600 it, unless no other user can reach its directory" in checked.out.splitlines()
 
 
 def test_a_key_readable_only_by_its_owner_gets_no_hint(check):
@@ -310,15 +310,15 @@ def test_after_an_issuer_without_a_response_no_other_key_is_tried(check_all, inl
     inlive.faults(reset=True, count=3)  # the number of tries of one attempt
     checked = check_all({"a": ("other-key", "1"), "b": ("key", "2")})
     assert checked.code == 75
-    assert line(checked, "issuer").endswith("; not tried after that: 1 more")
+    assert line(checked, "issuer").endswith("; keys not tried: 1")
     assert inlive.counts.issued == 0
 
 
 @pytest.mark.parametrize(
     ("ahead", "told"),
     [
-        (-120.0, "hint clock: 12[01] s ahead of the issuer's; see to time synchronisation (chrony, ntpd)"),
-        (120.0, "hint clock: 1(19|20) s behind the issuer's; see to time synchronisation (chrony, ntpd)"),
+        (-120.0, "hint clock: 12[01] s ahead of the issuer's; check time synchronisation (chrony, ntpd)"),
+        (120.0, "hint clock: 1(19|20) s behind the issuer's; check time synchronisation (chrony, ntpd)"),
         (-3.0, "ok   clock: [34] s ahead of the issuer's"),
     ],
 )
@@ -414,14 +414,17 @@ def test_every_output_of_every_token_has_a_line(check_all, place):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--lifetime", "24h"), "lives 24h, is replaced after 16h48m at the latest; headroom 7h10m50s: no"),
+        (
+            ("--lifetime", "24h"),
+            "lives 24h, is replaced after 16h48m at the latest; headroom 7h10m50s: consumers do not",
+        ),
         (
             ("--refresh-at", "50%"),
-            "lives 1h, is replaced after 30m at the latest; headroom 28m50s: no shorter",
+            "lives 1h, is replaced after 30m at the latest; headroom 28m50s: consumers do not",
         ),
         (
             ("--propagation-delay", "2m"),
-            "lives 1h, is replaced after 42m at the latest; headroom 14m50s: no shorter",
+            "lives 1h, is replaced after 42m at the latest; headroom 14m50s: consumers do not",
         ),
     ],
 )
@@ -480,7 +483,7 @@ def test_a_key_in_base64_is_a_hint(check, place):
     checked = check("--offline")
     assert checked.code == 0
     assert (
-        f"hint key: what is in {place}/key looks like base64: if the issuer refuses it, decode it"
+        f"hint key: the content of {place}/key looks like base64; if the issuer refuses it, decode it"
         in checked.out
     )
 

@@ -146,7 +146,7 @@ def test_a_key_file_is_readable_only_by_its_owner_and_the_key_is_not_printed(
 def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("somebody's own")
-    assert "exists and is left alone; accepted: a new file, or --key-file" in refused(
+    assert "exists and is not overwritten; accepted: a new file, or --key-file" in refused(
         "--write-key", str(path)
     )
     assert path.read_text() == "somebody's own"
@@ -224,7 +224,7 @@ def test_it_serves_https_with_a_certificate_and_its_key(
         (("--write-key", "/none/such"), "--write-key: /none/such: No such file"),
         (("--min-lifetime", "soon"), "--min-lifetime: 'soon' is not a duration"),
         (("--cert", "/none/such"), "cert: /none/such cannot be used: No such file"),
-        (("--key", "tls.key"), "key: a TLS key without cert"),
+        (("--key", "tls.key"), "key: is given without cert"),
     ],
 )
 def test_a_mistake_is_reported_with_exit_code_78(flags: tuple[str, ...], told: str) -> None:

@@ -304,7 +304,7 @@ def test_endpoints_that_fail_at_the_start_are_served_later(issuer, place):
         eventually(lambda: "inlive-token-refresher" in running.said, "it has begun")
         enough = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (3, enough[1]))
-        eventually(lambda: "the endpoints are not served yet" in running.said, "it has tried")
+        eventually(lambda: "cannot serve the endpoints yet" in running.said, "it has tried")
         resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, enough)
         assert running.get("/livez").status == 200
         (place / "key").write_text(KEY)

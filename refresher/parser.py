@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from refresher.config.wording import did_you_mean, plain, shown
-from refresher.errors import Mistake, UsageError
+from refresher.config.quoting import did_you_mean, plain, shown
+from refresher.errors import Problem, UsageError
 
 # The beginning of an argparse message about a flag → the message shown instead.
 _REPHRASED = {
@@ -62,45 +62,45 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """argparse calls this when required arguments are missing; the message ends with their names."""
-        self._refuse(Mistake(message.rpartition(": ")[2], "is missing"))
+        self._refuse(Problem(message.rpartition(": ")[2], "is missing"))
 
-    def _refuse(self, *mistakes: Mistake) -> NoReturn:
+    def _refuse(self, *mistakes: Problem) -> NoReturn:
         raise UsageError(f"{self.format_usage().strip()} (see {self.prog} --help)", mistakes)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             raise _UnknownValueError(action, str(value))
 
-    def _misused(self, error: argparse.ArgumentError) -> Mistake:
+    def _misused(self, error: argparse.ArgumentError) -> Problem:
         """The mistake in the use of a known argument."""
         name = str(error.argument_name)
         if isinstance(error, _UnknownValueError):
-            return Mistake(name, error.message)
+            return Problem(name, error.message)
         for beginning, replacement in _REPHRASED.items():
             if error.message.startswith(beginning):
                 flag = name.rpartition("/")[2]
                 (action,) = [known for known in self.actions if flag in known.option_strings]
                 value = action.metavar or "|".join(action.choices or ())
-                return Mistake(name, replacement.format(flag=flag, value=value, message=error.message))
-        return Mistake(name, "is used wrongly")
+                return Problem(name, replacement.format(flag=flag, value=value, message=error.message))
+        return Problem(name, "is used wrongly")
 
-    def _unknown(self, words: list[str]) -> Iterator[Mistake]:
+    def _unknown(self, words: list[str]) -> Iterator[Problem]:
         """The mistakes in unknown `words`. A word after an unknown flag counts as the flag's value."""
         for previous, word in pairwise(["", *words]):
             if word.startswith("-"):
                 yield self._unknown_flag(word.partition("=")[0])
             elif not previous.startswith("-") or "=" in previous:
-                yield Mistake("…", f"{self.prog} takes no such argument (not shown: it may be the key)")
+                yield Problem("…", f"{self.prog} takes no such argument (not shown: it may be the key)")
 
-    def _unknown_flag(self, flag: str) -> Mistake:
+    def _unknown_flag(self, flag: str) -> Problem:
         name = plain(flag)
         if not flag.startswith("--"):  # -kKEY: show only -k
             name = plain(flag[:2]) + "…" * (len(flag) > 2)
         owners = [command for command, parser in self.whole().commands.items() if flag in parser.flags]
         if owners and self.commands:
-            return Mistake(name, f"comes after the command, as in {self.prog} {owners[0]} {flag}")
+            return Problem(name, f"comes after the command, as in {self.prog} {owners[0]} {flag}")
         elsewhere = f", but of {', '.join(owners)}" if owners else ""
-        return Mistake(name, f"is not a flag of {self.prog}{elsewhere}{did_you_mean(flag, self.flags)}")
+        return Problem(name, f"is not a flag of {self.prog}{elsewhere}{did_you_mean(flag, self.flags)}")
 
 
 class _UnknownValueError(argparse.ArgumentError):

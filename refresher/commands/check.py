@@ -9,10 +9,10 @@ from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.commands.status import of_daemon
 from refresher.config import flags
+from refresher.config.addresses import namespaced
 from refresher.config.declarations import IssuerSettings, ListenAddress, SecretOutputSettings, Settings
 from refresher.config.durations import format_duration
-from refresher.config.objects import placed
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
 from refresher.core import schedule
 from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64

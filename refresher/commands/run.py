@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from refresher import __version__, cli_options, exit_codes, signals, wiring
 from refresher.config import flags
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
 from refresher.core.events import Event, RefreshRequested, Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted

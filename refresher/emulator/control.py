@@ -17,7 +17,7 @@ from refresher.core.keytext import LONGEST_KEY
 from refresher.emulator.api import Upstream
 from refresher.emulator.exchange import document_of, envelope, wrong_method
 from refresher.emulator.faults import Fault
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.http.server.hosts import is_own_host
 from refresher.http.server.messages import Request, Response
 
@@ -79,7 +79,7 @@ def checked_key(key: object) -> str:
     if isinstance(key, str) and _KEY.fullmatch(key):
         return key
     accepted = f"1 to {LONGEST_KEY} printable ASCII characters without space around them"
-    raise ConfigurationError((Mistake("key", f"this cannot be an application key; accepted: {accepted}"),))
+    raise ConfigurationError((Problem("key", f"this cannot be an application key; accepted: {accepted}"),))
 
 
 def _faults(request: Request) -> list[Fault]:

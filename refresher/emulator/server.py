@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from refresher.clock import SystemClock
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 from refresher.core.inlive import MINT_PATH
 from refresher.core.model import SecretStr, fingerprint
 from refresher.emulator import control
@@ -17,7 +17,7 @@ from refresher.emulator.application import LIMITS, EmulatorApplication
 from refresher.emulator.faults import Fault
 from refresher.emulator.records import Counts
 from refresher.emulator.tokens import jwt_maker, opaque
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.http.server.loop import Server
 from refresher.http.server.messages import Request
 from refresher.http.server.sockets import bind
@@ -58,10 +58,10 @@ class Emulator:
         log: Callable[[str], None] | None = None,
     ) -> None:
         if refusal not in (401, 403):
-            raise ConfigurationError((Mistake("refusal", f"{refusal} is not accepted; accepted: 401, 403"),))
+            raise ConfigurationError((Problem("refusal", f"{refusal} is not accepted; accepted: 401, 403"),))
         if key is not None and cert is None:
             raise ConfigurationError(
-                (Mistake("key", "a TLS key without cert; accepted: both, cert alone, none"),)
+                (Problem("key", "a TLS key without cert; accepted: both, cert alone, none"),)
             )
         self._host, self._port = host, port
         self._cert, self._cert_key = cert, key
@@ -156,7 +156,7 @@ class Emulator:
         name = fingerprint(_text_of(key))
         with self._lock:
             if not self._upstream.revoke_key(name):
-                raise ConfigurationError((Mistake("key", f"no key with fingerprint {name} is in force"),))
+                raise ConfigurationError((Problem("key", f"no key with fingerprint {name} is in force"),))
 
     def valid(self, token: str | SecretStr) -> bool:
         """Whether a product call with this access token would be let in now."""
@@ -211,7 +211,7 @@ class Emulator:
         except OSError as error:
             named = " and ".join(shown_path(path) for path in (self._cert, self._cert_key) if path)
             problem = f"{named} cannot be used: {error.strerror or error}; accepted: PEM files, unencrypted"
-            raise ConfigurationError((Mistake("cert", problem),)) from error
+            raise ConfigurationError((Problem("cert", problem),)) from error
         return context
 
 

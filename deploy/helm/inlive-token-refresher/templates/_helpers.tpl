@@ -42,7 +42,7 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 
 {{- define "refresher.config" -}}
 {{- if and .Values.config.leader_election (ne .Values.mode "ha") -}}
-{{- fail (printf "config.leader_election: two processes are mode: ha, and this is mode: %s" .Values.mode) -}}
+{{- fail (printf "config.leader_election: needs mode: ha, but this is mode: %s" .Values.mode) -}}
 {{- end -}}
 {{- .Values.config | toYaml -}}
 {{- end }}
@@ -60,7 +60,7 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 {{- if has .Values.applicationKeySecret (index $places .Release.Namespace) -}}
-{{- fail (printf "config: who reads a token in the Secret %s reads the application key, too: name another one" .Values.applicationKeySecret) -}}
+{{- fail (printf "config: readers of a token in the Secret %s would also read the application key: use another Secret" .Values.applicationKeySecret) -}}
 {{- end -}}
 {{- $places | toJson -}}
 {{- end }}

@@ -208,7 +208,11 @@ def test_a_refused_key(check, inlive, place, status):
     [
         ({"status": 503}, "server_error: 503", "if this lasts, ask Inlive"),
         ({"status": 429}, "throttled: 429", "let tokens live longer, or mint fewer"),
-        ({"reset": True}, "unreachable: ", "what is in between: name resolution, firewall, proxy"),
+        (
+            {"reset": True},
+            "unreachable: ",
+            "check issuer.url and the way there: name resolution, firewall, proxy",
+        ),
         ({"status": 404}, "bad_response: 404", "is issuer.url (and issuer.verify, if set) right"),
         (
             {"garbage": True},
@@ -232,7 +236,7 @@ def test_an_issuer_that_is_not_there(check):
     assert checked.code == 75
     assert "unreachable: 127.0.0.1:" in line(checked, "issuer")
     assert "Connection refused" in line(checked, "issuer")
-    assert "; is issuer.url right, and what is in between" in line(checked, "issuer")
+    assert "; check issuer.url and the way there" in line(checked, "issuer")
 
 
 def test_it_is_as_patient_as_the_daemon_is_going_to_be(check, inlive):

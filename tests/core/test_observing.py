@@ -64,7 +64,7 @@ GONE = KeyUnreadable("key file /k: no such file")
 FULL = "no space left on device"
 
 
-def looked_at(*found: Holding) -> Driver:
+def inspected_at(*found: Holding) -> Driver:
     """A driver that has a key and has looked at its outputs, and has taken up nothing since."""
     driver = Driver(policy(*(output(name) for name in "ab"[: len(found)])), *found)
     driver.tell(KeyRead(KEY))
@@ -89,14 +89,14 @@ def told(driver: Driver, event) -> set[str]:
 
 
 def test_a_mint_that_is_started_is_in_flight_and_nothing_else_changes():
-    driver = looked_at(Holding())
+    driver = inspected_at(Holding())
     assert told(driver, Started(Mint(KEY, Reason.FIRST))) == {"in_flight"}
     assert driver.state.minting == Mint(KEY, Reason.FIRST)
 
 
 @pytest.mark.parametrize("step", [write("b", token(), "new"), Inspect("b"), Inspect("b", first=True)])
 def test_a_step_on_an_output_makes_that_one_busy_and_no_other(step):
-    driver = looked_at(Holding(), Holding())
+    driver = inspected_at(Holding(), Holding())
     before = driver.state
     driver.passes(5.0)
     assert told(driver, Started(step)) == {"in_flight"}
@@ -107,7 +107,7 @@ def test_a_step_on_an_output_makes_that_one_busy_and_no_other(step):
 
 def test_what_is_adopted_is_in_hand_but_not_our_own_and_its_key_has_proven_itself():
     found = held(token(age=60.0))
-    driver = looked_at(found)
+    driver = inspected_at(found)
     assert driver.tell(Started(Adopt("a", found))) == [TokenAdopted("a", found.facts)]
     assert (driver.state.facts, driver.state.token, driver.state.minted_here) == (
         found.facts,
@@ -277,7 +277,7 @@ def test_chance_is_taken_from_the_event():
 
 
 def test_what_was_written_is_known_without_looking_and_next_looked_at_half_a_minute_later():
-    driver = looked_at(Holding(), Holding())
+    driver = inspected_at(Holding(), Holding())
     driver.tell(WriteFailed("b", FULL, roll=1.0))
     before = driver.state.output("a")
     driver.passes(7.0)
@@ -286,7 +286,7 @@ def test_what_was_written_is_known_without_looking_and_next_looked_at_half_a_min
         "b",
         holding=Holding(token().facts, None, intact=True),
         published=token().facts.fingerprint,
-        looked_at=driver.now.boot,
+        inspected_at=driver.now.boot,
         writable=True,
     )
     assert driver.state.output("a") == before
@@ -318,7 +318,7 @@ def test_an_output_that_cannot_be_written_still_holds_what_it_held():
     ],
 )
 def test_a_write_is_tried_again_the_sooner_the_less_time_is_left_to_consumers(remaining, wait):
-    driver = looked_at(held(token(age=3600.0 - remaining)))
+    driver = inspected_at(held(token(age=3600.0 - remaining)))
     for _ in range(10):
         driver.tell(WriteFailed("a", FULL, roll=1.0))
     assert driver.state.output("a").writes.next_try - driver.now.boot == pytest.approx(wait)
@@ -347,7 +347,7 @@ def test_what_is_found_first_is_what_was_published_and_disturbs_nobody():
         "file",
         holding=held(token(age=60.0)),
         published=token().facts.fingerprint,
-        looked_at=driver.now.boot - 3.0,
+        inspected_at=driver.now.boot - 3.0,
     )
 
 
@@ -432,7 +432,7 @@ def test_an_output_that_cannot_be_read_is_not_relied_on():
     driver.tell(InspectFailed("file", "permission denied"))
     after = driver.state.output("file")
     assert after.holding == Holding()
-    assert after.looked_at == driver.now.boot - 3.0  # as of when it began
+    assert after.inspected_at == driver.now.boot - 3.0  # as of when it began
     assert after.published == token().facts.fingerprint  # so that writing it again is a repair
 
 
@@ -446,7 +446,7 @@ def test_an_output_that_is_out_of_sight_is_believed_to_hold_what_it_held():
     ]
     after = driver.state.output("file")
     assert (after.holding, after.published) == (before.holding, before.published)
-    assert after.looked_at == driver.now.boot - 3.0
+    assert after.inspected_at == driver.now.boot - 3.0
     assert (after.problem, after.reads.failures, after.reads.next_try) == (
         "no route",
         1,
@@ -484,7 +484,7 @@ def test_a_report_about_another_token_than_the_one_in_hand_changes_nothing(finge
 
 
 def test_a_report_before_there_is_a_token_changes_nothing():
-    assert told(looked_at(held(token())), ExpiryReported(token().facts.fingerprint)) == set()
+    assert told(inspected_at(held(token())), ExpiryReported(token().facts.fingerprint)) == set()
 
 
 def test_a_report_is_kept_in_mind_and_shortens_what_is_believed_of_the_next():
@@ -519,7 +519,7 @@ def test_a_report_that_comes_at_its_end_shortens_nothing():
 
 def test_a_token_that_was_born_expired_is_published_and_replaced_but_is_no_storm():
     """Whoever reports may be wrong: no more than ten tokens in a lifetime for that."""
-    driver = looked_at(Holding())
+    driver = inspected_at(Holding())
     driver.policy = driver.policy._replace(verifies=True)
     times = []
     for number in range(2, 12):

@@ -46,7 +46,7 @@ def of_output(driver: Driver, name: str = "file") -> OutputStatus:
     return next(each for each in of(driver).outputs if each.name == name)
 
 
-def looked_at(*found: Holding) -> Driver:
+def inspected_at(*found: Holding) -> Driver:
     """A driver without a key that has looked at its outputs: what `refresher status` knows of them."""
     driver = Driver(policy(*(output(name) for name in "ab"[: len(found)])), *found)
     driver.perform(driver.steps())
@@ -98,7 +98,7 @@ def test_the_headroom_counts_with_the_longest_propagation_delay():
 def test_nothing_is_valid_before_it_was_looked_at():
     driver = Driver()
     assert not of(driver).valid
-    assert of_output(driver) == NOT_VALID._replace(problem="not looked at yet")
+    assert of_output(driver) == NOT_VALID._replace(problem="not inspected yet")
 
 
 @pytest.mark.parametrize(
@@ -109,19 +109,19 @@ def test_nothing_is_valid_before_it_was_looked_at():
         (held(token(age=60.0), intact=False), True, None),  # another mode: it serves, until it is put right
         (held(token(age=60.0, key=NEW_KEY)), True, None),  # another key's is as good to consumers
         (held(token(age=3600.0)), False, "its token has expired"),
-        (Holding(), False, "holds no token that is known to be valid"),
-        (held(token(age=-60.0)), False, "holds no token that is known to be valid"),  # issued in the future
+        (Holding(), False, "holds no token known to be valid"),
+        (held(token(age=-60.0)), False, "holds no token known to be valid"),  # issued in the future
     ],
 )
 def test_an_output_is_valid_that_holds_a_token_which_has_not_expired(found, valid, problem):
-    driver = looked_at(found)
+    driver = inspected_at(found)
     assert (of_output(driver, "a").valid, of_output(driver, "a").problem) == (valid, problem)
     assert of(driver).valid == valid
 
 
 def test_a_token_is_valid_when_all_its_outputs_are():
-    assert of(looked_at(held(token()), held(token()))).valid
-    assert not of(looked_at(held(token()), Holding())).valid
+    assert of(inspected_at(held(token()), held(token()))).valid
+    assert not of(inspected_at(held(token()), Holding())).valid
 
 
 def test_a_token_in_hand_serves_nobody_before_it_is_written():
@@ -157,7 +157,7 @@ def test_an_output_that_cannot_be_read_is_not_said_to_be_valid():
 
 
 def test_how_much_shorter_a_token_lives_than_was_asked_for_is_told():
-    driver = looked_at(held(token(lifetime=600.0, requested=3600.0)))
+    driver = inspected_at(held(token(lifetime=600.0, requested=3600.0)))
     driver.steps()
     assert of(driver).shortfall == 3000.0
 
@@ -216,14 +216,14 @@ def test_an_expired_token_is_told_with_the_time_when_it_did():
 
 
 def test_without_a_token_and_without_a_key_nothing_is_known():
-    stands = of(looked_at(Holding()))
+    stands = of(inspected_at(Holding()))
     assert (stands.issued, stands.expires, stands.token_fingerprint) == (None, None, None)
     assert (stands.next_refresh, stands.next_reason) == (None, None)
     assert (stands.key_fingerprint, stands.key_accepted) == (None, None)
 
 
 def test_of_what_the_outputs_hold_the_token_is_told_that_ends_first():
-    stands = of(looked_at(held(token(1, age=60.0)), held(token(2, age=600.0))))
+    stands = of(inspected_at(held(token(1, age=60.0)), held(token(2, age=600.0))))
     assert stands.token_fingerprint == token(2).facts.fingerprint
     assert (stands.issued, stands.expires) == (NOW.wall - 600.0, NOW.wall + 3000.0)
 
@@ -258,7 +258,7 @@ def test_that_an_output_stalls_is_told_rather_than_what_it_failed_of_before():
 def test_an_output_that_never_answered_is_stalled_and_not_valid():
     driver = Driver()
     driver.tell(Started(Inspect("file", first=True)))
-    assert of_output(driver).problem == "not looked at yet"
+    assert of_output(driver).problem == "not inspected yet"
     driver.passes(3600.0)
     assert of_output(driver) == OutputStatus(
         "file", False, None, None, None, None, "has not answered for 3600 s"

@@ -121,7 +121,7 @@ def test_the_document_is_json_without_secrets() -> None:
 
 def test_each_output_without_a_valid_token_is_not_ready() -> None:
     assert unready(in_trouble()) == [
-        {"token": "studio", "output": FILE, "problem": "holds no token that is known to be valid"},
+        {"token": "studio", "output": FILE, "problem": "holds no token known to be valid"},
         {
             "token": "studio",
             "output": "file:/full/token",

@@ -43,7 +43,7 @@ def test_problems_stand_once_below_their_token_or_output() -> None:
         "studio                               NO     -     -        in 2s, first",
         f"    ! key_refused (key {KEY.fingerprint}): the issuer answered 403",
         f"  {FILE}  NO     -     -",
-        "      ! holds no token that is known to be valid",
+        "      ! holds no token known to be valid",
         "  file:/full/token                   NO     -     -",
         "      ! cannot write /full/token: no space left",
     ]

@@ -197,8 +197,8 @@ def test_a_refused_key(check, inlive, place, status):
     assert checked.code == 77
     assert line(checked, "issuer") == (
         f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault "
-        f"(asked: {inlive.mint_url}); put a valid key into the key's file "
-        "(Inlive's integration page makes one)"
+        f"(asked: {inlive.mint_url}); put a valid key into the key file "
+        "(create one on Inlive's integration page)"
     )
     assert inlive.counts.mints == 1  # no lifetime makes it a better key
 
@@ -213,11 +213,11 @@ def test_a_refused_key(check, inlive, place, status):
             "unreachable: ",
             "check issuer.url and the way there: name resolution, firewall, proxy",
         ),
-        ({"status": 404}, "bad_response: 404", "is issuer.url (and issuer.verify, if set) right"),
+        ({"status": 404}, "bad_response: 404", "check issuer.url, issuer.verify (if set)"),
         (
             {"garbage": True},
             "bad_response: 200, but it is not JSON",
-            "is issuer.url (and issuer.verify, if set) right",
+            "check issuer.url, issuer.verify (if set)",
         ),
         ({"redirect": "https://elsewhere.test/"}, "bad_response: 307", "correct issuer.url"),
     ],
@@ -297,7 +297,7 @@ def test_no_proof_lives_longer_than_the_token_it_is_for(check):
         assert asked(choosy) == [1, 10, 30]
     assert checked.code == 75
     assert "bad_response: 400: expiry_seconds must be 60 to" in line(checked, "issuer")
-    assert "does the issuer grant the lifetime" in line(checked, "issuer")
+    assert "whether the issuer grants the lifetime" in line(checked, "issuer")
 
 
 def test_every_key_is_proven_once(check_all, inlive, place):

@@ -1,4 +1,4 @@
-"""How long a token is believed to live."""
+"""The expected lifetime of a token."""
 
 import base64
 import json
@@ -12,14 +12,14 @@ from refresher.core.expiry import LONGEST_TOKEN, UselessTokenError, believed_lif
 
 
 def jwt(payload: object) -> str:
-    """An unsigned JWT around `payload`: raw bytes, or what becomes JSON."""
+    """An unsigned JWT with `payload`: raw bytes, or a value that becomes JSON."""
     text = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     parts = (b'{"alg":"HS256"}', text, b"not a signature")
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
 NOW = 1_800_000_000.0  # by the issuer's clock
-SKEWS = [0.0, -86_400.0, 86_400.0]  # by which our clock may be off: with a Date header it does not count
+SKEWS = [0.0, -86_400.0, 86_400.0]  # errors of our clock, which does not count if there is a Date header
 
 
 def believed(token: str, requested: float = 3600.0, *, date: float | None = NOW, ours: float = NOW) -> float:
@@ -27,12 +27,12 @@ def believed(token: str, requested: float = 3600.0, *, date: float | None = NOW,
 
 
 def issued(ago: float, lives: float, **more: object) -> str:
-    """A JWT that was issued so many seconds ago."""
+    """A JWT that was issued `ago` seconds ago."""
     return jwt({"iat": NOW - ago, "exp": NOW - ago + lives, **more})
 
 
 def ends(left: float, **more: object) -> str:
-    """A JWT that tells its end, and not when it was issued."""
+    """A JWT with its expiry, but not with its issue."""
     return jwt({"exp": NOW + left, **more})
 
 
@@ -53,7 +53,7 @@ def ends(left: float, **more: object) -> str:
         pytest.param(issued(0, 1800, nbf=NOW + 30), 1800.0, id="valid in a moment: clocks differ"),
     ],
 )
-def test_the_lesser_of_what_was_requested_and_what_the_token_says_is_believed(
+def test_the_shorter_of_requested_and_claimed_lifetime_is_expected(
     token: str, lifetime: float, skew: float
 ) -> None:
     assert believed(token, ours=NOW + skew) == pytest.approx(lifetime)
@@ -75,17 +75,17 @@ def test_the_lesser_of_what_was_requested_and_what_the_token_says_is_believed(
         pytest.param(jwt({"nbf": NOW + 600}), "not valid yet", id="nbf alone"),
     ],
 )
-def test_a_token_that_is_of_no_use_is_refused(token: str, why: str, skew: float) -> None:
+def test_a_useless_token_is_refused(token: str, why: str, skew: float) -> None:
     with pytest.raises(UselessTokenError, match=why):
         believed(token, ours=NOW + skew)
 
 
 @pytest.mark.parametrize("requested", [1.0, 2.0, 10.0, 60.0, 3600.0, 86_400.0])
 @given(fraction=st.floats(0.0, 0.999), took=st.floats(0.0, 0.5))
-def test_a_token_that_lives_as_requested_is_never_refused(
+def test_a_token_with_the_requested_lifetime_is_never_refused(
     requested: float, fraction: float, took: float
 ) -> None:
-    """Claims and Date are whole seconds, and the Date is written a moment after the token."""
+    """Claims and Date are whole seconds, and the Date is slightly later than the token."""
     signed, answered = NOW + fraction, NOW + fraction + took
     token = jwt({"iat": int(signed), "nbf": int(signed), "exp": int(signed) + math.ceil(requested)})
     assert believed(token, requested, date=float(int(answered))) == requested
@@ -103,7 +103,7 @@ def test_a_token_that_lives_as_requested_is_never_refused(
         (issued(0, 1800, nbf=NOW + 86_400), NOW, None),
     ],
 )
-def test_without_a_date_our_own_clock_has_to_do_and_may_be_an_hour_off(
+def test_without_a_date_our_own_clock_is_used_and_may_be_an_hour_off(
     token: str, ours: float, lifetime: float | None
 ) -> None:
     if lifetime is not None:

@@ -132,6 +132,6 @@ def test_each_output_without_a_valid_token_is_not_ready() -> None:
 
 def test_a_failing_output_that_holds_a_valid_token_is_ready() -> None:
     daemon = at_work("studio", outputs=ONE)
-    daemon.tell("studio", WriteFailed(FILE, "no space left", roll=1.0))
+    daemon.observe("studio", WriteFailed(FILE, "no space left", roll=1.0))
     assert document(daemon)["tokens"][0]["outputs"][0]["problem"] == "no space left"
     assert unready(daemon) == []

@@ -59,7 +59,7 @@ def test_a_long_path_keeps_its_end() -> None:
 
 def test_a_long_problem_continues_in_indented_lines() -> None:
     daemon = Daemon("studio")
-    daemon.tell("studio", KeyUnreadable("the key file cannot be read: " + "because " * 30))
+    daemon.observe("studio", KeyUnreadable("the key file cannot be read: " + "because " * 30))
     _, _, _, _, first, second, *_ = table(daemon)
     assert first.startswith("    ! the key file cannot be read: because")
     assert second.startswith("      because because")

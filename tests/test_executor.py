@@ -1,4 +1,4 @@
-"""Executor: every effect comes back as the event that says how it went, our own mistakes included."""
+"""The executor: every effect ends with an event, even after a bug."""
 
 import threading
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ SECRET = "the-text-of-a-secret"
 
 @dataclass
 class AnIssuer:
-    """Answers this; an exception is a mistake of ours, for an issuer raises nothing."""
+    """Returns `answer`, or raises it as a bug would: an issuer promises not to raise."""
 
     answer: Granted | Declined | Exception = GRANTED
     asked: tuple[SecretStr, float, float] | None = None
@@ -72,7 +72,7 @@ class AnIssuer:
 
 @dataclass
 class AVerifier:
-    """Says this."""
+    """Returns `answer`, or raises it as a bug would."""
 
     answer: Verification | Exception
     asked: tuple[SecretStr, float] | None = None
@@ -90,7 +90,7 @@ NOTHING = Holding()
 
 @dataclass
 class AnOutput:
-    """Holds this, or fails like this."""
+    """Holds `holding`, or fails with `failing`. `claim_error`: raised by `claim`."""
 
     name: str = "file"
     lane: str = "file:"
@@ -123,7 +123,7 @@ class AnOutput:
 
 @dataclass
 class AKey:
-    """Holds this key, or fails like this."""
+    """Holds the key `content`, or raises it."""
 
     content: SecretStr | Exception = KEY
     name: str = "file:/etc/key"
@@ -159,7 +159,7 @@ class Site:
 
     def message(self) -> Message:
         message = self.mailbox.take(DEADLINE)
-        assert message is not None, "nothing came back"
+        assert message is not None, "no message arrived"
         return message
 
     def start(self, effect: Effect) -> Work:
@@ -168,7 +168,7 @@ class Site:
         return work
 
     def does(self, effect: Effect) -> Message:
-        """What comes back of an effect."""
+        """Perform an effect and return its message."""
         work = self.start(effect)
         message = self.message()
         assert message.token == "studio"
@@ -199,7 +199,7 @@ def test_a_granted_token_is_returned_with_all_its_facts(site):
     assert (message.event.key, message.event.roll) == (KEY, ROLL)
     assert (minted.access.reveal(), minted.refresh_token.reveal()) == ("access", "refresh")
     facts = minted.facts
-    assert facts.issued == SENT  # not when the answer came
+    assert facts.issued == SENT  # not when the answer arrived
     assert (facts.lifetime, facts.requested, facts.has_refresh_token) == (3600.0, 3600.0, True)
     assert (facts.key_fingerprint, facts.fingerprint) == (KEY.fingerprint, SecretStr("access").fingerprint)
     assert facts.issuer == site.managed.policy.issuer == ISSUER_URL
@@ -222,17 +222,17 @@ def test_a_declined_mint_is_returned_with_its_reason(site):
     site.issuer.answer = Declined(Outcome.THROTTLED, "429", retry_after=7.0)
     message = site.does(MINT)
     assert message.event == MintFailed(KEY, site.issuer.answer, ROLL)
-    assert isinstance(message.notifications[0], IssuerAnswered)  # it was asked, all the same
+    assert isinstance(message.notifications[0], IssuerAnswered)
 
 
-# --- Writing and looking
+# --- Writing and inspecting
 
 
 def test_a_write_returns_the_written_token(site):
     message = site.does(WRITE)
     assert message == Message("studio", Written("file", WRITE.token))
     assert site.output.holding.token == WRITE.token
-    assert site.managed.output("other").holding == Holding()  # the one that was named, and no other
+    assert site.managed.output("other").holding == Holding()  # only the named output was written
 
 
 def test_a_failed_write_returns_the_error_of_the_output(site):
@@ -284,10 +284,10 @@ def test_a_failed_claim_of_an_unreadable_output_is_reported(site):
     assert site.does(FIRST_INSPECT) == Message("studio", InspectFailed("file", "unreadable"), (failed_claim,))
 
 
-# --- Our own mistakes
+# --- Bugs
 
 
-BUG = RuntimeError(f"nobody has foreseen {SECRET}")
+BUG = RuntimeError(f"unforeseen: {SECRET}")
 MESSAGE = "internal error (a bug): RuntimeError; the log has the details"
 
 
@@ -304,8 +304,8 @@ MESSAGE = "internal error (a bug): RuntimeError; the log has the details"
     ids=["mint", "write", "inspection", "first inspection", "dry run", "verify"],
 )
 def test_a_bug_becomes_a_failure_and_is_reported(site, effect, event, what):
-    """Or the step would be in flight for ever. Its text is for the log, which blots secrets out, and not for
-    the status, which does not."""
+    """Otherwise the effect would be in flight for ever. Only the log shows the error's text, because it
+    removes secrets."""
     site.issuer.answer = site.output.failing = site.verifier.answer = BUG
     message = site.does(effect)
     assert message == Message("studio", event, (Crashed(what, BUG),))
@@ -314,7 +314,7 @@ def test_a_bug_becomes_a_failure_and_is_reported(site, effect, event, what):
 
 def test_a_thread_survives_a_bug(site):
     site.output.failing = BUG
-    for _ in range(5):  # more than there are threads
+    for _ in range(5):  # more jobs than threads
         site.does(INSPECT)
     site.output.failing = None
     assert site.does(INSPECT) == Message("studio", Found("file", Holding()))
@@ -416,7 +416,7 @@ def test_a_bug_in_reading_a_key_is_reported_once_and_does_not_affect_other_keys(
 
 
 class HangingKey(AKey):
-    """Does not answer before it is let go."""
+    """Does not answer until `go` is set."""
 
     def __init__(self, name: str, lane: str) -> None:
         super().__init__(KEY, name, lane)
@@ -430,7 +430,7 @@ class HangingKey(AKey):
 
 @pytest.fixture
 def hanging():
-    """A key source that hangs, and is being read."""
+    """A key source that hangs while it is read."""
     key = HangingKey("file:/mnt/dead/key", "key:/mnt/dead")
     yield key
     key.go.set()
@@ -466,7 +466,7 @@ def test_a_hanging_directory_is_reported_once_and_its_key_when_it_is_readable(ha
 
 
 def test_an_effect_given_up_before_it_began_is_skipped(site):
-    """A mint that waited for a thread for an hour would be one too many."""
+    """A mint that waited for a thread for an hour would be useless."""
     work = Work("studio", MINT, "issuer", 0.0)
     work.given_up = True
     site.executor.start(site.managed, work)
@@ -491,7 +491,7 @@ def test_a_dry_run_returns_the_error_of_the_write(site, failing, event):
 
 
 class Pools:
-    """Workers that only notes which pool a job is for."""
+    """Workers that only record the pool of each job."""
 
     def __init__(self) -> None:
         self.used: list[str] = []
@@ -505,7 +505,7 @@ class Pools:
 
 
 def test_issuer_disk_api_server_and_keys_have_separate_pools(mailbox):
-    """Two hundred Secrets whose API server hangs kept a file from being looked at, and the keys."""
+    """Two hundred Secrets of a hanging API server once delayed files and keys."""
     workers = Pools()
     executor = Executor(SystemClock(), mailbox, workers, lambda: ROLL)
     outputs = (AnOutput("file:/run/token", "file:/run"), AnOutput("secret:inlive/token", "secret"))

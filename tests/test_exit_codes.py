@@ -1,4 +1,4 @@
-"""Exit codes: of several failures the gravest, 78 before 77 before 73 before 75 (design §2)."""
+"""Exit codes: the gravest failure counts, 78 before 77 before 73 before 75 (design §2)."""
 
 from itertools import combinations
 
@@ -113,16 +113,16 @@ def observed_lifetime() -> Driver:
         ((), 0, "there is nothing to fail"),
         ((well(),), 0, "all is well"),
         ((without_key(),), 78, "there is no key"),
-        ((key_lost(),), 78, "the key would not outlive a restart"),
+        ((key_lost(),), 78, "a restart would lose the key"),
         ((declined(KEY_REFUSED),), 77, "the key is refused"),
-        ((candidate_refused(),), 77, "the new key is refused, though the old one goes on"),
+        ((candidate_refused(),), 77, "the new key is refused, though the old one still works"),
         ((declined(UNREACHABLE),), 75, "the issuer cannot be reached"),
         ((declined(SERVER_ERROR),), 75, "the issuer fails"),
         ((declined(throttled(60.0)),), 75, "the issuer asks to wait"),
         ((unwritten(),), 73, "the output cannot be written"),
-        ((unread(),), 73, "what the output holds cannot be told"),
+        ((unread(),), 73, "the output cannot be read"),
         ((well(), declined(UNREACHABLE)), 75, "one of two fails"),
-        ((declined(UNREACHABLE), unwritten(), declined(KEY_REFUSED)), 77, "of several the gravest"),
+        ((declined(UNREACHABLE), unwritten(), declined(KEY_REFUSED)), 77, "the gravest of several"),
         ((declined(UNREACHABLE), unwritten()), 73, "an output is graver than an outage"),
         ((declined(KEY_REFUSED), without_key()), 78, "a missing key is the gravest"),
     ],

@@ -1,4 +1,4 @@
-"""Who may begin, who waits in line, and when a lane is stuck."""
+"""Admission to lanes: room, queues, and stuck lanes."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ NOW = 0.0
 
 @pytest.fixture
 def lanes():
-    """Two steps in a lane, three in all of them."""
+    """Lanes with room for two effects each, and three in all lanes of the pool."""
     return Lanes({"file": Limit(2, pool=3), "issuer": Limit(1, pool=2)})
 
 
@@ -58,7 +58,7 @@ def test_a_given_up_effect_makes_room_but_keeps_its_thread(lanes):
     assert lanes.has_room("issuer", NOW)
     (second,) = begun(lanes, "issuer", "x")
     lanes.give_up(second, NOW)
-    assert not lanes.has_room("issuer", NOW)  # two threads hang: no third
+    assert not lanes.has_room("issuer", NOW)  # two threads hang, so no third may begin
     lanes.end(first)
     assert lanes.has_room("issuer", NOW)
 
@@ -85,7 +85,7 @@ def test_waiting_tokens_are_admitted_in_order_while_there_is_room(lanes):
         begun(lanes, A, token)
     assert turns == ["1"]
     lanes.end(second)
-    assert list(lanes.admitted(NOW)) == ["2", "3"]  # they have begun nothing: there is still room
+    assert list(lanes.admitted(NOW)) == ["2", "3"]  # they have begun nothing, so there is still room
     assert not lanes.is_waiting("3")
 
 
@@ -143,7 +143,7 @@ def test_an_output_that_hangs_for_ever_is_retried_and_costs_few_threads(roomy):
         now += 10.0
     assert len(tries) < 16
     later = [after - before for before, after in pairwise(tries[WEDGED:])]
-    assert later == sorted(later)  # the later, the rarer
+    assert later == sorted(later)  # the intervals grow
     assert tries[-1] > a_day / 3
 
 
@@ -168,7 +168,7 @@ def test_a_given_up_effect_that_has_ended_no_longer_counts(roomy):
         roomy.end(work)
     (again,) = begun(roomy, A, "x")
     roomy.give_up(again, NOW)
-    assert again.counts_until == NOW + COUNTS_FOR  # as the first one
+    assert again.counts_until == NOW + COUNTS_FOR  # like the first one
 
 
 def test_a_lane_with_only_given_up_effects_is_stuck(lanes):

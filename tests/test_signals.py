@@ -1,4 +1,4 @@
-"""Signals at any moment: every command ends when it is stopped, at once and also as PID 1 of a container."""
+"""Signals at any moment: every command ends at once when it is stopped, also as PID 1 of a container."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from tests.issuer.peer import peer, silent
 STOPPED = {"run": 0, "emulator": 0, "once": 75}  # all other commands: 128 + the number of the signal
 ENDS_AT_ONCE = ("config", "completion")  # perhaps before the signal arrives
 
-# A module of the standard library that does something to this process while it is imported.
+# Modules that replace one of the standard library and act while they are imported.
 RAISES = """\
 import os, signal, sys
 for number in {numbers}:
@@ -28,7 +28,7 @@ sys.path.remove({place!r})
 del sys.modules["argparse"]
 import argparse
 """
-# Held in C, where no handler of Python runs: as by a resolver, or a file system.
+# Blocks in C, where no Python handler runs, like a resolver or a file system.
 HANGS = """\
 import ctypes
 mutex, lock = ctypes.create_string_buffer(64), ctypes.CDLL(None).pthread_mutex_lock
@@ -36,7 +36,7 @@ lock(mutex)
 print("hangs", flush=True)
 lock(mutex)
 """
-# Where whatever is raised is lost, as in the callbacks of Python's own imports.
+# Swallows every exception, like the callbacks of Python's own imports.
 SWALLOWS = """\
 import time
 print("hangs", flush=True)
@@ -68,7 +68,7 @@ def test_only_built_in_modules_are_imported_before_the_handlers():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("module", ["resource", "argparse"])  # the first that is imported, and the next
+@pytest.mark.parametrize("module", ["resource", "argparse"])  # the first import and the second
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_the_imports_ends_a_command_like_a_later_one(tmp_path, command, module, number):
     shadow = RAISES.format(numbers=[int(number)], place=str(tmp_path))
@@ -126,7 +126,7 @@ def test_without_a_free_descriptor_a_command_continues():
 
 
 def may_have_namespaces() -> bool:
-    """Whether processes can be given numbers of their own here: root can, in most containers too."""
+    """Whether we may create PID namespaces. Root may, in most containers too."""
     ask = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
     try:
         return subprocess.run(ask, capture_output=True, check=False).returncode == 0
@@ -136,7 +136,7 @@ def may_have_namespaces() -> bool:
 
 @contextmanager
 def first_process(*words: object) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """``refresher WORDS…`` as PID 1 of a namespace, and the number by which we know it."""
+    """``refresher WORDS…`` as PID 1 of a namespace, and its PID outside."""
     alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     command = [*alone, sys.executable, "-m", "refresher", *map(str, words)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
@@ -163,7 +163,7 @@ def handles(pid: int, number: int) -> bool:
 
 
 def ways(command: str, place: Path, url: str) -> tuple[object, ...]:
-    """Words by which a command has something to do for longer than this test takes, if it ever has."""
+    """Arguments with which a command runs longer than this test, if it can."""
     key, token, issuer = ("--key-file", place / "key"), ("--to-file", place / "token"), ("--issuer-url", url)
     return {
         "run": (*key, *token, *issuer),
@@ -183,7 +183,7 @@ def ways(command: str, place: Path, url: str) -> tuple[object, ...]:
 @pytest.mark.parametrize("after", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_as_pid_1_every_command_ends_on_sigterm(tmp_path, command, after):
-    """`after`: seconds from when it has a handler. Until then Python itself starts: nothing helps."""
+    """`after`: seconds after the handler was installed. Before that, Python itself is starting."""
     (tmp_path / "key").write_text(KEY)
     with (
         peer(silent) as issuer,

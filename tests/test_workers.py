@@ -1,4 +1,4 @@
-"""Threads that perform jobs, and the queue by which everything comes back."""
+"""The worker threads, and the queue for their results."""
 
 import gc
 import signal
@@ -18,15 +18,15 @@ PATIENCE = 20.0  # seconds: far more than anything here takes
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait for a condition; fail when it does not come to hold in time."""
+    """Wait for a condition. Fail if it does not become true in time."""
     deadline, pause = time.monotonic() + PATIENCE, threading.Event()
     while not holds():
-        assert time.monotonic() < deadline, "the condition did not come to hold in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         pause.wait(0.005)
 
 
 class Jobs:
-    """Jobs that wait until they are let go, and who does them."""
+    """Jobs that wait until `let_go`. `threads`: the names of the threads that do them."""
 
     def __init__(self) -> None:
         self._gate = threading.Event()
@@ -49,14 +49,14 @@ class Jobs:
 
 @pytest.fixture
 def waiting():
-    """Jobs that are let go at the end at the latest, so that no thread outlives its test at work."""
+    """Jobs that end with the test at the latest, so that no thread keeps working."""
     jobs = Jobs()
     yield jobs
     jobs.let_go()
 
 
 def done(workers: Workers) -> str:
-    """Have one job done, and wait for it; the name of the thread that did it."""
+    """Submit a job and wait for it. Returns the name of the thread that did it."""
     name: list[str] = []
     finished = threading.Event()
 
@@ -65,7 +65,7 @@ def done(workers: Workers) -> str:
         finished.set()
 
     workers.submit(job, "pool")
-    assert finished.wait(PATIENCE), "nobody does it"
+    assert finished.wait(PATIENCE), "the job was not done"
     return name[0]
 
 
@@ -93,7 +93,7 @@ def test_only_as_many_threads_are_started_as_needed(waiting):
 
 def test_an_idle_thread_is_reused():
     workers = Workers({"pool": 16})
-    # Two, because the next job may come before the thread of the last one has gone back to wait.
+    # Two, because the next job may arrive before the thread of the last job waits again.
     assert len({done(workers) for _ in range(200)}) <= 2
 
 
@@ -198,7 +198,7 @@ def test_no_message_is_lost_or_duplicated_when_many_threads_post():
 
 @pytest.fixture
 def on_signal():
-    """Has a function called at a signal, for the length of a test."""
+    """Installs signal handlers for the length of a test."""
     before = {}
 
     def install(number: int, act: Callable[[], None]) -> None:
@@ -271,7 +271,7 @@ workers = Workers({{"issuer": 2, "file": 2}})
 
 
 def refusing(script: str) -> str:
-    """What `script` prints, run as a user whose threads the kernel refuses from `refuse()` to `allow()`."""
+    """The output of `script`, run as a user whose threads the kernel refuses from `refuse()` to `allow()`."""
     needs.root("to become a user whose number of processes is limited")
     ended = subprocess.run(
         [sys.executable, "-c", REFUSING.format(uid=54321, patience=PATIENCE) + script],
@@ -285,7 +285,7 @@ def refusing(script: str) -> str:
 
 
 def test_a_job_whose_thread_was_refused_is_done_when_a_thread_starts():
-    """It sat in a queue without a thread for ever: a token was never minted again."""
+    """Such a job once stayed in the queue for ever, and a token was never minted again."""
     script = """
 refuse()
 workers.submit(done.release, "issuer")

@@ -179,7 +179,7 @@ def test_a_leaders_request_ends_before_its_leadership():
 
 
 class Server:
-    """A Lease and its candidates. Requests take time in both directions. `lossy`: the share of lost answers."""
+    """A Lease and its candidates. Messages take time. `lossy`: the share of answers lost."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)

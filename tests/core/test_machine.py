@@ -1,7 +1,7 @@
-"""What one token's machine does next when nothing goes wrong: starting, adopting, minting when due, stopping.
+"""The steps of the machine when nothing fails: starting, adopting, minting when due, stopping.
 
 Keys are in test_machine_keys, failures of the issuer in test_machine_issuer, outputs in test_machine_outputs,
-what holds whatever happens in tests/simulation.
+the invariants in tests/simulation.
 """
 
 import pytest
@@ -79,7 +79,7 @@ def test_an_output_that_hangs_at_first_delays_nothing_longer_than_ten_seconds():
 
 
 def test_outputs_that_hang_together_cause_one_wait():
-    """And while nothing was seen of any, nothing is minted: it could be put nowhere, and may be there."""
+    """Until one output was inspected, nothing is minted: it could not be written, and may not be needed."""
     driver = Driver(TWO)
     driver.observe(KeyRead(KEY))
     driver.steps()
@@ -103,7 +103,7 @@ def out_of_sight(output: str) -> InspectFailed:
 
 
 def test_nothing_is_minted_while_every_output_is_out_of_sight():
-    """A restart costs the issuer nothing, also while the API server is away: the tokens may all be there."""
+    """A restart while the API server is unreachable must not mint: all tokens may still be published."""
     driver = Driver(TWO)
     driver.observe(KeyRead(KEY))
     driver.steps()
@@ -154,7 +154,7 @@ def test_an_output_out_of_sight_is_inspected_soon_and_then_less_often():
     driver.perform(driver.steps())
     waits = []
     for _ in range(7):
-        driver.passes(9.0)  # which is how long it took: that is no part of the wait
+        driver.passes(9.0)  # the inspection took so long; the wait starts at its end
         driver.observe(out_of_sight("file"))
         driver.steps()
         waits.append(driver.wait.until - driver.now.boot)
@@ -241,8 +241,8 @@ def test_an_output_that_already_holds_the_refresh_token_causes_no_mint():
 def test_an_older_token_that_the_adopted_one_cannot_replace_is_replaced_before_it_expires(
     token_policy, adopted
 ):
-    """Killed between the writes of two outputs: the second still holds the token before. Its consumers are
-    owed a valid one at every moment (invariant 1), and the one that was adopted cannot be written there."""
+    """The process was killed between two writes: the second output still holds the former token. Its
+    consumers need a valid token at all times (invariant 1), but the adopted one cannot be written there."""
     driver = Driver(token_policy, adopted, held(token(1, age=2520.0)))
     driver.observe(KeyRead(KEY))
     after, _ = driver.until(Mint)
@@ -250,12 +250,12 @@ def test_an_older_token_that_the_adopted_one_cannot_replace_is_replaced_before_i
 
 
 def test_an_adopted_token_does_not_overwrite_one_that_lives_longer():
-    longer = held(token(2, age=60.0, lifetime=7200.0))  # asked for with another lifetime: not adoptable
+    longer = held(token(2, age=60.0, lifetime=7200.0))  # requested with another lifetime: not adoptable
     driver = Driver(TWO, held(token(1, age=60.0)), longer)
     assert driver.begin() == [Adopt("a", held(token(1, age=60.0)))]
 
 
-# --- What is valid but cannot be adopted stays until something better is in hand.
+# --- A valid token that cannot be adopted stays until the next one is in hand.
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_an_adopted_token_does_not_overwrite_one_that_lives_longer():
     [
         ((held(token(1, age=60.0, key=NEW_KEY)),), Reason.KEY_CHANGED, "a valid token of another key"),
         ((held_opaquely(token(1, age=60.0, key=NEW_KEY)),), Reason.KEY_CHANGED, "the same in a template"),
-        ((held(token(1, age=3600.0, key=NEW_KEY)),), Reason.FIRST, "that one has expired: it serves nobody"),
+        ((held(token(1, age=3600.0, key=NEW_KEY)),), Reason.FIRST, "an expired token of another key"),
         (
             (held(token(1, age=60.0, lifetime=7200.0)),),
             Reason.FIRST,
@@ -273,7 +273,7 @@ def test_an_adopted_token_does_not_overwrite_one_that_lives_longer():
         (
             (held(token(1, age=60.0, lifetime=7200.0)), held(token(2, age=3600.0, key=NEW_KEY))),
             Reason.FIRST,
-            "what is valid is of this key, what is of another key has expired",
+            "the valid token is of this key, and the token of another key has expired",
         ),
     ],
 )
@@ -344,7 +344,7 @@ def test_no_horizon_replaces_a_token_younger_than_a_tenth_of_its_lifetime():
 @pytest.mark.parametrize(
     ("seconds", "wall", "because"),
     [
-        (2520.0, 2520.0, "both clocks say so"),
+        (2520.0, 2520.0, "both clocks agree"),
         (60.0, 2520.0, "the wall clock jumped ahead"),
         (2520.0, -3600.0, "the wall clock was set back, which makes no token younger"),
         (2520.0, 30.0, "the machine slept, and its wall clock does not know yet"),
@@ -376,7 +376,7 @@ def test_only_one_mint_is_in_flight():
     assert not any(isinstance(step, Mint) for step in driver.steps())
 
 
-# --- Asked for: by a consumer that was told of an expiry, by an operator.
+# --- Requested: by a consumer that reports an expiry, by an operator.
 
 
 @pytest.mark.parametrize(("age", "after"), [(0.0, 360.0), (100.0, 260.0), (360.0, 0.0), (1000.0, 0.0)])
@@ -395,7 +395,7 @@ def test_a_new_token_settles_the_report():
     renewed = token(2, age=-1000.0)
     driver.perform(driver.minted(renewed))
     driver.observe(ExpiryReported(token(1).facts.fingerprint))  # a consumer that still has the old one
-    # It is believed to live no longer than the one before it did: replaced at 70 % of that.
+    # Its expected lifetime is at most that of the former token, and it is replaced at 70 % of that.
     assert driver.until(Mint) == (pytest.approx(700.0), Mint(KEY, Reason.SCHEDULED))
 
 
@@ -405,7 +405,7 @@ def test_an_operator_gets_a_new_token_at_once(age):
     driver.passes(age)
     driver.observe(RefreshRequested())
     assert Mint(KEY, Reason.REQUESTED) in driver.steps()
-    assert driver.state.output("file").holding.remaining(driver.now) > 0  # none is taken away before
+    assert driver.state.output("file").holding.remaining(driver.now) > 0  # the old one stays until then
 
 
 def test_a_request_before_the_first_mint_causes_one_mint():

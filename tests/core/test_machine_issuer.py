@@ -1,4 +1,4 @@
-"""What the issuer's failures lead to: the old token stays until its own end, and nobody is stormed."""
+"""Failures of the issuer: the old token stays until it expires, and retries are spread out."""
 
 import pytest
 
@@ -24,7 +24,7 @@ from tests.core.builders import (
 
 
 def due(token_policy=None, **first):
-    """At work, and a mint that is due has just been taken up."""
+    """A driver at work that has just begun a scheduled mint."""
     driver = at_work(token_policy, **first)
     driver.until(Mint)
     return driver
@@ -59,7 +59,7 @@ def test_waits_double_then_shrink_with_the_time_left_and_end_at_half_a_minute():
     while driver.now.boot < NOW.boot + 3600.0:
         driver.declined(UNREACHABLE)
         waits.append(driver.until(Mint)[0])
-    # The growing: 1020 s are left after 2520 + 62; a tenth of what is left is over a minute down to 600 s.
+    # 1020 s are left after 2520 + 62 s. A tenth of the time left exceeds a minute until 600 s are left.
     assert waits[:14] == [2.0, 4.0, 8.0, 16.0, 32.0] + [60.0] * 7 + [59.8, 53.82]
     assert min(waits) == 1.0
     for _ in range(3):
@@ -100,7 +100,7 @@ def test_the_wait_depends_on_the_kind_of_failure(declined, wait):
 def test_no_wait_exceeds_the_rest_of_a_valid_token(declined):
     driver = due(policy(lifetime=600.0), first=token(lifetime=600.0))  # due at 420: 180 s are left
     driver.declined(declined)
-    assert driver.until(Mint)[0] == pytest.approx(110.0)  # a minute, and an attempt of 10 s, are kept
+    assert driver.until(Mint)[0] == pytest.approx(110.0)  # a minute and an attempt of 10 s are reserved
     driver.declined(declined)
     assert driver.until(Mint)[0] == pytest.approx(35.0)  # half of the 70 s
 
@@ -137,7 +137,7 @@ def test_an_older_token_in_another_output_limits_the_wait():
     driver.observe(RefreshRequested())
     driver.begin()
     (failed,) = driver.declined(throttled(900.0))
-    assert failed.left == pytest.approx(100.0)  # b's token ends then, whatever a holds
+    assert failed.left == pytest.approx(100.0)  # then b's token expires
     assert failed.wait < 100.0
 
 
@@ -153,7 +153,7 @@ def test_an_operators_request_ends_every_wait():
 
 
 def repeated(number: int, issued_later: float) -> Token:
-    """What the issuer gave before, as if it were new."""
+    """A token that the issuer gave before, as if it were new."""
     return token(number, age=-issued_later)
 
 
@@ -179,7 +179,7 @@ def test_a_repeated_token_is_not_news_after_an_adoption():
 
 
 def test_a_token_that_an_output_already_holds_is_not_news():
-    stranger = token(1, age=60.0, lifetime=1800.0)  # asked for with another lifetime: not adopted
+    stranger = token(1, age=60.0, lifetime=1800.0)  # requested with another lifetime: not adopted
     driver = Driver(policy(), held(stranger))
     driver.begin()
     assert driver.minted(repeated(1, issued_later=0.0)) == []

@@ -1,4 +1,4 @@
-"""A key that changes is proved before the old one is forgotten; a bad one takes no working one's place."""
+"""Changing keys: a new key is proven before the old one is forgotten; a bad key replaces no working one."""
 
 import pytest
 
@@ -135,7 +135,7 @@ def test_a_key_replaced_during_the_first_mint_stays_in_use_until_the_new_one_is_
     driver.declined(KEY_REFUSED, NEW_KEY)
     while driver.until(Mint)[1] == Mint(NEW_KEY, Reason.KEY_CHANGED):
         driver.declined(KEY_REFUSED, NEW_KEY)
-    assert driver.state.minting == Mint(KEY, Reason.SCHEDULED)  # it has minted: it is the one that works
+    assert driver.state.minting == Mint(KEY, Reason.SCHEDULED)  # it has minted, so it works
 
 
 def test_a_vanished_key_file_is_reported_once_and_its_key_is_kept():

@@ -1,4 +1,4 @@
-"""Whoever does not lead mints and writes nothing, follows what the leader publishes, and can take over."""
+"""A standby neither mints nor writes. It adopts the tokens of the leader, and can take over."""
 
 import pytest
 
@@ -23,7 +23,7 @@ ELECTION, LOSS = LeadershipChanged(leads=True), LeadershipChanged(leads=False)
 
 
 def leading(*found: Holding) -> Driver:
-    """A driver that was elected and has looked at its outputs since."""
+    """A driver that was elected and has inspected its outputs since."""
     driver = Driver(ELECTED, *found)
     driver.begin()
     driver.passes(1.0)
@@ -57,7 +57,7 @@ def test_a_new_leader_adopts_the_last_token_of_the_former_leader():
     driver.observe(ELECTION)
     driver.perform(driver.steps())
     assert driver.steps() == [Adopt("file", held(token(2, age=-10.0)))]
-    assert OutputDisturbed("file") not in driver.notifications  # that was the leader before, and no stranger
+    assert OutputDisturbed("file") not in driver.notifications  # the former leader wrote it
     assert driver.until(Mint) == (pytest.approx(2520.0), Mint(KEY, Reason.SCHEDULED))
 
 
@@ -68,7 +68,7 @@ def test_a_new_leader_ignores_an_inspection_that_began_before_the_election():
     assert driver.steps() == [Inspect("file")]
     driver.passes(1.0)
     driver.observe(ELECTION)
-    driver.observe(Found("file", Holding()))  # as it was before
+    driver.observe(Found("file", Holding()))  # the state before the election
     assert driver.steps() == [Inspect("file")]
 
 
@@ -155,7 +155,7 @@ def test_a_former_leader_clears_its_write_problems():
 
 
 def test_a_write_that_fails_after_leadership_was_lost_is_not_a_problem():
-    """It hangs as long as the Lease lasts, and would be told of for as long as this one stands by."""
+    """The write hangs as long as the Lease lasts. Its failure would stay in the status of the standby."""
     driver = leading(Holding())
     driver.minted(token())
     driver.observe(LOSS)
@@ -184,7 +184,7 @@ def test_a_standby_with_an_invalid_new_key_adopts_the_leaders_token_when_elected
     driver.perform(driver.steps())
     assert driver.steps() == [
         Adopt("file", held(token(2, age=-2520.0))),
-        Mint(NEW_KEY, Reason.KEY_CHANGED),  # which is how a new key is proven
+        Mint(NEW_KEY, Reason.KEY_CHANGED),  # proves the new key
     ]
     driver.declined(KEY_REFUSED, NEW_KEY)
     assert driver.steps() == []

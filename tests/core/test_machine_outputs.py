@@ -1,4 +1,4 @@
-"""Publishing: no output holds back another, and what somebody disturbs is put right within a minute."""
+"""Publishing: no output delays another, and a disturbed output is restored within a minute."""
 
 import pytest
 
@@ -20,7 +20,7 @@ FULL = "b: no space left on device"
 
 
 def with_b_failing() -> Driver:
-    """The first token is minted and written to a; b could not be written."""
+    """A driver whose first token was written to a, while writing b failed."""
     driver = Driver(TWO)
     driver.begin()
     driver.minted(token())
@@ -110,7 +110,7 @@ def test_a_disturbance_is_reported_once():
     driver = at_work()
     driver.until(Mint)
     driver.contents["file"] = Holding()
-    driver.passes(1080.0)  # the token has expired and no new one comes: there is nothing to put it right with
+    driver.passes(1080.0)  # the token has expired and there is no new one: the output cannot be restored
     for _ in range(3):
         driver.perform(driver.steps())
         driver.passes(30.0)
@@ -168,7 +168,7 @@ def test_after_a_slow_write_of_an_older_token_the_newer_one_is_written():
 
 def test_for_the_token_in_hand_memory_is_believed_not_the_output():
     driver = at_work()
-    driver.passes(600.0, wall=-3600.0)  # set back: by the wall clock alone it would be issued an hour ahead
+    driver.passes(600.0, wall=-3600.0)  # by the wall clock alone the token would be issued in the future
     driver.perform(driver.steps())
     assert driver.state.output("file").holding == held(token())
     assert driver.steps() == []
@@ -181,7 +181,7 @@ def test_a_token_issued_in_the_future_is_not_believed():
 
 
 def test_an_output_that_does_not_answer_causes_no_wait_in_the_past():
-    """A wait that has ended already would have the engine ask again at once, for ever."""
+    """A wait that has already ended would make the engine loop without a pause."""
     driver = Driver(policy(output("hung"), output("slow")))
     driver.observe(Started(Inspect("hung", first=True)))
     driver.passes(STALLED - 1.0)

@@ -1,4 +1,4 @@
-"""What hangs, what cannot be written, and who is warned: the rules that keep trouble from going unnoticed."""
+"""Hanging effects, outputs that cannot be written, and alarms: no failure stays unnoticed."""
 
 import pytest
 
@@ -39,7 +39,7 @@ TWO = policy(output("a"), output("b"))
 
 
 def trying(token_policy=None, *found: Holding) -> Driver:
-    """A driver that has looked at its outputs and has a key, and whose dry runs a test plays itself."""
+    """A driver that has inspected its outputs and has a key. The test plays its dry runs."""
     driver = Driver(token_policy, *found)
     driver.plays_dry_runs = True
     driver.observe(KeyRead(KEY))
@@ -47,7 +47,7 @@ def trying(token_policy=None, *found: Holding) -> Driver:
     return driver
 
 
-# --- A mint that could be published nowhere.
+# --- A mint whose token could not be written anywhere.
 
 
 def test_an_output_without_a_token_gets_a_dry_run_before_the_first_mint():
@@ -103,7 +103,7 @@ def test_after_an_unpublished_token_has_expired_a_dry_run_precedes_the_next_mint
     assert driver.steps() == [DryRun("file")]
 
 
-# --- What hangs.
+# --- Hanging effects.
 
 
 @pytest.mark.parametrize("writing", [True, False])
@@ -119,7 +119,7 @@ def test_a_hanging_effect_is_reported(writing):
     assert "10 s" in failed.message
     assert driver.state.output("file").problem == failed.message
     assert driver.state.output("file").writes.failures == int(writing)
-    assert driver.state.is_busy  # it is still waited for
+    assert driver.state.is_busy  # it may still end
 
 
 def test_an_effect_that_hangs_past_the_expiry_is_reported_without_a_valid_token():
@@ -137,11 +137,11 @@ def test_a_stalled_write_that_succeeds_clears_the_problem():
     assert driver.state.output("file").problem is None
 
 
-# --- What was given up and ends after all.
+# --- Given-up effects that end after all.
 
 
 def given_up() -> Driver:
-    """A driver whose mint has hung, was given up, and is under way once more."""
+    """A driver whose first mint hung and was given up, and whose second mint is in flight."""
     driver = Driver()
     driver.begin()
     driver.declined(UNREACHABLE)
@@ -187,7 +187,7 @@ def test_an_output_that_answers_late_is_inspected_at_once_and_not_reported_as_di
     driver = at_work(first=token(2))
     driver.passes(10.0)
     assert driver.observe(Late(ended)) == []
-    driver.contents["file"] = held(token(1))  # the late write has put the older token there
+    driver.contents["file"] = held(token(1))  # from the late write
     assert driver.steps() == [Inspect("file")]
     assert driver.observe(_found(driver)) == []
     assert driver.steps() == [write("file", token(2), "new")]
@@ -199,7 +199,7 @@ def _found(driver: Driver) -> Found:
     return Found("file", driver.contents["file"])
 
 
-# --- Waiting in line.
+# --- Effects held back because their lane has no room.
 
 
 def test_only_effects_that_are_not_held_back_begin():
@@ -210,7 +210,7 @@ def test_only_effects_that_are_not_held_back_begin():
 
 
 def test_an_output_that_waits_for_its_lane_delays_the_mint_without_limit():
-    """Waiting in line was once taken for silence: tokens were minted that an output held already."""
+    """Waiting for a lane once counted as silence: tokens were minted that an output already held."""
     driver = Driver(TWO)
     driver.observe(KeyRead(KEY))
     driver.perform([step for step in driver.steps() if step == Inspect("a", first=True)])
@@ -232,7 +232,7 @@ def test_held_back_slots_cause_no_wait_in_the_past():
     assert wait == Wait(float("inf"), "nothing to do")
 
 
-# --- A standby that sees consumers without a token.
+# --- Alarms of a standby.
 
 ELECTED = policy()._replace(elected=True)
 
@@ -244,7 +244,7 @@ def standing_by(*found: Holding) -> Driver:
 
 
 def looks(driver: Driver) -> list:
-    """Look again and again for as long as a leader may take."""
+    """Inspect again and again for as long as a leader may take. Returns the alarms."""
     driver.notifications.clear()
     for _ in range(int(UNSERVED / 30) + 1):
         driver.passes(30.0)

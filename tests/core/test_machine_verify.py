@@ -1,4 +1,4 @@
-"""``issuer.verify``: a new token is tried out before it is published."""
+"""``issuer.verify``: a new token is checked before it is published."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def verified(driver: Driver, number: int, verdict: Verdict, message: str = "") -
 
 
 def on_trial(number: int = 1) -> Driver:
-    """A driver whose first token is being tried out."""
+    """A driver whose first token is on trial."""
     driver = Driver(VERIFYING)
     driver.begin()
     driver.minted(token(number))
@@ -42,7 +42,7 @@ def on_trial(number: int = 1) -> Driver:
 def test_a_new_token_is_verified_before_it_is_written():
     driver = Driver(VERIFYING)
     driver.begin()
-    assert driver.minted(token()) == [Verify(token(), 10.0)]  # all that the mint has left of its attempt
+    assert driver.minted(token()) == [Verify(token(), 10.0)]  # the rest of the budget
     assert driver.state.token is None
     assert driver.state.is_busy
 
@@ -69,7 +69,7 @@ def test_a_rejected_token_is_not_written_and_its_key_is_probed_slowly():
 
 
 def test_without_a_token_the_waits_after_rejected_tokens_grow():
-    """Each is a mint that the issuer has accepted: the key's failures count all the same."""
+    """The issuer accepted the key for each mint, but its failures count nevertheless."""
     driver, waits = on_trial(), []
     for number in range(1, 6):
         _, failed = verified(driver, number, Verdict.REJECTED)

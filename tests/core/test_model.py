@@ -26,7 +26,7 @@ def test_a_fingerprint_is_the_first_sixteen_digits_of_sha_256():
         f"{SECRET!r}",
         f"{SECRET!s:>20}",
         f"{SECRET:<30}",
-        "%s" % SECRET,  # noqa: UP031 -- that is the way that is tried
+        "%s" % SECRET,  # noqa: UP031 -- this way is tested
         "%r" % SECRET,  # noqa: UP031
         "{:s}".format(SECRET),  # noqa: UP032
         str([SECRET]),
@@ -45,7 +45,7 @@ def test_a_secret_prints_its_fingerprint_and_never_itself(shown):
 
 def test_only_reveal_shows_a_secret():
     assert SECRET.reveal() == "abc"
-    assert not hasattr(SECRET, "__dict__")  # vars() and what walks over it would tell
+    assert not hasattr(SECRET, "__dict__")  # vars() would show it
 
 
 @pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
@@ -73,7 +73,7 @@ def test_a_token_expires_one_lifetime_after_it_was_requested():
         (0.0, 0.0, 3600.0),
         (600.0, 600.0, 3000.0),
         (3600.0, 600.0, 0.0),  # the wall clock jumped ahead
-        (-600.0, 600.0, 3000.0),  # it was set back: no younger for that
+        (-600.0, 600.0, 3000.0),  # it was set back, which makes no token younger
         (10.0, 4000.0, -400.0),  # the machine slept
     ],
 )
@@ -99,7 +99,7 @@ def test_the_remaining_time_of_a_holding_is_never_negative(holding, remaining):
     ("what", "whole"),
     [
         (token(refresh="refresh"), True),
-        (token(refresh=None), True),  # none was issued: none is missing
+        (token(refresh=None), True),  # none was issued
         (Token(token(refresh="refresh").facts, SecretStr("access")), False),
     ],
 )

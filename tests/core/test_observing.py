@@ -1,6 +1,6 @@
-"""What each event changes, and what it leaves alone.
+"""How each event changes the state, and which notifications it causes.
 
-What the machine then does is told in test_machine*; here is what is kept in mind, announced, and not touched.
+The steps that follow are tested in test_machine*.
 """
 
 from itertools import pairwise
@@ -65,7 +65,7 @@ FULL = "no space left on device"
 
 
 def inspected_at(*found: Holding) -> Driver:
-    """A driver that has a key and has looked at its outputs, and has taken up nothing since."""
+    """A driver that has a key and has inspected its outputs, and has begun nothing since."""
     driver = Driver(policy(*(output(name) for name in "ab"[: len(found)])), *found)
     driver.observe(KeyRead(KEY))
     for name, holding in zip("ab", found, strict=False):
@@ -79,7 +79,7 @@ def changed(before, after) -> set[str]:
 
 
 def changes_by(driver: Driver, event) -> set[str]:
-    """Tell the driver of an event; the names of what it changed in the state."""
+    """The names of the state's fields that `event` changes."""
     before = driver.state
     driver.observe(event)
     return changed(before, driver.state)
@@ -356,7 +356,7 @@ def test_a_first_holding_that_is_not_intact_does_not_count_as_published(found):
     driver = Driver(policy())
     assert driver.observe(Found("file", found)) == []
     assert driver.state.output("file").published is None
-    assert driver.observe(Found("file", Holding())) == []  # and so it is not missed
+    assert driver.observe(Found("file", Holding())) == []  # so it does not count as disturbed
 
 
 def test_an_inspection_changes_only_its_output():
@@ -367,7 +367,7 @@ def test_an_inspection_changes_only_its_output():
 
 
 def unwritten() -> Driver:
-    """A driver with a second token in hand that could not be written: the first is in place."""
+    """A driver with a second token in hand whose write failed: the output still holds the first one."""
     driver = at_work()
     driver.until(Mint)
     driver.minted(token(2, age=-2520.0))
@@ -432,8 +432,8 @@ def test_an_unreadable_output_counts_as_empty():
     driver.observe(InspectFailed("file", "permission denied"))
     after = driver.state.output("file")
     assert after.holding == Holding()
-    assert after.inspected_at == driver.now.boot - 3.0  # as of when it began
-    assert after.published == token().facts.fingerprint  # so that writing it again is a repair
+    assert after.inspected_at == driver.now.boot - 3.0  # when the inspection began
+    assert after.published == token().facts.fingerprint  # so the next write is a repair
 
 
 def test_an_output_out_of_sight_keeps_its_holding():
@@ -518,7 +518,7 @@ def test_a_report_at_the_expected_expiry_shortens_nothing():
 
 
 def test_tokens_that_are_expired_at_birth_cause_no_storm_of_mints():
-    """Whoever reports may be wrong: no more than ten tokens in a lifetime for that."""
+    """A report may be wrong, so it causes at most ten tokens in a lifetime."""
     driver = inspected_at(Holding())
     driver.policy = driver.policy._replace(verifies=True)
     times = []
@@ -580,7 +580,7 @@ def test_stopping_changes_only_its_flag():
     assert changes_by(driver, Stopping()) == {"stopping"}
 
 
-# --- Whatever happens, in whichever order: messages come late, and twice.
+# --- Events in any order, late and repeated.
 
 OUTPUTS = st.sampled_from(("a", "b"))
 KEYS = st.sampled_from((KEY, NEW_KEY, LATER_KEY))

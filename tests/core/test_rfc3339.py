@@ -71,7 +71,7 @@ def test_an_ambiguous_or_impossible_time_is_refused(text):
 
 @given(wall_times)
 def test_a_wall_time_survives_to_the_microsecond(wall):
-    # 32 µs is how far apart two floats are in the year 9999; today's are a quarter of a microsecond apart.
+    # Two neighbouring floats are 32 µs apart in the year 9999, and a quarter of a microsecond today.
     assert rfc3339.parse(rfc3339.to_microsecond(wall)) == pytest.approx(wall, abs=4e-5, rel=0)
 
 

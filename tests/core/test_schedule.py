@@ -10,7 +10,7 @@ from refresher.core.model import SecretStr
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SECRET_PROPAGATION_DELAY = 2 * MINUTE  # the default of a Secret (design §3)
 
-# What a configuration accepts (config/checks.py): ten seconds to thirty days, 20 % to 95 %, a propagation
+# The accepted configurations (config/checks.py): ten seconds to thirty days, 20 % to 95 %, a propagation
 # delay of less than half the lifetime.
 lifetimes = st.floats(10.0, 30 * DAY)
 shares = st.floats(0.20, 0.95)
@@ -55,18 +55,18 @@ def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, 
             SECRET_PROPAGATION_DELAY,
             0.0,
             2520.0,
-        ),  # three minutes before the end is later: no matter
-        (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 0.0, 420.0),  # nine minutes, but for the margin of three
+        ),  # the margin of three minutes allows more
+        (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 0.0, 420.0),  # nine minutes, minus the margin of three
         (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 1.0, 360.0),  # and jitter takes 60 s off that
-        (10 * MINUTE, 0.75, SECRET_PROPAGATION_DELAY, 1.0, 360.0),  # 7.5 minutes is beyond the margin as well
+        (10 * MINUTE, 0.75, SECRET_PROPAGATION_DELAY, 1.0, 360.0),  # 7.5 minutes is within the margin too
         (HOUR, 0.95, 0.0, 0.0, 3420.0),
-        (2 * MINUTE, 0.7, 0.0, 0.0, 60.0),  # 84 s, but for a margin of a minute
+        (2 * MINUTE, 0.7, 0.0, 0.0, 60.0),  # 84 s is within the margin of a minute
         (2 * MINUTE, 0.7, 0.0, 1.0, 48.0),
         (MINUTE, 0.7, 0.0, 0.0, 30.0),  # the margin clamped to half
         (MINUTE, 0.7, 0.0, 0.5, 27.0),
         (MINUTE, 0.7, 0.0, 1.0, 24.0),
         (10.0, 0.7, 0.0, 0.0, 5.0),
-        (10.0, 0.2, 0.0, 1.0, 1.0),  # a tenth: no sooner than that
+        (10.0, 0.2, 0.0, 1.0, 1.0),  # a tenth is the minimum
     ],
 )
 def test_the_due_age_is_the_share_minus_jitter_within_its_bounds(
@@ -146,7 +146,7 @@ def test_an_attempt_has_the_timeout_or_a_tenth_of_the_lifetime_but_at_least_a_se
         (3600.0, 0.0, 3600.0),
         (3600.0, 120.0, 3480.0),
         (121.0, 120.0, 1.0),
-        (120.0, 120.0, 120.0),  # too late for the slowest consumer: the token's own end is what counts now
+        (120.0, 120.0, 120.0),  # too late for the slowest consumer: only the expiry counts now
         (0.0, 120.0, 0.0),
         (-5.0, 0.0, 0.0),
     ],
@@ -160,12 +160,12 @@ def test_the_time_left_ends_when_the_slowest_consumer_would_see_a_new_token_too_
 @pytest.mark.parametrize(
     ("lifetime", "refresh_at", "propagation_delay", "timeout", "seconds"),
     [
-        # (1 - refresh_at) x lifetime - propagation_delay - 1 min - timeout, the longest wait being a minute:
+        # (1 - refresh_at) x lifetime - propagation_delay - 1 min - timeout; the longest wait is a minute:
         (HOUR, 0.7, 0.0, 10.0, 1010.0),
         (HOUR, 0.7, SECRET_PROPAGATION_DELAY, 10.0, 890.0),
         (DAY, 0.7, 0.0, 10.0, 25850.0),
         (HOUR, 0.5, 0.0, 30.0, 1710.0),
-        # Less is left, and the longest wait is a tenth of that:
+        # With less time left, the longest wait is a tenth of that:
         (10 * MINUTE, 0.7, 0.0, 10.0, 152.0),  # 180 - 18 - 10
         (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 10.0, 44.0),  # due at 420, so 60 left - 6 - 10
         (10.0, 0.7, 0.0, 10.0, 3.0),  # due at 5; 5 - 1 - 1

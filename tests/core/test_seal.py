@@ -1,4 +1,4 @@
-"""Records are believed only with the seal of the key that they name."""
+"""A record is believed only if it carries the seal of the key that it names."""
 
 import pytest
 from hypothesis import given
@@ -15,16 +15,17 @@ STATEMENT = '{"sha256": "9f86"}'
 TWO = policy(output("a"), output("b"))
 
 
-def sealed_by(key: SecretStr | None, what: Token) -> Holding:
-    """What an output is found to hold whose record `key` has sealed, or nobody."""
-    return Holding(what.facts, what, True, "", Proof(STATEMENT, Sealer(key).seal(STATEMENT) if key else ""))
+def sealed_by(key: SecretStr | None, token: Token) -> Holding:
+    """The holding of an output whose record has the seal of `key`; no seal without a key."""
+    seal = Sealer(key).seal(STATEMENT) if key else ""
+    return Holding(token.facts, token, True, "", Proof(STATEMENT, seal))
 
 
 # --- The seal itself
 
 
 def test_a_seal_follows_rfc_2104():
-    """Computed with `openssl dgst -sha256 -hmac` and its like: a change would cost every user a mint."""
+    """Computed with `openssl dgst -sha256 -hmac`. A change would cost every user a mint."""
     sealer = Sealer(SecretStr("key"))
     assert sealer.seal("statement") == "c0108fa143b98f8f1187d1c04c7806571d12c68ad29b20d325fd428980ef8b15"
 
@@ -46,7 +47,7 @@ def test_a_sealer_does_not_print_its_key():
     assert repr(Sealer(KEY)) == "<a sealer>"
 
 
-# --- What is believed
+# --- Records with and without a seal
 
 
 def test_a_sealed_token_is_adopted():
@@ -59,7 +60,7 @@ def test_a_sealed_token_is_adopted():
 
 @pytest.mark.parametrize("signer", [None, NEW_KEY])
 def test_a_token_whose_record_lacks_the_seal_of_its_key_is_replaced_and_reported(signer):
-    """Whoever could write one output chose the token of all others."""
+    """Otherwise anyone who can write one output could set the token of all others."""
     driver = Driver(None, sealed_by(signer, token(1)))
     steps = driver.begin()
     assert [type(step) for step in steps] == [Mint]
@@ -70,7 +71,7 @@ def test_a_token_whose_record_lacks_the_seal_of_its_key_is_replaced_and_reported
 def test_a_seal_is_checked_when_the_key_is_read_after_the_inspection():
     driver = Driver(None, sealed_by(None, token(1)))
     driver.perform(driver.steps())
-    assert driver.notifications == []  # nobody knows yet
+    assert driver.notifications == []  # without the key the seal cannot be checked
     driver.observe(KeyRead(KEY))
     assert driver.notifications[-1] == OutputForged("file")
     assert driver.state.output("file").holding == Holding()

@@ -1,4 +1,4 @@
-"""How a token stands, for whoever asks."""
+"""The public status of a token."""
 
 import pytest
 
@@ -47,13 +47,13 @@ def of_output(driver: Driver, name: str = "file") -> OutputStatus:
 
 
 def inspected_at(*found: Holding) -> Driver:
-    """A driver without a key that has looked at its outputs: what `refresher status` knows of them."""
+    """A driver without a key that has inspected its outputs, like `refresher status`."""
     driver = Driver(policy(*(output(name) for name in "ab"[: len(found)])), *found)
     driver.perform(driver.steps())
     return driver
 
 
-# --- When all is well.
+# --- A healthy token.
 
 
 def test_the_status_of_a_healthy_token():
@@ -106,8 +106,8 @@ def test_no_output_is_valid_before_its_inspection():
     [
         (held(token(age=60.0)), True, None),
         (held_opaquely(token(age=60.0)), True, None),
-        (held(token(age=60.0), intact=False), True, None),  # another mode: it serves, until it is put right
-        (held(token(age=60.0, key=NEW_KEY)), True, None),  # another key's is as good to consumers
+        (held(token(age=60.0), intact=False), True, None),  # with another mode it is still valid
+        (held(token(age=60.0, key=NEW_KEY)), True, None),  # consumers can use a token of another key
         (held(token(age=3600.0)), False, "its token has expired"),
         (Holding(), False, "holds no token known to be valid"),
         (held(token(age=-60.0)), False, "holds no token known to be valid"),  # issued in the future
@@ -210,7 +210,7 @@ def test_an_expired_token_shows_when_it_expired():
     assert of_output(driver).problem == "its token has expired"
 
 
-# --- What is told while nothing is in hand.
+# --- Without a token in hand.
 
 
 def test_without_a_token_and_a_key_all_values_are_unknown():
@@ -242,7 +242,7 @@ def test_an_output_that_does_not_answer_for_ten_seconds_has_a_problem(seconds, p
     driver.observe(Started(Inspect("file")))
     driver.passes(seconds)
     assert of_output(driver).problem == problem
-    assert of_output(driver).valid  # consumers are served with what it holds, as far as is known
+    assert of_output(driver).valid  # as far as we know, consumers still have its token
 
 
 def test_a_stall_takes_precedence_over_an_earlier_failure():
@@ -292,7 +292,7 @@ def test_the_status_shows_the_newest_key():
     assert (of(driver).key_fingerprint, of(driver).key_accepted) == (KEY.fingerprint, True)
 
 
-# --- What is wrong.
+# --- Problems.
 
 
 def test_all_problems_are_listed_the_key_first_and_the_outputs_last():

@@ -1,4 +1,4 @@
-"""Values of different kinds are never equal, and none is built or taken apart by position."""
+"""Values of different classes are never equal, and no value is built or unpacked by position."""
 
 import ast
 import importlib
@@ -31,7 +31,7 @@ def kinds() -> list[type]:
 
 
 def filled(kind: type, size: int) -> object:
-    """A value of this kind with the same content as all others of this size. Nothing checks the types."""
+    """A value of this class, with the same content as all others of this size. Nothing checks the types."""
     assert len(kind._fields) == size
     return kind(*range(size))
 
@@ -96,7 +96,7 @@ def test_the_decorator_changes_nothing_else():
 
 
 def by_position(modules: Iterable[ast.Module]) -> list[str]:
-    """Where a value is built from a starred argument, or one that a function returns is taken apart."""
+    """The source of each place that builds a value from a starred argument, or unpacks a returned value."""
     nodes = [node for module in modules for node in ast.walk(module)]
     kinds = {
         node.name

@@ -72,7 +72,7 @@ class SystemdNotifier:
         """Send what is due now. Returns the seconds until the next turn."""
         now = self._clock.now()
         statuses = [status_of(state, policy, now) for policy, state in self._view()]
-        lines = [] if self._is_ready or not all(each.valid for each in statuses) else ["READY=1"]
+        lines = [] if self._is_ready or not all(status.valid for status in statuses) else ["READY=1"]
         if lines or now.boot >= self._next:
             is_waiting = not (self._is_ready or lines)
             self._next = now.boot + (min(WAITING_EVERY, self._every) if is_waiting else self._every)
@@ -115,8 +115,8 @@ def watchdog_of(environ: Mapping[str, str], process: int) -> float | None:
 def summary(statuses: Iterable[TokenStatus]) -> str:
     """The status in one line, without a secret."""
     statuses = list(statuses)
-    ready = sum(each.valid for each in statuses)
-    problems = [f"{each.name}: {problem}" for each in statuses for problem in each.problems]
+    ready = sum(status.valid for status in statuses)
+    problems = [f"{status.name}: {problem}" for status in statuses for problem in status.problems]
     parts = [f"tokens: {len(statuses)}, valid in all their outputs: {ready}"]
     if problems:
         parts.append(" ".join(problems[0].split())[:LONGEST_PROBLEM])

@@ -127,7 +127,9 @@ def has_secrets(settings: Settings) -> bool:
 
 def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
     """Namespace and name of each Secret with `token`. `home`: our own namespace."""
-    return [placed(each.secret, home) for each in token.outputs if isinstance(each, SecretOutputSettings)]
+    return [
+        placed(output.secret, home) for output in token.outputs if isinstance(output, SecretOutputSettings)
+    ]
 
 
 class Published(NamedTuple):
@@ -157,7 +159,10 @@ def published_tokens(
     directories = Directories()
     published = []
     for token in settings.tokens:
-        outputs = tuple(build(each, settings.issuer.url, cluster, directories) for each in token.outputs)
+        outputs = tuple(
+            build(output_settings, settings.issuer.url, cluster, directories)
+            for output_settings in token.outputs
+        )
         policy = _policy(token, settings.issuer, outputs)
         published.append(Published(policy._replace(horizon=horizon, elected=elector is not None), outputs))
     return published
@@ -186,10 +191,10 @@ def managed_tokens(
     attempts = min(MINTS_AT_ONCE, len(published))
     minter, tester = issuer(settings.issuer, clock, attempts), verifier(settings.issuer, attempts)
     managed = [
-        ManagedToken(each.policy, keys[token.key_file], each.outputs, minter, tester)
-        for token, each in zip(settings.tokens, published, strict=True)
+        ManagedToken(entry.policy, keys[token.key_file], entry.outputs, minter, tester)
+        for token, entry in zip(settings.tokens, published, strict=True)
     ]
-    return managed if elector is None else [each._replace(time_left=elector.time_left) for each in managed]
+    return managed if elector is None else [token._replace(time_left=elector.time_left) for token in managed]
 
 
 def kubernetes() -> "KubeApi":

@@ -40,15 +40,15 @@ def ends(left: float, **more: object) -> str:
 @pytest.mark.parametrize(
     ("token", "lifetime"),
     [
-        pytest.param("opaque", 3600.0, id="opaque: what was requested"),
-        pytest.param(issued(0, 1800), 1800.0, id="says less: what it says"),
-        pytest.param(issued(0, 7200), 3600.0, id="says more: what was requested"),
+        pytest.param("opaque", 3600.0, id="opaque: as requested"),
+        pytest.param(issued(0, 1800), 1800.0, id="shorter by its claims: as claimed"),
+        pytest.param(issued(0, 7200), 3600.0, id="longer by its claims: as requested"),
         pytest.param(issued(0.5, 100.25), 100.25, id="fractions"),
         pytest.param(issued(0, 40).rpartition(".")[0] + ".", 40.0, id="unsigned"),
-        pytest.param(issued(50, 1800), 1800.0, id="servers of the issuer that are a minute apart"),
-        pytest.param(issued(1000, 1800), 800.0, id="issued long ago: what is left of it"),
-        pytest.param(ends(1800), 1800.0, id="exp alone: what is left by the issuer's clock"),
-        pytest.param(ends(7200), 3600.0, id="exp alone, and later than was requested"),
+        pytest.param(issued(50, 1800), 1800.0, id="clocks of the issuer that differ by a minute"),
+        pytest.param(issued(1000, 1800), 800.0, id="issued long ago: the rest"),
+        pytest.param(ends(1800), 1800.0, id="exp alone: the rest by the issuer's clock"),
+        pytest.param(ends(7200), 3600.0, id="exp alone, later than requested"),
         pytest.param(issued(0, 1800, nbf=NOW - 5), 1800.0, id="valid already"),
         pytest.param(issued(0, 1800, nbf=NOW + 30), 1800.0, id="valid in a moment: clocks differ"),
     ],
@@ -130,7 +130,7 @@ def test_without_a_date_our_own_clock_is_used_and_may_be_an_hour_off(
         pytest.param(jwt(b"\xff\xfe"), id="not UTF-8"),
         pytest.param("a.b.c", id="not base64url"),
         pytest.param("a." + jwt({"iat": 10, "exp": 20}), id="four parts"),
-        pytest.param(jwt({"iat": 10, "exp": 20}) + "A" * LONGEST_TOKEN, id="longer than is looked at"),
+        pytest.param(jwt({"iat": 10, "exp": 20}) + "A" * LONGEST_TOKEN, id="too long to be decoded"),
     ],
 )
 def test_a_token_without_a_usable_time_is_opaque(token: str) -> None:

@@ -50,7 +50,7 @@ def test_the_sdk_object_fits_set_auth():
         "code": 200,
         "ok": True,
         "message": "",
-        # What was asked for, not what is believed: the SDK asks for as much at its own next mint.
+        # As requested, not as expected: the SDK requests the same lifetime at its own next mint.
         "data": {"accessToken": "a.b-c", "refreshToken": "r", "expirySeconds": 3600},
     }
 
@@ -117,7 +117,7 @@ def test_rendered_content_is_read_back(form, access, refresh):
 @example(text="a b")
 @example(text="a=b")
 def test_text_that_is_not_a_bearer_token_is_not_read_back(form, text):
-    """What stands in an output is given to a shell as it is, when it is of format env."""
+    """A shell may read an output in format env as it is."""
     assume(not formats.BEARER_TOKEN.fullmatch(text))
     assert formats.read_back(form, rendered(form, token(text))) is None
 

@@ -22,7 +22,7 @@ moments = st.builds(Instant, st.floats(0, 4e9), st.floats(0, 1e8))
         ),
         (-3540.0, 60.0, 60.0, "the wall clock was set back"),
         (60.0, 7260.0, 7260.0, "the machine slept and the wall clock was not set yet"),
-        (60.0, -4900.0, 60.0, "the boot clock began anew"),
+        (60.0, -4900.0, 60.0, "the boot clock was reset"),
         (-10.0, -20.0, -10.0, "a future moment has a negative age"),
     ],
 )

@@ -110,10 +110,10 @@ def test_nothing_is_minted_while_every_output_is_out_of_sight():
     driver.observe(out_of_sight("a"))
     driver.observe(out_of_sight("b"))
     for _ in range(20):
-        looks = driver.steps()
-        assert all(isinstance(look, Inspect) and not look.first for look in looks)
-        for look in looks:
-            driver.observe(out_of_sight(look.output))
+        inspections = driver.steps()
+        assert all(isinstance(inspection, Inspect) and not inspection.first for inspection in inspections)
+        for inspection in inspections:
+            driver.observe(out_of_sight(inspection.output))
         assert driver.steps() == []
         driver.passes(driver.wait.until - driver.now.boot)
     assert driver.now.boot - NOW.boot > 60.0

@@ -60,8 +60,8 @@ def test_an_output_without_a_token_gets_a_dry_run_before_the_first_mint():
 def test_nothing_is_minted_while_no_output_can_be_written():
     driver = trying()
     for _ in range(50):
-        driver.perform(looks := [step for step in driver.steps() if isinstance(step, Inspect)])
-        assert not looks or driver.steps() == [DryRun("file")]
+        driver.perform(inspections := [step for step in driver.steps() if isinstance(step, Inspect)])
+        assert not inspections or driver.steps() == [DryRun("file")]
         (failed,) = driver.observe(WriteFailed("file", READ_ONLY, roll=1.0))
         assert failed == OutputFailed("file", READ_ONLY, None, writing=True)
         driver.passes(30.0)
@@ -243,7 +243,7 @@ def standing_by(*found: Holding) -> Driver:
     return driver
 
 
-def looks(driver: Driver) -> list:
+def alarms(driver: Driver) -> list:
     """Inspect again and again for as long as a leader may take. Returns the alarms."""
     driver.notifications.clear()
     for _ in range(int(UNSERVED / 30) + 1):
@@ -254,8 +254,8 @@ def looks(driver: Driver) -> list:
 
 def test_a_standby_raises_the_alarm_when_consumers_have_no_token():
     driver = standing_by(held(token(1, age=3600.0)))
-    assert looks(driver) == [ConsumersUnserved(("file",))]
-    assert looks(driver) == []  # once is enough
+    assert alarms(driver) == [ConsumersUnserved(("file",))]
+    assert alarms(driver) == []  # once is enough
 
 
 def test_a_standby_gives_the_leader_a_minute():
@@ -263,16 +263,16 @@ def test_a_standby_gives_the_leader_a_minute():
     driver.passes(30.0)
     driver.contents["file"] = held(token(1))
     driver.perform(driver.steps())
-    assert looks(driver) == []
+    assert alarms(driver) == []
 
 
 def test_a_standby_raises_the_alarm_again_when_consumers_lose_their_token_again():
     driver = standing_by(Holding())
-    assert looks(driver) != []
+    assert alarms(driver) != []
     driver.contents["file"] = held(token(1))
-    assert looks(driver) == []
+    assert alarms(driver) == []
     driver.contents["file"] = Holding()
-    assert looks(driver) == [ConsumersUnserved(("file",))]
+    assert alarms(driver) == [ConsumersUnserved(("file",))]
 
 
 def test_a_leader_raises_no_alarm():

@@ -79,30 +79,30 @@ class ListenError(RefresherError):
     """Listening on the address of the endpoints failed."""
 
 
-class Mistake(NamedTuple):
-    """One mistake in a configuration: where it is, what was given, and what is accepted."""
+class Problem(NamedTuple):
+    """One problem of a configuration or command line: where, what was given, what is accepted."""
 
     where: str  # e.g. "refresher.yaml:12: tokens[0].outputs[1].mode", "--lifetime", "REFRESHER_LIFETIME"
-    problem: str  # e.g. "'rwx' is not a file mode; accepted: octal digits in quotes such as \"0640\""
+    text: str  # e.g. "'rwx' is not a file mode; accepted: octal digits in quotes such as \"0640\""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}"
+        return f"{self.where}: {self.text}"
 
 
 class ConfigurationError(RefresherError):
-    """All mistakes in a configuration."""
+    """All problems of a configuration."""
 
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
-        self.mistakes = mistakes
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
 
 
 class UsageError(RefresherError):
     """The command line is wrong. `usage`: how the command is used, on one line."""
 
-    def __init__(self, usage: str, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
-        self.usage, self.mistakes = usage, mistakes
+    def __init__(self, usage: str, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.usage, self.problems = usage, problems
 
 
 def unforeseen(error: Exception) -> str:

@@ -9,16 +9,11 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from refresher.clock import SystemClock
-from refresher.config.checks import mistakes_of_namespace
-from refresher.config.declarations import (
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.addresses import namespaced
+from refresher.config.declarations import IssuerSettings, LeaderElectionSettings, Settings, TokenSettings
 from refresher.config.flags import OWNER_VARIABLE
-from refresher.config.objects import placed
+from refresher.config.output_kinds import secret_names
+from refresher.config.rules import problems_of_namespace
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import Engine
 from refresher.errors import ConfigurationError
@@ -98,7 +93,7 @@ def _elector(
     from refresher.core.election import Election, timing_of  # noqa: PLC0415 -- only with an election
     from refresher.kube.elector import Elector  # noqa: PLC0415
 
-    lease = "/".join(placed(settings.lease, api.namespace))
+    lease = "/".join(namespaced(settings.lease, api.namespace))
     # The host name is for people. The random part makes a restarted process a new candidate.
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
     return Elector(api, lease, Election(identity, timing_of(settings.duration)), clock, mailbox)
@@ -127,9 +122,7 @@ def has_secrets(settings: Settings) -> bool:
 
 def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
     """Namespace and name of each Secret with `token`. `home`: our own namespace."""
-    return [
-        placed(output.secret, home) for output in token.outputs if isinstance(output, SecretOutputSettings)
-    ]
+    return secret_names(token.outputs, home)
 
 
 class Published(NamedTuple):
@@ -152,9 +145,9 @@ def published_tokens(
     """
     connect = connect or cache(kubernetes)
     if has_secrets(settings):
-        mistakes = mistakes_of_namespace(connect().namespace, settings.tokens)
-        if mistakes:
-            raise ConfigurationError(mistakes)
+        problems = problems_of_namespace(connect().namespace, settings.tokens)
+        if problems:
+            raise ConfigurationError(problems)
     cluster = Cluster(connect, owner(), elector.time_left if elector else lambda: math.inf)
     directories = Directories()
     published = []

@@ -374,7 +374,7 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
         ((*RUN, "--log-level", "loud"), 78, "--log-level: 'loud' is not a log level; accepted: debug"),
         (("once", "--listen", ":9464"), 2, "--listen: is no flag of refresher once, but of run"),
         (("once", "--every", "often"), 78, "--every: 'often' is not a duration"),
-        (("run",), 78, "--config: no token is configured; the shortest that works: refresher run --key-file"),
+        (("run",), 78, "--config: no token is configured; the shortest command that works: refresher run"),
         (("run", "--to-file", "t"), 78, "--key-file: is missing"),
         ((*RUN, "--lifetime", "1:30"), 78, "--lifetime: '1:30' could be minutes or hours"),
         ((*RUN, "--to-file", "./t"), 78, "is the target of --to-file as well"),

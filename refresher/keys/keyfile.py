@@ -4,7 +4,7 @@ import os
 import stat
 from typing import BinaryIO
 
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 from refresher.core.keytext import LONGEST_KEY, parse_key
 from refresher.core.model import SecretStr
 from refresher.errors import KeyUnreadableError

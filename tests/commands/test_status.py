@@ -121,7 +121,7 @@ def test_it_fits_a_terminal_of_a_hundred_columns(status, tmp_path):
 def test_nothing_to_tell_of(call):
     told = call("status")
     assert (told.code, told.out) == (78, "")
-    assert "the shortest that works: refresher status --to-file FILE" in told.err
+    assert "the shortest command that works: refresher status --to-file FILE" in told.err
 
 
 # --- Of a running daemon

@@ -10,7 +10,7 @@ from refresher.core.model import SecretStr
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SECRET_PROPAGATION_DELAY = 2 * MINUTE  # the default of a Secret (design §3)
 
-# The accepted configurations (config/checks.py): ten seconds to thirty days, 20 % to 95 %, a propagation
+# The accepted configurations (config/rules.py): ten seconds to thirty days, 20 % to 95 %, a propagation
 # delay of less than half the lifetime.
 lifetimes = st.floats(10.0, 30 * DAY)
 shares = st.floats(0.20, 0.95)

@@ -12,8 +12,8 @@ import yaml
 
 from refresher import __version__
 from refresher.cli import build_parser
-from refresher.config.checks import mistakes_of_period
 from refresher.config.durations import parse_duration
+from refresher.config.rules import problems_of_period
 from refresher.kube.rbac import to_create_secret
 from release.chart import SCHEMA, configuration
 from tests.deploy.chart import (
@@ -343,7 +343,7 @@ def test_a_pass_is_over_before_the_next(minutes, tmp_path):
     every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
     assert job["schedule"] == f"*/{minutes} * * * *"
     assert every == minutes * 60
-    assert not mistakes_of_period(every, loaded(objects, tmp_path).settings.tokens)
+    assert not problems_of_period(every, loaded(objects, tmp_path).settings.tokens)
     for limit in (job["startingDeadlineSeconds"], job["jobTemplate"]["spec"]["activeDeadlineSeconds"]):
         assert limit < every
 

@@ -358,7 +358,8 @@ class Happenings:
     def configuration_changes(self, trouble: Trouble) -> float:
         """A part is made anew, an output goes and comes back, or the whole token does."""
         name = self._pick(trouble, tuple(self.here.outputs))
-        kind = int(trouble.pick * 997) % 4
+        is_along = trouble.gap == 0.0  # with another trouble: nothing that outlasts it
+        kind = int(trouble.pick * 997) % (2 if is_along else 4)
         leader = self.here.leader()
         if leader is not None:  # a mint under way may be lost with its issuer, or with its token
             self._may_change_leader(leader)

@@ -48,12 +48,12 @@ MUTATIONS = (
     Mutation(
         "the value goes ahead of the record that describes it",
         "outputs/file.py",
-        """                with atomic.replaced(sidecar(target), after, wanted):
+        """                with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
                     found, _ = atomic.read(target, LARGEST_FILE)
 """,
         """                value.put_in_place()
-                with atomic.replaced(sidecar(target), after, wanted):
+                with atomic.replaced(record_path(target), after, wanted):
                     found, _ = atomic.read(target, LARGEST_FILE)
 """,
     ),

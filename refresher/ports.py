@@ -80,7 +80,7 @@ class Output(Protocol):
         """
 
     def claim(self) -> None:
-        """Prepare for writing, once at start: remove incomplete files of a killed predecessor, and keep other
+        """Prepare for writing, once at start. Remove incomplete files of a killed predecessor. Keep other
         processes out, if the kind of output allows that. Raises OutputError, and OutputHeldError like
         `write`."""
 

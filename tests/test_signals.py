@@ -80,9 +80,9 @@ def test_a_signal_before_the_imports_ends_a_command_like_a_later_one(tmp_path, c
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("command", ["mint", "run"])
-@pytest.mark.parametrize("trouble", [HANGS, SWALLOWS], ids=["held in C", "swallowed"])
-def test_a_signal_ends_a_process_that_it_cannot_interrupt(tmp_path, command, number, trouble):
-    (tmp_path / "argparse.py").write_text(trouble)
+@pytest.mark.parametrize("module_text", [HANGS, SWALLOWS], ids=["held in C", "swallowed"])
+def test_a_signal_ends_a_process_that_it_cannot_interrupt(tmp_path, command, number, module_text):
+    (tmp_path / "argparse.py").write_text(module_text)
     with start(command, PYTHONPATH=str(tmp_path)) as process:
         try:
             assert process.stdout is not None

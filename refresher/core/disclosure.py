@@ -17,8 +17,8 @@ _BETWEEN_SPACES = re.compile(r"\S+")
 def shown(text: str, secrets: Iterable[str], longest: int) -> str:
     """`text` as a message may show it: `censored`, `printable`, and cut after `longest` characters.
 
-    Search a few characters more for the `secrets`, to find one that crosses the limit, but not all of `text`:
-    to search 16 MiB takes half a minute.
+    Search a few characters more for the `secrets`, to find one that crosses the limit. Do not search all of
+    `text`: 16 MiB would take half a minute.
     """
     safe = printable(censored(text[: longest + TELLING], secrets))
     return safe if len(safe) <= longest else f"{safe[:longest]}…"

@@ -199,7 +199,7 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
     if state.requested_reason is Reason.REPORTED_EXPIRED:
         if state.observed_lifetime is None or facts.lifetime > state.observed_lifetime:
             due = min(due, _when_aged(facts, schedule.soonest(facts.lifetime), now))
-        # Otherwise the report confirms the shortened lifetime, so the schedule is early enough.
+        # Otherwise the expected lifetime is already as short, and the report may be wrong.
         return Reason.REPORTED_EXPIRED, due
     return Reason.SCHEDULED, due
 
@@ -217,7 +217,7 @@ def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:
 
 
 def is_publishable(state: State, now: Instant) -> bool:
-    """Whether to mint: an output can be written, or holds a valid token, so that it can probably be written.
+    """Whether to mint: an output can be written, or its published token is still valid.
 
     Otherwise every call of ``refresher once`` would mint a token that it cannot write anywhere.
     """
@@ -229,7 +229,7 @@ def is_publishable(state: State, now: Instant) -> bool:
 
 
 def _dry_run(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """Before a mint, check that an output can be written, if no output makes the mint useful yet."""
+    """Check whether an output can be written, unless a mint `is_publishable` already."""
     if state.newest is None or is_publishable(state, now):
         return
     for output in state.outputs:

@@ -11,7 +11,7 @@ SOONEST = 0.10  # of the lifetime: the least age at which a token is replaced
 def margin(lifetime: float, propagation_delay: float) -> float:
     """How long before its expiry a token is replaced at the latest.
 
-    It is the propagation delay plus a minute for retries, but at most half the lifetime: a margin as long as
+    It is the propagation delay plus a minute for retries, but at most half the lifetime. A margin as long as
     the lifetime would mint without pause.
     """
     return min(propagation_delay + RETRY_ROOM, lifetime / 2)
@@ -65,8 +65,9 @@ def left_to_consumers(remaining: float, propagation_delay: float) -> float:
 def headroom(lifetime: float, refresh_at: float, propagation_delay: float, timeout: float) -> float:
     """The longest outage of the issuer that no consumer notices, counted from when the token is due.
 
-    It is the rest of the lifetime after the due age, minus the propagation delay, the longest wait between
-    two attempts (`backoff.retry_wait`) and one attempt that takes its whole budget.
+    Once a token is due, the rest of its lifetime is available to obtain the next one. Subtract the
+    propagation delay, the longest wait between two attempts (`backoff.retry_wait`), and the budget of one
+    attempt.
     """
     left = lifetime - latest_due_age(lifetime, refresh_at, propagation_delay) - propagation_delay
     longest_wait = max(1.0, min(RETRY_ROOM, left / 10))

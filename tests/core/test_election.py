@@ -277,10 +277,10 @@ def test_there_are_never_two_leaders(seed):
         server.joins(name)
     for number in range(30):
         server.runs(server.dice.uniform(1, 40))
-        trouble = server.dice.choice(("hang", "kill", "calm"))
-        if trouble == "hang":
+        fault = server.dice.choice(("hang", "kill", "calm"))
+        if fault == "hang":
             server.hangs_until = server.now + server.dice.uniform(0.5, 40)
-        elif trouble == "kill" and server.leaders():
+        elif fault == "kill" and server.leaders():
             server.dies(server.leaders()[0])
             server.joins(f"{server.leaders()[0]}{number}")
     assert server.led

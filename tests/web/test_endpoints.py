@@ -204,7 +204,7 @@ def test_what_is_not_ready_is_told_token_by_token_and_output_by_output(site_of: 
     driver = at_work(policy(output("file:/a"), output("file:/b")))
     site = site_of(Daemon(at_work(), driver))
     assert site.call("/readyz").status == 200
-    driver.tell(Found("file:/b", Holding()))  # somebody deleted it
+    driver.observe(Found("file:/b", Holding()))  # somebody deleted it
     received = site.call("/readyz")
     assert received.headers["Content-Type"] == "application/json"
     document = json.loads(received.body)

@@ -1,4 +1,4 @@
-"""The exit codes, from sysexits.h, so that cron, systemd and scripts understand them."""
+"""Exit codes from sysexits.h, which cron, systemd and scripts understand."""
 
 from collections.abc import Iterable
 
@@ -17,18 +17,19 @@ _GRAVEST_FIRST = (CONFIGURATION, NO_PERMISSION, CANT_CREATE, TRY_AGAIN)
 
 
 def gravest(codes: Iterable[int]) -> int:
-    """The gravest of `codes`; 0 if none of them is a failure."""
-    given = set(codes)
-    return next((code for code in _GRAVEST_FIRST if code in given), DONE)
+    """The gravest of several exit codes; 0 without a failure."""
+    present = set(codes)
+    return next((code for code in _GRAVEST_FIRST if code in present), DONE)
 
 
 def of_outcome(outcome: Outcome) -> int:
-    """The exit code after a mint that failed with `outcome`."""
+    """The exit code of a mint that failed with `outcome`."""
     return NO_PERMISSION if outcome is Outcome.KEY_REFUSED else TRY_AGAIN
 
 
 def of_states(states: Iterable[State], now: Instant) -> int:
-    """The exit code for `states` at `now`: 0 only if nothing failed and every output holds a valid token."""
+    """The exit code for tokens in these states. It is 0 only if nothing failed and every output holds a valid
+    token."""
     return gravest(code for state in states for code in _codes(state, now))
 
 
@@ -41,4 +42,4 @@ def _codes(state: State, now: Instant) -> Iterable[int]:
     if any(output.writes.problem or output.reads.problem for output in state.outputs):
         yield CANT_CREATE
     if any(output.holding is None or not output.holding.remaining(now) for output in state.outputs):
-        yield TRY_AGAIN  # perhaps without a failure, if a signal ended the pass early
+        yield TRY_AGAIN  # a signal may have come before anything could fail

@@ -717,7 +717,7 @@ def test_what_hangs_for_ever_takes_no_more_threads_than_its_share():
     assert WEDGED < begun.count("output of b") < 4 * WEDGED
     assert site.minted("a") >= 24
     messages = " ".join(said.message for _, said in site.memory.of(OutputFailed))
-    assert f"{WEDGED} steps before this one still hang" in messages
+    assert f"{WEDGED} earlier operations still hang" in messages
     assert "elsewhere" not in messages  # nobody blames the wrong disk
 
 

@@ -10,7 +10,7 @@ from refresher.clock import SystemClock
 from refresher.commands.status import of_daemon
 from refresher.config import flags
 from refresher.config.addresses import namespaced
-from refresher.config.declarations import IssuerSettings, ListenAddress, SecretOutputSettings, Settings
+from refresher.config.declarations import IssuerSettings, ListenAddress, Settings
 from refresher.config.durations import format_duration
 from refresher.config.loader import KEY, OUTPUTS
 from refresher.core import schedule
@@ -99,9 +99,9 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
-    for token, published in zip(settings.tokens, tokens, strict=True):
-        for output_settings, output in zip(token.outputs, published.outputs, strict=True):
-            if asks_kubernetes or not isinstance(output_settings, SecretOutputSettings):
+    for published in tokens:
+        for output in published.outputs:
+            if asks_kubernetes or output.secret is None:
                 yield from _output_findings(output)
             else:
                 yield Finding("output", 0, f"{output.name} was not tested", is_hint=True)
@@ -198,7 +198,7 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
     required = [permission for place in places for permission in rbac.for_secret(*place)]
     creating = {rbac.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
-        required += rbac.for_lease(*placed(settings.leader_election.lease, api.namespace))
+        required += rbac.for_lease(*namespaced(settings.leader_election.lease, api.namespace))
     namespaces = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
     optional = [
         permission for namespace in dict.fromkeys(namespaces) for permission in rbac.for_events(namespace)

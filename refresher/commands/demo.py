@@ -98,7 +98,9 @@ class Stage:
 
     def play(self, consumer: Consumer) -> None:
         """Play all steps. Raises StoryBrokenError."""
-        self.narrate(f"The daemon has written a first token for {LIFETIME:.0f} s. A consumer uses it all the time.")
+        self.narrate(
+            f"The daemon has written a first token for {LIFETIME:.0f} s. A consumer uses it all the time."
+        )
         self._until("a scheduled refresh", lambda: self._inlive.counts.issued > 1)
         self.narrate("A new token has replaced it in time. The consumer noticed nothing.")
         self._outage()

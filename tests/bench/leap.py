@@ -14,12 +14,8 @@ from urllib.request import ProxyHandler, build_opener
 
 from refresher import __version__, wiring
 from refresher.clock import SystemClock
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import IssuerSettings, Settings, TokenSettings
+from refresher.config.output_kinds import FileOutputSettings
 from refresher.core.events import Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, TokenMinted

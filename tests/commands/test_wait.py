@@ -92,4 +92,6 @@ def test_an_invalid_duration_is_reported(gate, tmp_path, timeout):
 def test_without_outputs_wait_is_an_error(call):
     waited = call("wait")
     assert waited.code == 78
-    assert "no token is configured; the shortest that works: refresher wait --to-file FILE" in waited.err
+    assert (
+        "no token is configured; the shortest command that works: refresher wait --to-file FILE" in waited.err
+    )

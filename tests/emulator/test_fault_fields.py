@@ -52,14 +52,14 @@ def test_a_mistake_names_the_field_and_the_accepted_values(
 ) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Fault.parse(settings)
-    told = {mistake.where: mistake.problem for mistake in raised.value.mistakes}
+    told = {mistake.where: mistake.text for mistake in raised.value.problems}
     assert accepted in told[where]
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(ConfigurationError) as raised:
         Fault.parse({"status": 1, "latency": "long", "colour": "red"})
-    assert {mistake.where for mistake in raised.value.mistakes} == {"status", "latency", "colour"}
+    assert {mistake.where for mistake in raised.value.problems} == {"status", "latency", "colour"}
 
 
 def test_a_mistake_never_repeats_a_body() -> None:
@@ -108,4 +108,4 @@ def test_any_settings_give_a_fault_or_mistakes(settings: dict[str, object]) -> N
 def test_every_field_of_a_fault_can_be_read() -> None:
     with pytest.raises(ConfigurationError) as raised:
         read(dict.fromkeys(Fault.__dataclass_fields__, object()))
-    assert not [mistake for mistake in raised.value.mistakes if "no such fault" in mistake.problem]
+    assert not [mistake for mistake in raised.value.problems if "no such fault" in mistake.text]

@@ -204,7 +204,7 @@ def test_readyz_names_every_unready_token_and_output(site_of: SiteOf) -> None:
     driver = at_work(policy(output("file:/a"), output("file:/b")))
     site = site_of(Daemon(at_work(), driver))
     assert site.call("/readyz").status == 200
-    driver.tell(Found("file:/b", Holding()))  # the file was deleted
+    driver.observe(Found("file:/b", Holding()))  # the file was deleted
     received = site.call("/readyz")
     assert received.headers["Content-Type"] == "application/json"
     document = json.loads(received.body)

@@ -65,9 +65,9 @@ ANSWERS = {
     "500": ({"status": 500}, 75, "server_error: 500"),
     "400": ({"status": 400}, 75, "bad_response: 400"),
     "reset": ({"reset": True}, 75, "unreachable: 127.0.0.1:"),
-    "hang": ({"hang": True}, 75, "timeout: no whole answer from 127.0.0.1:"),
-    "dripped": ({"drip": 0.2, "drip_head": True}, 75, "timeout: no whole answer"),
-    "cut off": ({"cut_body": True}, 75, "unreachable: the answer of 127.0.0.1:"),
+    "hang": ({"hang": True}, 75, "timeout: no complete response from 127.0.0.1:"),
+    "dripped": ({"drip": 0.2, "drip_head": True}, 75, "timeout: no complete response"),
+    "cut off": ({"cut_body": True}, 75, "unreachable: the response of 127.0.0.1:"),
     "not JSON": ({"garbage": True}, 75, "bad_response: 200, but it is not JSON"),
     "an error page": (
         {"body": b"<html>", "content_type": "text/html"},

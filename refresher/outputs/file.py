@@ -1,4 +1,4 @@
-"""A token in a file: every reader sees the old value or the new one, whole, whatever is killed whenever."""
+"""A token in a file. Readers see the old value or the new one, even if the writer is killed at any point."""
 
 import logging
 import os
@@ -17,11 +17,11 @@ from refresher.errors import OutputError, OutputHeldError
 from refresher.outputs import atomic, links, obstacles, permissions, record
 from refresher.outputs.directories import Directories, Directory
 from refresher.outputs.permissions import Permissions
+from refresher.outputs.problems import explained
 from refresher.outputs.record import DEFAULT_OWNER, Entry, Kept, Record, Writer
-from refresher.outputs.trouble import explained
 
-_PAGE = 4096  # bytes: what a small file takes on most file systems
-LARGEST_FILE = 1024 * 1024  # bytes; the issuer's whole answer is no larger
+_PAGE = 4096  # bytes: the size of a small file on most file systems
+LARGEST_FILE = 1024 * 1024  # bytes: the limit of the issuer's response
 
 _log = logging.getLogger("refresher")
 
@@ -57,8 +57,8 @@ class FileOutput:
         self._reported: tuple[str, ...] = ()
 
     def inspect(self, now: Instant) -> Holding:
-        """See `ports.Output`. Content that the record does not describe has no known end."""
-        with self._telling("read"):
+        """See `ports.Output`. If the record does not describe the content, its expiry is unknown."""
+        with self._output_errors("read"):
             target = self._target()
             try:
                 content, status = atomic.read(target, LARGEST_FILE)
@@ -73,10 +73,10 @@ class FileOutput:
         return _holding(entry, content, intact=intact)._replace(owner=owner)
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
-        """See `ports.Output`. The record goes ahead, and describes both this value and the one in place."""
+        """See `ports.Output`. Writes the record first. It describes the new value and the present one."""
         wanted = self._permissions()
         content = formats.render(self._plan.format, token, now, self._plan.issuer_url)
-        with self._telling("written"):
+        with self._output_errors("written"):
             target = self._target()
             self._claim(target)
             obstacles.require_removable(os.path.dirname(target))
@@ -96,14 +96,14 @@ class FileOutput:
                 caveats = _caveats(value.file, os.path.dirname(target), wanted)
         if found != content:
             raise OutputError(
-                f"{self.name} does not hold what was just written: look for another writer of it"
+                f"{self.name} does not hold the value that was just written: check for another writer of it"
             )
         self._report(caveats)
 
     def dry_run(self) -> tuple[str, ...]:
-        """See `ports.Output`. Raises OutputHeldError only if nothing else keeps a write from going well."""
+        """See `ports.Output`. Raises OutputHeldError only if nothing else would prevent a write."""
         wanted = self._permissions()
-        with self._telling("written"):
+        with self._output_errors("written"):
             target = self._target()
             beside = record_path(target)  # it has the longest name
             obstacles.require_removable(os.path.dirname(target))
@@ -117,15 +117,15 @@ class FileOutput:
         return caveats
 
     def claim(self) -> None:
-        """See `ports.Output`. Only files of our naming, and only those whose writer is gone."""
-        with self._telling("cleared of temporary files"):
+        """See `ports.Output`. Removes only our own temporary files, and only if their writer has ended."""
+        with self._output_errors("cleared of temporary files"):
             target = self._target()
             self._claim(target)
             folder, name = os.path.split(target)
             self._at(folder).clear(name, os.path.basename(record_path(target)))
 
     def _target(self) -> str:
-        """The path of the file itself, all links followed. Raises OSError if anything but a file is there."""
+        """The path of the file, with links resolved. Raises OSError if it exists and is no regular file."""
         target = links.resolve(self._plan.path)
         with suppress(FileNotFoundError):
             atomic.require_regular(os.lstat(target))
@@ -137,8 +137,7 @@ class FileOutput:
         return self._directory
 
     def _claim(self, target: str) -> None:
-        """Keep other processes from writing the file while this one lives. Raises OutputHeldError if one has
-        done so before."""
+        """Lock the file for this process. Raises OutputHeldError if another process holds the lock."""
         folder, name = os.path.split(target)
         self._require_free(target, self._at(folder).claim(name))
 
@@ -166,15 +165,15 @@ class FileOutput:
             )
 
     def _report(self, caveats: tuple[str, ...]) -> None:
-        """Log what is new since the last write."""
+        """Log caveats that are new since the last write."""
         for caveat in caveats:
             if caveat not in self._reported:
                 _log.warning("%s: %s", self.name, caveat)
         self._reported = caveats
 
     def _has_permissions(self, status: os.stat_result, entry: Entry) -> bool:
-        """Whether mode and group are as configured, or what the file system has made of that when it was
-        written; never with an unknown group, which a write reports."""
+        """Whether mode and group are as configured, or as the file system changed them at the write. False if
+        the group is unknown: a write reports that."""
         try:
             wanted = self._permissions()
         except OutputError:
@@ -199,17 +198,18 @@ class FileOutput:
             return grp.getgrnam(group).gr_gid
         except KeyError as error:
             raise OutputError(
-                f"{self.name} cannot be given to the group {shown(group)}: this machine has none of that "
-                "name; create it, or configure the number of one"
+                f"{self.name} cannot be given to the group {shown(group)}: this machine has no such group; "
+                "create it, or configure the number of a group"
             ) from error
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
-        """Turns an OSError into an OutputError that says which output, why, and what to do."""
+    def _output_errors(self, action: str) -> Iterator[None]:
+        """Turns an OSError into an OutputError with the output, the reason, and what to do."""
         try:
             yield
         except OSError as error:
-            raise OutputError(f"{self.name} cannot be {what}: {explained(error, self._plan.path)}") from error
+            message = f"{self.name} cannot be {action}: {explained(error, self._plan.path)}"
+            raise OutputError(message) from error
 
 
 def _this_process() -> Writer:
@@ -217,7 +217,7 @@ def _this_process() -> Writer:
 
 
 def _caveats(file: int, folder: str, wanted: Permissions) -> tuple[str, ...]:
-    """What is otherwise than configured with this file, although it can be written."""
+    """Warnings about a file that can be written, but not exactly as configured."""
     caveats = []
     if problem := permissions.not_kept(wanted, permissions.shown(os.fstat(file), wanted)):
         caveats.append(problem)
@@ -230,10 +230,10 @@ def _caveats(file: int, folder: str, wanted: Permissions) -> tuple[str, ...]:
 
 
 def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
-    form = formats.of_identity(entry.format)
-    credentials = formats.read_back(form, content)
+    format_ = formats.of_identity(entry.format)
+    credentials = formats.read_back(format_, content)
     if credentials is None:
-        is_opaque = form.name == "template"
+        is_opaque = format_.name == "template"
         return Holding(entry.facts, None, intact, proof=entry.proof) if is_opaque else Holding()
     access, refresh = credentials
     if access.fingerprint != entry.facts.fingerprint:
@@ -244,7 +244,7 @@ def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
 def _recorded(target: str, now: Instant) -> Record:
     try:
         content, _ = atomic.read(record_path(target), record.LARGEST_RECORD)
-    except OSError:  # as good as no record: the token's end is not known, and it is replaced
+    except OSError:  # like a missing record: the expiry is unknown, and the token is replaced
         return Record()
     return record.load(content, now)
 
@@ -252,6 +252,6 @@ def _recorded(target: str, now: Instant) -> Record:
 def _digest_in_place(target: str) -> str | None:
     try:
         content, _ = atomic.read(target, LARGEST_FILE)
-    except (FileNotFoundError, PermissionError):  # another user's file is replaced as well
+    except (FileNotFoundError, PermissionError):  # another user's file is replaced too
         return None
     return record.digest(content)

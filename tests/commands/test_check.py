@@ -197,7 +197,7 @@ def test_a_refused_key(check, inlive, place, status):
     assert checked.code == 77
     assert line(checked, "issuer") == (
         f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault "
-        f"(asked: {inlive.mint_url}); put a valid key into the key file "
+        f"(URL: {inlive.mint_url}); put a valid key into the key file "
         "(create one on Inlive's integration page)"
     )
     assert inlive.counts.mints == 1  # another lifetime would not help
@@ -244,7 +244,7 @@ def test_check_waits_as_long_as_the_daemon(check, inlive):
     inlive.faults(hang=True)
     checked = check("--lifetime", "10s", "--issuer-timeout", "30s")
     assert checked.code == 75
-    assert "timeout: no whole answer" in line(checked, "issuer")
+    assert "timeout: no complete response" in line(checked, "issuer")
     assert "within 1 s" in line(checked, "issuer")
 
 
@@ -375,7 +375,7 @@ def test_a_missing_directory_fails(check, place):
 def test_a_directory_that_is_a_file_fails(check, place):
     checked = check(token="key/token")
     assert checked.code == 73
-    assert f"{place}/key is no directory: correct the path" in line(checked, "output")
+    assert f"{place}/key is not a directory: correct the path" in line(checked, "output")
 
 
 AS_NOBODY = f"""\

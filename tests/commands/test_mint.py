@@ -119,7 +119,7 @@ def test_mint_waits_for_a_silent_issuer_as_long_as_configured(mint, inlive):
     inlive.faults(hang=True)
     minted = mint("--issuer-timeout", "1s")
     assert (minted.code, minted.out) == (75, "")
-    assert "timeout: no whole answer" in minted.err
+    assert "timeout: no complete response" in minted.err
     assert "within 1 s" in minted.err
 
 

@@ -75,11 +75,11 @@ def selected(by, pod):
 
 
 @every_mode
-def test_a_mode_is_the_overlay_of_its_name(mode, tmp_path):
+def test_each_mode_renders_like_the_overlay_of_that_name(mode, tmp_path):
     assert alike(installed(mode)) == alike(used(mode, tmp_path, namespace=NAMESPACE))
 
 
-def test_the_pod_monitor_is_that_of_the_component(tmp_path):
+def test_the_pod_monitor_equals_that_of_the_component(tmp_path):
     ours = rendered({"podMonitor": {"enabled": True}}).the("PodMonitor")
     prometheus = [component("prometheus", tmp_path)]
     theirs = used("deployment", tmp_path, namespace=NAMESPACE, components=prometheus).the("PodMonitor")
@@ -121,7 +121,7 @@ def _strip(part):
 # Every documented set of values
 
 
-def test_there_are_sets():
+def test_the_documentation_has_sets_of_values():
     assert len(SETS) == 6
 
 
@@ -132,14 +132,14 @@ def test_a_documented_set_is_linted(name):
 
 
 @every_set
-def test_the_refresher_understands_a_documented_set(name, tmp_path):
+def test_the_refresher_accepts_a_documented_set(name, tmp_path):
     found = loaded(without_hooks(rendered(SETS[name])), tmp_path)
     assert not found.warnings
     assert (found.settings.leader_election is not None) == (SETS[name].get("mode") == "ha")
 
 
 @every_set
-def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path):
+def test_the_roles_grant_only_what_a_documented_set_needs(name, tmp_path):
     objects = without_hooks(rendered(SETS[name]))
     settings = loaded(objects, tmp_path).settings
     assert granted(objects) == with_rbac(needed(settings, NAMESPACE), settings, SETS[name].get("rbac", {}))
@@ -157,7 +157,7 @@ def with_rbac(permissions, settings, rbac):
     "rbac", [{"createSecrets": True}, {"events": False}, {"createSecrets": True, "events": False}]
 )
 @pytest.mark.parametrize("outputs", [[["a"], ["other/b"]], [["other/a"]]])
-def test_a_right_is_added_or_removed_by_its_value(outputs, rbac, tmp_path):
+def test_a_value_adds_or_removes_a_permission(outputs, rbac, tmp_path):
     objects = without_hooks(rendered(secrets(*outputs) | {"rbac": rbac}))
     settings = loaded(objects, tmp_path).settings
     assert granted(objects) == with_rbac(needed(settings, NAMESPACE), settings, rbac)
@@ -173,7 +173,7 @@ def test_a_right_is_added_or_removed_by_its_value(outputs, rbac, tmp_path):
         [["other/inlive-application-key"]],  # not the one with the key
     ],
 )
-def test_its_roles_allow_to_write_every_secret_that_is_named(outputs, tmp_path):
+def test_the_roles_allow_writing_every_named_secret(outputs, tmp_path):
     objects = without_hooks(rendered(secrets(*outputs)))
     settings = loaded(objects, tmp_path).settings
     assert granted(objects) == needed(settings, NAMESPACE)
@@ -185,7 +185,7 @@ def test_a_secret_outlives_its_release():
     assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
-def test_a_connection_goes_to_the_addresses_that_are_named_and_to_no_other():
+def test_the_network_policy_allows_only_the_named_addresses():
     peers = [[{"ipBlock": {"cidr": f"192.0.2.{number}/32"}}] for number in (1, 2, 3)]
     dns, issuer, server = ({"to": each} for each in peers)
     narrow = {"egress": {"dns": dns, "issuer": issuer | {"ports": [3128]}, "apiServer": server}}
@@ -198,7 +198,7 @@ def test_a_connection_goes_to_the_addresses_that_are_named_and_to_no_other():
     ]
 
 
-def test_what_is_documented_is_in_force():
+def test_documented_values_take_effect():
     """One thing of each set, so that none is ignored as a whole."""
     two = rendered(SETS["two-tokens.yaml"])
     assert two.ours["image"] == f"registry.example/{IMAGE}:{__version__}"
@@ -217,7 +217,7 @@ def test_what_is_documented_is_in_force():
     }
 
 
-def test_every_value_is_explained_by_the_schema():
+def test_the_schema_describes_every_value():
     values, schema = yaml.safe_load((CHART / "values.yaml").read_text()), json.loads(SCHEMA.read_text())
     assert values.keys() == schema["properties"].keys() - {"global", "enabled"}
     for key in ("image", "cronJob", "rbac", "networkPolicy", "podMonitor"):
@@ -261,7 +261,7 @@ def test_the_schema_knows_every_option_of_the_configuration():
     ],
     ids=lambda each: json.dumps(each)[:50] if isinstance(each, dict) else "",
 )
-def test_what_is_mistyped_is_refused_and_named(values, told):
+def test_a_mistyped_value_is_refused_and_named(values, told):
     done = helm("template", IMAGE, CHART, f"--namespace={NAMESPACE}", values=values)
     assert done.returncode != 0
     assert told in done.stderr
@@ -291,7 +291,7 @@ def test_an_installation_has_the_same_name_in_every_mode(release):
     assert owners == ({None} if release == IMAGE else {f"{release}-inlive-token-refresher"})
 
 
-def test_two_releases_of_one_name_may_write_in_one_namespace():
+def test_releases_of_one_name_do_not_share_objects_in_a_third_namespace():
     one, other = (
         without_hooks(rendered(SETS["two-tokens.yaml"], namespace=each)) for each in (NAMESPACE, "workshop")
     )
@@ -300,7 +300,7 @@ def test_two_releases_of_one_name_may_write_in_one_namespace():
     assert not shared[0] & shared[1]
 
 
-def test_another_chart_may_have_it_as_a_part_twice_or_not_at_all(tmp_path):
+def test_another_chart_may_include_the_chart_twice_or_disable_it(tmp_path):
     part = {"name": IMAGE, "version": __version__}
     parts = [part | {"alias": each, "condition": f"{each}.enabled"} for each in ("first", "second")]
     whole = {"apiVersion": "v2", "name": "whole", "version": "1.0.0", "dependencies": parts}
@@ -326,7 +326,7 @@ def names(objects):
 
 @pytest.mark.parametrize("release", ["1234", "a" * 53, "inlive-token-refresher-9"])
 @every_mode
-def test_names_and_namespaces_are_taken_as_they_come(release, mode, tmp_path):
+def test_any_valid_names_and_namespaces_are_accepted(release, mode, tmp_path):
     """Numbers stay text, and what is made of the longest name is no longer than it may be."""
     objects = without_hooks(rendered({"mode": mode}, release, "5678"))
     for each in objects:
@@ -337,7 +337,7 @@ def test_names_and_namespaces_are_taken_as_they_come(release, mode, tmp_path):
 
 
 @pytest.mark.parametrize("minutes", [2, 10, 30])
-def test_a_pass_is_over_before_the_next(minutes, tmp_path):
+def test_a_run_ends_before_the_next_starts(minutes, tmp_path):
     objects = without_hooks(rendered({"mode": "cronjob", "cronJob": {"everyMinutes": minutes}}))
     job = objects.the("CronJob")["spec"]
     every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
@@ -380,7 +380,7 @@ def test_helm_test_runs_check_as_the_refresher_runs(mode):
         assert each["metadata"]["annotations"]["mesh"] == "never"
 
 
-def test_the_pod_of_helm_test_has_a_place_on_the_nodes_of_two_others():
+def test_the_pod_of_helm_test_fits_beside_the_other_pods():
     """They let none beside them that is like them; and a disruption budget counts those that work."""
     objects = rendered({"mode": "ha"})
     (checking,) = hooks(objects)
@@ -392,7 +392,7 @@ def test_the_pod_of_helm_test_has_a_place_on_the_nodes_of_two_others():
 
 
 @every_mode
-def test_the_notes_say_what_to_do_and_hold_for_the_command_line(mode):
+def test_the_notes_name_working_commands(mode):
     told = notes({"mode": mode})
     assert f"{NAMESPACE}/inlive-access-token" in told
     assert "secret generic inlive-application-key --from-file=application-key=KEY" in told
@@ -407,7 +407,7 @@ def test_the_notes_say_what_to_do_and_hold_for_the_command_line(mode):
         assert objects.the(kinds[kind])["metadata"]["name"] == name
 
 
-def test_the_notes_say_what_every_key_is_called_in_its_secret():
+def test_the_notes_name_every_key_in_its_secret():
     assert "--from-file=application-key=KEY --from-file=report-key=KEY\n" in notes(SETS["two-tokens.yaml"])
 
 
@@ -418,14 +418,14 @@ def notes(values):
     return done.stdout.partition("NOTES:\n")[2]
 
 
-def test_it_is_of_this_release():
+def test_the_chart_has_the_version_of_this_release():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__
     project = tomllib.loads((CHART.parents[2] / "pyproject.toml").read_text())["project"]
     assert chart["name"] == project["name"]
 
 
-def test_the_readme_calls_the_chart_by_where_it_is():
+def test_the_readme_uses_the_address_of_the_chart():
     page = README.read_text()
     for path in re.findall(r"helm install \S+ (\S+)", page):
         assert (CHART.parents[2] / path / "Chart.yaml").exists()

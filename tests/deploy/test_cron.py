@@ -36,7 +36,7 @@ def variables() -> dict[str, str]:
     return dict(re.findall(r"^(\w+)=(.*)$", CRONTAB.read_text(), re.MULTILINE))
 
 
-def test_each_line_calls_the_refresher_as_it_wants_to_be_called():
+def test_each_line_calls_the_refresher_with_valid_arguments():
     given = variables()
     calls = re.findall(r'^\S.* inlive +"\$REFRESHER" (once .*?) 2>&1 \|', CRONTAB.read_text(), re.MULTILINE)
     assert len(calls) == 2
@@ -56,7 +56,7 @@ def shown() -> list[str]:
 
 
 @pytest.mark.parametrize("line", shown(), ids=["README", "help"])
-def test_a_line_that_is_shown_works_in_the_environment_of_cron_and_gives_no_reason_for_a_mail(line, tmp_path):
+def test_a_documented_line_works_under_cron_and_prints_nothing(line, tmp_path):
     program, words = line.split(" ", 1)
     assert f"python3 -m venv {os.path.dirname(os.path.dirname(program))} &&" in README.read_text()
     (tmp_path / "key").write_text(KEY)

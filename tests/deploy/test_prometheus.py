@@ -46,7 +46,7 @@ def promtool(*words: object) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in OVERLAYS if name != "cronjob"])
-def test_what_is_scraped_is_a_port_of_the_refresher(name, tmp_path):
+def test_the_monitor_scrapes_a_port_of_the_refresher(name, tmp_path):
     scraped = used(name, tmp_path, components=[component("prometheus", tmp_path)])
     monitor = scraped.the("PodMonitor")["spec"]
     (endpoint,) = monitor["podMetricsEndpoints"]
@@ -54,7 +54,7 @@ def test_what_is_scraped_is_a_port_of_the_refresher(name, tmp_path):
     assert monitor["selector"] == {}  # whose Pods have other ports are left alone
 
 
-def test_prometheus_takes_the_rules(rules):
+def test_prometheus_accepts_the_rules(rules):
     assert "4 rules found" in promtool("check", "rules", rules)
 
 
@@ -66,7 +66,7 @@ def test_the_alerts_are_those_of_the_readme(rules):
     ]
 
 
-def test_every_alert_says_what_to_do(rules):
+def test_every_alert_has_advice(rules):
     for rule in yaml.safe_load(rules.read_text())["groups"][0]["rules"]:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"].keys() == {"summary", "description"}
@@ -83,7 +83,7 @@ def test_every_alert_says_what_to_do(rules):
         ({LOOP: "_x10"}, "InliveRefresherGone"),
     ],
 )
-def test_an_alert_is_raised_for_what_it_is_about_and_nothing_else(rules, tmp_path, series, alert):
+def test_an_alert_fires_only_for_its_own_problem(rules, tmp_path, series, alert):
     given = [{"series": name, "values": values} for name, values in (WELL | series).items()]
     names = [each["alert"] for each in yaml.safe_load(rules.read_text())["groups"][0]["rules"]]
     expected = [

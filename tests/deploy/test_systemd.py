@@ -46,14 +46,14 @@ def installed(tmp_path: Path) -> Path:
     return place
 
 
-def test_systemd_takes_every_unit_without_a_remark(installed):
+def test_systemd_accepts_every_unit_without_a_warning(installed):
     units = [str(path) for path in sorted(installed.glob("*.*")) if path.suffix in (".service", ".timer")]
     assert len(units) == 3
     done = analyzed("verify", *units)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_mistake_in_what_both_share_would_be_seen(installed):
+def test_an_error_in_the_shared_drop_in_is_detected(installed):
     """That systemd reads the drop-in there."""
     shared = installed / HARDENING.relative_to(SYSTEMD)
     shared.write_text(shared.read_text().replace("ProtectHome=yes", "ProtectHome=maybe"))
@@ -68,7 +68,7 @@ def test_a_service_is_little_exposed(service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_calls_the_refresher_as_it_wants_to_be_called(service):
+def test_a_service_calls_the_refresher_with_valid_arguments(service):
     arguments = build_parser().parse_args(command(service))
     assert arguments.key_file == "%d/application-key"
     assert settings(HARDENING)["LoadCredential"] == ["application-key:/etc/inlive/application-key"]
@@ -76,7 +76,7 @@ def test_a_service_calls_the_refresher_as_it_wants_to_be_called(service):
     assert [arguments.group] == settings(HARDENING)["SupplementaryGroups"]
 
 
-def test_the_timer_calls_as_often_as_it_is_said_to():
+def test_the_timer_runs_at_the_documented_interval():
     """By the calendar, as a timer that counts does not count while the machine sleeps (systemd.timer(5))."""
     timer = settings(SYSTEMD / "inlive-token-once.timer")
     told = analyzed("calendar", "--iterations=2", "--base-time=2026-01-01 00:00:00 UTC", *timer["OnCalendar"])
@@ -90,14 +90,14 @@ def test_the_timer_calls_as_often_as_it_is_said_to():
     assert timer["OnActiveSec"] == ["0"]
 
 
-def test_the_watchdog_has_the_patience_of_livez():
+def test_the_watchdog_has_the_time_out_of_livez():
     assert settings(SYSTEMD / "inlive-token-refresher.service")["WatchdogSec"] == [f"{HANGS_AFTER:g}s"]
 
 
 # --- What the units allow is enough: with real system calls, users and groups
 
 
-def test_the_users_are_those_that_systemd_makes(tmp_path):
+def test_systemd_creates_the_users(tmp_path):
     """A user of the units' own, whose number no other service is given, and a group of its readers."""
     (tmp_path / "etc").mkdir()
     made = subprocess.run(
@@ -142,7 +142,7 @@ def traced(place: Path, *words: str) -> str:
 @pytest.mark.parametrize(
     "words", [("run", "--listen=127.0.0.1:0"), ("once", "--every=11m")], ids=["run", "once"]
 )
-def test_nothing_is_asked_of_the_kernel_that_is_forbidden(tmp_path, words):
+def test_no_forbidden_system_call_is_made(tmp_path, words):
     told = traced(tmp_path, *words)
     made = set(re.findall(r"^[0-9]+ +(\w+)\(", told, re.MULTILINE))
     assert {"openat", "connect", "renameat", "fsync", "fchown", "prlimit64"} <= made
@@ -177,7 +177,7 @@ def adoptable(output: FileOutput) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_whoever_is_in_the_first_group_publishes_and_whoever_is_in_the_second_reads():
+def test_the_first_group_publishes_and_the_second_reads():
     """In a directory as tmpfiles.conf makes it; the user's number may be another one after a restart."""
     writers, readers, nobody = 61001, 61002, 61003
     (mode,) = re.findall(r"^d /run/inlive ([0-7]+) root inlive-refresher -$", TMPFILES, re.MULTILINE)

@@ -31,7 +31,7 @@ def issuer(_: Path, url: str, ca: str = "") -> Ask:
         if not isinstance(answer, Declined):
             return ""
         assert BEARER not in answer.message
-        return re.sub(r" \(asked: .*\)$", "", answer.message)
+        return re.sub(r" \(URL: .*\)$", "", answer.message)
 
     return ask
 

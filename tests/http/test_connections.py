@@ -49,24 +49,26 @@ def ended_in_time(ask: Ask) -> str:
 
 @BOTH
 @pytest.mark.parametrize("script", NEVER_DONE.values(), ids=NEVER_DONE.keys())
-def test_a_request_without_a_whole_response_ends_in_time(client, script: Script, tmp_path: Path) -> None:
+def test_a_request_without_a_complete_response_times_out(client, script: Script, tmp_path: Path) -> None:
     with peer(script) as server:
         message = ended_in_time(client(tmp_path, server.url))
-    assert message == f"no whole answer from 127.0.0.1:{server.port} within 0.3 s"
+    assert message == f"no complete response from 127.0.0.1:{server.port} within 0.3 s"
 
 
 @BOTH
 @pytest.mark.parametrize(
     "script", [silent, dripping(HEAD + b"X: "), dripping(CHUNKED)], ids=["silence", "a head", "a body"]
 )
-def test_the_same_holds_over_tls(client, script: Script, tls: ssl.SSLContext, ca_file: str, tmp_path) -> None:
+def test_a_request_over_tls_times_out(
+    client, script: Script, tls: ssl.SSLContext, ca_file: str, tmp_path
+) -> None:
     with peer(script, tls=tls) as server:
-        assert "no whole answer from" in ended_in_time(client(tmp_path, server.url, ca_file))
+        assert "no complete response from" in ended_in_time(client(tmp_path, server.url, ca_file))
 
 
 @BOTH
 @pytest.mark.parametrize("first", [b"", b"\x16\x03\x03\x40\x00"], ids=["silence", "a record, byte by byte"])
-def test_a_handshake_without_an_end_ends_in_time(client, first: bytes, ca_file: str, tmp_path: Path) -> None:
+def test_an_endless_handshake_times_out(client, first: bytes, ca_file: str, tmp_path: Path) -> None:
     def stalling(caller: Caller) -> None:
         caller.sock.recv(65536)
         if first:
@@ -76,7 +78,7 @@ def test_a_handshake_without_an_end_ends_in_time(client, first: bytes, ca_file: 
 
     with peer(stalling) as server:
         url = server.url.replace("http:", "https:")
-        assert "no whole answer from" in ended_in_time(client(tmp_path, url, ca_file))
+        assert "no complete response from" in ended_in_time(client(tmp_path, url, ca_file))
 
 
 @contextlib.contextmanager
@@ -93,14 +95,14 @@ def full() -> Iterator[int]:
 
 @BOTH
 @pytest.mark.skipif(sys.platform != "linux", reason="others refuse what does not fit into the queue")
-def test_a_connection_that_is_not_taken_ends_in_time(client, tmp_path: Path) -> None:
+def test_a_connection_that_is_not_accepted_times_out(client, tmp_path: Path) -> None:
     with full() as port:
         message = ended_in_time(client(tmp_path, f"http://127.0.0.1:{port}"))
     assert message == f"no connection to 127.0.0.1:{port} within 0.3 s"
 
 
 @BOTH
-def test_a_pooled_connection_has_the_time_of_its_new_request(client, tmp_path: Path) -> None:
+def test_a_pooled_connection_uses_the_time_limit_of_its_new_request(client, tmp_path: Path) -> None:
     def once_and_never_again(caller: Caller) -> None:
         caller.request()
         caller.answer(200, GRANT)
@@ -109,30 +111,30 @@ def test_a_pooled_connection_has_the_time_of_its_new_request(client, tmp_path: P
     with peer(once_and_never_again) as server:
         ask = client(tmp_path, server.url)
         assert ask(60.0) == ""
-        assert "no whole answer from" in ended_in_time(ask)
+        assert "no complete response from" in ended_in_time(ask)
         assert server.connections == 1
 
 
 @BOTH
-def test_after_a_timeout_the_next_request_has_a_connection_of_its_own(client, tmp_path: Path) -> None:
+def test_the_request_after_a_timeout_opens_a_new_connection(client, tmp_path: Path) -> None:
     with peer(silent, granting) as server:
         ask = client(tmp_path, server.url)
-        assert "no whole answer from" in ended_in_time(ask)
+        assert "no complete response from" in ended_in_time(ask)
         assert ask(5.0) == ""
         assert server.connections == 2
 
 
 @BOTH
-def test_a_tunnel_that_is_never_opened_ends_in_time(client, ca_file, tmp_path, monkeypatch) -> None:
+def test_a_tunnel_that_never_opens_times_out(client, ca_file, tmp_path, monkeypatch) -> None:
     with peer(dripping(b"HTTP/1.1 200 ")) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         message = ended_in_time(client(tmp_path, BEHIND_A_PROXY, ca_file))
-    assert message.startswith("no whole answer from issuer.test")
+    assert message.startswith("no complete response from issuer.test")
 
 
 @BOTH
 @pytest.mark.parametrize("where", ["the handshake", "the response"])
-def test_behind_a_proxy_the_time_is_for_the_tunnel_and_what_follows_together(
+def test_the_time_limit_covers_a_tunnel_and_the_request_through_it(
     client, where: str, tls: ssl.SSLContext, ca_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 1.5
@@ -166,8 +168,8 @@ LONG = {
 
 @BOTH
 @pytest.mark.parametrize("script", LONG.values(), ids=LONG.keys())
-def test_headers_are_read_to_128_kib(client, script: Script, tmp_path: Path) -> None:
+def test_headers_beyond_128_kib_are_an_error(client, script: Script, tmp_path: Path) -> None:
     with peer(script) as server:
         message = client(tmp_path, server.url)(5.0)
     longest = "longer than 131072 bytes before its content begins"
-    assert message == f"the answer of 127.0.0.1:{server.port} is {longest}"
+    assert message == f"the response of 127.0.0.1:{server.port} is {longest}"

@@ -14,7 +14,7 @@ def mint(url: str, budget: float = 5.0, ca_file: str | None = None) -> MintResul
     return InliveIssuer(url, SystemClock(), ca_file).mint(KEY, 3600.0, budget)
 
 
-_ASKED = re.compile(r" \(asked: [a-z]+://[^@? ]*/v1/keys/accesstoken\)")
+_ASKED = re.compile(r" \(URL: [a-z]+://[^@? ]*/v1/keys/accesstoken\)")
 
 
 def declined(result: MintResult) -> Declined:

@@ -11,7 +11,7 @@ TOKEN = SecretStr("n3w-t0ken")
 EXPIRED = "X-Access-Token-Expired: true"
 
 
-def test_it_is_a_get_of_that_very_url_with_the_token() -> None:
+def test_the_request_is_a_get_of_the_url_with_the_token() -> None:
     with peer(answering(200)) as product:
         UrlVerifier(f"{product.url}/v1/rooms/my-room").verify(TOKEN, 5.0)
         head, _, body = product.requests[0].partition("\r\n\r\n")
@@ -39,7 +39,7 @@ def test_it_is_a_get_of_that_very_url_with_the_token() -> None:
         (500, (), Verdict.INCONCLUSIVE),
     ],
 )
-def test_what_an_answer_says(status, headers, verdict) -> None:
+def test_each_response_gives_a_verdict(status, headers, verdict) -> None:
     with peer(answering(status, TOKEN.reveal().encode(), *headers)) as product:
         found = UrlVerifier(product.url).verify(TOKEN, 5.0)
         assert len(product.requests) == 1  # a redirect is not followed, and nothing is tried again
@@ -50,10 +50,14 @@ def test_what_an_answer_says(status, headers, verdict) -> None:
 
 @pytest.mark.parametrize(
     ("script", "told"),
-    [(silent, "no whole answer from"), (sending(b"what?\r\n\r\n"), "does not speak HTTP"), (sending(), "")],
+    [
+        (silent, "no complete response from"),
+        (sending(b"what?\r\n\r\n"), "does not speak HTTP"),
+        (sending(), ""),
+    ],
     ids=["hangs", "speaks something else", "hangs up"],
 )
-def test_what_keeps_the_answer_away_is_told_and_proves_nothing(script, told) -> None:
+def test_a_failed_request_is_described_and_inconclusive(script, told) -> None:
     with peer(script) as product:
         found = UrlVerifier(product.url).verify(TOKEN, 0.3)
     assert found.verdict is Verdict.INCONCLUSIVE

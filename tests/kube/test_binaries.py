@@ -10,7 +10,7 @@ from tests import needs
 from tests.kube import binaries
 
 
-def test_given_assets_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_binaries_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     (tmp_path / "etcd").symlink_to("/bin/true")
     lacking = "needs kube-apiserver and kubectl: make kube builds it"
@@ -24,7 +24,7 @@ def test_given_assets_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert needs.kubernetes() == tmp_path
 
 
-def test_what_is_there_is_not_built_again(tmp_path: Path) -> None:
+def test_existing_binaries_are_not_built_again(tmp_path: Path) -> None:
     for name in binaries.NAMES:
         (tmp_path / name).symlink_to("/bin/true")
     environ = {"PATH": "/nowhere", "KUBEBUILDER_ASSETS": str(tmp_path)}

@@ -43,7 +43,7 @@ def release(helm, place):
 
 
 @pytest.mark.parametrize("mode", IN_SECRETS)
-def test_a_release_is_taken_and_its_pods_are_admitted(cluster, place, release, mode):
+def test_a_release_is_accepted_and_its_pods_are_admitted(cluster, place, release, mode):
     objects = release({"mode": mode})
     for each in objects:
         cluster.kubectl("get", each["kind"], each["metadata"]["name"], f"--namespace={place}")
@@ -52,13 +52,13 @@ def test_a_release_is_taken_and_its_pods_are_admitted(cluster, place, release, m
 
 
 @pytest.mark.usefixtures("operator")
-def test_where_the_prometheus_operator_is_a_monitor_is_taken(cluster, place, release):
+def test_the_pod_monitor_is_accepted_with_the_prometheus_operator(cluster, place, release):
     release({"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}})
     found = cluster.kubectl("get", "podmonitors", "--selector=release=prometheus", f"--namespace={place}")
     assert NAME in found.stdout
 
 
-def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, helm, release, in_its_pod):
+def test_a_change_of_mode_adopts_the_tokens(cluster, place, helm, release, in_its_pod):
     def at_work():
         return cluster.kubectl("get", "cronjobs,deployments", "--output=name", f"--namespace={place}").stdout
 
@@ -75,7 +75,9 @@ def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, helm, r
     assert at_work().split() == [f"cronjob.batch/{NAME}"]
 
 
-def test_it_follows_kustomize_and_tokens_are_adopted(cluster, place, release, in_its_pod, tmp_path):
+def test_a_release_adopts_the_tokens_of_a_kustomize_installation(
+    cluster, place, release, in_its_pod, tmp_path
+):
     """As the page says: what kustomize made is deleted, but not the Secrets with tokens."""
     (selector,) = re.findall(r"kubectl delete -k \S+ (--selector=\S+)", (CHART / "README.md").read_text())
     objects = used("cronjob", tmp_path, namespace=place)
@@ -89,7 +91,7 @@ def test_it_follows_kustomize_and_tokens_are_adopted(cluster, place, release, in
         assert not daemon.entries("OutputFailed")
 
 
-def test_its_roles_are_enough_in_another_namespace(cluster, place, release, in_its_pod):
+def test_the_roles_are_enough_in_another_namespace(cluster, place, release, in_its_pod):
     other = f"{place}-other"
     cluster.namespace(other)
     secret = f"{other}/inlive-access-token"
@@ -102,7 +104,7 @@ def test_its_roles_are_enough_in_another_namespace(cluster, place, release, in_i
     assert written["metadata"]["annotations"]["token-refresher.inlive.app/owner"] == owner
 
 
-def test_uninstalled_it_leaves_the_token_and_nothing_else(cluster, place, helm, release, in_its_pod):
+def test_an_uninstall_leaves_only_the_token(cluster, place, helm, release, in_its_pod):
     objects = release({"mode": "cronjob"})
     given = in_its_pod(objects)
     eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
@@ -122,9 +124,7 @@ def of_version(number):
     return {"mode": "cronjob", "podLabels": {"version": str(number)}, "rbac": {"events": number > 1}}
 
 
-def test_a_release_is_upgraded_rolled_back_and_renewed_around_its_token(
-    cluster, place, helm, release, in_its_pod
-):
+def test_upgrades_and_a_rollback_keep_the_token(cluster, place, helm, release, in_its_pod):
     objects = release(of_version(1))
     given = in_its_pod(objects)
     eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
@@ -149,7 +149,7 @@ def test_a_release_is_upgraded_rolled_back_and_renewed_around_its_token(
     assert refresher(*objects.ours["args"], **given).code == 0
 
 
-def test_a_secret_that_was_there_before_the_release_is_used_as_it_is(cluster, place, release, in_its_pod):
+def test_a_secret_older_than_the_release_is_used_unchanged(cluster, place, release, in_its_pod):
     """One that an administrator prepared, or that an older version of the refresher created."""
     metadata = {"name": "inlive-access-token", "labels": {"app.kubernetes.io/managed-by": NAME}}
     theirs = {"kind": "Secret", "metadata": metadata, "data": {"other": "dmFsdWU="}}
@@ -188,7 +188,7 @@ def helm_test(cluster, place, helm, given):
     return tested, ended[0]
 
 
-def test_helm_test_succeeds_if_check_does(cluster, place, helm, release, in_its_pod):
+def test_helm_test_passes_if_check_passes(cluster, place, helm, release, in_its_pod):
     given = in_its_pod(release({}))
     eventually(lambda: refresher("check", **given).code == 0, "rights that are in force")
     tested, checked = helm_test(cluster, place, helm, given)

@@ -83,7 +83,7 @@ def lines(checked: Ended, subject: str) -> list[str]:
 # once
 
 
-def test_who_may_write_one_secret_does_not_choose_the_token_of_another_output(place, tmp_path):
+def test_a_writer_of_one_secret_does_not_choose_the_token_of_another_output(place, tmp_path):
     both = (*place.minting, "--to-file", tmp_path / "token", "--log-level", "info")
     assert refresher("once", *both, **place.environ).code == 0
     genuine = (tmp_path / "token").read_text()
@@ -112,7 +112,7 @@ def forge(place: Place, value: str) -> None:
 # check
 
 
-def test_where_all_is_granted_it_says_who_we_are_and_that_it_suffices(place):
+def test_check_names_the_user_if_all_permissions_are_granted(place):
     checked = place.check()
     assert checked.code == 0, checked.said
     (server,) = lines(checked, "kubernetes")
@@ -128,7 +128,7 @@ def test_where_all_is_granted_it_says_who_we_are_and_that_it_suffices(place):
 
 
 @pytest.mark.parametrize("granted", [[], [TELLING]], ids=["nothing", "all but what it takes"])
-def test_the_role_for_what_lacks_can_be_pasted(place, tmp_path, granted):
+def test_the_printed_role_for_missing_permissions_can_be_applied(place, tmp_path, granted):
     """As an administrator would: what comes last is applied as it is, and then all is well."""
     config = tmp_path / "refresher.yaml"
     config.write_text("leader_election: {lease: leader}\n")
@@ -153,7 +153,7 @@ def test_the_role_for_what_lacks_can_be_pasted(place, tmp_path, granted):
     assert verbs == {"get", "patch"}
 
 
-def test_what_can_be_done_without_is_a_hint(place):
+def test_a_missing_optional_permission_is_a_hint(place):
     place.cluster.grant(place.account, [NAMED])
     place.prepare()
     checked = place.check()
@@ -165,7 +165,7 @@ def test_what_can_be_done_without_is_a_hint(place):
     assert checked.said.count("RoleBinding") == 1
 
 
-def test_a_secret_that_is_absent_and_not_ours_to_create_can_be_pasted(place, tmp_path):
+def test_a_missing_secret_that_we_may_not_create_is_printed(place, tmp_path):
     """The Secret, and no right to create it."""
     place.cluster.grant(place.account, [NAMED, TELLING])
     refused = place.check()
@@ -182,7 +182,7 @@ def test_a_secret_that_is_absent_and_not_ours_to_create_can_be_pasted(place, tmp
     assert "(403)" not in place.once().said
 
 
-def test_an_api_server_that_is_away_is_told_once_and_no_secret_is_tried(place, tmp_path):
+def test_an_unreachable_api_server_is_reported_once(place, tmp_path):
     away = tmp_path / "away.kubeconfig"
     port = free_port()
     written = place.account.kubeconfig.read_text()
@@ -194,7 +194,7 @@ def test_an_api_server_that_is_away_is_told_once_and_no_secret_is_tried(place, t
     assert lines(checked, "output")[0].endswith("was not tested")
 
 
-def test_offline_kubernetes_is_not_asked(place, tmp_path):
+def test_check_offline_sends_no_request_to_kubernetes(place, tmp_path):
     silent = tmp_path / "away.kubeconfig"
     silent.write_text(place.account.kubeconfig.read_text().replace("127.0.0.1", "192.0.2.1"))
     checked = refresher("check", *place.minting, "--offline", KUBECONFIG=str(silent))
@@ -202,7 +202,7 @@ def test_offline_kubernetes_is_not_asked(place, tmp_path):
     assert not lines(checked, "kubernetes")
 
 
-def test_whoever_may_not_ask_what_it_may_is_told_by_what_it_tries(place, tmp_path):
+def test_without_access_reviews_check_reports_failed_dry_runs(place, tmp_path):
     """Where an administrator has taken SelfSubjectAccessReviews away from everybody."""
     denied = answering(403, status(403, 'cannot create resource "selfsubjectaccessreviews"'))
     with peer(denied) as server:
@@ -211,18 +211,18 @@ def test_whoever_may_not_ask_what_it_may_is_told_by_what_it_tries(place, tmp_pat
     assert lines(checked, "output")[0].startswith("FAIL output")  # it was tried
 
 
-def test_one_pass_mints_nothing_while_the_api_server_hangs(place, tmp_path):
+def test_once_mints_nothing_while_the_api_server_hangs(place, tmp_path):
     with peer(silent) as server:
         passed = refresher("once", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))
     assert passed.code == 73
-    assert "no whole answer" in passed.said
+    assert "no complete response" in passed.said
     assert place.inlive.counts.mints == 0
 
 
 # status
 
 
-def test_a_secret_is_told_of_with_age_expiry_and_owner_and_without_its_value(place):
+def test_a_secret_is_listed_with_age_expiry_and_owner_but_without_its_value(place):
     assert place.once().code == 0
     told = place.status()
     owner = f"{place.account.namespace}/inlive-token-refresher"
@@ -237,7 +237,7 @@ def test_a_secret_is_told_of_with_age_expiry_and_owner_and_without_its_value(pla
     assert minted not in told.said + json.dumps(document)
 
 
-def test_a_secret_of_another_installation_is_told_as_such(place):
+def test_a_secret_of_another_installation_is_marked(place):
     assert place.once().code == 0
     annotation = {"metadata": {"annotations": {"token-refresher.inlive.app/owner": "studio/other"}}}
     place.cluster.must("PATCH", place.secret, annotation, media_type="application/merge-patch+json")
@@ -247,7 +247,7 @@ def test_a_secret_of_another_installation_is_told_as_such(place):
 # Events
 
 
-def test_a_refused_key_is_told_on_the_secret_also_by_one_pass(place):
+def test_once_writes_an_event_about_a_refused_key(place):
     place.key.write_text("no-such-key")
     assert place.once().code == 77
     (event,) = place.events()
@@ -256,7 +256,7 @@ def test_a_refused_key_is_told_on_the_secret_also_by_one_pass(place):
     assert "no-such-key" not in json.dumps(event)
 
 
-def test_the_daemon_tells_that_it_cannot_write_and_that_it_can_again(place):
+def test_the_daemon_writes_events_about_a_failing_and_a_recovered_write(place):
     place.cluster.grant(place.account, [NAMED | {"verbs": ["get"]}, TELLING])
     with Daemon(*place.minting, "--lifetime", "20s", **place.environ) as daemon:
         eventually(lambda: [each["reason"] for each in place.events()] == ["WriteFailed"], "it is told")
@@ -265,11 +265,11 @@ def test_the_daemon_tells_that_it_cannot_write_and_that_it_can_again(place):
         eventually(lambda: "Written" in {each["reason"] for each in place.events()}, "that it is over, too")
 
 
-def test_without_the_permission_all_goes_on(place):
+def test_without_permission_for_events_the_daemon_works(place):
     place.cluster.grant(place.account, [NAMED, MAKING])
     place.key.write_text("no-such-key")
     with Daemon(*place.minting, **place.environ) as daemon:
         daemon.wait_for("RefreshFailed")
-        eventually(lambda: "no Events are written" in daemon.said, "it is told in the log")
+        eventually(lambda: "cannot write Events in namespace" in daemon.said, "it is in the log")
         place.key.write_text(place.inlive.keys[0].reveal())
         daemon.wait_for("OutputWritten")

@@ -18,7 +18,7 @@ from tests.kube.installation import NAME, Installation
 DURATION = 3  # seconds that a Lease lasts
 
 
-def test_a_refresh_outlives_an_api_server_that_is_killed_in_the_middle_and_started_again(minute_long):
+def test_a_refresh_survives_a_restart_of_the_api_server(minute_long):
     daemon = running(minute_long)
     held = minute_long.token()
     minute_long.issuer.faults(latency=1.0, scope="mint")
@@ -35,9 +35,7 @@ def test_a_refresh_outlives_an_api_server_that_is_killed_in_the_middle_and_start
     assert minute_long.issuer.counts.issued == 2  # what was in hand was written
 
 
-def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_leads_again(
-    cluster, namespace, issuer, tmp_path
-):
+def test_a_leader_steps_down_while_the_api_server_hangs_and_leads_again(cluster, namespace, issuer, tmp_path):
     with Installation(cluster, namespace, issuer, tmp_path, lease=DURATION) as installed:
         daemon = running(installed)
         held = installed.token()
@@ -58,7 +56,7 @@ def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_le
         daemon.wait_for("OutputWritten", times=2)
 
 
-def test_a_start_while_the_api_server_is_away_mints_nothing_and_takes_over_what_is_there(minute_long):
+def test_a_start_without_the_api_server_mints_nothing_and_adopts_the_token_later(minute_long):
     assert running(minute_long).end() == 0
     held = minute_long.token()
     minute_long.cluster.kill_apiserver()
@@ -71,7 +69,7 @@ def test_a_start_while_the_api_server_is_away_mints_nothing_and_takes_over_what_
     assert (minute_long.token(), minute_long.issuer.counts.issued) == (held, 1)
 
 
-def test_without_etcd_the_token_in_hand_waits_until_it_can_be_written(cluster, minute_long):
+def test_without_etcd_the_minted_token_waits_for_its_write(cluster, minute_long):
     daemon = running(minute_long)
     held = minute_long.token()
     cluster.stop_etcd()
@@ -86,7 +84,7 @@ def test_without_etcd_the_token_in_hand_waits_until_it_can_be_written(cluster, m
     assert minute_long.issuer.counts.issued == 2
 
 
-def test_a_service_account_whose_token_has_expired_is_back_with_a_fresh_one(cluster, minute_long, tmp_path):
+def test_a_fresh_service_account_token_restores_the_daemon(cluster, minute_long, tmp_path):
     account = minute_long.account
     soon = cluster.credentials.altered(
         account.token, exp=int(time.time()) - 55
@@ -116,7 +114,7 @@ def test_a_service_account_whose_token_has_expired_is_back_with_a_fresh_one(clus
 
 
 @pytest.mark.parametrize("off", [600, -600])
-def test_a_clock_that_is_ten_minutes_off_costs_no_token_and_a_mint_when_it_is_right_again(installed, off):
+def test_a_clock_ten_minutes_off_costs_one_mint_when_it_is_corrected(installed, off):
     daemon = running(installed, **clock(off))
     daemon.wait_for("OutputWritten", times=2)
     assert installed.serves()

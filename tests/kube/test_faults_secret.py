@@ -21,7 +21,7 @@ MERGE = "application/merge-patch+json"
 
 
 class Fault(NamedTuple):
-    """`says`: what is to be read of it."""
+    """A fault, the message about it (`says`), and its repair."""
 
     breaks: Callable[[Installation], object]
     says: str
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 
 
 def change(installation: Installation, **fields: object) -> None:
-    """Somebody else's change to the Secret; None deletes."""
+    """Another client's change to the Secret; None deletes a field."""
     installation.cluster.must("PATCH", installation.path, fields, media_type=MERGE)
 
 
@@ -42,7 +42,7 @@ def owned_by(owner: str | None) -> Callable[[Installation], None]:
 
 
 def filled(size: int) -> Callable[[Installation], None]:
-    """Others put so much into the Secret that nothing of ours has room beside it, and throw ours out."""
+    """Another client fills the Secret, so that our value has no room, and removes our value."""
     theirs = b64encode(bytes(size)).decode()
     return lambda installation: change(installation, data={NAME: None, "theirs": theirs})
 
@@ -60,13 +60,13 @@ FAULTS = {
         owned_by("elsewhere/refresher"), "it belongs to 'elsewhere/refresher'", owned_by(None)
     ),
     "others fill it to its limit": Fault(
-        filled(LARGEST_SECRET), f"a Secret takes {LARGEST_SECRET}", filled(LARGEST_SECRET // 2)
+        filled(LARGEST_SECRET), f"a Secret holds at most {LARGEST_SECRET}", filled(LARGEST_SECRET // 2)
     ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_secret_that_cannot_be_written_stays_as_it_is_until_it_can(minute_long, fault):
+def test_an_unwritable_secret_stays_unchanged_until_it_is_writable(minute_long, fault):
     daemon = running(minute_long)
     fault.breaks(minute_long)
     broken = minute_long.stored()
@@ -82,19 +82,17 @@ def test_a_secret_that_cannot_be_written_stays_as_it_is_until_it_can(minute_long
     recovers(minute_long, daemon)
 
 
-def test_what_others_keep_in_a_full_secret_is_theirs_also_when_there_is_room_again(installed):
+def test_keys_of_others_in_a_full_secret_are_kept(installed):
     daemon = running(installed)
     filled(LARGEST_SECRET)(installed)
     refresh(daemon)
-    told(daemon, f"a Secret takes {LARGEST_SECRET}")
+    told(daemon, f"a Secret holds at most {LARGEST_SECRET}")
     filled(1000)(installed)
     recovers(installed, daemon)
     assert installed.stored()["data"]["theirs"] == b64encode(bytes(1000)).decode()
 
 
-def test_what_is_deleted_or_emptied_is_put_right_at_the_next_look_and_costs_no_mint(
-    cluster, namespace, tmp_path
-):
+def test_a_deleted_or_emptied_secret_is_restored_without_a_mint(cluster, namespace, tmp_path):
     with ExitStack() as stack:
 
         def hour_long(name: str) -> Installation:
@@ -116,7 +114,7 @@ def test_what_is_deleted_or_emptied_is_put_right_at_the_next_look_and_costs_no_m
             recovers(installed, daemon)
 
 
-def test_of_two_installations_on_one_secret_the_second_waits_until_it_is_given_it(installed):
+def test_a_second_installation_waits_until_it_owns_the_secret(installed):
     first = running(installed)
     second = installed.start(REFRESHER_OWNER="second")
     told(second, f"it belongs to '{installed.account.namespace}/inlive-token-refresher'")
@@ -131,7 +129,7 @@ def test_of_two_installations_on_one_secret_the_second_waits_until_it_is_given_i
     assert installed.stored()["metadata"]["annotations"][OWNER] == f"{installed.account.namespace}/second"
 
 
-def test_a_namespace_that_is_being_terminated_is_served_to_its_end_and_when_there_is_a_new_one(
+def test_a_terminating_namespace_is_served_to_its_end_and_when_created_again(
     cluster, namespace, issuer, tmp_path
 ):
     apart = f"{namespace}-apart"
@@ -149,7 +147,7 @@ def test_a_namespace_that_is_being_terminated_is_served_to_its_end_and_when_ther
         told(daemon, "being terminated")
         assert writes(installed, daemon, "failure") >= 1
         finish(cluster, apart)
-        told(daemon, f"there is no namespace {apart}")
+        told(daemon, f"the namespace {apart} does not exist")
         cluster.namespace(apart)
         recovers(installed, daemon)
 

@@ -48,7 +48,7 @@ def unused(loaded: set[str]) -> set[str]:
     return models | ({f"kubernetes.{part}" for part in UNUSED} & loaded)
 
 
-def test_what_nobody_uses_of_the_client_is_not_imported(loaded):
+def test_unused_parts_of_the_client_are_not_imported(loaded):
     assert "kubernetes.client.api_client" in loaded
     assert unused(loaded) == set()
 
@@ -63,7 +63,7 @@ print(json.dumps(list(sys.modules)))
 """
 
 
-def test_nor_is_it_by_a_daemon_with_leader_election(tmp_path):
+def test_a_daemon_with_leader_election_does_not_import_them_either(tmp_path):
     """Whose elector needs the client before any Secret does."""
     ended = subprocess.run(
         [sys.executable, "-c", ELECTING],

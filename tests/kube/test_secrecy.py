@@ -63,7 +63,7 @@ def kept(cluster: Cluster, namespace: str) -> tuple[dict[str, bytes], dict[str, 
     return beside, data
 
 
-def test_whatever_the_api_server_does_no_secret_is_written(
+def test_no_secret_is_written_anywhere_else_whatever_the_api_server_does(
     daemon: Daemon, cluster: Cluster, account: Account, wire: Wire, issuer: Emulator
 ) -> None:
     told: dict[str, bytes] = {}

@@ -22,7 +22,7 @@ def is_gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"  # whoever adopted it has not reaped it
 
 
-def test_a_server_that_ends_at_once_is_quoted() -> None:
+def test_the_output_of_a_failed_server_is_shown() -> None:
     home = Home()
     try:
         server = Server(home, ["/bin/sh", "-c", "echo flag provided but not defined; exit 2"], lambda: False)
@@ -49,7 +49,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_server_ends_with_the_tests_however_they_end(number: signal.Signals) -> None:
+def test_a_server_ends_with_the_tests_however_these_end(number: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS],
         stdin=subprocess.PIPE,

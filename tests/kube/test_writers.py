@@ -93,7 +93,7 @@ def out_of_turn(writes: list[tuple[Revision, str]], held: list[tuple[Revision, s
     return wrong
 
 
-def test_what_is_out_of_turn():
+def test_a_write_out_of_turn_is_detected():
     held = [(10, "a"), (20, "b"), (30, "a")]
     assert out_of_turn([(11, "a"), (21, "b"), (31, "a")], held) == []
     assert out_of_turn([(11, "a"), (21, "a"), (22, "b")], held) == []  # before the new leader's first
@@ -131,7 +131,7 @@ def leading(installation: Installation, ways: Iterable[Daemon]) -> Iterator[Daem
     return (daemon for daemon in ways if installation.leads(daemon))
 
 
-def test_no_write_of_an_old_leader_lands_after_one_of_the_new(cluster, installed):
+def test_no_write_of_an_old_leader_follows_one_of_the_new_leader(cluster, installed):
     chance, delay = random.Random(SEED), DURATION + 1.0
     with Proxy(cluster.port, delay) as one, Proxy(cluster.port, delay) as other:
         first = start(installed, one)

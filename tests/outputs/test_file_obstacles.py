@@ -39,7 +39,7 @@ def expect_same_refusal(told, advice):
 
 
 @pytest.mark.parametrize("name", [VALUE, RECORD])
-def test_a_single_file_that_is_mounted(victim, tmp_path, name):
+def test_a_file_mounted_by_itself_is_refused(victim, tmp_path, name):
     """With Docker: `-v ./token:/run/token`. It is the same file system, so that only the mount tells."""
     source, path = tmp_path / "source", tmp_path / "out" / VALUE
     path.parent.mkdir()
@@ -49,12 +49,12 @@ def test_a_single_file_that_is_mounted(victim, tmp_path, name):
     told = told_by(victim("write-and-look", path, before=mounted))
     expect_same_refusal(
         told,
-        "(EBUSY); a single file is mounted there, and nothing can replace it: mount its directory instead",
+        "(EBUSY); a file that is mounted by itself cannot be replaced: mount its directory instead",
     )
 
 
 @pytest.mark.parametrize("name", [VALUE, RECORD])
-def test_another_users_file_in_a_sticky_directory(victim, open_folder, name):
+def test_another_users_file_in_a_sticky_directory_is_refused(victim, open_folder, name):
     path = open_folder / VALUE
     path.with_name(name).write_bytes(b"root's")
     open_folder.chmod(0o1777)
@@ -66,7 +66,7 @@ def test_another_users_file_in_a_sticky_directory(victim, open_folder, name):
     expect_same_refusal(told, advice)
 
 
-def test_ones_own_file_in_a_sticky_directory_is_none(victim, open_folder):
+def test_our_own_file_in_a_sticky_directory_is_accepted(victim, open_folder):
     path = open_folder / VALUE
     path.write_bytes(b"")
     os.chown(path, NOBODY, NOBODY)
@@ -77,7 +77,7 @@ def test_ones_own_file_in_a_sticky_directory_is_none(victim, open_folder):
 
 @pytest.mark.parametrize("flag", ["i", "a"])
 @pytest.mark.parametrize("name", [VALUE, RECORD])
-def test_a_file_with_an_attribute(victim, tmp_path, attribute, flag, name):
+def test_a_file_with_an_attribute_is_refused(victim, tmp_path, attribute, flag, name):
     path = tmp_path / VALUE
     path.with_name(name).write_bytes(b"")
     attribute(flag, path.with_name(name))
@@ -88,7 +88,7 @@ def test_a_file_with_an_attribute(victim, tmp_path, attribute, flag, name):
 
 
 @pytest.mark.parametrize("flag", ["i", "a"])
-def test_a_directory_with_an_attribute(victim, tmp_path, attribute, flag):
+def test_a_directory_with_an_attribute_is_refused(victim, tmp_path, attribute, flag):
     """In one that is append-only a file could be made, but never removed again."""
     attribute(flag, tmp_path)
     told = told_by(victim("write-and-look", tmp_path / VALUE))
@@ -96,18 +96,18 @@ def test_a_directory_with_an_attribute(victim, tmp_path, attribute, flag):
     expect_same_refusal(told, advice)
 
 
-def test_a_read_only_mount(victim, tmp_path):
+def test_a_read_only_mount_is_refused(victim, tmp_path):
     mounted = mounting('mount -t tmpfs -o ro tmpfs "$1"', tmp_path)
     told = told_by(victim("write-and-look", tmp_path / VALUE, before=mounted))
     expect_same_refusal(told, f"(EROFS); mount the volume of {tmp_path} writable")
 
 
-def test_a_directory_without_write_permission(victim, open_folder):
+def test_a_directory_without_write_permission_is_refused(victim, open_folder):
     told = told_by(victim("write-as-nobody", open_folder / VALUE))
     expect_same_refusal(told, f"(EACCES); let user {NOBODY} read the file, and list and write {open_folder}")
 
 
-def test_a_probe_of_what_can_be_replaced_changes_nothing(tmp_path):
+def test_a_probe_of_a_replaceable_file_changes_nothing(tmp_path):
     path = tmp_path / VALUE
     obstacles.probe(str(path))
     path.write_bytes(b"value")

@@ -37,14 +37,14 @@ def tried_on(victim, tmp_path):
 
 
 @pytest.mark.parametrize("options", [IGNORED, REFUSED])
-def test_a_file_that_has_its_mode_from_the_start_needs_no_chmod(tried_on, options):
+def test_a_file_created_with_its_mode_needs_no_chmod(tried_on, options):
     told = tried_on(options, "0640")
     assert told["dry run"] == told["logged"] == []
     assert told["intact"] == [True, True]
 
 
 @pytest.mark.parametrize("options", [IGNORED, REFUSED])
-def test_what_the_file_system_does_not_keep_is_reported_once_and_is_nobodys_alteration(tried_on, options):
+def test_permissions_that_the_file_system_does_not_keep_are_reported_once_and_stay_intact(tried_on, options):
     told = tried_on((*options, "--perms=0777"), "0600")
     report = (
         f"{SHOWN}mode 0777 instead of 0600 (every user can read the token); mount it with the right ones "
@@ -62,19 +62,19 @@ def test_a_group_that_the_file_system_does_not_keep_is_reported(tried_on):
     assert told["intact"] == [True, True]
 
 
-def test_a_mode_that_could_be_configured_is_proposed(tried_on):
+def test_a_configurable_mode_is_proposed(tried_on):
     told = tried_on((*IGNORED, "--perms=0664"), "0600")
     assert 'or configure `mode: "0664"` to accept it' in told["dry run"][0]
 
 
-def test_permissions_that_somebody_changes_later_are_an_alteration(tried_on, tmp_path):
+def test_permissions_changed_later_are_not_intact(tried_on, tmp_path):
     """Also where the file system has not kept those that are configured."""
     told = tried_on(REFUSED, "0640", "4242", tmp_path / "source" / "access-token")
     assert "mode 0600 instead of 0640" in told["logged"][0]
     assert (told["intact"], told["intact_in_the_end"]) == ([True, True], False)
 
 
-def test_nothing_is_set_that_is_already_so(tmp_path, monkeypatch):
+def test_permissions_that_are_right_are_not_set_again(tmp_path, monkeypatch):
     def needless(*_):
         pytest.fail("it has that already")
 
@@ -89,14 +89,14 @@ def test_nothing_is_set_that_is_already_so(tmp_path, monkeypatch):
     assert output.inspect(NOW).intact
 
 
-def test_other_permissions_are_tried_when_others_are_configured(tmp_path):
+def test_newly_configured_permissions_are_written(tmp_path):
     path = tmp_path / "access-token"
     file_output(path, mode=0o640).write(a_token(), NOW, SEALER)
     assert file_output(path, mode=0o600).inspect(NOW).intact is False
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may refuse itself a group")
-def test_a_group_without_a_number_here_is_an_error_that_says_so(victim, tmp_path):
+def test_a_group_without_a_number_in_the_user_namespace_is_reported(victim, tmp_path):
     mapped = [needs.tool("unshare"), "--user", "--map-root-user"]
     if subprocess.run([*mapped, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this kernel gives nobody a user namespace")
@@ -153,12 +153,12 @@ def test_a_default_acl_gives_no_rights_beyond_mode_0600(default_acl, caplog):
 @pytest.mark.parametrize(
     "known", [Permissions(0o640), Permissions(0o4777, 0), Permissions(0o600, 4294967294)]
 )
-def test_permissions_are_read_again_from_their_text(known):
+def test_parsing_the_text_of_permissions_returns_them(known):
     assert permissions.parse(str(known)) == known
 
 
 @pytest.mark.parametrize(
     "text", ["", "640", "0640 ", "0640 x", "0648", "0640 -1", "٠٦٤٠", "0640 99999999999"]
 )
-def test_any_other_text_is_none(text):
+def test_other_texts_are_no_permissions(text):
     assert permissions.parse(text) is None

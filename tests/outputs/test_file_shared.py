@@ -15,7 +15,7 @@ from tests.outputs.victims import output_at
 WRITES = 60
 
 
-def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
+def test_concurrent_writes_always_leave_a_recorded_value(tmp_path):
     path = tmp_path / "access-token"
     failures: list[OutputError] = []
 
@@ -37,7 +37,7 @@ def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".access-token.meta.json", LOCK_FILE, "access-token"]
 
 
-def test_a_writer_that_hangs_holds_nobody_up_for_long(tmp_path):
+def test_a_hung_writer_delays_others_only_briefly(tmp_path):
     output = output_at(tmp_path / "access-token")
     output.write(a_token(1), NOW, SEALER)
     with open(tmp_path / ".access-token.meta.json", "r+b") as stuck:
@@ -46,7 +46,7 @@ def test_a_writer_that_hangs_holds_nobody_up_for_long(tmp_path):
     assert output.inspect(NOW).facts == a_token(2).facts
 
 
-def test_it_is_one_turn_after_the_other_although_the_file_is_replaced_each_time(tmp_path):
+def test_writers_take_turns_although_each_replaces_the_locked_file(tmp_path):
     path = str(tmp_path / "record")
     inside: list[int] = []
     most: list[int] = []

@@ -128,7 +128,7 @@ class Issuer:
 class IssuerLine:
     """`ports.Issuer`: one process's way to the issuer, where time passes and requests get lost.
 
-    Quick retries inside an attempt are not played: they sleep in real time (issuer/quick_retry.py).
+    Quick retries inside an attempt are not played: they sleep in real time (issuer/retries.py).
     """
 
     lane = "issuer:"

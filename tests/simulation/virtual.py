@@ -64,6 +64,12 @@ class World:
                 entry.happening()
         self.now = max(self.now, until)
 
+    def run_until_ended(self, strand: Strand) -> None:
+        """Let time pass until the strand has ended."""
+        while not strand.dead:
+            assert self._agenda[0].at < float("inf"), "the strand waits for ever"
+            self.run(self._agenda[0].at)
+
     def at(self, when: float, happening: Happening) -> Entry:
         entry = Entry(max(when, self.now), next(self._order), happening)
         heapq.heappush(self._agenda, entry)

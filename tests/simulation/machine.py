@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from refresher.core.instant import Instant
+from refresher.engine import MOMENT
 from refresher.ports import Message
 from tests.simulation.virtual import Happening, KilledError, Strand, World
 
@@ -124,7 +125,7 @@ class VirtualMailbox:
         if not self._messages and timeout > 0:
             world = self._process.world
             until = world.now + timeout / self._process.machine.rate
-            if timeout > 1.0:
+            if timeout >= MOMENT:
                 until = max(until, self._process.idle_until())
             self._reader = world.strand
             world.sleep(max(until - world.now, TICK))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from refresher.core.effects import Effect, Inspect, Mint, Verify
 from refresher.core.events import KeysPolled
 from refresher.core.machine import attempts
-from refresher.engine import KEY_POLL, Engine
+from refresher.engine import KEY_POLL, MOMENT, Engine
 from refresher.executor import KEYS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Work
@@ -52,7 +52,15 @@ class Process(VirtualProcess):
         return self.here.threads_refused
 
     def idle_until(self) -> float:
+        if self.threads_refused and not self.here.wants.dense:
+            return self._idle_without_threads()
         return self.here.lull_until()
+
+    def _idle_without_threads(self) -> float:
+        """Asking for threads every second is left out while they are refused: until that may be over."""
+        over = self.world.next_planned + MOMENT * self.world.dice.random()
+        nearest = min(self.engine._next_poll, self.engine._tokens.alarms.nearest())
+        return min(over, self.world.now + (nearest - self.machine.now().boot) / self.machine.rate)
 
     def killed(self) -> None:
         self.fuse = self.fuse_waits_for = None

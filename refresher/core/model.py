@@ -49,13 +49,14 @@ class SecretStr:
 
 def secrets_in(value: object) -> list[SecretStr]:
     """Every secret in `value`: a secret, or a tuple of values, as states and events are."""
-    found, rest = [], [value]
-    while rest:
-        each = rest.pop()
-        if isinstance(each, tuple):
-            rest.extend(each)
-        elif isinstance(each, SecretStr):
-            found.append(each)
+    found: list[SecretStr] = []
+    tuples: list[tuple[object, ...]] = [(value,)]
+    for each in tuples:  # it grows meanwhile
+        for part in each:
+            if isinstance(part, tuple):
+                tuples.append(part)
+            elif isinstance(part, SecretStr):
+                found.append(part)
     return found
 
 

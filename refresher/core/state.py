@@ -202,7 +202,10 @@ class State(NamedTuple):
 
     def flight(self, slot: Slot) -> InFlight | None:
         """The effect in flight in this slot."""
-        return next((each for each in self.in_flight if each.effect.slot == slot), None)
+        for each in self.in_flight:
+            if each.effect.slot == slot:
+                return each
+        return None
 
     def busy_since(self, output: OutputState) -> float | None:
         """When (boot seconds) the step in flight on this output began; None if there is none."""

@@ -49,13 +49,14 @@ class SecretStr:
 
 def secrets_in(value: object) -> list[SecretStr]:
     """Every secret in `value`: a secret, or a tuple of values, such as a state or an event."""
-    found, rest = [], [value]
-    while rest:
-        part = rest.pop()
-        if isinstance(part, tuple):
-            rest.extend(part)
-        elif isinstance(part, SecretStr):
-            found.append(part)
+    found: list[SecretStr] = []
+    tuples: list[tuple[object, ...]] = [(value,)]
+    for values in tuples:  # the list grows meanwhile
+        for part in values:
+            if isinstance(part, tuple):
+                tuples.append(part)
+            elif isinstance(part, SecretStr):
+                found.append(part)
     return found
 
 

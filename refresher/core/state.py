@@ -200,7 +200,10 @@ class State(NamedTuple):
 
     def flight(self, slot: Slot) -> InFlight | None:
         """The effect in flight in this slot."""
-        return next((flight for flight in self.in_flight if flight.effect.slot == slot), None)
+        for flight in self.in_flight:
+            if flight.effect.slot == slot:
+                return flight
+        return None
 
     def busy_since(self, output: OutputState) -> float | None:
         """When (boot seconds) the effect in flight on this output began; None without one."""

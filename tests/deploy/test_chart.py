@@ -1,4 +1,4 @@
-"""The chart without a cluster: it makes the objects of the kustomize overlays, of whatever values."""
+"""The chart without a cluster: it renders the objects of the kustomize overlays, with any values."""
 
 import copy
 import json
@@ -55,7 +55,7 @@ every_set = pytest.mark.parametrize("name", SETS)
 
 
 def secrets(*tokens):
-    """Values by which tokens are kept, each in the Secrets of such a list."""
+    """Values for tokens: each list names the Secrets of one token."""
     described = [
         {"name": f"token-{number}", "key_file": "/key", "outputs": [{"secret": each} for each in places]}
         for number, places in enumerate(tokens)
@@ -71,7 +71,7 @@ def selected(by, pod):
     return selector["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
-# The same objects as of kustomize
+# The same objects as kustomize
 
 
 @every_mode
@@ -113,7 +113,7 @@ def _strip(part):
         elif key == "env":
             part[key] = sorted(value, key=lambda each: each["name"])
         elif key == "imagePullPolicy":
-            assert part.pop(key) == "IfNotPresent"  # what it is by default for a tag
+            assert part.pop(key) == "IfNotPresent"  # the default for a tag
         elif isinstance(value, dict | list):
             _strip(value)
 
@@ -147,7 +147,7 @@ def test_the_roles_grant_only_what_a_documented_set_needs(name, tmp_path):
 
 
 def with_rbac(permissions, settings, rbac):
-    """These permissions as the values of `rbac` change them."""
+    """These permissions, changed by the values of `rbac`."""
     kept = {each for each in permissions if each.resource != "events" or rbac.get("events", True)}
     creating = {to_create_secret(*each) for each in written(settings, NAMESPACE)}
     return kept | (creating if rbac.get("createSecrets") else set())
@@ -169,8 +169,8 @@ def test_a_value_adds_or_removes_a_permission(outputs, rbac, tmp_path):
     [
         [["a"], ["b"]],
         [["a", f"{NAMESPACE}/b"], ["other/a", "other/b"]],
-        [["other/a"]],  # and Events here, of the Pod
-        [["other/inlive-application-key"]],  # not the one with the key
+        [["other/a"]],  # and Events of the Pod here
+        [["other/inlive-application-key"]],  # not the Secret with the key
     ],
 )
 def test_the_roles_allow_writing_every_named_secret(outputs, tmp_path):
@@ -199,7 +199,7 @@ def test_the_network_policy_allows_only_the_named_addresses():
 
 
 def test_documented_values_take_effect():
-    """One thing of each set, so that none is ignored as a whole."""
+    """Checks one value of each set, so that no set is ignored as a whole."""
     two = rendered(SETS["two-tokens.yaml"])
     assert two.ours["image"] == f"registry.example/{IMAGE}:{__version__}"
     assert {each["metadata"]["namespace"] for each in two.of("Role")} == {NAMESPACE, "reports"}
@@ -224,7 +224,7 @@ def test_the_schema_describes_every_value():
         assert values[key].keys() == schema["properties"][key]["properties"].keys()
 
 
-# What is refused
+# Refusals
 
 
 def test_the_schema_knows_every_option_of_the_configuration():
@@ -267,11 +267,11 @@ def test_a_mistyped_value_is_refused_and_named(values, told):
     assert told in done.stderr
 
 
-# Releases of other names, and elsewhere
+# Other names and namespaces
 
 
 def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
-    """Nothing of it is called as of the first, neither selects the other's Pods, or has its Lease."""
+    """It shares no name, Pod selector or Lease with the first."""
     one, other = (without_hooks(rendered(SETS["patient.yaml"], name)) for name in (IMAGE, "second"))
     assert not names(one) & names(other)
     for kind in ("Deployment", "PodDisruptionBudget", "NetworkPolicy"):
@@ -285,7 +285,7 @@ def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
 
 @pytest.mark.parametrize("release", [IMAGE, "second"])
 def test_an_installation_has_the_same_name_in_every_mode(release):
-    """Otherwise its Secrets would be another installation's after a change of `mode`."""
+    """Otherwise a change of `mode` would lose the ownership of its Secrets."""
     modes = [without_hooks(rendered({"mode": mode}, release)) for mode in ("deployment", "ha", "cronjob")]
     owners = {environ(each.ours).get("REFRESHER_OWNER") for each in modes}
     assert owners == ({None} if release == IMAGE else {f"{release}-inlive-token-refresher"})
@@ -316,7 +316,7 @@ def test_another_chart_may_include_the_chart_twice_or_disable_it(tmp_path):
 
 
 def names(objects):
-    """Of all but Secrets, which are named by the configuration."""
+    """The names of all objects except Secrets, which the configuration names."""
     return {
         (each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])
         for each in objects
@@ -327,7 +327,7 @@ def names(objects):
 @pytest.mark.parametrize("release", ["1234", "a" * 53, "inlive-token-refresher-9"])
 @every_mode
 def test_any_valid_names_and_namespaces_are_accepted(release, mode, tmp_path):
-    """Numbers stay text, and what is made of the longest name is no longer than it may be."""
+    """Numbers stay text, and names made from the longest name are within the limit."""
     objects = without_hooks(rendered({"mode": mode}, release, "5678"))
     for each in objects:
         assert each["metadata"]["namespace"] == "5678"
@@ -348,7 +348,7 @@ def test_a_run_ends_before_the_next_starts(minutes, tmp_path):
         assert limit < every
 
 
-# What a release tells
+# Notes of a release
 
 
 def hooks(objects):
@@ -357,7 +357,7 @@ def hooks(objects):
 
 @every_mode
 def test_helm_test_runs_check_as_the_refresher_runs(mode):
-    """With the account, the configuration, the key and the network of the Pods that work."""
+    """With the account, the configuration, the key and the network of the refresher's Pods."""
     marks = {"podLabels": {"mesh": "no"}, "podAnnotations": {"mesh": "never"}}
     objects = rendered({"mode": mode, **marks})
     (pod,) = hooks(objects)
@@ -381,7 +381,7 @@ def test_helm_test_runs_check_as_the_refresher_runs(mode):
 
 
 def test_the_pod_of_helm_test_fits_beside_the_other_pods():
-    """They let none beside them that is like them; and a disruption budget counts those that work."""
+    """Their anti-affinity excludes similar Pods, and the disruption budget counts the refresher's Pods."""
     objects = rendered({"mode": "ha"})
     (checking,) = hooks(objects)
     affinity = objects.pod["spec"]["affinity"]["podAntiAffinity"]
@@ -431,4 +431,4 @@ def test_the_readme_uses_the_address_of_the_chart():
         assert (CHART.parents[2] / path / "Chart.yaml").exists()
     for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page):
         assert (CHART / link).exists(), link
-    assert Path(CHART / "values.yaml").read_text().count("\n") < 80  # it is read as a whole
+    assert Path(CHART / "values.yaml").read_text().count("\n") < 80  # short enough to read as a whole

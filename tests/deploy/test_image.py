@@ -1,4 +1,4 @@
-"""What can be told of the image without building it; tests/image builds it."""
+"""The image, checked without building it; tests/image builds it."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def exports() -> list[list[str]]:
-    """How `make requirements` calls uv."""
+    """The arguments of uv in `make requirements`."""
     (common,) = re.findall(r"^EXPORT = \$\(BIN\)/uv (.*)$", MAKEFILE, re.MULTILINE)
     return [
         f"{common} {each}".split() for each in re.findall(r"^\t\$\(EXPORT\) (.*)$", MAKEFILE, re.MULTILINE)

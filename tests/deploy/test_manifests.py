@@ -1,5 +1,5 @@
-"""The manifests without a cluster: what they consist of, that the refresher understands what they tell it,
-and that their parts fit each other."""
+"""The manifests without a cluster: their objects, the refresher's arguments and configuration in them, and
+how their parts fit."""
 
 import re
 from collections import Counter
@@ -68,7 +68,7 @@ def test_the_image_is_of_this_release(name):
         assert re.search(r":\d+\.\d+\.\d+$", each["image"])
 
 
-# What the refresher is told
+# Arguments and configuration
 
 
 @every_overlay
@@ -88,7 +88,7 @@ def test_every_argument_and_variable_is_one_of_ours(name):
 
 @every_overlay
 def test_an_installation_has_the_same_name_in_every_overlay(name):
-    """Otherwise its Secrets would be another installation's after a change of the overlay."""
+    """Otherwise a change of the overlay would lose the ownership of its Secrets."""
     assert "REFRESHER_OWNER" not in environ(overlay(name).ours)
 
 
@@ -114,7 +114,7 @@ def test_the_key_is_mounted_only_at_the_configured_path(name, tmp_path):
             assert not keys
     (volume,) = [each["secret"] for each in objects.pod["spec"]["volumes"] if "secret" in each]
     assert volume == {"secretName": KEY_SECRET, "defaultMode": 0o400}
-    assert objects.pod["spec"]["securityContext"]["fsGroup"]  # or only root could read it
+    assert objects.pod["spec"]["securityContext"]["fsGroup"]  # without it only root could read the file
 
 
 @every_overlay
@@ -147,7 +147,7 @@ def test_probes_and_network_policy_use_the_port_of_the_endpoints(name, tmp_path)
     assert [port["port"] for rule in ingress for port in rule["ports"]] == [listen.port]
 
 
-# What it may do
+# Permissions
 
 
 @those_in_secrets
@@ -158,7 +158,7 @@ def test_the_roles_grant_only_what_the_configuration_needs(name, tmp_path):
 
 @those_in_secrets
 def test_the_configured_secrets_are_prepared(name, tmp_path):
-    """Who may create one of a known name may choose its type: see tests/kube/test_manifests.py."""
+    """A permission to create a Secret lets its holder choose the type: see tests/kube/test_manifests.py."""
     objects = overlay(name)
     assert prepared(objects) == written(loaded(objects, tmp_path).settings, "inlive")
 
@@ -187,7 +187,7 @@ def test_a_service_account_token_is_mounted_only_to_write_secrets(name):
 
 @every_overlay
 def test_every_container_has_limits(name):
-    """Those bounds that the restricted standard does not ask for: see tests/kube/test_manifests.py."""
+    """The limits that the restricted standard does not require: see tests/kube/test_manifests.py."""
     for each in containers(overlay(name).pod):
         assert each["securityContext"]["readOnlyRootFilesystem"]
         assert each["resources"]["requests"].keys() == {"cpu", "memory"}
@@ -208,7 +208,7 @@ def test_the_network_policy_selects_the_pod(name):
     assert out == {("UDP", 53), ("TCP", 53), ("TCP", 443)} | api
 
 
-# How it runs
+# Operation
 
 
 def test_an_update_never_runs_two_processes():
@@ -242,7 +242,7 @@ def test_the_job_runs_at_the_period_of_its_arguments(tmp_path):
 
 
 def test_the_application_starts_after_the_sidecar_has_a_token(tmp_path):
-    """restartPolicy makes a sidecar of it, and the startup probe has the next container wait."""
+    """restartPolicy makes it a sidecar, and its startup probe delays the next container."""
     objects = overlay("sidecar")
     assert (objects.ours, "Always") == (
         objects.pod["spec"]["initContainers"][0],
@@ -252,10 +252,10 @@ def test_the_application_starts_after_the_sidecar_has_a_token(tmp_path):
     waited = build_parser().parse_args(probe["exec"]["command"][1:])
     (output,) = loaded(objects, tmp_path).settings.tokens[0].outputs
     assert waited.to_file == [output.path]
-    assert parse_duration(waited.timeout) < probe["timeoutSeconds"]  # so that it ends before it is ended
+    assert parse_duration(waited.timeout) < probe["timeoutSeconds"]  # it ends before the probe's time-out
 
 
-# As somebody uses it
+# Use
 
 
 @every_overlay
@@ -314,7 +314,7 @@ def test_the_readme_shows_the_sidecar_of_the_overlay():
 
 
 def is_within(part: object, whole: object) -> bool:
-    """Whether everything that `part` says is said by `whole`; in lists, by the element at the same place."""
+    """Whether `whole` contains `part`; in lists, at the same index."""
     if isinstance(part, dict) and isinstance(whole, dict):
         return all(key in whole and is_within(value, whole[key]) for key, value in part.items())
     if isinstance(part, list) and isinstance(whole, list):

@@ -1,4 +1,4 @@
-"""The component for the Prometheus operator: it scrapes what is there, and alerts when it should."""
+"""The component for the Prometheus operator: it scrapes the refresher, and its alerts fire correctly."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ WRITES = f'token_refresher_output_writes_total{{{LABELS}, result="success"}}'
 ACCEPTED = 'token_refresher_key_accepted{token="studio"}'
 LOOP = "token_refresher_last_loop_timestamp_seconds"
 OTHER = EXPIRY.replace("studio/token", "studio/other")  # another output of the same token
-WELL = {  # every minute, from 0 on
+WELL = {  # one sample a minute, from 0
     OTHER: "3600+0x10",
     EXPIRY: "3600+0x10",
     WRITES: "1+0x10",
@@ -51,7 +51,7 @@ def test_the_monitor_scrapes_a_port_of_the_refresher(name, tmp_path):
     monitor = scraped.the("PodMonitor")["spec"]
     (endpoint,) = monitor["podMetricsEndpoints"]
     assert endpoint == {"port": scraped.ours["ports"][0]["name"], "path": "/metrics"}
-    assert monitor["selector"] == {}  # whose Pods have other ports are left alone
+    assert monitor["selector"] == {}  # it skips Pods with other ports
 
 
 def test_prometheus_accepts_the_rules(rules):

@@ -1,4 +1,4 @@
-"""The units in deploy/systemd: systemd takes them, they allow little, and the refresher needs no more."""
+"""The units in deploy/systemd: systemd accepts them, and they allow only what the refresher needs."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def analyzed(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The units as somebody installs them, with the program where it is on this machine."""
+    """The units as an administrator installs them, with the path of the program on this machine."""
     place = tmp_path / "system"
     shutil.copytree(SYSTEMD, place)
     for unit in place.glob("*.service"):
@@ -54,7 +54,7 @@ def test_systemd_accepts_every_unit_without_a_warning(installed):
 
 
 def test_an_error_in_the_shared_drop_in_is_detected(installed):
-    """That systemd reads the drop-in there."""
+    """systemd reads the drop-in there."""
     shared = installed / HARDENING.relative_to(SYSTEMD)
     shared.write_text(shared.read_text().replace("ProtectHome=yes", "ProtectHome=maybe"))
     assert "protect home" in analyzed("verify", str(installed / SERVICES[0])).stderr
@@ -77,7 +77,7 @@ def test_a_service_calls_the_refresher_with_valid_arguments(service):
 
 
 def test_the_timer_runs_at_the_documented_interval():
-    """By the calendar, as a timer that counts does not count while the machine sleeps (systemd.timer(5))."""
+    """By the calendar, because a monotonic timer pauses while the machine sleeps (systemd.timer(5))."""
     timer = settings(SYSTEMD / "inlive-token-once.timer")
     told = analyzed("calendar", "--iterations=2", "--base-time=2026-01-01 00:00:00 UTC", *timer["OnCalendar"])
     first, second = (
@@ -94,11 +94,11 @@ def test_the_watchdog_has_the_time_out_of_livez():
     assert settings(SYSTEMD / "inlive-token-refresher.service")["WatchdogSec"] == [f"{HANGS_AFTER:g}s"]
 
 
-# --- What the units allow is enough: with real system calls, users and groups
+# --- The units allow enough: real system calls, users and groups
 
 
 def test_systemd_creates_the_users(tmp_path):
-    """A user of the units' own, whose number no other service is given, and a group of its readers."""
+    """A user that no other service has, and a group of readers."""
     (tmp_path / "etc").mkdir()
     made = subprocess.run(
         [needs.tool("systemd-sysusers"), f"--root={tmp_path}", str(SYSTEMD / "sysusers.conf")],
@@ -116,13 +116,13 @@ def test_systemd_creates_the_users(tmp_path):
 
 
 def another_group() -> int:
-    """One that we may give a file to, and that it would not be of anyway."""
+    """A group that we may give a file to, and that a new file does not have."""
     ours = {*os.getgroups(), *((1,) if os.geteuid() == 0 else ())} - {os.getgid()}
     return min(ours) if ours else pytest.skip("needs a user that is in two groups")
 
 
 def traced(place: Path, *words: str) -> str:
-    """What was asked of the kernel from the start of ``refresher WORDS…`` to its first token and its end."""
+    """The system calls of ``refresher WORDS…`` from its start to its end, with one token."""
     (place / "key").write_text(KEY)
     trace = place / "trace"
     files = ["--key-file=key", "--to-file=token", "--mode=0640", f"--group={another_group()}"]
@@ -153,13 +153,13 @@ def test_no_forbidden_system_call_is_made(tmp_path, words):
 
 
 def done_by(user: int, groups: list[int], deed: Callable[[], object]) -> bool:
-    """Whether `deed` can be done by a user of this number in these groups and no others."""
+    """Whether a user with this number and only these groups can do `deed`."""
     child = os.fork()
     if child == 0:
         os.setgroups(groups)
         os.setgid(groups[0])
         os.setuid(user)
-        code = 2  # whatever happens, this copy of the test run ends here
+        code = 2  # this copy of the test run must end here
         try:
             deed()
             code = 0
@@ -171,14 +171,14 @@ def done_by(user: int, groups: list[int], deed: Callable[[], object]) -> bool:
 
 
 def adoptable(output: FileOutput) -> None:
-    """Raises OSError if the token there would not be taken over by whoever looks at it."""
+    """Raises OSError unless the refresher would adopt the token there."""
     if output.inspect(NOW).token is None:
         raise OSError
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_the_first_group_publishes_and_the_second_reads():
-    """In a directory as tmpfiles.conf makes it; the user's number may be another one after a restart."""
+    """In a directory that tmpfiles.conf creates. The user's number may change at a restart."""
     writers, readers, nobody = 61001, 61002, 61003
     (mode,) = re.findall(r"^d /run/inlive ([0-7]+) root inlive-refresher -$", TMPFILES, re.MULTILINE)
     with tempfile.TemporaryDirectory() as place:

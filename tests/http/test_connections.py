@@ -1,4 +1,4 @@
-"""A request ends in time, at whatever point the peer stops or dawdles, and reads no more than was agreed."""
+"""A request ends in time, wherever the peer stops or slows down, and reads a limited response."""
 
 import contextlib
 import socket
@@ -13,12 +13,12 @@ import pytest
 from tests.http.clients import BOTH, Ask
 from tests.issuer.peer import GRANT, Caller, Script, dripping, granting, peer, sending, silent, tunnelling
 
-pytestmark = pytest.mark.timeout(20)  # where the deadline fails, most of these would not end
+pytestmark = pytest.mark.timeout(20)  # without the time limit, most of these would not end
 
 BUDGET = 0.3  # seconds
 GRACE = 2.0  # seconds by which a busy machine may be late; without a deadline a peer goes on for 10 and more
 
-BEHIND_A_PROXY = "https://issuer.test"  # leads nowhere but through a proxy (RFC 6761, section 6.2)
+BEHIND_A_PROXY = "https://issuer.test"  # reachable only through a proxy (RFC 6761, section 6.2)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 NEVER_DONE = {
@@ -40,7 +40,7 @@ NEVER_DONE = {
 
 
 def ended_in_time(ask: Ask) -> str:
-    """What came of a request that can only end with its time."""
+    """The message of a request that can end only by its time limit."""
     began = time.monotonic()
     message = ask(BUDGET)
     assert BUDGET * 0.9 <= time.monotonic() - began < BUDGET + GRACE
@@ -83,7 +83,7 @@ def test_an_endless_handshake_times_out(client, first: bytes, ca_file: str, tmp_
 
 @contextlib.contextmanager
 def full() -> Iterator[int]:
-    """A port whose queue of connections is full: further ones are neither taken nor refused (listen(2))."""
+    """A port with a full queue of connections: more are neither accepted nor refused (listen(2))."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -140,7 +140,7 @@ def test_the_time_limit_covers_a_tunnel_and_the_request_through_it(
     seconds = 1.5
 
     def slow(caller: Caller) -> None:
-        """Takes most of the time for the tunnel, and leaves little for what follows."""
+        """Opens the tunnel slowly, and leaves little time for the rest."""
         caller.peer.over.wait(seconds * 0.8)
         tunnelling(lambda: server.port)(caller)
 
@@ -154,7 +154,7 @@ def test_the_time_limit_covers_a_tunnel_and_the_request_through_it(
         ask = client(tmp_path, BEHIND_A_PROXY, ca_file)
         began = time.monotonic()
         assert ask(seconds).endswith("within 1.5 s")
-        assert time.monotonic() - began < seconds + 1.0  # one time for each would be 2.7 s
+        assert time.monotonic() - began < seconds + 1.0  # two separate limits would allow 2.7 s
 
 
 LONG = {

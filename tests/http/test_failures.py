@@ -1,6 +1,6 @@
-"""What a message says when no response came: what failed, with whom, what helps, and nothing that is secret.
+"""Messages of failed requests: the failure, the peer and advice, but no secret.
 
-The same for both clients.
+Both clients have the same messages.
 """
 
 import ssl
@@ -17,7 +17,7 @@ from tests.issuer.peer import GRANT, Caller, Script, answering, granting, peer, 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CUT = "the response of SERVER was cut off"
 NO_HTTP = "SERVER does not speak HTTP"
-ALERT = b"\x15\x03\x01\x00\x02\x02\x46"  # OpenSSL's, to a request in plain text
+ALERT = b"\x15\x03\x01\x00\x02\x02\x46"  # OpenSSL's response to a request in plain text
 BEHIND_A_PROXY = "https://issuer.test"
 
 
@@ -90,7 +90,7 @@ def test_the_file_of_the_trusted_authorities_is_named(client, tls: ssl.SSLContex
     with peer(granting, tls=tls) as server:
         told = client(tmp_path, server.url, str(other))(5.0)
         assert server.requests == []
-    file = other if "other.pem" in told else tmp_path / "ca.crt"  # a Pod's is at a place of its own
+    file = other if "other.pem" in told else tmp_path / "ca.crt"  # a Pod has it elsewhere
     assert told.startswith(f"the TLS certificate of 127.0.0.1:{server.port} could not be verified: ")
     assert f"; no authority in {file} has signed it" in told
 
@@ -126,7 +126,7 @@ def test_a_server_without_tls_is_described(client, ca_file: str, tmp_path: Path)
 def test_a_broken_ca_file_is_named_if_the_old_one_does_not_verify_the_server(
     client, tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
-    other = tmp_path / "ca.crt"  # also where a Pod has it
+    other = tmp_path / "ca.crt"  # a Pod has it there too
     trustme.CA().cert_pem.write_to_path(str(other))
     with peer(granting, tls=tls) as server:
         ask = client(tmp_path, server.url, str(other))

@@ -1,4 +1,4 @@
-"""Certificates in files that are replaced while they are in use."""
+"""Certificate files that are replaced while in use."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def authority_in(path: Path) -> Path:
-    """A new authority in this file, which is replaced in one step."""
+    """Replace this file atomically by the certificate of a new authority."""
     fresh = path.with_suffix(".new")
     trustme.CA().cert_pem.write_to_path(str(fresh))
     return fresh.replace(path)
@@ -126,7 +126,7 @@ def test_a_replaced_client_certificate_is_read_again_unless_it_is_broken(
     path.write_bytes(authority.issue_cert("me").private_key_and_cert_chain_pem.bytes())
     trust = Trust(str(bundle), (str(path), None))
     before = trust.context()
-    path.write_bytes(authority.cert_pem.bytes())  # no key is in it
+    path.write_bytes(authority.cert_pem.bytes())  # without its key
     assert trust.context() is before
     assert f"the client certificate {path} cannot be used" in trust.problem
     path.write_bytes(authority.issue_cert("me").private_key_and_cert_chain_pem.bytes())
@@ -137,7 +137,7 @@ def test_a_replaced_client_certificate_is_read_again_unless_it_is_broken(
 
 
 def hashed(directory: Path) -> Path:
-    """A directory with an authority as OpenSSL finds it there."""
+    """A directory with an authority under its hashed name, as OpenSSL expects it."""
     directory.mkdir()
     certificate = authority_in(directory / "corporate.pem")
     openssl = ["openssl", "x509", "-noout", "-subject_hash", "-in", str(certificate)]
@@ -192,7 +192,7 @@ def test_a_certificate_added_to_the_directory_is_loaded(
 
 @pytest.mark.parametrize("variables", [{}, {"SSL_CERT_DIR": "hashed"}], ids=["empty", "a directory"])
 def test_certifi_is_used_only_without_a_system_store(variables: dict[str, str], tmp_path: Path) -> None:
-    """In a process of its own: where OpenSSL looks by itself cannot be set from here."""
+    """In a separate process, because the default paths of OpenSSL cannot be set here."""
     hashed(tmp_path / "hashed")
     program = (
         "import ssl\n"
@@ -208,7 +208,7 @@ def test_certifi_is_used_only_without_a_system_store(variables: dict[str, str], 
     )
     count, where = ended.stdout.split()
     if variables:
-        assert (count, where) == ("0", str(tmp_path / "hashed"))  # none is loaded before it is needed
+        assert (count, where) == ("0", str(tmp_path / "hashed"))  # OpenSSL loads certificates on demand
     else:
         assert int(count) > 50
         assert where == certifi.where()

@@ -1,4 +1,4 @@
-"""Answers that a broken or hostile issuer may give, each over a real socket: never worse than a failure."""
+"""Responses of a broken or hostile issuer over a real socket. The worst result is a failed mint."""
 
 import gzip
 import logging
@@ -83,7 +83,7 @@ LARGE = {
 @pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the peak of a process's memory")
 @pytest.mark.parametrize("script", LARGE.values(), ids=LARGE)
 def test_a_burst_of_large_responses_takes_little_memory(script: Script) -> None:
-    """In a process of its own. Sixteen at once is what an engine asks for; its container has 128 MiB."""
+    """In a separate process. An engine sends 16 requests at once, and its container has 128 MiB."""
     program = (
         "import re, sys\n"
         "from concurrent.futures import ThreadPoolExecutor\n"

@@ -158,7 +158,7 @@ def test_a_pooled_connection_that_has_died_costs_one_quick_retry() -> None:
     def once(caller: Caller) -> None:
         caller.request()
         caller.answer(200, GRANT)
-        caller.request()  # and closes: a keep-alive that ran out just then
+        caller.request()  # then closes, like a keep-alive that just expired
 
     with peer(once, granting) as server:
         issuer = InliveIssuer(server.url, SystemClock())
@@ -179,7 +179,7 @@ def test_threads_share_one_pool_of_connections() -> None:
 
 @pytest.mark.parametrize("key", ["two\nlines", "t\u00f6k\u00e9n-\u20ac", " leading", "\ud800"])
 def test_a_key_that_is_invalid_in_a_header_raises_nothing_and_is_not_shown(key: str) -> None:
-    secret = SecretStr.__new__(SecretStr)  # what `parse_key` lets nobody have
+    secret = SecretStr.__new__(SecretStr)  # `parse_key` would reject it
     secret._text = key
     with peer(granting) as server:
         result = InliveIssuer(server.url, SystemClock()).mint(secret, 60.0, 5.0)

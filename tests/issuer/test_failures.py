@@ -1,4 +1,4 @@
-"""What the issuer's client adds to a failure of HTTP (tests/http): retries, the URL, and advice."""
+"""The issuer's client adds retries, the URL and advice to a failed request (tests/http)."""
 
 import ssl
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Proxies, as the environment names them: which requests go through one, and what it gets to see."""
+"""Proxies in the environment: which requests use them, and what a proxy can read."""
 
 import ssl
 
@@ -8,7 +8,7 @@ from refresher.core.model import Granted, Outcome
 from tests.issuer.ask import KEY, declined, mint, outcomes
 from tests.issuer.peer import Peer, granting, peer, tunnelling
 
-ISSUER = "https://issuer.test"  # leads nowhere but through a proxy (RFC 6761, section 6.2)
+ISSUER = "https://issuer.test"  # reachable only through a proxy (RFC 6761, section 6.2)
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
@@ -91,7 +91,7 @@ def test_a_certificate_is_verified_through_a_proxy_too(
 
 
 def told(proxy: Peer, budget: float, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Outcome], str]:
-    """What came of a mint through this proxy, which has a password."""
+    """The outcomes and the message of a mint through this proxy, which has a password."""
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:s3same@"))
     result = mint(ISSUER, budget)
     message = declined(result).message

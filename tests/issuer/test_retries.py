@@ -1,4 +1,4 @@
-"""The retries of seconds, inside one attempt."""
+"""Quick retries within one attempt."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""The CA file is replaced while the client is at work."""
+"""The CA file is replaced while the client is in use."""
 
 import ssl
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.issuer.peer import GRANT, Caller, Peer, answering, granting, peer
 
 @pytest.fixture
 def bundle(ca_file: str, tmp_path: Path) -> Path:
-    """The right authority, in a file of this test."""
+    """The server's authority in a file of this test."""
     path = tmp_path / "ca.pem"
     path.write_bytes(Path(ca_file).read_bytes())
     return path

@@ -1,4 +1,4 @@
-"""A new token, tried out at a URL before anybody else gets it."""
+"""The verifier uses a new token at a URL before it is published."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_the_request_is_a_get_of_the_url_with_the_token() -> None:
 def test_each_response_gives_a_verdict(status, headers, verdict) -> None:
     with peer(answering(status, TOKEN.reveal().encode(), *headers)) as product:
         found = UrlVerifier(product.url).verify(TOKEN, 5.0)
-        assert len(product.requests) == 1  # a redirect is not followed, and nothing is tried again
+        assert len(product.requests) == 1  # no redirect is followed, and no retry made
     assert found.verdict is verdict
     assert (found.message == "") == (verdict is Verdict.GOOD)
     assert TOKEN.reveal() not in found.message

@@ -1,4 +1,4 @@
-"""What we may do, as the real API server has it, and the Role to paste."""
+"""Our permissions at the real API server, and the Role to apply."""
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_several_namespaces_get_a_role_each(api, cluster, namespace):
 
 
 def wait_for_none(api: KubeApi, needed: tuple[Permission, ...]) -> tuple[Permission, ...]:
-    """What is still missing when authorization, whose cache trails a write, has had its time."""
+    """The permissions that are still missing after the cache of the authorizer had time to update."""
     for _ in range(200):
         if not (lacking := access.missing(api, needed)):
             return ()
@@ -189,13 +189,13 @@ def test_nothing_is_printed_without_a_missing_permission():
     assert access.empty_secrets(()) == ""
 
 
-# Secrets to be prepared
+# Missing Secrets
 
 
 def test_a_missing_or_unreadable_secret_is_absent(api, cluster, account, namespace):
     mine = (namespace, "mine")
     cluster.kubectl("create", "secret", "generic", "mine", f"--namespace={namespace}")
-    assert not access.is_there(api, mine)  # we may not see it
+    assert not access.is_there(api, mine)  # we have no permission to read it
     seeing = SECRETS | {"verbs": ["get"], "resourceNames": ["mine", "other"]}
     cluster.grant(account, [seeing])
     wait_for_none(api, (Permission("get", "secrets", namespace, "mine"),))

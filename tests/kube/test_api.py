@@ -1,4 +1,4 @@
-"""The adapter at the real API server, and how it finds one."""
+"""The client at the real API server, and how it finds one."""
 
 import base64
 import json
@@ -67,7 +67,7 @@ def mine(namespace: str) -> str:
     return secret_path(namespace, "mine")
 
 
-# What goes well
+# Success
 
 
 def test_an_applied_object_can_be_read(api, mine):
@@ -137,7 +137,7 @@ def test_several_threads_may_share_a_client(api, namespace):
         assert [each["metadata"]["name"] for each in made] == names
 
 
-# What is refused
+# Refusals
 
 
 def test_a_missing_object_is_not_found(api, mine):
@@ -194,7 +194,7 @@ def test_a_throttled_request_has_the_wait(tmp_path):
         assert raised.value.retry_after == 7.0
 
 
-# An API server in trouble
+# Faults of the API server
 
 
 def test_a_hung_api_server_is_a_time_out(api, mine, cluster):
@@ -224,7 +224,7 @@ def test_an_api_server_without_etcd_is_an_error(api, mine, cluster):
     assert api.apply(mine, secret(k="x"), force=True)["data"] == {"k": encoded("x")}
 
 
-# Who we are
+# Credentials
 
 
 def test_a_pod_uses_its_service_account_and_namespace(account, cluster, mine):
@@ -239,7 +239,7 @@ def test_an_expired_token_is_reported(account, cluster, mine):
     with pytest.raises(KubeDeniedError, match=r"does not accept our credentials \(401\)"):
         api.get(mine)
     (account.directory / "token").write_text(cluster.token(account.namespace, account.name))
-    with pytest.raises(KubeNotFoundError):  # which is told to those who may know
+    with pytest.raises(KubeNotFoundError):  # only users with permission get a 404
         api.get(mine)
 
 
@@ -258,7 +258,7 @@ def test_the_administrator_has_a_certificate_and_no_token(cluster, namespace):
 
 
 def refusing_the_first(renew) -> object:
-    """Takes no credentials but those that are there after the first refusal."""
+    """Accepts only the credentials that are present after the first refusal."""
 
     def script(caller: Caller) -> None:
         caller.request()
@@ -337,7 +337,7 @@ def test_no_repr_contains_the_token(tmp_path):
         assert TOKEN not in f"{api!r} {api}"
 
 
-# Which API server
+# Finding the API server
 
 
 def test_the_namespace_of_a_kubeconfig_is_that_of_its_context(tmp_path):

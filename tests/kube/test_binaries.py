@@ -1,4 +1,4 @@
-"""Where the API server of the tests comes from, and what is said when it is not there."""
+"""The binaries of the tests' API server, and the message if they are missing."""
 
 import subprocess
 import sys

@@ -20,7 +20,7 @@ NAME = "inlive-token-refresher"
 
 @pytest.fixture
 def helm(cluster, place):
-    """helm as the administrator, in `place`."""
+    """Runs helm as the administrator, in `place`."""
 
     def call(*words, values=None):
         kubeconfig = f"--kubeconfig={cluster.kubeconfig}", f"--namespace={place}"
@@ -31,7 +31,7 @@ def helm(cluster, place):
 
 @pytest.fixture
 def release(helm, place):
-    """Installs a release with these values, or makes it one with these; its objects."""
+    """Installs or upgrades a release with these values. Returns its objects."""
 
     def install(values, name=NAME):
         done = helm("upgrade", "--install", name, CHART, values=values)
@@ -78,7 +78,7 @@ def test_a_change_of_mode_adopts_the_tokens(cluster, place, helm, release, in_it
 def test_a_release_adopts_the_tokens_of_a_kustomize_installation(
     cluster, place, release, in_its_pod, tmp_path
 ):
-    """As the page says: what kustomize made is deleted, but not the Secrets with tokens."""
+    """As documented: the objects of kustomize are deleted, except the Secrets with tokens."""
     (selector,) = re.findall(r"kubectl delete -k \S+ (--selector=\S+)", (CHART / "README.md").read_text())
     objects = used("cronjob", tmp_path, namespace=place)
     applied = {"stdin": {"apiVersion": "v1", "kind": "List", "items": objects}}
@@ -120,7 +120,7 @@ def secret_at(namespace, name="inlive-access-token"):
 
 
 def of_version(number):
-    """Values by which all objects of a release change."""
+    """Values that change all objects of a release."""
     return {"mode": "cronjob", "podLabels": {"version": str(number)}, "rbac": {"events": number > 1}}
 
 
@@ -139,18 +139,18 @@ def test_upgrades_and_a_rollback_keep_the_token(cluster, place, helm, release, i
     assert helm("rollback", NAME).returncode == 0
     assert is_kept()
     elsewhere = [{"name": "inlive", "key_file": "/key", "outputs": [{"secret": "another"}]}]
-    release(of_version(3) | {"config": {"tokens": elsewhere}})  # what it names no more is not deleted
+    release(of_version(3) | {"config": {"tokens": elsewhere}})  # its former Secret is not deleted
     assert cluster.must("GET", secret_at(place))["data"] == token
     release(of_version(4))
     assert is_kept()
     cluster.must("DELETE", secret_at(place))
-    release(of_version(5))  # which prepares it once more
+    release(of_version(5))  # this creates the Secret again
     assert "data" not in cluster.must("GET", secret_at(place))
     assert refresher(*objects.ours["args"], **given).code == 0
 
 
 def test_a_secret_older_than_the_release_is_used_unchanged(cluster, place, release, in_its_pod):
-    """One that an administrator prepared, or that an older version of the refresher created."""
+    """An administrator prepared it, or an older version of the refresher created it."""
     metadata = {"name": "inlive-access-token", "labels": {"app.kubernetes.io/managed-by": NAME}}
     theirs = {"kind": "Secret", "metadata": metadata, "data": {"other": "dmFsdWU="}}
     cluster.must("POST", secret_at(place).rpartition("/")[0], theirs)
@@ -165,7 +165,7 @@ def test_a_secret_older_than_the_release_is_used_unchanged(cluster, place, relea
 
 @contextmanager
 def kubelet(cluster, place, name, variables):
-    """Runs what a Pod of this name says, once the API server has the Pod, and reports how it ended."""
+    """Waits for a Pod of this name, runs its command, and reports how it ended."""
     path = f"/api/v1/namespaces/{place}/pods/{name}"
     ended = []
 

@@ -1,4 +1,4 @@
-"""The API server of the tests: that it is the real one, and that what goes wrong with it really does."""
+"""The API server of the tests is the real one, and its faults are real."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.kube.credentials import claims_of
 
 SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch"], "resourceNames": ["mine"]}
 DEADLINE = 30.0
-PORTS: set[int] = set()  # on which a test has been served
+PORTS: set[int] = set()  # used by the clusters of these tests
 
 
 def secrets(namespace: str, name: str = "") -> str:
@@ -27,7 +27,7 @@ def secret(name: str, **values: str) -> dict[str, object]:
 
 
 def pod(user: int) -> dict[str, object]:
-    """One that the restricted standard admits, unless its user is root."""
+    """A Pod that the restricted standard admits, unless its user is root."""
     context = {
         "runAsUser": user,
         "runAsNonRoot": user != 0,
@@ -40,7 +40,7 @@ def pod(user: int) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"user-{user}"}, "spec": spec}
 
 
-# What it is
+# The server
 
 
 def test_the_cluster_has_the_pinned_version(cluster: Cluster) -> None:
@@ -63,7 +63,7 @@ def test_an_anonymous_request_is_refused(cluster: Cluster, namespace: str) -> No
     assert 'User "system:anonymous" cannot list resource "secrets"' in refused.json()["message"]
 
 
-# Who may what
+# Permissions
 
 
 def test_an_account_has_only_the_permissions_of_its_role(cluster: Cluster, namespace: str) -> None:
@@ -110,9 +110,7 @@ def test_an_invalid_token_is_refused(cluster: Cluster, namespace: str) -> None:
     }
     for what, token in bad.items():
         assert cluster.ask("GET", secrets(namespace, "mine"), token=token).status_code == 401, what
-    signed = altered(
-        account.token, exp=int(time.time()) + 60
-    )  # so that it is not the signature that is refused
+    signed = altered(account.token, exp=int(time.time()) + 60)  # proof that the signature is valid
     assert cluster.ask("GET", secrets(namespace, "mine"), token=signed).status_code == 404
 
 
@@ -142,7 +140,7 @@ def test_kubectl_acts_as_the_given_account(cluster: Cluster, namespace: str) -> 
         cluster.kubectl("get", "secrets", account=account)
 
 
-# What it does with objects
+# Objects
 
 
 def test_server_side_apply_tracks_field_owners(cluster: Cluster, namespace: str) -> None:
@@ -160,7 +158,7 @@ def test_server_side_apply_tracks_field_owners(cluster: Cluster, namespace: str)
 
 def test_a_label_enforces_pod_security(cluster: Cluster, namespace: str) -> None:
     cluster.namespace(namespace, enforce="restricted")
-    cluster.service_account(namespace, "runs")  # which leaves the label where it is
+    cluster.service_account(namespace, "runs")  # this keeps the label
     apply = "apply", "--server-side", "--namespace", namespace, "--filename=-"
     cluster.kubectl(*apply, stdin=pod(user=1000))
     refused = cluster.kubectl(*apply, stdin=pod(user=0), check=False)
@@ -170,7 +168,7 @@ def test_a_label_enforces_pod_security(cluster: Cluster, namespace: str) -> None
     cluster.kubectl(*apply, stdin=pod(user=0))
 
 
-# What goes wrong
+# Faults
 
 
 def test_stored_objects_survive_a_kill(cluster: Cluster, namespace: str) -> None:
@@ -185,7 +183,7 @@ def test_stored_objects_survive_a_kill(cluster: Cluster, namespace: str) -> None
 
 def test_a_resumed_server_responds_again(cluster: Cluster) -> None:
     cluster.pause()
-    with pytest.raises(requests.ReadTimeout):  # it is connected, says the kernel
+    with pytest.raises(requests.ReadTimeout):  # the kernel accepts the connection
         cluster.ask("GET", "/readyz", timeout=1)
     assert not cluster.ready()
     cluster.resume()

@@ -1,4 +1,4 @@
-"""What the commands tell of Kubernetes, by the real API server, and what the cluster itself tells of them."""
+"""The commands at the real API server: their reports about Kubernetes, and their Events."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ def inlive():
 
 
 class Place:
-    """A service account in a namespace of its own, and commands that act as it."""
+    """A service account in its own namespace, and commands that use it."""
 
     def __init__(self, cluster: Cluster, account: Account, inlive: Emulator, directory: Path) -> None:
         self.cluster, self.account, self.inlive = cluster, account, inlive
@@ -53,7 +53,7 @@ class Place:
         return ("--key-file", self.key, "--issuer-url", self.inlive.url, "--to-secret", "access-token")
 
     def prepare(self) -> None:
-        """Creates the Secret, without data, as an administrator."""
+        """Create the Secret without data, as an administrator."""
         in_namespace = f"--namespace={self.account.namespace}"
         self.cluster.kubectl("create", "secret", "generic", "access-token", in_namespace)
 
@@ -97,7 +97,7 @@ def test_a_writer_of_one_secret_does_not_choose_the_token_of_another_output(plac
 
 
 def forge(place: Place, value: str) -> None:
-    """Publish `value` as the refresher would, but for its key: with all annotations, "issued just now"."""
+    """Publish `value` like the refresher, with all annotations and issued now, but without its key."""
     clock, access = SystemClock(), SecretStr(value)
     api = connect(clock, place.environ)
     key = place.inlive.keys[0].fingerprint
@@ -129,7 +129,7 @@ def test_check_names_the_user_if_all_permissions_are_granted(place):
 
 @pytest.mark.parametrize("granted", [[], [TELLING]], ids=["nothing", "all but what it takes"])
 def test_the_printed_role_for_missing_permissions_can_be_applied(place, tmp_path, granted):
-    """As an administrator would: what comes last is applied as it is, and then all is well."""
+    """Like an administrator: the end of the output is applied, and the next check passes."""
     config = tmp_path / "refresher.yaml"
     config.write_text("leader_election: {lease: leader}\n")
     place.cluster.grant(place.account, granted)
@@ -166,7 +166,7 @@ def test_a_missing_optional_permission_is_a_hint(place):
 
 
 def test_a_missing_secret_that_we_may_not_create_is_printed(place, tmp_path):
-    """The Secret, and no right to create it."""
+    """The Secret is printed, and no permission to create it."""
     place.cluster.grant(place.account, [NAMED, TELLING])
     refused = place.check()
     assert refused.code == 73
@@ -203,7 +203,7 @@ def test_check_offline_sends_no_request_to_kubernetes(place, tmp_path):
 
 
 def test_without_access_reviews_check_reports_failed_dry_runs(place, tmp_path):
-    """Where an administrator has taken SelfSubjectAccessReviews away from everybody."""
+    """An administrator has forbidden SelfSubjectAccessReviews to all users."""
     denied = answering(403, status(403, 'cannot create resource "selfsubjectaccessreviews"'))
     with peer(denied) as server:
         checked = refresher("check", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))

@@ -1,4 +1,4 @@
-"""The token that is mounted into a Pod."""
+"""The token that kubelet mounts into a Pod."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def encoded(claims):
 
 
 def token(**claims: object) -> str:
-    """A JWT, unsigned."""
+    """An unsigned JWT."""
     return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.sig"
 
 

@@ -1,4 +1,4 @@
-"""Holding a Lease of the real API server: one at a time, with no more rights than that needs."""
+"""Election with a Lease at the real API server: one leader at a time, with the least permissions."""
 
 import json
 import threading
@@ -36,7 +36,7 @@ def spawn(work: Callable[[], None], name: str) -> None:
 
 
 class Candidate:
-    """An elector, and what it has told."""
+    """An elector and the notifications that it posted."""
 
     def __init__(self, account: Account, identity: str) -> None:
         self.mailbox = Mailbox[Message]()
@@ -49,7 +49,7 @@ class Candidate:
 
     @property
     def leads(self) -> bool:
-        """By what it has told so far."""
+        """Whether it leads, according to its last message."""
         while message := self.mailbox.take(0):
             self.messages.append(message)
         told = [each.event.leads for each in self.messages if isinstance(each.event, LeadershipChanged)]
@@ -65,7 +65,7 @@ class Candidate:
 
 
 def until(happens: Callable[[], bool], what: str) -> float:
-    """Wait for it; how many seconds it took."""
+    """Wait for the condition. Returns the seconds that it took."""
     began = time.monotonic()
     eventually(happens, what, PATIENCE)
     return time.monotonic() - began
@@ -73,7 +73,7 @@ def until(happens: Callable[[], bool], what: str) -> float:
 
 @pytest.fixture
 def candidates(cluster: Cluster, namespace: str) -> Iterator[Callable[..., Candidate]]:
-    """Makes candidates for one Lease, who may do no more than they must."""
+    """Creates candidates for one Lease with the least permissions."""
     account = cluster.service_account(namespace, "refresher", ENOUGH)
     made: list[Candidate] = []
 
@@ -135,7 +135,7 @@ def test_a_released_lease_is_taken_within_two_seconds(candidates, cluster, names
 
 
 def test_the_leader_is_posted_again_after_a_failure(candidates, cluster):
-    """Or whoever was told of the failure would believe in it for ever."""
+    """Otherwise observers would report the failure for ever."""
     first = candidates("first")
     until(lambda: first.leads, "it leads")
     cluster.kill_apiserver()
@@ -168,7 +168,7 @@ def test_leadership_ends_in_time_while_the_api_server_hangs_and_resumes_afterwar
     took = until(lambda: not any(each.leads for each in both), "nobody leads any more")
     assert took <= DURATION
     assert all(each.elector.time_left() <= 0 for each in both)
-    time.sleep(DURATION)  # that is what is tried: longer than the Lease
+    time.sleep(DURATION)  # the test needs it: longer than the Lease
     cluster.resume()
     until(lambda: any(each.leads for each in both), "one leads again")
     assert [each.leads for each in both].count(True) == 1
@@ -196,7 +196,7 @@ def test_a_candidate_without_permission_names_it(cluster, namespace):
         candidate.end()
 
 
-# What a Lease says, without an API server
+# Parsing a Lease, without an API server
 
 
 def test_a_missing_or_malformed_field_counts_as_never_held():
@@ -238,11 +238,11 @@ def test_any_response_is_a_writable_lease_or_an_error(metadata, spec):
     assert record_of(json.loads(json.dumps(written))) == record
 
 
-# What is told, whatever the API server answers
+# Messages, for any response of the API server
 
 
 class Scripted:
-    """An API server that answers writes and reads of the Lease as it was told to, in that order."""
+    """An API server with prepared responses to writes and reads of the Lease, in this order."""
 
     def __init__(self, *answers: type[KubeError] | None) -> None:
         self.answers = list(answers)
@@ -264,7 +264,7 @@ class Scripted:
 
 
 def test_a_leader_replaced_during_failures_learns_of_it():
-    """Or it would believe for ever that it does, and what it knew before that it still knows."""
+    """Otherwise it would act as leader for ever."""
     away, conflict = KubeUnreachableError, KubeConflictError
     api = Scripted(KubeNotFoundError, None, None, away, conflict, away)
     mailbox = Mailbox[Message]()

@@ -1,4 +1,4 @@
-"""What an operator sees in the cluster: Events at the real API server, as kubectl shows them."""
+"""Events at the real API server, as kubectl shows them to operators."""
 
 import logging
 import threading
@@ -46,7 +46,7 @@ def api(account: Account) -> KubeApi:
 
 
 class Told:
-    """A recorder for one token whose Secrets are these, and the Events that come of it."""
+    """A recorder for one token with these Secrets, and the Events that it writes."""
 
     def __init__(self, api: KubeApi, cluster: Cluster, *secrets: tuple[str, str]) -> None:
         self.recorder = EventRecorder(api, lambda token: secrets if token == "studio" else ())
@@ -57,7 +57,7 @@ class Told:
         self.recorder.on_notification(of, notification, at(seconds))
 
     def events(self, namespace: str) -> list[dict[str, Any]]:
-        """All that are there once everything noticed has been dealt with, the oldest first."""
+        """All Events after the queue is empty, oldest first."""
         assert self.recorder.flush(PATIENCE)
         items = self._cluster.must("GET", events_path(namespace))["items"]
         return sorted(items, key=lambda each: int(each["metadata"]["resourceVersion"]))
@@ -79,7 +79,7 @@ def written(namespace: str, name: str = "mine") -> OutputWritten:
     return OutputWritten(f"secret:{namespace}/{name}", "new", FACTS)
 
 
-# What is told
+# Content
 
 
 def test_the_event_of_a_refused_key_says_what_to_do(told, namespace):
@@ -147,7 +147,7 @@ def test_kubectl_shows_the_events_of_our_pod(cluster, namespace, account, tmp_pa
 
 
 def bound_to_a_pod(cluster: Cluster, account: Account, name: str) -> Path:
-    """The files of the account, with a token as kubelet gets it for this Pod, which is made."""
+    """Create the Pod, and the files of the account with a token that is bound to it."""
     core = f"/api/v1/namespaces/{account.namespace}"
     spec = {
         "containers": [{"name": "c", "image": "nowhere.invalid/none"}],
@@ -219,7 +219,7 @@ def test_a_message_of_any_length_is_accepted(told, namespace):
     assert len(told.events(namespace)[0]["message"]) == 1024
 
 
-# How often
+# Frequency
 
 
 def test_a_repeated_failure_is_one_event_in_five_minutes_with_its_count(told, namespace):
@@ -256,7 +256,7 @@ def test_each_kind_of_failure_has_its_own_events(told, namespace):
     assert told.reasons(namespace) == [("WriteFailed", 1), ("KeyRefused", 1)]
 
 
-# What is in the way
+# Obstacles
 
 
 def test_a_missing_permission_is_logged_once_and_is_not_an_error(told, namespace, cluster, account, caplog):
@@ -300,7 +300,7 @@ def test_the_end_of_a_failure_without_an_event_is_not_an_event(told, namespace, 
 
 
 def test_an_api_server_that_hangs_blocks_no_other_thread(tmp_path):
-    """Of what is announced meanwhile some is left out, and the memory that takes has an end."""
+    """Further reports are dropped, so that the memory for them is limited."""
     with asking(tmp_path, silent) as (api, server):
         recorder = EventRecorder(api, lambda _token: [("ns", "mine")])
         for seconds in range(10 * WAITING):

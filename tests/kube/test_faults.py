@@ -1,7 +1,7 @@
-"""What can go wrong with the API server of a daemon, on the way to it, and with the clock: the real thing.
+"""Real faults of a daemon's API server, of the connection to it, and of the clock.
 
-Of each fault it is shown that nothing is lost, neither a good token nor what belongs to somebody else; that
-the reason stands in the log, in the metrics and in the status; and that it is over when the fault is.
+Each test shows that a fault loses no good token and no data of others, that log, metrics and status have its
+reason, and that the daemon recovers when the fault ends.
 """
 
 import json
@@ -28,11 +28,11 @@ def test_a_refresh_survives_a_restart_of_the_api_server(minute_long):
     told(daemon, "Connection refused")
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.issuer.valid(held)
-    assert daemon.get("/readyz").status == 200  # what consumers have is good
+    assert daemon.get("/readyz").status == 200  # consumers have a valid token
     minute_long.cluster.start_apiserver()
     recovers(minute_long, daemon)
     assert minute_long.token() != held
-    assert minute_long.issuer.counts.issued == 2  # what was in hand was written
+    assert minute_long.issuer.counts.issued == 2  # the minted token was written
 
 
 def test_a_leader_steps_down_while_the_api_server_hangs_and_leads_again(cluster, namespace, issuer, tmp_path):
@@ -45,7 +45,7 @@ def test_a_leader_steps_down_while_the_api_server_hangs_and_leads_again(cluster,
         assert not installed.leads(daemon)
         leadership = eventually(lambda: standing(daemon)["problem"] and standing(daemon), "it says why")
         assert leadership["leads"] is False
-        time.sleep(DURATION)  # that is what is tried: longer than the lease
+        time.sleep(DURATION)  # the test needs it: longer than the lease
         assert issuer.valid(held)
         assert daemon.get("/readyz").status == 200
         cluster.resume()
@@ -62,7 +62,7 @@ def test_a_start_without_the_api_server_mints_nothing_and_adopts_the_token_later
     minute_long.cluster.kill_apiserver()
     daemon = minute_long.start()
     told(daemon, "Connection refused")
-    assert daemon.get("/readyz").status == 503  # what consumers have is not known
+    assert daemon.get("/readyz").status == 503  # the token of the consumers is unknown
     minute_long.cluster.start_apiserver()
     daemon.wait_for("TokenAdopted")
     recovers(minute_long, daemon)
@@ -124,12 +124,12 @@ def test_a_clock_ten_minutes_off_costs_one_mint_when_it_is_corrected(installed, 
     held, issued = installed.token(), installed.issuer.counts.issued
     right = running(installed)
     assert installed.issuer.valid(held)  # until the new one was there
-    assert installed.issuer.counts.issued == issued + 1  # times that cannot be right are not believed
+    assert installed.issuer.counts.issued == issued + 1  # impossible times are ignored
     recovers(installed, right)
 
 
 def clock(off: int) -> dict[str, str]:
-    """The environment of a program whose wall clock is so many seconds ahead; the others are as they are."""
+    """The environment of a program with its wall clock so many seconds ahead. Other clocks are unchanged."""
     faked = [needs.tool("faketime"), "-m", "--exclude-monotonic", "-f", f"{off:+}s", "env"]
     said = subprocess.run(faked, capture_output=True, text=True, check=True).stdout
     names = ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC")

@@ -1,7 +1,7 @@
-"""What can go wrong with the Secret that a daemon keeps, and with its rights, done on the real API server.
+"""Real faults of a daemon's Secret and of its permissions, at the real API server.
 
-Of each fault it is shown that nothing is lost, neither a good token nor what belongs to somebody else; that
-the reason stands in the log, in the metrics and in the status; and that it is over when the fault is.
+Each test shows that a fault loses no good token and no data of others, that log, metrics and status have its
+reason, and that the daemon recovers when the fault ends.
 """
 
 from base64 import b64encode
@@ -77,7 +77,7 @@ def test_an_unwritable_secret_stays_unchanged_until_it_is_writable(minute_long, 
     if NAME in broken["data"]:
         assert minute_long.serves()
         assert daemon.get("/readyz").status == 200
-    assert minute_long.issuer.counts.issued == 2  # what cannot be written is not minted again and again
+    assert minute_long.issuer.counts.issued == 2  # failing writes cost no further mints
     fault.mends(minute_long)
     recovers(minute_long, daemon)
 
@@ -107,7 +107,7 @@ def test_a_deleted_or_emptied_secret_is_restored_without_a_mint(cluster, namespa
         delete(deleted)
         change(emptied, data={NAME: ""})
         for installed, daemon, token in both:
-            daemon.wait_for("OutputDisturbed", within=60.0)  # it looks every thirty seconds
+            daemon.wait_for("OutputDisturbed", within=60.0)  # it inspects every thirty seconds
             daemon.wait_for("OutputWritten", reason="repair")
             assert (installed.token(), installed.issuer.counts.issued) == (token, 1)
             assert writes(installed, daemon, "success") == 2
@@ -133,7 +133,7 @@ def test_a_terminating_namespace_is_served_to_its_end_and_when_created_again(
     cluster, namespace, issuer, tmp_path
 ):
     apart = f"{namespace}-apart"
-    role = cluster.service_account(apart, "refresher", ENOUGH)  # its Role, and an account of no use
+    role = cluster.service_account(apart, "refresher", ENOUGH)  # only the Role is used
     with Installation(cluster, namespace, issuer, tmp_path, secret=f"{apart}/{NAME}") as installed:
         subject = f"--serviceaccount={namespace}:refresher"
         cluster.kubectl("create", "rolebinding", "ours", f"-n={apart}", f"--role={role.name}", subject)
@@ -142,7 +142,7 @@ def test_a_terminating_namespace_is_served_to_its_end_and_when_created_again(
         refresh(daemon)
         daemon.wait_for("OutputWritten", times=2)
         assert installed.serves()
-        delete(installed)  # as the namespace controller does, that is not here
+        delete(installed)  # as the namespace controller does
         refresh(daemon)
         told(daemon, "being terminated")
         assert writes(installed, daemon, "failure") >= 1
@@ -153,6 +153,6 @@ def test_a_terminating_namespace_is_served_to_its_end_and_when_created_again(
 
 
 def finish(cluster: Cluster, namespace: str) -> None:
-    """The end of a namespace that is being terminated, of which the controller takes care elsewhere."""
+    """End the termination of a namespace, as a controller does in other clusters."""
     path = f"/api/v1/namespaces/{namespace}"
     cluster.must("PUT", f"{path}/finalize", cluster.must("GET", path) | {"spec": {"finalizers": []}})

@@ -1,4 +1,4 @@
-"""Two daemons and one Lease of the real API server: one works, the other is ready to."""
+"""Two daemons and one Lease at the real API server: one leads, the other stands by."""
 
 import signal
 import time
@@ -65,7 +65,7 @@ def test_a_killed_leader_is_replaced_within_the_lease_and_a_second_without_a_min
     assert took(killed, lambda: standby.entries("LeaderChanged", leads=True), "it leads") <= DURATION + 1.0
     standby.wait_for("TokenAdopted", times=2)
     assert (site.token(), site.issuer.counts.issued) == (token, 1)
-    standby.wait_for("OutputWritten")  # and goes on from there
+    standby.wait_for("OutputWritten")  # it continues as leader
     assert site.issuer.valid(site.token())
     assert not standby.entries("OutputDisturbed")
 
@@ -83,7 +83,7 @@ def test_a_hung_api_server_loses_no_token_and_costs_no_mint(site):
     site.cluster.pause()
     leader.wait_for("LeaderChanged", leads=False)
     minted = site.issuer.counts.issued
-    time.sleep(DURATION + 1.0)  # that is what is tried: longer than the lease
+    time.sleep(DURATION + 1.0)  # the test needs it: longer than the lease
     assert site.issuer.counts.issued == minted
     site.cluster.resume()
     both = [leader, standby]

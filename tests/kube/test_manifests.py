@@ -1,5 +1,5 @@
-"""The manifests of `deploy` on a real API server, under the restricted Pod Security standard: they are
-taken, so are their Pods, and their Roles are enough and not too much."""
+"""The manifests of `deploy` on a real API server, under the restricted Pod Security standard. It accepts
+them and their Pods, and their Roles grant exactly what is needed."""
 
 import json
 
@@ -37,7 +37,7 @@ DENIED = [
 
 @pytest.fixture
 def installed(cluster, place, tmp_path):
-    """Puts an overlay into `place`, as its users do."""
+    """Applies an overlay in `place`, as its users do."""
 
     def install(name, *components):
         chosen = [component(each, tmp_path) for each in components]
@@ -176,7 +176,7 @@ def test_applying_the_manifests_again_keeps_the_token(cluster, place, installed,
     assert after["data"] == before["data"]
     assert ours(after) == ours(before) != {}
     assert refresher(*objects.ours["args"], **given).code == 0
-    assert cluster.must("GET", path)["data"] == before["data"]  # it was adopted: nothing was altered
+    assert cluster.must("GET", path)["data"] == before["data"]  # adopted, and not changed
 
 
 def ours(secret):
@@ -185,7 +185,7 @@ def ours(secret):
     return {name: text for name, text in annotations.items() if name.startswith("token-refresher.")}
 
 
-# What somebody gets who takes over the refresher
+# An attacker who controls the refresher
 
 
 def of_account_type(place, name="inlive-access-token"):
@@ -200,7 +200,7 @@ def of_account_type(place, name="inlive-access-token"):
 def test_a_creator_of_the_secret_could_get_the_token_of_another_account(
     cluster, place, installed, tmp_path, components, can
 ):
-    """So by default the refresher may not; the component says what it exposes."""
+    """So by default the refresher has no such permission. The component documents the risk."""
     installed("deployment", *components)
     path = f"/api/v1/namespaces/{place}/{SECRET}"
     config = tmp_path / "refresher.kubeconfig"
@@ -216,7 +216,7 @@ def test_a_creator_of_the_secret_could_get_the_token_of_another_account(
     eventually(lambda: cluster.kubectl(*may, check=False).stdout.startswith("yes"), "rights in force")
     prepared = apply(of_account_type(place))
     assert prepared.returncode != 0
-    assert "field is immutable" in prepared.stderr  # the type of the one that is there
+    assert "field is immutable" in prepared.stderr  # the type of the existing Secret
     cluster.must("DELETE", path)
     assert (apply(of_account_type(place)).returncode == 0) == can
 

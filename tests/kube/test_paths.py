@@ -1,4 +1,4 @@
-"""Where the API server keeps what we ask for."""
+"""Paths of the REST API."""
 
 import pytest
 

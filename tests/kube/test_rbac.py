@@ -1,4 +1,4 @@
-"""What a request is in the words of RBAC, and what each use needs."""
+"""The permissions for requests and for each use of the API server."""
 
 import pytest
 

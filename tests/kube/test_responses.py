@@ -1,4 +1,4 @@
-"""What a response of the API server means."""
+"""Responses of the API server become objects or our errors."""
 
 import base64
 import json
@@ -74,7 +74,7 @@ def test_every_error_names_the_request_and_the_reason(code):
 
 @pytest.mark.parametrize("body", [b"404 page not found\n", HTML, b"[]", b'{"error": "nope"}', b""])
 def test_a_404_that_is_no_status_is_not_a_missing_object(body):
-    """A Secret that is told to be gone by a proxy on the way is not gone."""
+    """A proxy on the way may send a 404 although the Secret exists."""
     assert type(raised_by(404, body)) is KubeRejectedError
 
 
@@ -203,7 +203,7 @@ def test_a_secret_at_the_cut_of_a_reason_is_masked_whole(shown):
 
 
 def test_a_secret_beyond_the_shown_part_of_a_reason_masks_nothing():
-    """It is not even looked for: in a reason of 16 MiB, with a few secrets, that took half a minute."""
+    """The search stops there: in a reason of 16 MiB, with a few secrets, it took half a minute."""
     request = APPLY._replace(body={"data": {"k": "0pen-sesame-of-forty-thieves"}})
     told = error_of(422, status(422, "x" * 2 * LONGEST_REASON + "0pen-sesame-of-forty-thieves"), request)
     assert HIDDEN not in told

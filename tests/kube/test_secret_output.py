@@ -1,4 +1,4 @@
-"""Tokens in Secrets of the real API server, written by a service account that may do no more than it must."""
+"""Tokens in Secrets at the real API server, written by a service account with the least permissions."""
 
 import base64
 import json
@@ -51,7 +51,7 @@ def connected(account: Account) -> KubeApi:
 
 
 class SecretPlace:
-    """One Secret, as it is for the administrator and everybody else, and outputs on it."""
+    """A Secret, as the administrator sees it, and outputs that publish in it."""
 
     def __init__(self, cluster: Cluster, account: Account, api: KubeApi, form: str = "token") -> None:
         self.cluster, self.account, self.api, self.form = cluster, account, api, form
@@ -88,7 +88,7 @@ class SecretPlace:
         self.patch({"metadata": {"annotations": {name: text}}})
 
     def make(self, **more):
-        """By somebody else, with these fields."""
+        """Create it as another client, with these fields."""
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": NAME}} | more
         collection = self.path.removesuffix(f"/{NAME}")
         return self.cluster.must("POST", f"{collection}?fieldManager=somebody", body)
@@ -126,7 +126,7 @@ def place(request, cluster: Cluster, account: Account, api: KubeApi) -> Iterator
 
 @pytest.mark.parametrize("place", ["token", "inlive-sdk", "template"], indirect=True)
 class TestSecretOutput(OutputContract):
-    """What every output promises. The other formats differ in nothing that an API server would notice."""
+    """The contract of every output. Other formats make no difference to the API server."""
 
 
 def refusal(act: Callable[[], object]) -> str:
@@ -189,7 +189,7 @@ def test_a_missing_verb_is_named(place, lacking, told, act):
     assert told in refusal(lambda: act(place.output()))
 
 
-# What is written, and what stays
+# Written and kept data
 
 
 def test_a_secret_is_opaque_and_names_its_writer(place):
@@ -270,14 +270,14 @@ def test_writing_the_same_token_again_keeps_the_resource_version(place):
     assert place.stored()["metadata"]["resourceVersion"] == before
 
 
-# Whose it is
+# Ownership
 
 
 def test_a_secret_of_another_installation_is_read_but_not_written(place):
     place.output(owner="other/refresher").write(a_token(1), NOW, SEALER)
     output = place.output()
     found = output.inspect(NOW)
-    assert found.facts == a_token(1).facts  # so much its consumers have
+    assert found.facts == a_token(1).facts  # its consumers have this token
     assert not found.intact
     told = refused_write(output)
     assert "'other/refresher'" in told
@@ -309,7 +309,7 @@ def test_a_prepared_secret_is_filled(place, data):
 
 
 class Meddled:
-    """An API server to which somebody else turns right after it was looked at."""
+    """An API server with another client that writes right after our read."""
 
     def __init__(self, api: KubeApi, meddle: Callable[[], object]) -> None:
         self.namespace, self._api, self._meddle = api.namespace, api, meddle
@@ -371,7 +371,7 @@ def test_one_of_two_starting_installations_gets_the_secret(place):
 
 
 class Distorting:
-    """An API server that stores something else than it was given, as a mutating webhook may make it."""
+    """An API server that changes what it stores, like a mutating webhook."""
 
     def __init__(self, place: SecretPlace, distort: Callable[[SecretPlace], object]) -> None:
         self.namespace, self._place, self._distort = place.account.namespace, place, distort
@@ -396,7 +396,7 @@ def test_a_value_changed_by_the_api_server_is_an_error(place, distort):
     assert "admission webhook" in refused_write(place.output(api=Distorting(place, distort)))
 
 
-# What is in the way
+# Obstacles
 
 
 def test_another_type_is_named(place):
@@ -425,7 +425,7 @@ def test_a_write_beyond_the_limit_of_a_secret_is_refused(place):
 
 def test_a_missing_namespace_is_named(cluster, place):
     cluster.grant(place.account, [])
-    api = connect(SystemClock(), {"KUBECONFIG": str(cluster.kubeconfig)})  # who may anything, anywhere
+    api = connect(SystemClock(), {"KUBECONFIG": str(cluster.kubeconfig)})  # the administrator
     output = place.output(api=api, namespace="nowhere")
     assert output.inspect(NOW) == Holding()
     assert "namespace nowhere does not exist" in refused_write(output)
@@ -438,7 +438,7 @@ def test_a_terminating_namespace_is_reported(cluster, namespace):
     place = SecretPlace(cluster, account, api)
     place.output().write(a_token(1), NOW, SEALER)
     cluster.must("DELETE", f"/api/v1/namespaces/{namespace}")
-    place.output().write(a_token(2), NOW, SEALER)  # what is there may still be changed
+    place.output().write(a_token(2), NOW, SEALER)  # existing objects may still be changed
     place.delete()
     told = refused_write(place.output())
     assert "being terminated" in told

@@ -1,4 +1,4 @@
-"""Servers of the tests: a start that fails is explained, and none outlives the tests."""
+"""Servers of the tests: a failed start is explained, and no server outlives the tests."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def is_gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"  # whoever adopted it has not reaped it
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"  # its new parent has not reaped it yet
 
 
 def test_the_output_of_a_failed_server_is_shown() -> None:

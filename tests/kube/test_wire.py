@@ -1,4 +1,4 @@
-"""Every call is made once, and what is in the files for TLS counts from the next call on."""
+"""Every request is sent once, and changed TLS files are used from the next call on."""
 
 import ssl
 
@@ -37,7 +37,7 @@ def test_a_request_that_is_not_read_times_out(tmp_path, tls, authority, over_tls
 
 
 def test_a_replaced_authority_is_used_for_the_next_call(tmp_path, tls, authority):
-    """Also for the connection that is there already."""
+    """Even if a connection is already open."""
     with asking(tmp_path, answering(200, OBJECT), tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
         api.get(PATH)
         (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
@@ -96,7 +96,7 @@ ONCE = {
 @pytest.mark.parametrize("script", ONCE.values(), ids=ONCE.keys())
 @pytest.mark.parametrize("method", ["get", "create", "replace", "apply"])
 def test_no_request_is_sent_twice(tmp_path, script: Script, method):
-    """urllib3 would, and follow redirects. Who calls knows whether that is wise."""
+    """urllib3 would retry, and follow redirects. Only the caller knows whether that is safe."""
     with asking(tmp_path, script) as (api, server):
         more = {"force": True} if method == "apply" else {}
         body = () if method == "get" else ({"kind": "Secret"},)
@@ -136,4 +136,4 @@ def test_an_unusable_proxy_is_reported_by_its_variable_without_its_value(tmp_pat
     with pytest.raises(KubeConfigError, match=r"^HTTPS_PROXY cannot be used: ") as raised:
         in_pod(service_account(tmp_path), 1, host="api.test")
     assert "s3same" not in str(raised.value)
-    in_pod(service_account(tmp_path), 1)  # never asked through a proxy
+    in_pod(service_account(tmp_path), 1)  # no proxy is used for it

@@ -1,6 +1,6 @@
-"""Never two writers: two daemons, each with its own way to the real API server, on which things go wrong.
+"""Never two writers: two daemons, each with its own faulty connection to the real API server.
 
-What they have done is read from the API server's history of the Secret and of the Lease, afterwards.
+Afterwards the test reads the API server's history of the Secret and of the Lease.
 """
 
 import json
@@ -22,10 +22,10 @@ from tests.kube.installation import NAME, Installation
 from tests.proxy import HEAVY, HOST, Proxy, Trouble
 
 DURATION = 3  # seconds that a Lease lasts
-ROUNDS = int(os.environ.get("ROUNDS", "6"))  # for a longer look
-SHORTEST, LONGEST = DURATION + 0.0, DURATION + 1.5  # seconds of trouble in one of them
-TROUBLES = [  # what comes first, and what then
-    (Trouble.HEAVY, Trouble.HANG),  # a write that is on its way arrives when another leads
+ROUNDS = int(os.environ.get("ROUNDS", "6"))  # set it for a longer run
+SHORTEST, LONGEST = DURATION + 0.0, DURATION + 1.5  # seconds of a fault in a round
+TROUBLES = [  # the first fault and the next
+    (Trouble.HEAVY, Trouble.HANG),  # a delayed write arrives when another process leads
     (Trouble.SLOW, Trouble.SLOW),
     (Trouble.DEAF, Trouble.DEAF),
     (Trouble.RESET, Trouble.RESET),
@@ -61,7 +61,7 @@ def start(installation: Installation, proxy: Proxy) -> Daemon:
 
 
 def history(cluster: Cluster, path: str, since: str) -> Iterator[tuple[Revision, Any]]:
-    """Every state of an object after that one, oldest first: what a watch would have seen."""
+    """Every later state of an object, oldest first, as a watch would have seen it."""
     collection, _, name = path.rpartition("/")
     query = f"watch=true&resourceVersion={since}&timeoutSeconds=1&fieldSelector=metadata.name={name}"
     for line in cluster.ask("GET", f"{collection}?{query}").text.splitlines():
@@ -71,7 +71,7 @@ def history(cluster: Cluster, path: str, since: str) -> Iterator[tuple[Revision,
 
 
 def terms(cluster: Cluster, path: str, since: str) -> list[tuple[Revision, str]]:
-    """Who has held the Lease, one after the other, and from when on."""
+    """The holders of the Lease in order, each with its first revision."""
     held: list[tuple[Revision, str]] = []
     for revision, lease in history(cluster, path, since):
         holder = lease["spec"].get("holderIdentity", "")
@@ -118,7 +118,7 @@ def make_trouble(chance: random.Random, installation: Installation, ways: dict[D
 
 
 def go_on(seconds: float, installation: Installation, daemons: Iterable[Daemon]) -> None:
-    """For so long, all are asked to mint, and consumers look."""
+    """For this time, request mints from both, and read as a consumer."""
     pause = threading.Event()
     for _ in range(int(seconds / TICK)):
         for daemon in daemons:
@@ -160,4 +160,4 @@ def test_no_write_of_an_old_leader_follows_one_of_the_new_leader(cluster, instal
     ]
     assert out_of_turn(writes, held) == []
     assert {writer for _, writer in writes} == {predecessor, successor}
-    assert len(held) > ROUNDS // 2, held  # else nothing was tried
+    assert len(held) > ROUNDS // 2, held  # otherwise the test tried nothing

@@ -1,5 +1,4 @@
-"""What every implementation of `ports.Output` promises. A test class inherits `OutputContract` and gives it a
-`place` fixture."""
+"""The contract of every `ports.Output`. A test class inherits `OutputContract` and provides a fixture `place`."""
 
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -14,31 +13,31 @@ from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 
 class Place(Protocol):
-    """Where an output publishes, and what may befall it there."""
+    """The place where an output publishes, with faults."""
 
     tells_value: bool  # whether what is written can be read back
 
     def output(self) -> Output:
-        """A new output on this place: what a restarted process has."""
+        """A new output for this place, as after a restart."""
 
     def content(self) -> bytes | None:
-        """What a consumer reads."""
+        """The value that a consumer reads."""
 
     def alter(self, content: bytes) -> None:
-        """Somebody else writes."""
+        """Another process writes."""
 
     def delete(self) -> None:
-        """Somebody deletes it."""
+        """Another process deletes the value."""
 
     def make_unreadable(self) -> None:
-        """From now on, what it holds cannot be told."""
+        """From now on the value cannot be read."""
 
     def refusing_writes(self) -> AbstractContextManager[None]:
-        """Within, no write succeeds."""
+        """No write succeeds in this block."""
 
 
 def is_nothing(found: Holding) -> bool:
-    """Whether that is no token, whoever it may belong to."""
+    """Whether the place holds no token. Ignores the owner."""
     return found._replace(owner="") == Holding()
 
 
@@ -121,7 +120,7 @@ class OutputContract:
         assert found.remaining(NOW + LIFETIME + 1) == 0
 
     def test_a_clock_set_back_does_not_change_the_recorded_times(self, place: Place):
-        """Whether it is to be believed is decided by the core, which has the token's other clock reading."""
+        """The core decides whether to trust them. It also knows the token by the other clock."""
         place.output().write(a_token(), NOW, SEALER)
         found = place.output().inspect(Instant(NOW.wall - 600, NOW.boot + 1))
         assert found.facts is not None
@@ -199,7 +198,7 @@ class OutputContract:
 
     def test_claiming_an_output_keeps_its_value(self, place: Place):
         output = place.output()
-        output.claim()  # of nothing
+        output.claim()  # an empty place
         output.write(a_token(), NOW, SEALER)
         output.claim()
         assert output.inspect(NOW).intact

@@ -1,4 +1,4 @@
-"""File systems of their own for the processes of tests: mounts that only they see, and that end with them."""
+"""Mounts for single test processes. Only the process sees them, and they end with it."""
 
 import subprocess
 

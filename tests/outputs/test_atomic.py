@@ -44,7 +44,7 @@ def test_a_write_in_pieces_is_completed(path, monkeypatch):
 
 
 def test_a_file_system_that_accepts_no_byte_is_full(path, monkeypatch):
-    """write(2) may return 0 without an error: to try again would never end."""
+    """write(2) may return 0 without an error: a retry would loop for ever."""
     monkeypatch.setattr(os, "write", lambda _file, _content: 0)
     with pytest.raises(OSError, match="takes no more bytes") as failure:
         replace(path, b"new")
@@ -156,7 +156,7 @@ def test_a_missing_directory_has_no_temporary_files(tmp_path):
 
 
 def test_clearing_beside_a_running_writer_does_not_disturb_it(path):
-    """At worst its temporary file is taken before it is locked, and it is told that."""
+    """At worst the writer gets an error, because its temporary file was removed before its lock."""
     stop = threading.Event()
 
     def clear_without_end():

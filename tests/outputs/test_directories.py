@@ -1,4 +1,4 @@
-"""What the outputs of one process share of a directory: locks, and the listing at the start."""
+"""The locks and the listing of a directory, shared by the outputs of a process."""
 
 import fcntl
 import gc
@@ -32,7 +32,7 @@ def of_installation(path, owner, directories=None):
 
 
 def held(victim, path):
-    """Another process that has begun to write to `path`."""
+    """Another process that has claimed `path`."""
     process = victim("hold", path)
     assert process.stdout.readline() == "holding\n"
     return process
@@ -97,13 +97,13 @@ def test_a_lock_covers_no_other_file_in_the_directory(victim, path):
 
 
 def test_several_outputs_of_a_process_may_write_one_file(path):
-    """No configuration has one file twice, but a process may read its configuration again."""
+    """No configuration names a file twice, but a process may reload its configuration."""
     for number in (1, 2):
         output_at(path).write(a_token(number), NOW, SEALER)
 
 
 def test_a_dry_run_reports_other_problems_before_a_lock(victim, path):
-    """So that `check` beside the daemon sees that, too."""
+    """So `check` reports them even while the daemon runs."""
     held(victim, path)
     path.unlink()
     path.mkdir()
@@ -112,7 +112,7 @@ def test_a_dry_run_reports_other_problems_before_a_lock(victim, path):
 
 
 def test_an_invisible_process_is_described_from_the_record(victim, path):
-    """From another container only the record tells who it is."""
+    """The process is in another container. Only the record identifies it."""
     output_at(path).write(a_token(), NOW, SEALER)
     kept_out = output_at(path)
     kept_out.claim()
@@ -162,7 +162,7 @@ def test_a_lock_file_of_another_user_blocks_no_write(path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
         stranger.stdout.readline()
         output_at(path).write(a_token(), NOW, SEALER)
-        os.chown(lock, 0, 0)  # and of one that is root's it would have
+        os.chown(lock, 0, 0)  # the check accepts a lock file of root
         assert f"process {stranger.pid}," in refusal(output_at(path))
         stranger.kill()
 
@@ -191,7 +191,7 @@ def test_outputs_share_the_object_of_a_directory_in_use(tmp_path):
 
 
 def test_a_directory_is_listed_once_for_any_number_of_outputs(tmp_path):
-    """To list ten thousand files for each of ten thousand outputs takes a quarter of an hour."""
+    """Listing ten thousand files for each of ten thousand outputs takes a quarter of an hour."""
     directories = Directories()
     debris = [tmp_path / f".{name}.0123456789ab.tmp" for name in ("a", "b")]
     for file in debris:
@@ -216,7 +216,7 @@ def test_a_directory_created_later_is_listed_then(tmp_path):
     assert os.listdir(folder) == []
 
 
-# Whose it is when no process writes it
+# The owner while no process writes
 
 
 def test_a_file_of_another_installation_is_inspected_but_not_written(path):
@@ -247,7 +247,7 @@ def test_a_file_of_an_unnamed_installation_is_taken_over(path, before, after):
 
 
 def test_directory_locks_do_not_interfere_with_the_locks_of_a_write(path):
-    """flock and record locks are of different files."""
+    """flock and record locks are on different files."""
     output = output_at(path)
     output.write(a_token(), NOW, SEALER)
     with open(record_of(path), "rb") as file:
@@ -276,7 +276,7 @@ server.kill()
 
 
 def test_a_thread_hung_in_an_old_directory_does_not_block_its_replacement(tmp_path):
-    """As when a server that is gone is unmounted, and another one is mounted there."""
+    """For example, a dead file server is unmounted and another is mounted there."""
     needs.tool("bindfs")
     folders = [tmp_path / "source", tmp_path / "folder"]
     for folder in folders:

@@ -49,7 +49,7 @@ def mode_of(path):
 
 @contextmanager
 def file_size_limit(most):
-    """Writing beyond `most` bytes fails with EFBIG, for root too (setrlimit(2))."""
+    """Writing beyond `most` bytes fails with EFBIG, even for root (setrlimit(2))."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
     try:
@@ -144,7 +144,7 @@ def test_the_record_contains_everything_but_secrets(path):
 
 @pytest.mark.parametrize("field", ["sha256", "issued_at", "lifetime", "requested_lifetime", "issuer"])
 def test_the_seal_detects_every_change_of_a_record(path, field):
-    """The times of a record decide which token is adopted, and its digest which value that is."""
+    """The times of a record decide which token is adopted. Its digest identifies the value."""
     output = file_output(path)
     output.write(a_token(1), NOW, SEALER)
     document = json.loads(record_of(path).read_text())
@@ -184,7 +184,7 @@ def test_the_record_holds_no_secret(path, name):
     output.write(a_token(2), NOW, SEALER)
     told = record_of(path).read_text()
     assert not [secret for secret in ("acc3ss", "r3fresh", "k3y") if secret in told]
-    assert "token = " not in told  # a template is the operator's own
+    assert "token = " not in told  # the template belongs to the operator
 
 
 def test_the_record_describes_the_value_in_place_and_the_one_before_newest_first(path):
@@ -196,7 +196,7 @@ def test_the_record_describes_the_value_in_place_and_the_one_before_newest_first
 
 
 def test_the_previous_value_is_known_while_the_record_describes_it(path):
-    """As a kill between the record and the value leaves it."""
+    """A kill between record and value leaves this state."""
     output = file_output(path)
     output.write(a_token(1), NOW, SEALER)
     before = path.read_bytes()
@@ -267,7 +267,7 @@ def test_an_unreadable_record_counts_as_missing(path, spoil):
     assert output.inspect(NOW) == Holding()
 
 
-@hypothesis.settings(deadline=None)  # a write takes as long as the disk does
+@hypothesis.settings(deadline=None)  # a write depends on the disk
 @given(garbage=st.binary())
 def test_any_bytes_in_a_record_are_ignored_without_an_error(tmp_path_factory, garbage):
     path = tmp_path_factory.mktemp("any") / "access-token"
@@ -383,7 +383,7 @@ def test_a_value_whose_configured_group_is_unknown_can_still_be_adopted(path):
     assert (found.facts, found.intact) == (a_token().facts, False)
 
 
-# Where it leads
+# Links
 
 
 def test_a_link_stays_a_link_and_the_record_is_beside_its_target(path, tmp_path):
@@ -437,7 +437,7 @@ def test_a_loop_of_links_is_an_error(path, verb):
 
 
 def test_a_hard_link_to_the_old_file_keeps_the_old_value(path, tmp_path):
-    """A hard link is of the file, not of the place."""
+    """A hard link points to the file, not to the path."""
     output = file_output(path)
     output.write(a_token(1), NOW, SEALER)
     os.link(path, tmp_path / "kept")

@@ -1,5 +1,5 @@
-"""What keeps a file from being replaced although one can be made beside it. A dry run sees each of these,
-with the very words of the write that fails, and leaves nothing behind."""
+"""Obstacles to replacing a file although a new file beside it can be written. A dry run reports each of them
+with the message of the failing write, and leaves nothing behind."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def expect_same_refusal(told, advice):
 
 @pytest.mark.parametrize("name", [VALUE, RECORD])
 def test_a_file_mounted_by_itself_is_refused(victim, tmp_path, name):
-    """With Docker: `-v ./token:/run/token`. It is the same file system, so that only the mount tells."""
+    """With Docker: `-v ./token:/run/token`. The file system is the same: only the mount differs."""
     source, path = tmp_path / "source", tmp_path / "out" / VALUE
     path.parent.mkdir()
     source.write_bytes(b"")
@@ -89,7 +89,7 @@ def test_a_file_with_an_attribute_is_refused(victim, tmp_path, attribute, flag, 
 
 @pytest.mark.parametrize("flag", ["i", "a"])
 def test_a_directory_with_an_attribute_is_refused(victim, tmp_path, attribute, flag):
-    """In one that is append-only a file could be made, but never removed again."""
+    """In an append-only directory a file could be created, but never removed."""
     attribute(flag, tmp_path)
     told = told_by(victim("write-and-look", tmp_path / VALUE))
     advice = f"(EPERM); the directory has the attribute {flag}: chattr -{flag} {tmp_path}"

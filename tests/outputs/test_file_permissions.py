@@ -17,14 +17,14 @@ IGNORED = (
     "--chmod-ignore",
     "--chown-ignore",
     "--chgrp-ignore",
-)  # SMB, vboxsf: bindfs(1) can be told to be alike
+)  # bindfs(1) can behave like SMB and vboxsf
 REFUSED = ("--chmod-deny",)
 SHOWN = "its file system does not keep permissions: it shows "
 
 
 @pytest.fixture
 def tried_on(victim, tmp_path):
-    """What comes of writing to a mount of bindfs with these options."""
+    """The results of writes to a mount of bindfs with these options."""
 
     def tried(options, *mode_and_group):
         bindfs, source, folder = needs.tool("bindfs"), tmp_path / "source", tmp_path / "out"
@@ -68,7 +68,7 @@ def test_a_configurable_mode_is_proposed(tried_on):
 
 
 def test_permissions_changed_later_are_not_intact(tried_on, tmp_path):
-    """Also where the file system has not kept those that are configured."""
+    """Even if the file system did not keep the configured ones."""
     told = tried_on(REFUSED, "0640", "4242", tmp_path / "source" / "access-token")
     assert "mode 0600 instead of 0640" in told["logged"][0]
     assert (told["intact"], told["intact_in_the_end"]) == ([True, True], False)
@@ -110,7 +110,7 @@ def test_a_group_without_a_number_in_the_user_namespace_is_reported(victim, tmp_
 
 @pytest.fixture
 def default_acl(tmp_path):
-    """A directory whose default access control list is `entries`, as of setfacl(1)."""
+    """A directory with the default access control list `entries`, as in setfacl(1)."""
 
     def folder(entries):
         command = [needs.tool("setfacl"), "--default", "--modify", entries, tmp_path]

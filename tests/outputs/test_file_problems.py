@@ -1,4 +1,4 @@
-"""A file output in trouble: killed, out of space, without rights, and read all the time."""
+"""A file output under faults: killed, out of space, without permissions, and read all the time."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def debris_in(folder):
 
 
 def check_what_a_killed_writer_left(path):
-    """One whole value, which the record describes; a successor clears the rest away and goes on writing."""
+    """A complete value that the record describes. The next process removes the rest and keeps writing."""
     successor = output_at(path)
     content = path.read_bytes()
     access = json.loads(content)["access_token"]
@@ -92,7 +92,7 @@ def test_a_reader_always_sees_a_complete_value(tmp_path):
 
 
 def test_two_processes_never_mix_their_values_in_one_file(victim, tmp_path):
-    """Which is a mistake of the operator, and still no reader must suffer."""
+    """This is a mistake of the operator, but it must not harm any reader."""
     path = tmp_path / "access-token"
     output_at(path).write(a_token(), NOW, SEALER)
     writers = [victim("write-without-end", path) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""A file output that two write at once: two calls of `refresher once`, an old pod beside the new one."""
+"""A file output with two writers at once: two calls of `refresher once`, an old and a new Pod."""
 
 import fcntl
 import os
@@ -56,7 +56,7 @@ def test_writers_take_turns_although_each_replaces_the_locked_file(tmp_path):
             with atomic.alone(path), atomic.replaced(path, b"content", Permissions(0o600)):
                 inside.append(1)
                 most.append(len(inside))
-                time.sleep(0)  # the others would come in here
+                time.sleep(0)  # let other threads run
                 inside.pop()
 
     threads = [threading.Thread(target=take_turns) for _ in range(4)]

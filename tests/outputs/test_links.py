@@ -1,4 +1,4 @@
-"""Which symbolic links on the way to an output are followed."""
+"""Symbolic links in the path of an output: which are followed."""
 
 import os
 
@@ -41,7 +41,7 @@ def test_a_link_is_followed_like_the_kernel_does(tmp_path, aim, leads_to):
 
 
 def test_the_links_in_a_volume_of_kubelet_are_followed(tmp_path):
-    """As its AtomicWriter lays them out, in a directory with mode 1777."""
+    """As its AtomicWriter creates them, in a directory with mode 1777."""
     (tmp_path / "..2026_11_28").mkdir()
     (tmp_path / "..data").symlink_to("..2026_11_28")
     (tmp_path / "access-token").symlink_to("..data/access-token")
@@ -139,7 +139,7 @@ def test_a_loop_of_links_is_refused(tmp_path):
 
 
 def test_a_link_that_replaces_the_file_is_not_read(tmp_path):
-    """It may have come since the way was looked at."""
+    """The link may appear after the path was resolved."""
     (tmp_path / "value").write_bytes(b"another's")
     (tmp_path / "access-token").symlink_to("value")
     with pytest.raises(OSError, match="Too many levels"):

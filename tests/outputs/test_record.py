@@ -34,7 +34,7 @@ json_values = st.recursive(
 
 
 def spoiled(**fields):
-    """A record of one entry in which these fields stand instead."""
+    """A record of one entry with these fields replaced."""
     document = json.loads(record.dump(Record({ONE: ENTRY})))
     document["contents"][0] |= fields
     return json.dumps(document).encode()
@@ -176,6 +176,6 @@ def test_a_loaded_record_can_be_dumped_again(issued, expires, offset, lifetime):
 
 @pytest.mark.parametrize("lifetime", [3601.0, 1e9])
 def test_no_token_lives_longer_than_requested(lifetime):
-    """Whoever can write the record could otherwise have an old token believed in for years."""
+    """Otherwise a writer of the record could have an old token trusted for years."""
     longer = ENTRY._replace(facts=ENTRY.facts._replace(lifetime=lifetime, requested=3600.0))
     assert record.load(record.dump(Record({ONE: longer})), NOW).entries == {}

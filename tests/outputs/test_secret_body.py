@@ -24,7 +24,7 @@ JSON_VALUES = st.recursive(
 TEMPLATE = Format("template", "token = $access_token\n")
 BOTH = {"access-token": Format("token"), "auth.json": Format("inlive-sdk")}
 
-NOTHING = Holding(owner="inlive/refresher")  # that is believed, in a Secret that says whose it is
+NOTHING = Holding(owner="inlive/refresher")  # nothing is trusted, but the owner is known
 
 
 def plan(forms=BOTH, owner="inlive/refresher", url=URL):
@@ -32,13 +32,13 @@ def plan(forms=BOTH, owner="inlive/refresher", url=URL):
 
 
 def applied(found=None, token=None, wants=None, now=NOW):
-    """What the document is that puts the token there."""
+    """The manifest that publishes the token."""
     token, wants = token or a_token(), wants or plan()
     return secret_body.manifest(found, wants, token.facts, wants.render(token, now), SEALER)
 
 
 def stored(document=None, **others):
-    """What the API server makes of an applied document, other keys of the Secret beside it."""
+    """The Secret that the API server stores for a manifest, with other keys in it."""
     stands = json.loads(json.dumps(document or applied()))
     stands["metadata"] |= {"resourceVersion": "42", "uid": "u", "managedFields": []}
     stands["data"] |= {key: encoded(value) for key, value in others.items()}
@@ -77,13 +77,13 @@ def test_names_with_a_namespace_are_in_that_namespace():
 
 
 def test_the_template_is_for_the_key_of_that_format_alone():
-    """What another key's format needs is not to be read out of it."""
+    """Otherwise a key in another format would seem to include what only the template names."""
     data = (("access-token", "token"), ("t", "template"))
     formats = secret_body.formats_by_key(data, "$refresh_token")
     assert formats == {"access-token": Format("token"), "t": Format("template", "$refresh_token")}
 
 
-# What is applied
+# The manifest
 
 
 def test_annotations_contain_everything_but_secrets():
@@ -137,7 +137,7 @@ def test_an_applied_document_is_an_opaque_secret_with_our_label():
 
 def test_a_manifest_applies_only_to_the_version_that_was_read():
     assert applied(secret_body.seen(stored()))["metadata"]["resourceVersion"] == "42"
-    assert applied(None)["metadata"]["resourceVersion"] == "1"  # of no object: see test_secret_output
+    assert applied(None)["metadata"]["resourceVersion"] == "1"  # no object has it: see test_secret_output
 
 
 def test_a_manifest_omits_the_keys_and_annotations_of_others():
@@ -156,7 +156,7 @@ def test_a_label_set_by_others_stays_theirs():
     assert holding(there).intact
 
 
-# What is found
+# Reading a Secret
 
 
 @given(
@@ -286,7 +286,7 @@ def test_times_are_on_the_new_boot_clock_after_a_reboot():
     assert found.facts.issued == Instant(NOW.wall, -50.0)
 
 
-# What is not written into
+# Refused writes
 
 
 def test_a_missing_secret_may_be_written():
@@ -392,7 +392,7 @@ def test_any_annotations_raise_nothing(texts):
 
 
 def test_a_secret_with_a_missing_value_is_altered():
-    """Not even if the annotations describe those that are left."""
+    """Even if the annotations describe the remaining values."""
     there = stored()
     annotations(there)[f"{PREFIX}format"] = json.dumps({"access-token": "token", "gone": "token"})
     left = {"access-token": base64.b64decode(there["data"]["access-token"])}

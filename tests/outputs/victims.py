@@ -1,4 +1,4 @@
-"""Processes for the tests to kill or to hinder: ``python -m tests.outputs.victims COMMAND PATH [GROUP]``."""
+"""Processes that tests kill or obstruct: ``python -m tests.outputs.victims COMMAND PATH [GROUP]``."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ def output_at(path: Path, group: str | None = None) -> FileOutput:
 
 
 def told_by(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a victim printed that writes and looks."""
+    """The output of a victim that writes and inspects."""
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     told = json.loads(out)
@@ -38,7 +38,7 @@ def say(line: str) -> None:
 
 
 def write_without_end(path: Path) -> None:
-    """Write a value after the other, from the moment a line is printed."""
+    """Print a line, then write values until killed."""
     output = output_at(path)
     say("writing")
     for number in count(1):
@@ -46,7 +46,7 @@ def write_without_end(path: Path) -> None:
 
 
 def die_before_every_line(path: Path) -> None:
-    """Print, for each line that a write goes through, what a kill before that line leaves behind."""
+    """For each line that a write executes, print the state after a kill before that line."""
     for line in count(1):
         folder = path / str(line)
         folder.mkdir()
@@ -80,7 +80,7 @@ def _killing_before(line):
 
 
 def hold(path: Path) -> None:
-    """Begin to write there, write a value, say so, and live on."""
+    """Claim the output, write a value, print a line, and keep running."""
     output = output_at(path)
     output.claim()
     output.write(a_token(1), NOW, SEALER)
@@ -89,7 +89,7 @@ def hold(path: Path) -> None:
 
 
 def write_as_nobody(path: Path, group: str | None = None) -> None:
-    """`write_and_look`, without root's rights."""
+    """`write_and_look` without root's permissions."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)

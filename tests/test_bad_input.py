@@ -1,5 +1,5 @@
-"""Whatever comes in from outside and is wrong is told in a clear line, with the right exit code, without a
-traceback or a secret. Nothing good is lost, and with a mistake in the configuration nothing is begun."""
+"""Bad input from outside is reported in one clear line, with the right exit code, without a traceback or a
+secret. No valid value is lost. With a mistake in the configuration, no work starts."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, Ended, free_port, plant, refresher
 
 HOUR = 3600.0
-STATES = {"due": 0.9 * HOUR, "expired": 1.5 * HOUR}  # how old the token in the file is
+STATES = {"due": 0.9 * HOUR, "expired": 1.5 * HOUR}  # age of the token in the file, seconds
 TOLD_OF = {"due": "consumers are served until", "expired": "CONSUMERS HAVE NO VALID TOKEN"}
 SECRET = "t0ken-that-must-not-be-told"
 
@@ -36,7 +36,7 @@ def once(place: Path, url: str, *more: object) -> Ended:
 
 
 def check(ended: Ended, code: int, *told: str) -> None:
-    """It has ended like this, and told that in a line; it has told nothing that it must not."""
+    """The process ended with `code`, and one line contains all of these texts. It printed no secret."""
     assert ended.code == code, ended.said
     assert "Traceback" not in ended.said
     assert KEY not in ended.said
@@ -45,7 +45,7 @@ def check(ended: Ended, code: int, *told: str) -> None:
     assert [line for line in lines if all(words in line for words in told)], f"{told} in:\n{ended.said}"
 
 
-# What the issuer answers (design §3, "Failures", row by row)
+# The response of the issuer (design §3, "Failures", row by row)
 
 
 def granting(access: object = SECRET, **more: object) -> bytes:
@@ -78,16 +78,16 @@ ANSWERS = {
     "nested 100,000 deep": ({"body": b"[" * 100_000}, 75, "it is not JSON"),
     "no object": ({"body": b"[]"}, 75, "it is not a JSON object"),
     "empty": ({"body": b""}, 75, "it is not JSON"),
-    "ok: false": ({"body": granting(ok=False)}, 75, "it says that it failed"),
-    "no data": ({"body": b'{"ok": true}'}, 75, "there is no data in it"),
-    "no token": ({"body": granting(None)}, 75, "there is no access token in it"),
-    "an empty token": ({"body": granting("")}, 75, "there is no access token in it"),
+    "ok: false": ({"body": granting(ok=False)}, 75, "its body reports a failure"),
+    "no data": ({"body": b'{"ok": true}'}, 75, "its body has no data"),
+    "no token": ({"body": granting(None)}, 75, "its body has no access token"),
+    "an empty token": ({"body": granting("")}, 75, "its body has no access token"),
     "a token with a line break": (
         {"body": granting(f"{SECRET}\r\nX-Evil: 1")},
         75,
-        "has characters that no bearer token has",
+        "has invalid characters",
     ),
-    "a token with a NUL": ({"body": granting(f"{SECRET}\0")}, 75, "has characters that no bearer token has"),
+    "a token with a NUL": ({"body": granting(f"{SECRET}\0")}, 75, "has invalid characters"),
     "a number for a token": ({"body": granting(42)}, 75, "its access token is not a text"),
     "a list for a token": ({"body": granting([SECRET])}, 75, "its access token is not a text"),
     "a token of 100 kB": ({"body": granting(SECRET * 4000)}, 75, "longer than 65536 characters"),
@@ -104,7 +104,9 @@ ANSWERS = {
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize(("fault", "code", "told"), ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_that_is_no_token_is_told_and_the_old_value_stays(issuer, place, fault, code, told, state):
+def test_a_response_without_a_token_is_reported_and_the_old_value_stays(
+    issuer, place, fault, code, told, state
+):
     old = plant(place / "token", age=STATES[state], issuer=issuer.url)
     issuer.faults(**fault)
     ended = once(place, issuer.url, "--issuer-timeout", "1s")
@@ -123,7 +125,7 @@ def test_a_redirect_is_not_followed(issuer, place, status):
     assert not (place / "token").exists()
 
 
-def test_the_same_token_as_before_is_no_new_one(issuer, place):
+def test_the_same_token_again_is_not_accepted_as_new(issuer, place):
     assert once(place, issuer.url, "--lifetime", "10s").code == 0
     old = (place / "token").read_text()
     record = place / ".token.meta.json"
@@ -149,9 +151,7 @@ def authority() -> trustme.CA:
     ],
     ids=["of another name", "of an unknown authority"],
 )
-def test_a_certificate_that_does_not_verify_is_told_and_no_key_is_sent(
-    place, authority, named, trusted, told
-):
+def test_a_bad_certificate_is_reported_and_no_key_is_sent(place, authority, named, trusted, told):
     certificate = place / "server.pem"
     certificate.write_bytes(authority.issue_cert(named).private_key_and_cert_chain_pem.bytes())
     authority.cert_pem.write_to_path(str(place / "ca.pem"))
@@ -164,7 +164,7 @@ def test_a_certificate_that_does_not_verify_is_told_and_no_key_is_sent(
     assert (place / "token").read_text() == old
 
 
-def test_an_issuer_that_is_not_there_is_told(place):
+def test_an_unreachable_issuer_is_reported(place):
     check(once(place, f"http://127.0.0.1:{free_port()}"), 75, "unreachable", "Connection refused")
 
 
@@ -184,7 +184,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize(("content", "told"), KEYS.values(), ids=KEYS)
-def test_what_cannot_be_a_key_is_told_and_never_sent(issuer, place, content, told):
+def test_an_invalid_key_is_reported_and_never_sent(issuer, place, content, told):
     (place / "key").write_bytes(content)
     old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
     check(once(place, issuer.url), 78, f"the key file {place}/key holds no key: {told}")
@@ -192,7 +192,7 @@ def test_what_cannot_be_a_key_is_told_and_never_sent(issuer, place, content, tol
     assert (place / "token").read_text() == old
 
 
-def test_white_space_behind_a_key_is_no_part_of_it(issuer, place):
+def test_white_space_after_a_key_is_ignored(issuer, place):
     (place / "key").write_text(f"{KEY} \r\n\n")
     assert once(place, issuer.url).code == 0
     assert issuer.counts.by_key == {issuer.keys[0].fingerprint: 1}
@@ -220,7 +220,7 @@ def make_pipe(key: Path) -> None:
         (make_pipe, "not a regular file; name a file that can be read"),
     ],
 )
-def test_a_key_file_that_is_no_file_is_told(issuer, place, spoil, told):
+def test_an_unusable_key_file_is_reported(issuer, place, spoil, told):
     spoil(place / "key")
     check(once(place, issuer.url), 78, f"the key file {place}/key cannot be read: {told}")
 
@@ -231,7 +231,7 @@ GOOD = "tokens:\n  - name: t\n    key_file: key\n    outputs:\n      - file: tok
 
 
 def line(number: int, instead: str) -> str:
-    """`GOOD` with another text in the place of this line."""
+    """`GOOD` with another text in place of this line."""
     lines = GOOD.splitlines()
     lines[number - 1] = instead
     return "\n".join([*lines, ""])
@@ -292,7 +292,7 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize(("content", "told"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
-def test_a_mistake_in_the_configuration_is_told_with_its_place_and_nothing_is_begun(
+def test_a_mistake_in_the_configuration_is_reported_with_its_line_and_no_work_starts(
     issuer, place, content, told
 ):
     (place / "sub").mkdir()
@@ -306,7 +306,7 @@ def test_a_mistake_in_the_configuration_is_told_with_its_place_and_nothing_is_be
     assert (place / "token").read_text() == old
 
 
-def test_every_mistake_is_told_at_once(place):
+def test_every_mistake_is_reported_at_once(place):
     config = place / "refresher.yaml"
     config.write_text("lisen: x\n" + line(2, "  - name: T!\n    lifetime: 5") + "        mode: '0777'\n")
     ended = refresher("run", "--config", config, "--issuer-timeout", "never")
@@ -320,7 +320,7 @@ def test_every_mistake_is_told_at_once(place):
     ("name", "told"),
     [("missing.yaml", "No such file or directory"), (".", "names a directory"), ("sub", "Is a directory")],
 )
-def test_a_configuration_file_that_is_none_is_told(place, name, told):
+def test_an_unusable_configuration_file_is_reported(place, name, told):
     (place / "sub").mkdir()
     check(refresher("run", "--config", f"{place}/{name}"), 78, "refresher: ", told)
 
@@ -339,7 +339,7 @@ def test_a_configuration_file_that_is_none_is_told(place, name, told):
         ("n" * 250, "File name too long (ENAMETOOLONG)"),
     ],
 )
-def test_an_output_that_cannot_be_written_is_told_with_a_remedy(issuer, place, name, told):
+def test_an_unwritable_output_is_reported_with_advice(issuer, place, name, told):
     (place / "there").mkdir()
     os.mkfifo(place / "pipe")
     (place / "loop").symlink_to("loop")
@@ -348,7 +348,7 @@ def test_an_output_that_cannot_be_written_is_told_with_a_remedy(issuer, place, n
     check(refresher("once", *words), 73, f"file:{output} cannot be written", told)
 
 
-def test_a_port_in_use_is_told_before_anything_is_minted(issuer, place):
+def test_a_port_in_use_is_reported_before_a_mint(issuer, place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
@@ -368,11 +368,11 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
     [
         ((), 2, "refresher demo"),
         (("rum",), 2, "'rum' is unknown; did you mean run?"),
-        (("run", "--no-such-flag"), 2, "'--no-such-fl'…: is no flag of refresher run"),
-        (("run", "--key", "key"), 2, "--key: is no flag of refresher run, but of emulator; did you mean"),
+        (("run", "--no-such-flag"), 2, "'--no-such-fl'…: is not a flag of refresher run"),
+        (("run", "--key", "key"), 2, "--key: is not a flag of refresher run, but of emulator; did you mean"),
         (("run", "--key-file"), 2, "--key-file: needs a value: --key-file=FILE"),
         ((*RUN, "--log-level", "loud"), 78, "--log-level: 'loud' is not a log level; accepted: debug"),
-        (("once", "--listen", ":9464"), 2, "--listen: is no flag of refresher once, but of run"),
+        (("once", "--listen", ":9464"), 2, "--listen: is not a flag of refresher once, but of run"),
         (("once", "--every", "often"), 78, "--every: 'often' is not a duration"),
         (("run",), 78, "--config: no token is configured; the shortest command that works: refresher run"),
         (("run", "--to-file", "t"), 78, "--key-file: is missing"),
@@ -383,7 +383,7 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
 )  # fmt: skip
-def test_wrong_use_of_the_command_line_is_told(words, code, told):
+def test_a_wrong_command_line_is_reported(words, code, told):
     once_flags = ("--key-file", "k", "--to-file", "t") if "--every" in words else ()
     check(refresher(*words, *once_flags), code, "refresher", told)
 
@@ -395,7 +395,7 @@ def test_a_key_given_by_mistake_in_the_environment_is_not_repeated(issuer, place
     check(ended, 78, "--key-file: is missing")
 
 
-def test_a_variable_with_a_mistake_is_told_by_its_name(place):
+def test_a_mistake_in_a_variable_is_reported_with_its_name(place):
     flags = {"REFRESHER_KEY_FILE": str(place / "key"), "REFRESHER_TO_FILE": f"{place}/a:{place}/a"}
     check(
         refresher("once", **flags, REFRESHER_LIFETIME="1 h"),

@@ -1,5 +1,5 @@
-"""No key and no token stands anywhere but in the configured outputs: the whole program goes through every
-fault there is, and everything that it wrote is searched for all of them, in every form that is common."""
+"""Keys and tokens appear only in the configured outputs. The whole program meets every fault of the emulator;
+then the test searches everything that it wrote for every secret, in all common encodings."""
 
 import base64
 import dataclasses
@@ -35,12 +35,12 @@ from tests.commands.daemon import Daemon, eventually, free_port, refresher, star
 from tests.leaks import leaks
 from tests.tapped import TOKEN, Wire, tapped
 
-KEY = "Zq1f0/WcT5d9+mN3=x8Hn2XkLm"  # with all that is written differently in URLs, JSON and base64
+KEY = "Zq1f0/WcT5d9+mN3=x8Hn2XkLm"  # with characters that URLs, JSON and base64 encode differently
 REFUSED_KEY = "nobody/knows+this=one8Hn2XkLm"
 OUTPUTS = ("token", "bearer", "env", "json", "inlive-sdk", "template")
 PAGES = ("/", "/metrics", "/livez", "/readyz", "/status", f"/{quote(KEY, safe='')}?key={quote(KEY, safe='')}")
 ACCEPTS = ("*/*", "text/html", "application/openmetrics-text")
-TEMPLATE = "$access_token $refresh_token\n" + "#" * 5000  # the longest value
+TEMPLATE = "$access_token $refresh_token\n" + "#" * 5000  # the longest output
 ROOM = 2500  # bytes: for a record and the beginning of that value, with the tokens in it
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -63,7 +63,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 def echoing(secret: str) -> dict[str, dict[str, Any]]:
-    """Issuers, and proxies in between, that say a secret back to us."""
+    """An issuer or a proxy that repeats a secret in its response."""
     header = base64.b64encode(f"Authorization: Bearer {secret}".encode()).decode()
     granted = {"access_token": f"{secret}\r\nX-Evil: 1", "refresh_token": secret}
     return {
@@ -93,7 +93,7 @@ def wire(issuer) -> Iterator[Wire]:
 
 
 class Site:
-    """One daemon, where it lives, and everything it has written anywhere."""
+    """One daemon, its directory, and everything that it has written."""
 
     def __init__(self, path: Path, url: str, log_format: str) -> None:
         self.path, self.written = path, dict[str, bytes]()
@@ -116,32 +116,32 @@ class Site:
         return {form: (self.path / "out" / form).read_bytes() for form in OUTPUTS}
 
     def count(self, metric: str) -> float:
-        """The sum of all samples of a metric whose names begin like this."""
+        """The sum of all samples of the metrics with this prefix."""
         lines = self.daemon.get("/metrics").body.splitlines()
         return sum(
             float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"token_refresher_{metric}")
         )
 
     def mint(self, metric: str = "mint_requests_total") -> None:
-        """Have it mint now; return when that has counted as one more of `metric`."""
+        """Make it mint now. Returns when `metric` has grown."""
         before = self.count(metric)
         self.daemon.send(signal.SIGUSR1)
         eventually(lambda: self.count(metric) > before, f"more {metric}")
 
     def look(self, when: str) -> None:
-        """Keep what it tells whoever asks, while something is wrong."""
+        """Record the responses of the endpoints, at the moment named `when`."""
         for page in PAGES:
             for accept in ACCEPTS:
                 answer = self.daemon.get(page, Accept=accept, Authorization=f"Bearer {KEY}")
                 self.written[f"{when}: {page} {accept}"] = answer.body.encode()
 
     def end(self) -> None:
-        """Keep what is left of it: its log, and every file but the outputs and the key."""
+        """End the daemon. Record its log, and every file except outputs and key."""
         process = Path("/proc") / str(self.daemon.process.pid)
         for name in ("cmdline", "environ"):
             try:
                 self.written[name] = (process / name).read_bytes()
-            except (FileNotFoundError, PermissionError):  # it has ended, or lets nobody but root look
+            except (FileNotFoundError, PermissionError):  # it has ended, or only root may read
                 self.written[name] = b""
         assert self.daemon.end() == 0, self.daemon.said
         self.written["log"] = self.daemon.said.encode()
@@ -153,7 +153,7 @@ class Site:
 
 @pytest.fixture
 def sites(wire, tmp_path) -> Iterator[list[Site]]:
-    """One that logs text and one that logs JSON, each with its first token."""
+    """Two sites, with text and JSON logs, each with its first token."""
     made = [Site(tmp_path / form, wire.url, form) for form in ("text", "json")]
     with made[0].daemon, made[1].daemon:
         for site in made:
@@ -168,10 +168,10 @@ def _existing(site: Site) -> list[bytes]:
 
 
 def check(sites: list[Site], wire: Wire) -> None:
-    """They end, and nothing of a secret is to be found; and it would be found if it were there."""
+    """End them, and search for secrets in vain. Then prove that the search finds a planted secret."""
     for site in sites:
         site.end()
-    tokens = wire.tokens  # of all mints: the last one may have been under way until the end
+    tokens = wire.tokens  # of all mints: the last one may have run until the end
     secrets = {KEY, REFUSED_KEY, *tokens}
     for site in sites:
         published = site.outputs
@@ -182,12 +182,12 @@ def check(sites: list[Site], wire: Wire) -> None:
         assert leaks(site.written, secrets) != [], "a leak that was planted"
 
 
-def test_every_fault_of_the_emulator_is_tried_here():
+def test_every_fault_of_the_emulator_is_used():
     tried = set().union(*FAULTS.values(), *echoing("").values())
     assert tried == {field.name for field in dataclasses.fields(Fault)}
 
 
-def test_whatever_the_issuer_does_no_secret_is_written(sites, wire, issuer):
+def test_no_fault_of_the_issuer_leaks_a_secret(sites, wire, issuer):
     for name, fault in (FAULTS | echoing(KEY)).items():
         issuer.faults(**fault)
         for site in sites:
@@ -198,7 +198,7 @@ def test_whatever_the_issuer_does_no_secret_is_written(sites, wire, issuer):
 
 
 @pytest.mark.parametrize("which", ["accessToken", "refreshToken"])
-def test_a_token_that_is_said_back_is_not_written(sites, wire, issuer, which):
+def test_a_token_repeated_in_a_response_is_not_written(sites, wire, issuer, which):
     for site in sites:
         for name, fault in echoing(json.loads(site.outputs["inlive-sdk"])["data"][which]).items():
             issuer.faults(**fault)
@@ -218,7 +218,7 @@ BAD_KEYS = {
 }
 
 
-def test_whatever_is_in_the_key_file_no_secret_is_written(sites, wire):
+def test_no_content_of_the_key_file_leaks_a_secret(sites, wire):
     for content, told in BAD_KEYS.items():
         for site in sites:
             site.key.write_text(content)
@@ -233,7 +233,7 @@ def test_whatever_is_in_the_key_file_no_secret_is_written(sites, wire):
     check(sites, wire)
 
 
-def test_whatever_happens_to_the_outputs_no_secret_is_written(sites, wire):
+def test_no_failure_of_the_outputs_leaks_a_secret(sites, wire):
     for site in sites:
         limit_file_size(site.daemon.process, ROOM)
         site.mint('output_writes_total{output="file:' + str(site.path / "out" / "template"))
@@ -250,7 +250,7 @@ def test_whatever_happens_to_the_outputs_no_secret_is_written(sites, wire):
     check(sites, wire)
 
 
-def test_out_of_descriptors_no_secret_is_written(sites, wire):
+def test_a_lack_of_descriptors_leaks_no_secret(sites, wire):
     for site in sites:
         process = site.daemon.process
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
@@ -268,12 +268,12 @@ def test_out_of_descriptors_no_secret_is_written(sites, wire):
 
 @pytest.fixture
 def words(wire, tmp_path) -> tuple[object, ...]:
-    """What a command needs to mint."""
+    """The flags that a command needs to mint."""
     (tmp_path / "key").write_text(KEY)
     return ("--key-file", tmp_path / "key", "--issuer-url", wire.url, "--issuer-timeout", "1s")
 
 
-def test_no_command_tells_a_secret_whatever_the_issuer_does(words, wire, issuer, tmp_path):
+def test_no_fault_of_the_issuer_makes_a_command_leak_a_secret(words, wire, issuer, tmp_path):
     file = ("--to-file", tmp_path / "token")
     told: dict[str, bytes] = {}
     for name, fault in (FAULTS | echoing(KEY)).items():
@@ -293,7 +293,7 @@ def test_no_command_tells_a_secret_whatever_the_issuer_does(words, wire, issuer,
     assert all(told[each] for each in told if each != "wait")
 
 
-def test_mint_prints_its_token_and_tells_no_other_secret(words, wire):
+def test_mint_prints_its_token_and_no_other_secret(words, wire):
     with start("mint", *words, "--format", "inlive-sdk") as process:
         out, err = process.communicate(timeout=30)
     assert set(json.loads(out)["data"].values()) > wire.tokens
@@ -333,7 +333,7 @@ CONFIGURED = {
 }
 
 
-# In the place of any value there is. What is a right value has its use, and is told of as it is: --to-file.
+# Secrets as values of every option. A flag that accepts any text as valid may show it: --to-file.
 
 SECRETS = (
     KEY,
@@ -374,13 +374,13 @@ OF_COMMANDS = (
 
 @pytest.fixture
 def call(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where a word that is no path is looked for
+    monkeypatch.chdir(tmp_path)  # relative paths are searched here
     (tmp_path / "key").write_text("another-key-altogether")
     return caller(capsys)
 
 
 def parts(secret: str) -> list[str]:
-    """What must not be seen of it: of a password in a URL nothing, else no more than 12 in a row."""
+    """The parts that must not be shown: any part of a password in a URL, else over 12 characters."""
     password = re.search(r":(?!//)(.*)@", secret)
     if password:
         secret, longest = password[1], 5
@@ -397,7 +397,7 @@ def check_nothing_is_shown(called, secret):
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("flag", FLAGGED)
 @pytest.mark.parametrize("by", ["flag", "variable"])
-def test_a_secret_in_the_place_of_any_option_is_not_shown(call, monkeypatch, by, flag, secret):
+def test_a_secret_as_the_value_of_any_option_is_not_shown(call, monkeypatch, by, flag, secret):
     option = next(option for _, option in declared_flags() if option.flag == flag)
     words = [f"{flag}={secret}"] if by == "flag" else []
     if by == "variable":
@@ -411,7 +411,7 @@ def test_a_secret_in_the_place_of_any_option_is_not_shown(call, monkeypatch, by,
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("words", OF_COMMANDS, ids=" ".join)
-def test_a_secret_in_the_place_of_any_word_of_a_command_is_not_shown(call, words, secret):
+def test_a_secret_as_any_argument_is_not_shown(call, words, secret):
     *before, last = ("", *words)
     joined = f"{last}={secret}" if last.startswith("--") else secret
     given = [*before[1:], joined] if last.startswith("--") else [*words, secret]
@@ -438,7 +438,7 @@ IN_THE_FILE = {
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("where", IN_THE_FILE)
 @pytest.mark.parametrize("as_a_key", [False, True], ids=["as value", "as key"])
-def test_a_secret_in_the_place_of_anything_in_the_file_is_not_shown(call, tmp_path, where, secret, as_a_key):
+def test_a_secret_anywhere_in_the_configuration_is_not_shown(call, tmp_path, where, secret, as_a_key):
     section, key = IN_THE_FILE[where]
     secret_output = section in (SecretOutputSettings, LeaderElectionSettings)
     document: dict[str, Any] = {
@@ -491,7 +491,7 @@ def test_a_key_in_the_environment_by_mistake_is_not_repeated(variable, tmp_path)
     assert leaks({"said": ended.said.encode()}, [KEY]) == []
 
 
-def test_the_emulator_tells_no_secret_that_it_is_given(tmp_path):
+def test_the_emulator_prints_no_given_secret(tmp_path):
     (tmp_path / "key").write_text(KEY)
     port, told, tokens = free_port(), dict[str, bytes](), set[str]()
     process = start("emulator", "--key-file", tmp_path / "key", "--listen", f"127.0.0.1:{port}")
@@ -541,7 +541,7 @@ def test_no_command_dumps_core(tmp_path, words):
 
 
 def asked(port: int, path: str, bearer: str, method: str = "POST") -> bytes:
-    """The body of an answer of the emulator's."""
+    """The body of a response of the emulator."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         body = None if method == "GET" else "{}"

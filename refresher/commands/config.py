@@ -1,4 +1,4 @@
-"""`refresher config schema`: the JSON Schema of the configuration file, for editors."""
+"""`refresher config schema`: print the JSON Schema of the configuration file, for editors."""
 
 import argparse
 import json
@@ -7,7 +7,8 @@ from refresher import exit_codes
 
 EXAMPLE = """\
   refresher config schema > refresher.schema.json
-  # then, as the first line of the configuration: # yaml-language-server: $schema=refresher.schema.json"""
+  # first line of the configuration file, for your editor:
+  # yaml-language-server: $schema=refresher.schema.json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`refresher run`: the daemon."""
+"""`refresher run`: run the daemon."""
 
 import argparse
 import logging
@@ -26,8 +26,8 @@ from refresher.ports import Message
 if TYPE_CHECKING:
     from refresher.http.server.loop import Server
 
-LONGEST_PAUSE = 30.0  # seconds between two tries to serve them
-SERVE_AFTER = 1.0  # seconds: the endpoints answer after the first token, or this long after the start
+LONGEST_PAUSE = 30.0  # seconds between two attempts to serve the endpoints
+SERVE_AFTER = 1.0  # seconds: the endpoints respond after the first token, or this long after the start
 
 EXAMPLE = """\
   refresher run --key-file /var/run/secrets/inlive/application-key \\
@@ -35,7 +35,7 @@ EXAMPLE = """\
   refresher run --config /etc/inlive/refresher.yaml
 
 signals:
-  SIGTERM, SIGINT  stop      SIGUSR1  mint every token anew now (after a leak)"""
+  SIGTERM, SIGINT  stop      SIGUSR1  replace every token now (after a leak)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,17 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS))
     settings = found.settings
-    counters, first = Counters(), FirstToken()
-    runtime = wiring.installation(settings, [LogObserver(), counters, first])
+    counters, first_token = Counters(), FirstToken()
+    runtime = wiring.installation(settings, [LogObserver(), counters, first_token])
     dropped = cli_options.configure_log(found.log, runtime.secrets.blot_out)
-    where = "endpoints nowhere: no --listen"
+    endpoints = "no endpoints (no --listen)"
     if settings.listen is not None:
-        from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only where wanted
+        from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only with --listen
 
-        # Now: an address in use is reported before anything is minted.
+        # Bind now, to report an address in use before anything is minted.
         listening = bind(settings.listen.host, settings.listen.port)
-        where = f"endpoints on port {listening.getsockname()[1]}"
-        serve = partial(_serve, listening, runtime, counters, first, dropped)
+        endpoints = f"endpoints on port {listening.getsockname()[1]}"
+        serve = partial(_serve, listening, runtime, counters, first_token, dropped)
         runtime.workers.run(serve, "endpoints")
     logging.getLogger("refresher").info(
         "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         os.getpid(),
         settings.issuer.url,
         len(settings.tokens),
-        where,
+        endpoints,
     )
     with _service(runtime) as stopping:
         _obey_signals(runtime, stopping)
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class FirstToken:
-    """An observer that lets others wait until there is a token to be told about."""
+    """An observer with which other threads wait until a token has been written or adopted."""
 
     def __init__(self) -> None:
         self._seen = threading.Event()
@@ -86,6 +86,7 @@ class FirstToken:
             self._seen.set()
 
     def wait(self, timeout: float) -> None:
+        """Wait for it, at most `timeout` seconds."""
         self._seen.wait(timeout)
 
 
@@ -93,12 +94,12 @@ def _serve(
     listening: socket.socket,
     runtime: wiring.Runtime,
     counters: Counters,
-    first: "FirstToken",
+    first_token: "FirstToken",
     dropped: Callable[[], int],
 ) -> None:
-    """Serve the endpoints. What they are made of is imported when the first token is out: connections wait in
-    the backlog meanwhile."""
-    first.wait(SERVE_AFTER)
+    """Serve the endpoints. Their modules are imported only after the first token; until then connections wait
+    in the backlog."""
+    first_token.wait(SERVE_AFTER)
     pause = SERVE_AFTER
     while (server := _server(listening, runtime, counters, dropped)) is None:
         time.sleep(pause)
@@ -109,8 +110,8 @@ def _serve(
 def _server(
     listening: socket.socket, runtime: wiring.Runtime, counters: Counters, dropped: Callable[[], int]
 ) -> "Server | None":
-    """What serves the endpoints; None if it cannot be made now, without a free descriptor for one. The
-    refresher goes on meanwhile, so the endpoints must not stay away for ever."""
+    """The server of the endpoints. None if it cannot be created now, for example without a free descriptor;
+    the daemon keeps running, so the caller must retry."""
     try:
         from refresher.web.endpoints import Endpoints, server_of  # noqa: PLC0415 -- after the first token
 
@@ -126,18 +127,18 @@ def _server(
         )
         return server_of(endpoints, listening)
     except (ImportError, OSError) as error:
-        logging.getLogger("refresher").warning("the endpoints are not served yet: %s; trying again", error)
+        logging.getLogger("refresher").warning("cannot serve the endpoints yet: %s; retrying", error)
         return None
 
 
 @contextmanager
 def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
-    """Have the service manager told how things stand, if we are run by one. What is given is to be called
-    when the end begins."""
+    """Report our status to the service manager, if one runs us. The caller must call the function that this
+    yields when stopping begins."""
     if not os.environ.get("NOTIFY_SOCKET"):
         yield lambda: None
         return
-    from refresher.systemd import SystemdNotifier  # noqa: PLC0415 -- where there is one
+    from refresher.systemd import SystemdNotifier  # noqa: PLC0415 -- only under a service manager
 
     engine = runtime.engine
     service = SystemdNotifier(os.environ, os.getpid(), engine.view, lambda: engine.last_turn, runtime.clock)
@@ -149,23 +150,23 @@ def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
 
 
 def _obey_signals(runtime: wiring.Runtime, stopping: Callable[[], None]) -> None:
-    """Signals become messages: nothing is done in a handler but posting. `stopping` posts one as well."""
+    """Turn signals into messages: a handler only posts them. `stopping` only posts, too."""
 
-    def posting(event: Event | None, *notifications: Notification) -> None:
+    def post(event: Event | None, *notifications: Notification) -> None:
         runtime.mailbox.post(Message(None, event, notifications))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        posting(Stopping())
+        post(Stopping())
         stopping()
 
     def refresh(_number: int, _frame: FrameType | None) -> None:
         if runtime.elector is not None and runtime.elector.time_left() <= 0:
-            posting(None, RequestIgnored("SIGUSR1: this process stands by; send it to the one that leads"))
+            post(None, RequestIgnored("SIGUSR1: this process is a standby; send the signal to the leader"))
         else:
-            posting(RefreshRequested())
+            post(RefreshRequested())
 
     def reload(_number: int, _frame: FrameType | None) -> None:
-        posting(None, RequestIgnored("SIGHUP: reading the configuration again is not supported yet; restart"))
+        post(None, RequestIgnored("SIGHUP: reloading the configuration is not supported yet; restart"))
 
     signals.take_over(
         {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: refresh, signal.SIGHUP: reload}

@@ -1,4 +1,4 @@
-"""How a fault is read from JSON or keyword arguments: every name, what it accepts, what does not combine."""
+"""Reads a fault from JSON or keyword arguments: its fields, their accepted values, their conflicts."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -6,17 +6,17 @@ from typing import Any
 
 from refresher.errors import ConfigurationError, Problem
 
-_LONGEST = 1e6  # seconds; threads cannot wait for ever, nobody needs more than eleven days
-_FARTHEST = 1e9  # seconds; keeps every date that comes of it within the years that can be written
+_LONGEST = 1e6  # seconds, eleven days; threads cannot wait for ever
+_FARTHEST = 1e9  # seconds; keeps every resulting date within the years that can be written
 _OF_THE_MINT = {"same_token", "lifetime"}
 
 
 class _NotAcceptedError(ValueError):
-    """Carries what would have been accepted."""
+    """A value is not accepted. The message lists the accepted values."""
 
 
 def read(settings: Mapping[str, object]) -> dict[str, Any]:
-    """The arguments for `Fault`. Raises ConfigurationError with every mistake."""
+    """The arguments of `Fault` from `settings`. Raises ConfigurationError with every mistake."""
     values: dict[str, Any] = {}
     mistakes: list[Problem] = []
     for name, given in settings.items():
@@ -48,7 +48,7 @@ def _shown(given: object) -> str:
 
 
 def _clashes(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """What does not go together, so that a fault without effect is not taken for a passed test."""
+    """Settings that do not combine. A fault without effect would look like a passed test."""
     in_force = {name for name, value in values.items() if value is not False}
     answers = sorted(in_force & {"hang", "reset", "redirect", "garbage", "body", "endless"})
     if len(answers) > 1:
@@ -68,14 +68,14 @@ def _clashes(values: Mapping[str, Any]) -> Iterator[Problem]:
         (
             {"hang", "reset"},
             set(_FIELDS) - {"hang", "reset", "scope", "count", "latency"},
-            "nothing is ever sent",
+            "nothing is sent",
         ),
         (_OF_THE_MINT, {*answers, "status"}, "no token is issued"),
-        ({"endless"}, {"cut_body"}, "what has no end is never cut"),
+        ({"endless"}, {"cut_body"}, "an endless body is never cut"),
     ):
         for name in sorted(in_force & first):
-            for other in sorted(in_force & others):
-                yield Problem(name, f"does not combine with {other}: {why}")
+            for conflicting in sorted(in_force & others):
+                yield Problem(name, f"does not combine with {conflicting}: {why}")
 
 
 def _choice(*accepted: str) -> Callable[[object], str]:
@@ -90,7 +90,7 @@ def _choice(*accepted: str) -> Callable[[object], str]:
 def _number(lowest: float, highest: float, unit: str) -> Callable[[object], float]:
     def check(given: object) -> float:
         if isinstance(given, (int, float)) and not isinstance(given, bool) and lowest <= given <= highest:
-            return float(given)  # not-a-number does not get here: it compares with nothing
+            return float(given)  # NaN fails the comparisons above
         raise _NotAcceptedError(f"{unit}, {lowest:g} to {highest:g}")
 
     return check
@@ -124,7 +124,7 @@ def _body(given: object) -> bytes:
     try:
         return (given if isinstance(given, str) else json.dumps(given)).encode()
     except (TypeError, ValueError, RecursionError) as error:  # ValueError: also a lone surrogate
-        raise _NotAcceptedError("text, bytes, or what can be written as JSON") from error
+        raise _NotAcceptedError("text, bytes, or a value that JSON can represent") from error
 
 
 _FIELDS: dict[str, Callable[[object], object]] = {

@@ -11,7 +11,7 @@ from refresher.errors import KeyUnreadableError
 
 _REMEDIES: dict[type[Exception], str] = {
     FileNotFoundError: "create or mount it, or name another file",
-    PermissionError: "let the user who runs this read it",
+    PermissionError: "make it readable for the user of this process",
     IsADirectoryError: "name the file in it",
 }
 

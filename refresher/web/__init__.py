@@ -1,1 +1,1 @@
-"""Who asks over HTTP: Prometheus, the kubelet's probes, people with a browser. They influence nothing."""
+"""HTTP endpoints for Prometheus, the kubelet's probes and people with a browser. All are read-only."""

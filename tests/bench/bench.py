@@ -1,4 +1,4 @@
-"""The figures of the README: each a ratio of two things measured in turn, or a count, on this machine, now.
+"""The figures of the README. Each is a count, or a ratio of two things measured in turn on this machine.
 
 make bench              everything, about seven minutes
 make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, mints
@@ -29,11 +29,11 @@ from tests.kube import binaries
 from tests.kube.cluster import Cluster
 
 HERE = Path(__file__).parent
-TRIES = 21  # of each way to end a leader
+TRIES = 21  # for each way to end a leader
 STARTS = 21  # processes of each kind, in turn
 WORKERS = 16
 MINTS = 1600
-LATENCY = 0.05  # seconds that the issuer takes, as over a continent
+LATENCY = 0.05  # seconds for a response of the issuer, as across a continent
 IDLE_SECONDS = 60
 
 ISSUER = """
@@ -47,7 +47,7 @@ with Emulator() as inlive:
 
 @contextmanager
 def emulated_inlive() -> Iterator[tuple[str, str]]:
-    """An Inlive API in a process of its own: its URL and a key."""
+    """An Inlive API in its own process: its URL and a key."""
     process = subprocess.Popen(
         [sys.executable, "-c", ISSUER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -124,11 +124,11 @@ def memory(url: str, folder: Path) -> None:
 
 
 def idle(url: str, folder: Path) -> None:
-    """CPU of a daemon with nothing to do but to look whether there is."""
+    """CPU time of an idle daemon."""
     command = [sys.executable, "-m", "refresher", "run", "--key-file", str(folder / "key")]
     command += ["--to-file", str(folder / "idle"), "--issuer-url", url, "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        time.sleep(3)  # what the endpoints need is imported by then
+        time.sleep(3)  # the endpoints have imported their modules by then
         before = cpu_of(process.pid)
         time.sleep(IDLE_SECONDS)
         share = (cpu_of(process.pid) - before) / IDLE_SECONDS
@@ -172,7 +172,7 @@ def lacks_api_server() -> bool:
 
 
 def succession(folder: Path) -> None:
-    """For how long nobody leads when the leader goes, by surprise or as it is asked to."""
+    """The time without a leader after the leader is killed, or stopped by a signal."""
     if lacks_api_server():
         return
     ways = {
@@ -192,7 +192,7 @@ def succession(folder: Path) -> None:
 
 
 def at_scale(url: str, key: str) -> None:
-    """One daemon with ten thousand tokens; on tmpfs if there is one, where tokens belong."""
+    """One daemon with ten thousand tokens, on tmpfs if available, as recommended for tokens."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as name:
         figures = scale.measured(url, key, Path(name), lambda faults: let_fail(url, faults))
@@ -216,7 +216,7 @@ def let_fail(url: str, faults: dict[str, object]) -> None:
 
 
 def mints(url: str, key: str) -> None:
-    """Mints a second through our client and through plain requests, both with 16 threads."""
+    """Mints per second with our client and with plain requests, both with 16 threads."""
     let_fail(url, {"latency": LATENCY, "scope": "mint"})
     issuer, secret = InliveIssuer(url, SystemClock(), pool_size=WORKERS), SecretStr(key)
     session = requests.Session()
@@ -264,7 +264,7 @@ def main(only: str = "") -> None:
             "secret": lambda: secret(url, folder),
             "failover": lambda: succession(folder),
             "scale": lambda: at_scale(url, key),
-            "mints": lambda: mints(url, key),  # the last: it makes the issuer slow
+            "mints": lambda: mints(url, key),  # last, because it makes the issuer slow
         }
         for wanted, measure in measures.items():
             if only in ("", wanted):

@@ -1,4 +1,4 @@
-"""A consumer that reads a hundred times a second, and what it makes of each value it reads."""
+"""A consumer that reads a hundred times a second, and its verdict on each value."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import requests
 
 from refresher.emulator.server import Emulator
 
-PERIOD = 0.01  # seconds between two looks at every file
+PERIOD = 0.01  # seconds between two reads of every file
 FORMATS = ("token", "json", "env")
 _JSON_FIELDS = {"access_token", "token_type", "expires_at", "expires_in"}
 
@@ -21,12 +21,12 @@ _JSON_FIELDS = {"access_token", "token_type", "expires_at", "expires_in"}
 class Verdict(StrEnum):
     GOOD = "good"
     EMPTY = "empty"  # nothing in the file, or no file
-    TORN = "torn"  # something that was never issued as it stands there
-    EXPIRED = "expired"  # a token whose time is over
+    TORN = "torn"  # a value that was never issued in this form
+    EXPIRED = "expired"  # an expired token
 
 
 def judged(form: str, content: bytes, issuer: Emulator) -> Verdict:
-    """What a consumer of this format gets out of this content, at this moment."""
+    """The verdict of a consumer of this format on this content, now."""
     if not content:
         return Verdict.EMPTY
     token = token_in(form, content)
@@ -38,7 +38,7 @@ def judged(form: str, content: bytes, issuer: Emulator) -> Verdict:
 
 
 def token_in(form: str, content: bytes) -> str | None:
-    """The token in a whole value of this format. Not read by the program's own code: this is a stranger."""
+    """The token in a complete value of this format. Does not use the program's code, as no consumer does."""
     try:
         text = content.decode("ascii")
         if form == "json":
@@ -53,7 +53,7 @@ def token_in(form: str, content: bytes) -> str | None:
 
 
 def _has_expired(token: str, url: str) -> bool:
-    """Whether the API calls it expired, rather than unknown. Asked seldom: the run ends with it."""
+    """Whether the API calls it expired, rather than unknown. Called rarely: it ends the run."""
     with requests.Session() as session:
         session.trust_env = False
         answer = session.post(
@@ -63,8 +63,8 @@ def _has_expired(token: str, url: str) -> bool:
 
 
 class Reader:
-    """Reads `files`, by format, until it is `over`. Whatever is not good is told to `complain`,
-    format and verdict."""
+    """Reads `files`, by format, until it is `over`. Calls `complain` for each bad value,
+    with format and verdict."""
 
     def __init__(
         self, files: Mapping[str, Path], issuer: Emulator, complain: Callable[[str, Verdict], None]
@@ -76,7 +76,7 @@ class Reader:
     def read(self) -> None:
         at = time.monotonic()
         while not self.over.wait(max(0.0, at - time.monotonic())):
-            at = max(at, time.monotonic() - PERIOD) + PERIOD  # held up, it does not make up for it
+            at = max(at, time.monotonic() - PERIOD) + PERIOD  # after a delay, it does not catch up
             for form, path in self._files.items():
                 verdict = self._look(form, path)
                 self.reads[verdict] += 1

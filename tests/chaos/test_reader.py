@@ -1,4 +1,4 @@
-"""That a reader notices whatever it should: chaos proves nothing with one that is content with everything."""
+"""Proves that the reader detects every bad value; otherwise the chaos test proves nothing."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ LIFETIME = 20.0
 
 
 class TurnedClock:
-    """The real one, turned ahead."""
+    """The real clock, turned ahead."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -45,7 +45,7 @@ def granted(issuer) -> str:
 
 
 def written(form: str, access: str) -> bytes:
-    """What the program writes for this token."""
+    """The content that the program writes for this token."""
     now, secret = SystemClock().now(), SecretStr(access)
     url, key = "https://issuer.test", "0" * 16
     facts = TokenFacts(now, LIFETIME, LIFETIME, key, secret.fingerprint, has_refresh_token=False, issuer=url)
@@ -53,17 +53,17 @@ def written(form: str, access: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_whole_value_with_a_token_in_force_is_good(form, granted, issuer):
+def test_a_complete_value_with_a_valid_token_is_good(form, granted, issuer):
     assert judged(form, written(form, granted), issuer) is Verdict.GOOD
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_nothing_is_empty(form, issuer):
+def test_no_content_is_empty(form, issuer):
     assert judged(form, b"", issuer) is Verdict.EMPTY
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_value_that_is_cut_anywhere_is_torn(form, granted, issuer):
+def test_a_cut_value_is_torn(form, granted, issuer):
     whole = written(form, granted)
     assert {judged(form, whole[:length], issuer) for length in range(1, len(whole))} == {Verdict.TORN}
     assert {judged(form, whole[start:], issuer) for start in range(1, len(whole))} == {Verdict.TORN}
@@ -78,12 +78,12 @@ def test_a_short_value_over_a_longer_one_and_two_in_a_row_are_torn(form, granted
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_token_of_nobody_is_torn(form, granted, issuer):
+def test_an_unknown_token_is_torn(form, granted, issuer):
     assert judged(form, written(form, granted[::-1]), issuer) is Verdict.TORN
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_token_is_expired_from_its_end_on(form, granted, issuer, clock):
+def test_a_token_is_expired_after_its_expiry(form, granted, issuer, clock):
     value = written(form, granted)
     clock.ahead = 3599.0
     assert judged(form, value, issuer) is Verdict.GOOD
@@ -97,9 +97,7 @@ def test_a_json_value_without_one_of_its_fields_is_torn(granted, issuer):
     assert judged("json", json.dumps(document).encode() + b"\n", issuer) is Verdict.TORN
 
 
-def test_it_reads_every_file_again_and_again_and_complains_of_each_value_that_is_not_good(
-    tmp_path, granted, issuer
-):
+def test_it_reads_every_file_repeatedly_and_reports_each_bad_value(tmp_path, granted, issuer):
     files = {form: tmp_path / form for form in FORMATS}
     for form, path in files.items():
         path.write_bytes(written(form, granted))

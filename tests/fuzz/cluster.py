@@ -1,4 +1,4 @@
-"""What an API server gives: its answers, and in them Secrets and Leases."""
+"""Responses of an API server, with Secrets and Leases."""
 
 import base64
 import json
@@ -97,7 +97,7 @@ def secret(octets: bytes) -> None:
 
 
 def _settle(stands: dict[str, Any]) -> None:
-    """Put right what no mutation finds by chance: an annotation that says "=" is what it would have to be."""
+    """Replace the value "=" of an annotation by the correct value, which no mutation finds by chance."""
     annotations = placed(stands, "metadata", "annotations")
     values = placed(stands, "data")
     if not isinstance(annotations, dict) or not isinstance(values, dict):

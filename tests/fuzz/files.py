@@ -1,4 +1,4 @@
-"""What stands in files: keys, configurations, tokens with the records beside them."""
+"""Contents of files: keys, configurations, tokens with their records."""
 
 import atexit
 import base64
@@ -49,7 +49,7 @@ FORM = {name: Format(name, TEMPLATE if name == "template" else None) for name in
 
 @cache
 def _folder() -> Path:
-    """In memory where there is such a place: a target does this thousands of times a second."""
+    """In memory if possible: a target does this thousands of times a second."""
     path = tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return Path(path)
@@ -89,7 +89,7 @@ def service_account(octets: bytes) -> None:
 
 
 def configuration(octets: bytes) -> None:
-    """The first octet says which of the two languages it is in."""
+    """The first octet selects one of the two languages."""
     name = "c.json" if octets[:1] == b"j" else "c.yaml"
     path = _written(name, octets[1:])
     try:
@@ -106,7 +106,7 @@ def configuration(octets: bytes) -> None:
             assert 0.2 <= token.refresh_at <= 0.95
             assert token.key_file.startswith("/")
             _expect_writable(token.outputs)
-    if name == "c.yaml":  # the parser that is taken where libyaml is not there
+    if name == "c.yaml":  # the parser used without libyaml
         try:
             read_yaml(configuration_files._content(path).decode("utf-8-sig"), yaml.SafeLoader)
         except (MalformedError, UnicodeDecodeError):
@@ -178,7 +178,7 @@ def output(octets: bytes) -> None:
 
 
 def _settled(content: bytes, beside: bytes) -> bytes:
-    """Put right in a record what no mutation finds by chance: what says "=" is what it would have to be."""
+    """Replace the value "=" in a record by the correct value, which no mutation finds by chance."""
     document = loaded(beside)
     contents = placed(document, "contents")
     if not isinstance(contents, list):

@@ -1,4 +1,4 @@
-"""What is one text: a moment, the claims of a token, the value of an option, a command line."""
+"""Single texts: a moment, the claims of a token, the value of an option, a command line."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ def _plain_options() -> list[Option]:
 
 
 def option(octets: bytes) -> None:
-    """The first octet says which; the rest is a text as flags give it, or JSON as a file does."""
+    """The first octet selects the option; the rest is a text, as from a flag, or JSON, as from a file."""
     options = _plain_options()
     one = options[octets[0] % len(options)] if octets else flags.CONFIG
     text = octets[1:].decode(errors="surrogateescape")
@@ -79,7 +79,7 @@ def _option_seeds() -> Iterator[bytes]:
 
 
 def command_line(octets: bytes) -> None:
-    """A JSON object of flags: what `load` gets from argparse, in which everything is a text."""
+    """A JSON object of flags, as `load` gets it from argparse: every value is a text."""
     try:
         told = json.loads(octets)
     except (ValueError, RecursionError):
@@ -108,7 +108,7 @@ def _command_line_seeds() -> Iterator[bytes]:
 
 
 def proxy(octets: bytes) -> None:
-    """What HTTPS_PROXY says; nothing is asked for."""
+    """The value of HTTPS_PROXY; sends no request."""
     os.environ["https_proxy"] = octets.decode(errors="replace").replace("\0", "")
     try:
         InliveIssuer("https://issuer.test", SystemClock())

@@ -1,4 +1,4 @@
-"""What comes over the network: from the issuer, from who asks for a page, from who is asked for a status."""
+"""Input over the network: from the issuer, from clients of the endpoints, from a daemon."""
 
 import json
 import math
@@ -53,7 +53,8 @@ def issuer(octets: bytes) -> None:
 
 
 def _expect_no_token(message: str, without: Granted | Declined, body: bytes) -> None:
-    """No token of `body` is in `message`, but for what is in our own words `without` it."""
+    """Check that no token of `body` is in `message`, except words that are also in the message `without`
+    it."""
     ours = without.message if isinstance(without, Declined) else ""
     tokens = placed(loaded(body), "data")
     for token in tokens.values() if isinstance(tokens, dict) else ():
@@ -74,7 +75,7 @@ def _issuer_seeds() -> Iterator[bytes]:
 
 
 def page(octets: bytes) -> None:
-    """What a client sends to a server of ours, in pieces as large as its first byte says."""
+    """Input of a client of our server, in pieces; the first byte is their size."""
     application = _Recorder()
     protocol = Protocol(application, Limits(), 0.0)
     size = octets[0] + 1 if octets else 1
@@ -87,7 +88,7 @@ def page(octets: bytes) -> None:
 
 
 def _exchange(protocol: Protocol, application: "_Recorder") -> None:
-    """Answer all that can be answered; what is refused ends the connection."""
+    """Respond to every valid request; a refusal ends the connection."""
     while True:
         asked = protocol.next_request(0.0)
         if asked is not None:
@@ -106,7 +107,7 @@ def _exchange(protocol: Protocol, application: "_Recorder") -> None:
 
 
 class _Recorder:
-    """An application that remembers what it was asked to admit, and whether anything was refused."""
+    """An application that records the requests to admit, and whether it refused one."""
 
     def __init__(self) -> None:
         self.admitted: list[messages.Request] = []
@@ -133,10 +134,10 @@ def _page_seeds() -> Iterator[bytes]:
 
 
 def neighbour(octets: bytes) -> None:
-    """A status document, of a daemon or of who is taken for one."""
+    """A status document, from a daemon or from another server at its address."""
     told = loaded(octets)
     if not isinstance(told, dict) or not isinstance(told.get("tokens"), list):
-        return  # refused before (commands/status.py)
+        return  # refused earlier (commands/status.py)
     for line in status_table.table(told).splitlines():
         assert line.isprintable()
         assert status_table.columns(line) <= status_table.WIDTH

@@ -117,7 +117,9 @@ def test_check_names_the_user_if_all_permissions_are_granted(place):
     assert checked.code == 0, checked.said
     (server,) = lines(checked, "kubernetes")
     assert server.endswith(f"system:serviceaccount:{place.account.namespace}:refresher")
-    assert lines(checked, "permissions") == ["ok   permissions: what it takes to publish is granted"]
+    assert lines(checked, "permissions") == [
+        "ok   permissions: every permission needed to publish is granted"
+    ]
     assert lines(checked, "output") == [
         f"ok   output: secret:{place.account.namespace}/access-token can be written"
     ]
@@ -189,7 +191,7 @@ def test_an_unreachable_api_server_is_reported_once(place, tmp_path):
     assert checked.code == 73
     (told,) = lines(checked, "kubernetes")
     assert "Connection refused" in told
-    assert lines(checked, "output")[0].endswith("was not tried")
+    assert lines(checked, "output")[0].endswith("was not tested")
 
 
 def test_check_offline_sends_no_request_to_kubernetes(place, tmp_path):
@@ -205,7 +207,7 @@ def test_without_access_reviews_check_reports_failed_dry_runs(place, tmp_path):
     denied = answering(403, status(403, 'cannot create resource "selfsubjectaccessreviews"'))
     with peer(denied) as server:
         checked = refresher("check", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))
-    assert lines(checked, "permissions")[0].startswith("hint permissions: what we may do there is not told")
+    assert lines(checked, "permissions")[0].startswith("hint permissions: cannot list our own permissions")
     assert lines(checked, "output")[0].startswith("FAIL output")  # it was tried
 
 

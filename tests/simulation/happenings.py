@@ -4,7 +4,7 @@ import errno
 from collections import Counter
 from collections.abc import Callable
 
-from refresher.core.backoff import LOOK_AGAIN
+from refresher.core.backoff import INSPECT_EVERY
 from refresher.core.effects import Mint, Write
 from refresher.core.events import ExpiryReported, RefreshRequested
 from refresher.core.machine import STALLED
@@ -27,7 +27,7 @@ LONG_ENOUGH = 600.0
 SETTLING = 150.0  # seconds, after the start of a token: room for a look, an attempt, a write tried again
 NOT_SOON = float("inf")
 HANGS = ("goes on", "fails", "for ever")
-REPORTED = LOOK_AGAIN + STALLED + 5.0  # seconds within which it is told that an output hangs
+REPORTED = INSPECT_EVERY + STALLED + 5.0  # seconds within which it is told that an output hangs
 LONG_FOR_EVER = 3 * GIVE_UP  # what hangs on a server that is gone holds its thread, and there are four
 DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO)
 

@@ -22,7 +22,8 @@ from refresher.ports import ManagedToken
 from tests.simulation.apiserver import ApiLine, ApiServer, VirtualElector
 from tests.simulation.disk import Disk, FileOnDisk
 from tests.simulation.issuer import Issuer, IssuerLine, KeyFile, VerifierLine
-from tests.simulation.process import Machine, Process
+from tests.simulation.machine import Machine
+from tests.simulation.process import Process
 from tests.simulation.promise import Promise
 from tests.simulation.virtual import World
 from tests.simulation.wants import TEMPLATE, Place, Wants, format_of

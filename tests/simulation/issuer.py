@@ -20,7 +20,8 @@ from refresher.core.model import (
     fingerprint,
 )
 from refresher.errors import KeyUnreadableError
-from tests.simulation.process import EPOCH, Process
+from tests.simulation.machine import EPOCH
+from tests.simulation.process import Process
 from tests.simulation.virtual import World
 
 MARK = "s3cr3t"  # in every key and token: what shows it gives a secret away

@@ -40,7 +40,7 @@ class Plan(NamedTuple):
 class FileOutput:
     """`ports.Output` in a file, with a record of its content beside it (`record`).
 
-    A symbolic link stays one: the file it leads to is the output, and is resolved anew each time (`links`).
+    A symbolic link stays one: the file it leads to is the output, and is resolved again each time (`links`).
     The process that writes a file first owns it while it lives. After that the installation owns it.
     """
 
@@ -150,7 +150,7 @@ class FileOutput:
             who = "a refresher in another container or on another machine"
             who += f" (it was last written by {last})" if last else ""
         raise OutputHeldError(
-            f"{self.name} belongs to {who}, which is running: let each write a file of its own, or stop one"
+            f"{self.name} belongs to {who}, which is running: give each its own file, or stop one of them"
         )
 
     def _is_foreign(self, recorded: Record) -> bool:

@@ -138,10 +138,10 @@ def formats_by_key(data: Iterable[tuple[str, str]], template: str | None) -> dic
     return {key: Format(name, template if name == "template" else None) for key, name in data}
 
 
-def planned(secret: str, home: str, owner: str, forms: Mapping[str, Format], issuer_url: str) -> Plan:
+def planned(secret: str, home: str, owner: str, key_formats: Mapping[str, Format], issuer_url: str) -> Plan:
     """The plan for a Secret [NAMESPACE/]NAME. `home` is the default namespace of the Secret and its owner."""
     namespace, name = namespaced(secret, home)
-    return Plan(namespace, name, "/".join(namespaced(owner, home)), forms, issuer_url)
+    return Plan(namespace, name, "/".join(namespaced(owner, home)), key_formats, issuer_url)
 
 
 def holding(found: Seen, plan: Plan, now: Instant) -> Holding:

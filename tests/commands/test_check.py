@@ -111,7 +111,7 @@ def test_an_output_held_by_the_daemon_is_a_hint_that_names_the_owner(check, inli
     assert checked.code == 0
     assert line(checked, "output") == (
         f"hint output: file:{place}/token belongs to the refresher with process {daemon.pid}, which is "
-        "running: let each write a file of its own, or stop one"
+        "running: give each its own file, or stop one of them"
     )
 
 

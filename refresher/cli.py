@@ -79,10 +79,10 @@ def _run(argv: Sequence[str]) -> int:
         return exit_codes.DONE
     except UsageError as error:
         print(error.usage, file=sys.stderr)
-        _complain(map(str, error.mistakes))
+        _complain(map(str, error.problems))
         return exit_codes.USAGE
     except ConfigurationError as error:
-        _complain(str(mistake) for mistake in error.mistakes)
+        _complain(str(mistake) for mistake in error.problems)
         return exit_codes.CONFIGURATION
     except RefresherError as error:
         _complain([str(error)])

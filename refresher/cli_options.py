@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from refresher.config.durations import parse_duration
 from refresher.config.flags import LogSettings
 from refresher.config.loader import Loaded, load
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.logs import setup
 
 
@@ -34,7 +34,7 @@ def duration(where: str, text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise ConfigurationError((Mistake(where, str(error)),)) from error
+        raise ConfigurationError((Problem(where, str(error)),)) from error
 
 
 def configure_log(

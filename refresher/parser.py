@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from refresher.config.wording import did_you_mean, plain, shown
-from refresher.errors import Mistake, UsageError
+from refresher.config.quoting import did_you_mean, plain, shown
+from refresher.errors import Problem, UsageError
 
 # How argparse's messages about a flag begin, and what is shown instead.
 _REPHRASED = {
@@ -62,45 +62,45 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """argparse calls it when required arguments are missing; their names end the message."""
-        self._refuse(Mistake(message.rpartition(": ")[2], "is missing"))
+        self._refuse(Problem(message.rpartition(": ")[2], "is missing"))
 
-    def _refuse(self, *mistakes: Mistake) -> NoReturn:
+    def _refuse(self, *mistakes: Problem) -> NoReturn:
         raise UsageError(f"{self.format_usage().strip()} (see {self.prog} --help)", mistakes)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             raise _UnknownValueError(action, str(value))
 
-    def _misused(self, error: argparse.ArgumentError) -> Mistake:
+    def _misused(self, error: argparse.ArgumentError) -> Problem:
         """A flag or word that there is, used wrongly."""
         name = str(error.argument_name)
         if isinstance(error, _UnknownValueError):
-            return Mistake(name, error.message)
+            return Problem(name, error.message)
         for beginning_of_it, ours in _REPHRASED.items():
             if error.message.startswith(beginning_of_it):
                 flag = name.rpartition("/")[2]
                 (action,) = [each for each in self.actions if flag in each.option_strings]
                 value = action.metavar or "|".join(action.choices or ())
-                return Mistake(name, ours.format(flag=flag, value=value, message=error.message))
-        return Mistake(name, "is used wrongly")
+                return Problem(name, ours.format(flag=flag, value=value, message=error.message))
+        return Problem(name, "is used wrongly")
 
-    def _unknown(self, words: list[str]) -> Iterator[Mistake]:
+    def _unknown(self, words: list[str]) -> Iterator[Problem]:
         """Flags that there are not, and words too many. A word behind such a flag is taken for its value."""
         for before, word in pairwise(["", *words]):
             if word.startswith("-"):
                 yield self._unknown_flag(word.partition("=")[0])
             elif not before.startswith("-") or "=" in before:
-                yield Mistake("…", f"is a word too many for {self.prog} (not shown, as it may be the key)")
+                yield Problem("…", f"is a word too many for {self.prog} (not shown, as it may be the key)")
 
-    def _unknown_flag(self, flag: str) -> Mistake:
+    def _unknown_flag(self, flag: str) -> Problem:
         name = plain(flag)
         if not flag.startswith("--"):  # -k and the key in one word
             name = plain(flag[:2]) + "…" * (len(flag) > 2)
         others = [each for each, other in self.whole().commands.items() if flag in other.flags]
         if others and self.commands:
-            return Mistake(name, f"comes after the command, as in {self.prog} {others[0]} {flag}")
+            return Problem(name, f"comes after the command, as in {self.prog} {others[0]} {flag}")
         elsewhere = f", but of {', '.join(others)}" if others else ""
-        return Mistake(name, f"is no flag of {self.prog}{elsewhere}{did_you_mean(flag, self.flags)}")
+        return Problem(name, f"is no flag of {self.prog}{elsewhere}{did_you_mean(flag, self.flags)}")
 
 
 class _UnknownValueError(argparse.ArgumentError):

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from refresher.config.schema import json_schema
+from refresher.config.declarations import Settings
+from refresher.config.options import json_schema
 
 SCHEMA = Path(__file__).parents[1] / "deploy" / "helm" / "inlive-token-refresher" / "values.schema.json"
 
@@ -17,7 +18,7 @@ CODE_POINT = re.compile(r"\\u([0-9a-fA-F]{4})")
 def configuration() -> Any:
     """The schema of the value `config`: that of the refresher's configuration, but for port and Lease, which
     are the chart's, and for what RE2 cannot express. What that forbids the refresher itself refuses."""
-    schema = json_schema()
+    schema = json_schema(Settings)
     del schema["$schema"], schema["properties"]["listen"]
     election = schema["properties"]["leader_election"]
     del election["properties"]["lease"]

@@ -541,7 +541,7 @@ def test_what_hangs_for_ever_takes_no_more_threads_than_its_share():
         assert WEDGED < site.outputs[name].calls - calls < 4 * WEDGED
         assert site.minted(name) >= 8 * HOUR / LIVES
     messages = " ".join(said.message for _, said in site.memory.of(OutputFailed))
-    assert f"{WEDGED} steps before this one still hang" in messages
+    assert f"{WEDGED} earlier operations still hang" in messages
     assert "elsewhere" not in messages  # nobody blames the wrong disk
 
 

@@ -18,15 +18,15 @@ from urllib.parse import quote
 import pytest
 
 from refresher.config.declarations import (
-    FileOutputSettings,
+    SECTIONS,
     IssuerSettings,
     LeaderElectionSettings,
-    SecretOutputSettings,
     Settings,
     TokenSettings,
 )
-from refresher.config.flags import SECTIONS, declared_flags
+from refresher.config.flags import declared_flags
 from refresher.config.options import options_of
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.chaos.place import limit_file_size

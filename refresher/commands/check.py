@@ -9,10 +9,10 @@ from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.commands.status import of_daemon
 from refresher.config import flags
-from refresher.config.declarations import IssuerSettings, ListenAddress, SecretOutputSettings, Settings
+from refresher.config.addresses import namespaced
+from refresher.config.declarations import IssuerSettings, ListenAddress, Settings
 from refresher.config.durations import format_duration
-from refresher.config.objects import placed
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
 from refresher.core import schedule
 from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64
@@ -99,10 +99,9 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
-    for token, published in zip(settings.tokens, tokens, strict=True):
-        for wants, output in zip(token.outputs, published.outputs, strict=True):
-            asks = asks_kubernetes or not isinstance(wants, SecretOutputSettings)
-            if asks:
+    for published in tokens:
+        for output in published.outputs:
+            if asks_kubernetes or output.secret is None:
                 yield from _output_findings(output)
             else:
                 yield Finding("output", 0, f"{output.name} was not tried", is_hint=True)
@@ -196,7 +195,7 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
     needed = [each for place in places for each in rbac.for_secret(*place)]
     creating = {rbac.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
-        needed += rbac.for_lease(*placed(settings.leader_election.lease, api.namespace))
+        needed += rbac.for_lease(*namespaced(settings.leader_election.lease, api.namespace))
     homes = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
     wanted = [each for home in dict.fromkeys(homes) for each in rbac.for_events(home)]
     try:
@@ -248,10 +247,10 @@ def _permission_findings(
 
 def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
     """Whether a daemon could listen there, or the one of this configuration does."""
-    from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
+    from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only where wanted
 
     try:
-        bind(address).close()
+        bind(address.host, address.port).close()
     except ListenError as error:
         host = f"[{address.host}]" if ":" in address.host else address.host or "localhost"
         try:

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    from refresher.config.schema import json_schema  # noqa: PLC0415 -- not for `--help`
+    from refresher.config.declarations import Settings  # noqa: PLC0415 -- not for `--help`
+    from refresher.config.options import json_schema  # noqa: PLC0415
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(json_schema(Settings), indent=2, ensure_ascii=False))
     return exit_codes.DONE

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from refresher import cli_options, exit_codes, signals
 from refresher.config.addresses import split_listen
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 from refresher.core.model import SecretStr
 from refresher.emulator.control import HEADER
 from refresher.emulator.server import Emulator
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\
@@ -97,7 +97,7 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
     try:
         host, port = split_listen(arguments.listen)
     except ValueError as error:
-        raise ConfigurationError((Mistake("--listen", str(error)),)) from error
+        raise ConfigurationError((Problem("--listen", str(error)),)) from error
     return Emulator(
         host,
         port,
@@ -125,10 +125,10 @@ def _write_key(path: str, key: SecretStr) -> None:
     except FileExistsError as error:
         accepted = "accepted: a new file, or --key-file for the key that is in it"
         told = f"{shown_path(path)} exists and is left alone; {accepted}"
-        raise ConfigurationError((Mistake("--write-key", told),)) from error
+        raise ConfigurationError((Problem("--write-key", told),)) from error
     except OSError as error:
         raise ConfigurationError(
-            (Mistake("--write-key", f"{shown_path(path)}: {error.strerror}"),)
+            (Problem("--write-key", f"{shown_path(path)}: {error.strerror}"),)
         ) from error
 
 

@@ -7,14 +7,14 @@ from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.declarations import Settings, TokenSettings
-from refresher.config.overrides import KEY
-from refresher.config.wording import shown
+from refresher.config.loader import KEY
+from refresher.config.quoting import shown
 from refresher.core.advice import ADVICE
 from refresher.core.formats import Format, render
 from refresher.core.mints import token_of
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\
@@ -62,4 +62,4 @@ def _chosen(settings: Settings, name: str | None) -> TokenSettings:
     given = "which one? the configuration has several"
     if name is not None:
         given = f"{shown(name)} is not in the configuration"
-    raise ConfigurationError((Mistake("NAME", f"{given}; accepted: {', '.join(names)}"),))
+    raise ConfigurationError((Problem("NAME", f"{given}; accepted: {', '.join(names)}"),))

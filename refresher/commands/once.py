@@ -6,10 +6,10 @@ from types import FrameType
 
 from refresher import cli_options, exit_codes, signals, wiring
 from refresher.config import flags
-from refresher.config.checks import mistakes_of_period
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
+from refresher.config.rules import problems_of_period
 from refresher.core.events import Stopping
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.logs.observer import LogObserver
 from refresher.ports import Message
 
@@ -40,9 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
         problem = (
             "is for `run`; one pass at a time is seen to by cron, or a CronJob's concurrencyPolicy: Forbid"
         )
-        raise ConfigurationError((Mistake("leader_election", problem),))
+        raise ConfigurationError((Problem("leader_election", problem),))
     every = cli_options.duration("--every", arguments.every) if arguments.every else 0.0
-    mistakes = mistakes_of_period(every, settings.tokens) if every else ()
+    mistakes = problems_of_period(every, settings.tokens) if every else ()
     if mistakes:
         raise ConfigurationError(mistakes)
     runtime = wiring.installation(settings, [LogObserver(retries=False)], horizon=every)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from refresher import __version__, cli_options, exit_codes, signals, wiring
 from refresher.config import flags
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
 from refresher.core.events import Event, RefreshRequested, Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted
@@ -24,7 +24,7 @@ from refresher.metrics.counters import Counters
 from refresher.ports import Message
 
 if TYPE_CHECKING:
-    from refresher.web.server import Server
+    from refresher.http.server.loop import Server
 
 LONGEST_PAUSE = 30.0  # seconds between two tries to serve them
 SERVE_AFTER = 1.0  # seconds: the endpoints answer after the first token, or this long after the start
@@ -50,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     dropped = cli_options.configure_log(found.log, runtime.secrets.blot_out)
     where = "endpoints nowhere: no --listen"
     if settings.listen is not None:
-        from refresher.web.socket import bind  # noqa: PLC0415 -- only where wanted
+        from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only where wanted
 
-        listening = bind(settings.listen)  # now: an address in use is told before anything is minted
+        # Now: an address in use is reported before anything is minted.
+        listening = bind(settings.listen.host, settings.listen.port)
         where = f"endpoints on port {listening.getsockname()[1]}"
         serve = partial(_serve, listening, runtime, counters, first, dropped)
         runtime.workers.run(serve, "endpoints")
@@ -111,8 +112,7 @@ def _server(
     """What serves the endpoints; None if it cannot be made now, without a free descriptor for one. The
     refresher goes on meanwhile, so the endpoints must not stay away for ever."""
     try:
-        from refresher.web.endpoints import Endpoints  # noqa: PLC0415 -- after the first token
-        from refresher.web.server import Server  # noqa: PLC0415
+        from refresher.web.endpoints import Endpoints, server_of  # noqa: PLC0415 -- after the first token
 
         engine = runtime.engine
         endpoints = Endpoints(
@@ -124,7 +124,7 @@ def _server(
             stuck=engine.stuck,
             log_lines_dropped=dropped,
         )
-        return Server(listening, endpoints.answer)
+        return server_of(endpoints, listening)
     except (ImportError, OSError) as error:
         logging.getLogger("refresher").warning("the endpoints are not served yet: %s; trying again", error)
         return None

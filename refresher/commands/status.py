@@ -8,8 +8,8 @@ from typing import Any
 from refresher import __version__, cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
-from refresher.config.overrides import OUTPUTS
-from refresher.config.wording import shown_url
+from refresher.config.loader import OUTPUTS
+from refresher.config.quoting import shown_url
 from refresher.core.events import Event, Found, InspectFailed
 from refresher.core.machine import observe
 from refresher.core.state import State

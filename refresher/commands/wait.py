@@ -8,7 +8,7 @@ from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.durations import format_duration
-from refresher.config.overrides import OUTPUTS
+from refresher.config.loader import OUTPUTS
 from refresher.core.adoption import believed
 from refresher.errors import OutputError
 from refresher.ports import Clock, Output

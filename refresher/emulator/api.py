@@ -4,7 +4,6 @@ What the real API does, and where that is known from, stands beside each rule as
 nothing is known, the choice is named as one.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from urllib.parse import unquote
 
 from refresher.core.inlive import DEFAULT_EXPIRY, EXPIRED_HEADER, EXPIRY_SECONDS, MINT_PATH, issued
 from refresher.core.model import fingerprint
-from refresher.emulator.exchange import Answer, Request, envelope, wrong_method
+from refresher.emulator.exchange import bearer_of, document_of, envelope, wrong_method
 from refresher.emulator.faults import Fault, Script
 from refresher.emulator.records import Counts, MintSeen, Tally, headers_kept
 from refresher.emulator.tokens import TokenMaker, opaque
+from refresher.http.server.messages import Request, Response
 
 ROOMS_PATH = "/v1/rooms/"
 LONGEST_EXPIRY = 10**9  # our choice: keeps `exp` within the years that can be written
@@ -29,7 +29,7 @@ class Reply:
     """What to send back: `answer` (None: nothing, ever), changed on its way by `fault`. `clock`: the wall
     seconds that the upstream believes in. `note`: what an access log may say of it."""
 
-    answer: Answer | None
+    answer: Response | None
     fault: Fault | None
     clock: float
     note: str = ""
@@ -122,7 +122,7 @@ class Upstream:
     def respond(self, request: Request, now: float) -> Reply:
         """The reply to a request that came in at `now` (wall seconds); counted before it is sent."""
         if request.method == "OPTIONS":
-            return Reply(Answer(204), None, now)  # CORS preflight; what it allows is on every answer
+            return Reply(Response(204), None, now)  # CORS preflight; what it allows is on every answer
         if request.path == MINT_PATH and request.method == "POST":
             return self._mint(request, now)
         if request.path.startswith(ROOMS_PATH):
@@ -135,7 +135,7 @@ class Upstream:
 
     def _mint(self, request: Request, now: float) -> Reply:
         fault = self._script.take("mint")
-        bearer = request.bearer
+        bearer = bearer_of(request)
         credential = fingerprint(bearer) if bearer else None
         key, kind, refused = self._key_behind(credential, now)
         asked, bad_request = self._asked_expiry(request)
@@ -173,7 +173,7 @@ class Upstream:
 
         Whole numbers only: our choice, a client that sends 90.5 is to learn of it here."""
         try:
-            asked = request.document().get(EXPIRY_SECONDS, DEFAULT_EXPIRY)
+            asked = document_of(request).get(EXPIRY_SECONDS, DEFAULT_EXPIRY)
         except ValueError as error:
             return None, str(error)
         if not isinstance(asked, int) or isinstance(asked, bool):
@@ -211,7 +211,7 @@ class Upstream:
 
     def _product(self, request: Request, now: float) -> Reply:
         fault = self._script.take("product")
-        bearer = request.bearer
+        bearer = bearer_of(request)
         standing = self._judge(bearer, now) if bearer else "refused"
         if fault and fault.replaces:
             standing = "fault"
@@ -227,7 +227,7 @@ class Upstream:
         self._tally.product[standing] += 1
         return _reply(answer, fault, now, f"access token {fingerprint(bearer)} {standing}" if bearer else "")
 
-    def _room(self, request: Request) -> Answer:
+    def _room(self, request: Request) -> Response:
         name_in_path = unquote(request.path.removeprefix(ROOMS_PATH))
         if request.method == "GET":
             if name_in_path not in self._rooms:
@@ -236,7 +236,7 @@ class Upstream:
         if name_in_path != "create" or request.method != "POST":
             return wrong_method("POST" if name_in_path == "create" else "GET")
         try:
-            wanted = request.document()
+            wanted = document_of(request)
         except ValueError as error:
             return envelope(400, str(error))
         # The SDK always sends both, empty where its caller gave none [sdk].
@@ -250,10 +250,10 @@ class Upstream:
         return envelope(200, "room created", {"id": room, "name": name})
 
 
-def _reply(answer: Answer | None, fault: Fault | None, now: float, note: str) -> Reply:
+def _reply(answer: Response | None, fault: Fault | None, now: float, note: str) -> Reply:
     if fault is None:
         return Reply(answer, None, now, note)
     if answer is not None and fault.content_type is not None:
-        answer = dataclasses.replace(answer, content_type=fault.content_type)
+        answer = answer._replace(content_type=fault.content_type)
     described = " ".join(f"{name}={value}" for name, value in fault.describe().items())
     return Reply(answer, fault, now + fault.clock_offset, f"{note} fault: {described}".strip())

@@ -10,29 +10,29 @@ has pointed at this machine (DNS rebinding).
 """
 
 import dataclasses
-import ipaddress
 import json
 import re
-from urllib.parse import urlsplit
 
 from refresher.core.keytext import LONGEST_KEY
 from refresher.emulator.api import Upstream
-from refresher.emulator.exchange import Answer, Request, envelope, wrong_method
+from refresher.emulator.exchange import document_of, envelope, wrong_method
 from refresher.emulator.faults import Fault
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
+from refresher.http.server.hosts import is_own_host
+from refresher.http.server.messages import Request, Response
 
 PREFIX = "/_emulator/"
 HEADER = "X-Emulator-Control"
 _KEY = re.compile(rf"(?=.{{1,{LONGEST_KEY}}}\Z)[!-~]([ -~]*[!-~])?")
 
 
-def respond(request: Request, upstream: Upstream, listens_on: str) -> Answer:
+def respond(request: Request, upstream: Upstream, listens_on: str) -> Response:
     """The answer to a request whose path starts with `PREFIX`. `listens_on`: the emulator's own host."""
-    return dataclasses.replace(_refusal(request, listens_on) or _answer(request, upstream), for_pages=False)
+    return _refusal(request, listens_on) or _answer(request, upstream)
 
 
-def _refusal(request: Request, listens_on: str) -> Answer | None:
-    if not is_own_host(request.headers.get("host", ""), listens_on):
+def _refusal(request: Request, listens_on: str) -> Response | None:
+    if not is_own_host(request.host, listens_on):
         return envelope(
             403, "Host names another machine; accepted: localhost, an IP address, the host in --listen"
         )
@@ -41,22 +41,7 @@ def _refusal(request: Request, listens_on: str) -> Answer | None:
     return None
 
 
-def is_own_host(host: str, listens_on: str) -> bool:
-    """Whether a ``Host`` header can only be meant for the emulator that listens on this host.
-
-    A browser resolves ``localhost`` and what ends in it by itself, and an IP address needs no resolving: none
-    of them can be pointed elsewhere.
-    """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        if name in ("localhost", listens_on.lower()) or name.endswith(".localhost"):
-            return name != ""
-        return bool(ipaddress.ip_address(name))
-    except ValueError:
-        return False
-
-
-def _answer(request: Request, upstream: Upstream) -> Answer:
+def _answer(request: Request, upstream: Upstream) -> Response:
     place, _, rest = request.path.removeprefix(PREFIX).partition("/")
     try:
         match place, rest, request.method:
@@ -69,7 +54,7 @@ def _answer(request: Request, upstream: Upstream) -> Answer:
                 upstream.set_faults(())
                 answer = envelope(200, "no faults", [])
             case "keys", "", "POST":
-                added = upstream.add_key(checked_key(request.document().get("key")))
+                added = upstream.add_key(checked_key(document_of(request).get("key")))
                 answer = envelope(201, "key added", {"fingerprint": added})
             case "keys", name, "DELETE" if name:
                 answer = _revoked(name, upstream)
@@ -94,7 +79,7 @@ def checked_key(key: object) -> str:
     if isinstance(key, str) and _KEY.fullmatch(key):
         return key
     accepted = f"1 to {LONGEST_KEY} printable ASCII characters without space around them"
-    raise ConfigurationError((Mistake("key", f"this cannot be an application key; accepted: {accepted}"),))
+    raise ConfigurationError((Problem("key", f"this cannot be an application key; accepted: {accepted}"),))
 
 
 def _faults(request: Request) -> list[Fault]:
@@ -108,13 +93,13 @@ def _faults(request: Request) -> list[Fault]:
     return [Fault.parse(fault) for fault in listed]
 
 
-def _revoked(name: str, upstream: Upstream) -> Answer:
+def _revoked(name: str, upstream: Upstream) -> Response:
     if upstream.revoke_key(name):
         return envelope(200, "key revoked", {"fingerprint": name})
     return envelope(404, "no key of this fingerprint is in force")
 
 
-def _misplaced(place: str, rest: str) -> Answer:
+def _misplaced(place: str, rest: str) -> Response:
     if place == "keys" and rest:
         return wrong_method("DELETE")
     methods = {"state": ("GET",), "faults": ("PUT", "DELETE"), "keys": ("POST",), "counts/reset": ("POST",)}

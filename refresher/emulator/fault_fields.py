@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 
 _LONGEST = 1e6  # seconds; threads cannot wait for ever, nobody needs more than eleven days
 _FARTHEST = 1e9  # seconds; keeps every date that comes of it within the years that can be written
@@ -18,16 +18,16 @@ class _NotAcceptedError(ValueError):
 def read(settings: Mapping[str, object]) -> dict[str, Any]:
     """The arguments for `Fault`. Raises ConfigurationError with every mistake."""
     values: dict[str, Any] = {}
-    mistakes: list[Mistake] = []
+    mistakes: list[Problem] = []
     for name, given in settings.items():
         if name not in _FIELDS:
-            mistakes.append(Mistake(str(name), _unknown(str(name))))
+            mistakes.append(Problem(str(name), _unknown(str(name))))
         elif given is not None:
             try:
                 values[name] = _FIELDS[name](given)
             except _NotAcceptedError as error:
                 shown = "this" if name == "body" else _shown(given)  # a body may hold a token
-                mistakes.append(Mistake(name, f"{shown} is not accepted; accepted: {error}"))
+                mistakes.append(Problem(name, f"{shown} is not accepted; accepted: {error}"))
     mistakes = mistakes or list(_clashes(values))
     if mistakes:
         raise ConfigurationError(tuple(mistakes))
@@ -47,23 +47,23 @@ def _shown(given: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _clashes(values: Mapping[str, Any]) -> Iterator[Mistake]:
+def _clashes(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What does not go together, so that a fault without effect is not taken for a passed test."""
     in_force = {name for name, value in values.items() if value is not False}
     answers = sorted(in_force & {"hang", "reset", "redirect", "garbage", "body", "endless"})
     if len(answers) > 1:
-        yield Mistake(
+        yield Problem(
             answers[0], f"does not combine with {' and '.join(answers[1:])}: each is a whole answer"
         )
     if "redirect" in in_force and not 300 <= values.get("status", 307) <= 399:
-        yield Mistake("redirect", f"does not combine with status {values['status']}; accepted: 300 to 399")
+        yield Problem("redirect", f"does not combine with status {values['status']}; accepted: 300 to 399")
     if values.get("scope") == "product" and in_force & _OF_THE_MINT:
-        yield Mistake(
+        yield Problem(
             "scope", f"'product' does not combine with {' and '.join(sorted(in_force & _OF_THE_MINT))}"
         )
     for name, needed in (("retry_after", "status"), ("drip_head", "drip")):
         if name in in_force and needed not in in_force:
-            yield Mistake(name, f"needs {needed} too")
+            yield Problem(name, f"needs {needed} too")
     for first, others, why in (
         (
             {"hang", "reset"},
@@ -75,7 +75,7 @@ def _clashes(values: Mapping[str, Any]) -> Iterator[Mistake]:
     ):
         for name in sorted(in_force & first):
             for other in sorted(in_force & others):
-                yield Mistake(name, f"does not combine with {other}: {why}")
+                yield Problem(name, f"does not combine with {other}: {why}")
 
 
 def _choice(*accepted: str) -> Callable[[object], str]:

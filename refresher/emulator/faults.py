@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from refresher.emulator import fault_fields
-from refresher.emulator.exchange import JSON_TYPE, Answer, envelope
+from refresher.emulator.exchange import JSON_TYPE, envelope
+from refresher.http.server.messages import Headers, Response
 
 _GARBAGE = b"\x00\x9f\xff<html>not JSON at all"
 _ENDLESS_START = b'{"code": 200, "ok": true, "message": "", "data": {"access_token": "'
@@ -73,9 +74,9 @@ class Fault:
         other = self.status is not None or self.body is not None or self.redirect is not None
         return other or self.silent or self.garbage or self.endless is not None
 
-    def answer(self) -> Answer:
+    def answer(self) -> Response:
         """The answer in place of the usual one."""
-        headers: tuple[tuple[str, str], ...] = ()
+        headers: Headers = ()
         if self.retry_after is not None:
             headers = (("Retry-After", self.retry_after),)
         if self.redirect is not None:
@@ -89,7 +90,7 @@ class Fault:
             content = _ENDLESS_START
         if content is None:
             return envelope(status, "emulated fault", headers=headers)
-        return Answer(status, content, JSON_TYPE, headers)
+        return Response(status, content, JSON_TYPE, headers)
 
     def describe(self) -> dict[str, object]:
         """What differs from no fault, fit for JSON. Of a body only its size: it may hold a token."""

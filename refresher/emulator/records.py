@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from refresher.emulator.exchange import Request
+from refresher.http.server.messages import Request
 
 RECENT = 1000  # mint requests remembered one by one
 _HEADERS_KEPT = ("host", "user-agent", "accept", "accept-encoding", "content-type", "connection")

@@ -1,30 +1,31 @@
 """The emulator as one object: start it, break it, look at what it saw, stop it."""
 
 import ipaddress
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from refresher.clock import SystemClock
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 from refresher.core.inlive import MINT_PATH
 from refresher.core.model import SecretStr, fingerprint
 from refresher.emulator import control
 from refresher.emulator.api import Reply, Upstream
-from refresher.emulator.connection import Service
-from refresher.emulator.exchange import Request
+from refresher.emulator.application import LIMITS, EmulatorApplication
 from refresher.emulator.faults import Fault
-from refresher.emulator.listener import Listener
 from refresher.emulator.records import Counts
 from refresher.emulator.tokens import jwt_maker, opaque
-from refresher.errors import ConfigurationError, ListenError, Mistake
+from refresher.errors import ConfigurationError, Problem
+from refresher.http.server.loop import Server
+from refresher.http.server.messages import Request
+from refresher.http.server.sockets import bind
 
 if TYPE_CHECKING:
     from refresher.ports import Clock
 
+_BACKLOG = 1024
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (where a wildcard is reached)
 
 
@@ -57,10 +58,10 @@ class Emulator:
         log: Callable[[str], None] | None = None,
     ) -> None:
         if refusal not in (401, 403):
-            raise ConfigurationError((Mistake("refusal", f"{refusal} is not accepted; accepted: 401, 403"),))
+            raise ConfigurationError((Problem("refusal", f"{refusal} is not accepted; accepted: 401, 403"),))
         if key is not None and cert is None:
             raise ConfigurationError(
-                (Mistake("key", "a TLS key without cert; accepted: both, cert alone, none"),)
+                (Problem("key", "a TLS key without cert; accepted: both, cert alone, none"),)
             )
         self._host, self._port = host, port
         self._cert, self._cert_key = cert, key
@@ -70,7 +71,9 @@ class Emulator:
         self._upstream = Upstream(refusal=refusal, min_expiry=min_expiry, make_token=make_token)
         self._lock = threading.Lock()  # around every use of `_upstream`
         self._keys: dict[str, SecretStr] = {}
-        self._listener: Listener | None = None
+        self._address = ""
+        self._server: Server | None = None
+        self._serving: threading.Thread | None = None
         for application_key in keys:
             self.add_key(application_key)
         if not self._keys:
@@ -80,25 +83,22 @@ class Emulator:
 
     def start(self) -> Self:
         """Listen, and answer from now on. Raises ListenError, ConfigurationError for the TLS files."""
-        if self._listener is None:
+        if self._server is None:
             tls = self._tls_context()
-            service = Service(self._respond, self._now, threading.Event(), self._log)
-            try:
-                listener = Listener(*self._resolved(), service, tls)
-            except (OSError, ValueError) as error:  # UnicodeError, a ValueError: what cannot be a host name
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                where = f"{self._host or '*'}:{self._port}"
-                raise ListenError(f"the emulator cannot listen on {where}: {reason}") from error
-            self._port = listener.server_port
-            listener.start()
-            self._listener = listener
+            listening = bind(self._host, self._port, backlog=_BACKLOG)
+            self._address, self._port = listening.getsockname()[:2]
+            application = EmulatorApplication(self._respond, self._now, self._log)
+            self._server = Server(listening, application, LIMITS, tls=tls, name="the emulator")
+            self._serving = threading.Thread(target=self._server.serve, name="emulator", daemon=True)
+            self._serving.start()
         return self
 
     def stop(self) -> None:
         """Close the socket and sever every connection, whatever it is doing. Idempotent."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.stop()
+        server, self._server = self._server, None
+        if server is not None and self._serving is not None:
+            server.stop()
+            self._serving.join()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -125,8 +125,7 @@ class Emulator:
     @property
     def on_loopback(self) -> bool:
         """Whether only this machine can reach it; False before the start."""
-        listener = self._listener
-        return listener is not None and ipaddress.ip_address(listener.server_address[0]).is_loopback
+        return self._server is not None and ipaddress.ip_address(self._address).is_loopback
 
     @property
     def mint_url(self) -> str:
@@ -157,7 +156,7 @@ class Emulator:
         name = fingerprint(_text_of(key))
         with self._lock:
             if not self._upstream.revoke_key(name):
-                raise ConfigurationError((Mistake("key", f"no key with fingerprint {name} is in force"),))
+                raise ConfigurationError((Problem("key", f"no key with fingerprint {name} is in force"),))
 
     def valid(self, token: str | SecretStr) -> bool:
         """Whether a product call with this access token would be let in now."""
@@ -202,14 +201,6 @@ class Emulator:
     def _now(self) -> float:
         return self._clock.now().wall
 
-    def _resolved(self) -> tuple[socket.AddressFamily, Any]:
-        if not 0 <= self._port <= 65535:  # the resolver would take it modulo 65536
-            raise ValueError("ports are 0 to 65535")
-        found = socket.getaddrinfo(
-            self._host or None, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        return found[0][0], found[0][4]
-
     def _tls_context(self) -> ssl.SSLContext | None:
         if self._cert is None:
             return None
@@ -220,7 +211,7 @@ class Emulator:
         except OSError as error:
             named = " and ".join(shown_path(path) for path in (self._cert, self._cert_key) if path)
             problem = f"{named} cannot be used: {error.strerror or error}; accepted: PEM files, unencrypted"
-            raise ConfigurationError((Mistake("cert", problem),)) from error
+            raise ConfigurationError((Problem("cert", problem),)) from error
         return context
 
 

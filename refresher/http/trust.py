@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from urllib3.util.ssl_ import create_urllib3_context
 
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # a certificate in a directory, as openssl-rehash(1) names it
 

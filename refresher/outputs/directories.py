@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from weakref import WeakValueDictionary
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.outputs import atomic
 
 _PATIENCE = 2.0  # seconds, with another thread that uses the lock file: none takes as long, unless it hangs

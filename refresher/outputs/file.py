@@ -4,10 +4,10 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
-from refresher.config.declarations import FileOutputSettings
-from refresher.config.targets import sidecar
-from refresher.config.wording import shown
+from refresher.config.output_kinds import record_path
+from refresher.config.quoting import shown
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
@@ -26,33 +26,35 @@ LARGEST_FILE = 1024 * 1024  # bytes; the issuer's whole answer is no larger
 _log = logging.getLogger("refresher")
 
 
-class FileOutput:
-    """`ports.Output` in a file, with a record beside it of what is in it (`record`).
+class Plan(NamedTuple):
+    """What one installation keeps in one file."""
 
-    A symbolic link stays one: the file it leads to is the output, and is looked up anew each time (`links`).
-    The process that writes a file first owns it for as long as it lives, the installation `owner` after that.
+    path: str  # absolute
+    issuer_url: str
+    format: Format = Format("token")
+    mode: int = 0o600
+    group: str | None = None  # name or number; None leaves the group alone
+    owner: str = DEFAULT_OWNER  # the installation
+
+
+class FileOutput:
+    """`ports.Output` in a file, with a record of its content beside it (`record`).
+
+    A symbolic link stays one: the file it leads to is the output, and is resolved anew each time (`links`).
+    The process that writes a file first owns it while it lives. After that the installation owns it.
     """
 
-    def __init__(
-        self,
-        settings: FileOutputSettings,
-        issuer_url: str,
-        owner: str = DEFAULT_OWNER,
-        directories: Directories | None = None,
-    ) -> None:
-        """`directories` are shared by all file outputs of a process."""
-        self.name = f"file:{settings.path}"
-        self.lane = f"file:{os.path.dirname(settings.path)}"
+    def __init__(self, plan: Plan, directories: Directories | None = None) -> None:
+        """All file outputs of a process share `directories`."""
+        self.name = f"file:{plan.path}"
+        self.lane = f"file:{os.path.dirname(plan.path)}"
         self.secret: tuple[str, str] | None = None
-        self._settings = settings
-        self._format = Format(settings.format, settings.template)
-        self._identity = self._format.identity(issuer_url)
-        self._issuer_url = issuer_url
-        self._owner = owner
+        self.includes_refresh_token = formats.includes_refresh_token(plan.format)
+        self._plan = plan
+        self._identity = plan.format.identity(plan.issuer_url)
         self._directories = directories or Directories()
         self._directory: Directory | None = None  # the one that the path leads to: it is shared while in use
         self._reported: tuple[str, ...] = ()
-        self.includes_refresh_token = formats.includes_refresh_token(self._format)
 
     def inspect(self, now: Instant) -> Holding:
         """See `ports.Output`. Content that the record does not describe has no known end."""
@@ -73,12 +75,12 @@ class FileOutput:
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`. The record goes ahead, and describes both this value and the one in place."""
         wanted = self._permissions()
-        content = formats.render(self._format, token, now, self._issuer_url)
+        content = formats.render(self._plan.format, token, now, self._plan.issuer_url)
         with self._telling("written"):
             target = self._target()
             self._claim(target)
             obstacles.require_removable(os.path.dirname(target))
-            with atomic.alone(sidecar(target)), atomic.prepared(target, content, wanted) as value:
+            with atomic.alone(record_path(target)), atomic.prepared(target, content, wanted) as value:
                 described, in_place = _recorded(target, now), _digest_in_place(target)
                 self._require_ours(described)
                 shown = permissions.shown(os.fstat(value.file), wanted)
@@ -87,8 +89,8 @@ class FileOutput:
                 entries = {digest: record.sealed(digest, entry, sealer)}
                 if in_place is not None and in_place in described.entries:
                     entries.setdefault(in_place, described.entries[in_place])
-                after = record.dump(Record(entries, self._owner, _this_process()))
-                with atomic.replaced(sidecar(target), after, wanted):
+                after = record.dump(Record(entries, self._plan.owner, _this_process()))
+                with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
                     found, _ = atomic.read(target, LARGEST_FILE)
                 caveats = _caveats(value.file, os.path.dirname(target), wanted)
@@ -103,7 +105,7 @@ class FileOutput:
         wanted = self._permissions()
         with self._telling("written"):
             target = self._target()
-            beside = sidecar(target)  # it has the longest name
+            beside = record_path(target)  # it has the longest name
             obstacles.require_removable(os.path.dirname(target))
             for path in (target, beside):
                 obstacles.probe(path)
@@ -120,11 +122,11 @@ class FileOutput:
             target = self._target()
             self._claim(target)
             folder, name = os.path.split(target)
-            self._at(folder).clear(name, os.path.basename(sidecar(target)))
+            self._at(folder).clear(name, os.path.basename(record_path(target)))
 
     def _target(self) -> str:
         """The path of the file itself, all links followed. Raises OSError if anything but a file is there."""
-        target = links.resolve(self._settings.path)
+        target = links.resolve(self._plan.path)
         with suppress(FileNotFoundError):
             atomic.require_regular(os.lstat(target))
         return target
@@ -153,14 +155,14 @@ class FileOutput:
         )
 
     def _is_foreign(self, recorded: Record) -> bool:
-        return recorded.owner not in ("", DEFAULT_OWNER, self._owner)
+        return recorded.owner not in ("", DEFAULT_OWNER, self._plan.owner)
 
     def _require_ours(self, recorded: Record) -> None:
         if self._is_foreign(recorded):
             raise OutputError(
                 f"{self.name} cannot be written: it belongs to {recorded.owner!r}, and this installation is "
-                f"{self._owner!r}: name another file, or hand this one over by deleting "
-                f"{sidecar(os.path.realpath(self._settings.path))}"
+                f"{self._plan.owner!r}: name another file, or hand this one over by deleting "
+                f"{record_path(os.path.realpath(self._plan.path))}"
             )
 
     def _report(self, caveats: tuple[str, ...]) -> None:
@@ -182,11 +184,11 @@ class FileOutput:
 
     def _permissions(self) -> Permissions:
         """Raises OutputError if this machine has no group of the configured name."""
-        return Permissions(self._settings.mode, self._gid())
+        return Permissions(self._plan.mode, self._gid())
 
     def _gid(self) -> int | None:
         """The number of the configured group. Raises OutputError if this machine has none of that name."""
-        group = self._settings.group
+        group = self._plan.group
         if group is None:
             return None
         if group.isascii() and group.isdecimal():  # the digits of other scripts may be a name
@@ -207,9 +209,7 @@ class FileOutput:
         try:
             yield
         except OSError as error:
-            raise OutputError(
-                f"{self.name} cannot be {what}: {explained(error, self._settings.path)}"
-            ) from error
+            raise OutputError(f"{self.name} cannot be {what}: {explained(error, self._plan.path)}") from error
 
 
 def _this_process() -> Writer:
@@ -243,7 +243,7 @@ def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
 
 def _recorded(target: str, now: Instant) -> Record:
     try:
-        content, _ = atomic.read(sidecar(target), record.LARGEST_RECORD)
+        content, _ = atomic.read(record_path(target), record.LARGEST_RECORD)
     except OSError:  # as good as no record: the token's end is not known, and it is replaced
         return Record()
     return record.load(content, now)

@@ -20,7 +20,7 @@ _ACL = "system.posix_acl_access"
 _ACL_HEADER, _ACL_ENTRY = struct.Struct("<I"), struct.Struct("<HHI")  # linux/posix_acl_xattr.h
 _USER, _GROUP, _MASK = 0x02, 0x08, 0x10  # tags of entries, linux/posix_acl.h
 _READ = 4
-_CONFIGURABLE, _NEEDED = 0o775, 0o600  # of a mode, see config/kinds.py
+_CONFIGURABLE, _NEEDED = 0o775, 0o600  # of a mode, see config/value_types.py
 
 
 @distinct

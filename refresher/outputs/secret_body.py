@@ -15,11 +15,10 @@ file's record. Values and annotations that somebody altered since are not believ
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from refresher.config.declarations import SecretOutputSettings
-from refresher.config.objects import placed
+from refresher.config.addresses import namespaced
 from refresher.core import formats
 from refresher.core.formats import Credentials, Format
 from refresher.core.instant import Instant
@@ -130,13 +129,15 @@ def _no_secret(field: str) -> KubeUnreachableError:
     return KubeUnreachableError(f"what it gives is no Secret, by its {field}: is this an API server?")
 
 
-def planned(settings: SecretOutputSettings, issuer_url: str, home: str, owner: str) -> Plan:
-    """What `settings` mean in the namespace `home`, in which Secrets and owners are that name no other."""
-    namespace, secret = placed(settings.secret, home)
-    forms = {
-        key: Format(name, settings.template if name == "template" else None) for key, name in settings.data
-    }
-    return Plan(namespace, secret, "/".join(placed(owner, home)), forms, issuer_url)
+def formats_by_key(data: Iterable[tuple[str, str]], template: str | None) -> dict[str, Format]:
+    """The format of each key. Only keys with the format template use `template`."""
+    return {key: Format(name, template if name == "template" else None) for key, name in data}
+
+
+def planned(secret: str, home: str, owner: str, forms: Mapping[str, Format], issuer_url: str) -> Plan:
+    """The plan for a Secret [NAMESPACE/]NAME. `home` is the default namespace of the Secret and its owner."""
+    namespace, name = namespaced(secret, home)
+    return Plan(namespace, name, "/".join(namespaced(owner, home)), forms, issuer_url)
 
 
 def holding(found: Seen, plan: Plan, now: Instant) -> Holding:

@@ -3,7 +3,7 @@
 import errno
 import os
 
-from refresher.config.targets import sidecar
+from refresher.config.output_kinds import record_path
 from refresher.outputs import obstacles
 from refresher.outputs.links import UntrustedLinkError
 from refresher.outputs.permissions import GroupError
@@ -50,7 +50,7 @@ def explained(error: OSError, path: str) -> str:
 def _advice(error: OSError, target: str) -> str:
     in_group = isinstance(error, GroupError)
     if error.errno == errno.EPERM and not in_group:
-        remedy = obstacles.remedy(target, sidecar(target))
+        remedy = obstacles.remedy(target, record_path(target))
         if remedy is not None:
             return remedy
     advice = (_GROUP_ADVICE if in_group else _ADVICE).get(error.errno or 0, "")

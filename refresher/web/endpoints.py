@@ -4,21 +4,28 @@ All of it is computed at the request, from frozen states; nothing is kept betwee
 """
 
 import json
+import socket
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any
 
 from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
 from refresher.core.status import status_of
+from refresher.http.server.limits import Limits, affordable_connections
+from refresher.http.server.loop import Server
+from refresher.http.server.messages import Later, Reply, Request, Response
 from refresher.metrics.counters import Counters
 from refresher.metrics.exposition import Metrics
 from refresher.ports import Clock
 from refresher.status.document import status_document, unready_outputs
 from refresher.status.liveness import is_alive, silence
 from refresher.status.page import page
-from refresher.web.exchange import HTML, JSON, Answer, Later, Request, text
+from refresher.web import responses
+from refresher.web.background import Background
+from refresher.web.responses import text
 
+METHODS = ("GET", "HEAD")
+CONNECTIONS = 32
 ENDPOINTS = {
     "/metrics": "for Prometheus, in its text format or as OpenMetrics",
     "/livez": "200 while the engine makes progress: for a liveness probe",
@@ -48,7 +55,8 @@ class Endpoints:
         self._view, self._last_turn, self._clock, self._version = view, last_turn, clock, version
         self._counters, self._stuck = counters, stuck
         self._metrics = Metrics(view, last_turn, clock, counters, version, log_lines_dropped)
-        self._routes: dict[str, Callable[[str], Answer | Later]] = {
+        self._background: Background[Response] = Background()
+        self._routes: dict[str, Callable[[str], Reply]] = {
             "/": _index,
             "/metrics": self._exposition,
             "/livez": self._liveness,
@@ -56,24 +64,34 @@ class Endpoints:
             "/status": self._status,
         }
 
-    def answer(self, request: Request) -> Answer | Later:
-        """The answer to GET; to HEAD as well, whose body the server leaves out.
+    def admit(self, request: Request) -> Response | None:
+        """Refuse what would change something."""
+        if request.method in METHODS:
+            return None
+        allowed = ", ".join(METHODS)
+        line = f"only {allowed}: nothing is changed here"
+        return text(HTTPStatus.METHOD_NOT_ALLOWED, line, ("Allow", allowed))
 
-        Those to probes are quick. Those to be computed later take long where there are many tokens.
-        """
+    def answer(self, request: Request) -> Reply:
+        """The reply to GET and HEAD. Probes are answered at once; what takes long where there are many tokens
+        is computed in the background."""
         route = self._routes.get(request.path)
         if route is None:
             return text(HTTPStatus.NOT_FOUND, f"not found; there are {', '.join(self._routes)}")
         return route(request.headers.get("accept", ""))
 
+    def refuse(self, status: HTTPStatus) -> Response:
+        """The response to what is no request."""
+        return text(status, status.phrase)
+
     def _exposition(self, accept: str) -> Later:
-        def exposition() -> Answer:
+        def exposition() -> Response:
             body, content_type = self._metrics.exposition(accept)
-            return Answer(HTTPStatus.OK, content_type, body)
+            return responses.of_type(content_type, body)
 
-        return exposition
+        return Later(self._background.submit(exposition))
 
-    def _liveness(self, _accept: str) -> Answer:
+    def _liveness(self, _accept: str) -> Response:
         last_turn, now = self._last_turn(), self._clock.now()
         problem = self._stuck()
         if not is_alive(last_turn, now):
@@ -82,24 +100,34 @@ class Endpoints:
             return text(HTTPStatus.OK, "ok")
         return text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
-    def _readiness(self, _accept: str) -> Answer:
+    def _readiness(self, _accept: str) -> Response:
         reasons = unready_outputs(self._view(), self._clock.now())
         if not reasons:
-            return _json(HTTPStatus.OK, {"ready": True})
+            return responses.json(HTTPStatus.OK, json.dumps({"ready": True}, indent=2))
         # Without indentation: that encoder is fast, and kubelet shows the first 10 kB.
-        body = json.dumps({"ready": False, "reasons": reasons})
-        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, JSON, f"{body}\n".encode())
+        document = json.dumps({"ready": False, "reasons": reasons})
+        return responses.json(HTTPStatus.SERVICE_UNAVAILABLE, document)
 
     def _status(self, accept: str) -> Later:
-        def answer() -> Answer:
+        def answer() -> Response:
             now = self._clock.now()
             statuses = [status_of(state, policy, now) for policy, state in self._view()]
             document = status_document(statuses, now, self._version, self._counters.leases)
             if quality(accept, "text/html") > quality(accept, "application/json"):
-                return _html(page(document))
-            return _json(HTTPStatus.OK, document)
+                return responses.html(page(document))
+            return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))
 
-        return answer
+        return Later(self._background.submit(answer))
+
+
+def server_of(endpoints: Endpoints, listening: socket.socket) -> Server:
+    """What serves the endpoints. Raises OSError without a free descriptor.
+
+    Each connection is closed after one request: probes and scrapes come seconds apart, and so no client keeps
+    one of the few places.
+    """
+    limits = Limits(idle=0.0, connections=affordable_connections(CONNECTIONS))
+    return Server(listening, endpoints, limits, name="the endpoints")
 
 
 def quality(accept: str, media_type: str) -> float:
@@ -122,22 +150,14 @@ def _ranges(accept: str) -> Iterable[tuple[str, float]]:
             yield media_range, 0.0
 
 
-def _index(accept: str) -> Answer:
+def _index(accept: str) -> Response:
     if quality(accept, "text/html") > quality(accept, "text/plain"):
         items = "".join(
             f'<dt><a href="{path}">{path}</a></dt><dd>{says}</dd>' for path, says in ENDPOINTS.items()
         )
         title = "inlive-token-refresher"
-        return _html(
+        return responses.html(
             '<!DOCTYPE html><html lang="en"><meta charset="utf-8">'
             f"<title>{title}</title><h1>{title}</h1><dl>{items}</dl></html>\n"
         )
     return text(HTTPStatus.OK, "\n".join(f"{path:10}{says}" for path, says in ENDPOINTS.items()))
-
-
-def _html(page: str) -> Answer:
-    return Answer(HTTPStatus.OK, HTML, page.encode())
-
-
-def _json(code: HTTPStatus, document: Any) -> Answer:
-    return Answer(code, JSON, f"{json.dumps(document, indent=2)}\n".encode())

@@ -14,27 +14,21 @@ from urllib.request import ProxyHandler, build_opener
 
 from refresher import __version__, wiring
 from refresher.clock import SystemClock
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    ListenAddress,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import IssuerSettings, Settings, TokenSettings
+from refresher.config.output_kinds import FileOutputSettings
 from refresher.core.events import Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, TokenMinted
 from refresher.engine import Engine
 from refresher.executor import KEYS, LIMITS, Executor
+from refresher.http.server.sockets import bind
 from refresher.logs import setup
 from refresher.logs.observer import LogObserver
 from refresher.logs.redaction import SecretIndex
 from refresher.logs.stream import BackgroundStream
 from refresher.metrics.counters import Counters
 from refresher.ports import Message
-from refresher.web.endpoints import Endpoints
-from refresher.web.server import Server
-from refresher.web.socket import bind
+from refresher.web.endpoints import Endpoints, server_of
 from refresher.workers import Mailbox, Workers
 
 LIFETIME = 10.0  # seconds, so that most of what passes is refreshes and not looks at files
@@ -157,9 +151,9 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
 
 def serve(engine: Engine, clock: LeapingClock, counters: Counters) -> str:
     """The endpoints, as `refresher run` has them; where to scrape."""
-    listening = bind(ListenAddress("127.0.0.1", 0))
+    listening = bind("127.0.0.1", 0)
     endpoints = Endpoints(engine.view, lambda: engine.last_turn, clock, counters, __version__)
-    threading.Thread(target=Server(listening, endpoints.answer).serve, daemon=True).start()
+    threading.Thread(target=server_of(endpoints, listening).serve, daemon=True).start()
     return f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
 
 

@@ -15,10 +15,9 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self, TypeVar
 
 from refresher.clock import SystemClock
-from refresher.config.declarations import FileOutputSettings
 from refresher.core.model import SecretStr, Token, TokenFacts
 from refresher.core.seal import Sealer
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 15.0  # seconds; far more than anything takes that is not told to take longer
@@ -209,7 +208,7 @@ def plant(
         has_refresh_token=False,
         issuer=issuer,
     )
-    FileOutput(FileOutputSettings(path=str(path)), issuer).write(
+    FileOutput(Plan(str(path), issuer)).write(
         Token(facts, access), clock.now(), Sealer(SecretStr(sealed_with or key))
     )
     return access.reveal()

@@ -197,8 +197,8 @@ def test_a_refused_key(check, inlive, place, status):
     assert checked.code == 77
     assert line(checked, "issuer") == (
         f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault "
-        f"(asked: {inlive.mint_url}); put a valid key into the key's file "
-        "(Inlive's integration page makes one)"
+        f"(asked: {inlive.mint_url}); put a valid key into the key file "
+        "(create one on Inlive's integration page)"
     )
     assert inlive.counts.mints == 1  # no lifetime makes it a better key
 
@@ -208,12 +208,16 @@ def test_a_refused_key(check, inlive, place, status):
     [
         ({"status": 503}, "server_error: 503", "if this lasts, ask Inlive"),
         ({"status": 429}, "throttled: 429", "let tokens live longer, or mint fewer"),
-        ({"reset": True}, "unreachable: ", "what is in between: name resolution, firewall, proxy"),
-        ({"status": 404}, "bad_response: 404", "is issuer.url (and issuer.verify, if set) right"),
+        (
+            {"reset": True},
+            "unreachable: ",
+            "check issuer.url and the way there: name resolution, firewall, proxy",
+        ),
+        ({"status": 404}, "bad_response: 404", "check issuer.url, issuer.verify (if set)"),
         (
             {"garbage": True},
             "bad_response: 200, but it is not JSON",
-            "is issuer.url (and issuer.verify, if set) right",
+            "check issuer.url, issuer.verify (if set)",
         ),
         ({"redirect": "https://elsewhere.test/"}, "bad_response: 307", "correct issuer.url"),
     ],
@@ -232,7 +236,7 @@ def test_an_issuer_that_is_not_there(check):
     assert checked.code == 75
     assert "unreachable: 127.0.0.1:" in line(checked, "issuer")
     assert "Connection refused" in line(checked, "issuer")
-    assert "; is issuer.url right, and what is in between" in line(checked, "issuer")
+    assert "; check issuer.url and the way there" in line(checked, "issuer")
 
 
 def test_it_is_as_patient_as_the_daemon_is_going_to_be(check, inlive):
@@ -293,7 +297,7 @@ def test_no_proof_lives_longer_than_the_token_it_is_for(check):
         assert asked(choosy) == [1, 10, 30]
     assert checked.code == 75
     assert "bad_response: 400: expiry_seconds must be 60 to" in line(checked, "issuer")
-    assert "does the issuer grant the lifetime" in line(checked, "issuer")
+    assert "whether the issuer grants the lifetime" in line(checked, "issuer")
 
 
 def test_every_key_is_proven_once(check_all, inlive, place):

@@ -219,7 +219,7 @@ def test_it_speaks_https_with_a_certificate_and_its_key(
     ("flags", "told"),
     [
         (("--listen", "8787"), "--listen: '8787' is not an address; did you mean :8787?"),
-        (("--listen", "192.0.2.1:0"), "the emulator cannot listen on 192.0.2.1:0: "),
+        (("--listen", "192.0.2.1:0"), "cannot listen on 192.0.2.1:0: "),
         (("--key-file", "/none/such"), "the key file /none/such cannot be read: No such file"),
         (("--write-key", "/none/such"), "--write-key: /none/such: No such file"),
         (("--min-lifetime", "soon"), "--min-lifetime: 'soon' is not a duration"),

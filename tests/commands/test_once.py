@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, STOP_WITHIN, Ended, ended, eventually, plant, refresher, start

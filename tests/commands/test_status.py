@@ -79,7 +79,7 @@ def test_an_expired_token(status, tmp_path):
 def test_no_token_at_all(status):
     told = status("token")
     assert told.code == 75
-    assert "! holds no token that is known to be valid" in told.out
+    assert "! holds no token known to be valid" in told.out
 
 
 def test_an_output_that_cannot_be_read(status, tmp_path):
@@ -121,7 +121,7 @@ def test_it_fits_a_terminal_of_a_hundred_columns(status, tmp_path):
 def test_nothing_to_tell_of(call):
     told = call("status")
     assert (told.code, told.out) == (78, "")
-    assert "the shortest that works: refresher status --to-file FILE" in told.err
+    assert "the shortest command that works: refresher status --to-file FILE" in told.err
 
 
 # --- Of a running daemon
@@ -174,7 +174,7 @@ def test_a_daemon_without_a_token(call, inlive, tmp_path):
         told = call("status", "--url", f"http://127.0.0.1:{without.port}")
     assert told.code == 75
     assert "! server_error" in told.out
-    assert "! holds no token that is known to be valid" in told.out
+    assert "! holds no token known to be valid" in told.out
 
 
 def test_neither_a_proxy_nor_netrc_is_asked(call, monkeypatch, tmp_path):

@@ -92,4 +92,6 @@ def test_what_is_no_duration(gate, tmp_path, timeout):
 def test_nothing_to_wait_for(call):
     waited = call("wait")
     assert waited.code == 78
-    assert "no token is configured; the shortest that works: refresher wait --to-file FILE" in waited.err
+    assert (
+        "no token is configured; the shortest command that works: refresher wait --to-file FILE" in waited.err
+    )

@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from refresher.cli import build_parser
-from refresher.config.declarations import SecretOutputSettings, Settings
+from refresher.config.declarations import Settings
 from refresher.config.loader import Loaded, load
+from refresher.config.output_kinds import SecretOutputSettings
 from refresher.kube.rbac import Permission, for_events, for_lease, for_secret
 from tests import needs
 

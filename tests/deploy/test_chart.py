@@ -12,8 +12,8 @@ import yaml
 
 from refresher import __version__
 from refresher.cli import build_parser
-from refresher.config.checks import mistakes_of_period
 from refresher.config.durations import parse_duration
+from refresher.config.rules import problems_of_period
 from refresher.kube.rbac import to_create_secret
 from release.chart import SCHEMA, configuration
 from tests.deploy.chart import (
@@ -247,7 +247,7 @@ def test_the_schema_knows_every_option_of_the_configuration():
         (secrets(["studio/"]), "/config/tokens/0/outputs/0/secret"),
         ({"mode": "ha", "config": {"leader_election": {"lease": "a"}}}, "'lease' not allowed"),
         ({"mode": "ha", "config": {"leader_election": {}}}, "missing property 'duration'"),
-        ({"config": {"leader_election": {"duration": "30s"}}}, "two processes are mode: ha"),
+        ({"config": {"leader_election": {"duration": "30s"}}}, "mode: ha"),
         ({"fullnameOverride": "a" * 53}, "/fullnameOverride"),
         ({"podLabels": {"app.kubernetes.io/name": "a"}}, "/podLabels/app.kubernetes.io~1name"),
         ({"podAnnotations": {"checksum/config": "a"}}, "/podAnnotations/checksum~1config"),
@@ -256,8 +256,8 @@ def test_the_schema_knows_every_option_of_the_configuration():
         ({"networkPolicy": {"egress": {"dns": {"ports": []}}}}, "/networkPolicy/egress/dns/ports"),
         ({"rbac": {"createSecrets": "no"}}, "/rbac/createSecrets"),
         ({"image": {"tag": "1", "digest": f"sha256:{64 * '0'}"}}, "set image.digest to"),
-        (secrets(["inlive-application-key"]), "who reads a token"),
-        (secrets(["a"], ["b", f"{NAMESPACE}/inlive-application-key"]), "who reads a token"),
+        (secrets(["inlive-application-key"]), "the Secret inlive-application-key"),
+        (secrets(["a"], ["b", f"{NAMESPACE}/inlive-application-key"]), "the Secret inlive-application-key"),
     ],
     ids=lambda each: json.dumps(each)[:50] if isinstance(each, dict) else "",
 )
@@ -343,7 +343,7 @@ def test_a_pass_is_over_before_the_next(minutes, tmp_path):
     every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
     assert job["schedule"] == f"*/{minutes} * * * *"
     assert every == minutes * 60
-    assert not mistakes_of_period(every, loaded(objects, tmp_path).settings.tokens)
+    assert not problems_of_period(every, loaded(objects, tmp_path).settings.tokens)
     for limit in (job["startingDeadlineSeconds"], job["jobTemplate"]["spec"]["activeDeadlineSeconds"]):
         assert limit < every
 

@@ -10,10 +10,10 @@ import yaml
 
 from refresher import __version__
 from refresher.cli import build_parser
-from refresher.config.checks import mistakes_of_period
-from refresher.config.declarations import FileOutputSettings
 from refresher.config.durations import parse_duration
 from refresher.config.flags import declared_flags
+from refresher.config.output_kinds import FileOutputSettings
+from refresher.config.rules import problems_of_period
 from refresher.kube.rbac import to_create_secret
 from tests.deploy.rendering import (
     DEPLOY,
@@ -235,7 +235,7 @@ def test_the_job_runs_as_often_as_it_says(tmp_path):
     every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
     minutes = re.fullmatch(r"\*/(\d+) \* \* \* \*", job["schedule"])
     assert int(minutes[1]) * 60 == every
-    assert not mistakes_of_period(every, loaded(objects, tmp_path).settings.tokens)
+    assert not problems_of_period(every, loaded(objects, tmp_path).settings.tokens)
     assert job["concurrencyPolicy"] == "Forbid"
     for limit in (job["startingDeadlineSeconds"], job["jobTemplate"]["spec"]["activeDeadlineSeconds"]):
         assert limit < every

@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 
 from refresher.cli import build_parser
-from refresher.config.declarations import FileOutputSettings
 from refresher.config.durations import parse_duration
 from refresher.core.model import SecretStr, Token
 from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from refresher.status.liveness import HANGS_AFTER
 from tests import needs
 from tests.commands.daemon import KEY
@@ -186,10 +185,7 @@ def test_whoever_is_in_the_first_group_publishes_and_whoever_is_in_the_second_re
         os.chown(place, 0, writers)
         os.chmod(place, int(mode, 8))
         path = Path(place, "access-token")
-        output = FileOutput(
-            FileOutputSettings(path=str(path), mode=0o640, group=str(readers)), "https://inlive.test"
-        )
-
+        output = FileOutput(Plan(str(path), "https://inlive.test", mode=0o640, group=str(readers)))
         access = SecretStr("access")
         published = Token(token().facts._replace(fingerprint=access.fingerprint), access)
 

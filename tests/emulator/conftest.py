@@ -1,6 +1,5 @@
 """An emulator on loopback, and plain ways to talk to it."""
 
-import http.client
 import json
 import socket
 import ssl
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from refresher.emulator.server import Emulator
+from tests.http.server.site import Site
 
 KEY = "the-application-key"
 DEADLINE = 5.0  # seconds; far more than anything here takes
@@ -53,13 +53,8 @@ def call(emulator: Emulator) -> Callable[..., Received]:
     ) -> Received:
         body = content if content is None or isinstance(content, bytes) else json.dumps(content).encode()
         headers = more | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
-        connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=DEADLINE)
-        try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return Received(response.status, response.headers, response.read())
-        finally:
-            connection.close()
+        received = Site(emulator.port).call(path, method, body, headers=headers)
+        return Received(received.status, received.headers, received.body)
 
     return perform
 

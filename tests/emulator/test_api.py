@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from refresher.core.model import fingerprint
 from refresher.emulator.api import Reply, Upstream
-from refresher.emulator.exchange import Request
 from refresher.emulator.faults import Fault
 from refresher.emulator.tokens import jwt_maker
+from refresher.http.server.messages import Request
 
 KEY = "the-application-key"
 NOW = 1_800_000_000.0

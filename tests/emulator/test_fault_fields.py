@@ -52,14 +52,14 @@ def test_a_mistake_says_where_it_is_and_what_is_accepted(
 ) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Fault.parse(settings)
-    told = {mistake.where: mistake.problem for mistake in raised.value.mistakes}
+    told = {mistake.where: mistake.text for mistake in raised.value.problems}
     assert accepted in told[where]
 
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as raised:
         Fault.parse({"status": 1, "latency": "long", "colour": "red"})
-    assert {mistake.where for mistake in raised.value.mistakes} == {"status", "latency", "colour"}
+    assert {mistake.where for mistake in raised.value.problems} == {"status", "latency", "colour"}
 
 
 def test_a_body_is_never_repeated_in_a_mistake() -> None:
@@ -108,4 +108,4 @@ def test_whatever_is_given_there_is_a_fault_or_a_mistake(settings: dict[str, obj
 def test_every_field_of_a_fault_can_be_read() -> None:
     with pytest.raises(ConfigurationError) as raised:
         read(dict.fromkeys(Fault.__dataclass_fields__, object()))
-    assert not [mistake for mistake in raised.value.mistakes if "no such fault" in mistake.problem]
+    assert not [mistake for mistake in raised.value.problems if "no such fault" in mistake.text]

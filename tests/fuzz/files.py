@@ -14,11 +14,11 @@ from pathlib import Path
 
 import yaml
 
-from refresher.config import documents
-from refresher.config.declarations import FileOutputSettings, SecretOutputSettings
+from refresher.config import files as configuration_files
+from refresher.config.files import read_yaml
 from refresher.config.loader import load
-from refresher.config.located import MalformedError
-from refresher.config.yaml_source import read_yaml
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
+from refresher.config.source_map import MalformedError
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.keytext import LONGEST_KEY, parse_key
@@ -28,7 +28,7 @@ from refresher.errors import ConfigurationError, KeyUnreadableError, KubeConfigE
 from refresher.keys.keyfile import KeyFile
 from refresher.kube.credentials import TokenFile
 from refresher.outputs import record
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.record import Entry, Record
 from tests.fuzz.target import (
     JSON_WORDS,
@@ -95,7 +95,7 @@ def configuration(octets: bytes) -> None:
     try:
         found = load({"config": name}, {}, str(_folder())).settings
     except ConfigurationError as error:
-        for mistake in error.mistakes:
+        for mistake in error.problems:
             assert str(mistake).isprintable(), ascii(str(mistake))
             assert len(str(mistake)) < 2000
     else:
@@ -108,7 +108,7 @@ def configuration(octets: bytes) -> None:
             _expect_writable(token.outputs)
     if name == "c.yaml":  # the parser that is taken where libyaml is not there
         try:
-            read_yaml(documents._content(path).decode("utf-8-sig"), yaml.SafeLoader)
+            read_yaml(configuration_files._content(path).decode("utf-8-sig"), yaml.SafeLoader)
         except (MalformedError, UnicodeDecodeError):
             return
 
@@ -160,7 +160,7 @@ def output(octets: bytes) -> None:
     path = _folder() / "token"
     path.write_bytes(content)
     (_folder() / ".token.meta.json").write_bytes(beside)
-    out = FileOutput(FileOutputSettings(str(path)), URL)
+    out = FileOutput(Plan(str(path), URL))
     expect_sound(out.inspect(NOW))
     for form in FORM.values():
         found = formats.read_back(form, content)

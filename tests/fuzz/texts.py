@@ -10,32 +10,16 @@ from itertools import product
 
 from refresher.clock import SystemClock
 from refresher.config import flags
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
-from refresher.config.documents import read_json
+from refresher.config.declarations import SECTIONS
+from refresher.config.files import read_json
 from refresher.config.loader import load
-from refresher.config.located import MalformedError
 from refresher.config.options import Option, options_of
+from refresher.config.source_map import MalformedError
 from refresher.core import rfc3339
 from refresher.core.expiry import UselessTokenError, believed_lifetime
 from refresher.errors import ConfigurationError
 from refresher.issuer.client import InliveIssuer
 from tests.fuzz.target import JSON_WORDS, NOW, Target
-
-SECTIONS = (
-    Settings,
-    IssuerSettings,
-    TokenSettings,
-    FileOutputSettings,
-    SecretOutputSettings,
-    LeaderElectionSettings,
-)
 
 
 def moment(octets: bytes) -> None:
@@ -75,15 +59,15 @@ def option(octets: bytes) -> None:
         assert error.problem.isprintable()
     for value in given:
         try:
-            found = one.kind.parse(value)
+            found = one.value_type.parse(value)
         except ValueError as error:
             assert str(error).isprintable(), ascii(str(error))
             continue
-        if one.kind.schema.get("type") == ["string", "number"] and "maxLength" in one.kind.schema:
-            assert one.kind.schema["minimum"] <= found <= one.kind.schema["maximum"]
-        shown = one.kind.show(found)
+        if one.value_type.schema.get("type") == ["string", "number"] and "maxLength" in one.value_type.schema:
+            assert one.value_type.schema["minimum"] <= found <= one.value_type.schema["maximum"]
+        shown = one.value_type.show(found)
         if isinstance(found, str | int) or one.key in ("timeout", "lifetime", "duration"):
-            again = one.kind.parse(shown)
+            again = one.value_type.parse(shown)
             assert again == found or (isinstance(found, float) and math.isclose(again, found, abs_tol=6e-4))
 
 
@@ -113,7 +97,7 @@ def command_line(octets: bytes) -> None:
             try:
                 load(flags_given, variables, "/nowhere", needs=needs)
             except ConfigurationError as error:
-                assert all(str(mistake).isprintable() for mistake in error.mistakes), error.mistakes
+                assert all(str(mistake).isprintable() for mistake in error.problems), error.problems
 
 
 def _command_line_seeds() -> Iterator[bytes]:

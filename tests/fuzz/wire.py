@@ -4,14 +4,17 @@ import json
 import math
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from refresher.core.formats import NAMES, Format, read_back, render
 from refresher.core.http_response import Response
 from refresher.core.issuer_response import classify
 from refresher.core.model import Declined, Granted, Token, TokenFacts
+from refresher.http.server import messages
+from refresher.http.server.limits import Limits
+from refresher.http.server.protocol import Phase, Protocol
 from refresher.status import page as status_page
 from refresher.status import table as status_table
-from refresher.web import exchange
 from tests.fuzz.target import (
     HEADERS,
     JSON_WORDS,
@@ -71,22 +74,62 @@ def _issuer_seeds() -> Iterator[bytes]:
 
 
 def page(octets: bytes) -> None:
-    """A request for one of our pages."""
-    if not exchange.is_whole(octets):
-        return
-    asked = exchange.parsed(octets)
-    if isinstance(asked, exchange.Answer):
-        exchange.rendered(asked)
-        return
-    assert asked.method in exchange.METHODS
-    assert all(name == name.lower() for name in asked.headers)
+    """What a client sends to a server of ours, in pieces as large as its first byte says."""
+    application = _Recorder()
+    protocol = Protocol(application, Limits(), 0.0)
+    size = octets[0] + 1 if octets else 1
+    for start in range(1, len(octets), size):
+        protocol.receive(octets[start : start + size], 0.0)
+        _exchange(protocol, application)
+    protocol.receive(b"", 0.0)
+    _exchange(protocol, application)
+    assert protocol.phase is Phase.OVER
+
+
+def _exchange(protocol: Protocol, application: "_Recorder") -> None:
+    """Answer all that can be answered; what is refused ends the connection."""
+    while True:
+        asked = protocol.next_request(0.0)
+        if asked is not None:
+            assert application.admitted.pop() == asked._replace(body=b"")
+            assert len(asked.body) <= Limits().body_size
+            assert asked.host or asked.old or not asked.headers["host"]
+            assert all(name == name.lower() for name in asked.headers)
+            assert not any(set(value) & {"\r", "\n", "\0"} for value in asked.headers.values())
+            protocol.respond(messages.Response(200), 0.0)
+        if not protocol.outgoing:
+            return
+        sent = bytes(protocol.outgoing)
+        assert sent.startswith(b"HTTP/1.1 ")
+        protocol.sent(len(sent), 0.0)
+        assert not application.refused or protocol.phase in (Phase.FAREWELL, Phase.OVER)
+
+
+class _Recorder:
+    """An application that remembers what it was asked to admit, and whether anything was refused."""
+
+    def __init__(self) -> None:
+        self.admitted: list[messages.Request] = []
+        self.refused = False
+
+    def admit(self, request: messages.Request) -> messages.Response | None:
+        self.admitted.append(request)
+        return None
+
+    def answer(self, request: messages.Request) -> messages.Response:
+        raise AssertionError("the protocol does not ask for answers")
+
+    def refuse(self, status: HTTPStatus) -> messages.Response:
+        self.refused = True
+        return messages.Response(status)
 
 
 def _page_seeds() -> Iterator[bytes]:
-    yield b"GET /metrics HTTP/1.1\r\nHost: h\r\nAccept: text/plain\r\n\r\n"
-    yield b"HEAD http://h:9/status?x HTTP/1.0\r\nAccept: a\r\n b\r\nAccept: c\r\n\r\n"
-    yield b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
-    yield b"GET /\n\n"
+    yield b"\xffGET /metrics HTTP/1.1\r\nHost: h\r\nAccept: text/plain\r\n\r\n"
+    yield b"\x07HEAD http://h:9/status?x HTTP/1.0\r\nAccept: a\r\nAccept: c\r\n\r\n"
+    yield b"\x20POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabcGET / HT"
+    yield b"\x40POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"
+    yield b"\x00\r\nGET /\n\n"
 
 
 def neighbour(octets: bytes) -> None:
@@ -119,7 +162,11 @@ TARGETS = {
     "page": Target(
         page,
         _page_seeds,
-        ("\r\n", "\r\n\r\n", "GET ", "HTTP/1.1", "HTTP/0.9", ": ", "http://", "Connection: "),
+        (
+            *("\r\n", "\r\n\r\n", "GET ", " HTTP/1.1\r\n", " HTTP/0.9", ": ", "http://", "Host: h\r\n"),
+            *("Connection: ", "close", "keep-alive", "Content-Length: ", "Transfer-Encoding: chunked\r\n"),
+            "Expect: 100-continue\r\n",
+        ),
     ),
     "neighbour": Target(
         neighbour,

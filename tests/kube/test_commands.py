@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from refresher.clock import SystemClock
-from refresher.config.declarations import SecretOutputSettings
+from refresher.core.formats import Format
 from refresher.core.model import SecretStr, Token, TokenFacts
 from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
@@ -105,8 +105,7 @@ def forge(place: Place, value: str) -> None:
     facts = TokenFacts(
         clock.now(), 3600.0, 3600.0, key, access.fingerprint, has_refresh_token=False, issuer=url
     )
-    settings = SecretOutputSettings("access-token", (("access-token", "token"),))
-    plan = secret_body.planned(settings, url, api.namespace, DEFAULT_OWNER)
+    plan = secret_body.planned("access-token", api.namespace, DEFAULT_OWNER, {"access-token": Format()}, url)
     SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(SecretStr("a guess")))
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from refresher import outputs
 from refresher.clock import SystemClock
-from refresher.config.declarations import SecretOutputSettings
+from refresher.config.output_kinds import SecretOutputSettings
+from refresher.core.formats import Format
 from refresher.core.model import Holding
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError, OutputOutOfSightError
@@ -456,7 +457,7 @@ def test_an_api_server_that_is_away_is_told_and_comes_back(cluster, place):
 
 
 def test_an_api_server_that_asks_for_patience_is_given_it(tmp_path):
-    plan = planned(SecretOutputSettings("ns/token"), "http://localhost", "ns", "ns/refresher")
+    plan = planned("ns/token", "ns", "ns/refresher", {"access-token": Format()}, "http://localhost")
     busy = answering(429, status(429, "slow down"), "Retry-After: 7")
     with asking(tmp_path, busy) as (api, _), pytest.raises(OutputError, match="slow down") as raised:
         SecretOutput(plan, api).write(a_token(1), NOW, SEALER)

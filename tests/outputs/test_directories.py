@@ -9,11 +9,10 @@ import threading
 
 import pytest
 
-from refresher.config.declarations import FileOutputSettings
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.errors import OutputError, OutputHeldError
 from refresher.outputs.directories import Directories, Directory
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from tests import needs
 from tests.outputs.mounts import mounting
 from tests.outputs.test_file import record_of, refusal
@@ -29,7 +28,7 @@ def path(tmp_path):
 
 
 def of_installation(path, owner, directories=None):
-    return FileOutput(FileOutputSettings(path=str(path)), URL, owner, directories)
+    return FileOutput(Plan(str(path), URL, owner=owner), directories)
 
 
 def held(victim, path):

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher import outputs
-from refresher.config.declarations import FileOutputSettings
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE, FileOutputSettings
 from refresher.core import formats
+from refresher.core.formats import Format
 from refresher.core.model import Holding, SecretStr
 from refresher.core.seal import Sealer
 from refresher.errors import OutputError
 from refresher.outputs import record
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from tests.outputs.contract import OutputContract
 from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
@@ -26,14 +26,13 @@ URL = "https://api.inlive.app"
 TEMPLATE = "token = $access_token, until $expires_at\n"
 
 
-def settings(path, name="token", **others):
-    return FileOutputSettings(
-        path=str(path), format=name, template=TEMPLATE if name == "template" else None, **others
-    )
+def plan(path, name="token", issuer_url=URL, **others):
+    template = TEMPLATE if name == "template" else None
+    return Plan(str(path), issuer_url, Format(name, template), **others)
 
 
 def file_output(path, name="token", **others):
-    return FileOutput(settings(path, name, **others), URL)
+    return FileOutput(plan(path, name, **others))
 
 
 def record_of(path):
@@ -110,10 +109,13 @@ def refusal(output, verb="write"):
 
 def test_settings_of_a_file_build_a_file_output(path):
     nowhere = outputs.Cluster(connect=pytest.fail, owner="", time_left=pytest.fail)
-    output = outputs.build(settings(path, "bearer"), URL, nowhere)
+    settings = FileOutputSettings(str(path), "template", "<$access_token>", 0o640, str(os.getegid()))
+    output = outputs.build(settings, URL, nowhere)
     output.write(a_token(), NOW, SEALER)
     assert output.name == f"file:{path}"
-    assert path.read_bytes() == b"Bearer acc3ss-1-"
+    assert path.read_bytes() == b"<acc3ss-1->"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert output._plan.group == str(os.getegid())
 
 
 # The record
@@ -300,15 +302,15 @@ def test_a_value_in_another_format_is_known_but_to_be_written_anew(path, before,
 
 
 def test_a_changed_template_is_noticed(path):
-    before = settings(path, "template")
-    FileOutput(before, URL).write(a_token(), NOW, SEALER)
-    found = FileOutput(before._replace(template=TEMPLATE + "#"), URL).inspect(NOW)
+    before = plan(path, "template")
+    FileOutput(before).write(a_token(), NOW, SEALER)
+    found = FileOutput(before._replace(format=Format("template", TEMPLATE + "#"))).inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
 
 
 def test_another_issuer_in_the_sdk_object_is_noticed(path):
     file_output(path, "inlive-sdk").write(a_token(), NOW, SEALER)
-    found = FileOutput(settings(path, "inlive-sdk"), "https://elsewhere").inspect(NOW)
+    found = FileOutput(plan(path, "inlive-sdk", "https://elsewhere")).inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from tests.outputs.mounts import mounting
 from tests.outputs.tokens import NOW, SEALER, a_token
 from tests.outputs.victims import LARGE, NOBODY, output_at, told_by

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.errors import OutputError
 from refresher.outputs import atomic
 from refresher.outputs.permissions import Permissions

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.config.declarations import SecretOutputSettings
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
@@ -64,24 +63,24 @@ def objection(document, wants=None, values=None):
     return secret_body.objection(found, wants, values or wants.render(a_token(2), NOW))
 
 
-# What settings mean
+# The plan
 
 
 def test_names_without_a_namespace_are_at_home():
-    made = secret_body.planned(SecretOutputSettings("inlive-access-token"), URL, "home", "refresher")
+    made = secret_body.planned("inlive-access-token", "home", "refresher", {}, URL)
     assert (made.namespace, made.secret, made.owner) == ("home", "inlive-access-token", "home/refresher")
 
 
 def test_names_with_a_namespace_are_where_they_say():
-    made = secret_body.planned(SecretOutputSettings("studio/token"), URL, "home", "inlive/refresher")
+    made = secret_body.planned("studio/token", "home", "inlive/refresher", {}, URL)
     assert (made.namespace, made.secret, made.owner) == ("studio", "token", "inlive/refresher")
 
 
 def test_the_template_is_for_the_key_of_that_format_alone():
     """What another key's format needs is not to be read out of it."""
     data = (("access-token", "token"), ("t", "template"))
-    made = secret_body.planned(SecretOutputSettings("s", data, "$refresh_token"), URL, "home", "o")
-    assert made.formats == {"access-token": Format("token"), "t": Format("template", "$refresh_token")}
+    formats = secret_body.formats_by_key(data, "$refresh_token")
+    assert formats == {"access-token": Format("token"), "t": Format("template", "$refresh_token")}
 
 
 # What is applied

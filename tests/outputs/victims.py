@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from refresher.config.declarations import FileOutputSettings
+from refresher.core.formats import Format
 from refresher.errors import OutputError
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from tests.outputs.tokens import NOW, SEALER, a_token
 
 NOBODY = 65534
@@ -20,8 +20,7 @@ LARGE = 20_000
 
 
 def output_at(path: Path, group: str | None = None) -> FileOutput:
-    settings = FileOutputSettings(path=str(path), format="json", group=group)
-    return FileOutput(settings, "https://api.inlive.app")
+    return FileOutput(Plan(str(path), "https://api.inlive.app", Format("json"), group=group))
 
 
 def told_by(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -131,8 +130,7 @@ def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | 
     logging.getLogger("refresher").addHandler(sink)
 
     def output() -> FileOutput:
-        settings = FileOutputSettings(path=str(path), mode=int(mode, 8), group=group)
-        return FileOutput(settings, "https://api.inlive.app")
+        return FileOutput(Plan(str(path), "https://api.inlive.app", mode=int(mode, 8), group=group))
 
     ours = output()
     tried = ours.dry_run()

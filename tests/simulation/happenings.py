@@ -4,7 +4,7 @@ import errno
 from collections import Counter
 from collections.abc import Callable
 
-from refresher.core.backoff import LOOK_AGAIN
+from refresher.core.backoff import INSPECT_EVERY
 from refresher.core.effects import Mint, Write
 from refresher.core.events import ExpiryReported, RefreshRequested
 from refresher.core.machine import STALLED
@@ -27,7 +27,7 @@ LONG_ENOUGH = 600.0
 SETTLING = 150.0  # seconds, after the start of a token: room for a look, an attempt, a write tried again
 NOT_SOON = float("inf")
 HANGS = ("goes on", "fails", "for ever")
-REPORTED = LOOK_AGAIN + STALLED + 5.0  # seconds within which it is told that an output hangs
+REPORTED = INSPECT_EVERY + STALLED + 5.0  # seconds within which it is told that an output hangs
 LONG_FOR_EVER = 3 * GIVE_UP  # what hangs on a server that is gone holds its thread, and there are four
 DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO)
 
@@ -358,7 +358,8 @@ class Happenings:
     def configuration_changes(self, trouble: Trouble) -> float:
         """A part is made anew, an output goes and comes back, or the whole token does."""
         name = self._pick(trouble, tuple(self.here.outputs))
-        kind = int(trouble.pick * 997) % 4
+        is_along = trouble.gap == 0.0  # with another trouble: nothing that outlasts it
+        kind = int(trouble.pick * 997) % (2 if is_along else 4)
         leader = self.here.leader()
         if leader is not None:  # a mint under way may be lost with its issuer, or with its token
             self._may_change_leader(leader)

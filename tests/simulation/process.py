@@ -104,7 +104,7 @@ class Process(VirtualProcess):
         for output in state.outputs:
             held = output.holding.facts if output.holding is not None and output.holding.intact else None
             is_as_wanted = held is not None and (held.fingerprint == facts.fingerprint or not state.leads)
-            if not is_as_wanted or output.looked_at < since:
+            if not is_as_wanted or output.inspected_at < since:
                 return self.world.now
         due = min((at for _, _, at in attempts(state, policy, now)), default=NOT_SOON)
         return self.world.now + (due - now.boot) / self.machine.rate

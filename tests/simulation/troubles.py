@@ -49,12 +49,13 @@ KINDS = (
     *ONLY_TWO,
 )
 WITHIN_AN_OUTAGE = ("kill", "suspended", "operator_asks")
-WITHIN_A_HANG = ("kill", "operator_asks", "configuration_changes")
+WITHIN_A_HANG = ("kill", "operator_asks")
+WITHIN_A_WAIT = (*WITHIN_A_HANG, "configuration_changes")
 WITHIN = {
     "outage": WITHIN_AN_OUTAGE,
     "output_hangs": WITHIN_A_HANG,
-    "resolver_hangs": WITHIN_A_HANG,
-    "threads_refused": WITHIN_A_HANG,
+    "resolver_hangs": WITHIN_A_WAIT,
+    "threads_refused": WITHIN_A_WAIT,
 }
 
 

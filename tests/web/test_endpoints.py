@@ -10,12 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from refresher.core.events import Found
 from refresher.core.model import Holding
+from refresher.http.server.messages import Later, Request
 from refresher.metrics.counters import Counters
 from refresher.web.endpoints import ENDPOINTS, Endpoints, quality
-from refresher.web.exchange import Request
 from tests.core.builders import KEY, KEY_REFUSED, NOW, UNREACHABLE, Driver, at_work, output, policy, token
+from tests.http.server.site import Site
 from tests.watched import Watched
-from tests.web.site import Serve, Site
+from tests.web.conftest import ServeEndpoints
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"  # what Firefox sends
 SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
@@ -29,8 +30,8 @@ class Daemon(Watched):
 
 
 @pytest.fixture
-def site_of(serve: Serve) -> Callable[[Daemon], Site]:
-    return lambda daemon: serve(daemon.endpoints.answer)
+def site_of(serve_endpoints: ServeEndpoints) -> Callable[[Daemon], Site]:
+    return lambda daemon: serve_endpoints(daemon.endpoints)
 
 
 SiteOf = Callable[[Daemon], Site]
@@ -66,6 +67,34 @@ def test_the_index_lists_what_there_is(site_of: SiteOf) -> None:
     assert [line.split()[0] for line in plain.body.decode().splitlines()] == list(ENDPOINTS)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert all(f'<a href="{each}">'.encode() in page.body for each in ENDPOINTS)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"])
+def test_no_other_method_is_allowed(site_of: SiteOf, method: str) -> None:
+    received = site_of(Daemon(at_work())).call("/livez", method, b"body")
+    assert (received.status, received.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_every_answer_forbids_storing_and_sniffing_and_names_no_version(site_of: SiteOf) -> None:
+    site = site_of(Daemon(at_work()))
+    answers = [site.call(path) for path in [*ROUTES, "/nowhere"]]
+    answers += [site.call("/livez", "POST"), site.call("/livez", accept="a" * 20_000)]
+    assert {received.status for received in answers} == {200, 404, 405, 431}
+    for received in answers:
+        assert received.headers["Cache-Control"] == "no-store"
+        assert received.headers["X-Content-Type-Options"] == "nosniff"
+        assert received.headers["Server"] == "inlive-token-refresher"
+        assert received.headers["Connection"] == "close"
+        assert "Content-Security-Policy" not in received.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/status"])
+def test_a_page_may_do_nothing_but_be_looked_at(site_of: SiteOf, path: str) -> None:
+    policy = site_of(Daemon(at_work())).call(path, accept=BROWSER).headers["Content-Security-Policy"]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == rules["frame-ancestors"] == rules["form-action"] == "'none'"
+    assert rules["style-src"] == "'unsafe-inline'"
+    assert "script-src" not in rules
 
 
 def test_no_endpoint_tells_a_secret(site_of: SiteOf) -> None:
@@ -109,7 +138,9 @@ def test_it_lives_while_the_engine_makes_turns(
     assert site.call("/livez").status == 200
 
 
-def test_a_part_that_is_stuck_is_a_reason_for_a_restart_with_its_name(serve: Serve) -> None:
+def test_a_part_that_is_stuck_is_a_reason_for_a_restart_with_its_name(
+    serve_endpoints: ServeEndpoints,
+) -> None:
     daemon = Daemon(at_work())
     stuck = ["no thread for the mints since 95 s"]
     endpoints = Endpoints(
@@ -120,7 +151,7 @@ def test_a_part_that_is_stuck_is_a_reason_for_a_restart_with_its_name(serve: Ser
         "1",
         stuck=lambda: stuck[0] if stuck else None,
     )
-    site = serve(endpoints.answer)
+    site = serve_endpoints(endpoints)
     received = site.call("/livez")
     assert (received.status, received.body) == (503, b"no thread for the mints since 95 s\n")
     stuck.clear()
@@ -129,7 +160,7 @@ def test_a_part_that_is_stuck_is_a_reason_for_a_restart_with_its_name(serve: Ser
 
 def test_probes_are_answered_at_once_and_what_grows_with_the_tokens_later() -> None:
     endpoints = Daemon(at_work()).endpoints
-    later = {path for path in ROUTES if callable(endpoints.answer(Request("GET", path, {})))}
+    later = {path for path in ROUTES if isinstance(endpoints.answer(Request("GET", path)), Later)}
     assert later == {"/metrics", "/status"}
 
 
@@ -173,7 +204,7 @@ def test_what_is_not_ready_is_told_token_by_token_and_output_by_output(site_of: 
     driver = at_work(policy(output("file:/a"), output("file:/b")))
     site = site_of(Daemon(at_work(), driver))
     assert site.call("/readyz").status == 200
-    driver.tell(Found("file:/b", Holding()))  # somebody deleted it
+    driver.observe(Found("file:/b", Holding()))  # somebody deleted it
     received = site.call("/readyz")
     assert received.headers["Content-Type"] == "application/json"
     document = json.loads(received.body)
@@ -290,12 +321,14 @@ def test_metrics_are_given_whatever_is_asked_for(site_of: SiteOf, accept: str) -
     assert b"token_refresher_token_expiry_timestamp_seconds" in received.body
 
 
-def test_the_lines_that_the_log_has_dropped_are_a_metric(serve: Serve) -> None:
+def test_the_lines_that_the_log_has_dropped_are_a_metric(serve_endpoints: ServeEndpoints) -> None:
     daemon = Daemon(at_work())
     endpoints = Endpoints(
         daemon.view, lambda: daemon.last_turn, daemon, Counters(), "1", log_lines_dropped=lambda: 7
     )
-    assert b"\ntoken_refresher_log_lines_dropped_total 7.0\n" in serve(endpoints.answer).call("/metrics").body
+    assert (
+        b"\ntoken_refresher_log_lines_dropped_total 7.0\n" in serve_endpoints(endpoints).call("/metrics").body
+    )
 
 
 def test_metrics_are_computed_at_the_scrape(site_of: SiteOf) -> None:

@@ -1,0 +1,191 @@
+"""One connection as a state machine without a socket. Theory of operation:
+
+::
+
+            ┌────────────── the response has been sent, and the connection is kept ─────────────┐
+            ▼                                                                                   │
+          HEAD ──────────────► BODY ──────────────► ANSWERING ──── respond ───────────────► WRITING
+            │                   │                       │                                       │
+            └─ refused, or time is up: respond ─────────│────────────────► (WRITING) ───────────┤
+            │                                           └─ the application takes over           ▼
+            └─ the client has gone: OVER                                                    FAREWELL ─► OVER
+
+The owner of the socket passes in what it has read (`receive`), asks for the next request (`next_request`),
+passes the application's response (`respond`), sends `outgoing`, reports how much it has sent (`sent`), and
+calls `expire` when `deadline` has passed. Requests of one connection are answered one at a time, in their
+order; what a client sends ahead (pipelining) waits in the buffer, or unread, until its turn comes.
+"""
+
+from enum import Enum, auto
+from http import HTTPStatus
+
+from refresher.http.server.limits import Limits
+from refresher.http.server.messages import Application, Request, Response, rendered
+from refresher.http.server.parsing import Head, RefusedError, end_of_head, parsed
+
+NEVER = float("inf")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_DRAINED = 2**20  # bytes of an unread body that are thrown away so that the client gets to our answer
+
+
+class Phase(Enum):
+    HEAD = auto()
+    BODY = auto()
+    ANSWERING = auto()
+    WRITING = auto()
+    FAREWELL = auto()
+    OVER = auto()
+
+
+_READING = frozenset((Phase.HEAD, Phase.BODY, Phase.FAREWELL))
+
+
+class Protocol:
+    """HTTP/1.1 on one connection. `now` is monotonic throughout, and so are `deadline` and `since`.
+
+    ``since``: when the connection, the present request, or the idle time began. An exception of the
+    application passes through `next_request`; answer it with `respond`.
+    """
+
+    def __init__(self, application: Application, limits: Limits, now: float) -> None:
+        self._application, self._limits = application, limits
+        self.phase = Phase.HEAD
+        self.since = now
+        self.deadline = now + limits.head
+        self.outgoing = memoryview(b"")
+        self._received = bytearray()
+        self._seen = 0  # bytes of it in which no end of a head was found
+        self._head: Head | None = None
+        self._is_first = True
+        self._keeps = False
+        self._has_ended = False  # the client has closed its side
+        self._drained = 0
+        self._size = 0  # bytes of the last response
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether to read from the client now."""
+        return self.phase in _READING and not self._has_ended and not self.has_more
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_request` may find something in what was received already."""
+        return self.phase is Phase.HEAD and self._seen < len(self._received)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all requests are answered, and the client may send another."""
+        return self.phase is Phase.HEAD and not self._is_first and not self._received
+
+    @property
+    def held(self) -> int:
+        """Bytes of a response in memory, because they have not all been sent."""
+        return self._size if self.outgoing else 0
+
+    def receive(self, octets: bytes, now: float) -> None:
+        """Take in what the client has sent; nothing: it has closed its side."""
+        if not octets:
+            self._has_ended = True
+            if self.phase is Phase.FAREWELL:
+                self.phase = Phase.OVER
+        elif self.phase is Phase.FAREWELL:
+            self._drained += len(octets)
+            if self._drained >= _DRAINED:
+                self.phase = Phase.OVER
+        else:
+            if self.is_idle:
+                self._begin(now)
+            self._received += octets
+
+    def next_request(self, now: float) -> Request | None:
+        """The next request, once it is there as a whole. Then respond to it, or take over."""
+        try:
+            if self.phase is Phase.HEAD:
+                self._read_head(now)
+            request = self._read_body() if self.phase is Phase.BODY else None
+        except RefusedError as error:
+            self.respond(self._application.refuse(error.status), now, close=True)
+            return None
+        if request is None and self._has_ended and self.phase in _READING:
+            self.phase = Phase.OVER
+        return request
+
+    def wait_until(self, deadline: float) -> None:
+        """Wait for the application no longer than this."""
+        self.deadline = deadline
+
+    def respond(self, response: Response, now: float, *, close: bool = False) -> None:
+        """Send this; `close`: and nothing more.
+
+        Raises ValueError if it cannot be sent as it is; the connection then waits for another response.
+        """
+        head = self._head
+        keeps = head is not None and head.keep and not close and self._limits.idle > 0
+        is_head = self._received.startswith(b"HEAD ") if head is None else head.request.method == "HEAD"
+        connection = "close" if not keeps else "keep-alive" if head and head.request.old else None
+        octets = rendered(response, connection=connection, head_only=is_head)
+        octets = bytes(self.outgoing) + octets  # the rest of a 100 Continue
+        self._keeps = keeps
+        self.outgoing, self._size = memoryview(octets), len(octets)
+        self.phase, self.deadline = Phase.WRITING, now + self._limits.answer
+
+    def sent(self, size: int, now: float) -> None:
+        """So many bytes of `outgoing` are sent."""
+        self.outgoing = self.outgoing[size:]
+        if self.outgoing:
+            return
+        self.outgoing = memoryview(b"")
+        if self.phase is Phase.WRITING:
+            self._finish(now)
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed. Not for ANSWERING: the application decides what happens then."""
+        is_under_way = self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._received)
+        if is_under_way and not self.outgoing:
+            self.respond(self._application.refuse(HTTPStatus.REQUEST_TIMEOUT), now, close=True)
+        else:
+            self.phase = Phase.OVER
+
+    def _begin(self, now: float) -> None:
+        self.since, self.deadline = now, now + self._limits.head
+
+    def _finish(self, now: float) -> None:
+        """The response has been sent as a whole."""
+        if not self._keeps:
+            self._received.clear()
+            self.phase = Phase.FAREWELL
+            self.deadline = now + self._limits.farewell
+            return
+        self.phase, self._head, self._seen, self._is_first = Phase.HEAD, None, 0, False
+        self._begin(now)
+        if not self._received:
+            self.deadline = now + self._limits.idle
+
+    def _read_head(self, now: float) -> None:
+        while self._received.startswith(b"\r\n"):  # empty lines before a request are ignored (RFC 9112 §2.2)
+            del self._received[:2]
+            self._seen = 0
+        end = end_of_head(self._received, self._seen, self._limits.head_size)
+        if end is None:
+            self._seen = len(self._received)
+            return
+        self._head = head = parsed(bytes(self._received[:end]))
+        del self._received[:end]
+        refusal = self._application.admit(head.request)
+        if refusal is not None:
+            self.respond(refusal, now, close=head.length > 0)
+            return
+        if head.length > self._limits.body_size:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        self.phase, self.deadline = Phase.BODY, now + self._limits.body
+        if head.waits and len(self._received) < head.length:
+            self.outgoing = memoryview(_CONTINUE)
+
+    def _read_body(self) -> Request | None:
+        head = self._head
+        if head is None or len(self._received) < head.length:
+            return None
+        body = bytes(self._received[: head.length])
+        del self._received[: head.length]
+        self.phase, self.deadline = Phase.ANSWERING, NEVER
+        return head.request._replace(body=body) if body else head.request

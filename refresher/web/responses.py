@@ -1,0 +1,32 @@
+"""Responses of the endpoints: text, JSON and pages, with the headers that all of them have."""
+
+from refresher.http.server.messages import Headers, Response
+
+_TEXT, _JSON, _HTML = "text/plain; charset=utf-8", "application/json", "text/html; charset=utf-8"
+_ON_ALL: Headers = (
+    ("Server", "inlive-token-refresher"),  # without a version: clients need not know it
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+# No script, no request to anywhere, not in a frame: a page is for reading, and shows names that others chose.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def of_type(content_type: str, body: bytes, status: int = 200, headers: Headers = ()) -> Response:
+    return Response(status, body, content_type, (*_ON_ALL, *headers))
+
+
+def text(status: int, line: str, *headers: tuple[str, str]) -> Response:
+    """One line for people."""
+    return of_type(_TEXT, f"{line}\n".encode(), status, headers)
+
+
+def json(status: int, document: str) -> Response:
+    return of_type(_JSON, f"{document}\n".encode(), status)
+
+
+def html(page: str) -> Response:
+    return of_type(_HTML, page.encode(), headers=(("Content-Security-Policy", _POLICY),))

@@ -1,0 +1,170 @@
+"""Unix sockets: who may connect, what is replaced, and what is reported when one cannot be had."""
+
+import grp
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from refresher.errors import ListenError
+from refresher.http.server.loop import Server
+from refresher.http.server.messages import Response
+from refresher.http.server.sockets import LONGEST_PATH, bind_unix, close
+from tests.http.server.site import DEADLINE, ONE_REQUEST, Plain, everything
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Of a socket: short, because the directories of tests are long."""
+    monkeypatch.chdir(tmp_path)
+    return "token.sock"
+
+
+def bound(path: str, mode: int = 0o660, group: str | None = None) -> socket.socket:
+    return bind_unix(path, mode=mode, group=group, option="--serve")
+
+
+def connected(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(DEADLINE)
+    sock.connect(path)
+    return sock
+
+
+def test_requests_are_served_on_it_and_at_the_end_it_is_gone(path: str) -> None:
+    server = Server(bound(path), Plain(lambda request: Response(200, request.path.encode())), ONE_REQUEST)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        with connected(path) as sock:
+            sock.sendall(b"GET /there HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert everything(sock).endswith(b"/there")
+    finally:
+        server.stop()
+        thread.join(DEADLINE)
+    assert not os.path.lexists(path)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_it_has_the_mode_and_the_group_that_were_wanted(path: str, mode: int) -> None:
+    own = grp.getgrgid(os.getgid())
+    for group in (own.gr_name, str(own.gr_gid), None):
+        listening = bound(path, mode, group)
+        found = os.stat(path)
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (mode, own.gr_gid)
+        close(listening)
+
+
+ANOTHER = """
+import os, socket, sys
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(("mode", "connects"), [(0o660, False), (0o666, True)])
+def test_another_user_connects_only_where_the_mode_says_so(mode: int, connects: bool) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)  # others may enter it, unlike the directories of tests
+        listening = bound(f"{directory}/socket", mode)
+        program = [sys.executable, "-c", ANOTHER, f"{directory}/socket"]
+        done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=DEADLINE)
+        assert (done.stdout.strip() == "0") is connects
+        close(listening)
+
+
+def test_a_socket_that_a_killed_process_has_left_is_replaced(path: str) -> None:
+    bound(path).close()  # without removing it
+    assert os.path.lexists(path)
+    listening = bound(path)
+    connected(path).close()
+    close(listening)
+
+
+def test_a_socket_that_somebody_listens_on_is_left_alone(path: str) -> None:
+    first = bound(path)
+    with pytest.raises(ListenError) as raised:
+        bound(path)
+    assert str(raised.value) == (
+        "cannot listen on unix:token.sock: another process listens there; stop it or choose another --serve"
+    )
+    connected(path).close()
+    close(first)
+
+
+def test_a_socket_whose_backlog_is_full_is_not_taken_for_left(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as first:
+        first.bind(path)
+        first.listen(0)
+        with connected(path), pytest.raises(ListenError, match="another process listens there"):
+            bound(path)
+
+
+def test_what_is_no_socket_is_left_alone(path: str, tmp_path: Path) -> None:
+    Path(path).write_text("precious")
+    with pytest.raises(ListenError, match="a file is there that is no socket; remove it or choose"):
+        bound(path)
+    assert Path(path).read_text() == "precious"
+    Path(path).unlink()
+    Path(path).symlink_to("nowhere")
+    with pytest.raises(ListenError, match="a file is there that is no socket"):
+        bound(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "reported"),
+    [
+        ("missing/socket", "unix:missing/socket: its directory does not exist; create it"),
+        (f"{__file__}/socket", "its directory is no directory; choose another --serve"),
+        ("x" * (LONGEST_PATH + 1), f"the path has more than {LONGEST_PATH} bytes; choose a shorter --serve"),
+        ("\N{SNOWMAN}" * 40, "the path has more than 107 bytes"),
+    ],
+)
+def test_a_path_where_no_socket_can_be_is_reported(path: str, reported: str) -> None:
+    with pytest.raises(ListenError) as raised:
+        bound(path)
+    assert reported in str(raised.value)
+
+
+def test_a_group_that_does_not_exist_is_reported_and_nothing_is_left(path: str) -> None:
+    with pytest.raises(ListenError, match=r"unix:token\.sock: no such group: nobody-has-this"):
+        bound(path, group="nobody-has-this")
+    assert not os.path.lexists(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="as root, which then gives its rights away")
+def test_what_takes_a_right_is_reported() -> None:
+    code = """
+import os, sys
+from refresher.errors import ListenError
+from refresher.http.server.sockets import bind_unix
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+for path, group in (("/socket", None), (sys.argv[1], "0")):
+    try:
+        bind_unix(path, group=group, option="--serve")
+    except ListenError as error:
+        print(error)
+"""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        program = [sys.executable, "-c", code, f"{directory}/s"]
+        done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=DEADLINE)
+        assert os.listdir(directory) == []
+    assert done.stdout == (
+        "cannot listen on unix:/socket: not permitted; this process must be able to write to its "
+        f"directory\ncannot listen on unix:{directory}/s: this process may not give it to group 0; "
+        "a member of the group may\n"
+    )

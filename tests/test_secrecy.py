@@ -219,12 +219,12 @@ BAD_KEYS = {
 
 
 def test_no_content_of_the_key_file_leaks_a_secret(sites, wire):
-    for content, told in BAD_KEYS.items():
+    for content, printed in BAD_KEYS.items():
         for site in sites:
             site.key.write_text(content)
         for site in sites:
-            eventually(lambda site=site, told=told: told in site.daemon.said, told)
-            site.look(told)
+            eventually(lambda site=site, printed=printed: printed in site.daemon.said, printed)
+            site.look(printed)
     for site in sites:
         site.mint()
         site.key.unlink()
@@ -257,7 +257,7 @@ def test_a_lack_of_descriptors_leaks_no_secret(sites, wire):
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, hard))
         site.daemon.send(signal.SIGUSR1)
         site.daemon.send(signal.SIGHUP)
-        eventually(lambda site=site: "Too many open files" in site.daemon.said, "it is told")
+        eventually(lambda site=site: "Too many open files" in site.daemon.said, "the log line")
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (hard, hard))
         site.mint()
     check(sites, wire)
@@ -275,22 +275,22 @@ def words(wire, tmp_path) -> tuple[object, ...]:
 
 def test_no_fault_of_the_issuer_makes_a_command_leak_a_secret(words, wire, issuer, tmp_path):
     file = ("--to-file", tmp_path / "token")
-    told: dict[str, bytes] = {}
+    printed: dict[str, bytes] = {}
     for name, fault in (FAULTS | echoing(KEY)).items():
         issuer.faults(**fault)
-        told[f"once, {name}"] = refresher("once", *words, *file, "--log-level", "debug").said.encode()
+        printed[f"once, {name}"] = refresher("once", *words, *file, "--log-level", "debug").said.encode()
     for name, fault in echoing(KEY).items():
         issuer.faults(**fault)
-        told[f"check, {name}"] = refresher("check", *words, *file).said.encode()
+        printed[f"check, {name}"] = refresher("check", *words, *file).said.encode()
         process = start("mint", *words)
         with process:
             out, err = process.communicate(timeout=30)
         assert out == "", "there was no token to print"
-        told[f"mint, {name}"] = err.encode()
+        printed[f"mint, {name}"] = err.encode()
     for command in ("status", "wait"):
-        told[command] = refresher(command, *file).said.encode()
-    assert leaks(told, {KEY, *wire.tokens}) == []
-    assert all(told[each] for each in told if each != "wait")
+        printed[command] = refresher(command, *file).said.encode()
+    assert leaks(printed, {KEY, *wire.tokens}) == []
+    assert all(printed[each] for each in printed if each != "wait")
 
 
 def test_mint_prints_its_token_and_no_other_secret(words, wire):
@@ -493,24 +493,24 @@ def test_a_key_in_the_environment_by_mistake_is_not_repeated(variable, tmp_path)
 
 def test_the_emulator_prints_no_given_secret(tmp_path):
     (tmp_path / "key").write_text(KEY)
-    port, told, tokens = free_port(), dict[str, bytes](), set[str]()
+    port, printed, tokens = free_port(), dict[str, bytes](), set[str]()
     process = start("emulator", "--key-file", tmp_path / "key", "--listen", f"127.0.0.1:{port}")
     with process:
         try:
-            told["welcome"] = process.stdout.readline().encode()
+            printed["welcome"] = process.stdout.readline().encode()
             for bearer in (KEY, REFUSED_KEY):
                 answer = asked(port, "/v1/keys/accesstoken", bearer)
                 tokens |= {found.decode() for found in TOKEN.findall(answer)}
             for token in sorted(tokens):
-                told[f"room by {token}"] = asked(port, "/v1/rooms/create", token)
-                told[f"state by {token}"] = asked(port, "/_emulator/state", token, "GET")
+                printed[f"room by {token}"] = asked(port, "/v1/rooms/create", token)
+                printed[f"state by {token}"] = asked(port, "/_emulator/state", token, "GET")
         finally:
             process.terminate()
             out, err = process.communicate(timeout=30)
-    told |= {"out": out.encode(), "err": err.encode()}
+    printed |= {"out": out.encode(), "err": err.encode()}
     assert len(tokens) == 2
     assert "401" in err, "it logs"
-    assert leaks(told, {KEY, REFUSED_KEY, *tokens}) == []
+    assert leaks(printed, {KEY, REFUSED_KEY, *tokens}) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no prlimit")

@@ -203,8 +203,12 @@ def _output_seeds() -> Iterator[bytes]:
         yield (
             content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
         )
-        told = {**record.fields("=", Entry(name, token.facts)), "token_fingerprint": "=", "expires_at": "="}
-        yield content + b"\n\n" + json.dumps({"version": 1, "contents": [told]}).encode()
+        described = {
+            **record.fields("=", Entry(name, token.facts)),
+            "token_fingerprint": "=",
+            "expires_at": "=",
+        }
+        yield content + b"\n\n" + json.dumps({"version": 1, "contents": [described]}).encode()
 
 
 YAML_WORDS = (

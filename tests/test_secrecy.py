@@ -101,7 +101,7 @@ class Site:
             (path / name).mkdir(parents=True)
         self.key = path / "key"
         self.key.write_text(KEY)
-        files = [{"file": f"out/{form}", "format": form} for form in OUTPUTS]
+        files = [{"file": f"out/{format_}", "format": format_} for format_ in OUTPUTS]
         files[-1]["template"] = TEMPLATE
         outputs = [*files, {"file": "missing/token"}]
         token = {"name": "studio", "key_file": "key", "lifetime": 60, "outputs": outputs}
@@ -113,7 +113,7 @@ class Site:
 
     @property
     def outputs(self) -> dict[str, bytes]:
-        return {form: (self.path / "out" / form).read_bytes() for form in OUTPUTS}
+        return {format_: (self.path / "out" / format_).read_bytes() for format_ in OUTPUTS}
 
     def count(self, metric: str) -> float:
         """The sum of all samples of the metrics with this prefix."""
@@ -145,7 +145,7 @@ class Site:
                 self.written[name] = b""
         assert self.daemon.end() == 0, self.daemon.said
         self.written["log"] = self.daemon.said.encode()
-        configured = {self.key, *(self.path / "out" / form for form in OUTPUTS)}
+        configured = {self.key, *(self.path / "out" / format_ for format_ in OUTPUTS)}
         for file in self.path.rglob("*"):
             if file.is_file() and file not in configured:
                 self.written[str(file)] = file.read_bytes()
@@ -154,7 +154,7 @@ class Site:
 @pytest.fixture
 def sites(wire, tmp_path) -> Iterator[list[Site]]:
     """Two sites, with text and JSON logs, each with its first token."""
-    made = [Site(tmp_path / form, wire.url, form) for form in ("text", "json")]
+    made = [Site(tmp_path / format_, wire.url, format_) for format_ in ("text", "json")]
     with made[0].daemon, made[1].daemon:
         for site in made:
             eventually(lambda site=site: all(map(bytes.strip, _existing(site))), "the first token")
@@ -163,7 +163,7 @@ def sites(wire, tmp_path) -> Iterator[list[Site]]:
 
 
 def _existing(site: Site) -> list[bytes]:
-    files = [site.path / "out" / form for form in OUTPUTS]
+    files = [site.path / "out" / format_ for format_ in OUTPUTS]
     return [file.read_bytes() if file.exists() else b"" for file in files]
 
 

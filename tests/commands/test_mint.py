@@ -46,10 +46,10 @@ def test_mint_prints_the_token_and_no_other_byte(inlive, key_file):
     assert inlive.valid(out)  # the emulator accepts no token with a line break
 
 
-@pytest.mark.parametrize(("form", "lines"), [("token", 1), ("env", 1)])
-def test_on_a_terminal_the_token_ends_with_a_line_break(inlive, key_file, form, lines):
+@pytest.mark.parametrize(("format_", "lines"), [("token", 1), ("env", 1)])
+def test_on_a_terminal_the_token_ends_with_a_line_break(inlive, key_file, format_, lines):
     terminal, its_end = pty.openpty()
-    words = ("--issuer-url", inlive.url, "--key-file", key_file, "--format", form)
+    words = ("--issuer-url", inlive.url, "--key-file", key_file, "--format", format_)
     with start("mint", *words, stdout=its_end) as process:
         process.communicate(timeout=30)
     os.close(its_end)

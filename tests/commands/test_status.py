@@ -45,10 +45,10 @@ def test_a_valid_token(status, tmp_path):
     assert output.split()[1] == "yes"
 
 
-@pytest.mark.parametrize("form", [(), ("--json",)])
-def test_status_contains_no_secret(status, tmp_path, form):
+@pytest.mark.parametrize("format_", [(), ("--json",)])
+def test_status_contains_no_secret(status, tmp_path, format_):
     planted = plant(tmp_path / "token", age=60.0)
-    called = status("token", more=form)
+    called = status("token", more=format_)
     assert "default" in called.out
     assert planted not in called.said
     assert KEY not in called.said

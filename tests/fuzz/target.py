@@ -79,8 +79,8 @@ def expect_sound(held: Holding) -> None:
     if held.token is not None:
         assert held.token.access.fingerprint == facts.fingerprint
         for name in formats.NAMES:
-            form = formats.Format(name, "$access_token $refresh_token $expires_in" * (name == "template"))
-            formats.render(form, held.token, NOW, URL)
+            format_ = formats.Format(name, "$access_token $refresh_token $expires_in" * (name == "template"))
+            formats.render(format_, held.token, NOW, URL)
 
 
 def expires(issued: object, lifetime: object) -> str:

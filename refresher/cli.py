@@ -56,7 +56,7 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command and return its exit code. Reports mistakes on standard error, without a traceback."""
+    """Run one command and return its exit code. Reports problems on standard error, without a traceback."""
     try:
         code = _run(argv)
         sys.stdout.flush()
@@ -87,7 +87,7 @@ def _run(argv: Sequence[str]) -> int:
         _complain(map(str, error.problems))
         return exit_codes.USAGE
     except ConfigurationError as error:
-        _complain(str(mistake) for mistake in error.problems)
+        _complain(str(problem) for problem in error.problems)
         return exit_codes.CONFIGURATION
     except RefresherError as error:
         _complain([str(error)])
@@ -131,9 +131,9 @@ def build_parser(only: str | None = None) -> Parser:
     return parser
 
 
-def _complain(mistakes: Iterable[str]) -> None:
-    for mistake in mistakes:
-        print(f"refresher: {mistake}", file=sys.stderr)
+def _complain(problems: Iterable[str]) -> None:
+    for problem in problems:
+        print(f"refresher: {problem}", file=sys.stderr)
 
 
 def _drop_output() -> None:

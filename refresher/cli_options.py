@@ -15,7 +15,7 @@ from refresher.logs import setup
 def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str]) -> Loaded:
     """The configuration of this call. Prints warnings about it on standard error.
 
-    Raises ConfigurationError with every mistake.
+    Raises ConfigurationError with every problem.
     """
     found = load(
         vars(arguments),

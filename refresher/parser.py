@@ -1,4 +1,4 @@
-"""An argparse parser that raises every mistake as a UsageError.
+"""An argparse parser that raises every problem as a UsageError.
 
 It shows no message of argparse about a value: the value may be the application key in the wrong place.
 """
@@ -64,15 +64,15 @@ class Parser(argparse.ArgumentParser):
         """argparse calls this when required arguments are missing; the message ends with their names."""
         self._refuse(Problem(message.rpartition(": ")[2], "is missing"))
 
-    def _refuse(self, *mistakes: Problem) -> NoReturn:
-        raise UsageError(f"{self.format_usage().strip()} (see {self.prog} --help)", mistakes)
+    def _refuse(self, *problems: Problem) -> NoReturn:
+        raise UsageError(f"{self.format_usage().strip()} (see {self.prog} --help)", problems)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             raise _UnknownValueError(action, str(value))
 
     def _misused(self, error: argparse.ArgumentError) -> Problem:
-        """The mistake in the use of a known argument."""
+        """The problem in the use of a known argument."""
         name = str(error.argument_name)
         if isinstance(error, _UnknownValueError):
             return Problem(name, error.message)
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
         return Problem(name, "is used wrongly")
 
     def _unknown(self, words: list[str]) -> Iterator[Problem]:
-        """The mistakes in unknown `words`. A word after an unknown flag counts as the flag's value."""
+        """The problems in unknown `words`. A word after an unknown flag counts as the flag's value."""
         for previous, word in pairwise(["", *words]):
             if word.startswith("-"):
                 yield self._unknown_flag(word.partition("=")[0])

@@ -15,7 +15,7 @@ from tests.commands.daemon import KEY, Ended, free_port, plant, refresher
 HOUR = 3600.0
 STATES = {"due": 0.9 * HOUR, "expired": 1.5 * HOUR}  # age of the token in the file, seconds
 TOLD_OF = {"due": "consumers are served until", "expired": "CONSUMERS HAVE NO VALID TOKEN"}
-SECRET = "t0ken-that-must-not-be-told"
+SECRET = "t0ken-that-must-not-be-shown"
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def once(place: Path, url: str, *more: object) -> Ended:
     return refresher("once", *words, *more)
 
 
-def check(ended: Ended, code: int, *told: str) -> None:
+def check(ended: Ended, code: int, *facts: str) -> None:
     """The process ended with `code`, and one line contains all of these texts. It printed no secret."""
     assert ended.code == code, ended.said
     assert "Traceback" not in ended.said
     assert KEY not in ended.said
     assert SECRET not in ended.said
     lines = [line.replace('\\"', '"') for line in ended.said.splitlines()]
-    assert [line for line in lines if all(words in line for words in told)], f"{told} in:\n{ended.said}"
+    assert [line for line in lines if all(words in line for words in facts)], f"{facts} in:\n{ended.said}"
 
 
 # The response of the issuer (design §3, "Failures", row by row)
@@ -60,7 +60,7 @@ ANSWERS = {
     "429, seconds": ({"status": 429, "retry_after": "5"}, 75, "throttled: 429"),
     "429, a date": ({"status": 429, "retry_after": "Wed, 21 Oct 2099 07:28:00 GMT"}, 75, "throttled: 429"),
     "429, nonsense": ({"status": 429, "retry_after": "soon"}, 75, "throttled: 429"),
-    "503, told to wait": ({"status": 503, "retry_after": "5"}, 75, "throttled: 503"),
+    "503 with Retry-After": ({"status": 503, "retry_after": "5"}, 75, "throttled: 503"),
     "503": ({"status": 503}, 75, "server_error: 503"),
     "500": ({"status": 500}, 75, "server_error: 500"),
     "400": ({"status": 400}, 75, "bad_response: 400"),
@@ -103,14 +103,14 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize(("fault", "code", "told"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize(("fault", "code", "facts"), ANSWERS.values(), ids=ANSWERS)
 def test_a_response_without_a_token_is_reported_and_the_old_value_stays(
-    issuer, place, fault, code, told, state
+    issuer, place, fault, code, facts, state
 ):
     old = plant(place / "token", age=STATES[state], issuer=issuer.url)
     issuer.faults(**fault)
     ended = once(place, issuer.url, "--issuer-timeout", "1s")
-    check(ended, code, told, TOLD_OF[state])
+    check(ended, code, facts, TOLD_OF[state])
     assert (place / "token").read_text() == old
 
 
@@ -144,14 +144,14 @@ def authority() -> trustme.CA:
 
 
 @pytest.mark.parametrize(
-    ("named", "trusted", "told"),
+    ("named", "trusted", "facts"),
     [
         ("elsewhere.test", True, "IP address mismatch"),
         ("127.0.0.1", False, "name its certificate in issuer.ca_file"),
     ],
     ids=["of another name", "of an unknown authority"],
 )
-def test_a_bad_certificate_is_reported_and_no_key_is_sent(place, authority, named, trusted, told):
+def test_a_bad_certificate_is_reported_and_no_key_is_sent(place, authority, named, trusted, facts):
     certificate = place / "server.pem"
     certificate.write_bytes(authority.issue_cert(named).private_key_and_cert_chain_pem.bytes())
     authority.cert_pem.write_to_path(str(place / "ca.pem"))
@@ -159,7 +159,7 @@ def test_a_bad_certificate_is_reported_and_no_key_is_sent(place, authority, name
     with Emulator(keys=[KEY], cert=str(certificate)) as issuer:
         old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
         ended = once(place, issuer.url, *ca_file)
-        check(ended, 75, "the TLS certificate of 127.0.0.1:", "could not be verified", told)
+        check(ended, 75, "the TLS certificate of 127.0.0.1:", "could not be verified", facts)
         assert issuer.counts.mints + issuer.counts.other == 0
     assert (place / "token").read_text() == old
 
@@ -183,11 +183,11 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize(("content", "told"), KEYS.values(), ids=KEYS)
-def test_an_invalid_key_is_reported_and_never_sent(issuer, place, content, told):
+@pytest.mark.parametrize(("content", "facts"), KEYS.values(), ids=KEYS)
+def test_an_invalid_key_is_reported_and_never_sent(issuer, place, content, facts):
     (place / "key").write_bytes(content)
     old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
-    check(once(place, issuer.url), 78, f"the key file {place}/key holds no key: {told}")
+    check(once(place, issuer.url), 78, f"the key file {place}/key holds no key: {facts}")
     assert issuer.counts.mints == 0
     assert (place / "token").read_text() == old
 
@@ -213,16 +213,16 @@ def make_pipe(key: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "facts"),
     [
         (remove, "No such file or directory; create or mount it"),
         (make_directory, "Is a directory; name the file in it"),
         (make_pipe, "not a regular file; name a file that can be read"),
     ],
 )
-def test_an_unusable_key_file_is_reported(issuer, place, spoil, told):
+def test_an_unusable_key_file_is_reported(issuer, place, spoil, facts):
     spoil(place / "key")
-    check(once(place, issuer.url), 78, f"the key file {place}/key cannot be read: {told}")
+    check(once(place, issuer.url), 78, f"the key file {place}/key cannot be read: {facts}")
 
 
 # The configuration file
@@ -291,9 +291,9 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize(("content", "told"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+@pytest.mark.parametrize(("content", "facts"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_a_mistake_in_the_configuration_is_reported_with_its_line_and_no_work_starts(
-    issuer, place, content, told
+    issuer, place, content, facts
 ):
     (place / "sub").mkdir()
     (place / "link").symlink_to("token")
@@ -301,7 +301,7 @@ def test_a_mistake_in_the_configuration_is_reported_with_its_line_and_no_work_st
     config.write_bytes(content if isinstance(content, bytes) else content.encode())
     old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
     url = () if b"issuer:" in config.read_bytes() else ("--issuer-url", issuer.url)
-    check(refresher("once", "--config", config, *url), 78, "refresher: ", told)
+    check(refresher("once", "--config", config, *url), 78, "refresher: ", facts)
     assert issuer.counts.mints == 0
     assert (place / "token").read_text() == old
 
@@ -311,25 +311,25 @@ def test_every_mistake_is_reported_at_once(place):
     config.write_text("lisen: x\n" + line(2, "  - name: T!\n    lifetime: 5") + "        mode: '0777'\n")
     ended = refresher("run", "--config", config, "--issuer-timeout", "never")
     assert ended.code == 78
-    assert [told.split(": ")[1].removeprefix(f"{place}/") for told in ended.said.splitlines()] == [
+    assert [facts.split(": ")[1].removeprefix(f"{place}/") for facts in ended.said.splitlines()] == [
         "--issuer-timeout", "refresher.yaml:1", "refresher.yaml:3", "refresher.yaml:4", "refresher.yaml:8"
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "facts"),
     [("missing.yaml", "No such file or directory"), (".", "names a directory"), ("sub", "Is a directory")],
 )
-def test_an_unusable_configuration_file_is_reported(place, name, told):
+def test_an_unusable_configuration_file_is_reported(place, name, facts):
     (place / "sub").mkdir()
-    check(refresher("run", "--config", f"{place}/{name}"), 78, "refresher: ", told)
+    check(refresher("run", "--config", f"{place}/{name}"), 78, "refresher: ", facts)
 
 
 # Outputs and the port
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "facts"),
     [
         (".", "Is a directory (EISDIR); an output is a file: add the file's name to the path"),
         ("missing/token", "No such file or directory (ENOENT); create"),
@@ -339,13 +339,13 @@ def test_an_unusable_configuration_file_is_reported(place, name, told):
         ("n" * 250, "File name too long (ENAMETOOLONG)"),
     ],
 )
-def test_an_unwritable_output_is_reported_with_advice(issuer, place, name, told):
+def test_an_unwritable_output_is_reported_with_advice(issuer, place, name, facts):
     (place / "there").mkdir()
     os.mkfifo(place / "pipe")
     (place / "loop").symlink_to("loop")
     output = place / "there" if name == "." else place / name
     words = ("--key-file", place / "key", "--to-file", output, "--issuer-url", issuer.url)
-    check(refresher("once", *words), 73, f"file:{output} cannot be written", told)
+    check(refresher("once", *words), 73, f"file:{output} cannot be written", facts)
 
 
 def test_a_port_in_use_is_reported_before_a_mint(issuer, place):
@@ -364,7 +364,7 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "facts"),
     [
         ((), 2, "refresher demo"),
         (("rum",), 2, "'rum' is unknown; did you mean run?"),
@@ -383,9 +383,9 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
 )  # fmt: skip
-def test_a_wrong_command_line_is_reported(words, code, told):
+def test_a_wrong_command_line_is_reported(words, code, facts):
     once_flags = ("--key-file", "k", "--to-file", "t") if "--every" in words else ()
-    check(refresher(*words, *once_flags), code, "refresher", told)
+    check(refresher(*words, *once_flags), code, "refresher", facts)
 
 
 def test_a_key_given_by_mistake_in_the_environment_is_not_repeated(issuer, place):

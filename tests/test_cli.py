@@ -42,21 +42,21 @@ def test_the_version(capsys):
 
 def test_the_help_names_every_command_the_exit_codes_and_where_to_start(capsys):
     assert main(["--help"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name, summary in COMMANDS.items():
-        assert re.search(rf"^    {name} +{re.escape(summary[:30])}", told, re.MULTILINE)
-    assert "refresher demo" in told
+        assert re.search(rf"^    {name} +{re.escape(summary[:30])}", printed, re.MULTILINE)
+    assert "refresher demo" in printed
     codes = {"0": "done", "2": "command line", "73": "output", "75": "try again", "77": "key", "78": "config"}
     for code, fact in codes.items():
-        assert re.search(rf"^ +{code}  .*{fact}", told, re.MULTILINE)
+        assert re.search(rf"^ +{code}  .*{fact}", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_ends_with_an_example(capsys, name):
     assert main([name, "--help"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith(f"usage: refresher {name} ")
-    assert told.endswith(f"examples:\n{import_module(f'refresher.commands.{name}').EXAMPLE}\n")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: refresher {name} ")
+    assert printed.endswith(f"examples:\n{import_module(f'refresher.commands.{name}').EXAMPLE}\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -85,9 +85,9 @@ def test_flags_cannot_be_abbreviated(capsys):
 
 def test_every_mistake_of_a_configuration_has_its_own_line(capsys):
     assert main(["wait", "--to-file", "/", "--format", "xml"]) == 78
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert [line.split(": ")[:2] for line in told.err.splitlines()] == [
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert [line.split(": ")[:2] for line in printed.err.splitlines()] == [
         ["refresher", "--to-file"],
         ["refresher", "--format"],
     ]
@@ -132,8 +132,8 @@ def test_a_reader_that_closes_the_pipe_is_not_a_failure(words, environ):
 def test_a_full_standard_output_is_reported_as_a_failure(words):
     with open("/dev/full", "wb") as full:
         ended = with_output(full, *words)
-    told = b"refresher: standard output cannot be written: No space left on device\n"
-    assert (ended.returncode, ended.stderr) == (73, told)
+    printed = b"refresher: standard output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (73, printed)
 
 
 def test_a_command_starts_with_closed_streams(tmp_path):

@@ -38,9 +38,9 @@ def by_bash(place: Path, *words: str) -> set[str]:
     script = place / ".completion"
     script.write_text(BASH)
     command = ["bash", "--norc", "-u", "-c", ASK_BASH, "bash", str(script), "refresher", *words]
-    told = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=15, check=True)
-    assert told.stderr == ""
-    return set(told.stdout.split())
+    printed = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=15, check=True)
+    assert printed.stderr == ""
+    return set(printed.stdout.split())
 
 
 def by_fish(place: Path, *words: str) -> set[str]:
@@ -49,11 +49,11 @@ def by_fish(place: Path, *words: str) -> set[str]:
     ask = f"source {script}; complete --do-complete 'refresher {' '.join(words)}'"
     command = [needs.tool("fish"), "--no-config", "-c", ask]
     environ = {"HOME": str(place), "PATH": "/usr/bin:/bin"}
-    told = subprocess.run(
+    printed = subprocess.run(
         command, cwd=place, env=environ, capture_output=True, text=True, timeout=15, check=True
     )
-    assert told.stderr == ""
-    return {line.partition("\t")[0] for line in told.stdout.splitlines()}
+    assert printed.stderr == ""
+    return {line.partition("\t")[0] for line in printed.stdout.splitlines()}
 
 
 def test_a_release_contains_the_scripts_that_the_command_prints():

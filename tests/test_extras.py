@@ -63,9 +63,9 @@ def test_the_environment_has_no_kubernetes_client(python):
 
 @pytest.mark.parametrize("command", NEEDING_A_CLUSTER)
 def test_a_secret_without_the_extra_is_reported_before_a_mint(refresher, inlive, command):
-    told = refresher(command, "--to-secret", "studio/access-token")
-    assert (told.returncode, told.stdout) == (78, "")
-    (line,) = told.stderr.splitlines()
+    ended = refresher(command, "--to-secret", "studio/access-token")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    (line,) = ended.stderr.splitlines()
     assert line.startswith("refresher: ")
     assert line.endswith(INSTALL)
     assert inlive.counts.mints == 0
@@ -77,27 +77,27 @@ def test_a_secret_in_the_configuration_file_without_the_extra_is_reported(
 ):
     outputs = [{"file": "token"}, {"secret": "studio/access-token"}, {"secret": "studio/other"}]
     configured(tmp_path, outputs)
-    told = refresher(command, "--config", "refresher.json")
-    assert (told.returncode, told.stdout) == (78, "")
-    assert told.stderr.count("\n") == 1
-    assert told.stderr.endswith(f"{INSTALL}\n")
+    ended = refresher(command, "--config", "refresher.json")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.endswith(f"{INSTALL}\n")
     assert inlive.counts.mints == 0
     assert not (tmp_path / "token").exists()
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_leader_election_without_the_extra_is_reported(refresher, inlive, command):
-    told = refresher(command, "--to-secret", "studio/access-token", "--lease", "studio/refresher")
-    assert (told.returncode, told.stdout) == (78, "")
-    assert told.stderr.count("\n") == 1
-    assert told.stderr.endswith(f"{INSTALL}\n")
+    ended = refresher(command, "--to-secret", "studio/access-token", "--lease", "studio/refresher")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.endswith(f"{INSTALL}\n")
     assert inlive.counts.mints == 0
 
 
 def test_a_file_works_without_the_extra(refresher, inlive, tmp_path):
     for command in ("check", "once", "status", "wait"):
-        told = refresher(command, "--to-file", "token")
-        assert told.returncode == 0, told.stdout + told.stderr
+        ended = refresher(command, "--to-file", "token")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
     assert inlive.valid((tmp_path / "token").read_text())
     minted = refresher("mint")
     assert inlive.valid(minted.stdout)

@@ -101,7 +101,7 @@ class Site:
             (path / name).mkdir(parents=True)
         self.key = path / "key"
         self.key.write_text(KEY)
-        files = [{"file": f"out/{form}", "format": form} for form in OUTPUTS]
+        files = [{"file": f"out/{format_}", "format": format_} for format_ in OUTPUTS]
         files[-1]["template"] = TEMPLATE
         outputs = [*files, {"file": "missing/token"}]
         token = {"name": "studio", "key_file": "key", "lifetime": 60, "outputs": outputs}
@@ -113,7 +113,7 @@ class Site:
 
     @property
     def outputs(self) -> dict[str, bytes]:
-        return {form: (self.path / "out" / form).read_bytes() for form in OUTPUTS}
+        return {format_: (self.path / "out" / format_).read_bytes() for format_ in OUTPUTS}
 
     def count(self, metric: str) -> float:
         """The sum of all samples of the metrics with this prefix."""
@@ -145,7 +145,7 @@ class Site:
                 self.written[name] = b""
         assert self.daemon.end() == 0, self.daemon.said
         self.written["log"] = self.daemon.said.encode()
-        configured = {self.key, *(self.path / "out" / form for form in OUTPUTS)}
+        configured = {self.key, *(self.path / "out" / format_ for format_ in OUTPUTS)}
         for file in self.path.rglob("*"):
             if file.is_file() and file not in configured:
                 self.written[str(file)] = file.read_bytes()
@@ -154,7 +154,7 @@ class Site:
 @pytest.fixture
 def sites(wire, tmp_path) -> Iterator[list[Site]]:
     """Two sites, with text and JSON logs, each with its first token."""
-    made = [Site(tmp_path / form, wire.url, form) for form in ("text", "json")]
+    made = [Site(tmp_path / format_, wire.url, format_) for format_ in ("text", "json")]
     with made[0].daemon, made[1].daemon:
         for site in made:
             eventually(lambda site=site: all(map(bytes.strip, _existing(site))), "the first token")
@@ -163,7 +163,7 @@ def sites(wire, tmp_path) -> Iterator[list[Site]]:
 
 
 def _existing(site: Site) -> list[bytes]:
-    files = [site.path / "out" / form for form in OUTPUTS]
+    files = [site.path / "out" / format_ for format_ in OUTPUTS]
     return [file.read_bytes() if file.exists() else b"" for file in files]
 
 
@@ -219,12 +219,12 @@ BAD_KEYS = {
 
 
 def test_no_content_of_the_key_file_leaks_a_secret(sites, wire):
-    for content, told in BAD_KEYS.items():
+    for content, printed in BAD_KEYS.items():
         for site in sites:
             site.key.write_text(content)
         for site in sites:
-            eventually(lambda site=site, told=told: told in site.daemon.said, told)
-            site.look(told)
+            eventually(lambda site=site, printed=printed: printed in site.daemon.said, printed)
+            site.look(printed)
     for site in sites:
         site.mint()
         site.key.unlink()
@@ -257,7 +257,7 @@ def test_a_lack_of_descriptors_leaks_no_secret(sites, wire):
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, hard))
         site.daemon.send(signal.SIGUSR1)
         site.daemon.send(signal.SIGHUP)
-        eventually(lambda site=site: "Too many open files" in site.daemon.said, "it is told")
+        eventually(lambda site=site: "Too many open files" in site.daemon.said, "the log line")
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (hard, hard))
         site.mint()
     check(sites, wire)
@@ -275,22 +275,22 @@ def words(wire, tmp_path) -> tuple[object, ...]:
 
 def test_no_fault_of_the_issuer_makes_a_command_leak_a_secret(words, wire, issuer, tmp_path):
     file = ("--to-file", tmp_path / "token")
-    told: dict[str, bytes] = {}
+    printed: dict[str, bytes] = {}
     for name, fault in (FAULTS | echoing(KEY)).items():
         issuer.faults(**fault)
-        told[f"once, {name}"] = refresher("once", *words, *file, "--log-level", "debug").said.encode()
+        printed[f"once, {name}"] = refresher("once", *words, *file, "--log-level", "debug").said.encode()
     for name, fault in echoing(KEY).items():
         issuer.faults(**fault)
-        told[f"check, {name}"] = refresher("check", *words, *file).said.encode()
+        printed[f"check, {name}"] = refresher("check", *words, *file).said.encode()
         process = start("mint", *words)
         with process:
             out, err = process.communicate(timeout=30)
         assert out == "", "there was no token to print"
-        told[f"mint, {name}"] = err.encode()
+        printed[f"mint, {name}"] = err.encode()
     for command in ("status", "wait"):
-        told[command] = refresher(command, *file).said.encode()
-    assert leaks(told, {KEY, *wire.tokens}) == []
-    assert all(told[each] for each in told if each != "wait")
+        printed[command] = refresher(command, *file).said.encode()
+    assert leaks(printed, {KEY, *wire.tokens}) == []
+    assert all(printed[each] for each in printed if each != "wait")
 
 
 def test_mint_prints_its_token_and_no_other_secret(words, wire):
@@ -493,24 +493,24 @@ def test_a_key_in_the_environment_by_mistake_is_not_repeated(variable, tmp_path)
 
 def test_the_emulator_prints_no_given_secret(tmp_path):
     (tmp_path / "key").write_text(KEY)
-    port, told, tokens = free_port(), dict[str, bytes](), set[str]()
+    port, printed, tokens = free_port(), dict[str, bytes](), set[str]()
     process = start("emulator", "--key-file", tmp_path / "key", "--listen", f"127.0.0.1:{port}")
     with process:
         try:
-            told["welcome"] = process.stdout.readline().encode()
+            printed["welcome"] = process.stdout.readline().encode()
             for bearer in (KEY, REFUSED_KEY):
                 answer = asked(port, "/v1/keys/accesstoken", bearer)
                 tokens |= {found.decode() for found in TOKEN.findall(answer)}
             for token in sorted(tokens):
-                told[f"room by {token}"] = asked(port, "/v1/rooms/create", token)
-                told[f"state by {token}"] = asked(port, "/_emulator/state", token, "GET")
+                printed[f"room by {token}"] = asked(port, "/v1/rooms/create", token)
+                printed[f"state by {token}"] = asked(port, "/_emulator/state", token, "GET")
         finally:
             process.terminate()
             out, err = process.communicate(timeout=30)
-    told |= {"out": out.encode(), "err": err.encode()}
+    printed |= {"out": out.encode(), "err": err.encode()}
     assert len(tokens) == 2
     assert "401" in err, "it logs"
-    assert leaks(told, {KEY, REFUSED_KEY, *tokens}) == []
+    assert leaks(printed, {KEY, REFUSED_KEY, *tokens}) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no prlimit")

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="file with an application key to accept; may be given several times. Default: print a new key",
+        help="file with an application key to accept; may be repeated. Default: a new key, printed at start",
     )
     keys.add_argument(
         "--write-key", metavar="FILE", help="create this file with the new key instead of printing the key"

@@ -37,12 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="once", needs=(KEY, OUTPUTS))
     settings = found.settings
     if settings.leader_election is not None:
-        problem = "is for `run` only; to keep passes apart, use a CronJob with concurrencyPolicy: Forbid"
+        problem = "is for `run` only; to run one pass at a time, use a CronJob with concurrencyPolicy: Forbid"
         raise ConfigurationError((Problem("leader_election", problem),))
     every = cli_options.duration("--every", arguments.every) if arguments.every else 0.0
-    mistakes = problems_of_period(every, settings.tokens) if every else ()
-    if mistakes:
-        raise ConfigurationError(mistakes)
+    problems = problems_of_period(every, settings.tokens) if every else ()
+    if problems:
+        raise ConfigurationError(problems)
     runtime = wiring.installation(settings, [LogObserver(retries=False)], horizon=every)
     # cron mails everything that is printed.
     cli_options.configure_log(found.log, runtime.secrets.blot_out, level="warning")

@@ -16,26 +16,26 @@ class _NotAcceptedError(ValueError):
 
 
 def read(settings: Mapping[str, object]) -> dict[str, Any]:
-    """The arguments of `Fault` from `settings`. Raises ConfigurationError with every mistake."""
+    """The arguments of `Fault` from `settings`. Raises ConfigurationError with every problem."""
     values: dict[str, Any] = {}
-    mistakes: list[Problem] = []
+    problems: list[Problem] = []
     for name, given in settings.items():
         if name not in _FIELDS:
-            mistakes.append(Problem(str(name), _unknown(str(name))))
+            problems.append(Problem(str(name), _unknown(str(name))))
         elif given is not None:
             try:
                 values[name] = _FIELDS[name](given)
             except _NotAcceptedError as error:
                 shown = "this" if name == "body" else _shown(given)  # a body may hold a token
-                mistakes.append(Problem(name, f"{shown} is not accepted; accepted: {error}"))
-    mistakes = mistakes or list(_clashes(values))
-    if mistakes:
-        raise ConfigurationError(tuple(mistakes))
+                problems.append(Problem(name, f"{shown} is not accepted; accepted: {error}"))
+    problems = problems or list(_clashes(values))
+    if problems:
+        raise ConfigurationError(tuple(problems))
     return values
 
 
 def _unknown(name: str) -> str:
-    import difflib  # noqa: PLC0415 (only a mistake needs it)
+    import difflib  # noqa: PLC0415 (only a problem needs it)
 
     close = difflib.get_close_matches(name, _FIELDS, n=1)
     hint = f"did you mean {close[0]}? " if close else ""

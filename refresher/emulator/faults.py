@@ -60,7 +60,7 @@ class Fault:
         """The fault that `settings` describe, from JSON or from keyword arguments.
 
         None means the default. ``body`` may be text, bytes, or any value that JSON can represent.
-        Raises ConfigurationError with every mistake: unknown names, bad values, conflicts.
+        Raises ConfigurationError with every problem: unknown names, bad values, conflicts.
         """
         return cls(**fault_fields.read(settings))
 

@@ -63,10 +63,10 @@ def main() -> int:
             for number in range(arguments.daemons)
         ]
         broken = _play(installations, arguments, began)
-        told = Counter({"seconds": round(time.monotonic() - began), "mints": issuer.counts.issued})
+        totals = Counter({"seconds": round(time.monotonic() - began), "mints": issuer.counts.issued})
     for error in broken:
         print(f"\nVIOLATION with --seed {arguments.seed}: {error}", flush=True)
-    print(table(installations, told))
+    print(table(installations, totals))
     return 1 if broken else 0
 
 

@@ -83,9 +83,9 @@ class Installation:
         self.trust = Trust(self._path / "ca.pem")
         self.proxy = Proxy(self._issuer.port, self._dice, self._check_mint, self.trust.context)
         self._resources.callback(self.proxy.close)
-        self.files = {form: self.place.behind / form for form in FORMATS}
+        self.files = {format_: self.place.behind / format_ for format_ in FORMATS}
         self.reader = Reader(self.files, self._issuer, self._complain)
-        outputs = [{"file": str(self.place.path / form), "format": form} for form in FORMATS]
+        outputs = [{"file": str(self.place.path / format_), "format": format_} for format_ in FORMATS]
         token = {"name": self.name, "key_file": "key", "lifetime": self.terms.lifetime, "outputs": outputs}
         token["refresh_at"] = f"{self.terms.refresh_at:.0%}"
         (self._path / "key").write_text(self._issuer.keys[0].reveal())
@@ -142,7 +142,7 @@ class Installation:
         self._settled()
         code = self.daemon.end()
         self._remember()
-        expected = {name for form in FORMATS for name in (form, f".{form}.meta.json")} | {LOCK_FILE}
+        expected = {name for format_ in FORMATS for name in (format_, f".{format_}.meta.json")} | {LOCK_FILE}
         left = {file.name for file in self.place.behind.iterdir()}
         if code != 0 or left != expected:
             self.violated(f"it ended with {code}; its files and what is there differ by {left ^ expected}")
@@ -182,12 +182,12 @@ class Installation:
     def has_recovered(self) -> bool:
         """Whether all outputs hold the same token, and it is not due yet."""
         self.check_alive()
-        tokens = {self._token(form) for form in FORMATS}
+        tokens = {self._token(format_) for format_ in FORMATS}
         return self.is_ready and len(tokens) == 1 and None not in tokens and self._age() < self.terms.latest
 
-    def _token(self, form: str) -> str | None:
-        file = self.files[form]
-        return token_in(form, file.read_bytes()) if file.exists() else None
+    def _token(self, format_: str) -> str | None:
+        file = self.files[format_]
+        return token_in(format_, file.read_bytes()) if file.exists() else None
 
     def check_alive(self) -> None:
         """Note a violation if the daemon has ended by itself."""
@@ -213,8 +213,8 @@ class Installation:
             due = f"due at {self.terms.earliest:g} s at the earliest"
             self.violated(f"it mints, though it has a token of {age:.1f} s; {due}")
 
-    def _complain(self, form: str, verdict: Verdict) -> None:
-        self.violated(f"a reader of the format {form} got a value that is {verdict}")
+    def _complain(self, format_: str, verdict: Verdict) -> None:
+        self.violated(f"a reader of the format {format_} got a value that is {verdict}")
 
     # Report
 

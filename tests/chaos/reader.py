@@ -25,11 +25,11 @@ class Verdict(StrEnum):
     EXPIRED = "expired"  # an expired token
 
 
-def judged(form: str, content: bytes, issuer: Emulator) -> Verdict:
+def judged(format_: str, content: bytes, issuer: Emulator) -> Verdict:
     """The verdict of a consumer of this format on this content, now."""
     if not content:
         return Verdict.EMPTY
-    token = token_in(form, content)
+    token = token_in(format_, content)
     if token is None:
         return Verdict.TORN
     if issuer.valid(token):
@@ -37,17 +37,17 @@ def judged(form: str, content: bytes, issuer: Emulator) -> Verdict:
     return Verdict.EXPIRED if _has_expired(token, issuer.url) else Verdict.TORN
 
 
-def token_in(form: str, content: bytes) -> str | None:
+def token_in(format_: str, content: bytes) -> str | None:
     """The token in a complete value of this format. Does not use the program's code, as no consumer does."""
     try:
         text = content.decode("ascii")
-        if form == "json":
+        if format_ == "json":
             document = json.loads(text)
             is_whole = text.endswith("}\n") and set(document) == _JSON_FIELDS
             return str(document["access_token"]) if is_whole else None
     except ValueError:
         return None
-    pattern = r"INLIVE_ACCESS_TOKEN=(\S+)\n" if form == "env" else r"(\S+)"
+    pattern = r"INLIVE_ACCESS_TOKEN=(\S+)\n" if format_ == "env" else r"(\S+)"
     found = re.fullmatch(pattern, text)
     return found[1] if found else None
 
@@ -77,15 +77,15 @@ class Reader:
         at = time.monotonic()
         while not self.over.wait(max(0.0, at - time.monotonic())):
             at = max(at, time.monotonic() - PERIOD) + PERIOD  # after a delay, it does not catch up
-            for form, path in self._files.items():
-                verdict = self._look(form, path)
+            for format_, path in self._files.items():
+                verdict = self._look(format_, path)
                 self.reads[verdict] += 1
                 if verdict is not Verdict.GOOD:
-                    self._complain(form, verdict)
+                    self._complain(format_, verdict)
 
-    def _look(self, form: str, path: Path) -> Verdict:
+    def _look(self, format_: str, path: Path) -> Verdict:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return Verdict.EMPTY
-        return judged(form, content, self._issuer)
+        return judged(format_, content, self._issuer)

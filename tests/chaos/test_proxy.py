@@ -60,13 +60,13 @@ def wire(inlive) -> Iterator[Wire]:
 
 def told_of_an_answer(wire: Wire, within: float) -> bool:
     """Whether the proxy reports an unspoiled response within this time, during a series of mints."""
-    told: list[bool] = []
-    waiting = threading.Thread(target=lambda: told.append(wire.proxy.await_answer(within)))
+    results: list[bool] = []
+    waiting = threading.Thread(target=lambda: results.append(wire.proxy.await_answer(within)))
     waiting.start()
-    while not told:
+    while not results:
         wire.mint()
         waiting.join(0.01)
-    return told[0]
+    return results[0]
 
 
 def test_without_a_fault_every_response_comes_through_and_is_reported(wire, inlive):

@@ -131,9 +131,9 @@ def test_check_leaves_no_files(check, place):
 
 def test_check_prints_no_secret(check, inlive):
     inlive.faults(status=401, body={"ok": False, "message": f"I do not know {KEY}"})
-    told = check().said
-    assert "key_refused" in told
-    assert KEY not in told
+    finding = check().said
+    assert "key_refused" in finding
+    assert KEY not in finding
 
 
 # --- The configuration
@@ -179,8 +179,8 @@ def test_a_key_readable_by_others_is_a_hint(check, place, mode):
     (place / "key").chmod(mode)
     checked = check()
     assert checked.code == 0
-    told = f"hint key: the key file {place}/key is open to others than its owner (mode {mode:04o}): "
-    assert f"{told}chmod 600 it, unless no other user can reach its directory" in checked.out.splitlines()
+    finding = f"hint key: the key file {place}/key is open to others than its owner (mode {mode:04o}): "
+    assert f"{finding}chmod 600 it, unless no other user can reach its directory" in checked.out.splitlines()
 
 
 def test_a_key_readable_only_by_its_owner_gets_no_hint(check):
@@ -204,7 +204,7 @@ def test_a_refused_key(check, inlive, place, status):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told", "advice"),
+    ("fault", "finding", "advice"),
     [
         ({"status": 503}, "server_error: 503", "if this lasts, ask Inlive"),
         ({"status": 429}, "throttled: 429", "let tokens live longer, or mint fewer"),
@@ -222,12 +222,12 @@ def test_a_refused_key(check, inlive, place, status):
         ({"redirect": "https://elsewhere.test/"}, "bad_response: 307", "correct issuer.url"),
     ],
 )
-def test_an_issuer_that_fails(check, inlive, fault, told, advice):
+def test_an_issuer_that_fails(check, inlive, fault, finding, advice):
     inlive.faults(**fault)
     checked = check()
     assert checked.code == 75
     assert line(checked, "issuer").startswith("FAIL")
-    assert told in line(checked, "issuer")
+    assert finding in line(checked, "issuer")
     assert advice in line(checked, "issuer")
 
 
@@ -319,18 +319,18 @@ def test_after_an_issuer_without_a_response_no_other_key_is_tried(check_all, inl
 
 
 @pytest.mark.parametrize(
-    ("ahead", "told"),
+    ("ahead", "finding"),
     [
         (-120.0, "hint clock: 12[01] s ahead of the issuer's; check time synchronisation (chrony, ntpd)"),
         (120.0, "hint clock: 1(19|20) s behind the issuer's; check time synchronisation (chrony, ntpd)"),
         (-3.0, "ok   clock: [34] s ahead of the issuer's"),
     ],
 )
-def test_clock_skew_is_reported_but_is_not_a_failure(check, inlive, ahead, told):
+def test_clock_skew_is_reported_but_is_not_a_failure(check, inlive, ahead, finding):
     inlive.faults(clock_offset=ahead)
     checked = check()
     assert checked.code == 0
-    pattern = told.replace("(chrony, ntpd)", r"\(chrony, ntpd\)")
+    pattern = finding.replace("(chrony, ntpd)", r"\(chrony, ntpd\)")
     assert re.fullmatch(pattern, line(checked, "clock"))
 
 
@@ -398,10 +398,10 @@ def test_a_directory_without_write_permission_fails(place):
     command = [sys.executable, "-c", AS_NOBODY, *map(str, words)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 73, ended.stderr
-    told = ended.stdout.partition("as nobody:")[2]
+    finding = ended.stdout.partition("as nobody:")[2]
     assert (
         f"FAIL output: file:{place}/token cannot be written: Permission denied (EACCES); let user 65534"
-        in told
+        in finding
     )
 
 
@@ -416,7 +416,7 @@ def test_every_output_of_every_token_has_a_line(check_all, place):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "finding"),
     [
         (
             ("--lifetime", "24h"),
@@ -432,9 +432,9 @@ def test_every_output_of_every_token_has_a_line(check_all, place):
         ),
     ],
 )
-def test_the_headroom_follows_from_lifetime_and_propagation_delay(check, words, told):
+def test_the_headroom_follows_from_lifetime_and_propagation_delay(check, words, finding):
     checked = check("--offline", *words)
-    assert line(checked, "token default").startswith(f"ok   token default: {told}")
+    assert line(checked, "token default").startswith(f"ok   token default: {finding}")
 
 
 def test_no_headroom_is_a_hint(check):
@@ -471,10 +471,10 @@ def test_an_interrupted_check_has_printed_its_findings_so_far(inlive, place):
     words = ("check", "--issuer-url", inlive.url, "--key-file", place / "key", "--to-file", place / "token")
     with start(*words, PYTHONUNBUFFERED="") as process:
         assert process.stdout is not None
-        told = [process.stdout.readline() for _ in range(2)]
+        finding = [process.stdout.readline() for _ in range(2)]
         process.send_signal(signal.SIGINT)
         rest, err = process.communicate(timeout=30)
-    assert [each[:10] for each in told] == ["ok   confi", "ok   key: "]
+    assert [each[:10] for each in finding] == ["ok   confi", "ok   key: "]
     assert process.returncode in INTERRUPTED
     assert (rest, err) == ("", "")
 
@@ -512,9 +512,9 @@ def test_a_port_in_use_is_a_failure(check):
     with socket.create_server(("127.0.0.1", 0)) as other:
         checked = check("--offline", "--listen", f"127.0.0.1:{other.getsockname()[1]}")
     assert checked.code == 78
-    told = line(checked, "listen")
-    assert told.startswith("FAIL listen: cannot listen on 127.0.0.1:")
-    assert "another process listens there; stop it or choose another --listen" in told
+    finding = line(checked, "listen")
+    assert finding.startswith("FAIL listen: cannot listen on 127.0.0.1:")
+    assert "another process listens there; stop it or choose another --listen" in finding
 
 
 @pytest.mark.parametrize(("name", "code"), [("default", 0), ("another", 78)])
@@ -528,11 +528,11 @@ def test_a_port_used_by_our_daemon_is_a_hint_by_another_a_failure(check, inlive,
         finally:
             process.kill()
     assert checked.code == code
-    told = line(checked, "listen")
+    finding = line(checked, "listen")
     if code:
-        assert told.endswith("; a refresher with other tokens listens there")
+        assert finding.endswith("; a refresher with other tokens listens there")
     else:
-        assert told == f"hint listen: port {port} is used by the daemon of these tokens"
+        assert finding == f"hint listen: port {port} is used by the daemon of these tokens"
 
 
 def answers(port):

@@ -22,11 +22,11 @@ def test_the_demo_runs_to_its_end_without_a_refused_call(tmp_path):
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    told = dict(re.findall(r"^  (\w[\w ]*\w) +(\d+)$", ended.stdout, re.MULTILINE))
-    assert int(told["calls made"]) > 100
-    assert told["calls refused"] == "0"
-    assert int(told["failed mints"]) >= 1  # only the daemon noticed the outage
-    assert int(told["refreshes"]) >= 4  # one by the schedule, one after the outage, two with the new key
+    table = dict(re.findall(r"^  (\w[\w ]*\w) +(\d+)$", ended.stdout, re.MULTILINE))
+    assert int(table["calls made"]) > 100
+    assert table["calls refused"] == "0"
+    assert int(table["failed mints"]) >= 1  # only the daemon noticed the outage
+    assert int(table["refreshes"]) >= 4  # one by the schedule, one after the outage, two with the new key
     assert ended.stdout.index("OUTAGE") < ended.stdout.index("ROTATION") < ended.stdout.index("Done: ")
 
 

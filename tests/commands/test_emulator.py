@@ -32,12 +32,12 @@ class Started:
             line = self.process.stdout.readline()
             assert line, "".join(lines) + self.process.communicate()[1]
             lines.append(line)
-        self.told = "".join(lines)
-        self.url = re.findall(r"Inlive API at (\S+)", self.told)[0]
+        self.welcome = "".join(lines)
+        self.url = re.findall(r"Inlive API at (\S+)", self.welcome)[0]
 
     @property
     def new_key(self) -> str:
-        return re.findall(r"valid only for this emulator: (\S+)", self.told)[0]
+        return re.findall(r"valid only for this emulator: (\S+)", self.welcome)[0]
 
     def mint(self, key: str, lifetime: int = 60, verify: str | bool = True) -> requests.Response:
         return requests.post(
@@ -50,7 +50,7 @@ class Started:
 
     def shell(self, pattern: str, **environment: str) -> str:
         """The output of the one welcome line that matches `pattern`, run in a shell."""
-        (line,) = re.findall(rf"^  ({pattern}.*)$", self.told, re.MULTILINE)
+        (line,) = re.findall(rf"^  ({pattern}.*)$", self.welcome, re.MULTILINE)
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
         ended = subprocess.run(
             line,
@@ -127,9 +127,9 @@ def test_it_accepts_the_keys_of_all_key_files_without_printing_them(
         flags += ["--key-file", str(tmp_path / key[-3:])]
     emulator = start(*flags)
     assert [emulator.mint(key).status_code for key in keys] == [200, 200]
-    assert "application key" not in emulator.told
+    assert "application key" not in emulator.welcome
     _, log = emulator.end()
-    assert "sesame" not in emulator.told + log
+    assert "sesame" not in emulator.welcome + log
 
 
 def test_a_key_file_is_readable_only_by_its_owner_and_the_key_is_not_printed(
@@ -140,7 +140,7 @@ def test_a_key_file_is_readable_only_by_its_owner_and_the_key_is_not_printed(
     key = path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert emulator.mint(key).status_code == 200
-    assert key not in emulator.told
+    assert key not in emulator.welcome
 
 
 def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_it_serves_https_with_a_certificate_and_its_key(
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "welcome"),
     [
         (("--listen", "8787"), "--listen: '8787' is not an address; did you mean :8787?"),
         (("--listen", "192.0.2.1:0"), "cannot listen on 192.0.2.1:0: "),
@@ -227,5 +227,5 @@ def test_it_serves_https_with_a_certificate_and_its_key(
         (("--key", "tls.key"), "key: is given without cert"),
     ],
 )
-def test_a_mistake_is_reported_with_exit_code_78(flags: tuple[str, ...], told: str) -> None:
-    assert told in refused(*flags)
+def test_a_mistake_is_reported_with_exit_code_78(flags: tuple[str, ...], welcome: str) -> None:
+    assert welcome in refused(*flags)

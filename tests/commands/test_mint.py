@@ -46,16 +46,16 @@ def test_mint_prints_the_token_and_no_other_byte(inlive, key_file):
     assert inlive.valid(out)  # the emulator accepts no token with a line break
 
 
-@pytest.mark.parametrize(("form", "lines"), [("token", 1), ("env", 1)])
-def test_on_a_terminal_the_token_ends_with_a_line_break(inlive, key_file, form, lines):
+@pytest.mark.parametrize(("format_", "lines"), [("token", 1), ("env", 1)])
+def test_on_a_terminal_the_token_ends_with_a_line_break(inlive, key_file, format_, lines):
     terminal, its_end = pty.openpty()
-    words = ("--issuer-url", inlive.url, "--key-file", key_file, "--format", form)
+    words = ("--issuer-url", inlive.url, "--key-file", key_file, "--format", format_)
     with start("mint", *words, stdout=its_end) as process:
         process.communicate(timeout=30)
     os.close(its_end)
-    told = os.read(terminal, 4096)
+    message = os.read(terminal, 4096)
     os.close(terminal)
-    assert (told.count(b"\r\n"), told[-2:]) == (lines, b"\r\n")
+    assert (message.count(b"\r\n"), message[-2:]) == (lines, b"\r\n")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_mint_request_has_the_given_lifetime(mint, inlive):
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "told"),
+    ("fault", "code", "message"),
     [
         ({"status": 401}, 77, "key_refused: 401"),
         ({"status": 403}, 77, "key_refused: 403"),
@@ -106,12 +106,12 @@ def test_the_mint_request_has_the_given_lifetime(mint, inlive):
         ({"reset": True}, 75, "unreachable"),
     ],
 )
-def test_a_failed_mint_prints_nothing_and_its_exit_code_gives_the_reason(mint, inlive, fault, code, told):
+def test_a_failed_mint_prints_nothing_and_its_exit_code_gives_the_reason(mint, inlive, fault, code, message):
     inlive.faults(**fault)
     minted = mint()
     assert (minted.code, minted.out) == (code, "")
     assert minted.err.startswith(f"refresher: {inlive.url}: ")
-    assert told in minted.err
+    assert message in minted.err
     assert KEY not in minted.err
 
 
@@ -178,7 +178,7 @@ def test_name_selects_a_token_of_the_configuration(of_two, inlive, tmp_path, nam
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             (),
@@ -188,8 +188,8 @@ def test_name_selects_a_token_of_the_configuration(of_two, inlive, tmp_path, nam
         (("sage",), "refresher: NAME: 'sage' is not in the configuration; accepted: studio, stage\n"),
     ],
 )
-def test_a_missing_or_unknown_name_is_reported(of_two, inlive, words, told):
-    assert of_two(*words) == (78, "", told)
+def test_a_missing_or_unknown_name_is_reported(of_two, inlive, words, message):
+    assert of_two(*words) == (78, "", message)
     assert inlive.counts.mints == 0
 
 

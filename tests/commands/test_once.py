@@ -109,7 +109,7 @@ def test_a_due_token_is_replaced(issuer, place):
 @pytest.mark.parametrize(
     ("every", "mints"),
     [(None, 0), ("20m", 0), ("45m", 1)],
-    ids=["not told", "before it is due", "after it is due"],
+    ids=["not given", "before it is due", "after it is due"],
 )
 def test_a_token_due_before_the_next_call_is_minted_now(issuer, place, every, mints):
     plant(place / "token", age=10 * 60, issuer=issuer.url)  # due after 36 to 42 minutes

@@ -95,9 +95,9 @@ def test_a_restart_adopts_the_token_and_removes_stale_files(issuer, place, daemo
     with daemon() as running:
         running.wait_for("OutputWritten")
         running.process.kill()
-    debris = [place / ".token.0123456789ab.tmp", place / "..token.meta.json.0123456789ab.tmp"]
+    stale = [place / ".token.0123456789ab.tmp", place / "..token.meta.json.0123456789ab.tmp"]
     foreign = place / ".token.notes.tmp"
-    for path in (*debris, foreign):
+    for path in (*stale, foreign):
         path.write_text("left behind")
     before = (place / "token").read_text()
     with daemon() as running:
@@ -348,9 +348,9 @@ def test_no_secret_appears_in_log_or_endpoints(issuer, place):
         running.end()
         pages.append(running.said)
     assert len(set(secrets)) == 6
-    told = "\n".join(pages)
-    assert [secret for secret in secrets if secret in told] == []
-    assert "refused" in told, "it has told something"
+    shown = "\n".join(pages)
+    assert [secret for secret in secrets if secret in shown] == []
+    assert "refused" in shown, "it has shown something"
 
 
 PAGES = ("/", "/metrics", "/livez", "/readyz", "/status")
@@ -369,13 +369,13 @@ def test_it_logs_text_on_a_terminal(issuer, place):
     with start("run", *words, stderr=its_end) as process:
         try:
             os.close(its_end)
-            told = b""
-            while b"wrote" not in told:
-                told += os.read(terminal, 4096)
+            shown = b""
+            while b"wrote" not in shown:
+                shown += os.read(terminal, 4096)
             process.terminate()
             assert process.wait(STOP_WITHIN) == 0
         finally:
             process.kill()
             os.close(terminal)
     line = rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    default: read the key [0-9a-f]{16}\r$"
-    assert re.search(line, told, re.MULTILINE)
+    assert re.search(line, shown, re.MULTILINE)

@@ -68,8 +68,8 @@ def test_a_time_out_reports_each_output_without_a_token_and_the_reason(gate, tmp
     )
     assert (waited.code, waited.out) == (75, "")
     assert waited.err.splitlines() == [
-        f"refresher: timed out after 0.3s: file:{tmp_path}/{told}"
-        for told in (
+        f"refresher: timed out after 0.3s: file:{tmp_path}/{reason}"
+        for reason in (
             "absent holds no token",
             "expired holds an expired token",
             "of-the-future holds no token",

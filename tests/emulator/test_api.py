@@ -351,9 +351,9 @@ def test_each_mint_request_is_recorded_with_its_sender(upstream: Upstream) -> No
 def test_records_contain_no_key_and_no_token(upstream: Upstream) -> None:
     access, refresh = minted(upstream)
     replies = [ask(upstream, bearer=refresh), use(upstream, access)]
-    told = repr((upstream.counts, upstream.keys, upstream.faults, [reply.note for reply in replies]))
-    assert fingerprint(KEY) in told
-    assert not [secret for secret in (KEY, access, refresh) if secret in told]
+    records = repr((upstream.counts, upstream.keys, upstream.faults, [reply.note for reply in replies]))
+    assert fingerprint(KEY) in records
+    assert not [secret for secret in (KEY, access, refresh) if secret in records]
 
 
 def test_expired_tokens_are_forgotten_before_valid_ones() -> None:

@@ -35,7 +35,7 @@ def test_one_fault_needs_no_list(control: Callable[..., Any], mint: Callable[...
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ({"statsu": 500}, "statsu: no such fault; did you mean status?"),
         ([{"status": 500}, {"latency": "long"}], "latency: 'long' is not accepted; accepted: seconds"),
@@ -46,12 +46,12 @@ def test_one_fault_needs_no_list(control: Callable[..., Any], mint: Callable[...
     ],
 )
 def test_a_mistake_in_a_fault_is_reported_and_changes_nothing(
-    control: Callable[..., Any], emulator: Emulator, content: Any, told: str
+    control: Callable[..., Any], emulator: Emulator, content: Any, expected: str
 ) -> None:
     emulator.faults(status=418)
     answer = control("PUT", "/_emulator/faults", content=content)
     assert answer.status == 400
-    assert told in answer.document["message"]
+    assert expected in answer.document["message"]
     assert control("GET", "/_emulator/state").data["faults"] == [{"status": 418}]
 
 

@@ -186,8 +186,8 @@ def test_a_hanging_request_gets_nothing_but_others_are_served(
 
 def test_clock_offset_changes_the_date(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(clock_offset=-3600)
-    told = parsedate_to_datetime(mint().headers["Date"]).timestamp()
-    assert abs(told + 3600 - time.time()) < 5
+    date = parsedate_to_datetime(mint().headers["Date"]).timestamp()
+    assert abs(date + 3600 - time.time()) < 5
 
 
 def test_faults_given_as_values_and_as_names_are_one_script(

@@ -52,8 +52,8 @@ def test_a_mistake_names_the_field_and_the_accepted_values(
 ) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Fault.parse(settings)
-    told = {mistake.where: mistake.text for mistake in raised.value.problems}
-    assert accepted in told[where]
+    messages = {mistake.where: mistake.text for mistake in raised.value.problems}
+    assert accepted in messages[where]
 
 
 def test_all_mistakes_are_reported_at_once() -> None:

@@ -45,8 +45,8 @@ def test_some_faults_replace_the_usual_response(fault: Fault, replaces: bool) ->
 
 
 def test_a_description_lists_changed_fields_and_only_the_size_of_a_body() -> None:
-    told = Fault(status=500, body=b"secret", latency=1.5).describe()
-    assert told == {"status": 500, "body": "<6 bytes>", "latency": 1.5}
+    description = Fault(status=500, body=b"secret", latency=1.5).describe()
+    assert description == {"status": 500, "body": "<6 bytes>", "latency": 1.5}
 
 
 def test_a_script_describes_the_remaining_counts() -> None:

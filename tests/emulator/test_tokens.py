@@ -21,8 +21,8 @@ def test_an_opaque_token_is_no_jwt_and_unique() -> None:
 def test_a_jwt_has_its_times_and_a_valid_signature() -> None:
     header, claims, signature = (token := jwt_maker(b"signing key")(1000.9, 60)).split(".")
     assert json.loads(decoded(header)) == {"alg": "HS256", "typ": "JWT"}
-    told = json.loads(decoded(claims))
-    assert (told["iat"], told["exp"]) == (1000, 1060)
+    payload = json.loads(decoded(claims))
+    assert (payload["iat"], payload["exp"]) == (1000, 1060)
     signed = token.rpartition(".")[0].encode()
     assert decoded(signature) == hmac.digest(b"signing key", signed, hashlib.sha256)
 

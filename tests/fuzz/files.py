@@ -123,9 +123,9 @@ def _expect_writable(outputs: tuple[FileOutputSettings | SecretOutputSettings, .
             assert output.mode & 0o600 == 0o600
             forms = [output.format]
         else:
-            forms = [form for _, form in output.data]
-        for form in forms:
-            formats.render(Format(form, output.template), a_token(), NOW, URL)
+            forms = [format_ for _, format_ in output.data]
+        for format_ in forms:
+            formats.render(Format(format_, output.template), a_token(), NOW, URL)
 
 
 def _configuration_seeds() -> Iterator[bytes]:
@@ -162,10 +162,10 @@ def output(octets: bytes) -> None:
     (_folder() / ".token.meta.json").write_bytes(beside)
     out = FileOutput(Plan(str(path), URL))
     expect_sound(out.inspect(NOW))
-    for form in FORM.values():
-        found = formats.read_back(form, content)
-        if found is not None and form.name in ("token", "bearer", "env"):
-            assert formats.render(form, a_token(found[0].reveal()), NOW, URL) == content
+    for format_ in FORM.values():
+        found = formats.read_back(format_, content)
+        if found is not None and format_.name in ("token", "bearer", "env"):
+            assert formats.render(format_, a_token(found[0].reveal()), NOW, URL) == content
     believed = record.load(beside, NOW)
     if believed.owner not in ("", record.DEFAULT_OWNER):
         with suppress(OutputError):
@@ -197,14 +197,18 @@ def _settled(content: bytes, beside: bytes) -> bytes:
 
 def _output_seeds() -> Iterator[bytes]:
     token = a_token()
-    for name, form in FORM.items():
-        content = formats.render(form, token, NOW, URL)
-        identity = form.identity(URL)
+    for name, format_ in FORM.items():
+        content = formats.render(format_, token, NOW, URL)
+        identity = format_.identity(URL)
         yield (
             content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
         )
-        told = {**record.fields("=", Entry(name, token.facts)), "token_fingerprint": "=", "expires_at": "="}
-        yield content + b"\n\n" + json.dumps({"version": 1, "contents": [told]}).encode()
+        described = {
+            **record.fields("=", Entry(name, token.facts)),
+            "token_fingerprint": "=",
+            "expires_at": "=",
+        }
+        yield content + b"\n\n" + json.dumps({"version": 1, "contents": [described]}).encode()
 
 
 YAML_WORDS = (

@@ -64,9 +64,9 @@ def fuzz(name: str, seconds: int) -> None:
         "rss_limit_mb": LARGEST,
         "timeout": SLOWEST,
     }
-    told = [f"-{option}={value}" for option, value in options.items()]
+    flags = [f"-{option}={value}" for option, value in options.items()]
     mutate = None if target.document is None else mutator(target.document, _mutate)
-    atheris.Setup([name, str(kept), str(cases), *told], target.check, custom_mutator=mutate)
+    atheris.Setup([name, str(kept), str(cases), *flags], target.check, custom_mutator=mutate)
     atheris.Fuzz()
 
 

@@ -74,13 +74,13 @@ def expect_sound(held: Holding) -> None:
     assert 0 < facts.lifetime < 1e10
     assert 0 < facts.requested < 1e10
     rfc3339.to_second(facts.expiry.wall)
-    told = record.load(record.dump(Record({record.digest(b""): Entry("token", facts)})), NOW).entries
-    assert len(told) == 1, "what was believed is believed again"
+    recorded = record.load(record.dump(Record({record.digest(b""): Entry("token", facts)})), NOW).entries
+    assert len(recorded) == 1, "the entry is loaded again"
     if held.token is not None:
         assert held.token.access.fingerprint == facts.fingerprint
         for name in formats.NAMES:
-            form = formats.Format(name, "$access_token $refresh_token $expires_in" * (name == "template"))
-            formats.render(form, held.token, NOW, URL)
+            format_ = formats.Format(name, "$access_token $refresh_token $expires_in" * (name == "template"))
+            formats.render(format_, held.token, NOW, URL)
 
 
 def expires(issued: object, lifetime: object) -> str:

@@ -46,9 +46,9 @@ def issuer(octets: bytes) -> None:
     assert 0 < lifetime <= 3600.0
     key, access = KEY.fingerprint, said.access.fingerprint
     facts = TokenFacts(NOW, lifetime, 3600.0, key, access, has_refresh_token=False, issuer=URL)
-    for form in map(Format, NAMES[:-1]):
-        found = read_back(form, render(form, Token(facts, said.access, said.refresh_token), NOW, URL))
-        assert found is not None, form
+    for format_ in map(Format, NAMES[:-1]):
+        found = read_back(format_, render(format_, Token(facts, said.access, said.refresh_token), NOW, URL))
+        assert found is not None, format_
         assert found[0] == said.access
 
 
@@ -135,13 +135,13 @@ def _page_seeds() -> Iterator[bytes]:
 
 def neighbour(octets: bytes) -> None:
     """A status document, from a daemon or from another server at its address."""
-    told = loaded(octets)
-    if not isinstance(told, dict) or not isinstance(told.get("tokens"), list):
+    report = loaded(octets)
+    if not isinstance(report, dict) or not isinstance(report.get("tokens"), list):
         return  # refused earlier (commands/status.py)
-    for line in status_table.table(told).splitlines():
+    for line in status_table.table(report).splitlines():
         assert line.isprintable()
         assert status_table.columns(line) <= status_table.WIDTH
-    status_page.page(told).encode()
+    status_page.page(report).encode()
 
 
 def _neighbour_seeds() -> Iterator[bytes]:
@@ -149,8 +149,8 @@ def _neighbour_seeds() -> Iterator[bytes]:
     token = {"name": "studio", "valid": True, "expires_at": "2026-11-05T11:00:00Z", "remaining_seconds": 60,
              "next_refresh_at": "2026-11-05T10:42:00Z", "next_reason": "scheduled", "problems": ["x"],
              "outputs": [output]}  # fmt: skip
-    told = {"version": "1", "time": "2026-11-05T10:00:00Z", "valid": True, "tokens": [token]}
-    yield json.dumps(told).encode()
+    report = {"version": "1", "time": "2026-11-05T10:00:00Z", "valid": True, "tokens": [token]}
+    yield json.dumps(report).encode()
 
 
 TARGETS = {

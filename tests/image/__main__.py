@@ -84,10 +84,10 @@ def _starts(engine: Engine, place: Path, program: Path) -> None:
             assert ended.returncode == 0, ended.stderr
             inside += map(float, ended.stdout.split())
             here = [program, *words, f"--key-file={place}/key"]
-            told = subprocess.run(
+            printed = subprocess.run(
                 [sys.executable, "-c", STARTING, *here], capture_output=True, text=True, check=True
             )
-            outside += map(float, told.stdout.split())
+            outside += map(float, printed.stdout.split())
     ratio = median(inside) / median(outside)
     print(f"refresher mint, inside: {median(inside) * 1000:.0f} ms, {ratio:.2f} x what it takes outside")
 

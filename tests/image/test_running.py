@@ -46,9 +46,9 @@ def test_the_tests_run_it_as_deploy_does(engine):
     ended = engine.run(*RESTRICTED, "--network=none", "--entrypoint=sh", IMAGE, "-c", look)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(f"{USER}\n")
-    told = dict(line.split(":\t") for line in ended.stdout.splitlines() if ":\t" in line)
-    assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {"0" * 16}
-    assert told["NoNewPrivs"] == "1"
+    status = dict(line.split(":\t") for line in ended.stdout.splitlines() if ":\t" in line)
+    assert {status[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
     assert ended.stderr.count("Read-only file system") == 2
 
 

@@ -149,9 +149,9 @@ def test_the_sdist_contains_the_tests(built):
 def test_the_version_comes_from_one_place(built):
     with zipfile.ZipFile(built.wheel) as wheel:
         (name,) = [each for each in wheel.namelist() if each.endswith(".dist-info/METADATA")]
-        told = email.message_from_bytes(wheel.read(name))
-    assert told["Version"] == __version__
-    assert told["Name"] == "inlive-token-refresher"
+        metadata = email.message_from_bytes(wheel.read(name))
+    assert metadata["Version"] == __version__
+    assert metadata["Name"] == "inlive-token-refresher"
     assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
 
 

@@ -21,9 +21,9 @@ def formatted() -> str:
 
 
 def test_it_describes_every_command_with_all_arguments():
-    told = formatted()
+    page = formatted()
     for name, command in build_parser().commands.items():
-        (section,) = re.findall(rf"^   {name}\n(.*?)(?=^   \S|^\S)", told, re.MULTILINE | re.DOTALL)
+        (section,) = re.findall(rf"^   {name}\n(.*?)(?=^   \S|^\S)", page, re.MULTILINE | re.DOTALL)
         assert str(command.description) in section
         for argument in arguments(command):
             assert argument.help in section
@@ -38,8 +38,8 @@ def test_its_hyphens_can_be_copied_into_a_shell():
 
 
 def test_it_contains_the_exit_codes_and_the_version():
-    told = formatted()
-    assert "EXIT STATUS" in told
-    assert "73  an output cannot be written" in told
-    assert f"inlive-token-refresher {__version__}" in told
-    assert set(COMMANDS) == set(re.findall(r"^   (\w+)$", told, re.MULTILINE))
+    page = formatted()
+    assert "EXIT STATUS" in page
+    assert "73  an output cannot be written" in page
+    assert f"inlive-token-refresher {__version__}" in page
+    assert set(COMMANDS) == set(re.findall(r"^   (\w+)$", page, re.MULTILINE))

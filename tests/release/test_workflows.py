@@ -87,9 +87,9 @@ def test_publishing_needs_the_tests():
 def test_jobs_that_sign_or_publish_install_nothing():
     """Packages pinned by version alone run only in jobs without valuable rights."""
     trusted = [job for job in jobs(RELEASE).values() if "permissions" in job]
-    told = "\n".join(step.get("run", "") for job in trusted for step in job["steps"])
-    assert "cosign" in told
-    assert re.findall(r"\b(?:apt-get|go|make|npm|pip|pipx|uv)\b.*", told) == []
+    scripts = "\n".join(step.get("run", "") for job in trusted for step in job["steps"])
+    assert "cosign" in scripts
+    assert re.findall(r"\b(?:apt-get|go|make|npm|pip|pipx|uv)\b.*", scripts) == []
 
 
 def test_jobs_download_artifacts_by_name():

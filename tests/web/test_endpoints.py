@@ -55,9 +55,9 @@ def test_each_endpoint_serves_get_and_head_and_ignores_a_query(site_of: SiteOf, 
 def test_an_unknown_path_is_404_with_the_list_of_paths(site_of: SiteOf, path: str) -> None:
     received = site_of(Daemon(at_work())).call(path)
     assert received.status == 404
-    told = received.body.decode()
-    assert all(each in told for each in ROUTES)
-    assert "nowhere" not in told
+    expected = received.body.decode()
+    assert all(each in expected for each in ROUTES)
+    assert "nowhere" not in expected
 
 
 def test_the_index_lists_the_endpoints(site_of: SiteOf) -> None:
@@ -118,7 +118,7 @@ def refused() -> Driver:
 
 
 @pytest.mark.parametrize(
-    ("since", "status", "told"),
+    ("since", "status", "expected"),
     [
         (0.0, 200, b"ok\n"),
         (89.9, 200, b"ok\n"),
@@ -127,13 +127,13 @@ def refused() -> Driver:
     ],
 )
 def test_livez_is_200_while_the_engine_makes_turns(
-    site_of: SiteOf, since: float, status: int, told: bytes
+    site_of: SiteOf, since: float, status: int, expected: bytes
 ) -> None:
     daemon = Daemon(at_work())
     site = site_of(daemon)
     daemon.passes(since)
     received = site.call("/livez")
-    assert (received.status, received.body) == (status, told)
+    assert (received.status, received.body) == (status, expected)
     daemon.last_turn = daemon.now()
     assert site.call("/livez").status == 200
 

@@ -1,4 +1,4 @@
-"""What clients may use, each of them and all together."""
+"""Limits for each client and for all clients together."""
 
 import resource
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Limits(NamedTuple):
     closes each connection after one request. ``farewell`` for the client to close its side.
 
     Bytes: ``head_size``, ``body_size`` of one request. ``responses`` of all responses in memory; above that,
-    the server closes the oldest connections.
+    the server closes the connections with the oldest requests, but never the newest.
 
     ``connections``: for one more, the server closes the one that has been idle longest, else the one with the
     oldest request. It accepts one connection per turn of its loop, so a prompt client is served long before

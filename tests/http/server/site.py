@@ -113,7 +113,7 @@ def running() -> Iterator[Callable[[Callable[[socket.socket], Server]], Site]]:
         server.stop()
         thread.join(DEADLINE)
         assert lived, "the server has ended before the test"
-        assert not thread.is_alive(), "the server did not end when told to"
+        assert not thread.is_alive(), "the server did not stop"
 
 
 @contextmanager

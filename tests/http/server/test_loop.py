@@ -640,8 +640,8 @@ def test_without_free_descriptors_it_neither_dies_nor_spins(culprit: str) -> Non
         port = int(process.stdout.readline())
         for _ in range(40):
             hoard.enter_context(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE))
-        told = process.stdout.readline()
-        assert told.startswith("this one cannot accept another connection: Too many open files")
+        warning = process.stdout.readline()
+        assert warning.startswith("this one cannot accept another connection: Too many open files")
         threading.Event().wait(0.5)  # a loop that spins would be at work all the time
         process.stdin.write("\n")
         process.stdin.flush()

@@ -98,7 +98,7 @@ def test_a_port_in_use_on_one_address_is_in_use_for_every_address(taken: int) ->
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "reported"),
     [
         ("192.0.2.1", "192.0.2.1:9464: this machine has no such address; choose"),
         pytest.param(
@@ -110,10 +110,10 @@ def test_a_port_in_use_on_one_address_is_in_use_for_every_address(taken: int) ->
         ("not..a.host", "not..a.host:9464: no such host"),
     ],
 )
-def test_an_unusable_address_is_reported(host: str, told: str) -> None:
+def test_an_unusable_address_is_reported(host: str, reported: str) -> None:
     with pytest.raises(ListenError) as raised:
         bind(host, 9464)
-    assert str(raised.value).startswith(f"cannot listen on {told}")
+    assert str(raised.value).startswith(f"cannot listen on {reported}")
     assert isinstance(raised.value.__cause__, OSError)
 
 

@@ -147,7 +147,7 @@ def authority() -> trustme.CA:
     ("named", "trusted", "facts"),
     [
         ("elsewhere.test", True, "IP address mismatch"),
-        ("127.0.0.1", False, "name its certificate in issuer.ca_file"),
+        ("127.0.0.1", False, "set issuer.ca_file"),
     ],
     ids=["of another name", "of an unknown authority"],
 )

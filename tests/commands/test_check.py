@@ -262,7 +262,7 @@ def test_a_certificate_of_an_untrusted_authority_fails(check, certified):
     checked = check(url=certified.url)
     assert checked.code == 75
     assert "the TLS certificate of 127.0.0.1:" in line(checked, "issuer")
-    assert "name its certificate in issuer.ca_file" in line(checked, "issuer")
+    assert "set issuer.ca_file" in line(checked, "issuer")
     assert certified.counts.mints == 0
 
 

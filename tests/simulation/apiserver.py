@@ -140,11 +140,11 @@ class ApiLine:
             case "hangs" | "writes arrive late":
                 self._hang(timeout)
             case "500":
-                raise KubeUnreachableError("the API server has failed (500)")
+                raise KubeUnreachableError("the API server failed (500)")
             case "403":
                 raise KubeDeniedError("not permitted (403)")
             case "429":
-                raise KubeThrottledError("asked to wait (429)", 1.0)
+                raise KubeThrottledError("the API server asks us to wait (429)", 1.0)
 
     def _hang(self, timeout: float) -> None:
         self._pass_time(timeout, exactly=True)

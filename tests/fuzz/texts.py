@@ -81,17 +81,17 @@ def _option_seeds() -> Iterator[bytes]:
 def command_line(octets: bytes) -> None:
     """A JSON object of flags, as `load` gets it from argparse: every value is a text."""
     try:
-        told = json.loads(octets)
+        flag_values = json.loads(octets)
     except (ValueError, RecursionError):
         return
-    if not isinstance(told, dict):
+    if not isinstance(flag_values, dict):
         return
     arguments: dict[str, object] = {}
     for _, one in flags.declared_flags():
         name = flags.destination(one)
-        if isinstance(told.get(name), str) and name != "config" and "\0" not in told[name]:
-            arguments[name] = told[name].split(":") if one.repeated else told[name]
-    environ = {name: text for name, text in told.items() if isinstance(text, str)}
+        if isinstance(flag_values.get(name), str) and name != "config" and "\0" not in flag_values[name]:
+            arguments[name] = flag_values[name].split(":") if one.repeated else flag_values[name]
+    environ = {name: text for name, text in flag_values.items() if isinstance(text, str)}
     for flags_given, variables in ((arguments, {}), ({}, {**environ, "REFRESHER_CONFIG": ""})):
         for needs in (("key", "outputs"), ("key",), ()):
             try:
@@ -101,8 +101,8 @@ def command_line(octets: bytes) -> None:
 
 
 def _command_line_seeds() -> Iterator[bytes]:
-    told = {flags.destination(one): str(one.example) for _, one in flags.declared_flags()}
-    yield json.dumps(told).encode()
+    flag_values = {flags.destination(one): str(one.example) for _, one in flags.declared_flags()}
+    yield json.dumps(flag_values).encode()
     yield json.dumps({one.variable: str(one.example) for _, one in flags.declared_flags()}).encode()
     yield b'{"key_file": "k", "to_file": "t", "REFRESHER_LIFETME": "1h"}'
 

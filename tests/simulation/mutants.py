@@ -45,7 +45,7 @@ def simulated(mutation: Mutation | None, seeds: tuple[int, ...], days: float) ->
     if done is None:
         return len(seeds), f"it came to no end within {PATIENCE:.0f} s"
     if done.returncode != 0:
-        return -1, f"the simulator stopped, which proves nothing: {done.stderr.strip().splitlines()[-1]}"
+        return -1, f"the simulator stopped, which proves nothing: {(done.stderr.strip().splitlines() or ["no message"])[-1]}"
     found, first = json.loads(done.stdout)
     return found, first
 

@@ -14,7 +14,7 @@ from refresher.core.issuer_response import classify
 from refresher.core.model import Declined, SecretStr
 from refresher.errors import KubeError
 from refresher.kube.paths import secret_path
-from refresher.kube.responses import Request, meaning
+from refresher.kube.responses import Request, parse
 
 KEY = "ilk_application-4F7c91d2aaBz"
 END = KEY[-12:]
@@ -37,7 +37,7 @@ def of_api_server(text: str, secret: str) -> str:
     body = json.dumps({"kind": "Status", "message": text}).encode()
     sent = {"data": {"k": base64.b64encode(secret.encode()).decode()}}
     with pytest.raises(KubeError) as raised:
-        meaning(Request("PATCH", secret_path("ns", "s"), sent), Response(422, {}, body), None, 0.0)
+        parse(Request("PATCH", secret_path("ns", "s"), sent), Response(422, {}, body), None, 0.0)
     return str(raised.value)
 
 

@@ -52,7 +52,7 @@ def test_a_standby_mints_nothing_and_stays_ready(site):
     assert site.issuer.counts.issued == 2
     standby.send(signal.SIGUSR1)
     standby.wait_for("RequestIgnored")
-    assert "this process stands by" in standby.said
+    assert "this process is a standby" in standby.said
     assert not standby.entries("TokenMinted")
     assert not standby.entries("OutputWritten")
 

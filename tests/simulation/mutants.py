@@ -45,7 +45,8 @@ def simulated(mutation: Mutation | None, seeds: tuple[int, ...], days: float) ->
     if done is None:
         return len(seeds), f"it came to no end within {PATIENCE:.0f} s"
     if done.returncode != 0:
-        return -1, f"the simulator stopped, which proves nothing: {(done.stderr.strip().splitlines() or ["no message"])[-1]}"
+        (*_, last) = done.stderr.strip().splitlines() or ["no message"]
+        return -1, f"the simulator stopped, which proves nothing: {last}"
     found, first = json.loads(done.stdout)
     return found, first
 

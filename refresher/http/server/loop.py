@@ -241,8 +241,10 @@ class Server:
 
     def _bound_responses(self) -> None:
         holding = [connection for connection in self._open if connection.protocol.held]
-        holding.sort(key=lambda connection: connection.protocol.since)
         total = sum(connection.protocol.held for connection in holding)
+        if total <= self._limits.responses:
+            return
+        holding.sort(key=lambda connection: connection.protocol.since)
         for connection in holding[:-1]:
             if total > self._limits.responses:
                 total -= connection.protocol.held

@@ -1,4 +1,4 @@
-"""The values that an application receives and returns, and the bytes of a response. No I/O."""
+"""The values that an application receives and returns, and the bytes of a response."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -7,6 +7,8 @@ from functools import lru_cache
 from http import HTTPStatus
 from socket import socket
 from typing import NamedTuple, Protocol
+
+from refresher.clock import SystemClock
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _NO_BODY = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
@@ -103,7 +105,7 @@ def rendered_head(response: Response, framing: Headers, connection: str | None) 
     if connection is not None:
         headers.append(("Connection", connection))
     if not any(name == "Date" for name, _ in response.headers):
-        headers.append(("Date", formatdate(usegmt=True)))
+        headers.append(("Date", http_date(int(SystemClock().now().wall))))
     lines = [f"{name}: {value}" for name, value in headers]
     if not all(line.isprintable() for line in lines):
         raise ValueError("a header contains a line break or another control character")

@@ -4,7 +4,7 @@ import math
 import os
 import random
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -100,7 +100,9 @@ def _elector(
 
 
 def _events(
-    settings: Settings, connect: Callable[[], "KubeApi"], secrets: Callable[[str], Iterable[tuple[str, str]]]
+    settings: Settings,
+    connect: Callable[[], "KubeApi"],
+    secrets: Callable[[str], Mapping[str, tuple[str, str]]],
 ) -> "EventRecorder | None":
     if not has_secrets(settings):
         return None
@@ -110,19 +112,14 @@ def _events(
     return EventRecorder(api, secrets)
 
 
-def secrets_of(managed: ManagedToken | None) -> list[tuple[str, str]]:
-    """Namespace and name of each Secret with this token."""
-    return [output.secret for output in managed.outputs if output.secret] if managed else []
+def secrets_of(managed: ManagedToken | None) -> dict[str, tuple[str, str]]:
+    """Namespace and name of each Secret with this token, by the name of the output."""
+    return {output.name: output.secret for output in managed.outputs if output.secret} if managed else {}
 
 
 def has_secrets(settings: Settings) -> bool:
     """Whether any output is a Secret."""
-    return any(secrets(token, home="") for token in settings.tokens)
-
-
-def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
-    """Namespace and name of each Secret with `token`. `home`: our own namespace."""
-    return secret_names(token.outputs, home)
+    return any(secret_names(token.outputs, home="") for token in settings.tokens)
 
 
 class Published(NamedTuple):

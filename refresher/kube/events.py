@@ -8,7 +8,7 @@ object. So the permission to create Events is enough.
 import logging
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from refresher.core.instant import Instant
@@ -56,6 +56,9 @@ class _Report(NamedTuple):
     is_over: bool = False
 
 
+_REPORTED = (RefreshFailed, TokenMinted, OutputFailed, OutputWritten)  # the only notifications for Events
+
+
 class EventRecorder:
     """`ports.Observer` that writes Events: a key is refused, a Secret cannot be written, it works again.
 
@@ -64,8 +67,9 @@ class EventRecorder:
     be written are dropped. If permission is missing, the log says so once per namespace.
     """
 
-    def __init__(self, api: KubeApi, secrets: Callable[[str], Iterable[tuple[str, str]]]) -> None:
-        """`secrets` returns the namespace and name of each Secret that holds the named token."""
+    def __init__(self, api: KubeApi, secrets: Callable[[str], Mapping[str, tuple[str, str]]]) -> None:
+        """`secrets` returns the namespace and name of each Secret that holds the named token, by the name of
+        the output."""
         self._pods = (Subject("Pod", api.namespace, api.pod.name, api.pod.uid),) if api.pod else ()
         self._secrets_of = secrets
         self._newest: dict[str, str] = {}  # token -> fingerprint of its key that was read last
@@ -78,7 +82,12 @@ class EventRecorder:
         elif isinstance(notification, TokenRemoved):
             self._newest.pop(token, None)
             self._failing = {failing for failing in self._failing if failing[0] != token}
-        secrets = self._secrets(token)
+        if not isinstance(notification, _REPORTED):
+            return
+        secrets = {
+            output: Subject("Secret", namespace, name)
+            for output, (namespace, name) in self._secrets_of(token).items()
+        }
         report = self._report(token, notification, secrets, now)
         if report is None or (report.is_over and (token, report.problem) not in self._failing):
             return
@@ -90,13 +99,6 @@ class EventRecorder:
     def flush(self, timeout: float) -> bool:
         """Wait until every report is written or dropped. Returns False after `timeout` seconds."""
         return self._writer.flush(timeout)
-
-    def _secrets(self, token: str) -> dict[str, Subject]:
-        """The Secrets of a token, by the name of the output."""
-        return {
-            f"secret:{namespace}/{name}": Subject("Secret", namespace, name)
-            for namespace, name in self._secrets_of(token)
-        }
 
     def _report(
         self, token: str, notification: Notification, secrets: Collection[str], now: Instant

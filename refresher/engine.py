@@ -17,7 +17,6 @@ from refresher.core.instant import Instant
 from refresher.core.machine import STALLED
 from refresher.core.model import SecretStr
 from refresher.core.notifications import ThreadsRefused
-from refresher.core.schedule import attempt_budget
 from refresher.core.state import State, TokenPolicy
 from refresher.executor import LIMITS, POLLS, Executor
 from refresher.keys.poller import KeyPoller
@@ -72,9 +71,7 @@ class Engine:
         effect has ended for as long as any may take, all effects in flight count as failed.
         """
         self._begin()
-        patience = STALLED + max(
-            (attempt_budget(policy.timeout, policy.lifetime) for policy, _ in self.view()), default=0
-        )
+        patience = STALLED + max((policy.attempt_budget for policy, _ in self.view()), default=0)
         while self._tokens.unsettled and not self._is_over():
             self._turn()
             if (now := self._clock.now()).boot - self._last_news > patience:

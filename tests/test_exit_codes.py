@@ -142,7 +142,7 @@ def test_an_interrupted_pass_is_0_if_the_old_token_is_valid():
     driver = at_work()
     driver.until(Mint)
     driver.observe(Stopping())
-    assert driver.state.minting is not None
+    assert driver.minting is not None
     assert exit_codes.of_states([driver.state], driver.now) == 0
 
 

@@ -13,6 +13,7 @@ from refresher.config.addresses import namespaced
 from refresher.config.declarations import IssuerSettings, ListenAddress, Settings
 from refresher.config.durations import format_duration
 from refresher.config.loader import KEY, OUTPUTS
+from refresher.config.output_kinds import secret_names
 from refresher.core import schedule
 from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64
@@ -194,7 +195,7 @@ def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Findin
     """Whether we have the permissions that this configuration needs. Returns whether to test the Secrets."""
     from refresher.kube import access, rbac  # noqa: PLC0415 -- only with Kubernetes
 
-    places = [place for token in settings.tokens for place in wiring.secrets(token, api.namespace)]
+    places = [place for token in settings.tokens for place in secret_names(token.outputs, api.namespace)]
     required = [permission for place in places for permission in rbac.for_secret(*place)]
     creating = {rbac.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
@@ -287,7 +288,7 @@ def _output_findings(output: Output) -> Iterator[Finding]:
 
 
 def _headroom_finding(policy: TokenPolicy) -> Finding:
-    headroom = schedule.headroom(policy.lifetime, policy.refresh_at, policy.propagation_delay, policy.timeout)
+    headroom = policy.headroom
     due = schedule.latest_due_age(policy.lifetime, policy.refresh_at, policy.propagation_delay)
     consumers = "do not notice a shorter outage" if headroom else "may notice every outage"
     return Finding(

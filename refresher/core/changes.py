@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from refresher.core.effects import OUTPUT, Slot
+from refresher.core.effects import Slot
 from refresher.core.state import Credential, OutputState, State, TokenPolicy
 
 
@@ -11,8 +11,8 @@ def adapted(
 ) -> State:
     """The state under the policy `after`. Unchanged parts are kept.
 
-    `replaced`: slots that have a new adapter. Their outputs are inspected like new ones, and their effects in
-    flight no longer count. `same_key`: the key comes from the same source as before.
+    `replaced`: slots whose adapter is new or gone. Their outputs are inspected like new ones, and their
+    effects in flight no longer count. `same_key`: the key comes from the same source as before.
 
     Keep the token in hand only if it was requested from the present issuer with the present lifetime. A
     restart adopts no other token either (core/adoption.py). Consumers keep the published token until the next
@@ -20,14 +20,7 @@ def adapted(
     """
     known = {output.name: output for output in state.outputs if output.slot not in replaced}
     outputs = tuple(known.get(output.name, OutputState(output.name)) for output in after.outputs)
-    slots = {Slot(OUTPUT, output.name) for output in after.outputs}
-    gone = {
-        flight.effect.slot
-        for flight in state.in_flight
-        if flight.effect.slot in replaced
-        or (flight.effect.slot.kind == OUTPUT and flight.effect.slot not in slots)
-    }
-    state = state.without_flights(gone)._replace(outputs=outputs)
+    state = state.without_flights(replaced)._replace(outputs=outputs)
     if not same_key:
         state = state._replace(key_problem=None)
     if before.issuer != after.issuer:

@@ -74,7 +74,7 @@ def minted(state: State, policy: TokenPolicy, event: Minted, now: Instant, attem
         return state, ()  # the policy has changed since the mint began
     if not policy.verifies or not state.leads or _is_known(state, event.token):
         return _taken(state, policy, event, now, attempt.reason)
-    until = attempt.began + schedule.attempt_budget(policy.timeout, policy.lifetime)
+    until = attempt.began + policy.attempt_budget
     state = state._replace(trial=Trial(event, attempt.reason, until))
     if now.boot < until:
         return state, ()
@@ -150,8 +150,7 @@ def mint_failed(
     if credential is None:
         return state, ()  # the key was replaced, so its failure no longer matters
     failures = credential.retry.failures + 1
-    budget = schedule.attempt_budget(policy.timeout, policy.lifetime)
-    wait = backoff.wait_after(declined, failures, left, budget, event.roll)
+    wait = backoff.wait_after(declined, failures, left, policy.attempt_budget, event.roll)
     is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
     retry = credential.retry.failed(declined, now.boot + wait)
     state = _with_credential(state, Credential(key, retry, is_refused))

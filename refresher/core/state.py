@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from typing import Generic, NamedTuple, Self, TypeVar
 
-from refresher.core.effects import MINT_SLOT, OUTPUT, Effect, Mint, Slot
+from refresher.core import schedule
+from refresher.core.effects import MINT_SLOT, OUTPUT, Effect, Slot
 from refresher.core.events import Minted
 from refresher.core.instant import Instant
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
@@ -46,6 +47,16 @@ class TokenPolicy(NamedTuple):
     def propagation_delay(self) -> float:
         """The longest propagation delay of all outputs."""
         return max(output.propagation_delay for output in self.outputs)
+
+    @property
+    def attempt_budget(self) -> float:
+        """How long one attempt to mint may take (`schedule.attempt_budget`)."""
+        return schedule.attempt_budget(self.timeout, self.lifetime)
+
+    @property
+    def headroom(self) -> float:
+        """The longest outage of the issuer that consumers do not notice (`schedule.headroom`)."""
+        return schedule.headroom(self.lifetime, self.refresh_at, self.propagation_delay, self.timeout)
 
 
 @distinct
@@ -221,12 +232,6 @@ class State(NamedTuple):
         return self._replace(
             in_flight=tuple(flight for flight in self.in_flight if flight.effect.slot not in slots)
         )
-
-    @property
-    def minting(self) -> Mint | None:
-        """The mint in flight."""
-        flight = self.flight(MINT_SLOT)
-        return flight.effect if flight and isinstance(flight.effect, Mint) else None
 
     @property
     def is_minting(self) -> bool:

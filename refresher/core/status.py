@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from refresher.core import machine, schedule
+from refresher.core import machine
 from refresher.core.instant import Instant
 from refresher.core.model import Reason, TokenFacts
 from refresher.core.state import OutputState, State, TokenPolicy
@@ -69,9 +69,7 @@ def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
         expires=now.wall + facts.remaining(now) if facts else None,
         lifetime=policy.lifetime,
         shortfall=facts.requested - facts.lifetime if facts else None,
-        headroom=schedule.headroom(
-            policy.lifetime, policy.refresh_at, policy.propagation_delay, policy.timeout
-        ),
+        headroom=policy.headroom,
         next_refresh=now.wall + planned[1] - now.boot if planned else None,
         next_reason=planned[0] if planned else None,
         key_fingerprint=newest.key.fingerprint if newest else None,

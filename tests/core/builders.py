@@ -1,6 +1,6 @@
 """Values, and a driver on a virtual clock, for tests of the core as short stories."""
 
-from refresher.core.effects import Action, DryRun, Inspect, Mint, Wait, Write
+from refresher.core.effects import MINT_SLOT, Action, DryRun, Inspect, Mint, Wait, Write
 from refresher.core.events import (
     DryRunPassed,
     Event,
@@ -104,6 +104,12 @@ class Driver:
         self.notifications: list[Notification] = []
         names = [each.name for each in self.policy.outputs]
         self.contents = dict.fromkeys(names, Holding()) | dict(zip(names, found, strict=False))
+
+    @property
+    def minting(self) -> Mint | None:
+        """The mint in flight."""
+        flight = self.state.flight(MINT_SLOT)
+        return flight.effect if flight else None
 
     def observe(self, event: Event) -> list[Notification]:
         """Let `event` happen. Returns its notifications."""

@@ -363,7 +363,7 @@ def test_a_token_that_has_expired_by_either_clock_is_not_written(now):
     driver.contents["file"] = Holding()
     driver.perform(driver.steps())
     assert driver.steps() == []
-    assert driver.state.minting == Mint(KEY, Reason.SCHEDULED)
+    assert driver.minting == Mint(KEY, Reason.SCHEDULED)
 
 
 def test_only_one_mint_is_in_flight():

@@ -67,7 +67,7 @@ def test_after_a_new_key_is_refused_the_old_one_stays_in_use():
     while driver.until(Mint)[1] == Mint(NEW_KEY, Reason.KEY_CHANGED):
         probes += 1
         driver.declined(KEY_REFUSED, NEW_KEY)
-    assert driver.state.minting == Mint(KEY, Reason.SCHEDULED)
+    assert driver.minting == Mint(KEY, Reason.SCHEDULED)
     assert probes == 8  # every five minutes of the 42
     renewed = token(2, age=-2520.0)
     assert write("file", renewed, "new") in driver.minted(renewed)
@@ -135,7 +135,7 @@ def test_a_key_replaced_during_the_first_mint_stays_in_use_until_the_new_one_is_
     driver.declined(KEY_REFUSED, NEW_KEY)
     while driver.until(Mint)[1] == Mint(NEW_KEY, Reason.KEY_CHANGED):
         driver.declined(KEY_REFUSED, NEW_KEY)
-    assert driver.state.minting == Mint(KEY, Reason.SCHEDULED)  # it has minted, so it works
+    assert driver.minting == Mint(KEY, Reason.SCHEDULED)  # it has minted, so it works
 
 
 def test_a_vanished_key_file_is_reported_once_and_its_key_is_kept():

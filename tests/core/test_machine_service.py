@@ -152,10 +152,10 @@ def given_up() -> Driver:
 
 def test_a_late_token_is_used_and_the_mint_in_flight_continues():
     driver = given_up()
-    under_way = driver.state.minting
+    under_way = driver.minting
     notifications = driver.observe(Late(Minted(KEY, token(1), roll=1.0)))
     assert any(isinstance(each, TokenMinted) for each in notifications)
-    assert driver.state.minting == under_way
+    assert driver.minting == under_way
     assert [step for step in driver.steps() if isinstance(step, Write)] == [write("file", token(1), "new")]
 
 

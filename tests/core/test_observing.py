@@ -91,7 +91,7 @@ def changes_by(driver: Driver, event) -> set[str]:
 def test_starting_a_mint_only_puts_it_in_flight():
     driver = inspected_at(Holding())
     assert changes_by(driver, Started(Mint(KEY, Reason.FIRST))) == {"in_flight"}
-    assert driver.state.minting == Mint(KEY, Reason.FIRST)
+    assert driver.minting == Mint(KEY, Reason.FIRST)
 
 
 @pytest.mark.parametrize("step", [write("b", token(), "new"), Inspect("b"), Inspect("b", first=True)])
@@ -174,7 +174,7 @@ def test_a_minted_token_is_reported_with_its_reason_and_earlier_failures():
         TokenMinted(Reason.SCHEDULED, renewed.facts, failures=1)
     ]
     state = driver.state
-    assert (state.facts, state.token, state.minted_here, state.minting) == (
+    assert (state.facts, state.token, state.minted_here, driver.minting) == (
         renewed.facts,
         renewed,
         True,
@@ -215,7 +215,7 @@ def test_a_repeated_token_is_a_failure_but_proves_the_key():
     driver.observe(Minted(NEW_KEY, token(1, key=NEW_KEY), roll=0.0))
     state = driver.state
     assert (state.proven.key, state.proven.retry.failures, state.candidate) == (NEW_KEY, 1, None)
-    assert (state.facts, state.minting) == (token(1).facts, None)
+    assert (state.facts, driver.minting) == (token(1).facts, None)
 
 
 # --- MintFailed.
@@ -524,7 +524,7 @@ def test_tokens_that_are_expired_at_birth_cause_no_storm_of_mints():
     times = []
     for number in range(2, 12):
         driver.steps()
-        assert driver.state.minting is not None
+        assert driver.minting is not None
         times.append(driver.now.boot)
         minted = token(number, age=NOW.boot - driver.now.boot)
         driver.minted(minted)

@@ -24,7 +24,6 @@ from refresher.core.events import (
 from refresher.core.mints import token_of
 from refresher.core.model import Declined, Outcome, Verdict, Verification
 from refresher.core.notifications import Crashed, IssuerAnswered, Notification, OutputFailed
-from refresher.core.schedule import attempt_budget
 from refresher.core.state import TokenPolicy
 from refresher.errors import OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
 from refresher.keys.poller import KeyPoller
@@ -73,8 +72,7 @@ class Kind(NamedTuple, Generic[AnEffect]):
 
 def _mint(managed: ManagedToken, step: Mint, _clock: Clock, roll: float) -> Done:
     policy = managed.policy
-    budget = attempt_budget(policy.timeout, policy.lifetime)
-    result = managed.issuer.mint(step.key, policy.lifetime, budget)
+    result = managed.issuer.mint(step.key, policy.lifetime, policy.attempt_budget)
     notifications = (IssuerAnswered(result.tries, result.skew),)
     if isinstance(result.answer, Declined):
         return Done(MintFailed(step.key, result.answer, roll), notifications)
@@ -89,20 +87,17 @@ def _verify(managed: ManagedToken, step: Verify, _clock: Clock, _roll: float) ->
     return Done(Verified(step.token.facts.fingerprint, verification))
 
 
-def _write(managed: ManagedToken, step: Write, clock: Clock, roll: float) -> Done:
+def _write(managed: ManagedToken, step: Write | DryRun, clock: Clock, roll: float) -> Done:
+    """A write, or a dry run: it fails in the same way."""
+    output = managed.output(step.output)
     try:
-        managed.output(step.output).write(step.token, clock.now(), step.sealer)
+        if isinstance(step, DryRun):
+            output.dry_run()
+            return Done(DryRunPassed(step.output))
+        output.write(step.token, clock.now(), step.sealer)
     except OutputError as error:
         return Done(WriteFailed(step.output, str(error), roll, error.retry_after))
     return Done(Written(step.output, step.token))
-
-
-def _dry_run(managed: ManagedToken, step: DryRun, _clock: Clock, roll: float) -> Done:
-    try:
-        managed.output(step.output).dry_run()
-    except OutputError as error:
-        return Done(WriteFailed(step.output, str(error), roll, error.retry_after))
-    return Done(DryRunPassed(step.output))
 
 
 def _inspect(managed: ManagedToken, step: Inspect, clock: Clock, _roll: float) -> Done:
@@ -132,7 +127,7 @@ def _output_of(step: Write | DryRun | Inspect) -> str:
 
 
 def _attempt(policy: TokenPolicy, _step: Effect) -> float:
-    return attempt_budget(policy.timeout, policy.lifetime) + MINT_GRACE
+    return policy.attempt_budget + MINT_GRACE
 
 
 def _give_up(_policy: TokenPolicy, _step: Effect) -> float:
@@ -158,7 +153,7 @@ KINDS: Mapping[type, Kind[Any]] = {
         reports_stalls=False,
     ),
     Write: Kind[Write](_write, _write_failed, _give_up, _output_of, reports_stalls=True),
-    DryRun: Kind[DryRun](_dry_run, _write_failed, _give_up, _output_of, reports_stalls=True),
+    DryRun: Kind[DryRun](_write, _write_failed, _give_up, _output_of, reports_stalls=True),
     Inspect: Kind[Inspect](
         perform=_inspect,
         # After a time-out, consumers may still have the old content. After a bug, nothing is known.
@@ -184,7 +179,9 @@ class Executor:
 
     def prepare(self, managed_tokens: Iterable[ManagedToken]) -> None:
         """Start one thread for each pool that these tokens use, as far as the system allows."""
-        pools = {pool_of(lane) for managed in managed_tokens for lane in managed.lanes().values()}
+        pools = {
+            pool_of(adapter.lane) for managed in managed_tokens for adapter in managed.adapters().values()
+        }
         first = sorted(pools - {ISSUER, VERIFIER})  # inspecting outputs comes before minting
         self._workers.prepare((KEYS, *first, *sorted(pools & {ISSUER, VERIFIER})))
 

@@ -115,11 +115,13 @@ class ManagedToken(NamedTuple):
 
     def lane(self, slot: Slot) -> str:
         """The lane of the effects in this slot."""
+        if slot.kind == OUTPUT:
+            return self.output(slot.target).lane
         return self.adapters()[slot].lane
 
-    def lanes(self) -> dict[Slot, str]:
-        """Each slot of this token, with its lane."""
-        return {slot: adapter.lane for slot, adapter in self.adapters().items()}
+    def slots_in(self, lane: str) -> set[Slot]:
+        """The slots of this token whose effects take this lane."""
+        return {slot for slot, adapter in self.adapters().items() if adapter.lane == lane}
 
     def adapters(self) -> dict[Slot, Issuer | Verifier | Output]:
         """The adapter that performs the effects of each slot."""

@@ -4,7 +4,7 @@ Only the engine's thread uses this module, except for `view` and `managed`. No f
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from refresher.alarms import Alarms
@@ -124,16 +124,15 @@ class Tokens:
         return adapted(known.state, known.managed.policy, managed.policy, replaced, same_key=same_key)
 
     def _forget(self, name: str, managed: ManagedToken, now: Instant) -> None:
-        self._abandon(name, managed.lanes(), now)
+        self._abandon(name, managed.adapters().keys(), now)
         self._lanes.forget(name)
         self.alarms.clear(name)
         self.unsettled.discard(name)
         self.notify(name, TokenRemoved(), now)
         self._hold(name, ())
 
-    def _abandon(self, name: str, slots: Iterable[Slot], now: Instant) -> None:
+    def _abandon(self, name: str, slots: Collection[Slot], now: Instant) -> None:
         """Give up the effects in flight in these slots: their results are no longer needed."""
-        slots = set(slots)
         for work in self._lanes.of(name):
             if work.step.slot in slots:
                 self._lanes.give_up(work, now.boot)
@@ -189,7 +188,7 @@ class Tokens:
         for lane, names in self._lanes.stuck(now.boot, STALLED):
             for name in names:
                 managed, state = self._tokens[name]
-                elsewhere = {slot for slot, its_lane in managed.lanes().items() if its_lane != lane}
+                elsewhere = managed.adapters().keys() - managed.slots_in(lane)
                 step = next_step(state, managed.policy, now, elsewhere)
                 if not isinstance(step, Wait | Adopt | RaiseAlarm):
                     message = f"{_subject(step)} was not tried: earlier operations in {lane} still hang"
@@ -218,8 +217,7 @@ class Tokens:
             if isinstance(step, Adopt | RaiseAlarm):
                 self._observe(name, Started(step), now)
             elif not self._take_up(managed, step, now):
-                lane = managed.lane(step.slot)
-                held_back |= {slot for slot, its_lane in managed.lanes().items() if its_lane == lane}
+                held_back |= managed.slots_in(managed.lane(step.slot))
         checks = (self._next_check(work) for work in self._lanes.of(name))
         self.alarms.set(name, min(step.until, now.boot + SLICE, *checks))
         state = self._tokens[name].state

@@ -69,7 +69,7 @@ class MintedToken:
     key: str
     minted: float
     got: bool = False
-    rejected: bool = False  # by whoever tried it out
+    rejected: bool = False  # by the verifier
 
 
 @dataclass

@@ -88,9 +88,9 @@ MUTATIONS = (
     Mutation(
         "an attempt is tried again inside an attempt",
         "executor.py",
-        "    result = managed.issuer.mint(step.key, policy.lifetime, budget)\n",
+        "    result = managed.issuer.mint(step.key, policy.lifetime, policy.attempt_budget)\n",
         "    for _ in range(3):\n"
-        "        result = managed.issuer.mint(step.key, policy.lifetime, budget)\n"
+        "        result = managed.issuer.mint(step.key, policy.lifetime, policy.attempt_budget)\n"
         "        if not isinstance(result.answer, Declined):\n"
         "            break\n",
     ),

@@ -46,7 +46,7 @@ class OfTheIssuer(Base):
         )
 
     def token_ends_early(self, trouble: Trouble) -> float:
-        """A consumer is told that its token has expired, and reports it."""
+        """A consumer learns that its token has expired, and reports it."""
         leader = self.here.leader()
         state = self.here.state_of(leader) if leader else None
         facts = state.facts if state else None

@@ -17,7 +17,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class OfTheOutputs(Base):
-    """An output hangs, cannot be written, or is changed by somebody else."""
+    """An output hangs, cannot be written, or another program changes it."""
 
     def output_hangs(self, trouble: Trouble) -> float:
         """A step in flight is given up after a while at the latest, and tried anew within half a minute."""

@@ -64,9 +64,9 @@ def main() -> int:
         ]
         broken = _play(installations, arguments, began)
         totals = Counter({"seconds": round(time.monotonic() - began), "mints": issuer.counts.issued})
-    for error in broken:
-        print(f"\nVIOLATION with --seed {arguments.seed}: {error}", flush=True)
     print(table(installations, totals))
+    for error in broken:  # last, where whoever reads the end of a log sees it
+        print(f"\nVIOLATION with --seed {arguments.seed}: {error}", flush=True)
     return 1 if broken else 0
 
 

@@ -13,16 +13,21 @@ from refresher.ports import Output
 from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 
-class Place(Protocol):
-    """Where an output publishes, and what may befall it there."""
-
-    tells_value: bool  # whether what is written can be read back
+class Publisher(Protocol):
+    """Where an output publishes."""
 
     def output(self) -> Output:
-        """A new output on this place: what a restarted process has."""
+        """An output on this place."""
 
     def content(self) -> bytes | None:
         """What a consumer reads."""
+
+
+class Place(Publisher, Protocol):
+    """Where an output publishes outside of this process, and what may befall it there. `output` is a new one:
+    what a restarted process has."""
+
+    tells_value: bool  # whether what is written can be read back
 
     def alter(self, content: bytes) -> None:
         """Somebody else writes."""
@@ -42,39 +47,86 @@ def is_nothing(found: Holding) -> bool:
     return found._replace(owner="") == Holding()
 
 
-class OutputContract:
-    def test_where_nothing_was_written_nothing_is_found(self, place: Place):
+class PublishingContract:
+    """What holds wherever an output publishes."""
+
+    def test_where_nothing_was_written_nothing_is_found(self, place: Publisher):
         assert is_nothing(place.output().inspect(NOW))
 
-    def test_what_was_written_is_found_intact(self, place: Place):
+    def test_what_was_written_is_found_intact(self, place: Publisher):
         output, token = place.output(), a_token()
         output.write(token, NOW, SEALER)
         found = output.inspect(NOW)
         assert found.facts == token.facts
         assert found.intact
 
-    def test_what_is_written_is_what_consumers_read(self, place: Place):
+    def test_what_is_written_is_what_consumers_read(self, place: Publisher):
         place.output().write(a_token(), NOW, SEALER)
         assert b"acc3ss-1-" in (place.content() or b"")
 
-    def test_the_refresh_token_is_written_where_it_was_said_to_be_needed(self, place: Place):
+    def test_the_refresh_token_is_written_where_it_was_said_to_be_needed(self, place: Publisher):
         output = place.output()
         output.write(a_token(), NOW, SEALER)
         assert (b"r3fresh-1-" in (place.content() or b"")) is output.includes_refresh_token
 
-    def test_a_newer_token_takes_the_place_of_the_older(self, place: Place):
+    def test_a_newer_token_takes_the_place_of_the_older(self, place: Publisher):
         output = place.output()
         output.write(a_token(1), NOW, SEALER)
         output.write(a_token(2), NOW + 10, SEALER)
         assert output.inspect(NOW + 10).facts == a_token(2).facts
         assert b"acc3ss-1-" not in (place.content() or b"")
 
-    def test_writing_the_same_token_again_is_no_change(self, place: Place):
+    def test_writing_the_same_token_again_is_no_change(self, place: Publisher):
         output, token = place.output(), a_token()
         output.write(token, NOW, SEALER)
         output.write(token, NOW + 10, SEALER)
         found = output.inspect(NOW + 10)
         assert (found.facts, found.intact) == (token.facts, True)
+
+    def test_a_shorter_lifetime_than_requested_is_kept_apart(self, place: Publisher):
+        token = a_token(lifetime=1800.0)
+        place.output().write(token, NOW, SEALER)
+        found = place.output().inspect(NOW).facts
+        assert found is not None
+        assert (found.lifetime, found.requested) == (1800.0, 3600.0)
+
+    def test_an_expired_token_is_told_as_it_is(self, place: Publisher):
+        place.output().write(a_token(), NOW, SEALER)
+        found = place.output().inspect(NOW + LIFETIME + 1)
+        assert found.facts is not None
+        assert found.facts.remaining(NOW + LIFETIME + 1) == -1
+        assert found.remaining(NOW + LIFETIME + 1) == 0
+
+    def test_a_clock_set_back_changes_nothing_in_what_is_told(self, place: Publisher):
+        """Whether it is to be believed is decided by the core, which has the token's other clock reading."""
+        place.output().write(a_token(), NOW, SEALER)
+        found = place.output().inspect(Instant(NOW.wall - 600, NOW.boot + 1))
+        assert found.facts is not None
+        assert found.facts.issued.wall == pytest.approx(NOW.wall, abs=1e-6, rel=0)
+
+    def test_clearing_debris_leaves_the_value(self, place: Publisher):
+        output = place.output()
+        output.claim()  # of nothing
+        output.write(a_token(), NOW, SEALER)
+        output.claim()
+        assert output.inspect(NOW).intact
+
+    def test_a_dry_run_changes_nothing(self, place: Publisher):
+        output = place.output()
+        output.dry_run()
+        assert place.content() is None
+        output.write(a_token(), NOW, SEALER)
+        before = place.content()
+        output.dry_run()
+        assert place.content() == before
+        assert output.inspect(NOW).intact
+
+    def test_every_instance_has_the_same_name(self, place: Publisher):
+        assert place.output().name == place.output().name
+
+
+class OutputContract(PublishingContract):
+    """What holds as well where others can reach it, and where it outlives the process."""
 
     def test_after_a_restart_all_is_known_that_adoption_takes(self, place: Place):
         place.output().write(a_token(), NOW, SEALER)
@@ -105,27 +157,6 @@ class OutputContract:
             assert found.refresh_token == (token.refresh_token if output.includes_refresh_token else None)
         else:
             assert found is None
-
-    def test_a_shorter_lifetime_than_requested_is_kept_apart(self, place: Place):
-        token = a_token(lifetime=1800.0)
-        place.output().write(token, NOW, SEALER)
-        found = place.output().inspect(NOW).facts
-        assert found is not None
-        assert (found.lifetime, found.requested) == (1800.0, 3600.0)
-
-    def test_an_expired_token_is_told_as_it_is(self, place: Place):
-        place.output().write(a_token(), NOW, SEALER)
-        found = place.output().inspect(NOW + LIFETIME + 1)
-        assert found.facts is not None
-        assert found.facts.remaining(NOW + LIFETIME + 1) == -1
-        assert found.remaining(NOW + LIFETIME + 1) == 0
-
-    def test_a_clock_set_back_changes_nothing_in_what_is_told(self, place: Place):
-        """Whether it is to be believed is decided by the core, which has the token's other clock reading."""
-        place.output().write(a_token(), NOW, SEALER)
-        found = place.output().inspect(Instant(NOW.wall - 600, NOW.boot + 1))
-        assert found.facts is not None
-        assert found.facts.issued.wall == pytest.approx(NOW.wall, abs=1e-6, rel=0)
 
     @pytest.mark.parametrize("content", [b"", b"acc3ss-2-", b"\x00\xff" * 50])
     def test_an_altered_value_is_neither_intact_nor_believed(self, place: Place, content: bytes):
@@ -197,28 +228,8 @@ class OutputContract:
             output.inspect(NOW)
         assert output.name in str(failure.value)
 
-    def test_clearing_debris_leaves_the_value(self, place: Place):
-        output = place.output()
-        output.claim()  # of nothing
-        output.write(a_token(), NOW, SEALER)
-        output.claim()
-        assert output.inspect(NOW).intact
-
-    def test_a_dry_run_changes_nothing(self, place: Place):
-        output = place.output()
-        output.dry_run()
-        assert place.content() is None
-        output.write(a_token(), NOW, SEALER)
-        before = place.content()
-        output.dry_run()
-        assert place.content() == before
-        assert output.inspect(NOW).intact
-
     def test_a_dry_run_fails_where_a_write_would(self, place: Place):
         output = place.output()
         with place.refusing_writes(), pytest.raises(OutputError) as failure:
             output.dry_run()
         assert output.name in str(failure.value)
-
-    def test_every_instance_has_the_same_name(self, place: Place):
-        assert place.output().name == place.output().name

@@ -32,7 +32,11 @@ from refresher.lanes import Limit, Work, pool_of
 from refresher.ports import Clock, Mailbox, ManagedToken, Message
 from refresher.workers import Workers
 
-KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"  # pools; those of outputs are "file" and "secret"
+KEYS, ISSUER, VERIFIER = (
+    "keys",
+    "issuer",
+    "verify",
+)  # pools; those of outputs are "file", "secret" and "serve"
 MINTS_AT_ONCE = 16
 # A directory with many tokens is served by several threads, as most of a write is waiting for the disk.
 LIMITS: Mapping[str, Limit] = {
@@ -40,6 +44,7 @@ LIMITS: Mapping[str, Limit] = {
     VERIFIER: Limit(MINTS_AT_ONCE, pool=2 * MINTS_AT_ONCE),
     "file": Limit(8, pool=128),
     "secret": Limit(20, pool=40),
+    "serve": Limit(1, pool=4),
 }
 POLLS = 32  # readings of keys at once: one, and one more for each directory that hangs
 MINT_GRACE = 5.0  # beyond its budget, which an attempt keeps unless the system hangs (resolving a name, say)

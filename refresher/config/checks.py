@@ -31,6 +31,13 @@ def check_rules(root: Draft, findings: Findings) -> None:
     if isinstance(election, Draft):
         for token in root.drafts("tokens"):
             _check_election(election, token, findings)
+        serve = root.get("serve")
+        if isinstance(serve, Draft):
+            beside = findings.beside(election.place("lease"))
+            problem = (
+                f"serve and leader election, {beside}, exclude each other: a standby has no token to serve"
+            )
+            findings.add(serve.place("address"), f"{problem}; take one out")
 
 
 def check_template(output: Draft, findings: Findings) -> None:

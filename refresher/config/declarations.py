@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 from refresher.config import addresses, kinds, objects
 from refresher.config.kinds import Kind, duration
 from refresher.config.options import Option
+from refresher.config.serving import REFRESH_TOKEN, ServeSettings
 from refresher.core.schedule import RETRY_ROOM
 
 MAX_LIFETIME = 24 * 3600.0  # design: the API takes thirty days; longer than a day needs the operator's word
@@ -231,6 +232,7 @@ class TokenSettings(NamedTuple):
             group="token",
         ),
     ] = 0.70
+    serve_refresh_token: Annotated[bool, REFRESH_TOKEN] = False
 
 
 class ListenAddress(NamedTuple):
@@ -284,6 +286,9 @@ class Settings(NamedTuple):
             group="listen",
         ),
     ] = None
+    serve: Annotated[ServeSettings | None, Option("The consumers' listener.", sections=(ServeSettings,))] = (
+        None
+    )
     leader_election: Annotated[
         LeaderElectionSettings | None,
         Option("How several processes agree on the one that works.", sections=(LeaderElectionSettings,)),

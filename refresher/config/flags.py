@@ -19,12 +19,13 @@ from refresher.config.declarations import (
     TokenSettings,
 )
 from refresher.config.options import Option, options_of
+from refresher.config.serving import ServeSettings
 from refresher.errors import Mistake
 
 PREFIX = "REFRESHER_"
 _LEVELS = ("debug", "info", "warning", "error")
 OWNER_VARIABLE = "REFRESHER_OWNER"  # the name of this installation; it has no flag
-GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen", "election", "log")
+GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen", "serve", "election", "log")
 CONFIG = Option(
     "File with the configuration: YAML, or JSON when named .json. Flags and variables beat it.",
     kind=kinds.FILE,
@@ -38,6 +39,7 @@ SECTIONS = (
     IssuerSettings,
     Settings,
     LeaderElectionSettings,
+    ServeSettings,
 )
 
 

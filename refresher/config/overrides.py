@@ -12,8 +12,9 @@ from refresher.config.declarations import (
 )
 from refresher.config.findings import Findings, Place
 from refresher.config.flags import Given, LogSettings
-from refresher.config.options import options_of
+from refresher.config.options import first_of, options_of
 from refresher.config.sections import MISTAKEN, Draft, parsed
+from refresher.config.serving import ServeSettings
 
 KEY, OUTPUTS = "key", "outputs"  # what a command may need
 DEFAULT_NAME = "default"  # of the one token that flags describe
@@ -32,9 +33,10 @@ class Overrides:
         self.targets: list[Draft] = []  # of --to-file and --to-secret, with nothing but the target
         self.issuer = Draft(IssuerSettings)
         self.election = Draft(LeaderElectionSettings)
+        self.serve = Draft(ServeSettings)
         self.root = Draft(Settings)
         self.log = Draft(LogSettings)
-        sections = (self.token, self.output, self.issuer, self.election, self.root, self.log)
+        sections = (self.token, self.output, self.issuer, self.election, self.serve, self.root, self.log)
         drafts: dict[type | None, Draft] = {draft.section: draft for draft in sections}
         for given in collected:
             value = parsed(given.option, given.text, given.where, cwd, findings)
@@ -60,8 +62,9 @@ class Overrides:
         if not isinstance(issuer, Draft):
             issuer = root.values["issuer"] = Draft(IssuerSettings, ("issuer",))
         issuer.overlay(self.issuer)
-        if self.election.values:
-            self._lay_over_election(root, findings)
+        no_election = "only with a Lease there is leader election"
+        self._lay_over_section("leader_election", self.election, root, no_election, findings)
+        self._lay_over_section("serve", self.serve, root, "nothing is served without an address", findings)
         tokens = root.values.get("tokens")
         if tokens is None:
             root.values["tokens"] = self._token_of_its_own(root, needs, command, findings)
@@ -75,15 +78,18 @@ class Overrides:
                     place, f"for one token only, and the file has {len(tokens)}; write it into the file"
                 )
 
-    def _lay_over_election(self, root: Draft, findings: Findings) -> None:
-        election = root.values.get("leader_election")
-        if election is None:
-            election = Draft(LeaderElectionSettings, places=_at_flags(LeaderElectionSettings))
-            root.values["leader_election"] = election
-        election.overlay(self.election)
-        if "lease" not in election.values:
-            election.values["lease"] = MISTAKEN
-            findings.add("--lease", "is missing; only with a Lease there is leader election")
+    def _lay_over_section(self, key: str, over: Draft, root: Draft, problem: str, findings: Findings) -> None:
+        """Change a section that may be absent, and that is nothing without its first option."""
+        if not over.values:
+            return
+        section = root.values.get(key)
+        if section is None:
+            section = root.values[key] = Draft(over.section, places=_at_flags(over.section))
+        section.overlay(over)
+        first = first_of(over.section)
+        if first.attribute not in section.values:
+            section.values[first.attribute] = MISTAKEN
+            findings.add(str(first.flag), f"is missing; {problem}")
 
     def _places(self, *, with_outputs: bool) -> list[Place]:
         drafts = [self.token, *self.targets, self.output] if with_outputs else [self.token]

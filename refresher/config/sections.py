@@ -14,6 +14,7 @@ from refresher.config.findings import Findings, Place
 from refresher.config.kinds import MisfitsError, read
 from refresher.config.located import Mapping, Path
 from refresher.config.options import Option, first_of, options_of
+from refresher.config.serving import ServeSettings
 from refresher.config.wording import described, did_you_mean
 
 MISTAKEN: Final = object()  # stands for a value whose mistake is reported already
@@ -26,6 +27,7 @@ _ROOMS = (
     ("tokens[].outputs[].", FileOutputSettings),
     ("tokens[].outputs[].", SecretOutputSettings),
     ("leader_election.", LeaderElectionSettings),
+    ("serve.", ServeSettings),
 )
 
 

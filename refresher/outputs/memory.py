@@ -19,7 +19,7 @@ class MemoryOutput:
     dropped, so that it cannot be served by mistake.
     """
 
-    secret = None
+    secret: tuple[str, str] | None = None
 
     def __init__(self, token_name: str, *, includes_refresh_token: bool = False) -> None:
         self.name = self.lane = f"serve:{token_name}"

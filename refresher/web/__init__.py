@@ -1,1 +1,2 @@
-"""Who asks over HTTP: Prometheus, the kubelet's probes, people with a browser. They influence nothing."""
+"""Who asks over HTTP: Prometheus, the kubelet's probes, people with a browser; and the consumers of tokens.
+Consumers may report that a token has expired. Nobody else influences anything."""

@@ -96,7 +96,7 @@ class Listening(NamedTuple):
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[Listening]:
-    """Bind now: an address in use is reported before anything is minted. No socket file is left at the end."""
+    """Bind now, so that an address in use is reported before anything is minted. Leaves no socket file."""
     if settings.listen is None and settings.serve is None:
         yield Listening()
         return

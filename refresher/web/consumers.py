@@ -168,15 +168,20 @@ class Consumers:
         and the fingerprint of a token. The SDK mints with its refresh token when a token has expired.
         """
         _, _, credential = request.headers.get("authorization", "").partition(" ")
-        given, _, reported = credential.strip().partition(":")
-        name = self._name(given) or self._name("")
+        name, reported = self._meant(credential.strip())
         if name is None:
             line = f"several tokens are served; put the name of one in the place of the key: {self._names}"
             return _enveloped(HTTPStatus.NOT_FOUND, line)
-        token = self._served[name].token
-        if token is not None and token.refresh_token == SecretStr(credential):
-            reported = token.facts.fingerprint
         return self._after(name, reported, lambda token: _issued(name, token))
+
+    def _meant(self, credential: str) -> tuple[str | None, str]:
+        """The name of the token that this bearer stands for, and the fingerprint of one that has expired."""
+        secret = SecretStr(credential)
+        for name, output in self._served.items():
+            if output.includes_refresh_token and output.token and output.token.refresh_token == secret:
+                return name, output.token.facts.fingerprint
+        given, _, reported = credential.partition(":")
+        return self._name(given) or self._name(""), reported
 
 
 def server_of(consumers: Consumers, listening: socket.socket) -> Server:

@@ -27,6 +27,7 @@ from refresher.config.declarations import (
 )
 from refresher.config.flags import SECTIONS, declared_flags
 from refresher.config.options import options_of
+from refresher.config.serving import ServeSettings
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.chaos.place import limit_file_size
@@ -455,6 +456,9 @@ def test_a_secret_in_the_place_of_anything_in_the_file_is_not_shown(call, tmp_pa
         SecretOutputSettings: document["tokens"][0]["outputs"][0],
         LeaderElectionSettings: document.setdefault("leader_election", {"lease": "l"})
         if secret_output
+        else {},
+        ServeSettings: document.setdefault("serve", {"address": "unix:/s"})
+        if section is ServeSettings
         else {},
     }[section]
     if as_a_key:

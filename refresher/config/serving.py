@@ -59,7 +59,7 @@ _SWITCH = Kind(
 REFRESH_TOKEN = Option(
     "Whether the refresh token, which can mint, is served as well; see serve.",
     _SWITCH,
-    example=True,
+    example="true",
     flag="--serve-refresh-token",
     group="serve",
 )

@@ -15,6 +15,7 @@ from refresher.config.declarations import (
 )
 from refresher.config.loader import load
 from refresher.config.options import options_of
+from refresher.config.serving import ServeSettings
 from refresher.errors import ConfigurationError, Mistake
 
 SECTIONS = (
@@ -24,6 +25,7 @@ SECTIONS = (
     FileOutputSettings,
     SecretOutputSettings,
     LeaderElectionSettings,
+    ServeSettings,
 )
 
 

@@ -17,6 +17,7 @@ from refresher.config.loader import load
 from refresher.config.located import Mapping
 from refresher.config.options import options_of
 from refresher.config.schema import json_schema
+from refresher.config.serving import ServeSettings
 from refresher.errors import ConfigurationError
 
 SCHEMA = json_schema()
@@ -26,6 +27,7 @@ ROOMS = {
     Settings: (),
     IssuerSettings: ("issuer",),
     LeaderElectionSettings: ("leader_election",),
+    ServeSettings: ("serve",),
     TokenSettings: ("tokens",),
     FileOutputSettings: ("tokens", "outputs", 0),
     SecretOutputSettings: ("tokens", "outputs", 1),
@@ -55,6 +57,7 @@ WEAKER = {
     "url",
     "verify",
     "listen",
+    "address",
     "group",
     "template",
 }

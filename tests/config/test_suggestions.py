@@ -16,6 +16,7 @@ from refresher.config.declarations import (
 from refresher.config.flags import SECTIONS
 from refresher.config.options import Option, options_of
 from refresher.config.sections import _example
+from refresher.config.serving import ServeSettings
 
 # A configuration in which one line is still to be written.
 AROUND: dict[type, str] = {
@@ -23,6 +24,7 @@ AROUND: dict[type, str] = {
     IssuerSettings: "issuer:\n  {line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
     LeaderElectionSettings: "leader_election:\n  {line}\n"
     "tokens: [{{name: t, key_file: k, outputs: [{{secret: s}}]}}]\n",
+    ServeSettings: "serve:\n  {line}\ntokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     TokenSettings: "tokens:\n- outputs: [{{file: f}}]\n  {line}\n",
     FileOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",
     SecretOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",

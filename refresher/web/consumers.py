@@ -17,7 +17,7 @@ from refresher.core.model import SecretStr, Token, fingerprint
 from refresher.core.schedule import soonest
 from refresher.http.server.limits import Limits, affordable_connections, allow_connections
 from refresher.http.server.loop import Server
-from refresher.http.server.messages import Later, Reply, Request, Response
+from refresher.http.server.messages import Later, Reply, Request, Response, http_date
 from refresher.outputs.memory import MemoryOutput
 from refresher.ports import Clock
 from refresher.web import guard, responses
@@ -58,6 +58,7 @@ class Consumers:
         guarded: bool,
     ) -> None:
         self._served, self._report, self._clock, self._guarded = served, report, clock, guarded
+        self._documents: dict[tuple[str, int], Response] = {}  # of this second, by fingerprint
         self._reported: dict[str, tuple[str, float]] = {}  # by token: the last report, and its boot second
 
     def admit(self, request: Request) -> Response | None:
@@ -81,7 +82,7 @@ class Consumers:
             return self._mint(request)
         name = self._name(target.name) or ""  # `admit` has refused what is none
         if target.action == TOKEN:
-            return self._current(name, lambda token: self._document(token, request))
+            return _unless_known(self._current(name, self._document), request)
         if target.action == AUTHORIZE:
             return self._authorize(name, request)
         reported = _reported(request.body)
@@ -137,14 +138,20 @@ class Consumers:
 
     # What each path answers
 
-    def _document(self, token: Token, request: Request | None = None) -> Response:
-        """The format json, with the fingerprint as ETag."""
-        etag = ("ETag", f'"{token.facts.fingerprint}"')
-        if request is not None and request.headers.get("if-none-match") == etag[1]:
-            return responses.of_type("", b"", HTTPStatus.NOT_MODIFIED, (etag,))
+    def _document(self, token: Token) -> Response:
+        """The format json, with the fingerprint as ETag. It is at most a second old."""
+        now = self._clock.now()
+        key = (token.facts.fingerprint, int(now.boot))
+        known = self._documents.get(key)
+        if known is not None:
+            return known
         # The issuer's URL stands in no document of this format.
-        body = render(Format("json"), token, self._clock.now(), issuer_url="")
-        return responses.of_type("application/json", body, headers=(etag,))
+        body = render(Format("json"), token, now, issuer_url="")
+        headers = (_etag(token), ("Date", http_date(int(now.wall))))
+        response = responses.of_type("application/json", body, headers=headers)
+        current = {each: made for each, made in self._documents.items() if each[1] == key[1]}
+        self._documents = {**current, key: response}  # never changed in place: another thread may read it
+        return response
 
     def _authorize(self, name: str, request: Request) -> Reply:
         """What a proxy puts into the requests that it passes on. It may ask with the fingerprint of the token
@@ -218,11 +225,20 @@ def _is_fingerprint(text: str) -> bool:
     return len(text) == 16 and all(digit in "0123456789abcdef" for digit in text)
 
 
+def _etag(token: Token) -> tuple[str, str]:
+    return "ETag", f'"{token.facts.fingerprint}"'
+
+
+def _unless_known(response: Response, request: Request) -> Response:
+    """304 to a client that has this token already."""
+    etag = dict(response.headers).get("ETag")
+    if etag is None or request.headers.get("if-none-match") != etag:
+        return response
+    return response._replace(status=HTTPStatus.NOT_MODIFIED)
+
+
 def _authorization(token: Token) -> Response:
-    headers = (
-        ("Authorization", f"Bearer {token.access.reveal()}"),
-        ("ETag", f'"{token.facts.fingerprint}"'),
-    )
+    headers = (("Authorization", f"Bearer {token.access.reveal()}"), _etag(token))
     return responses.of_type("text/plain; charset=utf-8", b"", headers=headers)
 
 

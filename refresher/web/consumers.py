@@ -22,7 +22,7 @@ from refresher.outputs.memory import MemoryOutput
 from refresher.ports import Clock
 from refresher.web import guard, responses
 
-WAIT = 10.0  # seconds for which a request waits for the next token
+WAIT = 10.0  # seconds; most clients wait longer for a response
 REPORT_EVERY = 1.0  # seconds between two events for the same report: a caller in a loop is no load
 IDLE = 75.0  # seconds; longer than proxies keep their connections (nginx: 60), so they close first
 LARGEST_BODY = 16 * 2**10  # bytes: a report holds one token
@@ -46,7 +46,7 @@ class Consumers:
     """Answers requests for the tokens in `served`, by name.
 
     `report` is called with a token's name and the fingerprint of the token that a consumer found expired.
-    `guarded`: it listens on TCP, see `guard`.
+    `guarded`: it listens on TCP, see `guard`. `wait`: seconds for which a request waits for the next token.
     """
 
     def __init__(
@@ -56,8 +56,10 @@ class Consumers:
         clock: Clock,
         *,
         guarded: bool,
+        wait: float = WAIT,
     ) -> None:
         self._served, self._report, self._clock, self._guarded = served, report, clock, guarded
+        self._wait = wait
         self._documents: dict[tuple[str, int], Response] = {}  # of this second, by fingerprint
         self._reported: dict[str, tuple[str, float]] = {}  # by token: the last report, and its boot second
 
@@ -124,10 +126,12 @@ class Consumers:
         self._pass_on(name, reported)
         patience = soonest(held.facts.lifetime) - held.facts.issued.age(self._clock.now())
         # The schedule replaces no token that young, whoever asks.
-        return self._next(name, reported, answer) if patience < WAIT else _unavailable(math.ceil(patience))
+        return (
+            self._next(name, reported, answer) if patience < self._wait else _unavailable(math.ceil(patience))
+        )
 
     def _next(self, name: str, known: str, answer: Answer) -> Later:
-        return Later(self._served[name].successor(known, answer), within=WAIT, otherwise=_unavailable())
+        return Later(self._served[name].successor(known, answer), within=self._wait, otherwise=_unavailable())
 
     def _pass_on(self, name: str, reported: str) -> None:
         now = self._clock.now().boot

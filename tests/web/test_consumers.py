@@ -11,10 +11,12 @@ from refresher.core.instant import Instant
 from refresher.core.model import SecretStr, Token
 from refresher.outputs.memory import MemoryOutput
 from refresher.web.consumers import LARGEST_BODY, Consumers, server_of
+from tests.commands.daemon import eventually
 from tests.http.server.site import DEADLINE, Received, Site, running
 from tests.outputs.tokens import SEALER, a_token
 
 ASKED = {"X-Token-Refresher": "1"}
+WAIT = 5.0  # less than a client here waits
 MINT = "/v1/keys/accesstoken"
 
 
@@ -29,7 +31,7 @@ class Listener:
         self.reports: list[tuple[str, str]] = []
         self.reported = threading.Event()
         self.site: Site
-        self.consumers = Consumers(self.served, self._report, self, guarded=True)
+        self.consumers = Consumers(self.served, self._report, self, guarded=True, wait=WAIT)
 
     def now(self) -> Instant:
         return self.time
@@ -366,7 +368,28 @@ def test_so_is_the_refresh_token_itself_where_it_is_served(several: Listener) ->
     assert several.reports == [("refreshing", token.facts.fingerprint)]
 
 
+@pytest.mark.parametrize("path", ["/expired", MINT])
+def test_a_request_that_waits_in_vain_is_told_to_try_again(listener: Listener, path: str) -> None:
+    token = a_token(1)
+    if path == "/expired":
+        token = listener.write(1)
+        listener.time += 400
+    answer = listener.post(path, {"access_token": value(token)})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_program_that_comes_before_the_first_token_waits_for_it(listener: Listener) -> None:
+    answers: list[Received] = []
+    program = threading.Thread(target=lambda: answers.append(listener.post(MINT, {})))
+    program.start()
+    eventually(lambda: listener.served["studio"]._waiting, "it waits")
+    token = listener.write(1)
+    program.join(DEADLINE)
+    assert json.loads(answers[0].body)["data"]["access_token"] == value(token)
+
+
 def test_nothing_that_a_client_sends_is_repeated(listener: Listener) -> None:
+    listener.write(1)
     secret = "s3cret-of-the-client"
     for path in ("/token", "/token/x", f"/{secret}", f"/token/{secret}", MINT, "/expired"):
         for method in ("GET", "POST"):

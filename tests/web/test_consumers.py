@@ -16,14 +16,13 @@ from tests.http.server.site import DEADLINE, Received, Site, running
 from tests.outputs.tokens import SEALER, a_token
 
 ASKED = {"X-Token-Refresher": "1"}
-WAIT = 5.0  # less than a client here waits
 MINT = "/v1/keys/accesstoken"
 
 
 class Listener:
     """A guarded listener with the tokens of these names, on a clock that the test moves."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, wait: float = DEADLINE) -> None:
         self.served = {
             name: MemoryOutput(name, includes_refresh_token=name == "refreshing") for name in names
         }
@@ -31,7 +30,7 @@ class Listener:
         self.reports: list[tuple[str, str]] = []
         self.reported = threading.Event()
         self.site: Site
-        self.consumers = Consumers(self.served, self._report, self, guarded=True, wait=WAIT)
+        self.consumers = Consumers(self.served, self._report, self, guarded=True, wait=wait)
 
     def now(self) -> Instant:
         return self.time
@@ -65,8 +64,13 @@ def several() -> Iterator[Listener]:
     yield from a_listener("studio", "refreshing")
 
 
-def a_listener(*names: str) -> Iterator[Listener]:
-    listener = Listener(*names)
+@pytest.fixture
+def impatient() -> Iterator[Listener]:
+    yield from a_listener("studio", wait=0.1)
+
+
+def a_listener(*names: str, wait: float = DEADLINE) -> Iterator[Listener]:
+    listener = Listener(*names, wait=wait)
     with running() as run:
         listener.site = run(lambda listening: server_of(listener.consumers, listening))
         yield listener
@@ -369,12 +373,12 @@ def test_so_is_the_refresh_token_itself_where_it_is_served(several: Listener) ->
 
 
 @pytest.mark.parametrize("path", ["/expired", MINT])
-def test_a_request_that_waits_in_vain_is_told_to_try_again(listener: Listener, path: str) -> None:
+def test_a_request_that_waits_in_vain_is_told_to_try_again(impatient: Listener, path: str) -> None:
     token = a_token(1)
     if path == "/expired":
-        token = listener.write(1)
-        listener.time += 400
-    answer = listener.post(path, {"access_token": value(token)})
+        token = impatient.write(1)
+        impatient.time += 400
+    answer = impatient.post(path, {"access_token": value(token)})
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
 
 

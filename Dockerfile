@@ -1,5 +1,5 @@
-# The image: `podman build .` or `docker build .`; `make image` gives it a version, too.
-# What it is made of, and why some of it is left out: deploy/image/README.md.
+# The image: `podman build .` or `docker build .`; `make image` also sets its version.
+# deploy/image/README.md explains its content, and what is left out.
 
 # Any Debian-like image with Python 3.11 or later and its venv module.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
@@ -9,7 +9,7 @@ FROM ${BASE_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
-# Only what is in uv.lock, by its hash, and nothing that would be compiled here.
+# Only packages of uv.lock, by their hashes; nothing is compiled here.
 COPY deploy/image/*.txt deploy/image/leave-out ./
 RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/refresher \
  && /tools/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement build-requirements.txt
@@ -26,8 +26,8 @@ RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /tools/bin/pip --python /opt/refresher/bin/python install --root /program --no-compile \
     --no-deps --no-index --find-links dist inlive-token-refresher
 
-# The same files, the same layer, whenever and by whatever it is built: byte code that does not depend on the time of
-# its source (nor looks for it: nobody changes it), and one time for all. 1980 is the first year of a ZIP archive.
+# The same files give the same layer in every build: the byte code does not depend on the time of its source (and does not
+# check the source, which never changes), and all files have one time. 1980 is the first year of a ZIP archive.
 RUN export PYTHONHASHSEED=0 && for layer in /dependencies /program; do \
       python3 -m compileall -q -s "$layer" -p / --invalidation-mode unchecked-hash "$layer" || exit; \
       find "$layer" -exec touch --no-dereference --date 1980-01-01T00:00:00Z {} +; \
@@ -35,13 +35,13 @@ RUN export PYTHONHASHSEED=0 && for layer in /dependencies /program; do \
 
 
 FROM ${BASE_IMAGE}
-# Whoever gets in finds no pip, nor the archive that ensurepip would make one of. What the base has of them is hidden, be it
-# pip's own or of a Debian package; what it has not is no error.
+# Hide pip, and the archive from which ensurepip makes one, so that an intruder has neither. The base may have installed them by
+# pip or by a Debian package; it is no error if it has none.
 RUN python3 -m pip uninstall --quiet --yes pip setuptools wheel; \
     find / -xdev \( -path '*/dist-packages/pip' -o -path '*/bin/pip*' -o -name 'pip-*.whl' \) -prune -exec rm -r {} + \
  && ! python3 -m pip --version
 
-# What changes least comes first: pulled once, it serves many versions of the program.
+# What changes least comes first: this layer serves many versions of the program.
 COPY --from=build /dependencies /
 COPY --from=build /program /
 

@@ -1,24 +1,24 @@
-# make demo    see it work, against an Inlive API on this machine; ends by itself
-# make test    every check and test; what needs a tool you lack is skipped and says which
-# make bench   the figures of the README, as ratios measured side by side
-# make simulate the promise on 10,000 random days of virtual time; SEED=N tells one scenario again
-# make mutants bugs planted one by one, and whether the simulator or the tests of the core find each
-# make chaos   the promise with real processes: kill -9, 500 times and more; SECONDS=60, SEED=1
-# make fuzz    coverage-guided fuzzing of all that reads what comes from outside: ten minutes a parser
-# make lint    ruff, mypy, import contracts only
-# make image   the container image, with podman (ENGINE=buildah); BASE_IMAGE=... for another base
-# make test-image  build it twice over a Debian made here and run it, as a container; needs podman, runc, mmdebstrap
-# make bench-image what it adds to its base, and how soon it starts
-# make requirements  what the image installs, and uv itself, written anew from uv.lock
-# make chart   what the values of the Helm chart may be, written anew from the program's options
-# make kube    build kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
+# make demo          shows the refresher at work, with an Inlive API on this machine; ends by itself
+# make test          runs every check and test; skips a test whose tool is missing, and names the tool
+# make lint          runs only ruff, mypy and the import contracts
+# make bench         measures the figures of the README
+# make simulate      tests the promise on 10,000 random days of virtual time; SEED=N repeats one scenario
+# make mutants       plants bugs one by one: do the simulator or the tests of the core find each?
+# make chaos         tests the promise with real processes: kill -9, at least 500 times; SECONDS=60, SEED=1
+# make fuzz          fuzzes everything that reads outside input, guided by coverage: ten minutes a parser
+# make image         builds the container image with podman (ENGINE=buildah); BASE_IMAGE=... for another base
+# make test-image    builds it twice on a Debian made here, and runs it; needs podman, runc, mmdebstrap
+# make bench-image   measures its size without the base, and its start
+# make requirements  writes the image's dependencies and those of uv, from uv.lock
+# make chart         writes the schema of the Helm chart's values, from the program's options
+# make kube          builds kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# The image. As in others that are built reproducibly, its files are as old as an archive can have it (ZIP: 1980), so that what
-# has not changed is the same layer in the next version; when it was committed, a label says.
+# The image is reproducible: its files have the earliest date of a ZIP archive, 1980, so an unchanged layer stays the same in the
+# next version. A label has the time of the commit.
 ENGINE ?= podman
 BASE_IMAGE ?=
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' refresher/__init__.py)
@@ -47,7 +47,7 @@ lint: $(VENV)/.synced
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile  # mostly they wait: for a lease to end, for a process to start
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile  # the tests mostly wait: for a lease to end, for a process to start
 
 bench: $(VENV)/.synced
 	PYTHONPATH=. $(BIN)/python tests/bench/bench.py $(ONLY)
@@ -70,12 +70,12 @@ image:
 		$(addprefix --label=org.opencontainers.image.,$(ANNOTATED)) --tag $(IMAGE) .
 
 test-image: $(VENV)/.synced
-	$(BIN)/pytest --timeout=300 tests/image  # the first test waits for a Debian, packages and a build
+	$(BIN)/pytest --timeout=300 tests/image  # the first test waits for a Debian, its packages and a build
 
 bench-image: $(VENV)/.synced
 	$(BIN)/python -m tests.image
 
-# Without aiohttp: the Kubernetes client has it for its asynchronous half, which the image does not.
+# Without aiohttp: only the asynchronous half of the Kubernetes client needs it, and the image leaves that out.
 requirements: $(VENV)/.synced
 	$(EXPORT) --no-dev --extra kubernetes --prune aiohttp --prune aiohttp-retry --output-file deploy/image/requirements.txt
 	$(EXPORT) --only-group build --output-file deploy/image/build-requirements.txt

@@ -7,7 +7,7 @@ from refresher import hardening, signals
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its exit code."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     signals.begin(command)
     try:
@@ -26,14 +26,14 @@ def _run(command: str) -> int:
     signals.watch(command)
     hardening.keep_secrets_in()
     _prepare_streams()
-    from refresher.cli import main as run_command_line  # noqa: PLC0415 -- it takes a while
+    from refresher.cli import main as run_command_line  # noqa: PLC0415 -- a slow import: signals first
 
     return run_command_line(sys.argv[1:])
 
 
 def _signal_of(error: BaseException | None) -> int | None:
-    """Which signal `error` stands for. Python 3.11 raises a RuntimeError for whatever is raised in
-    __set_name__: during an import."""
+    """The signal that `error` stands for, if any. Python 3.11 wraps an exception in __set_name__, during an
+    import, into a RuntimeError."""
     import signal  # noqa: PLC0415
 
     if isinstance(error, RuntimeError):
@@ -44,22 +44,22 @@ def _signal_of(error: BaseException | None) -> int | None:
 
 
 def _open_descriptors() -> None:
-    """See that the first three are open: one that our caller closed would be given to the next file that we
-    open, a token's perhaps."""
+    """Open descriptors 0 to 2 if our caller closed them. Otherwise the next file that we open, perhaps a
+    token's, would become a standard stream."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
 
 
 def _prepare_streams() -> None:
-    """Standard streams that are there and take every character, as the name of a file may hold bytes that are
-    no character in any encoding. Standard error keeps nobody waiting."""
-    import atexit  # noqa: PLC0415 -- signals have handlers first
+    """Make sure that the standard streams exist and accept every character: a file name may hold undecodable
+    bytes. Writing to standard error never blocks."""
+    import atexit  # noqa: PLC0415 -- after the signal handlers
     import io  # noqa: PLC0415
 
     from refresher.logs.stream import BackgroundStream  # noqa: PLC0415
 
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 -- as long as the process
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 -- open until the process ends
     sys.stderr = BackgroundStream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
     atexit.register(sys.stderr.end)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -1,5 +1,5 @@
-"""The command line: which commands there are, and what is common to them. Each has a module of its own in
-`refresher.commands`, imported only when it is asked for."""
+"""The command line: the commands and what they share. Each command has a module in `refresher.commands`; only
+the module of the given command is imported."""
 
 import argparse
 import gc
@@ -14,32 +14,37 @@ from refresher.errors import ConfigurationError, RefresherError, UnreachableDaem
 from refresher.parser import Parser
 
 COMMANDS = {
-    "run": "the daemon: keep every token fresh until stopped",
-    "once": "one pass for cron: mint only what is due, write, exit",
+    "run": "run the daemon: keep every token fresh until stopped",
+    "once": "make one pass, for cron: mint the tokens that are due, write them, exit",
     "mint": "print one fresh token",
-    "check": "try out configuration, key, issuer and outputs, and say what to do about a failure",
-    "status": "how every token and output stands; never a secret",
+    "check": "test configuration, key, issuer and outputs, and report how to fix each failure",
+    "status": "show the state of every token and output, but no secret",
     "wait": "block until every output holds a valid token",
-    "emulator": "an Inlive API on this machine, to develop and test against",
-    "demo": "see it work: emulator, daemon and a consumer on this machine; ends by itself",
-    "config": "about the configuration file: print its JSON Schema",
+    "emulator": "run an Inlive API on this machine, to develop and test against",
+    "demo": "watch it work: an emulator, the daemon and a consumer on this machine, for half a minute",
+    "config": "print the JSON Schema of the configuration file",
     "completion": "print the completion script for a shell",
 }
 
 EPILOG = """\
 start here:
-  refresher demo                                  see it work, without an account
-  refresher run --key-file KEY --to-file TOKEN    keep TOKEN fresh
-  refresher COMMAND --help                        options and an example of a command
+  refresher demo                                  watch it work, without an account
+  refresher run --key-file KEY --to-file TOKEN    keep the token in file TOKEN fresh
+  refresher COMMAND --help                        options and examples of a command
 
 exit codes:
-  0 done, 2 wrong use of the command line, 73 an output cannot be written, 75 the issuer cannot be reached or
-  asked us to wait, or the pass was cut short, 77 the key was refused, 78 configuration
+   0  done
+   2  wrong command line
+  73  an output cannot be written
+  75  try again later: the issuer cannot be reached or asked to wait, the pass was cut short,
+      or an output holds no valid token
+  77  the issuer refused the key
+  78  wrong configuration
 """
 
 
 class Command(Protocol):
-    """What a module in `refresher.commands` offers."""
+    """The interface of each module in `refresher.commands`."""
 
     EXAMPLE: str
 
@@ -47,18 +52,18 @@ class Command(Protocol):
         """Declare the command's options."""
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Do it; the exit code. Raises RefresherError."""
+        """Run the command and return its exit code. Raises RefresherError."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; its exit code. Mistakes are told on standard error, never as a traceback."""
+    """Run one command and return its exit code. Reports problems on standard error, without a traceback."""
     try:
         code = _run(argv)
         sys.stdout.flush()
-    except BrokenPipeError:  # `refresher status | head`: whoever reads has seen enough
+    except BrokenPipeError:  # `refresher status | head`: the reader has seen enough
         _drop_output()
         return exit_codes.DONE
-    except OSError as error:  # adapters turn theirs into our own, so this is standard output's
+    except OSError as error:  # adapters convert their own, so this one is about standard output
         _drop_output()
         _complain([f"standard output cannot be written: {error.strerror or error}"])
         return exit_codes.CANT_CREATE
@@ -66,23 +71,23 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    gc.disable()  # imports make no garbage, and looking for it in them takes a twelfth of the start
+    gc.disable()  # imports make no garbage, and searching them for it takes a twelfth of the start
     first = argv[0] if argv else ""
     parser = build_parser(only=first)
-    gc.freeze()  # what is imported stays, and need not be looked at again
+    gc.freeze()  # imported objects stay: the collector need not inspect them again
     gc.enable()
     try:
-        # A flag before the command is one of the whole command line, and what follows it does not matter.
+        # A flag before the command (--help, --version) belongs to the program: the rest does not matter.
         arguments = parser.parse_args(argv[:1] if first.startswith("-") else argv)
         return cast("int", arguments.run(arguments))
-    except SystemExit:  # argparse's own end: --help, --version
+    except SystemExit:  # from argparse, after --help and --version
         return exit_codes.DONE
     except UsageError as error:
         print(error.usage, file=sys.stderr)
-        _complain(map(str, error.mistakes))
+        _complain(map(str, error.problems))
         return exit_codes.USAGE
     except ConfigurationError as error:
-        _complain(str(mistake) for mistake in error.mistakes)
+        _complain(str(problem) for problem in error.problems)
         return exit_codes.CONFIGURATION
     except RefresherError as error:
         _complain([str(error)])
@@ -90,13 +95,13 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def build_parser(only: str | None = None) -> Parser:
-    """The parser of the whole command line, or with the options of one command `only`: that one's module is
-    the only one imported then."""
+    """The parser of the whole command line. With `only`, it has the options of that command alone and imports
+    only its module."""
     parser = Parser(
         prog="refresher",
         usage="refresher COMMAND [OPTION]...",
-        description="Keeps short-lived Inlive access tokens fresh: one process holds the application key, "
-        "no consumer is ever without a valid token.",
+        description="Keeps short-lived Inlive access tokens fresh. Only one process holds the application "
+        "key, and consumers always have a valid token.",
         epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"inlive-token-refresher {__version__}")
@@ -109,7 +114,7 @@ def build_parser(only: str | None = None) -> Parser:
                 usage="%(prog)s [OPTION]...",
                 help=summary,
                 description=f"{summary[0].upper()}{summary[1:]}.",
-                epilog=f"example:\n{module.EXAMPLE}",
+                epilog=f"examples:\n{module.EXAMPLE}",
             )
             chosen.whole = build_parser
             chosen.set_defaults(run=module.run)
@@ -120,18 +125,18 @@ def build_parser(only: str | None = None) -> Parser:
 
     def no_command(_arguments: argparse.Namespace) -> int:
         parser.print_help(sys.stderr)
-        return exit_codes.USAGE  # a crontab that lost its command is no success
+        return exit_codes.USAGE  # a crontab line without its command must fail
 
     parser.set_defaults(run=no_command)
     return parser
 
 
-def _complain(mistakes: Iterable[str]) -> None:
-    for mistake in mistakes:
-        print(f"refresher: {mistake}", file=sys.stderr)
+def _complain(problems: Iterable[str]) -> None:
+    for problem in problems:
+        print(f"refresher: {problem}", file=sys.stderr)
 
 
 def _drop_output() -> None:
-    """What standard output still holds is dropped: Python would try it once more at its end, fail, and make
-    exit code 120 of ours."""
+    """Drop the buffer of standard output. Otherwise Python writes it again at exit, fails, and replaces our
+    exit code with 120."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What commands do before their own work: read the configuration, set up the log, keep secrets in."""
+"""The first steps of every command: read the configuration, set up the log, redact secrets."""
 
 import argparse
 import os
@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection
 from refresher.config.durations import parse_duration
 from refresher.config.flags import LogSettings
 from refresher.config.loader import Loaded, load
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.logs import setup
 
 
 def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str]) -> Loaded:
-    """The configuration of this call; warnings about it are told on standard error.
+    """The configuration of this call. Prints warnings about it on standard error.
 
-    Raises ConfigurationError with every mistake.
+    Raises ConfigurationError with every problem.
     """
     found = load(
         vars(arguments),
@@ -30,16 +30,16 @@ def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str
 
 
 def duration(where: str, text: str) -> float:
-    """A duration given by a flag of a command, in seconds. Raises ConfigurationError."""
+    """The duration `text` of the flag `where`, in seconds. Raises ConfigurationError."""
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise ConfigurationError((Mistake(where, str(error)),)) from error
+        raise ConfigurationError((Problem(where, str(error)),)) from error
 
 
 def configure_log(
     settings: LogSettings, redact: Callable[[str], str], level: str = "info"
 ) -> Callable[[], int]:
-    """Log as `settings` say, from `level` on unless they name another; `redact` takes the secrets out of each
-    text. Returns a function that counts the lines dropped so far."""
+    """Set up the log. `level` applies unless `settings` name one. `redact` removes the secrets from a text.
+    Returns a function that returns the number of lines dropped so far."""
     return setup.configure(settings.format, settings.level or level, sys.stderr, redact)

@@ -1,4 +1,4 @@
-"""The one place that reads the machine's clocks."""
+"""The only module that reads the machine's clocks."""
 
 import time
 
@@ -6,11 +6,11 @@ from refresher.core.instant import Instant
 
 
 class SystemClock:
-    """Both clocks of this machine: `ports.Clock`."""
+    """`ports.Clock` for the clocks of this machine."""
 
     def now(self) -> Instant:
         return Instant(time.time(), time.clock_gettime(_BOOT_CLOCK))
 
 
-# Linux has a clock that runs on while the machine sleeps; elsewhere (developers' Macs) monotonic must do.
+# Linux has a clock that runs on while the machine sleeps. Developers' Macs use the monotonic clock.
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -1,4 +1,4 @@
-"""Completion for bash, zsh and fish: scripts made from the parser, which then need nothing of the program."""
+"""Completion scripts for bash, zsh and fish, generated from the parser. They do not call the program."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _refresher() {{
     COMPREPLY=()
     if [[ $word == '=' ]]; then
         word=
-    elif [[ $before == '=' ]]; then # --flag=VALUE is three words to bash
+    elif [[ $before == '=' ]]; then # bash splits --flag=VALUE into three words
         before=${{COMP_WORDS[COMP_CWORD-2]}}
     fi
     if ((COMP_CWORD > 1)); then
@@ -59,8 +59,8 @@ fi
 
 
 class Argument(NamedTuple):
-    """A flag, or a word. `names`: none for a word. `value`: what stands for its value in a usage, empty for a
-    flag that takes none. `choices`: all values that it takes, empty where that is not known."""
+    """A flag or a positional argument. `names`: empty for a positional one. `value`: the placeholder of its
+    value, empty for a flag without a value. `choices`: all accepted values, empty if unknown."""
 
     names: tuple[str, ...]
     value: str
@@ -69,40 +69,40 @@ class Argument(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """Its first sentence, without the full stop."""
+        """The first sentence of the help, without the full stop."""
         return self.help.partition(". ")[0].partition(" [REFRESHER_")[0].removesuffix(".")
 
 
 def arguments(parser: Parser) -> list[Argument]:
-    """The flags and words of one command, or of the whole command line."""
+    """The flags and positional arguments of one command, or of the whole command line."""
     found = []
     for action in parser.actions:
         metavar = str(action.metavar or "")
-        told_by_metavar = (
+        choices_in_metavar = (
             formats.NAMES if metavar == "FORMAT" else metavar.split("|") if "|" in metavar else ()
         )
-        choices = tuple(action.choices or told_by_metavar)
+        choices = tuple(action.choices or choices_in_metavar)
         value = "" if action.nargs == 0 else str(action.metavar or "|".join(choices))
-        told = (action.help or "").replace("%%", "%")
-        found.append(Argument(tuple(action.option_strings), value, choices, told))
+        text = (action.help or "").replace("%%", "%")
+        found.append(Argument(tuple(action.option_strings), value, choices, text))
     return found
 
 
 def summary(command: Parser) -> str:
-    """What a command does, without the full stop."""
+    """The description of a command, without the full stop."""
     return str(command.description).removesuffix(".")
 
 
 def bash(parser: Parser) -> str:
-    """For share/bash-completion/completions, and to be sourced; bash 4."""
-    values: dict[str, list[str]] = {}  # the flags before each kind of value
+    """The script for bash 4, to install in share/bash-completion/completions or to source."""
+    values: dict[str, list[str]] = {}  # code that offers values → the flags that take them
     for command in parser.commands.values():
-        for argument in filter(lambda each: each.names and each.value, arguments(command)):
+        for argument in filter(lambda candidate: candidate.names and candidate.value, arguments(command)):
             offer = _BASH_FILES if argument.value == "FILE" else f"words='{' '.join(argument.choices)}'"
             values.setdefault(offer, []).extend(argument.names)
     words = {"''": (*parser.flags, *parser.commands)}
     for name, command in parser.commands.items():
-        words[name] = (*command.flags, *(each for word in _words(command) for each in word.choices))
+        words[name] = (*command.flags, *(choice for word in _words(command) for choice in word.choices))
     return _BASH.format(
         values="\n".join(
             f"        {'|'.join(dict.fromkeys(flags))}) {offer} ;;" for offer, flags in values.items()
@@ -114,12 +114,12 @@ def bash(parser: Parser) -> str:
 
 
 def _words(command: Parser) -> Iterator[Argument]:
-    return (each for each in arguments(command) if not each.names)
+    return (argument for argument in arguments(command) if not argument.names)
 
 
 def zsh(parser: Parser) -> str:
-    """For share/zsh/site-functions, and to be sourced after compinit."""
-    commands = (f"{name}:{_escaped(summary(each), ':')}" for name, each in parser.commands.items())
+    """The script for zsh, to install in share/zsh/site-functions or to source after compinit."""
+    commands = (f"{name}:{_escaped(summary(command), ':')}" for name, command in parser.commands.items())
     words = (
         f"                {name}) _arguments {_quoted(_zsh(command))} ;;"
         for name, command in parser.commands.items()
@@ -128,14 +128,15 @@ def zsh(parser: Parser) -> str:
 
 
 def _zsh(parser: Parser) -> Iterator[str]:
-    """Each argument as `_arguments` takes it (zshcompsys(1))."""
-    for each in arguments(parser):
-        action = "_files" if each.value == "FILE" else f"({' '.join(each.choices)})" if each.choices else " "
-        value = f":{_escaped(each.value, ':')}:{action}" if each.value else ""
-        for name in each.names:
-            yield f"*{name}{'=' * bool(value)}[{_escaped(each.summary, ':[]')}]{value}"
-        if not each.names:
-            yield f":{_escaped(each.summary, ':')}:{action}"
+    """A specification of each argument for `_arguments` (zshcompsys(1))."""
+    for argument in arguments(parser):
+        choices = f"({' '.join(argument.choices)})" if argument.choices else " "
+        action = "_files" if argument.value == "FILE" else choices
+        value = f":{_escaped(argument.value, ':')}:{action}" if argument.value else ""
+        for name in argument.names:
+            yield f"*{name}{'=' * bool(value)}[{_escaped(argument.summary, ':[]')}]{value}"
+        if not argument.names:
+            yield f":{_escaped(argument.summary, ':')}:{action}"
 
 
 def _escaped(text: str, special: str) -> str:
@@ -147,7 +148,7 @@ def _quoted(texts: Iterable[str]) -> str:
 
 
 def fish(parser: Parser) -> str:
-    """For share/fish/vendor_completions.d, and to be sourced."""
+    """The script for fish, to install in share/fish/vendor_completions.d or to source."""
     lines = [
         "# Completion of refresher for fish, made by `refresher completion fish`.",
         "complete -c refresher -f",
@@ -162,14 +163,15 @@ def fish(parser: Parser) -> str:
 
 
 def _fish(parser: Parser, condition: str) -> Iterator[str]:
-    for each in arguments(parser):
-        parts = [f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in each.names]
-        if each.names and each.value:
-            parts.append("-r -F" if each.value == "FILE" else "-x")
-        if each.choices:
-            parts.append(f"-a {_fish_quoted(' '.join(each.choices))}")
+    for argument in arguments(parser):
+        parts = [f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in argument.names]
+        if argument.names and argument.value:
+            parts.append("-r -F" if argument.value == "FILE" else "-x")
+        if argument.choices:
+            parts.append(f"-a {_fish_quoted(' '.join(argument.choices))}")
         if parts:
-            yield f"complete -c refresher -n {condition} {' '.join(parts)} -d {_fish_quoted(each.summary)}"
+            description = _fish_quoted(argument.summary)
+            yield f"complete -c refresher -n {condition} {' '.join(parts)} -d {description}"
 
 
 def _fish_quoted(text: str) -> str:

@@ -1,13 +1,13 @@
 """The only loop: wakes tokens when they are due, starts their effects on worker threads, applies the results.
 
-One thread does all of that, so no lock is anywhere near a rule. Others may call `view` at any time: it is a
+One thread runs the loop, so the rules need no lock. Other threads may call `view` at any time: it returns a
 snapshot of frozen values.
 
-Which tokens there are is a value too. `apply` posts a new set of them; the loop compares it with the present
-one, keeps what has not changed, and says of each state what the change means for it (core/changes.py).
+The set of tokens is a value too. `apply` posts a new set. The loop compares it with the present set, keeps
+what has not changed, and adapts each state (core/changes.py).
 
-A step begins when its lane has room (`lanes`). One that has not ended for longer than it can take counts as
-failed, is reported, and is tried anew; what becomes of it in the end is applied as `Late`.
+An effect begins when its lane has room (`lanes`). An effect that does not end in time counts as failed, is
+reported, and is tried again. If it ends after all, the loop applies its event as `Late`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,19 +25,17 @@ from refresher.lanes import Limit
 from refresher.ports import Clock, Desired, KeySource, Mailbox, ManagedToken, Message, Observer
 from refresher.tokens import SLICE, Tokens
 
-KEY_POLL = (
-    2.0  # kubelet swaps a symlink, so content is compared; leaves 8 s of "in use within 10 s" to the mint
-)
-POLL_PATIENCE = 3.0  # after which the other keys are read without the directory that does not answer
+KEY_POLL = 2.0  # seconds between polls; a new key is in use within 10 s, so the mint has 8 s
+POLL_PATIENCE = 3.0  # seconds after which the next poll skips a directory that does not answer
 NOT_SOON, NEVER_YET = float("inf"), float("-inf")
-MOMENT = 1.0  # until the system is asked for threads again
-GRACE = 4.0  # for what is in flight at SIGTERM: a whole stop fits into 5 s
+MOMENT = 1.0  # seconds between two requests for threads that the system refused
+GRACE = 4.0  # seconds for effects in flight at SIGTERM; a whole stop takes less than 5 s
 
 
 class Engine:
-    """Drives every token from its first inspection until it is told to stop."""
+    """Drives every token from its first inspection until it is stopped."""
 
-    def __init__(  # noqa: PLR0913 -- all by name but the first
+    def __init__(  # noqa: PLR0913 -- all but the first are keywords
         self,
         managed_tokens: Iterable[ManagedToken],
         *,
@@ -48,30 +46,30 @@ class Engine:
         limits: Mapping[str, Limit] = LIMITS,
         hold: Callable[[str, Iterable[SecretStr]], None] = lambda _token, _secrets: None,
     ) -> None:
-        """`hold` is called with all secrets of a token before observers are notified of anything that may
-        repeat a new one."""
+        """`hold`: called with a token's name and all its secrets, before observers get any notification that
+        may repeat a new one."""
         self._executor, self._clock, self._mailbox = executor, clock, mailbox
         self._last_news = clock.now().boot
         self._tokens = Tokens(managed_tokens, executor, observers, limits, hold, began=self._last_news)
         self._keys = KeyPoller(_keys_of(self._tokens.all_managed()))
         self._next_poll = NEVER_YET
         self._polls = 0  # under way
-        self._refused: str | None = None  # what waits for a thread that the system does not start
+        self._refused: str | None = None  # which work waits because the system refuses threads
         self._stop_by = NOT_SOON
         self.last_turn = clock.now()
 
     def run(self) -> None:
-        """Refresh until a `Stopping` message comes, then finish what is in flight within `GRACE` seconds.
-        A second one ends it at once."""
+        """Refresh until a `Stopping` message arrives, then finish the effects in flight, for at most `GRACE`
+        seconds. A second `Stopping` ends it at once."""
         self._begin()
         while not self._is_over():
             self._turn()
 
     def settle(self) -> None:
-        """Do what is due now, each thing once, and return (``refresher once``).
+        """Do everything that is due now, once, and return (``refresher once``).
 
-        An issuer always answers within its budget, but a file system or the resolution of a name may hang.
-        When nothing has come back for as long as anything may take, what is in flight counts as failed.
+        Requests to the issuer end within their budget, but a file system or name resolution may hang. If no
+        effect has ended for as long as any may take, all effects in flight count as failed.
         """
         self._begin()
         patience = STALLED + max(
@@ -87,20 +85,20 @@ class Engine:
         return self._tokens.view()
 
     def managed(self, name: str) -> ManagedToken | None:
-        """What the token of this name needs, as of now, from any thread; None if there is none."""
+        """The present configuration and adapters of this token; None if it is unknown. From any thread."""
         return self._tokens.managed(name)
 
     def apply(self, managed_tokens: Iterable[ManagedToken]) -> None:
-        """Have these tokens managed from now on, and no others; from any thread.
+        """Manage exactly these tokens from now on. From any thread.
 
-        A part that is the same object as before goes on as it is. Nothing is minted or written for a token
-        whose parts are all the same.
+        Parts that are the same objects as before continue unchanged. A token whose parts are all the same is
+        neither minted nor written.
         """
         desired = Desired({managed.policy.name: managed for managed in managed_tokens})
         self._mailbox.post(Message(None, desired))
 
     def stuck(self) -> str | None:
-        """Why only a restart may help although the loop turns; None if nothing is stuck for good."""
+        """Why only a restart may help although the loop runs; None without such a problem."""
         return self._executor.stuck()
 
     def _begin(self) -> None:

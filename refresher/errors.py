@@ -4,17 +4,17 @@ from typing import NamedTuple
 
 
 class RefresherError(Exception):
-    """Base of all of them. The text is fit for a person and never carries a secret."""
+    """Base of all errors. The text is for people and never contains a secret."""
 
 
 class KeyUnreadableError(RefresherError):
-    """The application key cannot be had from its source, or what is there cannot be a key."""
+    """The source of the application key cannot be read, or its content cannot be a key."""
 
 
 class OutputError(RefresherError):
-    """An output cannot be read or written. The text says which, why, and what to do about it.
+    """An output cannot be read or written. The text says which, why, and what to do.
 
-    `retry_after`: seconds for which whoever keeps it asks to be left alone.
+    `retry_after`: `Retry-After` of the backend, in seconds.
     """
 
     def __init__(self, text: str, retry_after: float | None = None) -> None:
@@ -23,44 +23,44 @@ class OutputError(RefresherError):
 
 
 class OutputHeldError(OutputError):
-    """Another running process writes this output; the text says which. For a pass of ``refresher once``
-    beside the daemon that is no failure: the daemon serves the consumers."""
+    """Another running process, which the text names, writes this output. For ``refresher once`` beside the
+    daemon that is not a failure: the daemon serves the consumers."""
 
 
 class OutputOutOfSightError(OutputError):
-    """What an output holds cannot be seen from here, while its consumers have it as before: there is no way
-    to where it is kept, or no permission to look."""
+    """This process cannot see the content of an output: its backend is unreachable, or permission is missing.
+    Consumers still have the content."""
 
 
 class KubeError(RefresherError):
-    """Kubernetes does not do what it was asked to. The text holds no Secret's data and no token."""
+    """A request to Kubernetes failed. The text contains no token and no data of a Secret."""
 
 
 class KubeConfigError(KubeError):
-    """No cluster is configured, or not so that it can be used."""
+    """No cluster is configured, or its configuration is unusable."""
 
 
 class KubeUnreachableError(KubeError):
-    """No answer, or a 5xx: no connection, no time left, TLS, an API server in trouble.
+    """No answer (connection, TLS, time-out), or a 5xx.
 
-    What was to be written may have been.
+    A write may have succeeded nevertheless.
     """
 
 
 class KubeDeniedError(KubeError):
-    """Who we are may not do this (403), or is not known (401). The text says what, where, and what to do."""
+    """We lack permission (403), or are not authenticated (401). The text says what, where, and what to do."""
 
 
 class KubeNotFoundError(KubeError):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class KubeConflictError(KubeError):
-    """Somebody else was first: it exists, was changed meanwhile, or the field is another manager's."""
+    """Another writer was first: the object exists, has changed since, or another manager owns the field."""
 
 
 class KubeThrottledError(KubeError):
-    """The API server asks us to wait: `retry_after` seconds, if it told."""
+    """The API server asks us to wait. `retry_after`: in seconds; None if it does not say."""
 
     def __init__(self, text: str, retry_after: float | None) -> None:
         super().__init__(text)
@@ -68,41 +68,41 @@ class KubeThrottledError(KubeError):
 
 
 class KubeRejectedError(KubeError):
-    """The request is not one that this API server takes, as its text says: 400, 413, 422 and their like."""
+    """The API server rejects the request as invalid (400, 413, 422 and similar). The text says why."""
 
 
 class UnreachableDaemonError(RefresherError):
-    """`refresher status --url` found nobody who answers as a refresher."""
+    """`refresher status --url` reached no refresher."""
 
 
 class ListenError(RefresherError):
-    """The address for the endpoints cannot be listened on."""
+    """Listening on the address of the endpoints failed."""
 
 
-class Mistake(NamedTuple):
-    """One mistake in a configuration: where, what was given, what is accepted."""
+class Problem(NamedTuple):
+    """One problem of a configuration or command line: where, what was given, what is accepted."""
 
     where: str  # e.g. "refresher.yaml:12: tokens[0].outputs[1].mode", "--lifetime", "REFRESHER_LIFETIME"
-    problem: str  # e.g. "'rwx' is not a file mode; accepted: octal digits in quotes such as \"0640\""
+    text: str  # e.g. "'rwx' is not a file mode; accepted: octal digits in quotes such as \"0640\""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}"
+        return f"{self.where}: {self.text}"
 
 
 class ConfigurationError(RefresherError):
-    """Every mistake of a configuration at once."""
+    """All problems of a configuration."""
 
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
-        self.mistakes = mistakes
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
 
 
 class UsageError(RefresherError):
     """The command line is wrong. `usage`: how the command is used, on one line."""
 
-    def __init__(self, usage: str, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
-        self.usage, self.mistakes = usage, mistakes
+    def __init__(self, usage: str, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.usage, self.problems = usage, problems
 
 
 def unforeseen(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""Performing effects: each does its I/O on a worker thread and posts its event as a message.
+"""Performs effects: does the I/O of each on a worker thread and posts its event as a message.
 
-`KINDS` says of each kind of effect how it is performed, how long it may take, and which event says that it
-failed without an answer. What an event changes stands in `core/observing.py`. Nothing here decides. What goes
-wrong comes back as an event too, so that no effect is ever left hanging.
+`KINDS` defines for each kind of effect how to perform it, how long it may take, and its event if no answer
+arrives. The core decides what the event changes (core/observing.py). Every failure becomes an event, so no
+effect stays in flight for ever.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -38,7 +38,7 @@ KEYS, ISSUER, VERIFIER = (
     "verify",
 )  # pools; those of outputs are "file", "secret" and "serve"
 MINTS_AT_ONCE = 16
-# A directory with many tokens is served by several threads, as most of a write is waiting for the disk.
+# Several threads write the outputs of one directory, because a write mostly waits for the disk.
 LIMITS: Mapping[str, Limit] = {
     ISSUER: Limit(MINTS_AT_ONCE, pool=2 * MINTS_AT_ONCE),
     VERIFIER: Limit(MINTS_AT_ONCE, pool=2 * MINTS_AT_ONCE),
@@ -46,15 +46,15 @@ LIMITS: Mapping[str, Limit] = {
     "secret": Limit(20, pool=40),
     "serve": Limit(1, pool=4),
 }
-POLLS = 32  # readings of keys at once: one, and one more for each directory that hangs
-MINT_GRACE = 5.0  # beyond its budget, which an attempt keeps unless the system hangs (resolving a name, say)
-GIVE_UP = 60.0  # for a step on an output: a file system may be slow, and two calls to an API server take 20 s
+POLLS = 32  # polls of the keys at once: one, and one more for each directory that hangs
+MINT_GRACE = 5.0  # seconds beyond the budget; an attempt needs them only if the system hangs
+GIVE_UP = 60.0  # seconds for an effect on an output; two calls to a slow API server take 20 s
 
 AnEffect = TypeVar("AnEffect", bound=Effect)
 
 
 class Done(NamedTuple):
-    """How an effect has ended, and what else to report."""
+    """The event of an effect that has ended, and further notifications."""
 
     event: Ending
     notifications: tuple[Notification, ...] = ()
@@ -63,10 +63,10 @@ class Done(NamedTuple):
 class Kind(NamedTuple, Generic[AnEffect]):
     """One kind of effect.
 
-    `perform`: does it; the last argument is chance, 0 to 1.
-    `failed`: the event for one that failed without an answer: why, how, and chance. `patience`: seconds for
-    which one may be in flight. `subject`: what did not answer, for a message. `reports_stalls`: one that
-    takes long is reported before it is given up.
+    `perform`: performs it; the last argument is a random number from 0 to 1. `failed`: returns the event of
+    an effect that failed without an answer, from a message, an outcome and a random number. `patience`:
+    returns the seconds for which it may be in flight. `subject`: names in messages what does not answer.
+    `reports_stalls`: a slow effect is reported before it is given up.
     """
 
     perform: Callable[[ManagedToken, AnEffect, Clock, float], Done]
@@ -89,7 +89,7 @@ def _mint(managed: ManagedToken, step: Mint, _clock: Clock, roll: float) -> Done
 
 def _verify(managed: ManagedToken, step: Verify, _clock: Clock, _roll: float) -> Done:
     if managed.verifier is None:
-        raise TypeError("a token is to be tried out, and there is no verifier")
+        raise TypeError("cannot verify a token without a verifier")
     verification = managed.verifier.verify(step.token.access, step.budget)
     return Done(Verified(step.token.facts.fingerprint, verification))
 
@@ -119,7 +119,7 @@ def _inspect(managed: ManagedToken, step: Inspect, clock: Clock, _roll: float) -
             output.claim()
         except OutputHeldError as error:
             held = str(error)
-        except OutputError as error:  # a nuisance, not a reason to think that the output holds nothing
+        except OutputError as error:  # report it; the output may still be readable
             notifications = (OutputFailed(step.output, str(error), None, writing=False),)
     try:
         return Done(Found(step.output, output.inspect(clock.now()), held), notifications)
@@ -144,7 +144,7 @@ def _give_up(_policy: TokenPolicy, _step: Effect) -> float:
     return GIVE_UP
 
 
-# By type; each entry takes effects of its own type only.
+# By type. Each entry handles only effects of its own type.
 KINDS: Mapping[type, Kind[Any]] = {
     Mint: Kind[Mint](
         perform=_mint,
@@ -166,7 +166,7 @@ KINDS: Mapping[type, Kind[Any]] = {
     DryRun: Kind[DryRun](_dry_run, _write_failed, _give_up, _output_of, reports_stalls=True),
     Inspect: Kind[Inspect](
         perform=_inspect,
-        # No answer: consumers may well still have what it held. An error of ours: nothing is known of it.
+        # After a time-out, consumers may still have the old content. After a bug, nothing is known.
         failed=lambda step, message, outcome, _roll: InspectFailed(
             step.output, message, out_of_sight=outcome is Outcome.TIMEOUT
         ),
@@ -182,29 +182,29 @@ def kind_of(step: Effect) -> Kind[Any]:
 
 
 class Executor:
-    """Performs the effects of every token. `roll` gives chance between 0 and 1."""
+    """Performs the effects of every token. `roll` returns a random number from 0 to 1."""
 
     def __init__(self, clock: Clock, mailbox: Mailbox, workers: Workers, roll: Callable[[], float]) -> None:
         self._clock, self._mailbox, self._workers, self._roll = clock, mailbox, workers, roll
 
     def prepare(self, managed_tokens: Iterable[ManagedToken]) -> None:
-        """Start the threads that these tokens need at least, as far as the system allows."""
+        """Start one thread for each pool that these tokens use, as far as the system allows."""
         pools = {pool_of(lane) for managed in managed_tokens for lane in managed.lanes().values()}
-        first = sorted(pools - {ISSUER, VERIFIER})  # outputs are inspected before anything is minted
+        first = sorted(pools - {ISSUER, VERIFIER})  # inspecting outputs comes before minting
         self._workers.prepare((KEYS, *first, *sorted(pools & {ISSUER, VERIFIER})))
 
     def start(self, managed: ManagedToken, work: Work) -> None:
-        """Begin a step; its message will be in the mailbox. What hangs holds up only its own lane."""
+        """Begin an effect. Its message will arrive in the mailbox. A hanging effect blocks only its lane."""
 
         def do() -> None:
-            # A step that was given up before a thread was free for it is not worth a token any more.
+            # Skip an effect that was given up before a thread was free: it could waste a token.
             message = Message(work.token, None) if work.given_up else self.perform(managed, work.step)
             self._mailbox.post(message._replace(work=work))
 
         self._workers.submit(do, pool_of(work.lane))
 
     def read_keys(self, keys: KeyPoller) -> None:
-        """Read the keys on a worker thread, which posts a message for each new reading, then `KeysPolled`."""
+        """Read the keys on a worker thread. It posts a message for each change, then `KeysPolled`."""
 
         def read() -> None:
             for message in keys.poll(self._clock.now().boot):
@@ -222,16 +222,16 @@ class Executor:
         return self._workers.stuck()
 
     def failure(self, step: Effect, message: str, outcome: Outcome = Outcome.TIMEOUT) -> Ending:
-        """The event for a step that has failed without an answer. An output holds what it held."""
+        """The event of an effect that failed without an answer."""
         event: Ending = kind_of(step).failed(step, message, outcome, self._roll())
         return event
 
     def perform(self, managed: ManagedToken, step: Effect) -> Message:
-        """Do one effect and report how it went; never raises."""
+        """Perform one effect and return its message. Never raises."""
         name = managed.policy.name
         try:
             done: Done = kind_of(step).perform(managed, step, self._clock, self._roll())
-        except Exception as error:  # noqa: BLE001 -- a bug of ours must come back too, or the step hangs for ever
+        except Exception as error:  # noqa: BLE001 -- after a bug, too, the effect must end
             event = self.failure(step, unforeseen(error), Outcome.BAD_RESPONSE)
             done = Done(event, (Crashed(type(step).__name__, error),))
         return Message(name, done.event, done.notifications)

@@ -1,4 +1,4 @@
-"""Exit codes: sysexits.h, so that cron, systemd and scripts understand them."""
+"""Exit codes from sysexits.h, which cron, systemd and scripts understand."""
 
 from collections.abc import Iterable
 
@@ -7,28 +7,28 @@ from refresher.core.model import Outcome
 from refresher.core.state import State
 
 DONE = 0
-USAGE = 2  # argparse's own
+USAGE = 2  # as in argparse
 CANT_CREATE = 73  # an output cannot be written
 TRY_AGAIN = 75  # the issuer could not be reached or asked us to wait, or the pass was cut short
-NO_PERMISSION = 77  # the key was refused
+NO_PERMISSION = 77  # the issuer refused the key
 CONFIGURATION = 78
 
 _GRAVEST_FIRST = (CONFIGURATION, NO_PERMISSION, CANT_CREATE, TRY_AGAIN)
 
 
 def gravest(codes: Iterable[int]) -> int:
-    """Of several failures the first that applies; 0 when there is none."""
-    given = set(codes)
-    return next((code for code in _GRAVEST_FIRST if code in given), DONE)
+    """The gravest of several exit codes; 0 without a failure."""
+    present = set(codes)
+    return next((code for code in _GRAVEST_FIRST if code in present), DONE)
 
 
 def of_outcome(outcome: Outcome) -> int:
-    """The exit code for a mint that came to `outcome` and gave no token."""
+    """The exit code of a mint that failed with `outcome`."""
     return NO_PERMISSION if outcome is Outcome.KEY_REFUSED else TRY_AGAIN
 
 
 def of_states(states: Iterable[State], now: Instant) -> int:
-    """The exit code for these tokens as they stand: 0 only if nothing failed and each output holds a valid
+    """The exit code for tokens in these states. It is 0 only if nothing failed and every output holds a valid
     token."""
     return gravest(code for state in states for code in _codes(state, now))
 
@@ -42,4 +42,4 @@ def _codes(state: State, now: Instant) -> Iterable[int]:
     if any(output.writes.problem or output.reads.problem for output in state.outputs):
         yield CANT_CREATE
     if any(output.holding is None or not output.holding.remaining(now) for output in state.outputs):
-        yield TRY_AGAIN  # perhaps nothing failed, because a signal came before anything could
+        yield TRY_AGAIN  # a signal may have come before anything could fail

@@ -1,4 +1,4 @@
-"""What keeps key and tokens in this process, from its start on."""
+"""Keeps the key and the tokens inside this process, from its start on."""
 
 import os
 
@@ -6,14 +6,14 @@ _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
 def keep_secrets_in() -> None:
-    """Let no core be dumped, no process of the same user read our memory or trace us, and no TLS session be
-    written down for decryption. Root can do all of that all the same."""
-    import resource  # noqa: PLC0415 -- signals have handlers first
+    """Disable core dumps, the log of TLS session keys, and access to our memory by other processes of the
+    same user. Root can still do all of that."""
+    import resource  # noqa: PLC0415 -- install signal handlers first
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ.pop("SSLKEYLOGFILE", None)  # `ssl` and urllib3 heed it
     try:
-        # Not by `ctypes`: its import takes memory both writable and executable, which the unit forbids.
+        # Do not import `ctypes`: it needs memory that is writable and executable, which the unit forbids.
         import _ctypes  # noqa: PLC0415
 
         prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]

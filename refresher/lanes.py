@@ -1,13 +1,12 @@
-"""Admission: how many steps may be in flight in each lane, and which tokens wait in line for one.
+"""Admission: limits the effects in flight in each lane, and queues the tokens that wait for a lane.
 
-A lane is what hangs together: the issuer, an API server, one directory. A step begins only when its lane has
-room, so that the time since it began says how long it has gone without an answer, and not how long it stood
-in line. Steps that were given up keep their place apart from the others: a lane has room for as many of these
-again, so that what hangs may be tried anew, and not for more, so that threads do not pile up.
+A lane is a unit that hangs as a whole: the issuer, an API server, a directory. An effect begins only when its
+lane has room, so its age is the time without an answer, without the time in the queue. Given-up effects are
+counted apart, up to the same number again. So a hanging lane can be tried again, but threads do not pile up.
 
-A step that was given up may never end: its file system was unmounted, and another one took its place. So it
-counts for a time only, which doubles as more threads hang. However long something hangs, few threads are
-lost to it, and when it works again it is used again.
+A given-up effect may never end, for example if its file system was unmounted and replaced. So it counts only
+for a time, which doubles as more threads hang. A long hang costs few threads, and a lane that works again is
+used again.
 """
 
 from collections import Counter
@@ -16,20 +15,20 @@ from typing import NamedTuple
 
 from refresher.core.effects import OUTPUT, Effect, Slot
 
-WEDGED = 4  # steps on one output that were given up and count: no other follows them
-COUNTS_FOR = 60.0  # seconds, for the first step that is given up; up to twice as long for each further one
+WEDGED = 4  # given-up effects on one output that count; with so many, no further effect begins
+COUNTS_FOR = 60.0  # seconds that the first given-up effect counts; up to twice as long for each further one
 
 
 class Limit(NamedTuple):
-    """Steps in flight in one lane, and in all lanes of its pool together, those given up included."""
+    """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones."""
 
     lane: int
     pool: int
 
 
 class Work:
-    """One step in flight. `began`: boot seconds. `reported_at`: when it was last reported to hang.
-    `counts_until`: until when it keeps others from its lane although it was given up."""
+    """One effect in flight. `began`: boot seconds. `reported_at`: when a report last said that it hangs.
+    `counts_until`: until when it occupies its lane after it was given up."""
 
     __slots__ = ("began", "counts_until", "given_up", "lane", "reported_at", "step", "token")
 
@@ -44,7 +43,7 @@ class Work:
 
 
 class Lanes:
-    """All lanes. `limits` are by pool, which is the lane's name up to a colon. Used by one thread."""
+    """All lanes. `limits`: by pool, the part of a lane's name before the colon. Only one thread uses it."""
 
     def __init__(self, limits: Mapping[str, Limit]) -> None:
         self._limits = limits
@@ -52,7 +51,7 @@ class Lanes:
         self._given_up: dict[str, dict[Work, None]] = {}  # by lane
         self._in_pool: Counter[str] = Counter()
         self._of_token: dict[str, list[Work]] = {}
-        self._lines: dict[str, dict[str, None]] = {}  # tokens by lane, in order
+        self._queues: dict[str, dict[str, None]] = {}  # tokens by lane, in order
 
     def has_room(self, lane: str, now: float) -> bool:
         pool = pool_of(lane)
@@ -65,13 +64,13 @@ class Lanes:
         )
 
     def is_wedged(self, token: str, step: Effect, lane: str, now: float) -> bool:
-        """Whether one more step on this output would only hang, and take a thread from its lane."""
+        """Whether so many effects hang on this output that another one would only waste a thread."""
         about = token, step.slot
         hanging = sum(work.about == about for work in self._counting(lane, now))
         return step.slot.kind == OUTPUT and hanging >= WEDGED
 
     def begin(self, token: str, step: Effect, lane: str, now: float) -> Work:
-        """Put a step in flight; there has to be room for it."""
+        """Put an effect in flight. Its lane must have room."""
         work = Work(token, step, lane, now)
         self._in_lane.setdefault(lane, {})[work] = None
         self._of_token.setdefault(token, []).append(work)
@@ -79,75 +78,76 @@ class Lanes:
         return work
 
     def give_up(self, work: Work, now: float) -> None:
-        """Do not wait for it any longer. It keeps its thread until it ends."""
+        """Stop waiting for it. It keeps its thread until it ends."""
         self._leave(work)
         work.given_up = True
-        others = self._given_up.setdefault(work.lane, {})
-        hanging = max(sum(other.about == work.about for other in others), len(others) // 2)
+        given_up = self._given_up.setdefault(work.lane, {})
+        hanging = max(sum(earlier.about == work.about for earlier in given_up), len(given_up) // 2)
         work.counts_until = now + COUNTS_FOR * 2.0**hanging
-        others[work] = None
+        given_up[work] = None
 
     def end(self, work: Work) -> None:
-        """It has come back."""
+        """Free the place of an effect that has ended."""
         self._in_pool[pool_of(work.lane)] -= 1
         if work.given_up:
-            others = self._given_up[work.lane]
-            del others[work]
-            if not others:
+            given_up = self._given_up[work.lane]
+            del given_up[work]
+            if not given_up:
                 del self._given_up[work.lane]
         else:
             self._leave(work)
 
     def of(self, token: str) -> tuple[Work, ...]:
-        """What is in flight for a token, but for what was given up."""
+        """The effects in flight for a token, without given-up ones."""
         return tuple(self._of_token.get(token, ()))
 
     def wait(self, token: str, lane: str) -> None:
-        """Stand in line for a lane, at the end unless it is in line already."""
-        self._lines.setdefault(lane, {}).setdefault(token)
+        """Put the token at the end of the queue of a lane, unless it is already in the queue."""
+        self._queues.setdefault(lane, {}).setdefault(token)
 
     def forget(self, token: str) -> None:
-        """Take a token that is gone out of all lines."""
-        for lane in [lane for lane, line in self._lines.items() if token in line]:
-            del self._lines[lane][token]
-            if not self._lines[lane]:
-                del self._lines[lane]
+        """Remove a token from all queues."""
+        for lane in [lane for lane, queue in self._queues.items() if token in queue]:
+            del self._queues[lane][token]
+            if not self._queues[lane]:
+                del self._queues[lane]
 
     def is_waiting(self, token: str) -> bool:
-        return any(token in line for line in self._lines.values())
+        return any(token in queue for queue in self._queues.values())
 
     def admitted(self, now: float) -> Iterator[str]:
-        """Take those out of the lines, one after the other, for whom there is room at that moment."""
-        for lane in tuple(self._lines):
-            while self._lines.get(lane) and self.has_room(lane, now):
+        """Take tokens out of the queues, one after the other, while their lane has room."""
+        for lane in tuple(self._queues):
+            while self._queues.get(lane) and self.has_room(lane, now):
                 yield self._first(lane)
 
     def stuck(self, now: float, silent: float) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The lanes in which nothing has moved for `silent` seconds, and the tokens in line for them."""
-        for lane in tuple(self._lines):
+        """The full lanes in which no effect began within `silent` seconds, and the tokens in their queues.
+        The queues are emptied."""
+        for lane in tuple(self._queues):
             if not self.has_room(lane, now) and all(
                 now - work.began >= silent for work in self._blocking(lane)
             ):
-                yield lane, tuple(self._lines.pop(lane))
+                yield lane, tuple(self._queues.pop(lane))
 
     def _counting(self, lane: str, now: float) -> list[Work]:
-        """What was given up and keeps others out."""
+        """The given-up effects that still occupy the lane."""
         return [work for work in self._given_up.get(lane, ()) if now < work.counts_until]
 
     def _blocking(self, lane: str) -> Iterator[Work]:
-        """What has to end before there is room again, but for what was given up."""
+        """The effects that must end before the lane has room again, without given-up ones."""
         pool = pool_of(lane)
         is_pool_full = self._in_pool[pool] >= self._limits[pool].pool
-        for other, works in self._in_lane.items():
-            if other == lane or (is_pool_full and pool_of(other) == pool):
+        for busy_lane, works in self._in_lane.items():
+            if busy_lane == lane or (is_pool_full and pool_of(busy_lane) == pool):
                 yield from works
 
     def _first(self, lane: str) -> str:
-        line = self._lines[lane]
-        token = next(iter(line))
-        del line[token]
-        if not line:
-            del self._lines[lane]
+        queue = self._queues[lane]
+        token = next(iter(queue))
+        del queue[token]
+        if not queue:
+            del self._queues[lane]
         return token
 
     def _leave(self, work: Work) -> None:
@@ -161,5 +161,5 @@ class Lanes:
 
 
 def pool_of(lane: str) -> str:
-    """``file:/var/run/inlive`` is a lane of the pool ``file``."""
+    """The pool of a lane: ``file`` for ``file:/var/run/inlive``."""
     return lane.partition(":")[0]

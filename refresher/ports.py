@@ -1,4 +1,4 @@
-"""What the engine needs of the world outside, as protocols. Adapters promise what stands here and no more."""
+"""The protocols between the engine and its adapters. Adapters promise no more than these."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,82 +15,81 @@ from refresher.lanes import Work
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """Reads the time."""
 
     def now(self) -> Instant:
         """The present moment by both clocks."""
 
 
 class Issuer(Protocol):
-    """Who mints tokens."""
+    """Mints tokens."""
 
-    lane: str  # "issuer:https://api.inlive.app": mints of one lane hang together, if they hang
+    lane: str  # "issuer:https://api.inlive.app": all mints in one lane may hang together
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
-        """Ask for one token that lives `lifetime` seconds; the whole attempt ends within `budget` seconds.
+        """Request one token that lives `lifetime` seconds. The whole attempt ends within `budget` seconds.
 
-        Quick retries of what passes by itself (a reset connection, a 502) stay inside the budget. Whatever
-        goes wrong comes back as a `Declined`; nothing is raised. Called from several threads at once.
+        Quick retries of brief failures (a reset connection, a 502) stay within the budget. Every failure is
+        returned as a `Declined`; nothing is raised. Several threads may call this at once.
         """
 
 
 class Verifier(Protocol):
-    """Who tries a new token out before consumers do."""
+    """Checks a new token before consumers use it."""
 
     lane: str  # "verify:https://api.inlive.app/v1/rooms"
 
     def verify(self, token: SecretStr, budget: float) -> Verification:
-        """Use it once, within `budget` seconds. Nothing is raised. Called from several threads at once."""
+        """Use the token once, within `budget` seconds. Never raises. Several threads may call it at once."""
 
 
 class KeySource(Protocol):
-    """Where an application key is read from."""
+    """The source of an application key."""
 
     name: str
-    lane: str  # "key:/var/run/secrets/inlive": key sources of one lane hang together
+    lane: str  # "key:/var/run/secrets/inlive": all key sources in one lane may hang together
 
     def read(self) -> SecretStr:
-        """The key as it is now. Cheap: called every few seconds. Raises KeyUnreadableError."""
+        """The present key. Cheap, because it is called every few seconds. Raises KeyUnreadableError."""
 
 
 class Output(Protocol):
-    """Where a token is published. One thread at a time uses an output.
+    """The place where a token is published. One thread at a time uses an output.
 
     Every implementation passes the contract suite in tests/outputs/contract.py.
     """
 
     name: str  # "file:/var/run/inlive/access-token"; unique within a configuration
-    lane: str  # "file:/var/run/inlive": outputs of one lane hang together, if they hang
-    includes_refresh_token: bool  # whether what it writes holds the refresh token
+    lane: str  # "file:/var/run/inlive": all outputs in one lane may hang together
+    includes_refresh_token: bool  # whether the content includes the refresh token
     secret: tuple[str, str] | None  # namespace and name of the Secret; None for a file
 
     def inspect(self, now: Instant) -> Holding:
-        """What it holds now, as recorded when it was written; `Holding()` where there is nothing.
+        """The present content and its record; `Holding()` if there is nothing.
 
-        Whether the times recorded are to be believed is not decided here. Raises OutputError if what it holds
-        cannot be told, and OutputOutOfSightError if only from here.
+        It returns recorded times as they are; the core decides whether to believe them. Raises OutputError
+        if the content is unknown, and OutputOutOfSightError if only this process cannot see it.
         """
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """Publish `token` in one step: a reader sees the old value or the new one, never a mixture.
 
-        What is recorded of it is sealed, and `inspect` gives that back as its proof.
-
-        When this returns, what was written has been read back. Raises OutputError, and then the old value
-        is still in place: OutputHeldError if another running process writes this output.
+        The record is sealed, and `inspect` returns the seal as proof. The new content was read back before
+        this returns. Raises OutputError, and then the old value is still in place; OutputHeldError if another
+        running process writes this output.
         """
 
     def claim(self) -> None:
-        """Begin to write here: remove what a killed predecessor left half-written, and keep other processes
-        out from now on, as far as the place allows it. Called once at start. Raises OutputError, and
-        OutputHeldError as `write` does."""
+        """Prepare for writing, once at start. Remove incomplete files of a killed predecessor. Keep other
+        processes out, if the kind of output allows that. Raises OutputError, and OutputHeldError like
+        `write`."""
 
     def dry_run(self) -> tuple[str, ...]:
-        """Try out whether a write would go well, as far as can be told without changing what readers see.
+        """Check whether a write would succeed, as far as possible without changing what readers see.
 
-        Returns what would be otherwise than configured, in words for a person. Leaves nothing behind. Cheap.
-        Raises OutputError with the text of the write that would fail, and OutputHeldError only where nothing
-        else is wrong.
+        Returns sentences about differences from the configuration. Leaves nothing behind. Cheap. Raises
+        OutputError with the text of the write that would fail, and OutputHeldError only if nothing else is
+        wrong.
         """
 
 
@@ -99,10 +98,10 @@ def _forever() -> float:
 
 
 class ManagedToken(NamedTuple):
-    """One token to keep fresh: what the operator wants, and the adapters it needs.
+    """One token to keep fresh: its configuration and adapters.
 
-    `verifier`: tries new tokens out, where `policy.verifies`. `time_left`: seconds for which this process
-    may still act as the leader, as of this very moment."""
+    `verifier`: checks new tokens, if `policy.verifies`. `time_left`: returns the seconds, from now on, for
+    which this process may still act as the leader."""
 
     policy: TokenPolicy
     key: KeySource
@@ -123,15 +122,15 @@ class ManagedToken(NamedTuple):
         return {slot: adapter.lane for slot, adapter in self.adapters().items()}
 
     def adapters(self) -> dict[Slot, Issuer | Verifier | Output]:
-        """What performs the effects of each slot."""
+        """The adapter that performs the effects of each slot."""
         adapters: dict[Slot, Issuer | Verifier | Output] = {MINT_SLOT: self.issuer}
         if self.verifier is not None:
             adapters[VERIFY_SLOT] = self.verifier
         return adapters | {Slot(OUTPUT, output.name): output for output in self.outputs}
 
-    def replaced_by(self, other: "ManagedToken") -> set[Slot]:
-        """The slots whose adapter `other` does not share: effects in flight there are of no use to it."""
-        before, after = self.adapters(), other.adapters()
+    def replaced_by(self, new: "ManagedToken") -> set[Slot]:
+        """The slots that have another adapter in `new`. Effects in flight there are useless to it."""
+        before, after = self.adapters(), new.adapters()
         return {slot for slot in before.keys() | after.keys() if before.get(slot) is not after.get(slot)}
 
     def may_act(self) -> bool:
@@ -146,9 +145,9 @@ class Desired(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What is posted to the engine: an event for one token or for all of them (None).
+    """An event for the engine. `token`: the name of the token concerned; None for all tokens.
 
-    `said` is reported to the observers before the event is applied. `work`: the step that has ended.
+    Observers get the `notifications` before the event is applied. `work`: the effect that has ended.
     """
 
     token: str | None
@@ -158,17 +157,17 @@ class Message(NamedTuple):
 
 
 class Mailbox(Protocol):
-    """The one queue by which everything reaches the engine's thread. `workers.Mailbox` is the real one."""
+    """The only queue to the engine's thread. `workers.Mailbox` implements it."""
 
     def post(self, message: Message) -> None:
-        """Post a message. From any thread, and from a signal handler."""
+        """Post a message. Any thread and any signal handler may call this."""
 
     def take(self, timeout: float) -> Message | None:
         """The next message, or None if none came within `timeout` seconds."""
 
 
 class Observer(Protocol):
-    """Who is told what happened: logs, metrics. Called on the engine's thread: must not block."""
+    """Receives notifications: logs, metrics. Called on the engine's thread, so it must not block."""
 
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
-        """`token` is the token's name; empty for what concerns the whole process."""
+        """`token`: the token's name; empty if the whole process is concerned."""

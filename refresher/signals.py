@@ -1,11 +1,11 @@
-"""Signals, from the first moment of the process until a command handles them itself.
+"""Handles signals from the start of the process until a command handles them itself.
 
-The kernel discards a signal without a handler if it is sent to PID 1, which in a container is this process.
-So `begin` comes before everything that takes time, and this module imports only what is built into Python.
-SIGTERM then raises `Terminated`, just as SIGINT raises KeyboardInterrupt: clean-up happens on the way out.
+In a container this process is PID 1. The kernel discards a signal to PID 1 that has no handler. So `begin`
+comes before all slow work, and this module imports only modules that are built into Python. SIGTERM raises
+`Terminated`, as SIGINT raises KeyboardInterrupt, so that clean-up code runs.
 
-A handler written in Python runs only between two instructions of Python, though: never while the resolver or
-a hung file system holds the main thread. For that there is a thread, which ends the process after `GRACE`.
+A Python handler runs only between two Python instructions: never while the resolver or a hung file system
+blocks the main thread. So a second thread ends the process after `GRACE`.
 """
 
 import _signal  # type: ignore[import-not-found]  # `signal` itself imports enums, which takes 9 ms
@@ -13,7 +13,7 @@ import _thread
 import os
 import time
 
-TYPE_CHECKING = False  # `typing` takes 5 ms; type checkers take this name for the same
+TYPE_CHECKING = False  # importing `typing` takes 5 ms; type checkers know this name too
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import FrameType
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 GRACE = 4.0  # seconds for clean-up: any command ends within five (design §3)
 
-# A command that is stopped ends with 128 + the number of the signal, as shells have it, except these: to be
-# stopped is how the first two end, and a pass that was cut short is to be tried again.
+# A stopped command ends with 128 + the number of the signal, as in shells, except these: stopping is the
+# normal end of the first two, and an interrupted `once` should be tried again.
 _STOPPED = {"run": os.EX_OK, "emulator": os.EX_OK, "once": os.EX_TEMPFAIL}
 _SERVED_LATER = {"run": (_signal.SIGUSR1, _signal.SIGHUP)}
 
-_early: list[int] = []  # signals that came before the command could serve them
-_wakeup: list[int] = []  # the end of the pipe through which the thread hears of a signal
+_early: list[int] = []  # signals that arrived before the command could handle them
+_wakeup: list[int] = []  # the writing end of the pipe that reports signals to the thread
 
 
 class Terminated(BaseException):
-    """SIGTERM came, and the command does not handle it itself."""
+    """SIGTERM arrived, and the command does not handle it itself."""
 
 
 def begin(command: str) -> None:
-    """Have a handler for what would otherwise be lost or, before `command` is ready for it, fatal."""
+    """Install handlers for signals that would be lost, or fatal before `command` can handle them."""
     _signal.signal(_signal.SIGTERM, _terminate)
     for number in _SERVED_LATER.get(command, ()):
         _signal.signal(number, _remember)
 
 
 def watch(command: str) -> None:
-    """End the process `GRACE` seconds after SIGTERM or SIGINT even if no Python runs in the main thread.
+    """End the process `GRACE` seconds after SIGTERM or SIGINT, even if the main thread runs no Python.
 
-    Call this once the standard streams are open: the pipe must not take their numbers. Without a free
-    descriptor or thread there is no such watch, and everything else goes on.
+    Call this after the standard streams are open, so that the pipe does not get their numbers. It does
+    nothing if the system has no free descriptor or thread.
     """
     try:
         reader, writer = os.pipe()
@@ -59,10 +59,10 @@ def watch(command: str) -> None:
 
 
 def take_over(handlers: "Mapping[int, Handler]") -> None:
-    """Leave these signals to the command. Its handlers are called first for those that have come already."""
+    """Install the command's own handlers, and call them for the signals that have already arrived."""
     _signal.set_wakeup_fd(-1)
     while _wakeup:
-        os.close(_wakeup.pop())  # which ends the thread
+        os.close(_wakeup.pop())  # ends the thread
     for number, handler in handlers.items():
         _signal.signal(number, handler)
     while _early:
@@ -71,17 +71,17 @@ def take_over(handlers: "Mapping[int, Handler]") -> None:
 
 
 def end() -> None:
-    """What is left to do takes no time, and a signal is not to break it off."""
+    """Ignore SIGTERM from now on: the rest takes no time and must not be interrupted."""
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
 
 
 def exit_code(command: str, number: int) -> int:
-    """The exit code of a `command` that was stopped by signal `number` and did not handle that itself."""
+    """The exit code of a `command` that signal `number` stopped and that does not handle it itself."""
     return _STOPPED.get(command, 128 + number)
 
 
 def _terminate(_number: int, _frame: "FrameType | None") -> None:
-    end()  # a second one would break off the clean-up
+    end()  # a second SIGTERM would interrupt the clean-up
     raise Terminated
 
 
@@ -90,8 +90,8 @@ def _remember(number: int, _frame: "FrameType | None") -> None:
 
 
 def _end_after_grace(reader: int, command: str) -> None:
-    while heard := os.read(reader, 1):
-        if heard[0] in (_signal.SIGTERM, _signal.SIGINT):
+    while received := os.read(reader, 1):
+        if received[0] in (_signal.SIGTERM, _signal.SIGINT):
             time.sleep(GRACE)
-            os._exit(exit_code(command, heard[0]))
+            os._exit(exit_code(command, received[0]))
     os.close(reader)

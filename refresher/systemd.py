@@ -12,9 +12,9 @@ from refresher.ports import Clock
 from refresher.status.liveness import is_alive
 from refresher.workers import Mailbox
 
-POLL = 0.2  # seconds between two looks until all outputs are valid: units ordered after ours wait for that
+POLL = 0.2  # seconds between two checks until all outputs are valid: units ordered after ours wait for that
 STATUS_EVERY = 10.0  # seconds; fresh enough for `systemctl status`, and cheap
-WAITING_EVERY = 1.0  # seconds, until all outputs are valid: somebody may be watching
+WAITING_EVERY = 1.0  # seconds, until all outputs are valid: an operator may be watching
 LONGEST_PROBLEM = 400  # characters
 SEND_TIMEOUT = 1.0  # seconds for the manager to accept a message
 
@@ -22,7 +22,7 @@ SEND_TIMEOUT = 1.0  # seconds for the manager to accept a message
 class SystemdNotifier:
     """Notifies the manager that `environ` names. `view` and `last_turn` are the engine's.
 
-    It is no `ports.Observer`: it looks at the engine's state every few seconds. If the manager is
+    It is not a `ports.Observer`: it reads the engine's state every few seconds. If the manager is
     unreachable, it only logs a warning, because no token depends on it.
     """
 
@@ -72,7 +72,7 @@ class SystemdNotifier:
         """Send what is due now. Returns the seconds until the next turn."""
         now = self._clock.now()
         statuses = [status_of(state, policy, now) for policy, state in self._view()]
-        lines = [] if self._is_ready or not all(each.valid for each in statuses) else ["READY=1"]
+        lines = [] if self._is_ready or not all(status.valid for status in statuses) else ["READY=1"]
         if lines or now.boot >= self._next:
             is_waiting = not (self._is_ready or lines)
             self._next = now.boot + (min(WAITING_EVERY, self._every) if is_waiting else self._every)
@@ -105,7 +105,7 @@ def address(text: str) -> str:
 
 
 def watchdog_of(environ: Mapping[str, str], process: int) -> float | None:
-    """The seconds within which the manager expects a sign of life of `process`, None if it expects none
+    """Seconds within which the manager expects a sign of life of `process`; None if it expects none
     (sd_watchdog_enabled(3))."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     is_for_us = environ.get("WATCHDOG_PID", str(process)) == str(process)
@@ -115,8 +115,8 @@ def watchdog_of(environ: Mapping[str, str], process: int) -> float | None:
 def summary(statuses: Iterable[TokenStatus]) -> str:
     """The status in one line, without a secret."""
     statuses = list(statuses)
-    ready = sum(each.valid for each in statuses)
-    problems = [f"{each.name}: {problem}" for each in statuses for problem in each.problems]
+    ready = sum(status.valid for status in statuses)
+    problems = [f"{status.name}: {problem}" for status in statuses for problem in status.problems]
     parts = [f"tokens: {len(statuses)}, valid in all their outputs: {ready}"]
     if problems:
         parts.append(" ".join(problems[0].split())[:LONGEST_PROBLEM])

@@ -1,6 +1,6 @@
-"""The managed tokens and their states: what an event changes, and which effects begin because of it.
+"""The managed tokens and their states: applies events and begins the effects that follow.
 
-Used by the engine's thread alone, but for `view` and `managed`. Nothing here waits.
+Only the engine's thread uses this module, except for `view` and `managed`. No function waits.
 """
 
 import sys
@@ -29,22 +29,20 @@ from refresher.executor import Executor, kind_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import ManagedToken, Message, Observer
 
-SLICE = (
-    30.0  # the longest until a token is looked at again: clocks jump, and machines are suspended (design §3)
-)
+SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended (design §3)
 
 
 class Token(NamedTuple):
-    """One token as the engine keeps it: what it needs, and how it stands."""
+    """One token: its configuration and adapters, and its state."""
 
     managed: ManagedToken
     state: State
 
 
 class Tokens:
-    """Every managed token. `unsettled`: those for which something is still to be done now."""
+    """Every managed token. `unsettled`: the tokens that still have something to do now."""
 
-    def __init__(  # noqa: PLR0913 -- each is a part of the engine
+    def __init__(  # noqa: PLR0913 -- all are parts of the engine
         self,
         managed_tokens: Iterable[ManagedToken],
         executor: Executor,
@@ -64,16 +62,16 @@ class Tokens:
 
     def view(self) -> tuple[tuple[TokenPolicy, State], ...]:
         """Every token with its state: a snapshot, from any thread."""
-        # Another set of tokens is another dictionary, so no thread ever sees half of a change.
+        # A changed set of tokens is a new dictionary, so no thread ever sees half of a change.
         return tuple((token.managed.policy, token.state) for token in self._tokens.values())
 
     def managed(self, name: str) -> ManagedToken | None:
-        """What the token of this name needs, as of now, from any thread; None if there is none."""
+        """The present configuration and adapters of this token; None if it is unknown. From any thread."""
         token = self._tokens.get(name)
         return token.managed if token else None
 
     def all_managed(self) -> list[ManagedToken]:
-        """What every token needs."""
+        """The configuration and adapters of every token."""
         return [token.managed for token in self._tokens.values()]
 
     def is_busy(self) -> bool:
@@ -81,16 +79,16 @@ class Tokens:
         return any(token.state.is_busy for token in self._tokens.values())
 
     def begin(self, now: Instant) -> None:
-        """Begin what every token needs first."""
+        """Begin the first steps of every token."""
         for name in self._tokens:
             self._apply(name, None, now)
 
     def wake(self, now: Instant) -> None:
-        """Do what is due, and see to what hangs."""
+        """Begin what is due, and handle what hangs."""
         for name in self.alarms.due(now.boot):
             self._check_silent(name, now)
             self._apply(name, None, now)
-        self._leave_stuck_lines(now)
+        self._leave_stuck_queues(now)
 
     def settle_without_answers(self, now: Instant) -> None:
         """Count everything in flight as failed."""
@@ -103,7 +101,7 @@ class Tokens:
         self.unsettled.clear()
 
     def follow(self, desired: Mapping[str, ManagedToken], now: Instant, *, stopping: bool) -> None:
-        """Manage these tokens from now on, and no others."""
+        """Manage exactly these tokens from now on."""
         before, after = self._tokens, dict[str, Token]()
         for name, managed in desired.items():
             known = before.get(name)
@@ -134,14 +132,14 @@ class Tokens:
         self._hold(name, ())
 
     def _abandon(self, name: str, slots: Iterable[Slot], now: Instant) -> None:
-        """Do not wait for what is in flight there: what it was begun for is no longer wanted."""
+        """Give up the effects in flight in these slots: their results are no longer needed."""
         slots = set(slots)
         for work in self._lanes.of(name):
             if work.step.slot in slots:
                 self._lanes.give_up(work, now.boot)
 
     def deliver(self, message: Message, event: Event | None, now: Instant) -> None:
-        """Apply what a message brings, to one token or to all."""
+        """Apply the event of a message to its token, or to all tokens."""
         if message.work is not None:
             self._lanes.end(message.work)
             if message.work.given_up and isinstance(event, Ending):
@@ -149,7 +147,7 @@ class Tokens:
         if message.token is None:
             names: Iterable[str] = tuple(self._tokens)
         else:
-            names = (message.token,) if message.token in self._tokens else ()  # it may be gone by now
+            names = (message.token,) if message.token in self._tokens else ()  # it may have been removed
             if fresh := secrets_in(event):
                 for name in names:
                     self._hold(name, (*fresh, *secrets_in(self._tokens[name].state)))
@@ -161,7 +159,7 @@ class Tokens:
             self._apply(name, None, now)
 
     def _check_silent(self, name: str, now: Instant) -> None:
-        """Report the steps of a token that hang, and give up those that cannot end any more by themselves."""
+        """Report the effects of a token that hang, and give up those that take too long."""
         for work in self._lanes.of(name):
             if now.boot >= work.began + self._patience(work):
                 self._give_up(work, now)
@@ -172,12 +170,12 @@ class Tokens:
                 self._apply(name, stalled, now, goes_on=False)
 
     def _patience(self, work: Work) -> float:
-        """Seconds for which a step may be in flight."""
+        """Seconds for which an effect may be in flight."""
         patience: float = kind_of(work.step).patience(self._tokens[work.token].managed.policy, work.step)
         return patience
 
     def _next_check(self, work: Work) -> float:
-        """When (boot seconds) to check next whether a step hangs."""
+        """When (boot seconds) to check next whether an effect hangs."""
         end = work.began + self._patience(work)
         return min(end, _next_report(work)) if kind_of(work.step).reports_stalls else end
 
@@ -186,25 +184,25 @@ class Tokens:
         message = f"{_subject(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
         self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)
 
-    def _leave_stuck_lines(self, now: Instant) -> None:
-        """Fail what waits for a lane in which nothing moves: it must not hold back the rest of its token."""
+    def _leave_stuck_queues(self, now: Instant) -> None:
+        """Fail the effects that wait for a hanging lane: they must not delay the rest of their token."""
         for lane, names in self._lanes.stuck(now.boot, STALLED):
             for name in names:
                 managed, state = self._tokens[name]
                 elsewhere = {slot for slot, its_lane in managed.lanes().items() if its_lane != lane}
                 step = next_step(state, managed.policy, now, elsewhere)
                 if not isinstance(step, Wait | Adopt | RaiseAlarm):
-                    message = f"{_subject(step)} is not asked: others before it in {lane} do not answer"
+                    message = f"{_subject(step)} was not tried: earlier operations in {lane} still hang"
                     self._apply(name, self._executor.failure(step, message), now)
 
     def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
-        """Apply `event`, if there is one, and if it `goes_on` have done what follows from it."""
+        """Apply `event`, if any. If `goes_on`, begin the steps that follow."""
         try:
             if event is not None:
                 self._observe(name, event, now)
             if goes_on:
                 self._advance(name, now)
-        except Exception as error:  # noqa: BLE001 -- a mistake in one token's rules must not end the others'
+        except Exception as error:  # noqa: BLE001 -- a bug that one token meets must not stop the others
             self.notify(name, Crashed("applying the rules", error), now)
             managed, state = self._tokens[name]
             in_flight = {work.step.slot for work in self._lanes.of(name)}
@@ -213,9 +211,9 @@ class Tokens:
             self.alarms.set(name, now.boot + SLICE)
 
     def _advance(self, name: str, now: Instant) -> None:
-        """Begin whatever this token needs now, and set its alarm."""
+        """Begin every step that is due for this token, and set its alarm."""
         managed = self._tokens[name].managed
-        held_back: set[Slot] = set()  # whose lanes have no room
+        held_back: set[Slot] = set()  # their lanes have no room
         while not isinstance(step := self._next_step(name, now, held_back), Wait):
             if isinstance(step, Adopt | RaiseAlarm):
                 self._observe(name, Started(step), now)
@@ -237,10 +235,10 @@ class Tokens:
         return next_step(state, managed.policy, now, held_back, may_mint=managed.may_act())
 
     def _take_up(self, managed: ManagedToken, step: Effect, now: Instant) -> bool:
-        """Begin a step; False if it has to stand in line."""
+        """Begin an effect. Returns False if it has to wait for its lane."""
         name, lane = managed.policy.name, managed.lane(step.slot)
         if self._lanes.is_wedged(name, step, lane, now.boot):
-            message = f"{_subject(step)} is not asked: {WEDGED} steps before this one still hang"
+            message = f"{_subject(step)} was not tried: {WEDGED} earlier operations still hang"
             self._observe(name, self._executor.failure(step, message), now)
         elif self._lanes.has_room(lane, now.boot):
             self._observe(name, Started(step), now)
@@ -258,7 +256,7 @@ class Tokens:
             self.notify(name, notification, now)
 
     def notify(self, name: str, notification: Notification, now: Instant) -> None:
-        """Tell the observers; `name` is empty for what concerns the whole process."""
+        """Notify the observers. `name`: the token's; empty if the whole process is concerned."""
         for observer in self._observers:
             try:
                 observer.on_notification(name, notification, now)
@@ -272,5 +270,5 @@ def _subject(step: Effect) -> str:
 
 
 def _next_report(work: Work) -> float:
-    """When (boot seconds) to report next that a step hangs: once it stalls, and then each half minute."""
+    """When (boot seconds) to report next that an effect hangs: after `STALLED`, then every `SLICE`."""
     return work.reported_at + (STALLED if work.reported_at == work.began else SLICE)

@@ -1,4 +1,4 @@
-"""From settings to parts: what the commands have in common."""
+"""Builds the engine and its adapters from the settings, for all commands."""
 
 import math
 import os
@@ -9,16 +9,11 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from refresher.clock import SystemClock
-from refresher.config.checks import mistakes_of_namespace
-from refresher.config.declarations import (
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.addresses import namespaced
+from refresher.config.declarations import IssuerSettings, LeaderElectionSettings, Settings, TokenSettings
 from refresher.config.flags import OWNER_VARIABLE
-from refresher.config.objects import placed
+from refresher.config.output_kinds import secret_names
+from refresher.config.rules import problems_of_namespace
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import Engine
 from refresher.errors import ConfigurationError
@@ -39,14 +34,14 @@ if TYPE_CHECKING:
 
 
 def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> Issuer:
-    """The issuer's client, for so many attempts at once."""
+    """The issuer's client. `connections`: the number of attempts at once."""
     from refresher.issuer.client import InliveIssuer  # noqa: PLC0415 -- HTTP: not for `wait` and `status`
 
     return InliveIssuer(settings.url, clock=clock, ca_file=settings.ca_file, pool_size=connections)
 
 
 def verifier(settings: IssuerSettings, connections: int = 1) -> Verifier | None:
-    """Who tries new tokens out; None where that is not configured."""
+    """The verifier of new tokens; None if it is not configured."""
     if settings.verify is None:
         return None
     from refresher.issuer.client import UrlVerifier  # noqa: PLC0415 -- as above
@@ -55,7 +50,7 @@ def verifier(settings: IssuerSettings, connections: int = 1) -> Verifier | None:
 
 
 class Runtime(NamedTuple):
-    """An engine with a real executor, and how to reach it."""
+    """An engine with a real executor, and the parts that commands use directly."""
 
     engine: Engine
     workers: Workers
@@ -84,7 +79,7 @@ def installation(
     horizon: float = 0.0,
     served: "Mapping[str, MemoryOutput] | None" = None,
 ) -> Runtime:
-    """The engine for these settings, not started yet; `horizon` as in TokenPolicy, `served` as in
+    """The engine for these settings, not started yet. `horizon`: see `TokenPolicy`; `served`: see
     `served_tokens`. Raises ConfigurationError and KubeConfigError."""
     clock, mailbox, index = SystemClock(), Mailbox[Message](), SecretIndex()
     connect = cache(kubernetes)
@@ -112,12 +107,12 @@ def _elector(
 ) -> "Elector | None":
     if settings is None:
         return None
-    api = connect()  # first: what follows imports the Kubernetes client
-    from refresher.core.election import Election, timing_of  # noqa: PLC0415 -- where there is one
+    api = connect()  # before the import of the Kubernetes client
+    from refresher.core.election import Election, timing_of  # noqa: PLC0415 -- only with an election
     from refresher.kube.elector import Elector  # noqa: PLC0415
 
-    lease = "/".join(placed(settings.lease, api.namespace))
-    # The name is for people; the rest makes a restarted process another candidate.
+    lease = "/".join(namespaced(settings.lease, api.namespace))
+    # The host name is for people. The random part makes a restarted process a new candidate.
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
     return Elector(api, lease, Election(identity, timing_of(settings.duration)), clock, mailbox)
 
@@ -128,28 +123,28 @@ def _events(
     if not has_secrets(settings):
         return None
     api = connect()  # before the import, as above
-    from refresher.kube.events import EventRecorder  # noqa: PLC0415 -- where there are Secrets
+    from refresher.kube.events import EventRecorder  # noqa: PLC0415 -- only with Secrets
 
     return EventRecorder(api, secrets)
 
 
 def secrets_of(managed: ManagedToken | None) -> list[tuple[str, str]]:
-    """Namespace and name of each Secret in which a token is published."""
+    """Namespace and name of each Secret with this token."""
     return [output.secret for output in managed.outputs if output.secret] if managed else []
 
 
 def has_secrets(settings: Settings) -> bool:
-    """Whether anything is to be published in Kubernetes."""
+    """Whether any output is a Secret."""
     return any(secrets(token, home="") for token in settings.tokens)
 
 
 def secrets(token: TokenSettings, home: str) -> list[tuple[str, str]]:
-    """Namespace and name of each Secret in which `token` is published; `home` is our own namespace."""
-    return [placed(each.secret, home) for each in token.outputs if isinstance(each, SecretOutputSettings)]
+    """Namespace and name of each Secret with `token`. `home`: our own namespace."""
+    return secret_names(token.outputs, home)
 
 
 class Published(NamedTuple):
-    """A token as its consumers see it: what is wanted of it, and where it is published."""
+    """The policy and the outputs of a token."""
 
     policy: TokenPolicy
     outputs: tuple[Output, ...]
@@ -161,21 +156,24 @@ def published_tokens(
     connect: "Callable[[], KubeApi] | None" = None,
     elector: "Elector | None" = None,
 ) -> list[Published]:
-    """Every token with its outputs; they are written only while `elector` leads.
+    """Every token with its outputs. With an `elector`, they are written only while it leads.
 
-    All Secrets share one connection to Kubernetes. Raises KubeConfigError, and ConfigurationError for two
-    outputs that are one Secret.
+    All Secrets share one connection to Kubernetes. Raises KubeConfigError, and ConfigurationError if two
+    outputs are the same Secret.
     """
     connect = connect or cache(kubernetes)
     if has_secrets(settings):
-        mistakes = mistakes_of_namespace(connect().namespace, settings.tokens)
-        if mistakes:
-            raise ConfigurationError(mistakes)
+        problems = problems_of_namespace(connect().namespace, settings.tokens)
+        if problems:
+            raise ConfigurationError(problems)
     cluster = Cluster(connect, owner(), elector.time_left if elector else lambda: math.inf)
     directories = Directories()
     published = []
     for token in settings.tokens:
-        outputs = tuple(build(each, settings.issuer.url, cluster, directories) for each in token.outputs)
+        outputs = tuple(
+            build(output_settings, settings.issuer.url, cluster, directories)
+            for output_settings in token.outputs
+        )
         policy = _policy(token, settings.issuer, outputs)
         published.append(Published(policy._replace(horizon=horizon, elected=elector is not None), outputs))
     return published
@@ -199,8 +197,8 @@ def _policy(token: TokenSettings, issuer: IssuerSettings, outputs: Sequence[Outp
         timeout=issuer.timeout,
         issuer=issuer.url,
         outputs=tuple(
-            OutputPolicy(output.name, wants.propagation_delay, output.includes_refresh_token)
-            for output, wants in zip(outputs, token.outputs, strict=True)
+            OutputPolicy(output.name, output_settings.propagation_delay, output.includes_refresh_token)
+            for output, output_settings in zip(outputs, token.outputs, strict=True)
         ),
         verifies=issuer.verify is not None,
     )
@@ -209,25 +207,25 @@ def _policy(token: TokenSettings, issuer: IssuerSettings, outputs: Sequence[Outp
 def managed_tokens(
     settings: Settings, clock: Clock, published: Sequence[Published], elector: "Elector | None"
 ) -> list[ManagedToken]:
-    """These tokens with all that it takes to mint them. Keys in one file are read once."""
+    """These tokens with their keys, issuer and verifier. Tokens with the same key file share its reader."""
     keys = {token.key_file: KeyFile(token.key_file) for token in settings.tokens}
     attempts = min(MINTS_AT_ONCE, len(published))
     minter, tester = issuer(settings.issuer, clock, attempts), verifier(settings.issuer, attempts)
     managed = [
-        ManagedToken(each.policy, keys[token.key_file], each.outputs, minter, tester)
-        for token, each in zip(settings.tokens, published, strict=True)
+        ManagedToken(entry.policy, keys[token.key_file], entry.outputs, minter, tester)
+        for token, entry in zip(settings.tokens, published, strict=True)
     ]
-    return managed if elector is None else [each._replace(time_left=elector.time_left) for each in managed]
+    return managed if elector is None else [token._replace(time_left=elector.time_left) for token in managed]
 
 
 def kubernetes() -> "KubeApi":
-    """The API server that is configured; it is not asked anything yet. Raises KubeConfigError."""
-    from refresher.kube.lean import connect  # noqa: PLC0415 -- for Secrets and leases
+    """The configured API server. Makes no request yet. Raises KubeConfigError."""
+    from refresher.kube.lean import connect  # noqa: PLC0415 -- only for Secrets and leases
 
     return connect(SystemClock())
 
 
 def owner() -> str:
     """The name of this installation in the Secrets and files that it writes, as [NAMESPACE/]NAME. It does not
-    depend on the Lease: who turns leader election on or off keeps the Secrets."""
+    depend on the Lease, so turning leader election on or off does not change the owner."""
     return os.environ.get(OWNER_VARIABLE) or DEFAULT_OWNER

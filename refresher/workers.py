@@ -1,4 +1,4 @@
-"""Threads that perform steps, and the one queue by which results come back."""
+"""The threads that perform effects, and the queue for their results."""
 
 import queue
 import threading
@@ -11,11 +11,11 @@ Message = TypeVar("Message")
 
 Work = Callable[[], None]
 
-STUCK = 90.0  # seconds that a job may wait for a thread before a restart is in place
+STUCK = 90.0  # seconds that a job may wait for a thread before a restart is advisable
 
 
 class Mailbox(Generic[Message]):
-    """A queue to post to from any thread, and from a signal handler: SimpleQueue.put is reentrant."""
+    """A queue. Any thread and any signal handler may post to it, because SimpleQueue.put is reentrant."""
 
     def __init__(self) -> None:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -32,61 +32,61 @@ class Mailbox(Generic[Message]):
 
 
 class Workers:
-    """Daemon threads in named pools of at most so many each, and threads that do one thing for ever.
+    """Daemon threads: named pools of limited `sizes`, and threads of their own for endless work.
 
-    The system may refuse a thread at any time (a Pod's pid limit, ``TasksMax=``, ``ulimit -u``). Work then
-    waits for a thread that is there, and `tend` tries again; nothing is lost. `prepare` makes sure early on
-    that a thread is there: the first refresh may come an hour after the start.
+    The system may refuse a thread at any time (a Pod's pid limit, ``TasksMax=``, ``ulimit -u``). Then a job
+    waits for an existing thread, and `tend` tries again; no job is lost. `prepare` gets threads early: the
+    first refresh may come an hour after the start.
 
-    Not a ThreadPoolExecutor: that one joins its threads when the interpreter ends, so that an issuer that
-    hangs would hold up SIGTERM until its time-out. Called by one thread only.
+    This is not a ThreadPoolExecutor, because that joins its threads when the interpreter ends: a hanging
+    issuer would delay the end until its time-out. Only one thread calls this.
     """
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self._pools = {name: _Pool(size, name) for name, size in sizes.items()}
-        self._wanted: list[tuple[str, Work]] = []  # threads of their own that could not be started yet
+        self._unstarted: list[tuple[str, Work]] = []  # work for threads of their own that the system refused
 
     def prepare(self, pools: Iterable[str]) -> None:
-        """Start one thread in each of these pools now, as far as the system lets us."""
+        """Start one thread in each of these pools now, as far as the system allows."""
         for name in pools:
             self._pools[name].start_first()
 
     def submit(self, job: Work, pool: str) -> None:
-        """Have `job` done as soon as a thread of that pool is free. It must not raise."""
+        """Run `job` as soon as a thread of that pool is free. It must not raise."""
         self._pools[pool].submit(job)
 
     def run(self, work: Work, name: str) -> None:
-        """Do `work` on a thread of its own: now, or as soon as the system lets us."""
-        self._wanted.append((name, work))
-        self._start_wanted()
+        """Do `work` on a thread of its own, now or as soon as the system allows."""
+        self._unstarted.append((name, work))
+        self._start_unstarted()
 
     def tend(self) -> str | None:
-        """Start the threads that were refused. What still waits for one; None if nothing does."""
+        """Start the threads that were refused. Returns a text on the work that still waits, or None."""
         missing = [pool.name for pool in self._pools.values() if not pool.catch_up()]
-        missing += self._start_wanted()
+        missing += self._start_unstarted()
         return f"no thread for: {', '.join(missing)}" if missing else None
 
     def stuck(self) -> str | None:
-        """What has waited for a thread for so long that only a restart may help; None if nothing has."""
+        """A text on the jobs that have waited for a thread longer than `STUCK`; None without such jobs."""
         now = time.monotonic()
         waiting = [pool.name for pool in self._pools.values() if pool.longest_wait(now) > STUCK]
         return f"jobs wait for a thread: {', '.join(waiting)}" if waiting else None
 
-    def _start_wanted(self) -> list[str]:
-        """The names of those that could not be started."""
-        self._wanted = [(name, work) for name, work in self._wanted if not _started(work, name)]
-        return [name for name, _ in self._wanted]
+    def _start_unstarted(self) -> list[str]:
+        """Returns the names of the threads that the system still refuses."""
+        self._unstarted = [(name, work) for name, work in self._unstarted if not _started(work, name)]
+        return [name for name, _ in self._unstarted]
 
 
 class _Pool:
-    """At most `size` threads and what waits for them."""
+    """At most `size` threads, and the jobs that wait for them."""
 
     def __init__(self, size: int, name: str) -> None:
         self._size, self.name = size, name
         self._jobs: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: deque[float] = deque()  # since when (monotonic) each job waits for a thread
-        self._unfinished = 0  # jobs, waiting or under way
+        self._unfinished = 0  # jobs, waiting or running
         self._threads = 0
 
     def submit(self, job: Work) -> None:
@@ -97,7 +97,7 @@ class _Pool:
         self.catch_up()
 
     def catch_up(self) -> bool:
-        """Start a thread if there are more jobs than threads; False if the system refuses it."""
+        """Start a thread if there are more jobs than threads. Returns False if the system refuses it."""
         with self._lock:
             is_enough = self._unfinished <= self._threads or self._threads == self._size
         return is_enough or self.start()
@@ -107,7 +107,7 @@ class _Pool:
             self.start()
 
     def start(self) -> bool:
-        """Whether the system has started one thread more."""
+        """Start one more thread. Returns False if the system refuses it."""
         self._threads += 1
         if _started(self._work, f"{self.name}-{self._threads}"):
             return True
@@ -115,7 +115,7 @@ class _Pool:
         return False
 
     def longest_wait(self, now: float) -> float:
-        """Seconds since the oldest of the jobs was submitted that no thread has taken yet."""
+        """The age, in seconds, of the oldest job that no thread has taken yet."""
         with self._lock:
             return now - self._waiting[0] if self._waiting else 0.0
 
@@ -131,7 +131,7 @@ class _Pool:
 
 
 def _started(work: Work, name: str) -> bool:
-    """Whether a daemon thread does `work` now; False if the system refuses to start one."""
+    """Start a daemon thread that does `work`. Returns False if the system refuses it."""
     try:
         threading.Thread(target=work, name=name, daemon=True).start()
     except (RuntimeError, MemoryError):  # "can't start new thread": pthread_create(3) has failed

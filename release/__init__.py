@@ -1,2 +1,1 @@
-"""What a release needs and the program does not: the manual page, the files of an installation, the schema
-of the chart's values."""
+"""Generates the files of a release: manual page, completion scripts, schema of the chart's values."""

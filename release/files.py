@@ -1,4 +1,4 @@
-"""What is generated from the command line, and where an installation has it."""
+"""The files that are generated from the command line, and their paths in an installation."""
 
 from refresher import __version__
 from refresher.cli import build_parser
@@ -7,7 +7,7 @@ from release import manual
 
 
 def files() -> dict[str, str]:
-    """The text of each file, by its path from the prefix of an installation (``/usr``, an environment)."""
+    """The text of each file, by its path below the prefix of an installation (``/usr``, an environment)."""
     parser = build_parser()
     return {
         "share/bash-completion/completions/refresher": bash(parser),

@@ -1,4 +1,4 @@
-"""hatchling's hook: completion and manual page into the wheel, made from the command line in this tree."""
+"""A build hook for hatchling: adds completion scripts and the manual page of this tree to the wheel."""
 
 import sys
 import tempfile
@@ -9,7 +9,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class CommandLineHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ignore]
-    """A wheel brings what `release.files` says; an editable installation, which changes, does not."""
+    """Adds the files of `release.files` to a wheel, but not to an editable installation, which may change."""
 
     PLUGIN_NAME = "custom"
 
@@ -17,14 +17,14 @@ class CommandLineHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-
         if version == "editable":
             return
         sys.path.insert(0, self.root)
-        from release.files import files  # noqa: PLC0415 -- found only now
+        from release.files import files  # noqa: PLC0415 -- importable only now
 
-        self._place = tempfile.TemporaryDirectory()
+        self._directory = tempfile.TemporaryDirectory()
         for number, (path, text) in enumerate(files().items()):
-            made = Path(self._place.name, str(number))
-            made.write_text(text, encoding="utf-8")
-            build_data["shared_data"][str(made)] = path
+            generated = Path(self._directory.name, str(number))
+            generated.write_text(text, encoding="utf-8")
+            build_data["shared_data"][str(generated)] = path
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         if version != "editable":
-            self._place.cleanup()
+            self._directory.cleanup()

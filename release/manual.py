@@ -5,21 +5,22 @@ from collections.abc import Iterator
 from refresher.completion import Argument, arguments
 from refresher.parser import Parser
 
-TITLES = {"start here": "EXAMPLES", "exit codes": "EXIT STATUS"}  # as man-pages(7) calls them
+TITLES = {"start here": "EXAMPLES", "exit codes": "EXIT STATUS"}  # the names in man-pages(7)
 ENVIRONMENT = (
-    "Each flag of a configuration has a variable, named in brackets behind it. "
-    "Flag beats variable beats file beats default."
+    "Each configuration flag has an environment variable; its description ends with the name in brackets. "
+    "A flag overrides the variable, the variable overrides the configuration file, "
+    "and the file overrides the default."
 )
 
 
 def page(parser: Parser, version: str) -> str:
-    """The file for share/man/man1."""
+    """The text of the file in share/man/man1."""
     return "\n".join([*_lines(parser, version), ""])
 
 
 def _lines(parser: Parser, version: str) -> Iterator[str]:
     yield f'.TH REFRESHER 1 "" "inlive\\-token\\-refresher {_text(version)}" "User Commands"'
-    yield from (".nh", ".ad l")  # a variable that is broken in two cannot be copied
+    yield from (".nh", ".ad l")  # no hyphenation: a variable's name must be copyable
     yield from (".SH NAME", "refresher \\- keep short\\-lived Inlive access tokens fresh")
     yield from (".SH SYNOPSIS", ".B refresher", ".I COMMAND", ".RI [ OPTION ]...")
     yield from (".SH DESCRIPTION", _text(parser.description or ""))
@@ -59,11 +60,11 @@ def _option(argument: Argument) -> Iterator[str]:
 
 def _verbatim(text: str) -> Iterator[str]:
     yield from (".PP", ".nf")
-    yield from (_text(each) for each in text.splitlines())
+    yield from (_text(line) for line in text.splitlines())
     yield ".fi"
 
 
 def _text(text: str) -> str:
-    """`text` as what it is: no escape, no request, and hyphens that can be copied into a shell."""
+    """`text` for troff, literally: no escapes, no requests, and hyphens that can be copied into a shell."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped

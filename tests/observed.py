@@ -55,15 +55,15 @@ class Daemon:
         driver.perform(driver.minted(what or token()))
         self._count(name)
 
-    def tell(self, name: str, event: Event) -> None:
-        self.tokens[name].tell(event)
+    def observe(self, name: str, event: Event) -> None:
+        self.tokens[name].observe(event)
         self._count(name)
 
     def _count(self, name: str) -> None:
         driver = self.tokens[name]
-        for notification in driver.said:
+        for notification in driver.notifications:
             self.counters.on_notification(name, notification, driver.now)
-        driver.said.clear()
+        driver.notifications.clear()
 
 
 def at_work(

@@ -8,15 +8,15 @@ from refresher.core.model import SecretStr
 from refresher.core.notifications import KeyLoaded, OutputWritten, TokenAdopted, TokenMinted, TokenRemoved
 from refresher.keys.poller import KeyPoller
 from refresher.ports import Message
-from tests.small_world import SimulatedOutput
-from tests.test_engine import HOUR, STOP, Key, Site
+from tests.simulation.site import HOUR, STOP, Issuer, Key, Site
+from tests.simulation.virtual import World
 
 MINUTE = 60.0
 
 
 def apply_after(site: Site, seconds: float, *names: str) -> None:
     """Have these tokens managed from then on, as the site has them then."""
-    site.world.after(seconds, lambda: site.running.apply([site.managed_tokens[name] for name in names]))
+    site.at(seconds, lambda: site.engine.apply([site.managed_tokens[name] for name in names]))
 
 
 def test_a_token_that_comes_is_minted_and_the_others_are_left_alone():
@@ -25,9 +25,9 @@ def test_a_token_that_comes_is_minted_and_the_others_are_left_alone():
 
     def come() -> None:
         site.managed_tokens["b"] = b
-        site.running.apply(site.managed_tokens.values())
+        site.engine.apply(site.managed_tokens.values())
 
-    site.world.after(MINUTE + 0.5, come)
+    site.at(MINUTE + 0.5, come)
     site.runs(2 * MINUTE)
     assert (site.minted("a"), site.minted("b")) == (1, 1)
     assert site.outputs["b"].content is not None
@@ -57,7 +57,7 @@ def test_a_token_that_goes_is_not_refreshed_any_more_and_what_is_published_stays
     assert site.outputs["b"].content is not None
     assert list(site.states) == ["a"]
     assert [name for _, name, said in site.memory.entries if isinstance(said, TokenRemoved)] == ["b"]
-    assert site.register.held["b"] == set()
+    assert site.held["b"] == set()
 
 
 def test_a_token_that_comes_back_is_adopted_from_its_outputs():
@@ -72,13 +72,13 @@ def test_a_token_that_comes_back_is_adopted_from_its_outputs():
 
 def test_a_new_output_gets_the_token_in_hand():
     site = Site("a")
-    added = SimulatedOutput("added", lane="file:added")
+    added = site.output("added", lane="file:added")
 
     def change() -> None:
         site.give("a", site.outputs["a"], added)
-        site.running.apply(site.managed_tokens.values())
+        site.engine.apply(site.managed_tokens.values())
 
-    site.world.after(MINUTE, change)
+    site.at(MINUTE, change)
     site.runs(2 * MINUTE)
     assert site.minted("a") == 1
     assert added.content == site.outputs["a"].content
@@ -90,9 +90,9 @@ def test_a_mint_in_flight_is_not_lost_when_something_else_changes():
 
     def change() -> None:
         site.give("a", site.outputs["a"], refresh_at=0.5)
-        site.running.apply(site.managed_tokens.values())
+        site.engine.apply(site.managed_tokens.values())
 
-    site.world.after(1.0, change)
+    site.at(1.0, change)
     site.runs(MINUTE)
     assert len(site.issuer.asked) == 1
     assert site.minted("a") == 1
@@ -100,14 +100,14 @@ def test_a_mint_in_flight_is_not_lost_when_something_else_changes():
 
 def test_a_mint_in_flight_at_a_client_that_is_replaced_is_not_waited_for():
     site = Site("a", takes=5.0)
-    other = type(site.issuer)(site.world, {"key"}, takes=10.0, lane="issuer:https://other.test")
+    other = Issuer(site.process, {"key"}, takes=10.0, lane="issuer:https://other.test")
 
     def change() -> None:
         before = site.managed_tokens["a"]
         policy = before.policy._replace(issuer="https://other.test")
-        site.running.apply([before._replace(policy=policy, issuer=other)])
+        site.engine.apply([before._replace(policy=policy, issuer=other)])
 
-    site.world.after(1.0, change)
+    site.at(1.0, change)
     site.runs(MINUTE)
     ((at, minted),) = site.memory.of(TokenMinted, "a")
     assert at - site.began < 12.0  # it did not wait for the first one
@@ -137,7 +137,7 @@ def test_a_token_that_comes_where_this_process_leads_is_minted_and_where_it_does
         site.leads = leads
         managed = site.managed_tokens.pop("a")
         elected = managed._replace(policy=managed.policy._replace(elected=True))
-        site.world.after(MINUTE, lambda site=site, elected=elected: site.running.apply([elected]))
+        site.at(MINUTE, lambda site=site, elected=elected: site.engine.apply([elected]))
         site.runs(2 * MINUTE)
         assert site.minted("a") == minted
 
@@ -145,12 +145,11 @@ def test_a_token_that_comes_where_this_process_leads_is_minted_and_where_it_does
 def test_nothing_is_minted_for_a_token_that_comes_while_the_process_ends():
     site = Site("a", "b", takes=3.0)
     b = site.managed_tokens.pop("b")
-    site.executor.begun = []
     site.post(1.0, STOP)
-    site.world.after(1.5, lambda: site.running.apply([*site.managed_tokens.values(), b]))
+    site.at(1.5, lambda: site.engine.apply([*site.managed_tokens.values(), b]))
     site.ends()
     assert (site.minted("a"), site.minted("b")) == (1, 0)
-    assert "output of b" not in site.executor.begun
+    assert site.outputs["b"].calls == 0
     assert len(site.memory.of(OutputWritten, "a")) == 1
 
 
@@ -159,8 +158,8 @@ def test_no_token_at_all_is_a_set_of_tokens_too():
     apply_after(site, MINUTE)
     site.post(HOUR, STOP)
     site.ends()
-    assert site.running.view() == ()
-    assert site.running.managed("a") is None
+    assert site.engine.view() == ()
+    assert site.engine.managed("a") is None
 
 
 def test_a_view_never_shows_half_of_a_change():
@@ -168,7 +167,7 @@ def test_a_view_never_shows_half_of_a_change():
     both = [list("ab"), list("cd")]
     for second in range(1, 200):
         apply_after(site, float(second), *both[second % 2])
-    engine, over, seen = site.engine(), threading.Event(), set[str]()
+    engine, over, seen = site.engine, threading.Event(), set[str]()
 
     def look() -> None:
         while not over.is_set():
@@ -177,8 +176,7 @@ def test_a_view_never_shows_half_of_a_change():
     reader = threading.Thread(target=look)
     reader.start()
     try:
-        site.post(300.0, STOP)
-        engine.run()
+        site.runs(300.0)
     finally:
         over.set()
         reader.join()
@@ -202,7 +200,7 @@ def sources(**keys: Key) -> list[tuple[str, Key]]:
 
 
 def key(content: str | None, name: str) -> Key:
-    return Key(Site().world, content, name=name)
+    return Key(World(seed=1), content, name)
 
 
 def test_a_token_that_comes_is_told_its_key_even_where_another_has_it_already():

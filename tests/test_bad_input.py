@@ -1,5 +1,5 @@
-"""Whatever comes in from outside and is wrong is told in a clear line, with the right exit code, without a
-traceback or a secret. Nothing good is lost, and with a mistake in the configuration nothing is begun."""
+"""Bad input from outside is reported in one clear line, with the right exit code, without a traceback or a
+secret. No valid value is lost. With a mistake in the configuration, no work starts."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, Ended, free_port, plant, refresher
 
 HOUR = 3600.0
-STATES = {"due": 0.9 * HOUR, "expired": 1.5 * HOUR}  # how old the token in the file is
+STATES = {"due": 0.9 * HOUR, "expired": 1.5 * HOUR}  # age of the token in the file, seconds
 TOLD_OF = {"due": "consumers are served until", "expired": "CONSUMERS HAVE NO VALID TOKEN"}
-SECRET = "t0ken-that-must-not-be-told"
+SECRET = "t0ken-that-must-not-be-shown"
 
 
 @pytest.fixture
@@ -35,17 +35,17 @@ def once(place: Path, url: str, *more: object) -> Ended:
     return refresher("once", *words, *more)
 
 
-def check(ended: Ended, code: int, *told: str) -> None:
-    """It has ended like this, and told that in a line; it has told nothing that it must not."""
+def check(ended: Ended, code: int, *facts: str) -> None:
+    """The process ended with `code`, and one line contains all of these texts. It printed no secret."""
     assert ended.code == code, ended.said
     assert "Traceback" not in ended.said
     assert KEY not in ended.said
     assert SECRET not in ended.said
     lines = [line.replace('\\"', '"') for line in ended.said.splitlines()]
-    assert [line for line in lines if all(words in line for words in told)], f"{told} in:\n{ended.said}"
+    assert [line for line in lines if all(words in line for words in facts)], f"{facts} in:\n{ended.said}"
 
 
-# What the issuer answers (design §3, "Failures", row by row)
+# The response of the issuer (design §3, "Failures", row by row)
 
 
 def granting(access: object = SECRET, **more: object) -> bytes:
@@ -60,14 +60,14 @@ ANSWERS = {
     "429, seconds": ({"status": 429, "retry_after": "5"}, 75, "throttled: 429"),
     "429, a date": ({"status": 429, "retry_after": "Wed, 21 Oct 2099 07:28:00 GMT"}, 75, "throttled: 429"),
     "429, nonsense": ({"status": 429, "retry_after": "soon"}, 75, "throttled: 429"),
-    "503, told to wait": ({"status": 503, "retry_after": "5"}, 75, "throttled: 503"),
+    "503 with Retry-After": ({"status": 503, "retry_after": "5"}, 75, "throttled: 503"),
     "503": ({"status": 503}, 75, "server_error: 503"),
     "500": ({"status": 500}, 75, "server_error: 500"),
     "400": ({"status": 400}, 75, "bad_response: 400"),
     "reset": ({"reset": True}, 75, "unreachable: 127.0.0.1:"),
-    "hang": ({"hang": True}, 75, "timeout: no whole answer from 127.0.0.1:"),
-    "dripped": ({"drip": 0.2, "drip_head": True}, 75, "timeout: no whole answer"),
-    "cut off": ({"cut_body": True}, 75, "unreachable: the answer of 127.0.0.1:"),
+    "hang": ({"hang": True}, 75, "timeout: no complete response from 127.0.0.1:"),
+    "dripped": ({"drip": 0.2, "drip_head": True}, 75, "timeout: no complete response"),
+    "cut off": ({"cut_body": True}, 75, "unreachable: the response of 127.0.0.1:"),
     "not JSON": ({"garbage": True}, 75, "bad_response: 200, but it is not JSON"),
     "an error page": (
         {"body": b"<html>", "content_type": "text/html"},
@@ -78,16 +78,16 @@ ANSWERS = {
     "nested 100,000 deep": ({"body": b"[" * 100_000}, 75, "it is not JSON"),
     "no object": ({"body": b"[]"}, 75, "it is not a JSON object"),
     "empty": ({"body": b""}, 75, "it is not JSON"),
-    "ok: false": ({"body": granting(ok=False)}, 75, "it says that it failed"),
-    "no data": ({"body": b'{"ok": true}'}, 75, "there is no data in it"),
-    "no token": ({"body": granting(None)}, 75, "there is no access token in it"),
-    "an empty token": ({"body": granting("")}, 75, "there is no access token in it"),
+    "ok: false": ({"body": granting(ok=False)}, 75, "its body reports a failure"),
+    "no data": ({"body": b'{"ok": true}'}, 75, "its body has no data"),
+    "no token": ({"body": granting(None)}, 75, "its body has no access token"),
+    "an empty token": ({"body": granting("")}, 75, "its body has no access token"),
     "a token with a line break": (
         {"body": granting(f"{SECRET}\r\nX-Evil: 1")},
         75,
-        "has characters that no bearer token has",
+        "has invalid characters",
     ),
-    "a token with a NUL": ({"body": granting(f"{SECRET}\0")}, 75, "has characters that no bearer token has"),
+    "a token with a NUL": ({"body": granting(f"{SECRET}\0")}, 75, "has invalid characters"),
     "a number for a token": ({"body": granting(42)}, 75, "its access token is not a text"),
     "a list for a token": ({"body": granting([SECRET])}, 75, "its access token is not a text"),
     "a token of 100 kB": ({"body": granting(SECRET * 4000)}, 75, "longer than 65536 characters"),
@@ -103,12 +103,14 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize(("fault", "code", "told"), ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_that_is_no_token_is_told_and_the_old_value_stays(issuer, place, fault, code, told, state):
+@pytest.mark.parametrize(("fault", "code", "facts"), ANSWERS.values(), ids=ANSWERS)
+def test_a_response_without_a_token_is_reported_and_the_old_value_stays(
+    issuer, place, fault, code, facts, state
+):
     old = plant(place / "token", age=STATES[state], issuer=issuer.url)
     issuer.faults(**fault)
     ended = once(place, issuer.url, "--issuer-timeout", "1s")
-    check(ended, code, told, TOLD_OF[state])
+    check(ended, code, facts, TOLD_OF[state])
     assert (place / "token").read_text() == old
 
 
@@ -123,7 +125,7 @@ def test_a_redirect_is_not_followed(issuer, place, status):
     assert not (place / "token").exists()
 
 
-def test_the_same_token_as_before_is_no_new_one(issuer, place):
+def test_the_same_token_again_is_not_accepted_as_new(issuer, place):
     assert once(place, issuer.url, "--lifetime", "10s").code == 0
     old = (place / "token").read_text()
     record = place / ".token.meta.json"
@@ -142,16 +144,14 @@ def authority() -> trustme.CA:
 
 
 @pytest.mark.parametrize(
-    ("named", "trusted", "told"),
+    ("named", "trusted", "facts"),
     [
         ("elsewhere.test", True, "IP address mismatch"),
         ("127.0.0.1", False, "name its certificate in issuer.ca_file"),
     ],
     ids=["of another name", "of an unknown authority"],
 )
-def test_a_certificate_that_does_not_verify_is_told_and_no_key_is_sent(
-    place, authority, named, trusted, told
-):
+def test_a_bad_certificate_is_reported_and_no_key_is_sent(place, authority, named, trusted, facts):
     certificate = place / "server.pem"
     certificate.write_bytes(authority.issue_cert(named).private_key_and_cert_chain_pem.bytes())
     authority.cert_pem.write_to_path(str(place / "ca.pem"))
@@ -159,12 +159,12 @@ def test_a_certificate_that_does_not_verify_is_told_and_no_key_is_sent(
     with Emulator(keys=[KEY], cert=str(certificate)) as issuer:
         old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
         ended = once(place, issuer.url, *ca_file)
-        check(ended, 75, "the TLS certificate of 127.0.0.1:", "could not be verified", told)
+        check(ended, 75, "the TLS certificate of 127.0.0.1:", "could not be verified", facts)
         assert issuer.counts.mints + issuer.counts.other == 0
     assert (place / "token").read_text() == old
 
 
-def test_an_issuer_that_is_not_there_is_told(place):
+def test_an_unreachable_issuer_is_reported(place):
     check(once(place, f"http://127.0.0.1:{free_port()}"), 75, "unreachable", "Connection refused")
 
 
@@ -183,16 +183,16 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize(("content", "told"), KEYS.values(), ids=KEYS)
-def test_what_cannot_be_a_key_is_told_and_never_sent(issuer, place, content, told):
+@pytest.mark.parametrize(("content", "facts"), KEYS.values(), ids=KEYS)
+def test_an_invalid_key_is_reported_and_never_sent(issuer, place, content, facts):
     (place / "key").write_bytes(content)
     old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
-    check(once(place, issuer.url), 78, f"the key file {place}/key holds no key: {told}")
+    check(once(place, issuer.url), 78, f"the key file {place}/key holds no key: {facts}")
     assert issuer.counts.mints == 0
     assert (place / "token").read_text() == old
 
 
-def test_white_space_behind_a_key_is_no_part_of_it(issuer, place):
+def test_white_space_after_a_key_is_ignored(issuer, place):
     (place / "key").write_text(f"{KEY} \r\n\n")
     assert once(place, issuer.url).code == 0
     assert issuer.counts.by_key == {issuer.keys[0].fingerprint: 1}
@@ -213,16 +213,16 @@ def make_pipe(key: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "facts"),
     [
         (remove, "No such file or directory; create or mount it"),
         (make_directory, "Is a directory; name the file in it"),
         (make_pipe, "not a regular file; name a file that can be read"),
     ],
 )
-def test_a_key_file_that_is_no_file_is_told(issuer, place, spoil, told):
+def test_an_unusable_key_file_is_reported(issuer, place, spoil, facts):
     spoil(place / "key")
-    check(once(place, issuer.url), 78, f"the key file {place}/key cannot be read: {told}")
+    check(once(place, issuer.url), 78, f"the key file {place}/key cannot be read: {facts}")
 
 
 # The configuration file
@@ -231,7 +231,7 @@ GOOD = "tokens:\n  - name: t\n    key_file: key\n    outputs:\n      - file: tok
 
 
 def line(number: int, instead: str) -> str:
-    """`GOOD` with another text in the place of this line."""
+    """`GOOD` with another text in place of this line."""
     lines = GOOD.splitlines()
     lines[number - 1] = instead
     return "\n".join([*lines, ""])
@@ -291,9 +291,9 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize(("content", "told"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
-def test_a_mistake_in_the_configuration_is_told_with_its_place_and_nothing_is_begun(
-    issuer, place, content, told
+@pytest.mark.parametrize(("content", "facts"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_a_mistake_in_the_configuration_is_reported_with_its_line_and_no_work_starts(
+    issuer, place, content, facts
 ):
     (place / "sub").mkdir()
     (place / "link").symlink_to("token")
@@ -301,35 +301,35 @@ def test_a_mistake_in_the_configuration_is_told_with_its_place_and_nothing_is_be
     config.write_bytes(content if isinstance(content, bytes) else content.encode())
     old = plant(place / "token", age=0.9 * HOUR, issuer=issuer.url)
     url = () if b"issuer:" in config.read_bytes() else ("--issuer-url", issuer.url)
-    check(refresher("once", "--config", config, *url), 78, "refresher: ", told)
+    check(refresher("once", "--config", config, *url), 78, "refresher: ", facts)
     assert issuer.counts.mints == 0
     assert (place / "token").read_text() == old
 
 
-def test_every_mistake_is_told_at_once(place):
+def test_every_mistake_is_reported_at_once(place):
     config = place / "refresher.yaml"
     config.write_text("lisen: x\n" + line(2, "  - name: T!\n    lifetime: 5") + "        mode: '0777'\n")
     ended = refresher("run", "--config", config, "--issuer-timeout", "never")
     assert ended.code == 78
-    assert [told.split(": ")[1].removeprefix(f"{place}/") for told in ended.said.splitlines()] == [
+    assert [facts.split(": ")[1].removeprefix(f"{place}/") for facts in ended.said.splitlines()] == [
         "--issuer-timeout", "refresher.yaml:1", "refresher.yaml:3", "refresher.yaml:4", "refresher.yaml:8"
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "facts"),
     [("missing.yaml", "No such file or directory"), (".", "names a directory"), ("sub", "Is a directory")],
 )
-def test_a_configuration_file_that_is_none_is_told(place, name, told):
+def test_an_unusable_configuration_file_is_reported(place, name, facts):
     (place / "sub").mkdir()
-    check(refresher("run", "--config", f"{place}/{name}"), 78, "refresher: ", told)
+    check(refresher("run", "--config", f"{place}/{name}"), 78, "refresher: ", facts)
 
 
 # Outputs and the port
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "facts"),
     [
         (".", "Is a directory (EISDIR); an output is a file: add the file's name to the path"),
         ("missing/token", "No such file or directory (ENOENT); create"),
@@ -339,16 +339,16 @@ def test_a_configuration_file_that_is_none_is_told(place, name, told):
         ("n" * 250, "File name too long (ENAMETOOLONG)"),
     ],
 )
-def test_an_output_that_cannot_be_written_is_told_with_a_remedy(issuer, place, name, told):
+def test_an_unwritable_output_is_reported_with_advice(issuer, place, name, facts):
     (place / "there").mkdir()
     os.mkfifo(place / "pipe")
     (place / "loop").symlink_to("loop")
     output = place / "there" if name == "." else place / name
     words = ("--key-file", place / "key", "--to-file", output, "--issuer-url", issuer.url)
-    check(refresher("once", *words), 73, f"file:{output} cannot be written", told)
+    check(refresher("once", *words), 73, f"file:{output} cannot be written", facts)
 
 
-def test_a_port_in_use_is_told_before_anything_is_minted(issuer, place):
+def test_a_port_in_use_is_reported_before_a_mint(issuer, place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
@@ -364,17 +364,17 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "facts"),
     [
         ((), 2, "refresher demo"),
         (("rum",), 2, "'rum' is unknown; did you mean run?"),
-        (("run", "--no-such-flag"), 2, "'--no-such-fl'…: is no flag of refresher run"),
-        (("run", "--key", "key"), 2, "--key: is no flag of refresher run, but of emulator; did you mean"),
+        (("run", "--no-such-flag"), 2, "'--no-such-fl'…: is not a flag of refresher run"),
+        (("run", "--key", "key"), 2, "--key: is not a flag of refresher run, but of emulator; did you mean"),
         (("run", "--key-file"), 2, "--key-file: needs a value: --key-file=FILE"),
         ((*RUN, "--log-level", "loud"), 78, "--log-level: 'loud' is not a log level; accepted: debug"),
-        (("once", "--listen", ":9464"), 2, "--listen: is no flag of refresher once, but of run"),
+        (("once", "--listen", ":9464"), 2, "--listen: is not a flag of refresher once, but of run"),
         (("once", "--every", "often"), 78, "--every: 'often' is not a duration"),
-        (("run",), 78, "--config: no token is configured; the shortest that works: refresher run --key-file"),
+        (("run",), 78, "--config: no token is configured; the shortest command that works: refresher run"),
         (("run", "--to-file", "t"), 78, "--key-file: is missing"),
         ((*RUN, "--lifetime", "1:30"), 78, "--lifetime: '1:30' could be minutes or hours"),
         ((*RUN, "--to-file", "./t"), 78, "is the target of --to-file as well"),
@@ -383,9 +383,9 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
 )  # fmt: skip
-def test_wrong_use_of_the_command_line_is_told(words, code, told):
+def test_a_wrong_command_line_is_reported(words, code, facts):
     once_flags = ("--key-file", "k", "--to-file", "t") if "--every" in words else ()
-    check(refresher(*words, *once_flags), code, "refresher", told)
+    check(refresher(*words, *once_flags), code, "refresher", facts)
 
 
 def test_a_key_given_by_mistake_in_the_environment_is_not_repeated(issuer, place):
@@ -395,7 +395,7 @@ def test_a_key_given_by_mistake_in_the_environment_is_not_repeated(issuer, place
     check(ended, 78, "--key-file: is missing")
 
 
-def test_a_variable_with_a_mistake_is_told_by_its_name(place):
+def test_a_mistake_in_a_variable_is_reported_with_its_name(place):
     flags = {"REFRESHER_KEY_FILE": str(place / "key"), "REFRESHER_TO_FILE": f"{place}/a:{place}/a"}
     check(
         refresher("once", **flags, REFRESHER_LIFETIME="1 h"),

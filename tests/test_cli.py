@@ -1,4 +1,4 @@
-"""The command line as a whole: help that works, exit codes, streams that break, and what is not loaded."""
+"""The command line as a whole: help, exit codes, broken streams, and the modules that stay unloaded."""
 
 import json
 import os
@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def examples(name: str) -> list[str]:
-    """The command lines ``refresher …`` in a command's EXAMPLE, continued lines joined, as a shell is given
+    """The command lines ``refresher …`` in a command's EXAMPLE, with continued lines joined, as a shell gets
     them."""
     text = import_module(f"refresher.commands.{name}").EXAMPLE.replace("\\\n", " ")
     return [one[1] or one[2] for one in re.finditer(r"\$\((refresher [^)]+)\)|\b(refresher [a-z].*)", text)]
 
 
 def words_of(example: str) -> list[str]:
-    """The words after ``refresher`` up to where a shell would end the command."""
+    """The words after ``refresher`` to the end of the shell command."""
     lexer = shlex.shlex(example, posix=True, punctuation_chars="();<>|&")
     lexer.whitespace_split = True
     words = list(lexer)[1:]
@@ -42,20 +42,21 @@ def test_the_version(capsys):
 
 def test_the_help_names_every_command_the_exit_codes_and_where_to_start(capsys):
     assert main(["--help"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name, summary in COMMANDS.items():
-        assert re.search(rf"^    {name} +{re.escape(summary[:30])}", told, re.MULTILINE)
-    assert "refresher demo" in told
-    for code in ("0 done", "2 wrong use", "73 an output", "75 the issuer", "77 the key", "78 configuration"):
-        assert code in told
+        assert re.search(rf"^    {name} +{re.escape(summary[:30])}", printed, re.MULTILINE)
+    assert "refresher demo" in printed
+    codes = {"0": "done", "2": "command line", "73": "output", "75": "try again", "77": "key", "78": "config"}
+    for code, fact in codes.items():
+        assert re.search(rf"^ +{code}  .*{fact}", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_ends_with_an_example(capsys, name):
     assert main([name, "--help"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith(f"usage: refresher {name} ")
-    assert told.endswith(f"example:\n{import_module(f'refresher.commands.{name}').EXAMPLE}\n")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: refresher {name} ")
+    assert printed.endswith(f"examples:\n{import_module(f'refresher.commands.{name}').EXAMPLE}\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -68,7 +69,7 @@ def test_every_example_parses(name):
 
 
 def test_the_examples_of_mint_are_read_as_a_shell_does():
-    """That the test above does not pass by cutting them short."""
+    """Ensures that the test above does not truncate them."""
     assert [words_of(example) for example in examples("mint")] == [
         ["mint", "--key-file", "/etc/inlive/key", "--lifetime", "15m"],
         ["mint", "--key-file", "/etc/inlive/key", "--format", "template", "--template",
@@ -76,27 +77,27 @@ def test_the_examples_of_mint_are_read_as_a_shell_does():
     ]  # fmt: skip
 
 
-def test_no_flag_is_guessed_from_its_beginning(capsys):
-    """A flag added in a later version must not change what an abbreviation means."""
+def test_flags_cannot_be_abbreviated(capsys):
+    """Otherwise a flag added in a later version might change the meaning of an abbreviation."""
     assert main(["wait", "--time", "1s"]) == 2
-    assert "--time: is no flag of refresher wait" in capsys.readouterr().err
+    assert "--time: is not a flag of refresher wait" in capsys.readouterr().err
 
 
-def test_every_mistake_of_a_configuration_is_told_on_a_line_of_its_own(capsys):
+def test_every_mistake_of_a_configuration_has_its_own_line(capsys):
     assert main(["wait", "--to-file", "/", "--format", "xml"]) == 78
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert [line.split(": ")[:2] for line in told.err.splitlines()] == [
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert [line.split(": ")[:2] for line in printed.err.splitlines()] == [
         ["refresher", "--to-file"],
         ["refresher", "--format"],
     ]
 
 
-# --- Streams that break. As processes: what Python does at its very end belongs to it.
+# --- Broken streams. In processes, because Python's own exit is part of it.
 
 
 def with_output(out: object, *words: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
-    """``refresher WORDS…`` with standard output there, buffered as it usually is."""
+    """Runs ``refresher WORDS…`` with this standard output, buffered as usual."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     command = [sys.executable, "-m", "refresher", *words]
     return subprocess.run(
@@ -115,8 +116,8 @@ LINES = (
 
 @pytest.mark.parametrize("words", LINES, ids=" ".join)
 @pytest.mark.parametrize("environ", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
-def test_a_reader_that_has_seen_enough_is_no_failure(words, environ):
-    """``refresher --help | head -1``, at its worst: the reader is gone before the first byte."""
+def test_a_reader_that_closes_the_pipe_is_not_a_failure(words, environ):
+    """``refresher --help | head -1`` in the worst case: the reader has gone before the first byte."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -128,15 +129,15 @@ def test_a_reader_that_has_seen_enough_is_no_failure(words, environ):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
 @pytest.mark.parametrize("words", LINES, ids=" ".join)
-def test_an_output_that_is_full_is_a_failure_that_is_told(words):
+def test_a_full_standard_output_is_reported_as_a_failure(words):
     with open("/dev/full", "wb") as full:
         ended = with_output(full, *words)
-    told = b"refresher: standard output cannot be written: No space left on device\n"
-    assert (ended.returncode, ended.stderr) == (73, told)
+    printed = b"refresher: standard output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (73, printed)
 
 
-def test_streams_that_are_closed_from_the_start(tmp_path):
-    """Otherwise the next file that is opened, a token's, would become standard error."""
+def test_a_command_starts_with_closed_streams(tmp_path):
+    """Otherwise the next opened file, a token's, becomes standard error."""
     script = 'exec "$0" -m refresher config schema <&- >&- 2>&-'
     assert (
         subprocess.run(["sh", "-c", script, sys.executable], cwd=ROOT, timeout=30, check=False).returncode
@@ -146,10 +147,10 @@ def test_streams_that_are_closed_from_the_start(tmp_path):
     ended = subprocess.run(
         ["sh", "-c", script, sys.executable], cwd=ROOT, stdout=subprocess.PIPE, timeout=30, check=False
     )
-    assert (ended.returncode, ended.stdout) == (78, b"")  # and what was for standard error is not there
+    assert (ended.returncode, ended.stdout) == (78, b"")  # the message for standard error is lost
 
 
-def test_a_name_of_bytes_that_are_no_characters(tmp_path):
+def test_a_file_name_with_undecodable_bytes_is_printed(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), b"\xff")
     words = ["check", "--offline", "--key-file", "/absent", "--to-file", path]
     for encoding in ("utf-8:strict", "ascii:strict"):
@@ -158,15 +159,15 @@ def test_a_name_of_bytes_that_are_no_characters(tmp_path):
         assert b"\\udcff can be written" in ended.stdout
 
 
-def test_a_table_in_an_encoding_that_lacks_its_characters(tmp_path):
+def test_a_table_is_printed_in_an_encoding_without_its_characters(tmp_path):
     path = str(tmp_path / ("a" * 100) / "token")  # shortened, with an ellipsis
     ended = with_output(subprocess.PIPE, "status", "--to-file", path, PYTHONIOENCODING="ascii:strict")
     assert (ended.returncode, ended.stderr) == (75, b"")
     assert b"\\u2026" in ended.stdout
 
 
-def test_an_interrupted_command_ends_as_shells_expect_it(tmp_path):
-    """After it has said its first word; a Ctrl-C during Python's own start is Python's."""
+def test_an_interrupted_command_ends_as_shells_expect(tmp_path):
+    """Interrupted after its first output: Python itself handles Ctrl-C during its own start."""
     (tmp_path / "key").write_text(KEY)
     mute = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{mute.getsockname()[1]}"
@@ -191,8 +192,8 @@ class Owner:
 """
 
 
-def test_an_import_can_be_interrupted_at_its_most_awkward_moment(tmp_path):
-    """Ctrl-C while a class is made, as in what HTTP needs; Python 3.11 calls that a RuntimeError."""
+def test_an_import_can_be_interrupted_while_a_class_is_created(tmp_path):
+    """As happens in the modules for HTTP. Python 3.11 turns Ctrl-C into a RuntimeError there."""
     (tmp_path / "ipaddress.py").write_text(INTERRUPTED_IMPORT)
     (tmp_path / "key").write_text(KEY)
     ended = refresher("mint", "--key-file", tmp_path / "key", PYTHONPATH=str(tmp_path))
@@ -200,7 +201,7 @@ def test_an_import_can_be_interrupted_at_its_most_awkward_moment(tmp_path):
     assert ended.said == ""
 
 
-# --- What is not loaded
+# --- Modules that stay unloaded
 
 
 LOADED = """\
@@ -212,14 +213,14 @@ print(json.dumps(list(sys.modules)))
 
 
 def loaded_by(*words: str) -> set[str]:
-    """The modules in a process after ``refresher WORDS…``."""
+    """The modules loaded by ``refresher WORDS…``."""
     command = [sys.executable, "-c", LOADED, *words]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
     return set(json.loads(ended.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["bogus"], []], ids=" ".join)
-def test_what_concerns_no_command_loads_none(words):
+def test_help_and_version_load_no_command(words):
     loaded = loaded_by(*words)
     assert {name for name in loaded if name.startswith("refresher.commands.")} == set()
     assert loaded.isdisjoint({"requests", "urllib3", "yaml", "tenacity", "prometheus_client", "logging"})
@@ -228,7 +229,7 @@ def test_what_concerns_no_command_loads_none(words):
 @pytest.mark.parametrize(
     "words", [["wait", "--to-file", "/absent", "--timeout", "0"], ["status", "--to-file", "/a"]]
 )
-def test_what_looks_at_files_only_loads_nothing_for_http(words):
+def test_a_command_on_files_loads_no_http_module(words):
     loaded = loaded_by(*words)
     assert f"refresher.commands.{words[0]}" in loaded
     assert loaded.isdisjoint(
@@ -236,7 +237,7 @@ def test_what_looks_at_files_only_loads_nothing_for_http(words):
     )
 
 
-def test_a_command_loads_no_other(tmp_path):
+def test_a_command_loads_no_other_command(tmp_path):
     loaded = loaded_by("config", "schema")
     assert {name for name in loaded if name.startswith("refresher.commands.")} == {
         "refresher.commands.config"

@@ -1,4 +1,4 @@
-"""Completion in bash, zsh and fish: each offers what the command line takes, and nothing else."""
+"""Completion in bash, zsh and fish: each offers exactly what the command line accepts."""
 
 import re
 import subprocess
@@ -23,9 +23,9 @@ def long_flags(name: str) -> set[str]:
     return {flag for flag in PARSERS[name].flags if flag.startswith("--")}
 
 
-# Completes the words it is given, as bash does when Tab is pressed behind the last of them.
+# Completes its arguments, as bash does when Tab is pressed after the last one.
 ASK_BASH = """\
-compopt() { :; }  # bash refuses it but in a completion that it has asked for itself
+compopt() { :; }  # bash allows it only in a completion that it has started itself
 . "$1"; shift
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
 _refresher
@@ -34,13 +34,13 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 def by_bash(place: Path, *words: str) -> set[str]:
-    """What bash offers for the last of `words`, in the directory `place`."""
+    """The offers of bash for the last of `words`, in the directory `place`."""
     script = place / ".completion"
     script.write_text(BASH)
     command = ["bash", "--norc", "-u", "-c", ASK_BASH, "bash", str(script), "refresher", *words]
-    told = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=15, check=True)
-    assert told.stderr == ""
-    return set(told.stdout.split())
+    printed = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=15, check=True)
+    assert printed.stderr == ""
+    return set(printed.stdout.split())
 
 
 def by_fish(place: Path, *words: str) -> set[str]:
@@ -49,23 +49,23 @@ def by_fish(place: Path, *words: str) -> set[str]:
     ask = f"source {script}; complete --do-complete 'refresher {' '.join(words)}'"
     command = [needs.tool("fish"), "--no-config", "-c", ask]
     environ = {"HOME": str(place), "PATH": "/usr/bin:/bin"}
-    told = subprocess.run(
+    printed = subprocess.run(
         command, cwd=place, env=environ, capture_output=True, text=True, timeout=15, check=True
     )
-    assert told.stderr == ""
-    return {line.partition("\t")[0] for line in told.stdout.splitlines()}
+    assert printed.stderr == ""
+    return {line.partition("\t")[0] for line in printed.stdout.splitlines()}
 
 
-def test_a_release_has_the_scripts_that_the_command_prints():
+def test_a_release_contains_the_scripts_that_the_command_prints():
     scripts = {path.rpartition("/")[2]: text for path, text in files().items()}
     assert (scripts["refresher"], scripts["_refresher"], scripts["refresher.fish"]) == (BASH, ZSH, FISH)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_flags_that_are_read_off_the_parser_are_those_of_the_help(capsys, name):
-    """That no script is compared with a list that is itself wrong."""
+def test_the_flags_of_the_parser_are_the_flags_of_the_help(capsys, name):
+    """Ensures that the other tests compare with a correct list."""
     assert main([name, "--help"]) == 0
-    options = capsys.readouterr().out.partition("\nexample:\n")[0]
+    options = capsys.readouterr().out.partition("\nexamples:\n")[0]
     lines = re.findall(r"^  (-.*?)(?:  |$)", options, re.MULTILINE)
     assert {flag for line in lines for flag in re.findall(r"--[a-z][-a-z]*", line)} == long_flags(name)
 
@@ -83,7 +83,7 @@ def test_every_flag_of_a_command_is_offered_and_no_other(tmp_path, ask, name):
 
 
 @pytest.mark.parametrize("ask", [by_bash, by_fish])
-def test_values_are_offered_where_they_are_known(tmp_path, ask):
+def test_known_values_are_offered(tmp_path, ask):
     (tmp_path / "inlive-key").touch()
     (tmp_path / "inlive-other").touch()
     assert ask(tmp_path, "run", "--format", "") == set(formats.NAMES)
@@ -94,8 +94,8 @@ def test_values_are_offered_where_they_are_known(tmp_path, ask):
     assert {"bash", "zsh", "fish"} <= ask(tmp_path, "completion", "")
 
 
-def test_bash_takes_apart_what_is_written_with_an_equals_sign(tmp_path):
-    """``--format=js`` is three words to it."""
+def test_bash_completes_after_an_equals_sign(tmp_path):
+    """bash splits ``--format=js`` into three words."""
     assert by_bash(tmp_path, "run", "--format", "=", "js") == {"json"}
     assert by_bash(tmp_path, "run", "--format", "=") == set(formats.NAMES)
 
@@ -128,7 +128,7 @@ def test_a_real_zsh_completes_at_the_press_of_a_key(tmp_path):
             shell.shows(shown)
 
 
-def test_a_real_zsh_completes_what_it_has_sourced(tmp_path):
+def test_a_real_zsh_completes_with_the_sourced_script(tmp_path):
     shell_of_users = needs.tool("zsh")
     (tmp_path / "completion").write_text(ZSH)
     with Terminal(shell_of_users, "-f", "-i", HOME=str(tmp_path), PS1="> ") as shell:
@@ -140,14 +140,14 @@ def test_a_real_zsh_completes_what_it_has_sourced(tmp_path):
             shell.shows(shown)
 
 
-def test_zsh_is_given_every_command_and_flag():
+def test_the_zsh_script_has_every_command_and_flag():
     for name, command in PARSERS.items():
         assert f"'{name}:" in ZSH
         (case,) = re.findall(rf"^ +{name}\) _arguments (.*?) ;;$", ZSH, re.MULTILINE | re.DOTALL)
         assert set(re.findall(r"'\*(--?[a-z][-a-z]*)", case)) == set(command.flags)
 
 
-def test_what_means_something_to_zsh_is_put_behind_a_backslash():
+def test_special_characters_of_zsh_are_escaped():
     parser = Parser(prog="refresher")
     parser.add_argument("--listen", metavar="[HOST]:PORT", help="Where: [this] or it's \\. More.")
     assert r"'*--listen=[Where\: \[this\] or it'\''s \\]:[HOST]\:PORT: '" in zsh(parser)

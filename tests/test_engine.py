@@ -1,22 +1,19 @@
 """The loop: several tokens at once, what keeps it alive, how it sleeps, and how it ends."""
 
-import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import pytest
 
 from refresher import exit_codes
 from refresher.core.events import (
-    KeysPolled,
     LeadershipChanged,
     Minted,
     MintFailed,
     RefreshRequested,
-    Stopping,
 )
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED
@@ -32,189 +29,14 @@ from refresher.core.notifications import (
     TokenMinted,
 )
 from refresher.core.state import State
-from refresher.engine import GRACE, KEY_POLL, SLICE, Engine
-from refresher.executor import GIVE_UP, LIMITS, MINT_GRACE
-from refresher.keys.poller import KeyPoller
-from refresher.lanes import WEDGED, Limit, Work
-from refresher.ports import ManagedToken, Message, Observer
+from refresher.engine import GRACE, KEY_POLL, SLICE
+from refresher.executor import GIVE_UP, LIMITS, MINT_GRACE, POLLS
+from refresher.lanes import WEDGED
+from refresher.ports import Message
 from tests.core.builders import token as new_token
-from tests.small_world import (
-    KilledError,
-    SimulatedExecutor,
-    SimulatedIssuer,
-    SimulatedKey,
-    SimulatedMailbox,
-    SimulatedOutput,
-    World,
-    policy,
-)
+from tests.simulation.site import HOUR, STOP, Output, Site
 
-HOUR = 3600.0
-ERRAND = 0.1  # seconds; more than an effect in this world takes that is not told to take longer
-
-
-@dataclass
-class Memory:
-    """An observer that remembers whom it was told what about, and when."""
-
-    entries: list[tuple[float, str, Notification]] = field(default_factory=list)
-
-    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
-        self.entries.append((now.boot, token, notification))
-
-    def of(self, kind: type, token: str | None = None) -> list[tuple[float, Notification]]:
-        return [
-            (at, said) for at, name, said in self.entries if isinstance(said, kind) and token in (None, name)
-        ]
-
-
-class Mailbox(SimulatedMailbox):
-    """Remembers for how long it was waited."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.sleeps: list[float] = []
-
-    def take(self, timeout: float) -> Message | None:
-        self.sleeps.append(timeout)
-        return super().take(timeout)
-
-
-@dataclass
-class SlowIssuer(SimulatedIssuer):
-    """Takes this long for an answer, whatever it is."""
-
-    takes: float = 0.05
-
-    def latency(self, budget: float) -> float:
-        return self.takes
-
-
-class Executor(SimulatedExecutor):
-    """Reads keys as often as it is told to; what is in `hanging`, by name, never comes back."""
-
-    hanging: frozenset[str] = frozenset()
-    slow = 0.0  # seconds that a look in the lane "slow" takes
-    begun: list[str] | None = None
-
-    def start(self, managed: ManagedToken, work: Work) -> None:
-        if self.begun is not None:
-            self.begun.append(work.step.slot.target)
-        if work.lane == "slow":
-            self._world.after(self.slow, lambda: self._finish(managed, work))
-        elif (work.step.slot.target or "issuer") not in self.hanging:
-            super().start(managed, work)
-
-    def read_keys(self, keys: KeyPoller) -> None:
-        def read() -> None:
-            for message in keys.poll(self._world.boot):
-                self._box.post(message)
-            self._box.post(Message(None, KeysPolled()))
-
-        if "key" not in self.hanging:
-            self._world.after(0.001, read)
-
-
-@dataclass
-class Key(SimulatedKey):
-    """Remembers when it was read."""
-
-    reads: list[float] = field(default_factory=list)
-
-    def read(self) -> SecretStr:
-        self.reads.append(self.world.boot)
-        return super().read()
-
-
-class Register:
-    """Knows which secrets each token has."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, set[str]] = {}
-
-    def hold(self, holder: str, secrets: Iterable[SecretStr]) -> None:
-        self.held[holder] = {secret.reveal() for secret in secrets}
-
-
-class Site:
-    """An engine in a world, with the tokens that it is given."""
-
-    def __init__(self, *names: str, takes: float = 0.05, hanging: Iterable[str] = (), **wants: float) -> None:
-        self.world = World(seed=1)
-        self.began = self.world.boot
-        self.issuer = SlowIssuer(self.world, {"key"}, takes=takes)
-        self.memory, self.register = Memory(), Register()
-        self.observers: list[Observer] = [self.memory]
-        self.mints_at_once, self.leads = 16, True
-        self.mailbox = Mailbox(self.world)
-        self.keys = {name: Key(self.world, "key", name=f"key of {name}") for name in names}
-        self.outputs = {name: SimulatedOutput(f"output of {name}", lane=f"file:{name}") for name in names}
-        self.managed_tokens: dict[str, ManagedToken] = {}
-        for name in names:
-            self.give(name, self.outputs[name], **wants)
-        self.executor = Executor(self.world, self.mailbox)
-        self.executor.hanging = frozenset(hanging)
-
-    def give(self, name: str, *outputs: SimulatedOutput, **wants: float) -> None:
-        """Publish the token `name` in these outputs."""
-        its_policy = policy(outputs, **wants)._replace(name=name)
-        self.managed_tokens[name] = ManagedToken(
-            its_policy, self.keys[name], outputs, self.issuer, time_left=self.time_left
-        )
-
-    def engine(self) -> Engine:
-        self.running = Engine(
-            self.managed_tokens.values(),
-            executor=self.executor,
-            clock=self.world,
-            mailbox=self.mailbox,
-            observers=self.observers,
-            limits={
-                **LIMITS,
-                "issuer": Limit(self.mints_at_once, 2 * self.mints_at_once),
-                "slow": Limit(20, 40),
-            },
-            hold=self.register.hold,
-        )
-        return self.running
-
-    def time_left(self) -> float:
-        return 10.0 if self.leads else 0.0
-
-    @property
-    def passed(self) -> float:
-        """Seconds since the beginning."""
-        return self.world.boot - self.began
-
-    def post(self, after: float, message: Message) -> None:
-        self.world.after(after, lambda: self.mailbox.post(message))
-
-    def runs(self, seconds: float) -> "Site":
-        """It has run for so long, and was killed."""
-
-        def kill() -> None:
-            self.mailbox.closed = True
-
-        self.world.at(self.began + seconds, kill)
-        with contextlib.suppress(KilledError):
-            self.engine().run()
-        return self
-
-    def ends(self) -> "Site":
-        """It runs until it ends by itself."""
-        self.engine().run()
-        return self
-
-    def settles(self) -> "Site":
-        self.engine().settle()
-        return self
-
-    @property
-    def states(self) -> dict[str, State]:
-        return {policy.name: state for policy, state in self.running.view()}
-
-    def minted(self, name: str) -> int:
-        return len(self.memory.of(TokenMinted, name))
+ERRAND = 0.1  # seconds; an effect takes less than this, unless a test makes it slower
 
 
 # --- Several tokens
@@ -225,12 +47,21 @@ def test_several_tokens_are_minted_at_once_and_each_in_its_own_time():
     assert [site.minted(name) for name in "abc"] == [1, 1, 1]  # not one after another
 
 
-def day_of(trouble: Callable[[Site], None]) -> tuple[Site, list[int]]:
-    """A day of three tokens of which b has this trouble, and how often each was minted."""
-    site = Site("a", "b", "c")
+LIVES, LONG = 600.0, 3 * HOUR  # how long tokens live where a test needs many mints, and how long it runs
+MANY = LONG // LIVES  # the mints that an undisturbed token needs at least
+
+
+@cache
+def with_trouble(trouble: Callable[[Site], None]) -> tuple[Site, list[int]]:
+    """Three tokens of which b has this trouble, and how often each was minted. Only to be looked at."""
+    site = Site("a", "b", "c", lifetime=LIVES)
     trouble(site)
-    site.runs(24 * HOUR)
+    site.runs(LONG)
     return site, [site.minted(name) for name in "abc"]
+
+
+def undisturbed(_site: Site) -> None:
+    """No trouble at all."""
 
 
 def without_key(site: Site) -> None:
@@ -247,18 +78,18 @@ def with_broken_output(site: Site) -> None:
 
 @pytest.mark.parametrize("trouble", [without_key, with_refused_key, with_broken_output])
 def test_the_trouble_of_one_is_none_of_the_others(trouble):
-    _, undisturbed = day_of(lambda _: None)
-    site, minted = day_of(trouble)
-    assert undisturbed[0] >= 24  # hourly ones, replaced well before their end
-    assert abs(minted[0] - undisturbed[0]) <= 1  # as often; the jitter falls otherwise
-    assert abs(minted[2] - undisturbed[2]) <= 1
+    _, expected = with_trouble(undisturbed)
+    site, minted = with_trouble(trouble)
+    assert expected[0] >= MANY
+    assert abs(minted[0] - expected[0]) <= 1  # as often; the jitter falls otherwise
+    assert abs(minted[2] - expected[2]) <= 1
     assert site.outputs["a"].content is not None
     assert site.outputs["b"].content is None
 
 
 def test_a_hanging_output_of_one_is_none_of_the_others():
-    site = Site("a", "b", hanging=["output of b"]).runs(24 * HOUR)
-    assert site.minted("a") >= 24
+    site = Site("a", "b", hanging=["output of b"], lifetime=LIVES).runs(LONG)
+    assert site.minted("a") >= MANY
     assert site.outputs["a"].content is not None
 
 
@@ -301,20 +132,20 @@ def with_a_mistake_of_ours(site: Site) -> None:
 
 
 def test_a_mistake_in_the_rules_of_one_token_is_reported_and_the_others_live_on():
-    site, minted = day_of(with_a_mistake_of_ours)
+    site, minted = with_trouble(with_a_mistake_of_ours)
     crashes = site.memory.of(Crashed)
     assert crashes
     assert {name for _, name, said in site.memory.entries if isinstance(said, Crashed)} == {"b"}
-    assert minted[0] >= 24
-    assert minted[2] >= 24
+    assert minted[0] >= MANY
+    assert minted[2] >= MANY
 
 
 def test_a_mistake_that_repeats_itself_is_no_storm():
-    site, _ = day_of(with_a_mistake_of_ours)
-    assert len(site.memory.of(Crashed)) <= 2 * 24 * HOUR / SLICE + 2  # the alarm's, and a look's
+    site, _ = with_trouble(with_a_mistake_of_ours)
+    assert len(site.memory.of(Crashed)) <= 2 * LONG / SLICE + 2  # the alarm's, and a look's
 
 
-class MistakenOutput(SimulatedOutput):
+class MistakenOutput(Output):
     """One of our own, with a mistake in it."""
 
     def inspect(self, now):
@@ -323,9 +154,8 @@ class MistakenOutput(SimulatedOutput):
 
 def test_a_mistake_in_an_output_is_reported_and_the_token_gets_to_the_others():
     site = Site("a")
-    good, mistaken = site.outputs["a"], MistakenOutput("mistaken")
-    wants = policy((mistaken, good))._replace(name="a")
-    site.managed_tokens["a"] = ManagedToken(wants, site.keys["a"], (mistaken, good), site.issuer)
+    good = site.outputs["a"]
+    site.give("a", MistakenOutput(site.process, "mistaken"), good)
     site.runs(HOUR)
     assert good.content is not None
     assert all(said.what == "Inspect" for _, said in site.memory.of(Crashed))
@@ -339,7 +169,7 @@ def test_a_mistake_in_an_output_is_reported_and_the_token_gets_to_the_others():
 )
 def test_an_answer_that_cannot_be_understood_is_not_waited_for_for_ever(answer):
     site = Site("a", hanging=["issuer"])
-    site.world.after(5.0, lambda: setattr(site.executor, "hanging", frozenset()))
+    site.at(5.0, site.hang)
     site.post(10.0, Message("a", answer))
     site.runs(60.0)
     assert len(site.memory.of(Crashed)) == 1
@@ -351,17 +181,21 @@ def test_an_answer_that_cannot_be_understood_is_not_waited_for_for_ever(answer):
 
 def test_no_sleep_is_longer_than_a_slice():
     """Clocks jump and machines are suspended, and nobody tells us."""
-    site = Site("a", hanging=["key"], lifetime=24 * HOUR).runs(2 * HOUR)
+    names = [f"token-{number}" for number in range(POLLS)]
+    site = Site(*names, hanging=["keys"], lifetime=24 * HOUR)
+    for name in names:
+        site.keys[name].lane = f"key:{name}"  # so all polls hang, and no poll ends a sleep
+    site.runs(HOUR / 2)
     assert SLICE - ERRAND < max(site.mailbox.sleeps) <= SLICE
 
 
 def test_a_wall_clock_that_jumps_is_noticed_within_a_slice():
-    site = Site("a", hanging=[], lifetime=24 * HOUR)
+    site = Site("a", lifetime=24 * HOUR)
 
     def jump() -> None:
-        site.world.wall_ahead += 48 * HOUR
+        site.machine.wall_ahead += 48 * HOUR
 
-    site.world.after(HOUR, jump)
+    site.at(HOUR, jump)
     site.runs(2 * HOUR)
     (first, _), (second, _) = site.memory.of(TokenMinted)
     assert first - site.began < 1.0
@@ -370,7 +204,7 @@ def test_a_wall_clock_that_jumps_is_noticed_within_a_slice():
 
 def test_that_it_turns_can_be_seen():
     site = Site("a", lifetime=24 * HOUR).runs(2 * HOUR)
-    assert site.running.last_turn.boot >= site.world.boot - SLICE
+    assert site.engine.last_turn.boot >= site.machine.now().boot - SLICE
 
 
 def test_keys_are_read_every_two_seconds():
@@ -382,21 +216,14 @@ def test_keys_are_read_every_two_seconds():
 
 
 def test_a_reading_of_keys_that_hangs_is_not_joined_by_another_and_holds_nothing_up():
-    site = Site("a")
-
-    def hang() -> None:
-        site.executor.hanging = frozenset({"key"})
-
-    site.world.after(60.0, hang)
-    site.runs(24 * HOUR)
+    site = Site("a", lifetime=LIVES)
+    site.at(60.0, lambda: site.hang("keys"))
+    site.runs(LONG)
     assert len(site.keys["a"].reads) <= 31
-    assert site.minted("a") >= 24
+    assert site.minted("a") >= MANY
 
 
 # --- How it ends
-
-
-STOP = Message(None, Stopping())
 
 
 def test_stopping_with_nothing_in_flight_ends_at_once():
@@ -461,13 +288,12 @@ def test_settling_mints_and_publishes_and_ends():
     site = Site("a", "b", takes=1.0).settles()
     assert all(output.content is not None for output in site.outputs.values())
     assert site.passed < 1.0 + 3 * ERRAND
-    assert exit_codes.of_states(site.states.values(), site.world.now()) == 0
+    assert exit_codes.of_states(site.states.values(), site.machine.now()) == 0
 
 
 def test_settling_with_everything_in_place_asks_nobody():
     before = Site("a").settles()
-    after = Site("a")
-    after.world.boot = before.world.boot
+    after = Site("a", after=before)
     after.outputs["a"].content = before.outputs["a"].content
     after.settles()
     assert after.issuer.asked == []
@@ -486,7 +312,7 @@ def test_settling_tries_once_whatever_fails(trouble, code):
     site = Site("a", "b")
     trouble(site)
     site.settles()
-    assert exit_codes.of_states(site.states.values(), site.world.now()) == code
+    assert exit_codes.of_states(site.states.values(), site.machine.now()) == code
     assert len(site.issuer.asked) <= 2
     assert site.passed < 5 * ERRAND
 
@@ -495,7 +321,7 @@ def test_settling_is_ended_by_a_signal_too():
     site = Site("a", takes=10.0)
     site.post(1.0, STOP)
     assert site.settles().passed == pytest.approx(1.0 + GRACE)
-    assert exit_codes.of_states(site.states.values(), site.world.now()) == 75, (
+    assert exit_codes.of_states(site.states.values(), site.machine.now()) == 75, (
         "cut short, with no token anywhere"
     )
 
@@ -505,14 +331,15 @@ def test_settling_is_ended_by_a_signal_too():
     [
         ("output of b", 73, "output of b does not answer"),
         ("issuer", 75, "the issuer, or the resolver of its name, has not answered"),
-        ("key", 78, "the source of the key does not answer"),
+        ("keys", 78, "key of a: its directory does not answer"),
+        ("threads", 78, "the source of the key does not answer"),
     ],
 )
 def test_settling_ends_whatever_hangs(hanging, code, problem):
     """A file system, the resolution of a name: cron would start one process after another."""
     site = Site("a", "b", hanging=[hanging]).settles()
     assert site.passed < 90.0
-    assert exit_codes.of_states(site.states.values(), site.world.now()) == code
+    assert exit_codes.of_states(site.states.values(), site.machine.now()) == code
     told = " ".join(str(said) for _, _, said in site.memory.entries)
     assert problem in told
     if hanging == "output of b":
@@ -543,7 +370,7 @@ def test_whoever_does_not_lead_any_more_mints_nothing_although_the_news_is_still
     )
     site.leads = False
     site.post(5.0, Message(None, LeadershipChanged(leads=True)))
-    site.world.after(60.0, lambda: setattr(site, "leads", True))
+    site.at(60.0, lambda: setattr(site, "leads", True))
     site.runs(65.0)
     (minted,) = (at - site.began for at, _ in site.memory.of(TokenMinted))
     assert 60.0 <= minted <= 62.0
@@ -565,9 +392,9 @@ def test_whoever_is_in_line_for_a_mint_is_served_in_everything_else():
     """An issuer that hangs must not keep an output from being put right."""
     site = Site("a", "b")
     site.mints_at_once = 1
-    site.world.after(100.0, lambda: setattr(site.issuer, "takes", 900.0))
+    site.at(100.0, lambda: setattr(site.issuer, "takes", 900.0))
     for output in site.outputs.values():
-        site.world.after(2600.0, lambda output=output: setattr(output, "content", None))
+        site.at(2600.0, lambda output=output: setattr(output, "content", None))
     site.runs(2700.0)
     assert site.minted("a") + site.minted("b") == 2  # the third is on its way, and the fourth in line
     assert all(output.content for output in site.outputs.values())
@@ -579,7 +406,7 @@ def test_a_stop_begins_no_mint_that_is_in_line():
     site.post(1.0, STOP)
     site.ends()
     assert len(site.issuer.asked) == 1
-    assert [output.content is not None for output in site.outputs.values()] == [True, False, False]
+    assert sum(output.content is not None for output in site.outputs.values()) == 1
 
 
 def test_settling_waits_for_those_in_line():
@@ -615,11 +442,11 @@ def test_the_register_knows_every_key_and_token_in_hand():
     def another_key() -> None:
         site.keys["a"].content = "a key that is refused"
 
-    site.world.after(60.0, another_key)
+    site.at(60.0, another_key)
     site.runs(120.0)
     for name, keys in {"a": {"key", "a key that is refused"}, "b": {"key"}}.items():
         token = site.states[name].token
-        assert site.register.held[name] == keys | {token.access.reveal(), token.refresh_token.reveal()}
+        assert site.held[name] == keys | {token.access.reveal(), token.refresh_token.reveal()}
 
 
 def test_a_secret_is_known_before_anything_is_said_of_it():
@@ -632,7 +459,7 @@ def test_a_secret_is_known_before_anything_is_said_of_it():
     class Listening:
         def on_notification(self, name: str, notification: Notification, now: Instant) -> None:
             if isinstance(notification, Crashed):
-                known.append(minted.token.access.reveal() in site.register.held[name])
+                known.append(minted.token.access.reveal() in site.held[name])
 
     site.observers.append(Listening())
     site.post(60.0, Message("a", minted, (Crashed("trying a token out", ValueError()),)))
@@ -642,7 +469,7 @@ def test_a_secret_is_known_before_anything_is_said_of_it():
 
 def test_its_view_may_be_read_from_another_thread_at_any_time():
     site = Site("a", "b")
-    engine, over, seen = site.engine(), threading.Event(), []
+    engine, over, seen = site.engine, threading.Event(), []
 
     def look() -> None:
         while not over.is_set():
@@ -651,8 +478,7 @@ def test_its_view_may_be_read_from_another_thread_at_any_time():
     reader = threading.Thread(target=look)
     reader.start()
     try:
-        site.post(24 * HOUR, STOP)
-        engine.run()
+        site.runs(HOUR)
     finally:
         over.set()
         reader.join()
@@ -663,17 +489,13 @@ def test_its_view_may_be_read_from_another_thread_at_any_time():
 # --- What hangs
 
 
-def hang(site: Site, *where: str) -> None:
-    site.executor.hanging = frozenset(where)
-
-
 def failures_of(site: Site, name: str) -> list[RefreshFailed]:
     return [said for _, said in site.memory.of(RefreshFailed, name)]
 
 
 def test_a_mint_that_hangs_is_given_up_and_reported_and_tried_anew():
     site = Site("a", hanging=["issuer"])
-    site.world.after(60.0, lambda: hang(site))
+    site.at(60.0, lambda: site.hang())
     site.runs(120.0)
     first = failures_of(site, "a")[0]
     assert first.outcome is Outcome.TIMEOUT
@@ -684,7 +506,7 @@ def test_a_mint_that_hangs_is_given_up_and_reported_and_tried_anew():
 
 def test_a_write_that_hangs_is_reported_when_it_hangs_and_as_consumers_without_when_their_token_has_ended():
     site = Site("a", lifetime=600.0)
-    site.world.after(60.0, lambda: hang(site, "output of a"))
+    site.at(60.0, lambda: site.hang("output of a"))
     site.runs(900.0)
     failed = [(at - site.began, said) for at, said in site.memory.of(OutputFailed)]
     assert 60.0 + STALLED <= failed[0][0] <= 60.0 + SLICE + STALLED + 1.0
@@ -694,40 +516,42 @@ def test_a_write_that_hangs_is_reported_when_it_hangs_and_as_consumers_without_w
 
 def test_an_output_that_hangs_is_tried_anew_beside_what_was_given_up():
     site = Site("a", hanging=["output of a"])
-    site.world.after(5.0, lambda: hang(site))
+    site.at(5.0, lambda: site.hang())
     site.runs(GIVE_UP + 60.0)
     assert site.outputs["a"].content is not None
     assert site.memory.of(OutputWritten)[0][0] - site.began > GIVE_UP
 
 
 def test_what_hangs_for_ever_takes_no_more_threads_than_its_share():
-    site = Site("a", "b")
+    site = Site("a", "b", lifetime=LIVES)
     for name in "ab":
         site.outputs[name].lane = "file:/dead"
-        site.give(name, site.outputs[name], SimulatedOutput(f"{name} elsewhere", lane=f"file:/{name}"))
-    begun: list[str] = []
+        site.give(
+            name, site.outputs[name], site.output(f"{name} elsewhere", lane=f"file:/{name}"), lifetime=LIVES
+        )
+    before: list[int] = []
 
     def hang_both() -> None:
-        hang(site, "output of a", "output of b")
-        site.executor.begun = begun
+        site.hang("output of a", "output of b")
+        before.extend(site.outputs[name].calls for name in "ab")
 
-    site.world.after(60.5, hang_both)  # between two looks
-    site.runs(24 * HOUR)
-    assert WEDGED < begun.count("output of a") < 4 * WEDGED
-    assert WEDGED < begun.count("output of b") < 4 * WEDGED
-    assert site.minted("a") >= 24
+    site.at(60.5, hang_both)  # between two looks
+    site.runs(8 * HOUR)
+    for name, calls in zip("ab", before, strict=True):
+        assert WEDGED < site.outputs[name].calls - calls < 4 * WEDGED
+        assert site.minted(name) >= 8 * HOUR / LIVES
     messages = " ".join(said.message for _, said in site.memory.of(OutputFailed))
-    assert f"{WEDGED} steps before this one still hang" in messages
+    assert f"{WEDGED} earlier operations still hang" in messages
     assert "elsewhere" not in messages  # nobody blames the wrong disk
 
 
 def test_an_output_that_hung_for_hours_is_written_again_when_another_file_system_takes_the_place_of_its():
     """What hangs in the old one never ends."""
     site = Site("a")
-    site.world.after(60.5, lambda: hang(site, "output of a"))
-    site.world.after(2 * HOUR, lambda: hang(site))
+    site.at(60.5, lambda: site.hang("output of a"))
+    site.at(2 * HOUR, lambda: site.hang())
     site.runs(6 * HOUR)
-    assert site.outputs["a"].content.facts.remaining(site.world.now()) > 0
+    assert site.outputs["a"].content.facts.remaining(site.machine.now()) > 0
 
 
 def test_an_answer_that_comes_after_it_was_given_up_is_used():
@@ -743,16 +567,16 @@ def test_an_answer_that_comes_after_it_was_given_up_is_used():
 def test_waiting_in_line_is_not_taken_for_silence():
     """Each token has an empty file and a Secret that holds a valid one; looks at Secrets take long. Tokens
     were minted that were there already, and outputs blamed that had never been asked."""
-    names = [f"token-{number}" for number in range(1500)]
+    names = [f"token-{number}" for number in range(150)]
     first = Site("a").settles()
     content = first.outputs["a"].content
-    site = Site(*names)
-    site.world.boot = first.world.boot
-    site.executor.slow = 0.2  # seconds; 1,500 looks, 20 at a time, take 15 s
-    secrets = {name: SimulatedOutput(f"secret of {name}", lane="slow", content=content) for name in names}
+    site = Site(*names, after=first)
+    at_once = LIMITS["secret"].lane
     for name in names:
-        site.give(name, site.outputs[name], secrets[name])
+        secret = site.output(f"secret of {name}", lane="secret:", content=content, takes=2.0)
+        site.give(name, site.outputs[name], secret)
     site.runs(25.0)
+    assert STALLED < 2.0 * len(names) / at_once < 25.0  # the last in line waits for so long
     assert site.issuer.asked == []
     assert site.memory.of(OutputFailed) == []
     written = {output.content.facts.fingerprint for output in site.outputs.values()}

@@ -3,11 +3,11 @@
 import pytest
 
 from refresher import errors
-from refresher.errors import ConfigurationError, Mistake, RefresherError
+from refresher.errors import ConfigurationError, Problem, RefresherError
 
 MISTAKES = (
-    Mistake("--lifetime", "'soon' is no duration; accepted: 90s, 15m, 1h30m"),
-    Mistake("refresher.yaml:12: tokens[0].outputs[1].mode", "'rwx' is not a file mode"),
+    Problem("--lifetime", "'soon' is no duration; accepted: 90s, 15m, 1h30m"),
+    Problem("refresher.yaml:12: tokens[0].outputs[1].mode", "'rwx' is not a file mode"),
 )
 
 
@@ -32,4 +32,4 @@ def test_a_configuration_error_tells_every_mistake_on_a_line_of_its_own():
 
 
 def test_the_mistakes_of_a_configuration_error_can_be_had_one_by_one():
-    assert ConfigurationError(MISTAKES).mistakes == MISTAKES
+    assert ConfigurationError(MISTAKES).problems == MISTAKES

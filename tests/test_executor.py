@@ -1,4 +1,4 @@
-"""Executor: every effect comes back as the event that says how it went, our own mistakes included."""
+"""The executor: every effect ends with an event, even after a bug."""
 
 import threading
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ SECRET = "the-text-of-a-secret"
 
 @dataclass
 class AnIssuer:
-    """Answers this; an exception is a mistake of ours, for an issuer raises nothing."""
+    """Returns `answer`, or raises it as a bug would: an issuer promises not to raise."""
 
     answer: Granted | Declined | Exception = GRANTED
     asked: tuple[SecretStr, float, float] | None = None
@@ -72,7 +72,7 @@ class AnIssuer:
 
 @dataclass
 class AVerifier:
-    """Says this."""
+    """Returns `answer`, or raises it as a bug would."""
 
     answer: Verification | Exception
     asked: tuple[SecretStr, float] | None = None
@@ -90,7 +90,7 @@ NOTHING = Holding()
 
 @dataclass
 class AnOutput:
-    """Holds this, or fails like this."""
+    """Holds `holding`, or fails with `failing`. `claim_error`: raised by `claim`."""
 
     name: str = "file"
     lane: str = "file:"
@@ -98,8 +98,8 @@ class AnOutput:
     secret: None = None
     holding: Holding = NOTHING
     failing: Exception | None = None
-    stale: Exception | None = None
-    cleared: int = 0
+    claim_error: Exception | None = None
+    claimed: int = 0
 
     def inspect(self, now: Instant) -> Holding:
         if self.failing is not None:
@@ -112,9 +112,9 @@ class AnOutput:
         self.holding = held(token)
 
     def claim(self) -> None:
-        self.cleared += 1
-        if self.stale is not None:
-            raise self.stale
+        self.claimed += 1
+        if self.claim_error is not None:
+            raise self.claim_error
 
     def dry_run(self) -> None:
         if self.failing is not None:
@@ -123,7 +123,7 @@ class AnOutput:
 
 @dataclass
 class AKey:
-    """Holds this key, or fails like this."""
+    """Holds the key `content`, or raises it."""
 
     content: SecretStr | Exception = KEY
     name: str = "file:/etc/key"
@@ -159,7 +159,7 @@ class Site:
 
     def message(self) -> Message:
         message = self.mailbox.take(DEADLINE)
-        assert message is not None, "nothing came back"
+        assert message is not None, "no message arrived"
         return message
 
     def start(self, effect: Effect) -> Work:
@@ -168,7 +168,7 @@ class Site:
         return work
 
     def does(self, effect: Effect) -> Message:
-        """What comes back of an effect."""
+        """Perform an effect and return its message."""
         work = self.start(effect)
         message = self.message()
         assert message.token == "studio"
@@ -178,8 +178,8 @@ class Site:
 
 MINT = Mint(KEY, Reason.FIRST)
 WRITE = Write("file", token(), "new", Sealer(KEY))
-LOOK, FIRST_LOOK = Inspect("file"), Inspect("file", first=True)
-REHEARSAL = DryRun("file")
+INSPECT, FIRST_INSPECT = Inspect("file"), Inspect("file", first=True)
+DRY_RUN = DryRun("file")
 VERIFY = Verify(token(), 7.0)
 POOLS = {"issuer": 2, "verify": 2, "file": 2, "secret": 2, "keys": 2}
 
@@ -187,143 +187,143 @@ POOLS = {"issuer": 2, "verify": 2, "file": 2, "secret": 2, "keys": 2}
 # --- Minting
 
 
-def test_a_mint_asks_with_the_key_for_the_lifetime_within_the_budget(site):
+def test_a_mint_passes_key_lifetime_and_budget_to_the_issuer(site):
     site.does(MINT)
     assert site.issuer.asked == (KEY, 3600.0, 10.0)
 
 
-def test_a_granted_token_comes_back_with_all_that_is_known_of_it(site):
+def test_a_granted_token_is_returned_with_all_its_facts(site):
     message = site.does(MINT)
     assert isinstance(message.event, Minted)
     minted = message.event.token
     assert (message.event.key, message.event.roll) == (KEY, ROLL)
     assert (minted.access.reveal(), minted.refresh_token.reveal()) == ("access", "refresh")
     facts = minted.facts
-    assert facts.issued == SENT  # not when the answer came
+    assert facts.issued == SENT  # not when the answer arrived
     assert (facts.lifetime, facts.requested, facts.has_refresh_token) == (3600.0, 3600.0, True)
     assert (facts.key_fingerprint, facts.fingerprint) == (KEY.fingerprint, SecretStr("access").fingerprint)
     assert facts.issuer == site.managed.policy.issuer == ISSUER_URL
     assert message.notifications == (IssuerAnswered((Try(Outcome.OK, 0.5),), 2.0),)
 
 
-def test_a_new_token_is_tried_out_with_its_value_within_the_budget(site):
+def test_a_verification_passes_value_and_budget_to_the_verifier(site):
     site.verifier.answer = Verification(Verdict.REJECTED, "401")
     assert site.does(VERIFY) == Message("studio", Verified(token().facts.fingerprint, site.verifier.answer))
     assert site.verifier.asked == (token().access, 7.0)
 
 
-def test_a_token_that_says_itself_that_it_lives_shorter_is_believed():
+def test_a_shorter_granted_lifetime_is_expected():
     granted = Granted(SecretStr("t0ken"), None, 600.0)
     facts = token_of(MintResult(granted, SENT, ()), granted, KEY, "https://issuer.test", 3600.0).facts
     assert (facts.lifetime, facts.requested, facts.has_refresh_token) == (600.0, 3600.0, False)
 
 
-def test_a_declined_mint_comes_back_with_the_reason(site):
+def test_a_declined_mint_is_returned_with_its_reason(site):
     site.issuer.answer = Declined(Outcome.THROTTLED, "429", retry_after=7.0)
     message = site.does(MINT)
     assert message.event == MintFailed(KEY, site.issuer.answer, ROLL)
-    assert isinstance(message.notifications[0], IssuerAnswered)  # it was asked, all the same
+    assert isinstance(message.notifications[0], IssuerAnswered)
 
 
-# --- Writing and looking
+# --- Writing and inspecting
 
 
-def test_a_write_comes_back_as_written_with_what_was_written(site):
+def test_a_write_returns_the_written_token(site):
     message = site.does(WRITE)
     assert message == Message("studio", Written("file", WRITE.token))
     assert site.output.holding.token == WRITE.token
-    assert site.managed.output("other").holding == Holding()  # the one that was named, and no other
+    assert site.managed.output("other").holding == Holding()  # only the named output was written
 
 
-def test_a_write_that_fails_comes_back_with_what_the_output_says(site):
+def test_a_failed_write_returns_the_error_of_the_output(site):
     site.output.failing = OutputError("file: no space left; free some")
     assert site.does(WRITE) == Message("studio", WriteFailed("file", "file: no space left; free some", ROLL))
 
 
-def test_a_look_comes_back_with_what_was_found(site):
+def test_an_inspection_returns_the_holding(site):
     site.output.holding = held(token())
-    assert site.does(LOOK) == Message("studio", Found("file", held(token())))
-    assert site.output.cleared == 0
+    assert site.does(INSPECT) == Message("studio", Found("file", held(token())))
+    assert site.output.claimed == 0
 
 
-def test_a_look_that_fails_comes_back_with_what_the_output_says(site):
+def test_a_failed_inspection_returns_the_error_of_the_output(site):
     site.output.failing = OutputError("file: permission denied; let us read it")
-    assert site.does(LOOK) == Message(
+    assert site.does(INSPECT) == Message(
         "studio", InspectFailed("file", "file: permission denied; let us read it")
     )
 
 
-def test_what_is_only_out_of_sight_is_said_to_be_so(site):
+def test_an_output_out_of_sight_is_marked_as_such(site):
     site.output.failing = OutputOutOfSightError("secret:studio/token cannot be read: connection refused")
     failed = InspectFailed(
         "file", "secret:studio/token cannot be read: connection refused", out_of_sight=True
     )
-    assert site.does(LOOK) == Message("studio", failed)
+    assert site.does(INSPECT) == Message("studio", failed)
 
 
-def test_whoever_keeps_the_output_may_ask_to_be_left_alone(site):
+def test_a_failed_write_returns_retry_after_of_the_backend(site):
     site.output.failing = OutputError("asked to wait (429)", retry_after=7.0)
     assert site.does(WRITE) == Message("studio", WriteFailed("file", "asked to wait (429)", ROLL, 7.0))
 
 
-def test_the_first_look_clears_what_a_killed_predecessor_left(site):
+def test_the_first_inspection_claims_the_output(site):
     site.output.holding = held(token())
-    assert site.does(FIRST_LOOK) == Message("studio", Found("file", held(token())))
-    assert site.output.cleared == 1
+    assert site.does(FIRST_INSPECT) == Message("studio", Found("file", held(token())))
+    assert site.output.claimed == 1
 
 
-def test_debris_that_stays_is_told_and_keeps_nobody_from_looking(site):
-    site.output.holding, site.output.stale = held(token()), OutputError("file: cannot be cleared")
-    told = OutputFailed("file", "file: cannot be cleared", None, writing=False)
-    assert site.does(FIRST_LOOK) == Message("studio", Found("file", held(token())), (told,))
+def test_a_failed_claim_is_reported_and_does_not_prevent_the_inspection(site):
+    site.output.holding, site.output.claim_error = held(token()), OutputError("file: cannot be cleared")
+    failed_claim = OutputFailed("file", "file: cannot be cleared", None, writing=False)
+    assert site.does(FIRST_INSPECT) == Message("studio", Found("file", held(token())), (failed_claim,))
 
 
-def test_debris_is_told_of_an_output_that_cannot_be_read_as_well(site):
-    site.output.failing, site.output.stale = OutputError("unreadable"), OutputError("not cleared")
-    told = OutputFailed("file", "not cleared", None, writing=False)
-    assert site.does(FIRST_LOOK) == Message("studio", InspectFailed("file", "unreadable"), (told,))
+def test_a_failed_claim_of_an_unreadable_output_is_reported(site):
+    site.output.failing, site.output.claim_error = OutputError("unreadable"), OutputError("not cleared")
+    failed_claim = OutputFailed("file", "not cleared", None, writing=False)
+    assert site.does(FIRST_INSPECT) == Message("studio", InspectFailed("file", "unreadable"), (failed_claim,))
 
 
-# --- Our own mistakes
+# --- Bugs
 
 
-MISTAKE = RuntimeError(f"nobody has foreseen {SECRET}")
-TOLD = "internal error (a bug): RuntimeError; the log has the details"
+BUG = RuntimeError(f"unforeseen: {SECRET}")
+MESSAGE = "internal error (a bug): RuntimeError; the log has the details"
 
 
 @pytest.mark.parametrize(
     ("effect", "event", "what"),
     [
-        (MINT, MintFailed(KEY, Declined(Outcome.BAD_RESPONSE, TOLD), ROLL), "Mint"),
-        (WRITE, WriteFailed("file", TOLD, ROLL), "Write"),
-        (LOOK, InspectFailed("file", TOLD), "Inspect"),
-        (FIRST_LOOK, InspectFailed("file", TOLD), "Inspect"),
-        (REHEARSAL, WriteFailed("file", TOLD, ROLL), "DryRun"),
-        (VERIFY, Verified(token().facts.fingerprint, Verification(Verdict.INCONCLUSIVE, TOLD)), "Verify"),
+        (MINT, MintFailed(KEY, Declined(Outcome.BAD_RESPONSE, MESSAGE), ROLL), "Mint"),
+        (WRITE, WriteFailed("file", MESSAGE, ROLL), "Write"),
+        (INSPECT, InspectFailed("file", MESSAGE), "Inspect"),
+        (FIRST_INSPECT, InspectFailed("file", MESSAGE), "Inspect"),
+        (DRY_RUN, WriteFailed("file", MESSAGE, ROLL), "DryRun"),
+        (VERIFY, Verified(token().facts.fingerprint, Verification(Verdict.INCONCLUSIVE, MESSAGE)), "Verify"),
     ],
-    ids=["mint", "write", "look", "first look", "dry run", "verify"],
+    ids=["mint", "write", "inspection", "first inspection", "dry run", "verify"],
 )
-def test_a_mistake_of_ours_comes_back_as_a_failure_and_is_said(site, effect, event, what):
-    """Or the step would be in flight for ever. Its text is for the log, which blots secrets out, and not for
-    the status, which does not."""
-    site.issuer.answer = site.output.failing = site.verifier.answer = MISTAKE
+def test_a_bug_becomes_a_failure_and_is_reported(site, effect, event, what):
+    """Otherwise the effect would be in flight for ever. Only the log shows the error's text, because it
+    removes secrets."""
+    site.issuer.answer = site.output.failing = site.verifier.answer = BUG
     message = site.does(effect)
-    assert message == Message("studio", event, (Crashed(what, MISTAKE),))
+    assert message == Message("studio", event, (Crashed(what, BUG),))
     assert SECRET not in str(message.event)
 
 
-def test_a_thread_survives_a_mistake_of_ours(site):
-    site.output.failing = MISTAKE
-    for _ in range(5):  # more than there are threads
-        site.does(LOOK)
+def test_a_thread_survives_a_bug(site):
+    site.output.failing = BUG
+    for _ in range(5):  # more jobs than threads
+        site.does(INSPECT)
     site.output.failing = None
-    assert site.does(LOOK) == Message("studio", Found("file", Holding()))
+    assert site.does(INSPECT) == Message("studio", Found("file", Holding()))
 
 
 # --- Several at once
 
 
-def test_an_errand_that_hangs_keeps_no_other_from_coming_back(site):
+def test_a_hanging_effect_does_not_delay_others(site):
     over = threading.Event()
     began = threading.Event()
 
@@ -334,7 +334,7 @@ def test_an_errand_that_hangs_keeps_no_other_from_coming_back(site):
             return Holding()
 
     hanging = site.managed._replace(outputs=(Hanging("file"),))
-    site.executor.start(hanging, Work("studio", LOOK, "file:", 0.0))
+    site.executor.start(hanging, Work("studio", INSPECT, "file:", 0.0))
     assert began.wait(DEADLINE)
     try:
         assert isinstance(site.does(MINT).event, Minted)
@@ -350,7 +350,7 @@ def keys(**sources: AKey) -> list[tuple[str, AKey]]:
     return list(sources.items())
 
 
-def test_keys_come_back_one_letter_a_token_and_then_that_all_were_read(site):
+def test_reading_the_keys_posts_a_message_for_each_token_then_keys_polled(site):
     site.executor.read_keys(KeyPoller(keys(a=AKey(KEY, "1"), b=AKey(NEW_KEY, "2"))))
     messages = [site.message() for _ in range(3)]
     assert messages == [
@@ -360,34 +360,34 @@ def test_keys_come_back_one_letter_a_token_and_then_that_all_were_read(site):
     ]
 
 
-def test_what_has_not_changed_is_not_told_again():
-    watch = KeyPoller(keys(a=AKey()))
-    assert list(watch.poll(0.0)) == [Message("a", KeyRead(KEY))]
-    assert list(watch.poll(0.0)) == []
+def test_an_unchanged_key_is_not_reported_again():
+    poller = KeyPoller(keys(a=AKey()))
+    assert list(poller.poll(0.0)) == [Message("a", KeyRead(KEY))]
+    assert list(poller.poll(0.0)) == []
 
 
-def test_a_changed_key_is_told():
+def test_a_changed_key_is_reported():
     key = AKey()
-    watch = KeyPoller(keys(a=key))
-    list(watch.poll(0.0))
+    poller = KeyPoller(keys(a=key))
+    list(poller.poll(0.0))
     key.content = NEW_KEY
-    assert list(watch.poll(0.0)) == [Message("a", KeyRead(NEW_KEY))]
+    assert list(poller.poll(0.0)) == [Message("a", KeyRead(NEW_KEY))]
 
 
-def test_a_key_that_cannot_be_read_is_told_once_and_when_it_can_be_again():
+def test_an_unreadable_key_is_reported_once_and_again_when_it_is_readable():
     key = AKey()
-    watch = KeyPoller(keys(a=key))
-    list(watch.poll(0.0))
+    poller = KeyPoller(keys(a=key))
+    list(poller.poll(0.0))
     key.content = KeyUnreadableError("the key file is gone")
-    assert list(watch.poll(0.0)) == [Message("a", KeyUnreadable("the key file is gone"))]
-    assert list(watch.poll(0.0)) == []
+    assert list(poller.poll(0.0)) == [Message("a", KeyUnreadable("the key file is gone"))]
+    assert list(poller.poll(0.0)) == []
     key.content = KeyUnreadableError("the key file is a directory")
-    assert list(watch.poll(0.0)) == [Message("a", KeyUnreadable("the key file is a directory"))]
+    assert list(poller.poll(0.0)) == [Message("a", KeyUnreadable("the key file is a directory"))]
     key.content = KEY
-    assert list(watch.poll(0.0)) == [Message("a", KeyRead(KEY))]
+    assert list(poller.poll(0.0)) == [Message("a", KeyRead(KEY))]
 
 
-def test_a_key_of_several_tokens_is_read_once_for_all_of_them():
+def test_a_key_of_several_tokens_is_read_once():
     reads = []
 
     class Counted(AKey):
@@ -401,12 +401,12 @@ def test_a_key_of_several_tokens_is_read_once_for_all_of_them():
     assert [message.token for message in messages] == ["a", "b", "c"]
 
 
-def test_a_mistake_of_ours_in_reading_a_key_is_said_once_and_keeps_no_other_from_being_read():
-    mistaken, good = AKey(MISTAKE, name="mistaken"), AKey(name="good")
+def test_a_bug_in_reading_a_key_is_reported_once_and_does_not_affect_other_keys():
+    mistaken, good = AKey(BUG, name="mistaken"), AKey(name="good")
     messages = list(KeyPoller(keys(a=mistaken, b=mistaken, c=good)).poll(0.0))
-    unreadable = KeyUnreadable(f"mistaken: {TOLD}")
+    unreadable = KeyUnreadable(f"mistaken: {MESSAGE}")
     assert messages == [
-        Message("a", unreadable, (Crashed("reading a key", MISTAKE),)),
+        Message("a", unreadable, (Crashed("reading a key", BUG),)),
         Message("b", unreadable),
         Message("c", KeyRead(KEY)),
     ]
@@ -416,7 +416,7 @@ def test_a_mistake_of_ours_in_reading_a_key_is_said_once_and_keeps_no_other_from
 
 
 class HangingKey(AKey):
-    """Does not answer before it is let go."""
+    """Does not answer until `go` is set."""
 
     def __init__(self, name: str, lane: str) -> None:
         super().__init__(KEY, name, lane)
@@ -430,33 +430,33 @@ class HangingKey(AKey):
 
 @pytest.fixture
 def hanging():
-    """A key source that hangs, and is being read."""
+    """A key source that hangs while it is read."""
     key = HangingKey("file:/mnt/dead/key", "key:/mnt/dead")
     yield key
     key.go.set()
 
 
-def test_a_directory_that_hangs_keeps_no_key_elsewhere_from_being_read(hanging):
+def test_a_hanging_directory_does_not_delay_keys_elsewhere(hanging):
     good = AKey(lane="key:/etc")
-    watch = KeyPoller(keys(a=hanging, b=good))
-    threading.Thread(target=lambda: list(watch.poll(0.0)), daemon=True).start()
+    poller = KeyPoller(keys(a=hanging, b=good))
+    threading.Thread(target=lambda: list(poller.poll(0.0)), daemon=True).start()
     assert hanging.asked.wait(DEADLINE)
-    assert list(watch.poll(2.0)) == [Message("b", KeyRead(KEY))]
+    assert list(poller.poll(2.0)) == [Message("b", KeyRead(KEY))]
     good.content = NEW_KEY
-    assert list(watch.poll(4.0)) == [Message("b", KeyRead(NEW_KEY))]
+    assert list(poller.poll(4.0)) == [Message("b", KeyRead(NEW_KEY))]
 
 
-def test_a_key_whose_directory_hangs_is_reported_once_and_when_it_can_be_read_again(hanging):
-    watch = KeyPoller(keys(a=hanging))
-    reader = threading.Thread(target=lambda: messages.extend(watch.poll(0.0)), daemon=True)
+def test_a_hanging_directory_is_reported_once_and_its_key_when_it_is_readable(hanging):
+    poller = KeyPoller(keys(a=hanging))
+    reader = threading.Thread(target=lambda: messages.extend(poller.poll(0.0)), daemon=True)
     messages: list[Message] = []
     reader.start()
     assert hanging.asked.wait(DEADLINE)
-    assert list(watch.poll(STALLED - 1.0)) == []
-    (message,) = watch.poll(STALLED)
+    assert list(poller.poll(STALLED - 1.0)) == []
+    (message,) = poller.poll(STALLED)
     assert isinstance(message.event, KeyUnreadable)
     assert "does not answer" in message.event.message
-    assert list(watch.poll(STALLED + 2.0)) == []
+    assert list(poller.poll(STALLED + 2.0)) == []
     hanging.go.set()
     reader.join(DEADLINE)
     assert messages == [Message("a", KeyRead(KEY))]
@@ -465,8 +465,8 @@ def test_a_key_whose_directory_hangs_is_reported_once_and_when_it_can_be_read_ag
 # --- Work
 
 
-def test_a_step_that_was_given_up_before_it_began_is_not_done_any_more(site):
-    """A mint that waited for a thread for an hour would be one too many."""
+def test_an_effect_given_up_before_it_began_is_skipped(site):
+    """A mint that waited for a thread for an hour would be useless."""
     work = Work("studio", MINT, "issuer", 0.0)
     work.given_up = True
     site.executor.start(site.managed, work)
@@ -482,30 +482,30 @@ def test_a_step_that_was_given_up_before_it_began_is_not_done_any_more(site):
         (OutputError("file: wait", 7.0), WriteFailed("file", "file: wait", ROLL, 7.0)),
     ],
 )
-def test_a_dry_run_comes_back_with_what_a_write_would(site, failing, event):
+def test_a_dry_run_returns_the_error_of_the_write(site, failing, event):
     site.output.failing = failing
-    assert site.does(REHEARSAL) == Message("studio", event)
+    assert site.does(DRY_RUN) == Message("studio", event)
 
 
 # --- Pools
 
 
 class Pools:
-    """Workers that only notes which pool a job is for."""
+    """Workers that only record the pool of each job."""
 
     def __init__(self) -> None:
-        self.went: list[str] = []
+        self.used: list[str] = []
         self.prepared: tuple[str, ...] = ()
 
     def submit(self, job: object, pool: str) -> None:
-        self.went.append(pool)
+        self.used.append(pool)
 
     def prepare(self, pools: tuple[str, ...]) -> None:
         self.prepared = pools
 
 
-def test_what_goes_to_an_issuer_a_disk_an_api_server_and_the_keys_does_not_queue_together(mailbox):
-    """Two hundred Secrets whose API server hangs kept a file from being looked at, and the keys."""
+def test_issuer_disk_api_server_and_keys_have_separate_pools(mailbox):
+    """Two hundred Secrets of a hanging API server once delayed files and keys."""
     workers = Pools()
     executor = Executor(SystemClock(), mailbox, workers, lambda: ROLL)
     outputs = (AnOutput("file:/run/token", "file:/run"), AnOutput("secret:inlive/token", "secret"))
@@ -522,7 +522,7 @@ def test_what_goes_to_an_issuer_a_disk_an_api_server_and_the_keys_does_not_queue
     for step in steps:
         executor.start(managed, Work("studio", step, managed.lane(step.slot), 0.0))
     executor.read_keys(KeyPoller([("studio", managed.key)]))
-    assert workers.went == ["issuer", "file", "secret", "file", "verify", "keys"]
+    assert workers.used == ["issuer", "file", "secret", "file", "verify", "keys"]
 
 
 def test_every_effect_has_a_kind():

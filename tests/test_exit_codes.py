@@ -1,4 +1,4 @@
-"""Exit codes: of several failures the gravest, 78 before 77 before 73 before 75 (design §2)."""
+"""Exit codes: the gravest failure counts, 78 before 77 before 73 before 75 (design §2)."""
 
 from itertools import combinations
 
@@ -30,16 +30,16 @@ GRAVEST_FIRST = (78, 77, 73, 75)
 
 
 @pytest.mark.parametrize(("graver", "lesser"), list(combinations(GRAVEST_FIRST, 2)))
-def test_of_two_failures_the_graver_one_counts_in_whichever_order(graver, lesser):
+def test_the_graver_of_two_failures_counts_in_either_order(graver, lesser):
     assert exit_codes.gravest([graver, lesser]) == exit_codes.gravest([lesser, graver]) == graver
 
 
-def test_of_all_failures_the_configuration_is_the_gravest():
+def test_a_configuration_error_is_the_gravest_failure():
     assert exit_codes.gravest(reversed(GRAVEST_FIRST)) == 78
 
 
 @pytest.mark.parametrize("codes", [(), (0,), (0, 0)])
-def test_without_a_failure_it_is_0(codes):
+def test_without_a_failure_the_exit_code_is_0(codes):
     assert exit_codes.gravest(codes) == 0
 
 
@@ -59,14 +59,14 @@ def well() -> Driver:
 
 def without_key() -> Driver:
     driver = Driver()
-    driver.tell(KeyUnreadable("the key file /k cannot be read: no such file"))
+    driver.observe(KeyUnreadable("the key file /k cannot be read: no such file"))
     driver.perform(driver.steps())
     return driver
 
 
 def key_lost() -> Driver:
     driver = at_work()
-    driver.tell(KeyUnreadable("the key file /k cannot be read: no such file"))
+    driver.observe(KeyUnreadable("the key file /k cannot be read: no such file"))
     return driver
 
 
@@ -79,7 +79,7 @@ def declined(why) -> Driver:
 
 def candidate_refused() -> Driver:
     driver = at_work()
-    driver.tell(KeyRead(NEW_KEY))
+    driver.observe(KeyRead(NEW_KEY))
     driver.until(Mint)
     driver.declined(KEY_REFUSED, NEW_KEY)
     return driver
@@ -87,13 +87,13 @@ def candidate_refused() -> Driver:
 
 def unwritten() -> Driver:
     driver = at_work()
-    driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
+    driver.observe(WriteFailed("file", "file: no space left on device", roll=0.0))
     return driver
 
 
 def unread() -> Driver:
     driver = at_work()
-    driver.tell(InspectFailed("file", "file: permission denied"))
+    driver.observe(InspectFailed("file", "file: permission denied"))
     return driver
 
 
@@ -113,53 +113,53 @@ def observed_lifetime() -> Driver:
         ((), 0, "there is nothing to fail"),
         ((well(),), 0, "all is well"),
         ((without_key(),), 78, "there is no key"),
-        ((key_lost(),), 78, "the key would not outlive a restart"),
+        ((key_lost(),), 78, "a restart would lose the key"),
         ((declined(KEY_REFUSED),), 77, "the key is refused"),
-        ((candidate_refused(),), 77, "the new key is refused, though the old one goes on"),
+        ((candidate_refused(),), 77, "the new key is refused, though the old one still works"),
         ((declined(UNREACHABLE),), 75, "the issuer cannot be reached"),
         ((declined(SERVER_ERROR),), 75, "the issuer fails"),
         ((declined(throttled(60.0)),), 75, "the issuer asks to wait"),
         ((unwritten(),), 73, "the output cannot be written"),
-        ((unread(),), 73, "what the output holds cannot be told"),
+        ((unread(),), 73, "the output cannot be read"),
         ((well(), declined(UNREACHABLE)), 75, "one of two fails"),
-        ((declined(UNREACHABLE), unwritten(), declined(KEY_REFUSED)), 77, "of several the gravest"),
+        ((declined(UNREACHABLE), unwritten(), declined(KEY_REFUSED)), 77, "the gravest of several"),
         ((declined(UNREACHABLE), unwritten()), 73, "an output is graver than an outage"),
         ((declined(KEY_REFUSED), without_key()), 78, "a missing key is the gravest"),
     ],
 )
-def test_the_exit_code_for_tokens_as_they_stand(tokens, code, because):
+def test_the_exit_code_follows_from_the_states(tokens, code, because):
     assert exit_codes.gravest(exit_codes.of_states([each.state], each.now) for each in tokens) == code, (
         because
     )
 
 
 @pytest.mark.parametrize("tokens", [(beginning(),), (well(), beginning()), (observed_lifetime(),)])
-def test_without_a_valid_token_in_each_output_it_is_not_0_although_nothing_failed(tokens):
+def test_without_a_valid_token_in_each_output_the_exit_code_is_75(tokens):
     assert exit_codes.gravest(exit_codes.of_states([each.state], each.now) for each in tokens) == 75
 
 
-def test_a_pass_that_was_cut_short_is_0_if_the_old_token_is_valid():
+def test_an_interrupted_pass_is_0_if_the_old_token_is_valid():
     driver = at_work()
     driver.until(Mint)
-    driver.tell(Stopping())
+    driver.observe(Stopping())
     assert driver.state.minting is not None
     assert exit_codes.of_states([driver.state], driver.now) == 0
 
 
-def test_of_one_token_with_several_failures_the_gravest_counts():
+def test_the_gravest_failure_of_a_token_counts():
     driver = declined(UNREACHABLE)
-    driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
+    driver.observe(WriteFailed("file", "file: no space left on device", roll=0.0))
     assert exit_codes.of_states([driver.state], driver.now) == 73
-    driver.tell(KeyUnreadable("the key file /k is empty"))
+    driver.observe(KeyUnreadable("the key file /k is empty"))
     assert exit_codes.of_states([driver.state], driver.now) == 78
 
 
-def test_what_is_mended_counts_no_more():
+def test_solved_failures_do_not_count():
     driver = declined(UNREACHABLE)
-    driver.tell(KeyUnreadable("the key file /k is empty"))
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyUnreadable("the key file /k is empty"))
+    driver.observe(KeyRead(KEY))
     driver.until(Mint)
     steps = driver.minted(token(2, age=-2522.0))
-    driver.tell(WriteFailed("file", "file: no space left on device", roll=0.0))
+    driver.observe(WriteFailed("file", "file: no space left on device", roll=0.0))
     driver.perform(steps)
     assert exit_codes.of_states([driver.state], driver.now) == 0

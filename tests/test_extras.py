@@ -1,4 +1,4 @@
-"""Without the extra `kubernetes`: files are served as ever, and what needs a cluster says what to install."""
+"""Without the extra `kubernetes`: files work as usual; a use of a cluster reports what to install."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def inlive():
 def refresher(
     python: Path, tmp_path: Path, inlive: Emulator
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Calls ``refresher WORDS…`` in that environment, beside a file `key`. A cluster is configured."""
+    """Runs ``refresher WORDS…`` in that environment, next to a file `key`. A cluster is configured."""
     (tmp_path / "key").write_text(KEY)
     (tmp_path / "key").chmod(0o600)
     (tmp_path / "kubeconfig").write_text("")
@@ -62,46 +62,48 @@ def test_the_environment_has_no_kubernetes_client(python):
 
 
 @pytest.mark.parametrize("command", NEEDING_A_CLUSTER)
-def test_a_secret_needs_the_extra_and_one_line_says_so_before_anything_is_minted(refresher, inlive, command):
-    told = refresher(command, "--to-secret", "studio/access-token")
-    assert (told.returncode, told.stdout) == (78, "")
-    (line,) = told.stderr.splitlines()
+def test_a_secret_without_the_extra_is_reported_before_a_mint(refresher, inlive, command):
+    ended = refresher(command, "--to-secret", "studio/access-token")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    (line,) = ended.stderr.splitlines()
     assert line.startswith("refresher: ")
     assert line.endswith(INSTALL)
     assert inlive.counts.mints == 0
 
 
 @pytest.mark.parametrize("command", NEEDING_A_CLUSTER)
-def test_so_does_a_secret_of_the_configuration_file(refresher, inlive, tmp_path, command):
+def test_a_secret_in_the_configuration_file_without_the_extra_is_reported(
+    refresher, inlive, tmp_path, command
+):
     outputs = [{"file": "token"}, {"secret": "studio/access-token"}, {"secret": "studio/other"}]
     configured(tmp_path, outputs)
-    told = refresher(command, "--config", "refresher.json")
-    assert (told.returncode, told.stdout) == (78, "")
-    assert told.stderr.count("\n") == 1
-    assert told.stderr.endswith(f"{INSTALL}\n")
+    ended = refresher(command, "--config", "refresher.json")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.endswith(f"{INSTALL}\n")
     assert inlive.counts.mints == 0
     assert not (tmp_path / "token").exists()
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_so_does_leader_election(refresher, inlive, command):
-    told = refresher(command, "--to-secret", "studio/access-token", "--lease", "studio/refresher")
-    assert (told.returncode, told.stdout) == (78, "")
-    assert told.stderr.count("\n") == 1
-    assert told.stderr.endswith(f"{INSTALL}\n")
+def test_leader_election_without_the_extra_is_reported(refresher, inlive, command):
+    ended = refresher(command, "--to-secret", "studio/access-token", "--lease", "studio/refresher")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.endswith(f"{INSTALL}\n")
     assert inlive.counts.mints == 0
 
 
-def test_a_file_needs_nothing_of_it(refresher, inlive, tmp_path):
+def test_a_file_works_without_the_extra(refresher, inlive, tmp_path):
     for command in ("check", "once", "status", "wait"):
-        told = refresher(command, "--to-file", "token")
-        assert told.returncode == 0, told.stdout + told.stderr
+        ended = refresher(command, "--to-file", "token")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
     assert inlive.valid((tmp_path / "token").read_text())
     minted = refresher("mint")
     assert inlive.valid(minted.stdout)
 
 
-def test_a_token_can_be_minted_by_a_configuration_with_a_secret(refresher, inlive, tmp_path):
+def test_mint_works_with_a_secret_in_the_configuration(refresher, inlive, tmp_path):
     configured(tmp_path, [{"secret": "studio/access-token"}])
     minted = refresher("mint", "--config", "refresher.json")
     assert inlive.valid(minted.stdout)

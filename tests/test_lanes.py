@@ -1,4 +1,4 @@
-"""Who may begin, who waits in line, and when a lane is stuck."""
+"""Admission to lanes: room, queues, and stuck lanes."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from refresher.core.effects import Inspect, Mint
 from refresher.core.model import Reason, SecretStr
 from refresher.lanes import COUNTS_FOR, WEDGED, Lanes, Limit, Work, pool_of
 
-LOOK, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)
+INSPECT, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)
 A, B = "file:/a", "file:/b"
 SILENT = 10.0
 NOW = 0.0
@@ -16,7 +16,7 @@ NOW = 0.0
 
 @pytest.fixture
 def lanes():
-    """Two steps in a lane, three in all of them."""
+    """Lanes with room for two effects each, and three in all lanes of the pool."""
     return Lanes({"file": Limit(2, pool=3), "issuer": Limit(1, pool=2)})
 
 
@@ -26,15 +26,15 @@ def roomy():
 
 
 def begun(lanes: Lanes, lane: str, *tokens: str, at: float = 0.0) -> list[Work]:
-    return [lanes.begin(token, LOOK, lane, at) for token in tokens]
+    return [lanes.begin(token, INSPECT, lane, at) for token in tokens]
 
 
 @pytest.mark.parametrize(("lane", "pool"), [("issuer", "issuer"), ("file:/run:1/x", "file")])
-def test_a_lanes_pool_is_its_name_up_to_a_colon(lane, pool):
+def test_the_pool_of_a_lane_is_its_name_up_to_the_colon(lane, pool):
     assert pool_of(lane) == pool
 
 
-def test_a_lane_has_room_for_so_many_steps(lanes):
+def test_a_lane_has_room_up_to_its_limit(lanes):
     first, _ = begun(lanes, A, "x", "y")
     assert not lanes.has_room(A, NOW)
     assert lanes.has_room(B, NOW)
@@ -42,7 +42,7 @@ def test_a_lane_has_room_for_so_many_steps(lanes):
     assert lanes.has_room(A, NOW)
 
 
-def test_all_lanes_of_a_pool_together_have_room_for_so_many(lanes):
+def test_all_lanes_of_a_pool_together_have_room_up_to_the_limit_of_the_pool(lanes):
     begun(lanes, A, "x", "y")
     (last,) = begun(lanes, B, "z")
     assert not lanes.has_room(B, NOW)
@@ -51,19 +51,19 @@ def test_all_lanes_of_a_pool_together_have_room_for_so_many(lanes):
     assert lanes.has_room(B, NOW)
 
 
-def test_what_was_given_up_leaves_room_but_keeps_its_thread(lanes):
+def test_a_given_up_effect_makes_room_but_keeps_its_thread(lanes):
     (first,) = begun(lanes, "issuer", "x")
     lanes.give_up(first, NOW)
     assert lanes.of("x") == ()
     assert lanes.has_room("issuer", NOW)
     (second,) = begun(lanes, "issuer", "x")
     lanes.give_up(second, NOW)
-    assert not lanes.has_room("issuer", NOW)  # two threads hang: no third
+    assert not lanes.has_room("issuer", NOW)  # two threads hang, so no third may begin
     lanes.end(first)
     assert lanes.has_room("issuer", NOW)
 
 
-def test_what_is_in_flight_is_known_by_token(lanes):
+def test_effects_in_flight_are_listed_by_token(lanes):
     first, second = begun(lanes, A, "x", "x")
     assert lanes.of("x") == (first, second)
     lanes.end(first)
@@ -72,7 +72,7 @@ def test_what_is_in_flight_is_known_by_token(lanes):
     assert lanes.of("x") == ()
 
 
-def test_those_in_line_are_admitted_in_order_as_long_as_there_is_room(lanes):
+def test_waiting_tokens_are_admitted_in_order_while_there_is_room(lanes):
     first, second = begun(lanes, A, "x", "y")
     for token in ("1", "2", "1", "3"):
         lanes.wait(token, A)
@@ -85,11 +85,11 @@ def test_those_in_line_are_admitted_in_order_as_long_as_there_is_room(lanes):
         begun(lanes, A, token)
     assert turns == ["1"]
     lanes.end(second)
-    assert list(lanes.admitted(NOW)) == ["2", "3"]  # they have begun nothing: there is still room
+    assert list(lanes.admitted(NOW)) == ["2", "3"]  # they have begun nothing, so there is still room
     assert not lanes.is_waiting("3")
 
 
-def test_a_lane_is_stuck_when_nothing_in_it_has_moved_and_its_line_is_given_back(lanes):
+def test_a_lane_without_progress_is_stuck_and_its_queue_is_returned(lanes):
     begun(lanes, A, "x", at=0.0)
     begun(lanes, A, "y", at=5.0)
     lanes.wait("1", A)
@@ -105,7 +105,7 @@ def test_a_lane_with_room_is_not_stuck(lanes):
     assert list(lanes.stuck(1000.0, SILENT)) == []
 
 
-def test_a_lane_is_not_stuck_while_its_pool_is_full_of_work_that_moves(lanes):
+def test_a_lane_is_not_stuck_while_its_full_pool_makes_progress(lanes):
     begun(lanes, A, "x", "y", at=995.0)
     begun(lanes, "file:/c", "z", at=0.0)
     lanes.wait("1", B)
@@ -113,41 +113,41 @@ def test_a_lane_is_not_stuck_while_its_pool_is_full_of_work_that_moves(lanes):
     assert list(lanes.stuck(1010.0, SILENT)) == [(B, ("1",))]
 
 
-def test_an_output_on_which_steps_hang_for_ever_is_wedged_and_leaves_room_for_its_neighbours(roomy):
+def test_an_output_with_hanging_effects_is_wedged_and_leaves_room_for_others(roomy):
     hanging = []
     for _ in range(WEDGED):
-        assert not roomy.is_wedged("x", LOOK, A, NOW)
+        assert not roomy.is_wedged("x", INSPECT, A, NOW)
         (work,) = begun(roomy, A, "x")
         roomy.give_up(work, NOW)
         hanging.append(work)
-    assert roomy.is_wedged("x", LOOK, A, NOW)
-    assert not roomy.is_wedged("y", LOOK, A, NOW)
+    assert roomy.is_wedged("x", INSPECT, A, NOW)
+    assert not roomy.is_wedged("y", INSPECT, A, NOW)
     roomy.end(hanging[0])
-    assert not roomy.is_wedged("x", LOOK, A, NOW)
+    assert not roomy.is_wedged("x", INSPECT, A, NOW)
 
 
-def test_an_issuer_is_never_wedged_it_may_answer_the_next_time(roomy):
+def test_an_issuer_is_never_wedged(roomy):
     for _ in range(WEDGED):
         roomy.give_up(roomy.begin("x", MINT, "issuer", 0.0), NOW)
     assert not roomy.is_wedged("x", MINT, "issuer", NOW)
 
 
-def test_an_output_that_hangs_for_ever_is_tried_again_and_again_and_few_threads_are_lost_to_it(roomy):
+def test_an_output_that_hangs_for_ever_is_retried_and_costs_few_threads(roomy):
     tries = []
     now, a_day = NOW, NOW + 86400.0
     while now < a_day:
-        if not roomy.is_wedged("x", LOOK, A, now):
+        if not roomy.is_wedged("x", INSPECT, A, now):
             (work,) = begun(roomy, A, "x", at=now)
             roomy.give_up(work, now)
             tries.append(now)
         now += 10.0
     assert len(tries) < 16
     later = [after - before for before, after in pairwise(tries[WEDGED:])]
-    assert later == sorted(later)  # the later, the rarer
+    assert later == sorted(later)  # the intervals grow
     assert tries[-1] > a_day / 3
 
 
-def test_a_lane_full_of_what_hangs_for_ever_has_room_again_and_few_threads_are_lost_to_it():
+def test_a_lane_full_of_hanging_effects_gets_room_again_and_costs_few_threads():
     lanes = Lanes({"file": Limit(8, pool=1000)})
     begun_at = []
     for now in map(float, range(0, 86400, 10)):
@@ -159,19 +159,19 @@ def test_a_lane_full_of_what_hangs_for_ever_has_room_again_and_few_threads_are_l
     assert begun_at[-1] > 86400 / 3
 
 
-def test_what_was_given_up_keeps_nobody_out_any_more_once_it_has_ended_late(roomy):
+def test_a_given_up_effect_that_has_ended_no_longer_counts(roomy):
     hanging = [work for _ in range(WEDGED) for work in begun(roomy, A, "x")]
     for work in hanging:
         roomy.give_up(work, NOW)
-    assert roomy.is_wedged("x", LOOK, A, NOW)
+    assert roomy.is_wedged("x", INSPECT, A, NOW)
     for work in hanging:
         roomy.end(work)
     (again,) = begun(roomy, A, "x")
     roomy.give_up(again, NOW)
-    assert again.counts_until == NOW + COUNTS_FOR  # as the first one
+    assert again.counts_until == NOW + COUNTS_FOR  # like the first one
 
 
-def test_a_lane_in_which_everything_was_given_up_is_stuck(lanes):
+def test_a_lane_with_only_given_up_effects_is_stuck(lanes):
     for _ in range(2):
         (work,) = begun(lanes, "issuer", "x")
         lanes.give_up(work, NOW)

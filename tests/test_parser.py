@@ -1,4 +1,4 @@
-"""Mistakes in the command line: each is answered with what was meant and the usage, and shows no value."""
+"""Mistakes in the command line: each message gives a suggestion and the usage, and shows no value."""
 
 import pytest
 
@@ -14,7 +14,7 @@ VALUED = [(name, action.option_strings[0]) for name, action in FLAGS if action.n
 SWITCHES = [(name, flag) for name, action in FLAGS if action.nargs == 0 for flag in action.option_strings]
 LACKING = {flag: [each for each in COMMANDS if flag not in PARSERS[each].flags] for _, flag in LONG}
 FOREIGN = [(names[0], flag) for flag, names in LACKING.items() if names]  # all have --help
-WORDS = {"config": ["schema"], "completion": ["bash"]}  # without which argparse looks no further
+WORDS = {"config": ["schema"], "completion": ["bash"]}  # argparse stops without these
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def call(capsys):
 
 
 def mistakes(called: Called, prog: str) -> list[str]:
-    """The mistakes that were reported below the usage line of `prog`."""
+    """The mistakes reported below the usage line of `prog`."""
     usage, *lines = called.err.splitlines()
     assert (called.code, called.out) == (2, "")
     assert usage.startswith(f"usage: {prog} ")
@@ -39,12 +39,12 @@ def test_a_misspelt_command(call, name):
         assert mistake.startswith(f"COMMAND: '{given}' is unknown; did you mean {name}? accepted: ")
 
 
-def test_a_word_that_is_like_no_command_is_answered_with_all_of_them(call):
+def test_an_unknown_command_gets_the_list_of_commands(call):
     (mistake,) = mistakes(call("xyzzy"), "refresher")
     assert mistake == f"COMMAND: 'xyzzy' is unknown; accepted: {', '.join(COMMANDS)}"
 
 
-def test_who_asks_for_help_as_of_another_program_finds_it(call):
+def test_other_spellings_of_help_get_a_hint(call):
     (mistake,) = mistakes(call("help"), "refresher")
     assert "did you mean --help?" in mistake
 
@@ -55,14 +55,14 @@ def test_a_misspelt_flag(call, name, flag):
     if given == flag:
         given = flag + flag[-1]
     (mistake,) = mistakes(call(name, *WORDS.get(name, []), given, "value"), f"refresher {name}")
-    assert mistake.endswith(f"is no flag of refresher {name}; did you mean {flag}?")
+    assert mistake.endswith(f"is not a flag of refresher {name}; did you mean {flag}?")
 
 
 @pytest.mark.parametrize(("name", "flag"), FOREIGN)
 def test_a_flag_of_another_command(call, name, flag):
     (mistake,) = mistakes(call(name, *WORDS.get(name, []), flag, "value"), f"refresher {name}")
     owners = ", ".join(each for each in COMMANDS if flag in PARSERS[each].flags)
-    assert f"is no flag of refresher {name}, but of {owners}" in mistake
+    assert f"is not a flag of refresher {name}, but of {owners}" in mistake
 
 
 @pytest.mark.parametrize(("name", "flag"), VALUED)
@@ -74,14 +74,14 @@ def test_a_flag_without_its_value(call, name, flag):
 
 
 @pytest.mark.parametrize(("name", "flag"), SWITCHES)
-def test_a_value_of_a_flag_that_takes_none_is_not_shown(call, name, flag):
+def test_a_value_for_a_flag_without_one_is_not_shown(call, name, flag):
     called = call(name, f"{flag}={KEY}" if flag.startswith("--") else f"{flag}{KEY}")
     (mistake,) = mistakes(called, f"refresher {name}")
     assert mistake.endswith(": takes no value")
     assert leaks({"said": called.err.encode()}, [KEY]) == []
 
 
-def test_a_flag_in_front_of_its_command(call):
+def test_a_flag_before_its_command(call):
     (mistake,) = mistakes(call("--config", "refresher.yaml", "check"), "refresher")
     assert mistake == "--config: comes after the command, as in refresher run --config"
 
@@ -95,8 +95,8 @@ def test_a_flag_in_front_of_its_command(call):
         ("--a\n\x1b", "'--a\\n\\x1b'"),
     ],
 )
-def test_a_flag_that_no_command_has(call, given, shown):
-    assert mistakes(call(given), "refresher") == [f"{shown}: is no flag of refresher"]
+def test_an_unknown_flag(call, given, shown):
+    assert mistakes(call(given), "refresher") == [f"{shown}: is not a flag of refresher"]
 
 
 def test_every_mistake_is_reported_at_once(call):
@@ -108,18 +108,18 @@ def test_every_mistake_is_reported_at_once(call):
 
 
 @pytest.mark.parametrize("words", [("mint", "a", KEY), ("run", KEY), ("check", "--offline", KEY)])
-def test_a_word_too_many_is_not_shown(call, words):
+def test_an_unexpected_argument_is_not_shown(call, words):
     called = call(*words)
     (mistake,) = mistakes(called, f"refresher {words[0]}")
-    assert mistake.startswith("…: is a word too many")
+    assert mistake.startswith(f"…: refresher {words[0]} takes no such argument")
     assert leaks({"said": called.err.encode()}, [KEY]) == []
 
 
-def test_a_word_that_is_missing(call):
+def test_a_missing_argument(call):
     assert mistakes(call("config"), "refresher config") == ["schema: is missing"]
 
 
-def test_a_misspelt_word_of_a_command(call):
+def test_a_misspelt_argument(call):
     (mistake,) = mistakes(call("config", "shema"), "refresher config")
     assert mistake == "schema: 'shema' is unknown; did you mean schema? accepted: schema"
 
@@ -129,7 +129,7 @@ def test_two_flags_that_exclude_each_other(call):
     assert mistake == "--write-key: not allowed with argument --key-file"
 
 
-def test_without_a_command_the_help_is_shown_and_that_is_no_success(call):
+def test_without_a_command_the_help_is_shown_with_exit_code_2(call):
     helped, alone = call("--help"), call()
     assert (helped.code, alone.code) == (0, 2)
     assert (alone.out, alone.err) == ("", helped.out)

@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""The examples of the README work as they are shown."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(), re.MULTILINE | 
 
 
 def block(beginning: str) -> str:
-    (found,) = [each for each in BLOCKS if each.startswith(beginning)]
+    (found,) = [text for text in BLOCKS if text.startswith(beginning)]
     return str(found)
 
 
@@ -28,7 +28,7 @@ def test_the_configuration_is_accepted(tmp_path):
     assert len(load({"config": str(path)}, {}, "/").settings.tokens) == 2
 
 
-def test_the_sidecar_calls_commands_that_exist():
+def test_the_sidecar_uses_existing_commands():
     pod = yaml.safe_load(block("spec:"))["spec"]
     (sidecar,) = pod["initContainers"]
     parsed = build_parser().parse_args(sidecar["args"])
@@ -40,7 +40,7 @@ def test_the_sidecar_calls_commands_that_exist():
 def commands() -> list[str]:
     text = README.read_text()
     shown = re.findall(r"^(?:\$ +|\*/10 \* \* \* \* +/\S+/)refresher +(.*?)(?: +#.*)?$", text, re.MULTILINE)
-    return shown + re.findall(r"`refresher ((?:check|status) .*?)`", text)
+    return shown + re.findall(r"(?:`|-- )refresher ((?:check|status)\b[^`#\n]*)(?:`|#)", text)
 
 
 @pytest.mark.parametrize("command", commands())
@@ -48,12 +48,12 @@ def test_every_command_shown_parses(command):
     assert build_parser().parse_args(command.split()).run
 
 
-def test_every_command_is_told_of():
-    told = re.findall(r"^\| `(\w+)[^`]*` \|", README.read_text(), re.MULTILINE)
-    assert set(COMMANDS) <= set(told)
+def test_the_readme_lists_every_command():
+    listed = re.findall(r"^\| `(\w+)[^`]*` \|", README.read_text(), re.MULTILINE)
+    assert set(COMMANDS) <= set(listed)
 
 
-def test_the_alerts_are_ones_that_prometheus_takes(tmp_path):
+def test_prometheus_accepts_the_alerts(tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text("groups:\n- name: inlive\n  rules:\n" + textwrap.indent(block("- alert:"), "  "))
     promtool = needs.tool("promtool")
@@ -62,7 +62,7 @@ def test_the_alerts_are_ones_that_prometheus_takes(tmp_path):
     assert "4 rules found" in checked.stdout
 
 
-def test_the_alerts_are_about_metrics_that_exist():
+def test_the_alerts_use_existing_metrics():
     used = set(re.findall(r"token_refresher_\w+", block("- alert:")))
     exposed, _ = at_work("studio").metrics.exposition("text/plain")
     assert used <= set(re.findall(r"^token_refresher_\w+", exposed.decode(), re.MULTILINE))

@@ -1,4 +1,4 @@
-"""docs/reliability.md: its table is the program's own arithmetic."""
+"""The table in docs/reliability.md agrees with the program."""
 
 import re
 from pathlib import Path
@@ -10,18 +10,18 @@ from refresher.core.schedule import headroom
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "reliability.md").read_text()
 ROWS = re.findall(r"^\| (\S+) \| (\d+)% \| (\S+) \| (\S+) \|$", PAGE, re.MULTILINE)
-PROPAGATION_DELAYS = (0.0, 120.0)  # seconds, of a file and a Secret
+PROPAGATION_DELAYS = (0.0, 120.0)  # seconds: of a file, of a Secret
 
 
-def test_there_is_a_table():
+def test_the_page_has_a_table_of_headrooms():
     assert len(ROWS) >= 5
 
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
-def test_the_headroom_in_the_table_is_the_one_of_the_program(row):
-    lifetime, refresh_at, *told = row
+def test_the_headroom_in_the_table_is_what_the_program_computes(row):
+    lifetime, refresh_at, *shown = row
     seconds = [
         headroom(parse_duration(lifetime), int(refresh_at) / 100, propagation_delay, timeout=10.0)
         for propagation_delay in PROPAGATION_DELAYS
     ]
-    assert told == [format_duration(round(each)) for each in seconds]
+    assert shown == [format_duration(round(length)) for length in seconds]

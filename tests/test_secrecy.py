@@ -1,5 +1,5 @@
-"""No key and no token stands anywhere but in the configured outputs: the whole program goes through every
-fault there is, and everything that it wrote is searched for all of them, in every form that is common."""
+"""Keys and tokens appear only in the configured outputs. The whole program meets every fault of the emulator;
+then the test searches everything that it wrote for every secret, in all common encodings."""
 
 import base64
 import dataclasses
@@ -18,15 +18,15 @@ from urllib.parse import quote
 import pytest
 
 from refresher.config.declarations import (
-    FileOutputSettings,
+    SECTIONS,
     IssuerSettings,
     LeaderElectionSettings,
-    SecretOutputSettings,
     Settings,
     TokenSettings,
 )
-from refresher.config.flags import SECTIONS, declared_flags
+from refresher.config.flags import declared_flags
 from refresher.config.options import options_of
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
@@ -36,12 +36,12 @@ from tests.commands.daemon import Daemon, eventually, free_port, refresher, star
 from tests.leaks import leaks
 from tests.tapped import TOKEN, Wire, tapped
 
-KEY = "Zq1f0/WcT5d9+mN3=x8Hn2XkLm"  # with all that is written differently in URLs, JSON and base64
+KEY = "Zq1f0/WcT5d9+mN3=x8Hn2XkLm"  # with characters that URLs, JSON and base64 encode differently
 REFUSED_KEY = "nobody/knows+this=one8Hn2XkLm"
 OUTPUTS = ("token", "bearer", "env", "json", "inlive-sdk", "template")
 PAGES = ("/", "/metrics", "/livez", "/readyz", "/status", f"/{quote(KEY, safe='')}?key={quote(KEY, safe='')}")
 ACCEPTS = ("*/*", "text/html", "application/openmetrics-text")
-TEMPLATE = "$access_token $refresh_token\n" + "#" * 5000  # the longest value
+TEMPLATE = "$access_token $refresh_token\n" + "#" * 5000  # the longest output
 ROOM = 2500  # bytes: for a record and the beginning of that value, with the tokens in it
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -64,7 +64,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 def echoing(secret: str) -> dict[str, dict[str, Any]]:
-    """Issuers, and proxies in between, that say a secret back to us."""
+    """An issuer or a proxy that repeats a secret in its response."""
     header = base64.b64encode(f"Authorization: Bearer {secret}".encode()).decode()
     granted = {"access_token": f"{secret}\r\nX-Evil: 1", "refresh_token": secret}
     return {
@@ -94,7 +94,7 @@ def wire(issuer) -> Iterator[Wire]:
 
 
 class Site:
-    """One daemon, where it lives, and everything it has written anywhere."""
+    """One daemon, its directory, and everything that it has written."""
 
     def __init__(self, path: Path, url: str, log_format: str) -> None:
         self.path, self.written = path, dict[str, bytes]()
@@ -102,7 +102,7 @@ class Site:
             (path / name).mkdir(parents=True)
         self.key = path / "key"
         self.key.write_text(KEY)
-        files = [{"file": f"out/{form}", "format": form} for form in OUTPUTS]
+        files = [{"file": f"out/{format_}", "format": format_} for format_ in OUTPUTS]
         files[-1]["template"] = TEMPLATE
         outputs = [*files, {"file": "missing/token"}]
         token = {"name": "studio", "key_file": "key", "lifetime": 60, "outputs": outputs}
@@ -114,39 +114,39 @@ class Site:
 
     @property
     def outputs(self) -> dict[str, bytes]:
-        return {form: (self.path / "out" / form).read_bytes() for form in OUTPUTS}
+        return {format_: (self.path / "out" / format_).read_bytes() for format_ in OUTPUTS}
 
     def count(self, metric: str) -> float:
-        """The sum of all samples of a metric whose names begin like this."""
+        """The sum of all samples of the metrics with this prefix."""
         lines = self.daemon.get("/metrics").body.splitlines()
         return sum(
             float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"token_refresher_{metric}")
         )
 
     def mint(self, metric: str = "mint_requests_total") -> None:
-        """Have it mint now; return when that has counted as one more of `metric`."""
+        """Make it mint now. Returns when `metric` has grown."""
         before = self.count(metric)
         self.daemon.send(signal.SIGUSR1)
         eventually(lambda: self.count(metric) > before, f"more {metric}")
 
     def look(self, when: str) -> None:
-        """Keep what it tells whoever asks, while something is wrong."""
+        """Record the responses of the endpoints, at the moment named `when`."""
         for page in PAGES:
             for accept in ACCEPTS:
                 answer = self.daemon.get(page, Accept=accept, Authorization=f"Bearer {KEY}")
                 self.written[f"{when}: {page} {accept}"] = answer.body.encode()
 
     def end(self) -> None:
-        """Keep what is left of it: its log, and every file but the outputs and the key."""
+        """End the daemon. Record its log, and every file except outputs and key."""
         process = Path("/proc") / str(self.daemon.process.pid)
         for name in ("cmdline", "environ"):
             try:
                 self.written[name] = (process / name).read_bytes()
-            except (FileNotFoundError, PermissionError):  # it has ended, or lets nobody but root look
+            except (FileNotFoundError, PermissionError):  # it has ended, or only root may read
                 self.written[name] = b""
         assert self.daemon.end() == 0, self.daemon.said
         self.written["log"] = self.daemon.said.encode()
-        configured = {self.key, *(self.path / "out" / form for form in OUTPUTS)}
+        configured = {self.key, *(self.path / "out" / format_ for format_ in OUTPUTS)}
         for file in self.path.rglob("*"):
             if file.is_file() and file not in configured:
                 self.written[str(file)] = file.read_bytes()
@@ -154,8 +154,8 @@ class Site:
 
 @pytest.fixture
 def sites(wire, tmp_path) -> Iterator[list[Site]]:
-    """One that logs text and one that logs JSON, each with its first token."""
-    made = [Site(tmp_path / form, wire.url, form) for form in ("text", "json")]
+    """Two sites, with text and JSON logs, each with its first token."""
+    made = [Site(tmp_path / format_, wire.url, format_) for format_ in ("text", "json")]
     with made[0].daemon, made[1].daemon:
         for site in made:
             eventually(lambda site=site: all(map(bytes.strip, _existing(site))), "the first token")
@@ -164,15 +164,15 @@ def sites(wire, tmp_path) -> Iterator[list[Site]]:
 
 
 def _existing(site: Site) -> list[bytes]:
-    files = [site.path / "out" / form for form in OUTPUTS]
+    files = [site.path / "out" / format_ for format_ in OUTPUTS]
     return [file.read_bytes() if file.exists() else b"" for file in files]
 
 
 def check(sites: list[Site], wire: Wire) -> None:
-    """They end, and nothing of a secret is to be found; and it would be found if it were there."""
+    """End them, and search for secrets in vain. Then prove that the search finds a planted secret."""
     for site in sites:
         site.end()
-    tokens = wire.tokens  # of all mints: the last one may have been under way until the end
+    tokens = wire.tokens  # of all mints: the last one may have run until the end
     secrets = {KEY, REFUSED_KEY, *tokens}
     for site in sites:
         published = site.outputs
@@ -183,12 +183,12 @@ def check(sites: list[Site], wire: Wire) -> None:
         assert leaks(site.written, secrets) != [], "a leak that was planted"
 
 
-def test_every_fault_of_the_emulator_is_tried_here():
+def test_every_fault_of_the_emulator_is_used():
     tried = set().union(*FAULTS.values(), *echoing("").values())
     assert tried == {field.name for field in dataclasses.fields(Fault)}
 
 
-def test_whatever_the_issuer_does_no_secret_is_written(sites, wire, issuer):
+def test_no_fault_of_the_issuer_leaks_a_secret(sites, wire, issuer):
     for name, fault in (FAULTS | echoing(KEY)).items():
         issuer.faults(**fault)
         for site in sites:
@@ -199,7 +199,7 @@ def test_whatever_the_issuer_does_no_secret_is_written(sites, wire, issuer):
 
 
 @pytest.mark.parametrize("which", ["accessToken", "refreshToken"])
-def test_a_token_that_is_said_back_is_not_written(sites, wire, issuer, which):
+def test_a_token_repeated_in_a_response_is_not_written(sites, wire, issuer, which):
     for site in sites:
         for name, fault in echoing(json.loads(site.outputs["inlive-sdk"])["data"][which]).items():
             issuer.faults(**fault)
@@ -219,13 +219,13 @@ BAD_KEYS = {
 }
 
 
-def test_whatever_is_in_the_key_file_no_secret_is_written(sites, wire):
-    for content, told in BAD_KEYS.items():
+def test_no_content_of_the_key_file_leaks_a_secret(sites, wire):
+    for content, printed in BAD_KEYS.items():
         for site in sites:
             site.key.write_text(content)
         for site in sites:
-            eventually(lambda site=site, told=told: told in site.daemon.said, told)
-            site.look(told)
+            eventually(lambda site=site, printed=printed: printed in site.daemon.said, printed)
+            site.look(printed)
     for site in sites:
         site.mint()
         site.key.unlink()
@@ -234,7 +234,7 @@ def test_whatever_is_in_the_key_file_no_secret_is_written(sites, wire):
     check(sites, wire)
 
 
-def test_whatever_happens_to_the_outputs_no_secret_is_written(sites, wire):
+def test_no_failure_of_the_outputs_leaks_a_secret(sites, wire):
     for site in sites:
         limit_file_size(site.daemon.process, ROOM)
         site.mint('output_writes_total{output="file:' + str(site.path / "out" / "template"))
@@ -251,14 +251,14 @@ def test_whatever_happens_to_the_outputs_no_secret_is_written(sites, wire):
     check(sites, wire)
 
 
-def test_out_of_descriptors_no_secret_is_written(sites, wire):
+def test_a_lack_of_descriptors_leaks_no_secret(sites, wire):
     for site in sites:
         process = site.daemon.process
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, hard))
         site.daemon.send(signal.SIGUSR1)
         site.daemon.send(signal.SIGHUP)
-        eventually(lambda site=site: "Too many open files" in site.daemon.said, "it is told")
+        eventually(lambda site=site: "Too many open files" in site.daemon.said, "the log line")
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (hard, hard))
         site.mint()
     check(sites, wire)
@@ -269,32 +269,32 @@ def test_out_of_descriptors_no_secret_is_written(sites, wire):
 
 @pytest.fixture
 def words(wire, tmp_path) -> tuple[object, ...]:
-    """What a command needs to mint."""
+    """The flags that a command needs to mint."""
     (tmp_path / "key").write_text(KEY)
     return ("--key-file", tmp_path / "key", "--issuer-url", wire.url, "--issuer-timeout", "1s")
 
 
-def test_no_command_tells_a_secret_whatever_the_issuer_does(words, wire, issuer, tmp_path):
+def test_no_fault_of_the_issuer_makes_a_command_leak_a_secret(words, wire, issuer, tmp_path):
     file = ("--to-file", tmp_path / "token")
-    told: dict[str, bytes] = {}
+    printed: dict[str, bytes] = {}
     for name, fault in (FAULTS | echoing(KEY)).items():
         issuer.faults(**fault)
-        told[f"once, {name}"] = refresher("once", *words, *file, "--log-level", "debug").said.encode()
+        printed[f"once, {name}"] = refresher("once", *words, *file, "--log-level", "debug").said.encode()
     for name, fault in echoing(KEY).items():
         issuer.faults(**fault)
-        told[f"check, {name}"] = refresher("check", *words, *file).said.encode()
+        printed[f"check, {name}"] = refresher("check", *words, *file).said.encode()
         process = start("mint", *words)
         with process:
             out, err = process.communicate(timeout=30)
         assert out == "", "there was no token to print"
-        told[f"mint, {name}"] = err.encode()
+        printed[f"mint, {name}"] = err.encode()
     for command in ("status", "wait"):
-        told[command] = refresher(command, *file).said.encode()
-    assert leaks(told, {KEY, *wire.tokens}) == []
-    assert all(told[each] for each in told if each != "wait")
+        printed[command] = refresher(command, *file).said.encode()
+    assert leaks(printed, {KEY, *wire.tokens}) == []
+    assert all(printed[each] for each in printed if each != "wait")
 
 
-def test_mint_prints_its_token_and_tells_no_other_secret(words, wire):
+def test_mint_prints_its_token_and_no_other_secret(words, wire):
     with start("mint", *words, "--format", "inlive-sdk") as process:
         out, err = process.communicate(timeout=30)
     assert set(json.loads(out)["data"].values()) > wire.tokens
@@ -334,7 +334,7 @@ CONFIGURED = {
 }
 
 
-# In the place of any value there is. What is a right value has its use, and is told of as it is: --to-file.
+# Secrets as values of every option. A flag that accepts any text as valid may show it: --to-file.
 
 SECRETS = (
     KEY,
@@ -375,13 +375,13 @@ OF_COMMANDS = (
 
 @pytest.fixture
 def call(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where a word that is no path is looked for
+    monkeypatch.chdir(tmp_path)  # relative paths are searched here
     (tmp_path / "key").write_text("another-key-altogether")
     return caller(capsys)
 
 
 def parts(secret: str) -> list[str]:
-    """What must not be seen of it: of a password in a URL nothing, else no more than 12 in a row."""
+    """The parts that must not be shown: any part of a password in a URL, else over 12 characters."""
     password = re.search(r":(?!//)(.*)@", secret)
     if password:
         secret, longest = password[1], 5
@@ -398,7 +398,7 @@ def check_nothing_is_shown(called, secret):
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("flag", FLAGGED)
 @pytest.mark.parametrize("by", ["flag", "variable"])
-def test_a_secret_in_the_place_of_any_option_is_not_shown(call, monkeypatch, by, flag, secret):
+def test_a_secret_as_the_value_of_any_option_is_not_shown(call, monkeypatch, by, flag, secret):
     option = next(option for _, option in declared_flags() if option.flag == flag)
     words = [f"{flag}={secret}"] if by == "flag" else []
     if by == "variable":
@@ -412,7 +412,7 @@ def test_a_secret_in_the_place_of_any_option_is_not_shown(call, monkeypatch, by,
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("words", OF_COMMANDS, ids=" ".join)
-def test_a_secret_in_the_place_of_any_word_of_a_command_is_not_shown(call, words, secret):
+def test_a_secret_as_any_argument_is_not_shown(call, words, secret):
     *before, last = ("", *words)
     joined = f"{last}={secret}" if last.startswith("--") else secret
     given = [*before[1:], joined] if last.startswith("--") else [*words, secret]
@@ -439,7 +439,7 @@ IN_THE_FILE = {
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("where", IN_THE_FILE)
 @pytest.mark.parametrize("as_a_key", [False, True], ids=["as value", "as key"])
-def test_a_secret_in_the_place_of_anything_in_the_file_is_not_shown(call, tmp_path, where, secret, as_a_key):
+def test_a_secret_anywhere_in_the_configuration_is_not_shown(call, tmp_path, where, secret, as_a_key):
     section, key = IN_THE_FILE[where]
     secret_output = section in (SecretOutputSettings, LeaderElectionSettings)
     document: dict[str, Any] = {
@@ -495,26 +495,26 @@ def test_a_key_in_the_environment_by_mistake_is_not_repeated(variable, tmp_path)
     assert leaks({"said": ended.said.encode()}, [KEY]) == []
 
 
-def test_the_emulator_tells_no_secret_that_it_is_given(tmp_path):
+def test_the_emulator_prints_no_given_secret(tmp_path):
     (tmp_path / "key").write_text(KEY)
-    port, told, tokens = free_port(), dict[str, bytes](), set[str]()
+    port, printed, tokens = free_port(), dict[str, bytes](), set[str]()
     process = start("emulator", "--key-file", tmp_path / "key", "--listen", f"127.0.0.1:{port}")
     with process:
         try:
-            told["welcome"] = process.stdout.readline().encode()
+            printed["welcome"] = process.stdout.readline().encode()
             for bearer in (KEY, REFUSED_KEY):
                 answer = asked(port, "/v1/keys/accesstoken", bearer)
                 tokens |= {found.decode() for found in TOKEN.findall(answer)}
             for token in sorted(tokens):
-                told[f"room by {token}"] = asked(port, "/v1/rooms/create", token)
-                told[f"state by {token}"] = asked(port, "/_emulator/state", token, "GET")
+                printed[f"room by {token}"] = asked(port, "/v1/rooms/create", token)
+                printed[f"state by {token}"] = asked(port, "/_emulator/state", token, "GET")
         finally:
             process.terminate()
             out, err = process.communicate(timeout=30)
-    told |= {"out": out.encode(), "err": err.encode()}
+    printed |= {"out": out.encode(), "err": err.encode()}
     assert len(tokens) == 2
     assert "401" in err, "it logs"
-    assert leaks(told, {KEY, REFUSED_KEY, *tokens}) == []
+    assert leaks(printed, {KEY, REFUSED_KEY, *tokens}) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no prlimit")
@@ -545,7 +545,7 @@ def test_no_command_dumps_core(tmp_path, words):
 
 
 def asked(port: int, path: str, bearer: str, method: str = "POST") -> bytes:
-    """The body of an answer of the emulator's."""
+    """The body of a response of the emulator."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         body = None if method == "GET" else "{}"

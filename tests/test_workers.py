@@ -1,4 +1,4 @@
-"""Threads that perform jobs, and the queue by which everything comes back."""
+"""The worker threads, and the queue for their results."""
 
 import gc
 import signal
@@ -18,15 +18,15 @@ PATIENCE = 20.0  # seconds: far more than anything here takes
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait for a condition; fail when it does not come to hold in time."""
+    """Wait for a condition. Fail if it does not become true in time."""
     deadline, pause = time.monotonic() + PATIENCE, threading.Event()
     while not holds():
-        assert time.monotonic() < deadline, "the condition did not come to hold in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         pause.wait(0.005)
 
 
 class Jobs:
-    """Jobs that wait until they are let go, and who does them."""
+    """Jobs that wait until `let_go`. `threads`: the names of the threads that do them."""
 
     def __init__(self) -> None:
         self._gate = threading.Event()
@@ -49,14 +49,14 @@ class Jobs:
 
 @pytest.fixture
 def waiting():
-    """Jobs that are let go at the end at the latest, so that no thread outlives its test at work."""
+    """Jobs that end with the test at the latest, so that no thread keeps working."""
     jobs = Jobs()
     yield jobs
     jobs.let_go()
 
 
 def done(workers: Workers) -> str:
-    """Have one job done, and wait for it; the name of the thread that did it."""
+    """Submit a job and wait for it. Returns the name of the thread that did it."""
     name: list[str] = []
     finished = threading.Event()
 
@@ -65,14 +65,14 @@ def done(workers: Workers) -> str:
         finished.set()
 
     workers.submit(job, "pool")
-    assert finished.wait(PATIENCE), "nobody does it"
+    assert finished.wait(PATIENCE), "the job was not done"
     return name[0]
 
 
 # --- The workers.
 
 
-def test_at_most_so_many_threads_are_at_work_and_every_job_is_done(waiting):
+def test_a_pool_never_exceeds_its_size_and_does_every_job(waiting):
     workers = Workers({"pool": 3})
     for _ in range(20):
         workers.submit(waiting, "pool")
@@ -83,7 +83,7 @@ def test_at_most_so_many_threads_are_at_work_and_every_job_is_done(waiting):
     assert waiting.threads == {"pool-1", "pool-2", "pool-3"}
 
 
-def test_as_many_threads_are_started_as_are_needed(waiting):
+def test_only_as_many_threads_are_started_as_needed(waiting):
     workers = Workers({"pool": 16})
     for _ in range(4):
         workers.submit(waiting, "pool")
@@ -91,13 +91,13 @@ def test_as_many_threads_are_started_as_are_needed(waiting):
     assert len(waiting.threads) == 4
 
 
-def test_a_thread_is_reused_when_it_is_idle():
+def test_an_idle_thread_is_reused():
     workers = Workers({"pool": 16})
-    # Two, because the next job may come before the thread of the last one has gone back to wait.
+    # Two, because the next job may arrive before the thread of the last job waits again.
     assert len({done(workers) for _ in range(200)}) <= 2
 
 
-def test_jobs_that_hang_hold_back_no_others_while_there_are_threads(waiting):
+def test_hanging_jobs_do_not_delay_others_while_there_are_threads(waiting):
     workers = Workers({"pool": 4})
     for _ in range(3):
         workers.submit(waiting, "pool")
@@ -117,7 +117,7 @@ def test_jobs_wait_for_a_thread_when_all_are_busy(waiting):
     assert next_one.wait(PATIENCE)
 
 
-def test_jobs_are_begun_in_the_order_in_which_they_came(waiting):
+def test_jobs_begin_in_the_order_of_their_submission(waiting):
     workers, begun = Workers({"pool": 1}), []
     workers.submit(waiting, "pool")
     for number in range(50):
@@ -127,7 +127,7 @@ def test_jobs_are_begun_in_the_order_in_which_they_came(waiting):
     assert begun == list(range(50))
 
 
-def test_a_job_that_is_done_is_not_kept_as_it_may_hold_a_token():
+def test_a_finished_job_is_not_kept_in_memory():
     class Job:
         def __call__(self) -> None:
             pass
@@ -140,7 +140,7 @@ def test_a_job_that_is_done_is_not_kept_as_it_may_hold_a_token():
     until(lambda: gc.collect() >= 0 and forgotten() is None)
 
 
-def test_a_job_that_hangs_does_not_hold_up_the_end_of_the_process():
+def test_a_hanging_job_does_not_delay_the_end_of_the_process():
     ended = subprocess.run(
         [
             sys.executable,
@@ -166,7 +166,7 @@ def test_a_job_that_hangs_does_not_hold_up_the_end_of_the_process():
 # --- The mailbox.
 
 
-def test_letters_are_taken_in_the_order_in_which_they_were_posted():
+def test_messages_are_taken_in_the_order_of_posting():
     mailbox = Mailbox[int]()
     for number in range(5):
         mailbox.post(number)
@@ -174,18 +174,18 @@ def test_letters_are_taken_in_the_order_in_which_they_were_posted():
 
 
 @pytest.mark.parametrize("timeout", [0.0, -5.0, 0.001])
-def test_an_empty_mailbox_gives_nothing_when_the_time_is_up(timeout):
+def test_an_empty_mailbox_returns_none_after_the_timeout(timeout):
     assert Mailbox[int]().take(timeout) is None
 
 
-def test_whoever_waits_has_a_letter_as_soon_as_it_is_posted():
+def test_a_waiting_thread_gets_a_message_when_it_is_posted():
     mailbox = Mailbox[str]()
     workers = Workers({"pool": 1})
     workers.submit(lambda: mailbox.post("hello"), "pool")
     assert mailbox.take(PATIENCE) == "hello"
 
 
-def test_no_letter_is_lost_or_doubled_when_many_post_at_once():
+def test_no_message_is_lost_or_duplicated_when_many_threads_post():
     mailbox, workers = Mailbox[tuple[int, int]](), Workers({"pool": 8})
     for poster in range(8):
         workers.submit(
@@ -198,7 +198,7 @@ def test_no_letter_is_lost_or_doubled_when_many_post_at_once():
 
 @pytest.fixture
 def on_signal():
-    """Has a function called at a signal, for the length of a test."""
+    """Installs signal handlers for the length of a test."""
     before = {}
 
     def install(number: int, act: Callable[[], None]) -> None:
@@ -210,7 +210,7 @@ def on_signal():
         signal.signal(number, handler)
 
 
-def test_a_signal_handler_wakes_whom_it_posts_to(on_signal):
+def test_a_post_from_a_signal_handler_wakes_the_waiting_thread(on_signal):
     mailbox = Mailbox[str]()
     on_signal(signal.SIGUSR1, lambda: mailbox.post("refresh"))
     main, workers = threading.main_thread().ident, Workers({"pool": 1})
@@ -218,7 +218,7 @@ def test_a_signal_handler_wakes_whom_it_posts_to(on_signal):
     assert mailbox.take(PATIENCE) == "refresh"
 
 
-def test_a_signal_handler_may_post_while_its_own_thread_is_posting_and_taking(on_signal):
+def test_a_signal_handler_may_post_while_its_thread_posts_and_takes(on_signal):
     mailbox, posted = Mailbox[str](), []
 
     def act() -> None:
@@ -238,7 +238,7 @@ def test_a_signal_handler_may_post_while_its_own_thread_is_posting_and_taking(on
     assert (taken.count("own"), taken.count("signal")) == (rounds, len(posted))
 
 
-def test_what_hangs_in_one_pool_holds_up_nothing_in_another(waiting):
+def test_hanging_jobs_in_one_pool_do_not_delay_another_pool(waiting):
     workers = Workers({"secret": 2, "file": 2})
     for _ in range(10):
         workers.submit(waiting, "secret")
@@ -271,7 +271,7 @@ workers = Workers({{"issuer": 2, "file": 2}})
 
 
 def refusing(script: str) -> str:
-    """What `script` prints, run as a user whose threads the kernel refuses from `refuse()` to `allow()`."""
+    """The output of `script`, run as a user whose threads the kernel refuses from `refuse()` to `allow()`."""
     needs.root("to become a user whose number of processes is limited")
     ended = subprocess.run(
         [sys.executable, "-c", REFUSING.format(uid=54321, patience=PATIENCE) + script],
@@ -284,8 +284,8 @@ def refusing(script: str) -> str:
     return ended.stdout
 
 
-def test_a_job_whose_thread_is_refused_is_done_as_soon_as_there_is_one():
-    """It sat in a queue without a thread for ever: a token was never minted again."""
+def test_a_job_whose_thread_was_refused_is_done_when_a_thread_starts():
+    """Such a job once stayed in the queue for ever, and a token was never minted again."""
     script = """
 refuse()
 workers.submit(done.release, "issuer")
@@ -296,7 +296,7 @@ print(workers.tend(), is_done())
     assert refusing(script) == "no thread for: issuer []\nNone True\n"
 
 
-def test_a_thread_that_was_prepared_does_the_job_although_another_one_is_refused():
+def test_a_prepared_thread_does_the_job_when_another_thread_is_refused():
     script = """
 workers.prepare(["issuer", "file"])
 print(threads())
@@ -315,7 +315,7 @@ print(is_done(), threads())
     )
 
 
-def test_a_thread_of_its_own_is_started_as_soon_as_the_system_lets_us():
+def test_a_refused_thread_of_its_own_is_started_when_the_system_allows():
     script = """
 refuse()
 workers.run(done.release, "endpoints")
@@ -326,7 +326,7 @@ print(workers.tend(), is_done())
     assert refusing(script) == "no thread for: endpoints\nNone True\n"
 
 
-def test_a_job_that_waits_for_a_thread_for_long_is_stuck_and_one_under_way_is_not(waiting):
+def test_a_job_that_waits_long_is_stuck_and_a_running_one_is_not(waiting):
     workers = Workers({"pool": 1})
     workers.submit(waiting, "pool")
     until(lambda: waiting.begun == 1)

@@ -1,1 +1,1 @@
-"""One module a command. Thin: options in, parts put together, text and exit code out."""
+"""One module per command. Each is thin: read options, wire the parts, print text, return an exit code."""

@@ -1,4 +1,4 @@
-"""`refresher check`: try everything out that a deployment depends on, and say what to do about a failure."""
+"""`refresher check`: test everything that a deployment depends on, and report how to fix each failure."""
 
 import argparse
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -9,10 +9,10 @@ from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.commands.status import of_daemon
 from refresher.config import flags
-from refresher.config.declarations import IssuerSettings, ListenAddress, SecretOutputSettings, Settings
+from refresher.config.addresses import namespaced
+from refresher.config.declarations import IssuerSettings, ListenAddress, Settings
 from refresher.config.durations import format_duration
-from refresher.config.objects import placed
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
 from refresher.core import schedule
 from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
     from refresher.kube.rbac import Permission
 
-PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; the first that the issuer takes, then the token's own
-LEAST_TO_VERIFY = 60.0  # seconds that a token lives that is tried out: no hurry may look like an early end
-SKEW_WORTH_TELLING = 5.0  # seconds; harmless to us, but not to whoever reads the times we write
+PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; tried in turn, and last the token's own lifetime
+LEAST_TO_VERIFY = 60.0  # seconds; a token sent to issuer.verify must not expire during the test
+TOLERATED_SKEW = 5.0  # seconds; the refresher copes with more, readers of the times it writes may not
 
-_APPLY = "# For `kubectl apply -f -`, by somebody who may grant this:\n"
-_OF_ALL_KEYS = (Outcome.UNREACHABLE, Outcome.TIMEOUT)  # whoever is not there is not there for the next key
+_APPLY = "# For `kubectl apply -f -`, as a user who may grant these permissions:\n"
+_FAILS_FOR_ALL_KEYS = (Outcome.UNREACHABLE, Outcome.TIMEOUT)  # the next key would fail in the same way
 
 EXAMPLE = """\
   refresher check --config /etc/inlive/refresher.yaml
   refresher check --offline --key-file /etc/inlive/key --to-file /var/run/inlive/access-token
 
-Proves each key with a real mint of the shortest lifetime that the issuer takes, and publishes nothing;
---offline leaves the network alone. A hint is worth a look and fails nothing. In Kubernetes, run it as the
-service account that the daemon has: the Role and the Secrets that are missing come last, to paste."""
+Proves each key with a real mint of the shortest lifetime that the issuer accepts, and publishes nothing.
+--offline uses no network. A hint is worth reading, but is not a failure. In Kubernetes, run it with the
+daemon's service account. It prints the missing Role and Secrets last, ready to paste."""
 
 
 class Finding(NamedTuple):
-    """One line of the report. `code` is 0 when all is well, or well enough: a hint. `remedy`: what to paste
-    against it, told once after all lines."""
+    """One line of the report. `code`: the exit code, 0 for success and for hints. `remedy`: text to paste to
+    fix the failure; `run` prints each remedy once, after all lines."""
 
     subject: str
     code: int
@@ -66,24 +66,24 @@ class Finding(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--offline", action="store_true", help="ask neither the issuer nor Kubernetes")
+    parser.add_argument("--offline", action="store_true", help="contact neither the issuer nor Kubernetes")
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "log"])
 
 
 def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="check", needs=(KEY, OUTPUTS))
-    told = []
+    findings = []
     for finding in _findings(found.settings, found.config_path, offline=arguments.offline):
         print(finding, flush=True)
-        told.append(finding)
-    for remedy in dict.fromkeys(finding.remedy for finding in told if finding.remedy):
+        findings.append(finding)
+    for remedy in dict.fromkeys(finding.remedy for finding in findings if finding.remedy):
         print(f"\n{remedy}", end="")
-    return exit_codes.gravest(finding.code for finding in told)
+    return exit_codes.gravest(finding.code for finding in findings)
 
 
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
     connect = cache(wiring.kubernetes)
-    tokens = wiring.published_tokens(settings, connect=connect)  # what stops `run` at its start comes first
+    tokens = wiring.published_tokens(settings, connect=connect)  # raises what stops `run` at start
     count = len(settings.tokens)
     source = path or "flags and variables"
     yield Finding("configuration", 0, f"{source}, {count} token{'s' if count > 1 else ''}")
@@ -91,7 +91,7 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     for key_file in dict.fromkeys(token.key_file for token in settings.tokens):
         yield from _key_findings(KeyFile(key_file), keys)
     if offline:
-        yield Finding("issuer", 0, f"{settings.issuer.url} was not asked (--offline)")
+        yield Finding("issuer", 0, f"{settings.issuer.url} was not contacted (--offline)")
     else:
         yield from _issuer_findings(settings, keys)
     if settings.listen is not None:
@@ -99,18 +99,17 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
-    for token, published in zip(settings.tokens, tokens, strict=True):
-        for wants, output in zip(token.outputs, published.outputs, strict=True):
-            asks = asks_kubernetes or not isinstance(wants, SecretOutputSettings)
-            if asks:
+    for published in tokens:
+        for output in published.outputs:
+            if asks_kubernetes or output.secret is None:
                 yield from _output_findings(output)
             else:
-                yield Finding("output", 0, f"{output.name} was not tried", is_hint=True)
+                yield Finding("output", 0, f"{output.name} was not tested", is_hint=True)
         yield _headroom_finding(published.policy)
 
 
 def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Finding]:
-    """What there is to say about one key file; the key in it goes into `keys` by its path."""
+    """Findings about one key file. Puts its key into `keys`, by path."""
     try:
         key = keys[source.path] = source.read()
         warning = source.permissions_warning()
@@ -119,14 +118,14 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
         return
     yield Finding("key", 0, f"{source.name}, fingerprint {key.fingerprint}")
     if is_like_base64(key):
-        text = f"what is in {source.path} looks like base64: if the issuer refuses it, decode it first"
+        text = f"the content of {source.path} looks like base64; if the issuer refuses it, decode it first"
         yield Finding("key", 0, f"{text} (base64 -d; in a Kubernetes Secret: stringData)", is_hint=True)
     if warning:
-        yield Finding("key", 0, f"{warning}, unless nobody else gets at its directory", is_hint=True)
+        yield Finding("key", 0, f"{warning}, unless no other user can reach its directory", is_hint=True)
 
 
 def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Iterator[Finding]:
-    """What the issuer makes of each of `keys`, which are by path, and how its clock compares with ours."""
+    """Whether the issuer accepts each of `keys` (by path), and how far its clock differs from ours."""
     clock = SystemClock()
     url, issuer = settings.issuer.url, wiring.issuer(settings.issuer, clock)
     skew: float | None = None
@@ -142,8 +141,8 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
             continue
         outcome = result.answer.outcome
         text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {ADVICE[outcome]}"
-        untried = len(keys) - number if outcome in _OF_ALL_KEYS else 0
-        more = f"; not tried after that: {untried} more" if untried else ""
+        untried = len(keys) - number if outcome in _FAILS_FOR_ALL_KEYS else 0
+        more = f"; keys not tried: {untried}" if untried else ""
         yield Finding("issuer", exit_codes.of_outcome(outcome), text + more)
         if untried:
             break
@@ -154,14 +153,17 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
 def _prove(
     issuer: Issuer, key: SecretStr, shortest: float, timeout: float, least: float
 ) -> tuple[MintResult, float]:
-    """A mint of the least lifetime that the issuer takes, and that lifetime: from `least` up to `shortest`,
-    with which the daemon is going to ask, and as patient as the daemon is then."""
-    for lifetime in (*(each for each in PROOF_LIFETIMES if least <= each < shortest), shortest):
+    """Mint a token of the shortest lifetime that the issuer accepts, from `least` to `shortest` (seconds).
+
+    `shortest` is the lifetime that the daemon asks for. An attempt may take as long as the daemon's. Returns
+    the last result and its lifetime.
+    """
+    for lifetime in (*(seconds for seconds in PROOF_LIFETIMES if least <= seconds < shortest), shortest):
         result = issuer.mint(key, lifetime, schedule.attempt_budget(timeout, shortest))
-        refused_as_such = (
+        is_lifetime_refused = (
             isinstance(result.answer, Declined) and result.answer.outcome is Outcome.BAD_RESPONSE
         )
-        if not refused_as_such:
+        if not is_lifetime_refused:
             break
     return result, lifetime
 
@@ -171,84 +173,88 @@ def _verify_findings(settings: IssuerSettings, token: SecretStr) -> Iterator[Fin
     if verifier is None:
         return
     found = verifier.verify(token, settings.timeout)
-    says = f"{settings.verify}: {found.verdict}{f': {found.message}' if found.message else ''}"
+    text = f"{settings.verify}: {found.verdict}{f': {found.message}' if found.message else ''}"
     if found.verdict is Verdict.REJECTED:
-        text = f"{says}; no token would be published: is that a URL which this key's tokens are good for?"
-        yield Finding("verify", exit_codes.TRY_AGAIN, text)
+        advice = "no token would be published; check that this URL accepts the tokens of this key"
+        yield Finding("verify", exit_codes.TRY_AGAIN, f"{text}; {advice}")
     else:
-        yield Finding("verify", 0, says, is_hint=found.verdict is not Verdict.GOOD)
+        yield Finding("verify", 0, text, is_hint=found.verdict is not Verdict.GOOD)
 
 
 def _clock_finding(skew: float) -> Finding:
     if abs(skew) < 1.0:
         return Finding("clock", 0, "within a second of the issuer's")
     ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the issuer's"
-    if abs(skew) <= SKEW_WORTH_TELLING:
+    if abs(skew) <= TOLERATED_SKEW:
         return Finding("clock", 0, ahead)
-    return Finding("clock", 0, f"{ahead}; see to time synchronisation (chrony, ntpd)", is_hint=True)
+    return Finding("clock", 0, f"{ahead}; check time synchronisation (chrony, ntpd)", is_hint=True)
 
 
 def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Finding, None, bool]:
-    """What we may do there of what this configuration needs; whether it is worth while to try a Secret."""
-    from refresher.kube import access, rbac  # noqa: PLC0415 -- where there is Kubernetes
+    """Whether we have the permissions that this configuration needs. Returns whether to test the Secrets."""
+    from refresher.kube import access, rbac  # noqa: PLC0415 -- only with Kubernetes
 
     places = [place for token in settings.tokens for place in wiring.secrets(token, api.namespace)]
-    needed = [each for place in places for each in rbac.for_secret(*place)]
+    required = [permission for place in places for permission in rbac.for_secret(*place)]
     creating = {rbac.to_create_secret(*place): place for place in places}
     if settings.leader_election is not None:
-        needed += rbac.for_lease(*placed(settings.leader_election.lease, api.namespace))
-    homes = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
-    wanted = [each for home in dict.fromkeys(homes) for each in rbac.for_events(home)]
+        required += rbac.for_lease(*namespaced(settings.leader_election.lease, api.namespace))
+    namespaces = [namespace for namespace, _ in places] + ([api.namespace] if places and api.pod else [])
+    optional = [
+        permission for namespace in dict.fromkeys(namespaces) for permission in rbac.for_events(namespace)
+    ]
     try:
-        lacking = access.missing(api, [*needed, *wanted])
-        prepared = [creating[each] for each in access.missing(api, creating)]
-        absent = [place for place in prepared if not access.is_there(api, place)]
+        missing = access.missing(api, [*required, *optional])
+        not_creatable = [creating[permission] for permission in access.missing(api, creating)]
+        absent = [place for place in not_creatable if not access.is_there(api, place)]
     except KubeDeniedError as error:
-        text = f"what we may do there is not told to us: {error}"
-        yield Finding("permissions", 0, f"{text}; whether it suffices is seen below", is_hint=True)
+        text = f"cannot list our own permissions: {error}"
+        yield Finding("permissions", 0, f"{text}; the outputs below show whether they suffice", is_hint=True)
         return True
     except KubeError as error:
-        yield Finding("kubernetes", exit_codes.CANT_CREATE, f"{error}; no Secret was tried after that")
+        yield Finding("kubernetes", exit_codes.CANT_CREATE, f"{error}; no Secret was tested")
         return False
     user = access.user(api)
-    yield Finding("kubernetes", 0, f"{api.server}, where we are {user or 'somebody it does not tell'}")
-    pasted = (access.empty_secrets(absent), access.role([*needed, *wanted], lacking, user))
-    remedy = _APPLY + "---\n".join(filter(None, pasted))
-    yield from _permission_findings(lacking, wanted, absent, remedy)
-    if prepared and not absent:
-        text = "create is not granted, which is safer: a Secret that is deleted must be created again by hand"
+    yield Finding("kubernetes", 0, f"{api.server}, authenticated as {user or 'an unknown user'}")
+    manifests = (access.empty_secrets(absent), access.role([*required, *optional], missing, user))
+    remedy = _APPLY + "---\n".join(filter(None, manifests))
+    yield from _permission_findings(missing, optional, absent, remedy)
+    if not_creatable and not absent:
+        text = "create is not granted, which is safer; if a Secret is deleted, create it again by hand"
         yield Finding("permissions", 0, text)
     return True
 
 
 def _permission_findings(
-    lacking: Sequence["Permission"],
-    wanted: Sequence["Permission"],
+    missing: Sequence["Permission"],
+    optional: Sequence["Permission"],
     absent: Sequence[tuple[str, str]],
     remedy: str,
 ) -> Iterator[Finding]:
-    """About what is not granted, of which the `wanted` can be done without, and about Secrets that are absent
-    and not ours to create. `remedy`: the manifests against all of it."""
-    fatal = [each for each in lacking if each not in wanted]
+    """Findings about missing permissions, and about absent Secrets (namespace, name) that we may not create.
+
+    `optional`: permissions that publishing does not need. `remedy`: manifests that fix all of it.
+    """
+    fatal = [permission for permission in missing if permission not in optional]
     if fatal:
         text = f"not granted: {'; '.join(map(str, fatal))}; a Role that grants it is below"
         yield Finding("permissions", exit_codes.CANT_CREATE, text, remedy=remedy)
     for namespace, name in absent:
         text = (
-            f"Secret {namespace}/{name} does not exist, or we cannot see it; an empty one to create is below"
+            f"Secret {namespace}/{name} does not exist, or we cannot see it; an empty one to apply is below"
         )
         yield Finding("permissions", exit_codes.CANT_CREATE, text, remedy=remedy)
     if not fatal and not absent:
-        yield Finding("permissions", 0, "what it takes to publish is granted")
-    for each in lacking:
-        if each in wanted:
-            text = f"not granted: {each}; trouble is reported in the log only, not as Events"
+        yield Finding("permissions", 0, "every permission needed to publish is granted")
+    for permission in missing:
+        if permission in optional:
+            text = f"not granted: {permission}; failures are reported in the log only, not as Events"
             yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
 
 
 def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
-    """Whether a daemon could listen there, or the one of this configuration does."""
-    from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only where wanted
+    """Whether a daemon can listen there, or the daemon of `tokens` already does."""
+    from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only with --listen
 
     try:
         bind(address.host, address.port).close()
@@ -259,16 +265,18 @@ def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
         except UnreachableDaemonError:
             return Finding("listen", exit_codes.CONFIGURATION, str(error))
         if {token.get("name") for token in answer["tokens"] if isinstance(token, dict)} != tokens:
-            text = f"{error}; it is a refresher with other tokens"
+            text = f"{error}; a refresher with other tokens listens there"
             return Finding("listen", exit_codes.CONFIGURATION, text)
-        return Finding("listen", 0, f"the daemon of these tokens runs, on port {address.port}", is_hint=True)
+        return Finding(
+            "listen", 0, f"port {address.port} is used by the daemon of these tokens", is_hint=True
+        )
     return Finding("listen", 0, f"port {address.port} is free")
 
 
 def _output_findings(output: Output) -> Iterator[Finding]:
     try:
         caveats = output.dry_run()
-    except OutputHeldError as error:  # the daemon, most likely: nothing else keeps it from being written
+    except OutputHeldError as error:  # most likely by the daemon; otherwise it can be written
         yield Finding("output", 0, str(error), is_hint=True)
     except OutputError as error:
         yield Finding("output", exit_codes.CANT_CREATE, str(error))
@@ -281,11 +289,11 @@ def _output_findings(output: Output) -> Iterator[Finding]:
 def _headroom_finding(policy: TokenPolicy) -> Finding:
     headroom = schedule.headroom(policy.lifetime, policy.refresh_at, policy.propagation_delay, policy.timeout)
     due = schedule.latest_due_age(policy.lifetime, policy.refresh_at, policy.propagation_delay)
-    felt = "no shorter outage of the issuer is felt" if headroom else "every outage of the issuer may be felt"
+    consumers = "do not notice a shorter outage" if headroom else "may notice every outage"
     return Finding(
         f"token {policy.name}",
         0,
         f"lives {format_duration(policy.lifetime)}, is replaced after {format_duration(round(due))} at the "
-        f"latest; headroom {format_duration(round(headroom))}: {felt}",
+        f"latest; headroom {format_duration(round(headroom))}: consumers {consumers} of the issuer",
         is_hint=not headroom,
     )

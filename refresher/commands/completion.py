@@ -1,4 +1,4 @@
-"""`refresher completion SHELL`: the completion script of a shell."""
+"""`refresher completion SHELL`: print the completion script for a shell."""
 
 import argparse
 
@@ -14,7 +14,7 @@ EXAMPLE = """\
 def add_arguments(parser: Parser) -> None:
     shells = ("bash", "zsh", "fish")
     parser.usage = f"%(prog)s {'|'.join(shells)}"
-    parser.add_argument("shell", metavar="SHELL", choices=shells, help="the shell to complete in")
+    parser.add_argument("shell", metavar="SHELL", choices=shells, help="the shell to make it for")
     parser.set_defaults(whole=parser.whole)
 
 

@@ -1,4 +1,4 @@
-"""`refresher config schema`: the JSON Schema of the configuration file, for editors."""
+"""`refresher config schema`: print the JSON Schema of the configuration file, for editors."""
 
 import argparse
 import json
@@ -7,7 +7,8 @@ from refresher import exit_codes
 
 EXAMPLE = """\
   refresher config schema > refresher.schema.json
-  # then, as the first line of the configuration: # yaml-language-server: $schema=refresher.schema.json"""
+  # first line of the configuration file, for your editor:
+  # yaml-language-server: $schema=refresher.schema.json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    from refresher.config.schema import json_schema  # noqa: PLC0415 -- not for `--help`
+    from refresher.config.declarations import Settings  # noqa: PLC0415 -- not for `--help`
+    from refresher.config.options import json_schema  # noqa: PLC0415
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(json_schema(Settings), indent=2, ensure_ascii=False))
     return exit_codes.DONE

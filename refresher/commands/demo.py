@@ -1,4 +1,4 @@
-"""`refresher demo`: the whole thing on one machine, with an outage and a key rotation, in half a minute."""
+"""`refresher demo`: the whole system on one machine, with an outage and a key rotation, in half a minute."""
 
 import argparse
 import os
@@ -16,10 +16,10 @@ from refresher import exit_codes
 from refresher.core.model import SecretStr
 from refresher.emulator.server import Emulator
 
-LIFETIME = 12.0  # seconds: replaced at 40 to 50 % of it, so that the story is short
+LIFETIME = 12.0  # seconds; the daemon replaces it after 40 to 50 %, so the demo is short
 OUTAGE = 3.5  # seconds; the headroom of such a token is 3.8 s (core/schedule.py)
 CALL_EVERY = 0.02  # seconds between two calls of the consumer
-PATIENCE = 20.0  # seconds for what the story waits for: two refreshes and some air for a slow machine
+PATIENCE = 20.0  # seconds to wait for each step: two refreshes, and time for a slow machine
 FAILED = 1
 
 EXAMPLE = """\
@@ -29,7 +29,7 @@ Needs no account, no network and no configuration; takes half a minute. Exit cod
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    del parser  # nothing can be chosen
+    del parser  # the demo has no options
 
 
 def run(_arguments: argparse.Namespace) -> int:
@@ -39,32 +39,32 @@ def run(_arguments: argparse.Namespace) -> int:
             with stage.daemon(), stage.consumer() as consumer:
                 stage.play(consumer)
         except StoryBrokenError as error:
-            stage.tell(f"The story broke off: {error}.")
+            stage.narrate(f"The demo failed: {error}.")
             return FAILED
-    tell_result(consumer, inlive)
+    print_result(consumer, inlive)
     return exit_codes.DONE if consumer.was_served else FAILED
 
 
 class StoryBrokenError(Exception):
-    """What should have happened on stage did not."""
+    """A step of the demo did not happen."""
 
 
 class Consumer(threading.Thread):
     """An application: reads the token from its file and calls the product API with it, again and again."""
 
     def __init__(self, path: str, url: str) -> None:
-        import requests  # noqa: PLC0415 -- not for `--help`, nor for what is generated from it in a build
+        import requests  # noqa: PLC0415 -- not for `--help`, nor for a build that generates files from it
 
         super().__init__(name="consumer", daemon=True)
         self._path, self._url = path, url
         self.made = self.refused = 0
         self.enough = threading.Event()
         self._session = requests.Session()
-        self._session.trust_env = False  # neither a proxy nor .netrc comes between us and this machine
+        self._session.trust_env = False  # use neither a proxy nor .netrc on this machine
 
     @property
     def was_served(self) -> bool:
-        """Whether it has called, and never in vain."""
+        """Whether it made calls, and the API accepted all of them."""
         return self.made > 0 and self.refused == 0
 
     def run(self) -> None:
@@ -73,17 +73,17 @@ class Consumer(threading.Thread):
             self.refused += not self._call()
 
     def _call(self) -> bool:
-        """Whether the API let us in."""
+        """Call the API once. Returns whether it accepted the token."""
         try:
             with open(self._path, encoding="ascii") as file:
                 headers = {"Authorization": f"Bearer {file.read()}"}
             return self._session.post(f"{self._url}/v1/rooms/create", json={}, headers=headers).ok
-        except OSError:  # no token to be read, or no connection: as bad as a refusal
+        except OSError:  # no token in the file, or no connection: as bad as a refusal
             return False
 
 
 class Stage:
-    """Where it happens: an emulated Inlive API, a daemon with its key and token file, and who tells of it."""
+    """An emulated Inlive API, a daemon with its key and token file, and the commentary."""
 
     def __init__(self, folder: str, inlive: Emulator) -> None:
         self._inlive = inlive
@@ -93,68 +93,72 @@ class Stage:
         self._began = time.monotonic()
         self._put_key(inlive.keys[0])
 
-    def tell(self, text: str) -> None:
+    def narrate(self, text: str) -> None:
         print(f"{time.monotonic() - self._began:5.1f} s  {text}", flush=True)
 
     def play(self, consumer: Consumer) -> None:
-        """The story. Raises StoryBrokenError."""
-        self.tell(f"A first token of {LIFETIME:.0f} s is there, and a consumer that uses it all the time.")
+        """Play all steps. Raises StoryBrokenError."""
+        self.narrate(
+            f"The daemon has written a first token for {LIFETIME:.0f} s. A consumer uses it all the time."
+        )
         self._until("a scheduled refresh", lambda: self._inlive.counts.issued > 1)
-        self.tell("A new one took its place in time. The consumer noticed nothing.")
+        self.narrate("A new token has replaced it in time. The consumer noticed nothing.")
         self._outage()
         self._rotation()
-        self.tell(f"The end: {consumer.made} calls in {time.monotonic() - self._began:.0f} s.")
+        self.narrate(f"Done: {consumer.made} calls in {time.monotonic() - self._began:.0f} s.")
 
     def _outage(self) -> None:
-        """From just before a refresh is due, as long as the consumer can be served with the old token."""
+        """An outage that starts just before a refresh is due, and ends before the old token expires."""
         time.sleep(0.4 * LIFETIME - 1.0)
-        self.tell(f"OUTAGE: the issuer answers 503 for {OUTAGE} s, just when a refresh is due.")
+        self.narrate(f"OUTAGE: the issuer returns 503 for {OUTAGE} s, just when a refresh is due.")
         issued = self._inlive.counts.issued
         self._inlive.faults(status=503)
         time.sleep(OUTAGE)
         self._inlive.heal()
         refused = self._inlive.counts.outcomes.get("503", 0)
-        self.tell(f"The issuer is back. {refused} requests failed meanwhile; the old token is still good.")
+        self.narrate(
+            f"The issuer is back. {refused} requests failed meanwhile; the old token is still valid."
+        )
         self._until("a refresh after the outage", lambda: self._inlive.counts.issued > issued)
 
     def _rotation(self) -> None:
-        """The old key is revoked as soon as the new one is in use, and another refresh shows that it is."""
+        """A new key replaces the old one, which is revoked. Another refresh proves that it is used."""
         old, new = self._inlive.keys[0], self._inlive.add_key()
-        self.tell("ROTATION: a new application key is put into the key file.")
+        self.narrate("ROTATION: the key file gets a new application key.")
         self._put_key(new)
         self._until("the new key in use", lambda: self._minted_with(new) > 0)
         self._inlive.revoke_key(old)
-        self.tell("The daemon has proven it with a mint. The old key is revoked now.")
+        self.narrate("The daemon has minted with the new key, which proves it. Now the old key is revoked.")
         self._until("a refresh with the new key", lambda: self._minted_with(new) > 1)
 
     def _minted_with(self, key: SecretStr) -> int:
         return self._inlive.counts.by_key.get(key.fingerprint, 0)
 
     def _put_key(self, key: SecretStr) -> None:
-        """In one step, as kubelet does it."""
+        """Replace the key file in one step, as the kubelet does."""
         with open(f"{self._key_file}.new", "w", opener=_for_owner, encoding="ascii") as file:
             file.write(key.reveal())
         os.rename(f"{self._key_file}.new", self._key_file)
 
-    def _until(self, what: str, happened: Callable[[], bool]) -> None:
-        by = time.monotonic() + PATIENCE
+    def _until(self, step: str, happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
         while not happened():
             if self._daemon is not None and self._daemon.poll() is not None:
                 raise StoryBrokenError(f"the daemon has ended, exit code {self._daemon.returncode}")
-            if time.monotonic() > by:
-                raise StoryBrokenError(f"waited {PATIENCE:.0f} s for {what}")
+            if time.monotonic() > deadline:
+                raise StoryBrokenError(f"waited {PATIENCE:.0f} s for {step}")
             time.sleep(0.05)
 
     @contextmanager
     def daemon(self) -> Iterator[None]:
-        """The daemon as its users run it, its log shown in the story."""
+        """Run the daemon as users do, and show its log."""
         command = [sys.executable, "-m", "refresher", "run", "--log-format", "text"]
         command += ["--key-file", self._key_file, "--to-file", self._token_file]
         command += ["--issuer-url", self._inlive.url, "--lifetime", f"{LIFETIME:.0f}s"]
-        self.tell("$ refresher " + " ".join(command[3:]))
-        # none of the caller's own settings: this is a stage
+        self.narrate("$ refresher " + " ".join(command[3:]))
+        # The caller's own settings must not change the demo.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REFRESHER_")}
-        with subprocess.Popen(  # noqa: S603 -- ourselves
+        with subprocess.Popen(  # noqa: S603 -- our own program
             command, stderr=subprocess.PIPE, text=True, env=environment
         ) as process:
             try:
@@ -170,8 +174,8 @@ class Stage:
 
     def _echo(self, log: IO[str]) -> None:
         for line in log:
-            _, _, message = line.rstrip("\n").partition(" ")  # the story has a clock of its own
-            self.tell(f"    | {message}")
+            _, _, message = line.rstrip("\n").partition(" ")  # the demo prints its own clock
+            self.narrate(f"    | {message}")
 
     @contextmanager
     def consumer(self) -> Iterator[Consumer]:
@@ -184,14 +188,14 @@ class Stage:
             consumer.join(PATIENCE)
 
 
-def tell_result(consumer: Consumer, inlive: Emulator) -> None:
-    """The table at the end."""
+def print_result(consumer: Consumer, inlive: Emulator) -> None:
+    """Print the table at the end."""
     counts = inlive.counts
     rows = {
         "calls made": consumer.made,
         "calls refused": consumer.refused,
         "mint requests": counts.mints,
-        "of them failed": counts.mints - counts.issued,
+        "failed mints": counts.mints - counts.issued,
         "refreshes": counts.issued - 1,
     }
     print()

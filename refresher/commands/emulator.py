@@ -1,4 +1,4 @@
-"""`refresher emulator`: an Inlive API on this machine, to develop and test against."""
+"""`refresher emulator`: run an Inlive API on this machine, to develop and test against."""
 
 import argparse
 import contextlib
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from refresher import cli_options, exit_codes, signals
 from refresher.config.addresses import split_listen
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 from refresher.core.model import SecretStr
 from refresher.emulator.control import HEADER
 from refresher.emulator.server import Emulator
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\
@@ -23,15 +23,15 @@ EXAMPLE = """\
   curl -X PUT http://127.0.0.1:8787/_emulator/faults -H 'X-Emulator-Control: 1' \\
       -d '{"status": 503, "retry_after": 5, "count": 3}'
 
-faults, alone or combined; a list of them is a script:
+faults, alone or combined; a list of faults is a script:
   latency, status, retry_after, body, garbage, redirect, endless, reset, hang, same_token, lifetime,
-  content_type, drip, drip_head, cut_body, clock_offset; scope (mint, product, all) and count say to which
-  requests they apply"""
+  content_type, drip, drip_head, cut_body, clock_offset
+  scope (mint, product, all) and count select the requests that a fault applies to"""
 
 
 EXPOSED = """\
-WARNING: --listen {} is not on loopback. Everybody who can reach this machine can control the emulator, and so
-choose the tokens that your programs get from it. Listen on 127.0.0.1 unless the network is your own."""
+WARNING: --listen {} is not on loopback. Everyone who can reach this machine can control the emulator, and so
+choose the tokens that your programs get from it. Listen on 127.0.0.1 unless you trust the network."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--listen",
         metavar="[HOST]:PORT",
         default="127.0.0.1:8787",
-        help="where to listen; port 0 takes a free one. Default: 127.0.0.1:8787",
+        help="address to listen on; port 0 chooses a free port. Default: 127.0.0.1:8787",
     )
     keys = parser.add_mutually_exclusive_group()
     keys.add_argument(
@@ -47,12 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="an application key to accept; may be given several times. Without, one is made up and printed",
+        help="file with an application key to accept; may be repeated. Default: a new key, printed at start",
     )
     keys.add_argument(
-        "--write-key", metavar="FILE", help="write the made-up key to this new file instead of printing it"
+        "--write-key", metavar="FILE", help="create this file with the new key instead of printing the key"
     )
-    parser.add_argument("--cert", metavar="FILE", help="speak HTTPS with this certificate (PEM)")
+    parser.add_argument("--cert", metavar="FILE", help="serve HTTPS with this certificate (PEM)")
     parser.add_argument(
         "--key",
         metavar="FILE",
@@ -64,13 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-lifetime",
         metavar="DURATION",
         default="1s",
-        help="refuse to mint tokens that live shorter. Default: 1s",
+        help="refuse to mint tokens with a shorter lifetime. Default: 1s",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     emulator = _emulator(arguments)
-    # Before any thread is there: all inherit it, so that the signal waits for `sigwait`.
+    # Before any thread starts: threads inherit the mask, so the signal stays pending until `sigwait`.
     signals.take_over({})
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     try:
@@ -97,7 +97,7 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
     try:
         host, port = split_listen(arguments.listen)
     except ValueError as error:
-        raise ConfigurationError((Mistake("--listen", str(error)),)) from error
+        raise ConfigurationError((Problem("--listen", str(error)),)) from error
     return Emulator(
         host,
         port,
@@ -111,49 +111,49 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
 
 
 def _log(line: str) -> None:
-    """One line of the access log, in one piece: many threads write."""
-    with contextlib.suppress(OSError):  # whoever read the log has gone; that is no reason not to answer
+    """Write one line of the access log, in one call: many threads write."""
+    with contextlib.suppress(OSError):  # the reader of the log has gone; keep serving
         sys.stderr.write(f"{line}\n")
 
 
 def _write_key(path: str, key: SecretStr) -> None:
-    """Into a new file only: one that is there may hold somebody's real key. Raises ConfigurationError."""
+    """Write to a new file only: an existing file may hold a real key. Raises ConfigurationError."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(key.reveal())
     except FileExistsError as error:
-        accepted = "accepted: a new file, or --key-file for the key that is in it"
-        told = f"{shown_path(path)} exists and is left alone; {accepted}"
-        raise ConfigurationError((Mistake("--write-key", told),)) from error
+        accepted = "accepted: a new file, or --key-file to use the key in it"
+        problem = f"{shown_path(path)} exists and is not overwritten; {accepted}"
+        raise ConfigurationError((Problem("--write-key", problem),)) from error
     except OSError as error:
         raise ConfigurationError(
-            (Mistake("--write-key", f"{shown_path(path)}: {error.strerror}"),)
+            (Problem("--write-key", f"{shown_path(path)}: {error.strerror}"),)
         ) from error
 
 
 def _welcome(emulator: Emulator, arguments: argparse.Namespace) -> Iterator[str]:
-    """What it is, and what to do with it next, to be copied into a shell."""
+    """Where the emulator listens, and commands to try next, ready to copy into a shell."""
     files = [*arguments.key_file, *([arguments.write_key] if arguments.write_key else [])]
-    made_up = emulator.keys[0].reveal() if not files else ""
-    bearer = made_up or f"$(cat {shlex.quote(files[0])})"
+    new_key = emulator.keys[0].reveal() if not files else ""
+    bearer = new_key or f"$(cat {shlex.quote(files[0])})"
     trust = f" --cacert {shlex.quote(arguments.cert)}" if arguments.cert else ""
     url, json = emulator.url, "-H 'Content-Type: application/json' -d"
-    yield f"an Inlive API is emulated at {url} until Ctrl-C; use it as issuer.url"
-    if made_up:
-        yield f"application key, made up by this emulator and of no worth elsewhere: {made_up}"
+    yield f"emulating an Inlive API at {url} until Ctrl-C; use this URL as issuer.url"
+    if new_key:
+        yield f"application key, valid only for this emulator: {new_key}"
     yield "mint:"
-    bearing = f'-H "Authorization: Bearer {bearer}"'
-    yield f"""  curl{trust} {emulator.mint_url} {bearing} {json} '{{"expiry_seconds": 60}}'"""
+    authorization = f'-H "Authorization: Bearer {bearer}"'
+    yield f"""  curl{trust} {emulator.mint_url} {authorization} {json} '{{"expiry_seconds": 60}}'"""
     if files:
-        ours = (
+        flags = (
             f"--issuer-url {url} --key-file {shlex.quote(files[0])}{trust.replace('--cacert', '--ca-file')}"
         )
-        yield f"  refresher mint --lifetime 1m {ours}"
-    yield "use the token; once it has expired the answer is 403 with X-Access-Token-Expired:"
-    bearing = '-H "Authorization: Bearer $TOKEN"'
-    yield f"""  curl{trust} -i {url}/v1/rooms/create {bearing} {json} '{{"name": "My Room"}}'"""
-    yield "let it fail, and look at what it saw:"
+        yield f"  refresher mint --lifetime 1m {flags}"
+    yield "use the token; once it has expired, the response is 403 with X-Access-Token-Expired:"
+    authorization = '-H "Authorization: Bearer $TOKEN"'
+    yield f"""  curl{trust} -i {url}/v1/rooms/create {authorization} {json} '{{"name": "My Room"}}'"""
+    yield "let it fail, then inspect what it saw:"
     fault = '{"status": 503, "retry_after": 5, "count": 3}'
     yield f"  curl{trust} -X PUT {url}/_emulator/faults -H '{HEADER}: 1' -d '{fault}'"
     yield f"  curl{trust} {url}/_emulator/state"

@@ -1,4 +1,4 @@
-"""`refresher mint`: one fresh token on standard output."""
+"""`refresher mint`: print one fresh token on standard output."""
 
 import argparse
 import sys
@@ -7,14 +7,14 @@ from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.declarations import Settings, TokenSettings
-from refresher.config.overrides import KEY
-from refresher.config.wording import shown
+from refresher.config.loader import KEY
+from refresher.config.quoting import shown
 from refresher.core.advice import ADVICE
 from refresher.core.formats import Format, render
 from refresher.core.mints import token_of
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\
@@ -26,29 +26,29 @@ EXAMPLE = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [NAME] [OPTION]..."
     parser.add_argument(
-        "token", nargs="?", metavar="NAME", help="which token of the configuration, if it has several"
+        "token", nargs="?", metavar="NAME", help="token to mint; required if the configuration has several"
     )
     flags.add_flags(parser, ("config", "key", "format", "issuer"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="mint", needs=(KEY,))
-    wanted = _chosen(found.settings, arguments.token)
+    token_settings = _chosen(found.settings, arguments.token)
     clock = SystemClock()
-    key = KeyFile(wanted.key_file).read()
+    key = KeyFile(token_settings.key_file).read()
     issuer = wiring.issuer(found.settings.issuer, clock)
-    budget = attempt_budget(found.settings.issuer.timeout, wanted.lifetime)
-    result = issuer.mint(key, wanted.lifetime, budget)
+    budget = attempt_budget(found.settings.issuer.timeout, token_settings.lifetime)
+    result = issuer.mint(key, token_settings.lifetime, budget)
     if isinstance(result.answer, Declined):
         outcome = result.answer.outcome
         why = f"{outcome}: {result.answer.message}; {ADVICE[outcome]}"
         print(f"refresher: {found.settings.issuer.url}: {why}", file=sys.stderr)
         return exit_codes.of_outcome(outcome)
     url = found.settings.issuer.url
-    token = token_of(result, result.answer, key, url, wanted.lifetime)
+    token = token_of(result, result.answer, key, url, token_settings.lifetime)
     text = render(Format(found.format, found.template), token, clock.now(), url)
-    is_for_eyes = sys.stdout.isatty() and not text.endswith(b"\n")  # else a prompt would follow the token
-    sys.stdout.buffer.write(text + b"\n" * is_for_eyes)
+    needs_newline = sys.stdout.isatty() and not text.endswith(b"\n")  # the prompt starts on its own line
+    sys.stdout.buffer.write(text + b"\n" * needs_newline)
     return exit_codes.DONE
 
 
@@ -59,7 +59,7 @@ def _chosen(settings: Settings, name: str | None) -> TokenSettings:
     for token in settings.tokens:
         if token.name == name:
             return token
-    given = "which one? the configuration has several"
+    problem = "is missing, and the configuration has several tokens"
     if name is not None:
-        given = f"{shown(name)} is not in the configuration"
-    raise ConfigurationError((Mistake("NAME", f"{given}; accepted: {', '.join(names)}"),))
+        problem = f"{shown(name)} is not in the configuration"
+    raise ConfigurationError((Problem("NAME", f"{problem}; accepted: {', '.join(names)}"),))

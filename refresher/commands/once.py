@@ -1,4 +1,4 @@
-"""`refresher once`: one pass, for cron, timers and init containers."""
+"""`refresher once`: make one pass, for cron, timers and init containers."""
 
 import argparse
 import signal
@@ -6,29 +6,29 @@ from types import FrameType
 
 from refresher import cli_options, exit_codes, signals, wiring
 from refresher.config import flags
-from refresher.config.checks import mistakes_of_period
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
+from refresher.config.rules import problems_of_period
 from refresher.core.events import Stopping
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.logs.observer import LogObserver
 from refresher.ports import Message
 
-TOLD_WITHIN = 5.0  # seconds that the Events of this pass are waited for at its end
-IN_A_HURRY = 1.0  # seconds for the same after a signal: the engine took up to four of the five that there are
+FLUSH_TIMEOUT = 5.0  # seconds that the end of a pass waits for its Events to be written
+HURRIED_FLUSH_TIMEOUT = 1.0  # seconds, after a signal: the engine used up to four of the five seconds
 
 EXAMPLE = """\
   */10 * * * *  /opt/inlive-token-refresher/bin/refresher once --every 11m --config /etc/inlive/refresher.yaml
 
-cron looks for programs in /usr/bin and /bin only: write the full path, as `command -v refresher` prints it.
-A token is minted when it is due, or with --every when it would come due before the next call. Nothing is
-printed if all went well, so that cron sends no mail; --log-level info prints what was done."""
+cron searches only /usr/bin and /bin: write the full path, as `command -v refresher` prints it.
+A token is minted when it is due; with --every, also when it would come due before the next call.
+A pass without a failure prints nothing, so cron sends no mail; --log-level info logs each step."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every",
         metavar="DURATION",
-        help="how often this is called: what would come due before the next call is minted now",
+        help="time between two calls; mint now each token that would come due before the next call",
     )
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "listen"])
 
@@ -37,16 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="once", needs=(KEY, OUTPUTS))
     settings = found.settings
     if settings.leader_election is not None:
-        problem = (
-            "is for `run`; one pass at a time is seen to by cron, or a CronJob's concurrencyPolicy: Forbid"
-        )
-        raise ConfigurationError((Mistake("leader_election", problem),))
+        problem = "is for `run` only; to run one pass at a time, use a CronJob with concurrencyPolicy: Forbid"
+        raise ConfigurationError((Problem("leader_election", problem),))
     every = cli_options.duration("--every", arguments.every) if arguments.every else 0.0
-    mistakes = mistakes_of_period(every, settings.tokens) if every else ()
-    if mistakes:
-        raise ConfigurationError(mistakes)
+    problems = problems_of_period(every, settings.tokens) if every else ()
+    if problems:
+        raise ConfigurationError(problems)
     runtime = wiring.installation(settings, [LogObserver(retries=False)], horizon=every)
-    # Cron sends by mail whatever is printed.
+    # cron mails everything that is printed.
     cli_options.configure_log(found.log, runtime.secrets.blot_out, level="warning")
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -56,5 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     runtime.engine.settle()
     states = [state for _, state in runtime.engine.view()]
     if runtime.events is not None:
-        runtime.events.flush(IN_A_HURRY if any(state.stopping for state in states) else TOLD_WITHIN)
+        runtime.events.flush(
+            HURRIED_FLUSH_TIMEOUT if any(state.stopping for state in states) else FLUSH_TIMEOUT
+        )
     return exit_codes.of_states(states, runtime.clock.now())

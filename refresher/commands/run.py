@@ -1,4 +1,4 @@
-"""`refresher run`: the daemon."""
+"""`refresher run`: run the daemon."""
 
 import argparse
 import logging
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from refresher import __version__, cli_options, exit_codes, signals, wiring
 from refresher.config import flags
 from refresher.config.declarations import Settings
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS
 from refresher.core.events import Event, ExpiryReported, RefreshRequested, Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted
@@ -38,7 +38,7 @@ EXAMPLE = """\
   refresher run --config /etc/inlive/refresher.yaml
 
 signals:
-  SIGTERM, SIGINT  stop      SIGUSR1  mint every token anew now (after a leak)"""
+  SIGTERM, SIGINT  stop      SIGUSR1  replace every token now (after a leak)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS))
     settings = found.settings
-    counters, first = Counters(), FirstToken()
+    counters, first_token = Counters(), FirstToken()
     served = wiring.served_tokens(settings)
-    runtime = wiring.installation(settings, [LogObserver(), counters, first], served=served)
+    runtime = wiring.installation(settings, [LogObserver(), counters, first_token], served=served)
     dropped = cli_options.configure_log(found.log, runtime.secrets.blot_out)
     with _listening(settings) as listening:
         if listening.endpoints is not None:
             make = partial(_endpoints, listening.endpoints, runtime, counters, dropped)
-            runtime.workers.run(partial(_serve, make, "the endpoints are", first), "endpoints")
+            runtime.workers.run(partial(_serve, make, "the endpoints are", first_token), "endpoints")
         if listening.consumers is not None:
             make = partial(_consumers, listening.consumers, runtime, served)
-            runtime.workers.run(partial(_serve, make, "the consumers' listener is", first), "consumers")
+            runtime.workers.run(partial(_serve, make, "the consumers' listener is", first_token), "consumers")
         logging.getLogger("refresher").info(
             "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
             __version__,
@@ -84,7 +84,7 @@ class Listening(NamedTuple):
     consumers: socket.socket | None = None
 
     def described(self) -> str:
-        words = "endpoints nowhere: no --listen"
+        words = "no endpoints (no --listen)"
         if self.endpoints is not None:
             words = f"endpoints on port {self.endpoints.getsockname()[1]}"
         if self.consumers is None:
@@ -121,7 +121,7 @@ def _listening(settings: Settings) -> Iterator[Listening]:
 
 
 class FirstToken:
-    """An observer that lets others wait until there is a token to be told about."""
+    """An observer with which other threads wait until a token has been written or adopted."""
 
     def __init__(self) -> None:
         self._seen = threading.Event()
@@ -131,14 +131,15 @@ class FirstToken:
             self._seen.set()
 
     def wait(self, timeout: float) -> None:
+        """Wait for it, at most `timeout` seconds."""
         self._seen.wait(timeout)
 
 
-def _serve(make: "Callable[[], Server]", name: str, first: FirstToken) -> None:
+def _serve(make: "Callable[[], Server]", name: str, first_token: FirstToken) -> None:
     """Serve. What a server is made of is imported when the first token is out: connections wait in the
     backlog meanwhile. One that cannot be made now, without a free descriptor for it, is made later: the
     refresher goes on meanwhile."""
-    first.wait(SERVE_AFTER)
+    first_token.wait(SERVE_AFTER)
     pause = SERVE_AFTER
     while True:
         try:
@@ -184,12 +185,12 @@ def _consumers(
 
 @contextmanager
 def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
-    """Have the service manager told how things stand, if we are run by one. What is given is to be called
-    when the end begins."""
+    """Report our status to the service manager, if one runs us. The caller must call the function that this
+    yields when stopping begins."""
     if not os.environ.get("NOTIFY_SOCKET"):
         yield lambda: None
         return
-    from refresher.systemd import SystemdNotifier  # noqa: PLC0415 -- where there is one
+    from refresher.systemd import SystemdNotifier  # noqa: PLC0415 -- only under a service manager
 
     engine = runtime.engine
     service = SystemdNotifier(os.environ, os.getpid(), engine.view, lambda: engine.last_turn, runtime.clock)
@@ -201,23 +202,23 @@ def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
 
 
 def _obey_signals(runtime: wiring.Runtime, stopping: Callable[[], None]) -> None:
-    """Signals become messages: nothing is done in a handler but posting. `stopping` posts one as well."""
+    """Turn signals into messages: a handler only posts them. `stopping` only posts, too."""
 
-    def posting(event: Event | None, *notifications: Notification) -> None:
+    def post(event: Event | None, *notifications: Notification) -> None:
         runtime.mailbox.post(Message(None, event, notifications))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        posting(Stopping())
+        post(Stopping())
         stopping()
 
     def refresh(_number: int, _frame: FrameType | None) -> None:
         if runtime.elector is not None and runtime.elector.time_left() <= 0:
-            posting(None, RequestIgnored("SIGUSR1: this process stands by; send it to the one that leads"))
+            post(None, RequestIgnored("SIGUSR1: this process is a standby; send the signal to the leader"))
         else:
-            posting(RefreshRequested())
+            post(RefreshRequested())
 
     def reload(_number: int, _frame: FrameType | None) -> None:
-        posting(None, RequestIgnored("SIGHUP: reading the configuration again is not supported yet; restart"))
+        post(None, RequestIgnored("SIGHUP: reloading the configuration is not supported yet; restart"))
 
     signals.take_over(
         {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: refresh, signal.SIGHUP: reload}

@@ -1,4 +1,4 @@
-"""`refresher status`: how every token and output stands."""
+"""`refresher status`: show the state of every token and output."""
 
 import argparse
 import json
@@ -8,8 +8,8 @@ from typing import Any
 from refresher import __version__, cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
-from refresher.config.overrides import OUTPUTS
-from refresher.config.wording import shown_url
+from refresher.config.loader import OUTPUTS
+from refresher.config.quoting import shown_url
 from refresher.core.events import Event, Found, InspectFailed
 from refresher.core.machine import observe
 from refresher.core.state import State
@@ -19,8 +19,8 @@ from refresher.ports import Clock, Output
 from refresher.status.document import status_document
 from refresher.status.table import table
 
-TIMEOUT = 5.0  # seconds, for the daemon to connect and for each piece of its answer
-LARGEST_BODY = 64 * 1024 * 1024  # bytes of an answer; ten thousand tokens take a tenth of it
+TIMEOUT = 5.0  # seconds to connect to the daemon, and between two parts of its response
+LARGEST_BODY = 64 * 1024 * 1024  # bytes of a response; ten thousand tokens take a tenth of it
 
 _BLOCK = 64 * 1024
 
@@ -33,7 +33,7 @@ Exit code 75 if an output holds no valid token."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", metavar="URL", help="ask the daemon that listens there (its --listen)")
+    parser.add_argument("--url", metavar="URL", help="ask the daemon that listens at this URL (its --listen)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     flags.add_flags(parser, ("config", "format", "output"))
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_outputs(published: wiring.Published, clock: Clock) -> TokenStatus:
-    """What the outputs themselves tell: neither the key nor a running daemon is needed for that."""
+    """The status from the outputs alone: this needs neither the key nor a running daemon."""
     state = State.initial(published.policy)
     for output in published.outputs:
         state, _ = observe(state, published.policy, _inspected(output, clock), clock.now())
@@ -71,27 +71,31 @@ def of_daemon(url: str) -> Mapping[str, Any]:
     import requests  # noqa: PLC0415 -- for --url only
 
     with requests.Session() as session:
-        session.trust_env = False  # a daemon is a neighbour: no proxy for it, and nothing of .netrc
+        session.trust_env = False  # the daemon is nearby: use neither a proxy nor .netrc
         try:
-            answer = session.get(
+            response = session.get(
                 f"{url.rstrip('/')}/status",
                 headers={"Accept": "application/json"},
                 timeout=TIMEOUT,
                 stream=True,
             )
-            document = json.loads(_body(answer.iter_content(_BLOCK)))
+            document = json.loads(_body(response.iter_content(_BLOCK)))
         except (requests.RequestException, ValueError, RecursionError) as error:
             raise UnreachableDaemonError(
-                f"{shown_url(url)}: no refresher answers there ({type(error).__name__}); give the address of "
+                f"{shown_url(url)}: no refresher responds ({type(error).__name__}); give the address of "
                 "its --listen, such as http://localhost:9464"
             ) from error
-    if answer.status_code == 200 and isinstance(document, dict) and isinstance(document.get("tokens"), list):
+    if (
+        response.status_code == 200
+        and isinstance(document, dict)
+        and isinstance(document.get("tokens"), list)
+    ):
         return document
-    raise UnreachableDaemonError(f"{shown_url(url)}: what answers there is not a refresher")
+    raise UnreachableDaemonError(f"{shown_url(url)}: the server there is not a refresher")
 
 
 def _body(blocks: Iterable[bytes]) -> bytearray:
-    """The whole of an answer. Raises ValueError for one that is too long."""
+    """The whole body. Raises ValueError if it is longer than LARGEST_BODY."""
     body = bytearray()
     for block in blocks:
         body += block

@@ -1,4 +1,4 @@
-"""`refresher wait`: the gate for start scripts and native sidecars."""
+"""`refresher wait`: block a start script or a native sidecar until its tokens are valid."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.durations import format_duration
-from refresher.config.overrides import OUTPUTS
+from refresher.config.loader import OUTPUTS
 from refresher.core.adoption import believed
 from refresher.errors import OutputError
 from refresher.ports import Clock, Output
@@ -23,7 +23,7 @@ Needs no key. Exit code 75 if an output still holds no valid token when the time
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--timeout", metavar="DURATION", default="1m", help="how long to wait at most. Default: 1m."
+        "--timeout", metavar="DURATION", default="1m", help="the longest time to wait. Default: 1m"
     )
     flags.add_flags(parser, ("config", "format", "output"))
 
@@ -34,11 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     clock = SystemClock()
     outputs = [output for token in wiring.published_tokens(settings) for output in token.outputs]
     deadline = clock.now().boot + timeout
-    while lacking := [reason for output in outputs if (reason := why_not_ready(output, clock))]:
+    while reasons := [reason for output in outputs if (reason := why_not_ready(output, clock))]:
         left = deadline - clock.now().boot
         if left <= 0:
-            for reason in lacking:
-                print(f"refresher: not within {format_duration(timeout)}: {reason}", file=sys.stderr)
+            for reason in reasons:
+                print(f"refresher: timed out after {format_duration(timeout)}: {reason}", file=sys.stderr)
             return exit_codes.TRY_AGAIN
         time.sleep(min(POLL, left))
     return exit_codes.DONE

@@ -1,10 +1,22 @@
-"""Addresses: where the issuer is, and where to listen."""
+"""Values that name a place: a URL, an address to listen on, a file, an object in Kubernetes."""
 
 import re
 
-from refresher.config.kinds import Kind, anchored, misfit, text_of
-from refresher.config.wording import shown
+from refresher.config.quoting import LONGEST_QUOTE, described, shown
+from refresher.config.source_map import Mapping
+from refresher.config.value_types import (
+    FORMAT,
+    MappingError,
+    ValueType,
+    anchored,
+    not_accepted,
+    read,
+    text_of,
+)
+from refresher.core import formats
 from refresher.core.inlive import MINT_PATH
+
+# URLs and listeners
 
 LONGEST_URL = 2048
 LONGEST_HOST = 255
@@ -13,7 +25,7 @@ LARGEST_PORT = 65535
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _PORT = r"(?::[0-9]{1,5})?"
 _REST = r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/\-]*)?"
-# Spelt out rather than left to a URL parser: what is checked here must be what the HTTP client will do.
+# Not left to a URL parser: this check must agree with what the HTTP client will do.
 _HOST = r"(?:[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:.]+\])"
 LOOPBACK = rf"(?:localhost|127(?:\.{_OCTET}){{3}}|\[::1\])"
 _ANY_URL = rf"(?:https://{_HOST}|http://{LOOPBACK}){_PORT}{_REST}"
@@ -25,39 +37,39 @@ def parse_url(value: object) -> str:
     """The issuer's base URL without a trailing slash."""
     base = _safe_url(value, "an issuer's URL", "key").rstrip("/")
     if base.endswith(MINT_PATH):
-        raise ValueError(f"{_told(base)} ends in {MINT_PATH}, which is added; write what stands before it")
+        raise ValueError(f"{_shown_url(base)} ends in {MINT_PATH}, which is added; leave it out")
     return base
 
 
 def parse_verify_url(value: object) -> str:
-    """The whole URL that a new token is tried out with."""
-    return _safe_url(value, "a URL to try tokens out with", "token")
+    """The URL that is requested with each new token."""
+    return _safe_url(value, "a URL to verify tokens with", "token")
 
 
 def _safe_url(value: object, meant: str, secret: str) -> str:
-    """A URL that may be sent a secret: it travels in every request, so plain http is for loopback only."""
+    """A URL that may receive a secret. Each request carries it, so plain http is for loopback only."""
     text = text_of(value, _URL_ACCEPTED)
     authority = re.match(r"[a-z]+://([^/?#]*)", text[:LONGEST_URL], re.IGNORECASE)
     if "@" in (authority[1] if authority else text.partition("/")[0]):
-        raise misfit("a URL with user:password@ (not shown here)", _URL_ACCEPTED)
+        raise not_accepted("a URL with user:password@ (not shown here)", _URL_ACCEPTED)
     if "?" in text or "#" in text:
-        raise misfit("a URL with a query or a fragment (not shown here)", _URL_ACCEPTED)
-    told = _told(text)
+        raise not_accepted("a URL with a query or a fragment (not shown here)", _URL_ACCEPTED)
+    given = _shown_url(text)
     match = (
         re.fullmatch(rf"(https?)://({_HOST})({_PORT})({_REST})", text) if len(text) <= LONGEST_URL else None
     )
     if match is None:
-        raise misfit(f"{told} is not {meant}", _URL_ACCEPTED)
+        raise not_accepted(f"{given} is not {meant}", _URL_ACCEPTED)
     scheme, host, port, _ = match.groups()
     if scheme == "http" and not re.fullmatch(LOOPBACK, host):
-        raise misfit(f"{told} would send the {secret} unencrypted", _URL_ACCEPTED)
+        raise not_accepted(f"{given} would send the {secret} unencrypted", _URL_ACCEPTED)
     if not _is_host(host) or (port and not 0 < int(port[1:]) <= LARGEST_PORT):
-        raise misfit(f"{told} has no valid host or port", _URL_ACCEPTED)
+        raise not_accepted(f"{given} has no valid host or port", _URL_ACCEPTED)
     return text
 
 
-def _told(text: str) -> str:
-    """As a message may show it: user:pass/word@host is no URL, and has a password in it."""
+def _shown_url(text: str) -> str:
+    """A refused URL for messages: user:pass/word@host is not a URL, and holds a password."""
     return "a text with an @ in it (not shown here)" if "@" in text else shown(text)
 
 
@@ -65,15 +77,15 @@ def _url_schema(pattern: str) -> dict[str, object]:
     return {"type": "string", "format": "uri", "pattern": anchored(pattern), "maxLength": LONGEST_URL}
 
 
-URL = Kind(parse_url, _url_schema(_URL), "URL")
-VERIFY_URL = Kind(parse_verify_url, _url_schema(_ANY_URL), "URL")
+URL = ValueType(parse_url, _url_schema(_URL), "URL")
+VERIFY_URL = ValueType(parse_verify_url, _url_schema(_ANY_URL), "URL")
 
 LISTEN = r"(?:[A-Za-z0-9_.\-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?\]):[0-9]{1,5}"
 _LISTEN_ACCEPTED = '[HOST]:PORT such as ":9464", "127.0.0.1:9464" or "[::1]:9464"'
 
 
 def split_listen(value: object) -> tuple[str, int]:
-    """Host and port; the host is empty for every address of the machine, and without the brackets of IPv6."""
+    """Host and port. An empty host means every address of the machine. IPv6 comes without brackets."""
     text = text_of(value, _LISTEN_ACCEPTED)
     host, _, port = text.rpartition(":")
     fits = len(text) <= LONGEST_HOST and re.fullmatch(LISTEN, text)
@@ -88,9 +100,9 @@ LISTEN_SCHEMA = {"type": "string", "pattern": anchored(LISTEN), "maxLength": LON
 
 
 def _is_host(host: str) -> bool:
-    """Whether a host of the right characters can be one: numeric addresses must be complete."""
+    """Whether a host of accepted characters is valid: a numeric address must be complete."""
     if host.startswith("["):
-        import ipaddress  # noqa: PLC0415 - only for who writes IPv6
+        import ipaddress  # noqa: PLC0415 - only for IPv6
 
         try:
             ipaddress.IPv6Address(host[1:-1])
@@ -99,3 +111,129 @@ def _is_host(host: str) -> bool:
         return True
     numeric = re.fullmatch(r"[0-9.]+", host)
     return not numeric or bool(re.fullmatch(rf"{_OCTET}(?:\.{_OCTET}){{3}}", host))
+
+
+# Files
+
+LONGEST_PATH = 4095  # PATH_MAX without the NUL, limits.h
+_PATH = r"(?!~)(?!(?:.*/)?\.{0,2}$)[^\u0000-\u001f\u007f]+"
+_PATH_ACCEPTED = "the path of a file, absolute or relative"
+
+
+def _path(*, secretive: bool = False) -> ValueType:
+    """`secretive`: messages do not quote the value. It may be a secret, given in the place of its path."""
+
+    def parse(value: object) -> str:
+        text = text_of(value, _PATH_ACCEPTED, echo=not secretive)
+        given = "the value" if secretive else shown(text)
+        if text.startswith("~"):
+            raise ValueError(f"{given} begins with ~, which is not expanded; write the whole path")
+        if len(text) > LONGEST_PATH:
+            raise not_accepted(f"{given} is longer than {LONGEST_PATH} characters", _PATH_ACCEPTED)
+        if not re.fullmatch(_PATH, text):
+            problem = "names a directory" if re.search(r"(^|/)\.{0,2}$", text) and text else "is not a path"
+            raise not_accepted(f"{given} {problem}", _PATH_ACCEPTED)
+        return text
+
+    schema = {"type": "string", "pattern": anchored(_PATH), "maxLength": LONGEST_PATH}
+    return ValueType(parse, schema, "FILE", is_path=True)
+
+
+FILE = _path()
+SECRET_FILE = _path(secretive=True)
+
+
+# Objects in Kubernetes
+
+LONGEST_NAME = 253  # characters, of an object and of a key in a Secret
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: a DNS label (RFC 1123) for the
+# namespace; a DNS subdomain for Secrets and Leases. Kubernetes allows longer parts of it than DNS does.
+_NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_OBJECT = rf"(?:{_NAMESPACE}/)?(?=.{{1,{LONGEST_NAME}}}$){_PART}(?:\.{_PART})*"
+_OBJECT_ACCEPTED = (
+    "[NAMESPACE/]NAME, both of a-z, 0-9 and -, dots in the name, a letter or digit at either end"
+)
+
+
+def _object(kind: str) -> ValueType:
+    def parse(value: object) -> str:
+        text = text_of(value, _OBJECT_ACCEPTED)
+        if re.fullmatch(_OBJECT, text):
+            return text
+        raise ValueError(
+            f"{shown(text)} is not the name of a {kind}{_meant(text) or ';'} accepted: {_OBJECT_ACCEPTED}"
+        )
+
+    longest = 63 + 1 + LONGEST_NAME
+    schema = {"type": "string", "pattern": anchored(_OBJECT), "maxLength": longest}
+    return ValueType(parse, schema, "[NAMESPACE/]NAME")
+
+
+def _meant(text: str) -> str:
+    name = re.sub(r"[_\s]+", "-", text.lower().replace(":", "/")).strip("-./")
+    fits = len(name) <= LONGEST_QUOTE and re.fullmatch(_OBJECT, name)
+    return f"; did you mean {name}?" if fits and _is_text(name) else ""
+
+
+def _is_text(word: str) -> bool:
+    """Whether YAML reads the bare word as a text, so that it can be suggested without quotes."""
+    from refresher.config.files import resolved  # noqa: PLC0415 - only for mistakes
+
+    return isinstance(resolved(word), str)
+
+
+SECRET = _object("Secret")
+LEASE = _object("Lease")
+
+
+def namespaced(name: str, home: str) -> tuple[str, str]:
+    """Namespace and name from [NAMESPACE/]NAME; `home` is the default namespace."""
+    namespace, _, name = name.rpartition("/")
+    return namespace or home, name
+
+
+_KEY = rf"(?!\.\.|\.$)[-._a-zA-Z0-9]{{1,{LONGEST_NAME}}}"  # `IsConfigMapKey` in apimachinery's validation
+_KEY_ACCEPTED = f"1 to {LONGEST_NAME} of a-z, A-Z, 0-9, -, _ and ., not starting with two dots"
+_DATA_ACCEPTED = "a mapping of the Secret's keys to formats, such as {access-token: token}"
+
+
+def parse_data(value: object) -> tuple[tuple[str, str], ...]:
+    """Each key with its format, in the given order. Raises MappingError."""
+    if not isinstance(value, Mapping) or not value:
+        given = "an empty mapping" if isinstance(value, Mapping) else described(value)
+        raise not_accepted(f"{given} is given", _DATA_ACCEPTED)
+    problems = list(value.repetitions())
+    data: list[tuple[str, str]] = []
+    for key, format_ in value.items():
+        if not re.fullmatch(_KEY, key):
+            problems.append((key, _refused_key(key)))
+        try:
+            data.append((key, read(FORMAT, format_)))
+        except ValueError as error:
+            problems.append((key, str(error)))
+    if problems:
+        raise MappingError(problems)
+    return tuple(data)
+
+
+def _refused_key(key: str) -> str:
+    meant = re.sub(r"[^-._a-zA-Z0-9]+", "-", key).strip("-.")
+    fits = len(meant) <= LONGEST_QUOTE and re.fullmatch(_KEY, meant) and _is_text(meant)
+    hint = f"did you mean {meant}? " if fits else ""
+    return f"not a valid key of a Secret; {hint}accepted: {_KEY_ACCEPTED}"
+
+
+DATA = ValueType(
+    parse_data,
+    {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": anchored(_KEY)},
+        "additionalProperties": {"enum": list(formats.NAMES)},
+    },
+    "",
+    dict,
+    choices=lambda data: tuple(dict.fromkeys(format_ for _, format_ in data)),
+)

@@ -1,27 +1,26 @@
-"""The configuration as frozen values: what `run`, `once` and the rest work from. See `loader` for how they
-come about and `schema` for how an editor sees them. Durations are seconds. Each field carries its option.
+"""Every option of the configuration, and the settings as frozen values. Durations are seconds.
+
+`loader` builds the settings; `options` says what an option is. Outputs are declared in `output_kinds`.
 """
 
 from typing import Annotated, NamedTuple
 
-from refresher.config import addresses, kinds, objects
-from refresher.config.kinds import Kind, duration
-from refresher.config.options import Option
+from refresher.config import addresses, output_kinds, value_types
+from refresher.config.options import Option, options_of, sections_below
+from refresher.config.output_kinds import LONGEST_LIFETIME, OutputSettings
 from refresher.config.serving import REFRESH_TOKEN, ServeSettings
+from refresher.config.value_types import ValueType, duration
 from refresher.core.schedule import RETRY_ROOM
 
-MAX_LIFETIME = 24 * 3600.0  # design: the API takes thirty days; longer than a day needs the operator's word
-LONGEST_LIFETIME = 30 * 86400.0  # the longest that the API was seen to be asked for
+MAX_LIFETIME = 24 * 3600.0  # the API accepts thirty days; more than a day needs the operator's consent
 MIN_LIFETIME = 10.0
-LAG_OF_SECRETS = 120.0  # kubelet's sync, and its cache (design §3)
 
 _TIMEOUT = duration(1.0, 300.0, "1s to 5m")
 _CEILING = duration(MIN_LIFETIME, LONGEST_LIFETIME, "10s to 30d")
 _LIFETIME = duration(
     MIN_LIFETIME, LONGEST_LIFETIME, "whole seconds, 10s to issuer.max_lifetime (24h by default)", whole=True
 )
-_PROPAGATION_DELAY = duration(0.0, LONGEST_LIFETIME, "0s to less than half of the lifetime")
-# A fail-over has to fit into the minute that is kept for retries.
+# A fail-over must fit into the minute reserved for retries.
 _LEASE = duration(3.0, RETRY_ROOM, "whole seconds, 3s to 1m", whole=True)  # as the Lease itself counts
 
 
@@ -39,7 +38,7 @@ class IssuerSettings(NamedTuple):
     timeout: Annotated[
         float,
         Option(
-            "How long one whole attempt may take, its quick retries included.",
+            "How long one whole attempt may take, with its quick retries.",
             _TIMEOUT,
             example="10s",
             flag="--issuer-timeout",
@@ -49,9 +48,9 @@ class IssuerSettings(NamedTuple):
     ca_file: Annotated[
         str | None,
         Option(
-            "PEM file of the authorities that may vouch for issuer and verify, instead of the system's store "
+            "PEM file of the authorities trusted for issuer and verify, instead of the system's store "
             "(SSL_CERT_FILE, SSL_CERT_DIR). Read again when it changes.",
-            kinds.FILE,
+            addresses.FILE,
             example="/etc/ssl/inlive.pem",
             flag="--ca-file",
             group="issuer",
@@ -70,7 +69,7 @@ class IssuerSettings(NamedTuple):
     verify: Annotated[
         str | None,
         Option(
-            "A URL that is asked (GET) with each new token before it is published. 401 or 403: it is not.",
+            "A URL to request (GET) with each new token before it is published. 401 or 403: it is discarded.",
             addresses.VERIFY_URL,
             example="https://hub.inlive.app/v1/rooms/my-room",
             flag="--verify-url",
@@ -79,126 +78,22 @@ class IssuerSettings(NamedTuple):
     ] = None
 
 
-_TEMPLATE = Option(
-    "With format template: the text, in which $access_token and its like are replaced.",
-    kinds.TEMPLATE,
-    example="token = $access_token\n",
-    flag="--template",
-    group="format",
-)
-
-
-class FileOutputSettings(NamedTuple):
-    path: Annotated[  # absolute
-        str,
-        Option(
-            "The file that always holds a valid token.",
-            kinds.FILE,
-            example="/var/run/inlive/access-token",
-            repeated=True,
-            key="file",
-            flag="--to-file",
-            group="output",
-        ),
-    ]
-    format: Annotated[
-        str,
-        Option(
-            "What is written: token, bearer, env, json, inlive-sdk or template.",
-            kinds.FORMAT,
-            example="json",
-            flag="--format",
-            flag_note="In a Secret its key is access-token.",
-            group="format",
-        ),
-    ] = "token"
-    template: Annotated[str | None, _TEMPLATE] = None  # with format "template" only
-    mode: Annotated[
-        int,
-        Option(
-            "Permissions of the file in octal digits (in YAML: in quotes). 0640 lets its group read it, "
-            "and those whom a default ACL of the directory names.",
-            kinds.MODE,
-            example="0640",
-            flag="--mode",
-            group="output",
-        ),
-    ] = 0o600
-    group: Annotated[  # name or number
-        str | None,
-        Option(
-            "Group that the file is given to, name or number.",
-            kinds.GROUP,
-            example="www-data",
-            flag="--group",
-            group="output",
-        ),
-    ] = None
-    propagation_delay: Annotated[
-        float,
-        Option(
-            "The longest its consumers take to see a new value; the token is replaced that much earlier.",
-            _PROPAGATION_DELAY,
-            example="30s",
-            flag="--propagation-delay",
-            flag_note=f"Of a Secret: {_PROPAGATION_DELAY.show(LAG_OF_SECRETS)}.",
-            group="output",
-        ),
-    ] = 0.0
-
-
-class SecretOutputSettings(NamedTuple):
-    secret: Annotated[  # "NAMESPACE/NAME", or "NAME" in the namespace that the process is in
-        str,
-        Option(
-            "The Secret that always holds a valid token; without NAMESPACE/ in the refresher's namespace.",
-            objects.SECRET,
-            example="studio/inlive-access-token",
-            repeated=True,
-            flag="--to-secret",
-            group="output",
-        ),
-    ]
-    data: Annotated[  # key and format
-        tuple[tuple[str, str], ...],
-        Option(
-            "What is written: keys of the Secret, each with the format of its value.",
-            objects.DATA,
-            example={"access-token": "token", "auth.json": "inlive-sdk"},
-            flag="--format",
-        ),
-    ] = (("access-token", "token"),)
-    template: Annotated[str | None, _TEMPLATE] = None  # with format "template" among the data only
-    propagation_delay: Annotated[
-        float,
-        Option(
-            "The longest its consumers take to see a new value: 2m covers what a kubelet takes to mount it.",
-            _PROPAGATION_DELAY,
-            example="30s",
-            flag="--propagation-delay",
-        ),
-    ] = LAG_OF_SECRETS
-
-
-OutputSettings = FileOutputSettings | SecretOutputSettings
-
-
 class TokenSettings(NamedTuple):
     name: Annotated[
         str,
         Option(
             "Name of the token in logs, metrics and commands.",
-            kinds.NAME,
+            value_types.NAME,
             example="studio",
             flag="--name",
             group="token",
         ),
     ]
-    key_file: Annotated[  # absolute; empty where a command needs no key and flags gave none
+    key_file: Annotated[  # absolute; empty if the command needs no key and flags give none
         str,
         Option(
             "File that holds the application key.",
-            kinds.SECRET_FILE,
+            addresses.SECRET_FILE,
             example="/var/run/secrets/inlive/application-key",
             flag="--key-file",
             group="key",
@@ -208,7 +103,7 @@ class TokenSettings(NamedTuple):
         tuple[OutputSettings, ...],
         Option(
             "Where the token is published: files and Secrets.",
-            sections=(FileOutputSettings, SecretOutputSettings),
+            sections=output_kinds.SECTIONS,
             repeated=True,
         ),
     ]
@@ -226,7 +121,7 @@ class TokenSettings(NamedTuple):
         float,
         Option(
             "When in its lifetime a token is replaced; earlier survives longer outages and mints more often.",
-            kinds.SHARE,
+            value_types.SHARE,
             example="70%",
             flag="--refresh-at",
             group="token",
@@ -236,10 +131,13 @@ class TokenSettings(NamedTuple):
 
 
 class ListenAddress(NamedTuple):
-    """``host`` is empty for every address of the machine, IPv4 and IPv6."""
+    """An empty `host` means every address of the machine, IPv4 and IPv6."""
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def _parse_listen(value: object) -> ListenAddress:
@@ -248,11 +146,11 @@ def _parse_listen(value: object) -> ListenAddress:
 
 
 class LeaderElectionSettings(NamedTuple):
-    lease: Annotated[  # "NAMESPACE/NAME", or "NAME" in the namespace that the process is in
+    lease: Annotated[  # "NAMESPACE/NAME", or "NAME" in the namespace of the process
         str,
         Option(
             "The Lease whose holder mints and writes Secrets while the other processes stand by.",
-            objects.LEASE,
+            addresses.LEASE,
             example="inlive/token-refresher",
             flag="--lease",
             group="election",
@@ -261,7 +159,7 @@ class LeaderElectionSettings(NamedTuple):
     duration: Annotated[
         float,
         Option(
-            "How long the Lease holds without renewal: so long a standby waits when the leader dies.",
+            "How long the Lease holds without renewal: the time a standby waits when the leader dies.",
             _LEASE,
             example="15s",
             flag="--lease-duration",
@@ -279,8 +177,8 @@ class Settings(NamedTuple):
     listen: Annotated[
         ListenAddress | None,
         Option(
-            "Where /metrics, /livez, /readyz and /status are served; nowhere when not given.",
-            Kind(_parse_listen, addresses.LISTEN_SCHEMA, "[HOST]:PORT"),
+            "Where /metrics, /livez, /readyz and /status are served; nowhere by default.",
+            ValueType(_parse_listen, addresses.LISTEN_SCHEMA, "[HOST]:PORT", str),
             example=":9464",
             flag="--listen",
             group="listen",
@@ -293,3 +191,7 @@ class Settings(NamedTuple):
         LeaderElectionSettings | None,
         Option("How several processes agree on the one that works.", sections=(LeaderElectionSettings,)),
     ] = None
+
+
+SECTIONS = {**sections_below(Settings), Settings: ""}  # with their paths: "tokens[].outputs[]."
+KNOWN_KEYS = frozenset(key for section in SECTIONS for key in options_of(section))

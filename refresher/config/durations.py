@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
-from refresher.config.wording import shown
+from refresher.config.quoting import shown
 
 ACCEPTED = "a duration such as 90s, 15m, 1h30m or 2.5s (a bare number is seconds)"
-LONGEST = 100 * 365 * 86400.0  # a century: past it lie overflows of the clocks, not intentions
+LONGEST = 100 * 365 * 86400.0  # a century; beyond it clocks overflow, and nobody means it
 LONGEST_TEXT = 64
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
@@ -19,11 +19,11 @@ _UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
 def parse_duration(value: object) -> float:
-    """The seconds that `value` means: text such as ``1h30m``, or a number of seconds.
+    """Seconds from a text such as ``1h30m``, or from a number of seconds.
 
-    Units are d, h, m, s and ms, each at most once, the larger first. Raises ValueError, which says what was
-    given and what is accepted, for anything else: negative, infinite or not a number, over a century, a
-    boolean, a text that could mean two things.
+    Units are d, h, m, s and ms, each at most once, larger ones first. Raises ValueError, with what was given
+    and what is accepted, for anything else: a negative or infinite number, NaN, more than a century, a
+    boolean, a text with two meanings.
     """
     if isinstance(value, str):
         seconds = _parse_text(value)
@@ -37,9 +37,9 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` as `parse_duration` reads them, to the millisecond: ``1h30m``, ``2.5s``, ``0s``.
+    """`seconds` in the notation of `parse_duration`, to the millisecond: ``1h30m``, ``2.5s``, ``0s``.
 
-    Days are used from two on: 24h is what people say.
+    Days begin at ``2d``: people say 24h.
     """
     milliseconds = round(seconds * 1000)
     if milliseconds < 0:
@@ -68,13 +68,13 @@ def _parse_text(text: str) -> float:
 
 
 def clock_readings(value: object) -> tuple[str, ...]:
-    """What a text such as ``1:30`` may mean: durations as `parse_duration` reads them."""
+    """Both meanings of a text such as ``1:30``, in the notation of `parse_duration`."""
     clock = isinstance(value, str) and re.fullmatch(r"([0-9]{1,2}):([0-5]?[0-9])", value)
     return (f"{clock[1]}m{clock[2]}s", f"{clock[1]}h{clock[2]}m") if clock else ()
 
 
 def two_meanings(text: str, readings: Iterable[str]) -> ValueError:
-    """The error about a text that may mean each of `readings`."""
+    """The error about a text with these `readings`."""
     return ValueError(f"{shown(text)} could be minutes or hours; write {' or '.join(readings)}")
 
 

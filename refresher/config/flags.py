@@ -1,6 +1,6 @@
-"""The flags of the declarations and their environment variables: told to argparse, and collected as given.
+"""Flags and environment variables: added to argparse, and collected as given.
 
-Values are not judged here or by argparse, so that all mistakes are told at once, with exit code 78.
+Neither this module nor argparse checks values. The loader reports all problems at once, with exit code 78.
 """
 
 import argparse
@@ -9,18 +9,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, NamedTuple
 
-from refresher.config import kinds
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config import addresses, value_types
+from refresher.config.declarations import SECTIONS
 from refresher.config.options import Option, options_of
-from refresher.config.serving import ServeSettings
-from refresher.errors import Mistake
+from refresher.errors import Problem
 
 PREFIX = "REFRESHER_"
 _LEVELS = ("debug", "info", "warning", "error")
@@ -28,29 +20,20 @@ OWNER_VARIABLE = "REFRESHER_OWNER"  # the name of this installation; it has no f
 GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen", "serve", "election", "log")
 CONFIG = Option(
     "File with the configuration: YAML, or JSON when named .json. Flags and variables beat it.",
-    kind=kinds.FILE,
+    addresses.FILE,
     flag="--config",
     group="config",
-)
-SECTIONS = (
-    TokenSettings,
-    FileOutputSettings,
-    SecretOutputSettings,
-    IssuerSettings,
-    Settings,
-    LeaderElectionSettings,
-    ServeSettings,
 )
 
 
 class LogSettings(NamedTuple):
-    """How a command logs, to standard error. No file says that."""
+    """How a command logs, to standard error. Only flags and variables set this, not the file."""
 
     format: Annotated[
         str,
         Option(
             "How log lines look: auto is text on a terminal and in systemd's journal, JSON otherwise.",
-            kinds.choice("log format", ("auto", "text", "json"), "auto|text|json", fold=str.lower),
+            value_types.choice("log format", ("auto", "text", "json"), "auto|text|json", fold=str.lower),
             example="text",
             flag="--log-format",
             group="log",
@@ -59,8 +42,8 @@ class LogSettings(NamedTuple):
     level: Annotated[
         str | None,
         Option(
-            "The lowest level that is logged.",
-            kinds.choice("log level", _LEVELS, "|".join(_LEVELS), fold=str.lower),
+            "The lowest level to log.",
+            value_types.choice("log level", _LEVELS, "|".join(_LEVELS), fold=str.lower),
             example="info",
             flag="--log-level",
             flag_note="Default: info; of `refresher once`: warning.",
@@ -70,7 +53,7 @@ class LogSettings(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A text from the command line or the environment, not judged yet."""
+    """A text from the command line or the environment, not checked yet."""
 
     section: type | None  # None for --config
     option: Option
@@ -79,26 +62,30 @@ class Given(NamedTuple):
 
 
 def declared_flags() -> list[tuple[type | None, Option]]:
-    """Every option that has a flag, with the settings type it belongs to; None for ``--config``.
+    """Every option with a flag, and its section; None for ``--config``.
 
-    A flag that a file and a Secret share is the file's here.
+    Of sections that share a flag the first one counts, with the group of any and the notes of all.
     """
     declared: dict[str | None, tuple[type | None, Option]] = {CONFIG.flag: (None, CONFIG)}
     for section in (*SECTIONS, LogSettings):
         for option in options_of(section).values():
             if option.flag:
-                declared.setdefault(option.flag, (section, option))
+                first, known = declared.setdefault(option.flag, (section, option))
+                if known is not option:
+                    note = f"{known.flag_note} {option.flag_note}".strip()
+                    known = known._replace(flag_note=note, group=known.group or option.group)
+                    declared[option.flag] = first, known
     return list(declared.values())
 
 
 def destination(option: Option) -> str:
-    """The option's attribute in parsed arguments. ``--name`` leaves ``name`` to commands' own arguments."""
+    """The option's attribute in parsed arguments. Commands have a ``name`` of their own."""
     name = str(option.flag)[2:].replace("-", "_")
     return "token_name" if name == "name" else name
 
 
 def add_flags(parser: argparse.ArgumentParser, groups: Iterable[str] = GROUPS) -> None:
-    """Declare the flags of `groups`, some of GROUPS, to `parser`. What is not given is None."""
+    """Add the flags of `groups`, some of GROUPS, to `parser`. A flag that is not given is None."""
     chosen = set(groups)
     parser_group = parser.add_argument_group(
         "configuration", "Flag beats [VARIABLE] beats file beats default."
@@ -108,23 +95,24 @@ def add_flags(parser: argparse.ArgumentParser, groups: Iterable[str] = GROUPS) -
             parser_group.add_argument(
                 str(option.flag),
                 dest=destination(option),
-                metavar=option.kind.metavar,
+                metavar=option.value_type.metavar,
                 action="append" if option.repeated else "store",
                 help=_help(option).replace("%", "%%"),
             )
 
 
 def _help(option: Option) -> str:
-    often = " May be given several times; in the variable they are separated by a colon."
-    told = option.doc + (often if option.repeated else "")
+    text = option.doc
+    if option.repeated:
+        text += " May be repeated; the variable separates several by a colon."
     if not option.required and option.default is not None:
-        told += f" Default: {option.shown_default}."
+        text += f" Default: {option.shown_default}."
     note = f" {option.flag_note}" if option.flag_note else ""
-    return f"{told}{note} [{option.variable}]"
+    return f"{text}{note} [{option.variable}]"
 
 
 def collect(arguments: Mapping[str, object], environ: Mapping[str, str]) -> list[Given]:
-    """What flags say, and variables where there is no flag. An empty variable is as good as none."""
+    """The values of flags, and of variables without their flag. An empty variable does not count."""
     found: list[Given] = []
     for section, option in declared_flags():
         argument, where = arguments.get(destination(option)), str(option.flag)
@@ -138,10 +126,10 @@ def collect(arguments: Mapping[str, object], environ: Mapping[str, str]) -> list
     return found
 
 
-def doubtful_variables(environ: Mapping[str, str]) -> tuple[Mistake, ...]:
-    """A warning for each variable that was probably meant for us and has no effect.
+def doubtful_variables(environ: Mapping[str, str]) -> tuple[Problem, ...]:
+    """A warning for each variable that has no effect and was probably meant for us.
 
-    Not for every unknown one: a Kubernetes Service called ``refresher`` gives the pods of its namespace
+    Most unknown ones were not: a Kubernetes Service called ``refresher`` gives the pods of its namespace
     REFRESHER_SERVICE_HOST, REFRESHER_PORT_9464_TCP and so on
     (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
     """
@@ -155,13 +143,13 @@ _SERVICE_LINK = r"_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO
 _KEY_ITSELF = {"KEY", "API_KEY", "APPLICATION_KEY", "APP_KEY", "SECRET_KEY"}
 
 
-def _warning(name: str, known: Collection[str]) -> Mistake | None:
+def _warning(name: str, known: Collection[str]) -> Problem | None:
     if name.removeprefix(PREFIX) in _KEY_ITSELF:
-        problem = "has no effect; the application key is read from the file that REFRESHER_KEY_FILE names"
-        return Mistake(name, problem)
-    from refresher.config.wording import LONGEST_NAME, nearest, plain  # noqa: PLC0415 - see there
+        text = "has no effect; the application key is read from the file that REFRESHER_KEY_FILE names"
+        return Problem(name, text)
+    from refresher.config.quoting import LONGEST_NAME, nearest, plain  # noqa: PLC0415 - only for mistakes
 
     near = nearest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], likeness=0.75)
     return (
-        Mistake(plain(name, LONGEST_NAME), f"has no effect; did you mean {PREFIX}{near}?") if near else None
+        Problem(plain(name, LONGEST_NAME), f"has no effect; did you mean {PREFIX}{near}?") if near else None
     )

@@ -3,10 +3,10 @@
 import re
 from typing import Annotated, NamedTuple
 
-from refresher.config import addresses, kinds
-from refresher.config.kinds import Kind, anchored, misfit, text_of
+from refresher.config import addresses, value_types
 from refresher.config.options import Option
-from refresher.config.wording import shown
+from refresher.config.quoting import shown
+from refresher.config.value_types import ValueType, anchored, not_accepted, text_of
 
 _SOCKET = r"unix:/(?:[^\u0000-\u001f\u007f]*[^/\u0000-\u001f\u007f])"
 _TCP = rf"{addresses.LOOPBACK}:[0-9]{{1,5}}"
@@ -21,6 +21,11 @@ class ServeAddress(NamedTuple):
     host: str = ""
     port: int = 0
 
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 def parse_address(value: object) -> ServeAddress:
     """An address that nobody reaches from another machine: what is served there is a secret."""
@@ -31,14 +36,15 @@ def parse_address(value: object) -> ServeAddress:
         host, port = addresses.split_listen(text)
         return ServeAddress(host=host, port=port)
     if len(text) <= LONGEST_ADDRESS and re.fullmatch(addresses.LISTEN, text):
-        raise misfit(f"{shown(text)} is reached from other machines", _ACCEPTED)
-    raise misfit(f"{shown(text)} is no address to serve tokens at", _ACCEPTED)
+        raise not_accepted(f"{shown(text)} is reached from other machines", _ACCEPTED)
+    raise not_accepted(f"{shown(text)} is no address to serve tokens at", _ACCEPTED)
 
 
-_ADDRESS = Kind(
+_ADDRESS = ValueType(
     parse_address,
     {"type": "string", "pattern": anchored(f"{_SOCKET}|{_TCP}"), "maxLength": LONGEST_ADDRESS},
     "unix:PATH|HOST:PORT",
+    str,
 )
 
 
@@ -47,10 +53,10 @@ def _parse_switch(value: object) -> bool:
         return value
     if isinstance(value, str) and value in ("true", "false"):
         return value == "true"
-    raise misfit(f"{shown(value)} is neither", "true, false")
+    raise not_accepted(f"{shown(value)} is neither", "true, false")
 
 
-_SWITCH = Kind(
+_SWITCH = ValueType(
     _parse_switch,
     {"enum": [True, False, "true", "false"]},
     "true|false",
@@ -81,7 +87,7 @@ class ServeSettings(NamedTuple):
         str | None,
         Option(
             "Group that the Unix socket is given to, name or number.",
-            kinds.GROUP,
+            value_types.GROUP,
             example="www-data",
             flag="--serve-group",
             group="serve",
@@ -92,7 +98,7 @@ class ServeSettings(NamedTuple):
         Option(
             "Permissions of the Unix socket in octal digits (in YAML: in quotes). Who may write to it may "
             "have the token.",
-            kinds.MODE,
+            value_types.MODE,
             example="0660",
             flag="--serve-mode",
             group="serve",

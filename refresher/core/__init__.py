@@ -6,21 +6,21 @@ Theory of operation
 One token is one state machine. Two functions in `machine` are its whole interface::
 
     next_step(state, policy, now)       -> Step                     what to do now, or until when to wait
-    observe(state, policy, event, now)  -> State, notifications     what an event changes, and whom to tell
+    observe(state, policy, event, now)  -> State, notifications     what an event changes, and what to report
 
 The driver (the engine, or the simulator) repeats this for each token::
 
     while the step is not a Wait:
-        tell the machine that it has Started
+        observe that it has Started
         begin the effect on some thread
     wait for the alarm of the Wait, or for an event; observe the event
 
-A **State** is a frozen value with three independent parts. No field names "the state" of a part. It is read
-off the facts, so that two fields cannot disagree.
+A **State** is a frozen value with three independent parts. No field names "the state" of a part. Each part's
+state follows from facts, so two fields cannot disagree.
 
 *The token in hand* (`State.facts`, `State.token`)::
 
-    ┌──────────┐  an output holds a valid one: Adopt     ┌─────────┐
+    ┌──────────┐  an output holds a valid token: Adopt   ┌─────────┐
     │ no token │ ──────────────────────────────────────► │ in hand │
     └──────────┘                                         └─────────┘
          │                                                 ▲     │
@@ -31,33 +31,33 @@ off the facts, so that two fields cannot disagree.
     └─────────────────┘                          └────────────────────┘  else in hand at once
          │ MintFailed                                    │ Verified: rejected
          └──────────────► Retry (core/backoff.py) ◄──────┘
-                          what was in hand stays in hand
+                          the token in hand is kept
 
 *Each output* (`OutputState`)::
 
         unknown ──Inspect──► Found ──► holds the token in hand ──► inspected every 30 s
                     │           └────► holds another, or nothing ──► Write ──► Written
-                    └► InspectFailed: out of sight keeps what was seen; else it holds nothing
+                    └► InspectFailed: out of sight: keep the last holding; else: it holds nothing
 
 *Leadership* (`State.leads`): a process that does not lead inspects and adopts. It mints and writes nothing.
 
 Rules that hold throughout
 --------------------------
-1. Nothing is decided before every output was inspected, or has had `STALLED` seconds to answer. So a restart
-   adopts what is published instead of minting.
+1. The machine waits until every output was inspected, or has had `STALLED` seconds to answer. So a restart
+   adopts the published token instead of minting.
 2. A slot (the mint, the trial, one output) has one effect in flight. Slots do not wait for each other.
-3. A good value is never overwritten by a worse one. A rejected token is not published, nor one that the
-   issuer gave before. An adopted token does not replace a published one that lives longer.
+3. A worse value never overwrites a good one. A rejected token is not published, and neither is a token that
+   the issuer gave before. An adopted token does not replace a published one that lives longer.
 4. Everything that may fail is a `Retry`: failures in a row, when to try next, the last problem.
-5. An effect that was given up counts as failed. If it ends after all, that is a `Late` event: a fresher token
-   is used, an output is inspected again.
+5. An effect that was given up counts as failed. If it ends after all, that is a `Late` event: the machine
+   uses a fresher token, and inspects an output again.
 6. A new key is a candidate until the issuer accepts it. The proven key is kept until then.
-7. What the operator wants is a value too. `changes.adapted` says what a new policy means for a state.
+7. The configuration is a value too. `changes.adapted` adapts a state to a new policy.
 
 Where the rules are
 -------------------
-`machine`: what comes first, and what holds back what. `observing`, `mints`, `output_events`: what each event
-changes. `schedule`: when a token is due. `backoff`: how long to wait. `adoption`, `seal`: which found token
-is believed. `expiry`: how long a token lives. `consumers`: how long consumers are served. `election`: who
-leads. `status`: how a token stands. `notifications`: what observers learn.
+`machine`: which step comes first, and which steps wait. `observing`, `mints`, `output_events`: what each
+event changes. `schedule`: when a token is due. `backoff`: how long to wait. `adoption`, `seal`: which found
+token is believed. `expiry`: how long a token lives. `consumers`: how long consumers have a valid token.
+`election`: who leads. `status`: the public status of a token. `notifications`: reports to observers.
 """

@@ -1,22 +1,22 @@
-"""How long to wait after a failure. All seconds; `roll`, 0 to 1, is chance and comes from the shell."""
+"""How long to wait after a failure. All times are seconds. `roll` is a random number from 0 to 1."""
 
 from refresher.core.model import Declined, Outcome
 
 SHORTEST = 1.0
 LONGEST = 60.0
 LONGEST_WITHOUT_TOKEN = 30.0
-LONGEST_ASKED = 15 * 60.0  # of a Retry-After: an issuer's mistake must not put us to sleep for a day
-_ASKING = (Outcome.THROTTLED, Outcome.BAD_RESPONSE)  # whose `retry_after` counts
-LOOK_AGAIN = 30.0  # a deleted or altered output is put right within a minute (design §3)
-MOMENT = 1.0  # until an output out of sight is inspected again, and then twice as long each time
-KEY_PROBE = 5 * 60.0  # how often a refused key is tried again: keys are also un-revoked
+LONGEST_RETRY_AFTER = 15 * 60.0  # an issuer's mistake must not put us to sleep for a day
+_WITH_RETRY_AFTER = (Outcome.THROTTLED, Outcome.BAD_RESPONSE)  # outcomes whose `retry_after` counts
+INSPECT_EVERY = 30.0  # a deleted or altered output is restored within a minute (design §3)
+MOMENT = 1.0  # before an output out of sight is inspected again; doubles with each failure
+KEY_PROBE = 5 * 60.0  # how often a refused key is tried again: revoked keys may become valid again
 
 
 def retry_wait(failures: int, left: float, roll: float) -> float:
-    """The wait after the `failures`-th failure in a row, while consumers are served for `left` more seconds.
+    """The wait after the `failures`-th failure in a row. Consumers have a token for `left` more seconds.
 
-    Between half and all of the least of 2ⁿ, a minute and a tenth of what is left: a doubling without an end
-    sleeps past the expiry, a flat five seconds storms an issuer that is on its knees.
+    It is between half and all of the smallest of 2ⁿ, a minute, and a tenth of `left`. Doubling without a
+    limit would sleep past the expiry; a constant few seconds would overload a failing issuer.
     """
     longest = min(LONGEST, left / 10) if left > 0 else LONGEST_WITHOUT_TOKEN
     ceiling = min(2.0 ** min(failures, 10), longest)
@@ -24,8 +24,8 @@ def retry_wait(failures: int, left: float, roll: float) -> float:
 
 
 def write_wait(failures: int, left: float, asked: float | None, roll: float) -> float:
-    """The wait after the `failures`-th write in a row that failed; whoever keeps the output `asked` for so
-    many seconds. A token is in hand, and is there within a minute of the end of the trouble."""
+    """The wait after the `failures`-th failed write in a row. `asked`: the backend's Retry-After. Capped so
+    that the output is written within a minute of recovery."""
     wait = min(retry_wait(failures, left, roll), LONGEST_WITHOUT_TOKEN)
     if asked is None:
         return wait
@@ -35,12 +35,12 @@ def write_wait(failures: int, left: float, asked: float | None, roll: float) -> 
 def wait_after(declined: Declined, failures: int, left: float, budget: float, roll: float) -> float:
     """The wait after the `failures`-th mint in a row that was `declined`.
 
-    While consumers are served, a throttling issuer gets the time it asked for. A refused key, and a token
-    that `issuer.verify` rejects, are probed slowly. The last minute before consumers are without, and one
-    whole attempt (`budget`), are kept for more than one try; of less than twice that, half.
+    While consumers have a token, honour Retry-After (throttled) or KEY_PROBE (a refused key, a token that
+    `issuer.verify` rejects). But keep `LONGEST` plus one attempt (`budget`) before consumers lose their
+    token, so that more than one attempt fits. If less than twice that is left, wait half of `left`.
 
-    While consumers have no token, any answer may be a mistake that has passed by now. A throttling issuer
-    gets a minute at most, and the probes back off as usual, up to their own interval.
+    While consumers have no token, any answer may be a mistake that has passed by now. Then wait at most a
+    minute for a throttling issuer. Probes back off as usual, up to their own interval.
     """
     wait = retry_wait(failures, left, roll)
     asked = _asked(declined)
@@ -54,14 +54,14 @@ def wait_after(declined: Declined, failures: int, left: float, budget: float, ro
 
 
 def _asked(declined: Declined) -> float | None:
-    """The least wait that the answer itself asks for, if it does."""
+    """The shortest wait that the answer itself demands; None if it demands none."""
     if declined.outcome is Outcome.KEY_REFUSED:
         return KEY_PROBE
-    if declined.outcome in _ASKING and declined.retry_after is not None:
-        return min(declined.retry_after, LONGEST_ASKED)
+    if declined.outcome in _WITH_RETRY_AFTER and declined.retry_after is not None:
+        return min(declined.retry_after, LONGEST_RETRY_AFTER)
     return None
 
 
-def look_wait(failures: int) -> float:
+def inspect_wait(failures: int) -> float:
     """The wait after the `failures`-th inspection in a row that could not reach its output."""
-    return min(LOOK_AGAIN, MOMENT * 2.0 ** min(failures - 1, 10))
+    return min(INSPECT_EVERY, MOMENT * 2.0 ** min(failures - 1, 10))

@@ -19,5 +19,5 @@ def humanized(seconds: float) -> str:
 
 
 def shown_seconds(seconds: float) -> str:
-    """Seconds for a message, rounded up to a tenth: the last of a limit of 10 s is shown as ``10``."""
+    """Seconds for a message, rounded up to a tenth, so that just under 10 s is shown as ``10``."""
     return f"{math.ceil(seconds * 10) / 10:g}"

@@ -1,4 +1,4 @@
-"""What the machine wants done: effects, which take time, and decisions, which take effect at once.
+"""The steps of the machine: effects, which take time, and decisions, which apply at once.
 
 The executor performs effects with threads and sockets, the simulator in a simulated world. docs/adr/0001 says
 why these are named tuples.
@@ -15,9 +15,9 @@ MINT, VERIFY, OUTPUT = "mint", "verify", "output"
 
 @distinct
 class Slot(NamedTuple):
-    """What an effect occupies while it is in flight. One slot holds one effect at a time.
+    """The place of an effect while it is in flight. One slot holds one effect at a time.
 
-    `kind`: of the work. `target`: the output's name; empty for the issuer and the verifier.
+    `kind`: MINT, VERIFY or OUTPUT. `target`: the output's name; empty for the issuer and the verifier.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Mint(NamedTuple):
 
 @distinct
 class Verify(NamedTuple):
-    """Try a new token out at the ``verify`` URL, within `budget` seconds."""
+    """Check a new token at the ``verify`` URL, within `budget` seconds."""
 
     token: Token
     budget: float
@@ -53,7 +53,7 @@ class Verify(NamedTuple):
 
 @distinct
 class Write(NamedTuple):
-    """Publish `token` in one output and seal its record. `reason`: "new", or "repair" of what was altered."""
+    """Publish `token` in one output and seal its record. `reason`: "new", or "repair" after an alteration."""
 
     output: str
     token: Token
@@ -67,7 +67,7 @@ class Write(NamedTuple):
 
 @distinct
 class Inspect(NamedTuple):
-    """Look at what one output holds. `first`: claim the output, and remove stale files there, before."""
+    """Read what one output holds. `first`: claim the output and remove stale files before."""
 
     output: str
     first: bool = False
@@ -79,7 +79,7 @@ class Inspect(NamedTuple):
 
 @distinct
 class DryRun(NamedTuple):
-    """Try whether one output can be written. Its content stays as it is."""
+    """Check that one output can be written, without changing its content."""
 
     output: str
 
@@ -90,7 +90,7 @@ class DryRun(NamedTuple):
 
 @distinct
 class Adopt(NamedTuple):
-    """Take over the valid token that `output` was found to hold."""
+    """Use the valid token that `output` holds instead of minting."""
 
     output: str
     holding: Holding
@@ -98,20 +98,20 @@ class Adopt(NamedTuple):
 
 @distinct
 class RaiseAlarm(NamedTuple):
-    """Report that these outputs hold no valid token although another process leads."""
+    """Report that these outputs hold no valid token while another process leads."""
 
     outputs: tuple[str, ...]
 
 
 @distinct
 class Wait(NamedTuple):
-    """Nothing to do before `until` (boot seconds), and then what."""
+    """Nothing to do before `until` (boot seconds). `reason`: what to do then."""
 
     until: float
     reason: str
 
 
-Effect = Mint | Verify | Write | Inspect | DryRun  # comes back as an event
-Decision = Adopt | RaiseAlarm  # takes effect when it is started
+Effect = Mint | Verify | Write | Inspect | DryRun  # ends with an event
+Decision = Adopt | RaiseAlarm  # applies when `Started` is observed
 Action = Effect | Decision
 Step = Action | Wait

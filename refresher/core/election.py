@@ -1,8 +1,8 @@
-"""Who leads: the rules of holding a Lease (coordination.k8s.io/v1) among several, without I/O.
+"""Leader election by a Lease (coordination.k8s.io/v1), as rules without I/O.
 
-No clock but ours is ever compared with ours: a Lease has run out when it has not changed for its whole
-duration since *we* first saw it as it is, whatever times stand in it. And we lead only until a deadline that
-is counted from before our last successful request, and that ends before anybody else may take the Lease. All
+Our clock is never compared with another machine's. A Lease has expired when we have seen it unchanged for
+its whole duration; the times in it do not count. A leader stops at its own deadline. The deadline is counted
+from the start of the last successful request, so it passes before another process may take the Lease. All
 times are boot seconds (`Instant.boot`), all durations seconds.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 from refresher.core.schedule import RETRY_ROOM
 from refresher.core.values import distinct
 
-LONGEST = RETRY_ROOM  # seconds; no refresher is configured with more, so a Lease that says more is mistaken
+LONGEST = RETRY_ROOM  # seconds; the configuration allows no more, so a Lease with more is wrong
 NEVER = float("-inf")
 NOBODY = ""
 MOST_TRANSITIONS = 2**31 - 1  # the field is an int32
@@ -19,11 +19,10 @@ MOST_TRANSITIONS = 2**31 - 1  # the field is an int32
 
 @distinct
 class LeaseTiming(NamedTuple):
-    """The timing of a Lease in seconds, in the words of client-go.
+    """The timing of a Lease in seconds, with client-go's names.
 
-    `lease_duration`: how long the others wait for a renewal. `renew_deadline`: how long a leader that cannot
-    renew still leads. It is shorter by as much as clocks may drift apart. `retry_period`: between two
-    requests.
+    `lease_duration`: how long the others wait for a renewal. `renew_deadline`: how long a leader still leads
+    without renewing; the difference allows for clock drift. `retry_period`: between two requests.
     """
 
     lease_duration: float = 15.0
@@ -32,14 +31,14 @@ class LeaseTiming(NamedTuple):
 
 
 def timing_of(duration: float) -> LeaseTiming:
-    """The timing for a Lease of this `duration`. A third of it is left for clocks that drift apart."""
+    """The timing for a Lease of this `duration`. A third of it allows for clock drift."""
     return LeaseTiming(duration, renew_deadline=duration * 2 / 3, retry_period=min(1.0, duration / 15))
 
 
 @distinct
 class LeaseRecord(NamedTuple):
-    """What a Lease says. `holder` is NOBODY for a released one; `version`: its resourceVersion, "" for one
-    that does not exist yet; `transitions`: how often it went from one holder to another."""
+    """The content of a Lease. `holder`: NOBODY if it was released. `transitions`: how often the holder
+    changed. `version`: its resourceVersion; empty if the Lease does not exist yet."""
 
     holder: str
     duration: float
@@ -48,7 +47,7 @@ class LeaseRecord(NamedTuple):
 
     @property
     def believed(self) -> float:
-        """For how long an unchanged Lease counts as held: its `duration`, but at most `LONGEST`."""
+        """How long an unchanged Lease counts as held: its `duration`, but at most `LONGEST`."""
         return min(self.duration, LONGEST)
 
 
@@ -59,7 +58,7 @@ class ReadLease(NamedTuple):
 
 @distinct
 class WriteLease(NamedTuple):
-    """Write this into the Lease, if it is still of the version that was seen."""
+    """Write this into the Lease, unless its version has changed."""
 
     record: LeaseRecord
 
@@ -73,11 +72,11 @@ class Pause(NamedTuple):
 
 @distinct
 class Election(NamedTuple):
-    """What one candidate knows.
+    """The knowledge of one candidate.
 
-    `seen`: the Lease as last seen, None until it was looked at or when that has become doubtful. `seen_at`:
-    since when it has been as it is, as far as we know. `asked_at`: when the last request began. `rest_until`:
-    the last one came to nothing, and what is free is not asked for before then.
+    `seen`: the Lease as last read; None before the first reading and after a conflict. `seen_at`: when this
+    version was first seen. `asked_at`: when the last request began. `leading_until`: the own deadline as
+    leader. `rest_until`: after a failed request, a free Lease is not requested before then.
     """
 
     identity: str
@@ -92,7 +91,7 @@ class Election(NamedTuple):
         return now < self.leading_until
 
     def next_step(self, now: float) -> ReadLease | WriteLease | Pause:
-        """What is to be done at `now`."""
+        """What to do at `now`."""
         again = self.asked_at + self.timing.retry_period
         if self.seen is None:
             return ReadLease() if now >= again else Pause(again)
@@ -104,13 +103,13 @@ class Election(NamedTuple):
             if now < self.rest_until:
                 return Pause(self.rest_until)
             return WriteLease(self._claim(self.seen.transitions + 1))
-        runs_out = self.seen_at + self.seen.believed
-        return ReadLease() if now >= min(again, runs_out) else Pause(min(again, runs_out))
+        expires = self.seen_at + self.seen.believed
+        return ReadLease() if now >= min(again, expires) else Pause(min(again, expires))
 
     def observed(self, found: LeaseRecord | None, began: float, now: float) -> Self:
-        """The Lease was read: it says `found`; None when there is none.
+        """After reading the Lease: `found`; None if it does not exist.
 
-        Where somebody has deleted it, its holder leads on until its own deadline: that is waited for.
+        If it was deleted, its holder leads until the holder's own deadline, so wait for that.
         """
         record = found or LeaseRecord(NOBODY, 0.0, -1, "")
         if found is None and self.seen is not None and self.seen.holder not in (NOBODY, self.identity):
@@ -119,31 +118,31 @@ class Election(NamedTuple):
         return self._replace(seen=record, seen_at=self.seen_at if unchanged else now, asked_at=began)
 
     def acquired(self, written: LeaseRecord, began: float, now: float) -> Self:
-        """The Lease is ours as `written`, by a request that began at `began`."""
+        """After writing the Lease as `written`, by a request that began at `began`."""
         return self._replace(
             seen=written, seen_at=now, asked_at=began, leading_until=began + self.timing.renew_deadline
         )
 
     def conflicted(self, began: float) -> Self:
-        """The Lease was written since we saw it: look again, at once, but try again no sooner than usual.
-        Perhaps by ourselves, in a request whose answer was lost; as long as that is not known, we do not
-        lead."""
+        """After a conflict: the Lease has changed since we read it. Read it again at once, but write it no
+        sooner than usual. The change may be our own, by a request whose answer was lost; until the Lease was
+        read, we do not lead."""
         return self._replace(
             seen=None, asked_at=NEVER, leading_until=NEVER, rest_until=began + self.timing.retry_period
         )
 
     def failed(self, began: float) -> Self:
-        """A request came to nothing. What we hold we hold until its deadline."""
+        """After a failed request. A leader still leads until its deadline."""
         return self._replace(asked_at=began, rest_until=began + self.timing.retry_period)
 
     def release(self) -> LeaseRecord | None:
-        """What to write in order to let go; None when we hold nothing. Then others need not wait."""
+        """What to write to release the Lease, so that others need not wait; None if we do not hold it."""
         if self.seen is None or self.seen.holder != self.identity:
             return None
         return LeaseRecord(NOBODY, 1.0, self.seen.transitions, self.seen.version)
 
     def patience(self, now: float) -> float:
-        """How long a request that begins now may take: a leader is not to hang past its own deadline."""
+        """Seconds that a request may take from now on. A leader must not wait past its own deadline."""
         left = self.leading_until - now
         return min(self.timing.renew_deadline / 2, left) if left > 0 else self.timing.renew_deadline / 2
 

@@ -1,25 +1,25 @@
-"""What a text may be an encoding of: where a secret could stand without being seen."""
+"""Decodes texts in all common ways, to find secrets in encoded form."""
 
 import re
 from binascii import a2b_base64
 from collections.abc import Iterable, Iterator
 
-DEPTH = 2  # encodings around one another: base64 in a URL, JSON in JSON, base64 in base64
+DEPTH = 2  # nested encodings: base64 in a URL, JSON in JSON, base64 in base64
 
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")  # RFC 3986 §2.1
 _BACKSLASH = re.compile(r"\\(?:(?:u00|x)([0-9A-Fa-f]{2})|(.))")  # JSON (RFC 8259 §7), Python's repr
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{6,}")  # six digits hold the four characters of the shortest secret
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{6,}")  # six digits encode four characters, the shortest secret
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8,}")
 _PLAIN_DIGITS = str.maketrans("-_", "+/")  # RFC 4648 §5
-_PADDING = ("", "", "==", "=")  # by how many digits are over after whole groups of four
-_VISIBLE = re.compile(r"[!-~]{4,}")  # keys and tokens are visible ASCII; anything else was no encoding of one
+_PADDING = ("", "", "==", "=")  # by the number of digits after the last whole group of four
+_VISIBLE = re.compile(r"[!-~]{4,}")  # keys and tokens are visible ASCII; ignore everything else
 
 
 def decoded(text: str, depth: int = DEPTH) -> Iterator[str]:
-    """What `text`, or a part of it, could be an encoding of, or an encoding of an encoding. Of each form only
-    the runs of four or more visible ASCII characters, one a line.
+    """Every text that `text` or a part of it may encode, also in two nested encodings (`depth`). From each
+    decoded text it yields the runs of four or more visible ASCII characters, one a line.
 
-    NULs are dropped from each form: between the characters of ASCII they are what UTF-16 and UTF-32 add.
+    NULs are dropped from each decoded text: UTF-16 and UTF-32 add them between ASCII characters.
     """
     for whole in _decoded_once(text):
         form = "\n".join(_VISIBLE.findall(whole.replace("\0", "")))
@@ -46,9 +46,9 @@ def _on_lines(octets: Iterable[bytes]) -> str:
 
 
 def _from_base64(digits: str, start: int) -> bytes:
-    """`start`: where its first group of four may begin. One digit over encodes nothing."""
-    over = (len(digits) - start) % 4
-    return a2b_base64(digits[start : len(digits) - (over == 1)] + _PADDING[over])
+    """`start`: where the first group of four may begin. A single last digit encodes nothing."""
+    rest = (len(digits) - start) % 4
+    return a2b_base64(digits[start : len(digits) - (rest == 1)] + _PADDING[rest])
 
 
 def _from_hexadecimal(digits: str, start: int) -> bytes:

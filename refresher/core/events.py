@@ -1,6 +1,6 @@
-"""What has happened, as the machine learns of it.
+"""The events that the machine observes.
 
-Named tuples rather than dataclasses: as frozen, and a seventh of the price to declare, paid at every start.
+They are named tuples rather than dataclasses: as frozen, but seven times faster to declare at each start.
 """
 
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from refresher.core.effects import MINT_SLOT, OUTPUT, VERIFY_SLOT, Action, Slot
 from refresher.core.model import Declined, Holding, SecretStr, Token, Verification
 from refresher.core.values import distinct
 
-# --- How effects end. Each says which slot is free again. `roll`, 0 to 1, is chance, drawn by the shell.
+# --- Ends of effects. Each names the slot that is free again. `roll` is a random number from 0 to 1.
 
 
 @distinct
 class Minted(NamedTuple):
-    """The issuer gave a token to `key`."""
+    """The issuer gave a token for `key`."""
 
     key: SecretStr
     token: Token
@@ -40,7 +40,7 @@ class MintFailed(NamedTuple):
 
 @distinct
 class Verified(NamedTuple):
-    """The new token of this fingerprint was tried out."""
+    """The new token with this fingerprint was checked."""
 
     fingerprint: str
     verification: Verification
@@ -52,7 +52,7 @@ class Verified(NamedTuple):
 
 @distinct
 class Written(NamedTuple):
-    """`token` is in the output, and was read back."""
+    """`token` was written to the output and read back."""
 
     output: str
     token: Token
@@ -64,8 +64,8 @@ class Written(NamedTuple):
 
 @distinct
 class WriteFailed(NamedTuple):
-    """The output could not be written; it still holds what it held. `retry_after`: seconds, as the API server
-    asks in its header of that name."""
+    """The output could not be written; its content is unchanged. `retry_after`: `Retry-After` of the API
+    server, in seconds."""
 
     output: str
     message: str
@@ -90,7 +90,7 @@ class DryRunPassed(NamedTuple):
 
 @distinct
 class Found(NamedTuple):
-    """The output holds this. `held`: the other process that owns it, as a sentence; empty if none does."""
+    """The output holds `holding`. `held`: a sentence about the other process that owns it; else empty."""
 
     output: str
     holding: Holding
@@ -103,7 +103,7 @@ class Found(NamedTuple):
 
 @distinct
 class InspectFailed(NamedTuple):
-    """The output's content is unknown. `out_of_sight`: only to this process; consumers still have it."""
+    """The output's content is unknown. `out_of_sight`: only this process cannot see it; consumers can."""
 
     output: str
     message: str
@@ -116,19 +116,19 @@ class InspectFailed(NamedTuple):
 
 Ending = Minted | MintFailed | Verified | Written | WriteFailed | DryRunPassed | Found | InspectFailed
 
-# --- What else happens.
+# --- All other events.
 
 
 @distinct
 class Started(NamedTuple):
-    """The executor has taken up this step."""
+    """The driver has begun this step."""
 
     step: Action
 
 
 @distinct
 class Stalled(NamedTuple):
-    """The step on this output has been in flight for `seconds` and has not ended. It may still end."""
+    """The effect on this output has been in flight for `seconds`. It may still end."""
 
     output: str
     seconds: float
@@ -137,47 +137,47 @@ class Stalled(NamedTuple):
 
 @distinct
 class Late(NamedTuple):
-    """How a step ended that was given up: it already counted as a failure."""
+    """A given-up effect has ended after all. It already counted as failed."""
 
     event: Ending
 
 
 @distinct
 class KeyRead(NamedTuple):
-    """The key source was read, for the first time or with another content than before."""
+    """The key source was read for the first time, or its content has changed."""
 
     key: SecretStr
 
 
 @distinct
 class KeyUnreadable(NamedTuple):
-    """The key source cannot be read, or does not hold a key."""
+    """The key source cannot be read, or holds no key."""
 
     message: str
 
 
 @distinct
 class ExpiryReported(NamedTuple):
-    """A consumer learned that the token of this fingerprint has expired."""
+    """A consumer reported that the token with this fingerprint has expired."""
 
     fingerprint: str
 
 
 @distinct
 class LeadershipChanged(NamedTuple):
-    """This process may write from now on, or must not any more."""
+    """Whether this process leads, and so may mint and write, has changed."""
 
     leads: bool
 
 
 @distinct
 class RefreshRequested(NamedTuple):
-    """An operator wants a new token now (SIGUSR1)."""
+    """An operator requests a new token now (SIGUSR1)."""
 
 
 @distinct
 class Stopping(NamedTuple):
-    """No new mint from now on; a token in hand is still written."""
+    """Mint no more. A token in hand is still written."""
 
 
 Event = (
@@ -196,4 +196,4 @@ Event = (
 
 @distinct
 class KeysPolled(NamedTuple):
-    """Every key source has been read. Concerns the engine only, no token."""
+    """Every key source has been read. Only the engine uses this event."""

@@ -1,7 +1,7 @@
-"""How long a token is believed to live. All seconds.
+"""The expected lifetime of a token. All times are seconds.
 
-The issuer does not say, so it is what was asked for; a token that happens to be a JWT may say less. Its
-signature is not verified: this is a second opinion about time, taken only where it shortens the lifetime.
+The issuer does not report a lifetime, so expect the requested one. If the token is a JWT, its claims may
+shorten that. The signature is not verified, because claims can never lengthen the lifetime.
 """
 
 import base64
@@ -12,22 +12,22 @@ from typing import NamedTuple
 
 from refresher.core.values import distinct
 
-LONGEST_TOKEN = 64 * 1024  # characters; more work than that is not spent on any token
-SHORTEST_LIFETIME = 30.0  # a token of an hour that lives for less is a mistake of the issuer
-CLOCKS_APART = 60.0  # at most, between the servers of an issuer: one signs, another writes the Date header
-OUR_CLOCK_OFF = 3600.0  # at most: where an answer has no Date, our own clock has to do
+LONGEST_TOKEN = 64 * 1024  # characters; longer texts are not decoded
+SHORTEST_LIFETIME = 30.0  # a shorter lifetime of a token of an hour is a mistake of the issuer
+CLOCKS_APART = 60.0  # at most: one server of the issuer signs, another writes the Date header
+OUR_CLOCK_OFF = 3600.0  # at most; our clock serves if a response has no Date
 
 # RFC 7519 §3, RFC 7515 §2: base64url without padding, three parts. The last is empty when unsigned.
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]*")
 
 
 class UselessTokenError(Exception):
-    """The token's own claims say that it is of no use; the text says why."""
+    """By its own claims the token is useless; the text says why."""
 
 
 @distinct
 class Claims(NamedTuple):
-    """The times in a JWT (RFC 7519 §4.1), by the issuer's clock; None for each that is not there."""
+    """The times in a JWT (RFC 7519 §4.1), by the issuer's clock; None if absent."""
 
     issued: float | None
     expires: float | None
@@ -35,11 +35,11 @@ class Claims(NamedTuple):
 
 
 def believed_lifetime(requested: float, access_token: str, date: float | None, now_wall: float) -> float:
-    """The lesser of what was `requested` and what the token itself says.
+    """The shorter of the `requested` lifetime and the lifetime in the token's claims.
 
-    `date` is the issuer's wall time by the Date header of its answer. Claims are compared with that, so that
-    our clock may be wrong; only an answer without one is compared with `now_wall`, generously. Raises
-    UselessTokenError for a token that has expired, is not valid yet, or ends long before what was requested.
+    `date`: the issuer's wall time, from the Date header of its response. Claims are compared with that,
+    because our clock may be wrong. Only without a Date are they compared with our `now_wall`, and then
+    generously. Raises UselessTokenError if the token has expired, is not valid yet, or ends far too early.
     """
     claims = claims_of(access_token)
     if claims is None:
@@ -53,14 +53,14 @@ def believed_lifetime(requested: float, access_token: str, date: float | None, n
             f"the token lives {lifetime:.3g} s by its own claims, which is too short to use; "
             f"{requested:g} s were requested"
         )
-    by, apart = (now_wall, OUR_CLOCK_OFF) if date is None else (date, _apart(lifetime))
-    if claims.not_before is not None and claims.not_before - by > apart:
+    present, tolerance = (now_wall, OUR_CLOCK_OFF) if date is None else (date, _tolerance(lifetime))
+    if claims.not_before is not None and claims.not_before - present > tolerance:
         raise UselessTokenError("the token is not valid yet, by its own nbf")
     return lifetime
 
 
 def _stated(claims: Claims, date: float | None, now_wall: float) -> float:
-    """What the claims say of the lifetime from now on; infinite where they do not say."""
+    """The lifetime from now on by the claims; infinite if they do not limit it."""
     if claims.expires is None:
         return math.inf
     whole = math.inf if claims.issued is None else claims.expires - claims.issued
@@ -68,30 +68,30 @@ def _stated(claims: Claims, date: float | None, now_wall: float) -> float:
         has_ended = claims.expires + OUR_CLOCK_OFF <= now_wall
         return min(whole, 0.0) if has_ended else whole
     left = claims.expires - date
-    # ``exp - iat`` is exact. Only a token that was issued well before this answer has less left than that.
-    return left if left + _apart(whole) < whole else whole
+    # ``exp - iat`` is exact. Only a token issued well before this response has less left.
+    return left if left + _tolerance(whole) < whole else whole
 
 
-def _apart(lifetime: float) -> float:
-    """How far two clocks of the issuer may be apart, a Date's fraction of a second included."""
+def _tolerance(lifetime: float) -> float:
+    """How far two clocks of the issuer may differ. A Date has whole seconds, so add one."""
     return 1.0 + min(CLOCKS_APART, lifetime / 10)
 
 
 def shortened(believed: float, observed_lifetime: float | None, shortest: float) -> float:
-    """The lifetime to believe of a new token: `believed`, or less if an earlier token expired after
-    `observed_lifetime`. Never less than `shortest`: a report may be wrong, and the issuer must not suffer."""
+    """The expected lifetime of a new token: `believed`, or less if an earlier token expired after
+    `observed_lifetime`. Never less than `shortest`: a wrong report must not cause a storm of mints."""
     return believed if observed_lifetime is None else min(believed, max(observed_lifetime, shortest))
 
 
 def claims_of(access_token: str) -> Claims | None:
-    """The times that a JWT states as numbers, None for any other text. Never raises."""
+    """The numeric times in a JWT; None for any other text. Never raises."""
     match = _JWT.fullmatch(access_token) if len(access_token) <= LONGEST_TOKEN else None
     if match is None:
         return None
     payload = match[1]
     try:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (ValueError, RecursionError):  # not base64, UTF-8 or JSON; an integer of thousands of digits
+    except (ValueError, RecursionError):  # not base64, UTF-8 or JSON, or an integer of thousands of digits
         return None
     if not isinstance(claims, dict):
         return None
@@ -103,7 +103,7 @@ def claims_of(access_token: str) -> Claims | None:
 
 
 def _seconds(claim: object) -> float | None:
-    """A NumericDate; booleans, texts, NaN and infinities are none."""
+    """A NumericDate; None for booleans, texts, NaN and infinities."""
     if isinstance(claim, bool) or not isinstance(claim, int | float):
         return None
     try:

@@ -1,4 +1,4 @@
-"""How a token is written down for its consumers, and read back from there."""
+"""The formats in which consumers read a token. Renders a token and reads it back."""
 
 import json
 import math
@@ -15,71 +15,71 @@ from refresher.core.values import distinct
 NAMES = ("token", "bearer", "env", "json", "inlive-sdk", "template")
 PLACEHOLDERS = ("access_token", "refresh_token", "token_type", "issued_at", "expires_at", "expires_in")
 TOKEN_TYPE = "Bearer"  # noqa: S105 -- RFC 6750, section 4
-# b64token of RFC 6750 §2.1. Nothing in it means anything to a shell: it needs no quotes in an env file.
+# b64token of RFC 6750 §2.1. It has no shell metacharacters, so it needs no quotes in an env file.
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 Credentials = tuple[SecretStr, SecretStr | None]
-"""An access token, and the refresh token where the format carries one."""
+"""An access token, and the refresh token if the format includes it."""
 
-# What stands before and after the token.
+# The text before and after the token.
 _AROUND = {"token": ("", ""), "bearer": (f"{TOKEN_TYPE} ", ""), "env": ("INLIVE_ACCESS_TOKEN=", "\n")}
 _IN_JSON = ("access_token", "token_type", "expires_at", "expires_in")
 
 
 @distinct
 class Format(NamedTuple):
-    """One of `NAMES`; ``template`` is the operator's own text, for the format of that name only."""
+    """`name`: one of `NAMES`. `template`: the operator's own text, only for the format ``template``."""
 
     name: str = "token"
     template: str | None = None
 
     def identity(self, issuer_url: str) -> str:
-        """Names what the content depends on besides the token; it never holds the template itself.
+        """Identifies everything except the token that the content depends on. The template itself is hashed.
 
-        Content of another identity is not what would be written now, although its token may well be good.
+        Content with another identity has to be rewritten, although its token may be good.
         """
         depends_on = {"template": self.template, "inlive-sdk": issuer_url}.get(self.name)
         return self.name if depends_on is None else f"{self.name}:{fingerprint(depends_on)}"
 
 
 def of_identity(identity: str) -> Format:
-    """The format that has this `identity`, to read back from; a template's text is not recovered."""
+    """The format with this `identity`, for reading back. The text of a template is not recovered."""
     return Format(identity.partition(":")[0])
 
 
-def includes_refresh_token(form: Format) -> bool:
-    """Whether what is written holds the refresh token."""
-    return form.name == "inlive-sdk" or "refresh_token" in _names_in(form.template or "")
+def includes_refresh_token(format_: Format) -> bool:
+    """Whether content in this format includes the refresh token."""
+    return format_.name == "inlive-sdk" or "refresh_token" in _names_in(format_.template or "")
 
 
-def render(form: Format, token: Token, now: Instant, issuer_url: str) -> bytes:
-    """What an output of this format holds for `token` when it is written at `now`.
+def render(format_: Format, token: Token, now: Instant, issuer_url: str) -> bytes:
+    """The content for `token` in this format, written at `now`.
 
-    `issuer_url` is where the JavaScript SDK goes on to mint. A template names nothing but `PLACEHOLDERS`; the
-    configuration saw to that.
+    `issuer_url`: where the JavaScript SDK mints its next token. A template contains no other names than
+    `PLACEHOLDERS`; the configuration checks that.
     """
-    match form.name:
+    match format_.name:
         case "json":
             fields = _fields(token, now)
             text = _json_line({name: fields[name] for name in _IN_JSON})
         case "inlive-sdk":
             text = _json_line(_sdk_auth(token, issuer_url))
         case "template":
-            text = Template(form.template or "").substitute(_fields(token, now))
+            text = Template(format_.template or "").substitute(_fields(token, now))
         case plain:
             before, after = _AROUND[plain]
             text = before + token.access.reveal() + after
     return text.encode()
 
 
-def read_back(form: Format, content: bytes) -> Credentials | None:
-    """The credentials in what `render` made; None for a template, and for what `render` does not make."""
+def read_back(format_: Format, content: bytes) -> Credentials | None:
+    """The credentials in `content` from `render`; None for a template and for any other content."""
     try:
         text = content.decode()
-        document = json.loads(text) if form.name in ("json", "inlive-sdk") else None
+        document = json.loads(text) if format_.name in ("json", "inlive-sdk") else None
     except (ValueError, RecursionError):  # not UTF-8, not JSON, or JSON nested too deep to be ours
         return None
-    match form.name, document:
+    match format_.name, document:
         case "json", {"access_token": access}:
             return _credentials(access)
         case "inlive-sdk", _:
@@ -127,5 +127,5 @@ def _credentials(access: object, refresh: object = None) -> Credentials | None:
 
 
 def _secret(value: object) -> SecretStr | None:
-    """`value` if it can be a bearer token."""
+    """`value` if it can be a bearer token, else None."""
     return SecretStr(value) if isinstance(value, str) and BEARER_TOKEN.fullmatch(value) else None

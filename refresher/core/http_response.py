@@ -1,4 +1,4 @@
-"""An HTTP response as a value, and what its headers mean (RFC 9110), whichever server sent it."""
+"""An HTTP response as a value, and the meaning of its headers (RFC 9110)."""
 
 import math
 import re
@@ -13,8 +13,8 @@ _LONGEST_HEADER = 100  # characters of a Date or Retry-After; a valid date has 2
 
 @distinct
 class Response(NamedTuple):
-    """A response as it came. Header names are in lower case. `overlong`: its body was longer than the client
-    accepts, and is not here."""
+    """A response. Header names are in lower case. `overlong`: its body was longer than the client accepts and
+    was dropped."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,26 +32,26 @@ class Response(NamedTuple):
 
     @property
     def date(self) -> float | None:
-        """Wall time of the server when it responded, from ``Date``."""
+        """The server's wall time when it responded, from ``Date``."""
         return http_date(self.headers.get("date", ""))
 
     def retry_after(self, now_wall: float) -> float | None:
-        """Seconds that ``Retry-After`` asks for, never negative; None without a valid one.
+        """``Retry-After`` in seconds, never negative; None if it is absent or invalid.
 
-        RFC 9110 §10.2.3: seconds, or an HTTP date. A date is compared with the response's own ``Date`` where
-        there is one: both are of the server's clock. `now_wall` is our clock, for a response without.
+        RFC 9110 §10.2.3: seconds, or an HTTP date. A date is compared with the response's own ``Date``,
+        which is by the same clock. Without a ``Date`` it is compared with our clock, `now_wall`.
         """
-        asked = self.headers.get("retry-after", "").strip()
-        if _DELAY.fullmatch(asked):
-            return max(0.0, float(asked))
-        until, sent = http_date(asked), self.date
+        header = self.headers.get("retry-after", "").strip()
+        if _DELAY.fullmatch(header):
+            return max(0.0, float(header))
+        until, sent = http_date(header), self.date
         return None if until is None else max(0.0, until - (now_wall if sent is None else sent))
 
     def clock_skew(self, sent: float, received: float) -> float | None:
         """Seconds by which our wall clock is ahead of the server's; None without a valid ``Date``.
 
-        `sent` and `received` are our wall times of the request and the response. We assume that the server
-        responded half-way between them, and half a second after the whole second in its header.
+        `sent`, `received`: our wall times of the request and the response. Assume that the server responded
+        half-way between them, and half a second after the whole second in its header.
         """
         date = self.date
         return None if date is None else (sent + received) / 2 - (date + 0.5)
@@ -59,7 +59,7 @@ class Response(NamedTuple):
 
 def http_date(text: str) -> float | None:
     """Wall time of an HTTP date in any of the three forms of RFC 9110 §5.6.7; None for anything else."""
-    from email.utils import mktime_tz, parsedate_tz  # noqa: PLC0415 -- heavy where no HTTP client is loaded
+    from email.utils import mktime_tz, parsedate_tz  # noqa: PLC0415 -- heavy without an HTTP client
 
     try:
         fields = parsedate_tz(text[:_LONGEST_HEADER])

@@ -1,4 +1,4 @@
-"""Time as one value with two readings, because either clock alone can be wrong."""
+"""A moment as two clock readings, because either clock alone can be wrong."""
 
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ from refresher.core.values import distinct
 class Instant(NamedTuple):
     """One moment, read from both clocks.
 
-    ``wall`` is seconds since the Unix epoch: what outputs and humans are told, and what survives a reboot.
-    ``boot`` is seconds of ``CLOCK_BOOTTIME``: never set back, and it runs on while the machine sleeps
+    ``wall``: seconds since the Unix epoch. Outputs and people see this reading, and it survives a reboot.
+    ``boot``: seconds of ``CLOCK_BOOTTIME``. It is never set back, and runs on while the machine sleeps
     (clock_gettime(2)).
     """
 
@@ -21,17 +21,17 @@ class Instant(NamedTuple):
         return Instant(self.wall + seconds, self.boot + seconds)
 
     def age(self, now: "Instant") -> float:
-        """Seconds from this moment to `now`: the larger of what the two clocks say.
+        """Seconds from this moment to `now`, by the clock that has seen more time pass.
 
-        A wall clock set back must not make a token look young, a boot clock that was reset (another
-        machine, a container moved) must not either: whichever clock has seen more time pass is believed.
+        So a token does not seem young after the wall clock was set back, or after the boot clock was reset
+        (another machine, a moved container).
         """
         return max(now.wall - self.wall, now.boot - self.boot)
 
 
 def from_wall(wall: float, now: Instant) -> Instant:
-    """The moment when the wall clock read `wall`, its boot reading derived from `now`.
+    """The moment when the wall clock read `wall`. Its boot reading is derived from `now`.
 
-    For what was recorded by an earlier process, whose boot reading means nothing here.
+    For times that an earlier process recorded: its boot readings mean nothing in this process.
     """
     return Instant(wall, now.boot - (now.wall - wall))

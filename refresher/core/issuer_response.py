@@ -1,4 +1,4 @@
-"""What a response of the issuer means: the table of design §3, "Failures", row by row."""
+"""Interprets a response of the issuer, by the table in design §3, "Failures"."""
 
 import json
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ _JSON = "application/json"
 
 
 def classify(response: Response, key: SecretStr, requested: float, now_wall: float) -> Granted | Declined:
-    """What `response` means. It was received at wall time `now_wall`; the request carried `key` and asked for
-    a token of `requested` seconds.
+    """The tokens in `response`, or the reason why there are none. Never raises.
 
-    The message of a `Declined` never shows a body. At most it shows a short ``message`` of a JSON body, as
-    `disclosure.shown` allows. Never raises.
+    The request carried `key` and requested a token of `requested` seconds. `now_wall`: our wall time when the
+    response arrived. The message of a `Declined` shows nothing of a body except a short ``message`` in JSON,
+    as `disclosure.shown` allows.
     """
     status = response.status
     if response.is_success:
@@ -31,7 +31,7 @@ def classify(response: Response, key: SecretStr, requested: float, now_wall: flo
         except (_UnusableError, UselessTokenError) as error:
             return Declined(Outcome.BAD_RESPONSE, f"{status}, but {error}")
     if 300 <= status <= 399:
-        why = "a redirect, which is not followed: the key goes to no other host; correct issuer.url"
+        why = "a redirect, which is not followed because the key must go to no other host; correct issuer.url"
         return Declined(Outcome.BAD_RESPONSE, f"{status}: {why}")
     if status in (401, 403):
         return _refusal(response, key)
@@ -41,68 +41,68 @@ def classify(response: Response, key: SecretStr, requested: float, now_wall: flo
 
 
 def verdict(response: Response) -> Verification:
-    """What `response` to a request with a new token says about that token. Its body is not read.
+    """The verdict on a new token, from the `response` to a request with it. The body is not read.
 
-    Inlive marks an expired token by a header; a 403 without it means an invalid one.
+    Inlive marks an expired token by a header. A 403 without this header means an invalid token.
     """
     status = response.status
     if response.is_success:
         return Verification(Verdict.GOOD)
     if status not in (401, 403):
         return Verification(Verdict.INCONCLUSIVE, str(status))
-    if response.media_type == "text/html":  # a page of a firewall or a portal: the API sends none
+    if response.media_type == "text/html":  # from a firewall or a portal: the API sends no HTML
         return Verification(Verdict.INCONCLUSIVE, f"{status}, and an HTML page")
     if inlive.EXPIRED_HEADER.lower() in response.headers:
-        return Verification(Verdict.EXPIRED, f"{status}, and it says that the token has expired")
+        return Verification(Verdict.EXPIRED, f"{status}, with the header {inlive.EXPIRED_HEADER}")
     return Verification(Verdict.REJECTED, str(status))
 
 
 def _refusal(response: Response, key: SecretStr) -> Declined:
-    """The class of a 401 or 403: only the issuer itself, which speaks JSON, can refuse a key."""
+    """The outcome of a 401 or 403. Only the issuer itself can refuse a key, and it responds in JSON."""
     try:
         _json_object(response)
     except _UnusableError as error:
-        who = "a proxy, a firewall or a portal may have answered in the issuer's place"
-        return Declined(Outcome.BAD_RESPONSE, f"{response.status}, but {error}: {who}")
+        why = "a proxy, a firewall or a portal may have answered in the issuer's place"
+        return Declined(Outcome.BAD_RESPONSE, f"{response.status}, but {error}: {why}")
     return Declined(Outcome.KEY_REFUSED, _with_message(response, key))
 
 
 def _failure(status: int, *, asks_to_wait: bool) -> Outcome:
-    """The class of every other status that is neither success nor redirect."""
+    """The outcome of a status other than 2xx, 3xx, 401 and 403."""
     if status == 429 or (status == 503 and asks_to_wait):
         return Outcome.THROTTLED
     return Outcome.SERVER_ERROR if 500 <= status <= 599 else Outcome.BAD_RESPONSE
 
 
 class _UnusableError(Exception):
-    """Why a response is of no use; shows nothing of its body but a message that may be shown."""
+    """Why a response is useless. The text shows nothing of the body except a message that is safe to show."""
 
 
 def _granted(response: Response, key: SecretStr, requested: float, now_wall: float) -> Granted:
     """The tokens in the body of a 2xx. Raises _UnusableError and UselessTokenError."""
     content = _json_object(response)
     if content.get("ok") is False:
-        raise _UnusableError("it says that it failed" + _colon(_message(content, key)))
+        raise _UnusableError("its body reports a failure" + _colon(_message(content, key)))
     data = content.get("data")
     if not isinstance(data, dict):
-        raise _UnusableError("there is no data in it")
-    given, refresh = inlive.issued_tokens(data)
-    access = _token(given, "access", key)
+        raise _UnusableError("its body has no data")
+    access_value, refresh = inlive.issued_tokens(data)
+    access = _token(access_value, "access", key)
     lifetime = believed_lifetime(requested, access.reveal(), response.date, now_wall)
     return Granted(access, None if refresh in (None, "") else _token(refresh, "refresh", key), lifetime)
 
 
 def _token(value: object, kind: str, key: SecretStr) -> SecretStr:
-    """Raises _UnusableError for what cannot be a bearer token, or must not be one."""
+    """`value` as a token. Raises _UnusableError if it cannot be a bearer token or contains the key."""
     if value in (None, ""):
-        raise _UnusableError(f"there is no {kind} token in it")
+        raise _UnusableError(f"its body has no {kind} token")
     if not isinstance(value, str):
         raise _UnusableError(f"its {kind} token is not a text")
     if len(value) > LONGEST_TOKEN:
         raise _UnusableError(f"its {kind} token is longer than {LONGEST_TOKEN} characters")
     if not BEARER_TOKEN.fullmatch(value):
         raise _UnusableError(
-            f"its {kind} token has characters that no bearer token has (RFC 6750: letters, digits and -._~+/)"
+            f"its {kind} token has invalid characters (RFC 6750 allows letters, digits and -._~+/)"
         )
     if contains(value, key.reveal()):
         raise _UnusableError(f"its {kind} token contains the application key, which is never published")
@@ -110,18 +110,18 @@ def _token(value: object, kind: str, key: SecretStr) -> SecretStr:
 
 
 def _json_object(response: Response) -> dict[str, object]:
-    """The JSON object in the body. Of two equal names the last counts, as in the official SDK's JSON.parse.
+    """The JSON object in the body. Raises _UnusableError.
 
-    Raises _UnusableError.
+    If a name occurs twice, the last value counts, as in the official SDK's JSON.parse.
     """
     if response.overlong or len(response.body) > LONGEST_RESPONSE:
         raise _UnusableError(f"it is longer than {LONGEST_RESPONSE} bytes")
     if response.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
-        raise _UnusableError("it is compressed, which was not asked for")
+        raise _UnusableError("it is compressed, which was not requested")
     if response.media_type != _JSON:  # the official SDK refuses it too
         raise _UnusableError(f"its content type is not {_JSON}")
     try:
-        content = json.loads(response.body.decode("utf-8-sig"), parse_constant=_refuse)
+        content = json.loads(response.body.decode("utf-8-sig"), parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise _UnusableError("it is not JSON") from error
     if not isinstance(content, dict):
@@ -129,15 +129,15 @@ def _json_object(response: Response) -> dict[str, object]:
     return content
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON (RFC 8259 §6)")
 
 
 def _with_message(response: Response, key: SecretStr) -> str:
-    """``401: no such key``, or the bare status where the body has no message that may be shown."""
+    """``401: no such key``, or only the status if the body has no message that is safe to show."""
     try:
         return str(response.status) + _colon(_message(_json_object(response), key))
-    except _UnusableError:  # by design: a body that we do not understand is not shown
+    except _UnusableError:  # by design: a body in an unknown form is not shown
         return str(response.status)
 
 
@@ -146,7 +146,7 @@ def _colon(text: str) -> str:
 
 
 def _message(content: Mapping[str, object], key: SecretStr) -> str:
-    """The ``message`` of a body as it may be shown; empty if there is none or it is too long."""
+    """The ``message`` in a body, made safe to show; empty if it is missing or too long."""
     message = content.get("message")
     if not isinstance(message, str) or len(message) > LONGEST_MESSAGE:
         return ""

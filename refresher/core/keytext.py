@@ -1,16 +1,16 @@
-"""What can be an application key: text that fits into an HTTP header as it is."""
+"""Parses an application key: visible ASCII, as an HTTP header requires."""
 
 import binascii
 import re
 
 from refresher.core.model import SecretStr
 
-LONGEST_KEY = 8 * 1024  # bytes in its file: common HTTP servers take no longer header (nginx: 8k)
-SHORTEST_DECODED = 12  # bytes, of which it is likely that no random ones look like a text
+LONGEST_KEY = 8 * 1024  # bytes in its file: common HTTP servers accept no longer header (nginx: 8k)
+SHORTEST_DECODED = 12  # bytes; as many random bytes are hardly ever all visible ASCII
 
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 _WHITE_SPACE = b" \t\r\n\v\f"
-# A key is opaque and may have a = in it; what stands before this one must be a word for a key.
+# A key is opaque and may contain "=". Only a word for a key before the "=" makes it an assignment.
 _ASSIGNMENT = re.compile(
     rb"(?i:export +)?(?=[a-z_0-9]*(?:key|token|secret|inlive))[a-z_][a-z_0-9]*=.", re.IGNORECASE
 )
@@ -18,10 +18,9 @@ _NOT_VISIBLE_ASCII = re.compile(rb"[^\x21-\x7e]")
 
 
 def parse_key(raw: bytes) -> SecretStr:
-    """The key that `raw`, the whole content of its source, holds; trailing white space does not count.
+    """The key in `raw`, the whole content of its source, without trailing white space.
 
-    Raises ValueError with the reason, and where it lies, when that cannot be a key. No part of the content
-    is in the reason.
+    Raises ValueError if it is not a key. The text says why and where, and shows no part of the content.
     """
     if len(raw) > LONGEST_KEY:
         raise ValueError(f"longer than {LONGEST_KEY} bytes")
@@ -39,15 +38,18 @@ def parse_key(raw: bytes) -> SecretStr:
         raise ValueError("NAME=VALUE: write the value alone")
     if text.startswith(b"{") and text.endswith(b"}"):
         raise ValueError("JSON: write the key alone")
-    misfit = _NOT_VISIBLE_ASCII.search(text)
-    if misfit:
-        raise ValueError(f"{_named(misfit[0][0])} at byte {misfit.start() + 1}; a key is visible ASCII only")
+    invalid = _NOT_VISIBLE_ASCII.search(text)
+    if invalid:
+        name = _name_of(invalid[0][0])
+        raise ValueError(f"{name} at byte {invalid.start() + 1}; a key is visible ASCII only")
     return SecretStr(text.decode("ascii"))
 
 
 def is_like_base64(key: SecretStr) -> bool:
-    """Whether `key` may be base64 of the key itself, as in the data of a Kubernetes Secret: decoded it would
-    be visible ASCII, which of 16 random characters one in 150,000 is."""
+    """Whether `key` may be the base64 encoding of the key, as in the data of a Kubernetes Secret.
+
+    True if it decodes to visible ASCII. Of keys with 16 random characters, one in 150,000 does.
+    """
     try:
         text = binascii.a2b_base64(key.reveal().encode(), strict_mode=True)
     except ValueError:
@@ -55,8 +57,8 @@ def is_like_base64(key: SecretStr) -> bool:
     return len(text) >= SHORTEST_DECODED and not _NOT_VISIBLE_ASCII.search(text.rstrip(_WHITE_SPACE))
 
 
-def _named(byte: int) -> str:
-    """What sort of byte stands where none like it may."""
+def _name_of(byte: int) -> str:
+    """The kind of an invalid byte, for a message."""
     if byte in b"\r\n":
         return "a line break (more than one line?)"
     if byte in b" \t":

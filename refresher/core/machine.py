@@ -1,14 +1,14 @@
-"""One token as a state machine without I/O: what to do next, and what an event changes.
+"""One token as a state machine without I/O: the next step, and the changes by an event.
 
-`next_step` and `observe` are all there is. The engine performs steps with threads and sockets, the simulator
-and the tests with a simulated world; neither decides anything.
+`next_step` and `observe` are its whole interface. The engine performs steps with threads and sockets, the
+simulator and the tests with a simulated world. Neither makes decisions.
 """
 
 from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
 from refresher.core import adoption, observing, output_events, schedule
-from refresher.core.backoff import LOOK_AGAIN, MOMENT
+from refresher.core.backoff import INSPECT_EVERY, MOMENT
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.effects import (
     VERIFY_SLOT,
@@ -30,8 +30,8 @@ from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
 from refresher.core.state import NEVER, Credential, OutputPolicy, OutputState, State, TokenPolicy
 
-STALLED = 10.0  # an output that does not answer for so long holds nothing else back, and is reported
-UNSERVED = 60.0  # so long a leader may take to serve consumers before a standby raises the alarm
+STALLED = 10.0  # seconds without an answer after which an output is reported and delays nothing else
+UNSERVED = 60.0  # seconds without a valid token after which a standby raises the alarm
 FOREVER = float("inf")
 
 
@@ -43,21 +43,22 @@ def next_step(
     *,
     may_mint: bool = True,
 ) -> Step:
-    """What is to be done now, or until when nothing is. Several effects may be in flight at once, one in each
-    slot; each is made known by `Started` before the next question.
+    """The next step, or a `Wait`. One effect may be in flight in each slot. Before the next call, the driver
+    observes `Started` for each step that it begins.
 
-    `held_back`: slots for which no effect can begin yet, because others are in line before them. An output
-    that was not asked for that reason does not count as silent. `may_mint`: an elected process asks its Lease
-    this very moment: after a suspension the news that it no longer leads is still on its way.
+    `held_back`: slots that cannot begin an effect yet, because their lane has no room. An output that waits
+    for that reason does not count as silent. `may_mint`: False if the Lease may have expired. After a
+    suspension, the event that this process no longer leads arrives too late.
     """
     if state.stopping:
         rules: tuple[Rule, ...] = (_verify, _publish) if state.leads else ()
-    elif _still_looking(state, now):
-        rules = (_verify, _look_first) if state.leads else (_look_first,)
+    elif _is_still_inspecting(state, now):
+        rules = (_verify, _inspect_first) if state.leads else (_inspect_first,)
     elif not state.leads:
-        rules = (_adopt, _look_again, _raise_alarm)
+        rules = (_adopt, _inspect_again, _raise_alarm)
     else:
-        rules = (_verify, _adopt, _publish, _look_again, _dry_run, _mint if may_mint else _await_leadership)
+        mint = _mint if may_mint else _await_leadership
+        rules = (_verify, _adopt, _publish, _inspect_again, _dry_run, mint)
     nearest = Wait(FOREVER, "nothing to do")
     for rule in rules:
         for step in rule(state, policy, now):
@@ -71,44 +72,44 @@ def next_step(
 def observe(
     state: State, policy: TokenPolicy, event: Event, now: Instant
 ) -> tuple[State, tuple[Notification, ...]]:
-    """The state after `event`, and what observers are to be told of it."""
+    """The state after `event`, and the notifications for observers."""
     return observing.observe(state, policy, event, now)
 
 
 Rule = Callable[[State, TokenPolicy, Instant], Iterator[Step]]
 
 
-def _still_looking(state: State, now: Instant) -> bool:
-    """Nothing is decided before every output was looked at, or has had its chance to answer."""
+def _is_still_inspecting(state: State, now: Instant) -> bool:
+    """Whether an output was not inspected yet and has had less than `STALLED` seconds to answer."""
     return any(
-        _is_to_be_seen(state, output)
+        _needs_inspection(state, output)
         and ((busy_since := state.busy_since(output)) is None or now.boot < busy_since + STALLED)
         for output in state.outputs
     )
 
 
-def _is_to_be_seen(state: State, output: OutputState) -> bool:
-    return output.looked_at == NEVER or output.looked_at < state.leads_since
+def _needs_inspection(state: State, output: OutputState) -> bool:
+    return output.inspected_at == NEVER or output.inspected_at < state.leads_since
 
 
-def _look_first(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+def _inspect_first(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
-        if _is_to_be_seen(state, output):
+        if _needs_inspection(state, output):
             busy_since = state.busy_since(output)
             if busy_since is None:
-                yield Inspect(output.name, first=output.looked_at == NEVER)
-            elif now.boot < busy_since + STALLED:  # else it is another one that is waited for
-                yield Wait(busy_since + STALLED, f"looking at {output.name}")
+                yield Inspect(output.name, first=output.inspected_at == NEVER)
+            elif now.boot < busy_since + STALLED:
+                yield Wait(busy_since + STALLED, f"inspecting {output.name}")
 
 
 def _verify(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """Try a new token out before consumers do. One that waits in line still gets a moment."""
+    """Check a new token before consumers use it. A check whose lane had no room still gets `MOMENT`."""
     if state.trial is not None and state.flight(VERIFY_SLOT) is None:
         yield Verify(state.trial.minted.token, max(MOMENT, state.trial.until - now.boot))
 
 
 def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """A token of the newest key, or else of the one that is proven: a new key may turn out to be bad."""
+    """Adopt a token of the newest key, or else of the proven key, because the newest may be invalid."""
     follows = not state.leads or all(output.held for output in state.outputs)
     if state.is_minting or (state.facts is not None and not follows):
         return
@@ -117,19 +118,19 @@ def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
         chosen = adoption.choose(state.outputs, key, policy.issuer, policy.lifetime, now)
         if chosen is None or chosen.holding is None or chosen.holding.facts is None:
             continue
-        # Whoever stands by follows the leader from one token to the next.
+        # A standby adopts each new token of the leader.
         if state.facts is None or chosen.holding.facts.fingerprint != state.facts.fingerprint:
             yield Adopt(chosen.name, chosen.holding)
         return
 
 
 def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    for output, wants in zip(state.outputs, policy.outputs, strict=True):
-        reason = why_write(state, output, wants, now)
+    for output, output_policy in zip(state.outputs, policy.outputs, strict=True):
+        reason = why_write(state, output, output_policy, now)
         if reason is None or state.token is None or output.held or state.flight(output.slot):
             continue
         key = state.key_of(state.token.facts)
-        if key is None:  # nobody could verify the record: a token of another key is never taken
+        if key is None:  # without its key the record cannot be sealed
             continue
         if now.boot >= output.writes.next_try:
             yield Write(output.name, state.token, reason, Sealer(key))
@@ -137,18 +138,18 @@ def _publish(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
             yield Wait(output.writes.next_try, f"writing {output.name} again")
 
 
-def why_write(state: State, output: OutputState, wants: OutputPolicy, now: Instant) -> str | None:
-    """Why this output is to be written with the token in hand, or None if it is not."""
+def why_write(state: State, output: OutputState, output_policy: OutputPolicy, now: Instant) -> str | None:
+    """Why to write the token in hand to this output (`Write.reason`); None if it need not be written."""
     token = state.token
     if token is None or output.holding is None or token.facts.remaining(now) <= 0:
         return None
-    if wants.includes_refresh_token and not token.is_complete:
+    if output_policy.includes_refresh_token and not token.is_complete:
         return None
     held = output.facts
     if held is not None and held.fingerprint == token.facts.fingerprint and output.holding.intact:
         return None
     if not state.minted_here and output.holding.remaining(now) > token.facts.remaining(now):
-        return None  # a good value is not overwritten by a worse one; the next mint replaces both
+        return None  # do not overwrite a better token with an adopted one; the next mint replaces both
     return output_events.kind_of_write(output, token.facts)
 
 
@@ -160,28 +161,30 @@ def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
 
 
 def _await_leadership(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """In the place of a mint, while this process may have lost its Lease."""
+    """Wait instead of minting while this process may have lost its Lease."""
     for step in _mint(state, policy, now):
-        yield step if isinstance(step, Wait) else Wait(now.boot + MOMENT, "learning which process leads")
+        yield step if isinstance(step, Wait) else Wait(now.boot + MOMENT, "finding out which process leads")
 
 
 def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[Credential, Reason, float]]:
-    """The mints that are planned: with which key, why, and when (boot seconds). A key not proven yet comes
-    first, but does not stand in the way of the proven one: each has its own back-off."""
+    """The planned mints: the key, the reason, and when (boot seconds).
+
+    A candidate key comes first, but does not delay the proven key: each has its own back-off.
+    """
     if not state.leads or all(output.holding is None for output in state.outputs):
-        return  # in vain: it may all be there, and if not, a new token could be put nowhere
+        return  # the outputs are unknown: they may hold a valid token, and a new one could not be written
     if not is_publishable(state, now):
         return
     reason, due = due_at(state, policy, now)
     if state.candidate is not None:
-        why = Reason.KEY_CHANGED if state.proven is not None else reason
-        yield state.candidate, why, max(state.candidate.retry.next_try, now.boot)
+        candidate_reason = Reason.KEY_CHANGED if state.proven is not None else reason
+        yield state.candidate, candidate_reason, max(state.candidate.retry.next_try, now.boot)
     if state.proven is not None:
         yield state.proven, reason, max(state.proven.retry.next_try, due)
 
 
 def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float]:
-    """Why and when (boot seconds) the token is to be replaced, whatever the key."""
+    """Why and when (boot seconds) to replace the token. The back-off of keys is not included."""
     facts = state.facts
     if state.requested_reason is Reason.REQUESTED:
         return Reason.REQUESTED, now.boot
@@ -189,33 +192,34 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
         changed = state.newest is not None and serves_another_key(state, state.newest.key.fingerprint, now)
         return (Reason.KEY_CHANGED if changed else Reason.FIRST), now.boot
     others = [output.holding for output in beyond_reach(state, policy) if output.holding]
-    if any(held.remaining(now) <= 0 for held in others):
+    if any(holding.remaining(now) <= 0 for holding in others):
         return Reason.FIRST, now.boot
-    due = min(_scheduled(each, policy, now) for each in (facts, *(held.facts for held in others)) if each)
+    in_use = (facts, *(holding.facts for holding in others))
+    due = min(_scheduled(known, policy, now) for known in in_use if known)
     if state.requested_reason is Reason.REPORTED_EXPIRED:
         if state.observed_lifetime is None or facts.lifetime > state.observed_lifetime:
             due = min(due, _when_aged(facts, schedule.soonest(facts.lifetime), now))
-        return Reason.REPORTED_EXPIRED, due  # else it lives short as it is, and reports may be wrong
+        # Otherwise the expected lifetime is already as short, and the report may be wrong.
+        return Reason.REPORTED_EXPIRED, due
     return Reason.SCHEDULED, due
 
 
 def _scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
-    """When (boot seconds) this token is to be replaced by the schedule, ahead by the policy's horizon."""
+    """When (boot seconds) the schedule replaces this token. The policy's horizon makes it earlier."""
     jitter = schedule.jitter_of(facts.fingerprint)
     age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter)
     return _when_aged(facts, max(schedule.soonest(facts.lifetime), age - policy.horizon), now)
 
 
 def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:
-    """When (boot seconds) the token will have this age, by whichever clock says so first."""
+    """When (boot seconds) the token reaches this age, by the clock that is ahead."""
     return now.boot + age - facts.issued.age(now)
 
 
 def is_publishable(state: State, now: Instant) -> bool:
-    """Whether a new token is of use: it can be written somewhere, or at least what is published stays good.
+    """Whether to mint: an output can be written, or its published token is still valid.
 
-    Where consumers have nothing, a mint for an output that cannot be written would be repeated by every call
-    of ``refresher once``, and leave them with nothing still.
+    Otherwise every call of ``refresher once`` would mint a token that it cannot write anywhere.
     """
     return any(
         output.writable or (output.holding is not None and output.holding.remaining(now) > 0)
@@ -225,7 +229,7 @@ def is_publishable(state: State, now: Instant) -> bool:
 
 
 def _dry_run(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """Before a mint that only an output can make worth its while that was not tried yet."""
+    """Check whether an output can be written, unless a mint `is_publishable` already."""
     if state.newest is None or is_publishable(state, now):
         return
     for output in state.outputs:
@@ -234,11 +238,11 @@ def _dry_run(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]
         if now.boot >= output.writes.next_try:
             yield DryRun(output.name)
         else:
-            yield Wait(output.writes.next_try, f"trying {output.name} again")
+            yield Wait(output.writes.next_try, f"checking {output.name} again")
 
 
 def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """A leader that does not serve consumers may be unable to report it, so a standby does."""
+    """Report consumers without a token: a failing leader may be unable to report them itself."""
     if state.unserved_since is None or state.alarmed:
         return
     at = state.unserved_since + UNSERVED
@@ -250,19 +254,20 @@ def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[S
     )
 
 
-def _look_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+def _inspect_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for output in state.outputs:
         if state.flight(output.slot) is None:
-            at = _next_look(output, now)
-            look = Inspect(output.name, first=bool(output.held))
-            yield look if now.boot >= at else Wait(at, f"looking at {output.name}")
+            at = _next_inspection(output, now)
+            inspect = Inspect(output.name, first=bool(output.held))
+            yield inspect if now.boot >= at else Wait(at, f"inspecting {output.name}")
 
 
-def _next_look(output: OutputState, now: Instant) -> float:
-    """From the end of a look that saw nothing, which may have taken long; else from when it began.
+def _next_inspection(output: OutputState, now: Instant) -> float:
+    """When (boot seconds) to inspect the output next.
 
-    An output that another process owns and does not serve may be ours soon.
+    Count from the end of a failed inspection, which may have taken long, else from the start of the last
+    inspection. Inspect an output without a valid token soon if another process owns it: that may exit.
     """
     if output.held and output.is_without(now):
-        return output.looked_at + MOMENT
-    return output.reads.next_try if output.reads.failures else output.looked_at + LOOK_AGAIN
+        return output.inspected_at + MOMENT
+    return output.reads.next_try if output.reads.failures else output.inspected_at + INSPECT_EVERY

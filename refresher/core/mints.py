@@ -1,4 +1,4 @@
-"""What the end of a mint changes, and what is learnt of how long tokens live."""
+"""How the state changes when a mint or a trial ends, and when a token expires early."""
 
 from typing import NamedTuple, Self
 
@@ -38,8 +38,8 @@ SAME_TOKEN = "the issuer gave the same token as before; its old expiry stands"  
 
 
 def token_of(result: MintResult, granted: Granted, key: SecretStr, issuer: str, lifetime: float) -> Token:
-    """The token that the issuer granted. Its life begins before it was asked for, and lasts as long as
-    believed (core/expiry.py)."""
+    """The token that the issuer granted. Its lifetime counts from the moment before the request was sent, and
+    is the expected one (core/expiry.py)."""
     facts = TokenFacts(
         issued=result.sent,
         lifetime=min(lifetime, granted.lifetime),
@@ -54,56 +54,56 @@ def token_of(result: MintResult, granted: Granted, key: SecretStr, issuer: str, 
 
 @distinct
 class Attempt(NamedTuple):
-    """The mint that has ended: why it was made, and when (boot seconds) it began."""
+    """A mint that has ended: its reason, and when (boot seconds) it began."""
 
     reason: Reason
     began: float
 
     @classmethod
     def of(cls, flight: InFlight | None, now: Instant) -> Self:
-        """What is known of it; one that was given up is no longer in flight."""
+        """The attempt of `flight`. A given-up attempt is no longer in flight; then the values are guesses."""
         if flight is None or not isinstance(flight.effect, Mint):
             return cls(Reason.FIRST, now.boot)
         return cls(flight.effect.reason, flight.since)
 
 
 def minted(state: State, policy: TokenPolicy, event: Minted, now: Instant, attempt: Attempt) -> Observed:
-    """A token is there. Where it is to be tried out first, that is what happens next."""
+    """After a successful mint. If the policy verifies tokens, a trial comes next."""
     facts = event.token.facts
     if (facts.issuer, facts.requested) != (policy.issuer, policy.lifetime):
-        return state, ()  # the policy has changed meanwhile
+        return state, ()  # the policy has changed since the mint began
     if not policy.verifies or not state.leads or _is_known(state, event.token):
         return _taken(state, policy, event, now, attempt.reason)
     until = attempt.began + schedule.attempt_budget(policy.timeout, policy.lifetime)
     state = state._replace(trial=Trial(event, attempt.reason, until))
     if now.boot < until:
         return state, ()
-    late = Verification(Verdict.INCONCLUSIVE, "the mint left no time for it")
+    late = Verification(Verdict.INCONCLUSIVE, "the mint took all the time")
     return verified(state, policy, Verified(event.token.facts.fingerprint, late), now)
 
 
 def verified(state: State, policy: TokenPolicy, event: Verified, now: Instant) -> Observed:
-    """How a trial has ended. Only a token that was rejected is not published.
+    """After a trial. Every token is published except a rejected one.
 
-    An expired one is: it may do for other consumers, and the next one is believed to live shorter. A trial
-    without a clear end says nothing about the token.
+    An expired token is published because other consumers may accept it; later tokens are expected to live
+    shorter. An inconclusive trial proves nothing about the token.
     """
     trial, (verdict, message) = state.trial, (event.verification.verdict, event.verification.message)
     if trial is None or trial.minted.token.facts.fingerprint != event.fingerprint:
-        return state, ()  # a trial that was given up
+        return state, ()  # that trial was given up
     state = state._replace(trial=None)
-    told = TokenVerified(event.fingerprint, verdict, message)
+    token_verified = TokenVerified(event.fingerprint, verdict, message)
     if verdict is Verdict.REJECTED:
         why = f"issuer.verify rejects the new token: {message}; the published token stays"
         declined = Declined(Outcome.BAD_RESPONSE, why, backoff.KEY_PROBE)
         failed = MintFailed(trial.minted.key, declined, trial.minted.roll)
         state, notifications = mint_failed(state, policy, failed, now, trial.reason)
-        return state, (told, *notifications)
+        return state, (token_verified, *notifications)
     state, notifications = _taken(state, policy, trial.minted, now, trial.reason)
     if verdict is Verdict.EXPIRED:
         state, shorter = expiry_reported(state, policy, ExpiryReported(event.fingerprint), now)
         notifications += shorter
-    return state, (told, *notifications)
+    return state, (token_verified, *notifications)
 
 
 def _is_known(state: State, token: Token) -> bool:
@@ -120,7 +120,7 @@ def _taken(state: State, policy: TokenPolicy, event: Minted, now: Instant, reaso
         state, failed = mint_failed(state, policy, same, now, reason)
         return state, failed + proven
     token = _believed_token(event.token, state, policy)
-    news = TokenMinted(reason, token.facts, before.retry.failures if before else 0)
+    token_minted = TokenMinted(reason, token.facts, before.retry.failures if before else 0)
     state = state._replace(
         proven=Credential(event.key),
         facts=token.facts,
@@ -129,11 +129,11 @@ def _taken(state: State, policy: TokenPolicy, event: Minted, now: Instant, reaso
         requested_reason=state.requested_reason if state.requested_during_mint else None,
         requested_during_mint=False,
     )
-    return state, (news, *proven)
+    return state, (token_minted, *proven)
 
 
 def _believed_token(token: Token, state: State, policy: TokenPolicy) -> Token:
-    """The token, with no longer a life than was seen of one before it."""
+    """The token. Its lifetime is at most the shortest that was observed."""
     shortest = schedule.soonest(policy.lifetime)
     lifetime = expiry.shortened(token.facts.lifetime, state.observed_lifetime, shortest)
     return token._replace(facts=token.facts._replace(lifetime=lifetime))
@@ -142,12 +142,13 @@ def _believed_token(token: Token, state: State, policy: TokenPolicy) -> Token:
 def mint_failed(
     state: State, policy: TokenPolicy, event: MintFailed, now: Instant, reason: Reason
 ) -> Observed:
-    key, declined = event.key, _discreet(event.declined, state)
+    """After a failed mint: the key that was used backs off."""
+    key, declined = event.key, _without_tokens(event.declined, state)
     state = state._replace(requested_during_mint=False)
     left = left_to_consumers(state, policy, now)
     credential = _credential(state, key)
     if credential is None:
-        return state, ()  # the key was replaced meanwhile: how it fared does not matter any more
+        return state, ()  # the key was replaced, so its failure no longer matters
     failures = credential.retry.failures + 1
     budget = schedule.attempt_budget(policy.timeout, policy.lifetime)
     wait = backoff.wait_after(declined, failures, left, budget, event.roll)
@@ -157,8 +158,8 @@ def mint_failed(
     return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
 
 
-def _discreet(declined: Declined, state: State) -> Declined:
-    """Without the parts of its message that repeat a token in use."""
+def _without_tokens(declined: Declined, state: State) -> Declined:
+    """`declined` without the parts of its message that repeat a token in use."""
     tokens = (state.trial.minted.token if state.trial else None, state.token)
     secrets = secrets_in((tokens, *(output.holding for output in state.outputs)))
     return declined._replace(message=censored(declined.message, (secret.reveal() for secret in secrets)))
@@ -178,18 +179,18 @@ def _with_credential(state: State, credential: Credential) -> State:
 
 
 def _accepted(state: State, key: SecretStr) -> Observed:
-    """The issuer has accepted `key`: from here on it is the one in use, and older ones are forgotten. One
-    that was read while the answer was under way is still to be proved."""
+    """After the issuer has accepted `key`: it becomes the proven key, and older keys are forgotten. A key
+    that was read during the mint remains a candidate."""
     before = _credential(state, key) or Credential(key)
-    others = state.candidate if state.candidate is not before else None
-    is_news = before.is_refused or (state.proven is not None and state.proven is not before)
-    state = state._replace(proven=before._replace(is_refused=False), candidate=others)
-    return state, ((KeyProven(key.fingerprint),) if is_news else ())
+    candidate = state.candidate if state.candidate is not before else None
+    is_changed = before.is_refused or (state.proven is not None and state.proven is not before)
+    state = state._replace(proven=before._replace(is_refused=False), candidate=candidate)
+    return state, ((KeyProven(key.fingerprint),) if is_changed else ())
 
 
 def expiry_reported(state: State, policy: TokenPolicy, event: ExpiryReported, now: Instant) -> Observed:
-    """Believed of the token in hand alone, which is replaced; and no later one is believed to live longer
-    than this one did, until the operator has all minted anew."""
+    """After a report that a token has expired. It counts only for the token in hand, which is then replaced.
+    Later tokens are expected to live no longer, until the operator requests a refresh."""
     facts = state.facts
     if facts is None or facts.fingerprint != event.fingerprint or state.requested_reason is Reason.REQUESTED:
         return state, ()

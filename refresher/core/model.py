@@ -1,4 +1,4 @@
-"""The values that everything else speaks of: secrets, tokens, what an output holds, why, and how it went."""
+"""The basic values: secrets, tokens, the content of outputs, reasons, outcomes and verdicts."""
 
 import hashlib
 import hmac
@@ -13,8 +13,8 @@ from refresher.core.values import distinct
 class SecretStr:
     """Text that does not print itself: an application key, an access token, a refresh token.
 
-    ``str``, ``repr``, ``format`` and pickling never give the text away; `reveal` does, and is called only
-    where the text leaves for the place it is meant for.
+    ``str``, ``repr``, ``format`` and pickling never reveal the text. Only `reveal` does. Call it only where
+    the text goes to its destination.
     """
 
     __slots__ = ("_text", "fingerprint")
@@ -44,34 +44,34 @@ class SecretStr:
         return hash(self.fingerprint)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled")
+        raise TypeError("a secret cannot be pickled")
 
 
 def secrets_in(value: object) -> list[SecretStr]:
-    """Every secret in `value`: a secret, or a tuple of values, as states and events are."""
-    found, rest = [], [value]
-    while rest:
-        each = rest.pop()
-        if isinstance(each, tuple):
-            rest.extend(each)
-        elif isinstance(each, SecretStr):
-            found.append(each)
+    """Every secret in `value`: a secret, or a tuple of values, such as a state or an event."""
+    found: list[SecretStr] = []
+    tuples: list[tuple[object, ...]] = [(value,)]
+    for values in tuples:  # the list grows meanwhile
+        for part in values:
+            if isinstance(part, tuple):
+                tuples.append(part)
+            elif isinstance(part, SecretStr):
+                found.append(part)
     return found
 
 
 def fingerprint(text: str) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of `text`: names a secret without telling it."""
+    """The first 16 hexadecimal digits of the SHA-256 of `text`. Identifies a secret without revealing it."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @distinct
 class TokenFacts(NamedTuple):
-    """What may be told about a token to anybody: everything but its value.
+    """The public facts about a token: everything except its value.
 
-    ``lifetime`` is what is believed, ``requested`` what was asked for, both in seconds. ``issued`` is the
-    moment before the mint request was sent, so that the token never ends sooner than believed.
-    ``has_refresh_token`` says that a refresh token was issued along. ``issuer`` is the base URL of the issuer
-    that minted it.
+    `issued`: the moment before the mint request was sent, so that the token never expires earlier than
+    expected. `lifetime`: expected; `requested`: requested; both in seconds. `has_refresh_token`: the issuer
+    sent a refresh token too. `issuer`: the base URL of the issuer.
     """
 
     issued: Instant
@@ -87,13 +87,13 @@ class TokenFacts(NamedTuple):
         return self.issued + self.lifetime
 
     def remaining(self, now: Instant) -> float:
-        """Seconds until it expires by whichever clock says so first; negative once it has."""
+        """Seconds until it expires, by the clock that is ahead; negative once it has expired."""
         return self.lifetime - self.issued.age(now)
 
 
 @distinct
 class Token(NamedTuple):
-    """A token in hand. ``refresh_token`` may be unknown for one that was read back from an output."""
+    """A token with its value. `refresh_token` may be unknown if the token was read back from an output."""
 
     facts: TokenFacts
     access: SecretStr
@@ -101,13 +101,13 @@ class Token(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all that was issued is in hand, the refresh token included."""
+        """Whether the refresh token is known, if the issuer sent one."""
         return self.refresh_token is not None or not self.facts.has_refresh_token
 
 
 @distinct
 class Proof(NamedTuple):
-    """What a record says, as one text, and its seal (see `seal`); empty where it has none."""
+    """The content of a record as one text, and its seal (see `seal`); empty without a seal."""
 
     statement: str
     seal: str
@@ -115,12 +115,12 @@ class Proof(NamedTuple):
 
 @distinct
 class Holding(NamedTuple):
-    """What an output was found to hold.
+    """The content of an output, as an inspection found it.
 
-    ``facts`` is None when there is nothing, or something whose end is not known. ``token`` is None where
-    the format does not let the value be read back. ``intact``: content and mode are as they were written.
-    ``owner``: the installation that it says it belongs to; empty where it does not say. ``proof``: what shows
-    that a holder of the application key wrote this; None once that is known.
+    `facts`: None if there is no token, or its expiry is unknown. `token`: None if the format does not allow
+    to read it back. `intact`: content and mode are as they were written. `owner`: the installation that its
+    record names; empty without one. `proof`: shows that a holder of the application key wrote the record;
+    None once it was checked.
     """
 
     facts: TokenFacts | None = None
@@ -130,7 +130,7 @@ class Holding(NamedTuple):
     proof: Proof | None = None
 
     def remaining(self, now: Instant) -> float:
-        """Seconds for which a consumer can still use it; never negative, 0 when there is no valid token."""
+        """Seconds for which its token is still valid; 0 without a valid token."""
         return max(0.0, self.facts.remaining(now)) if self.facts else 0.0
 
 
@@ -146,7 +146,7 @@ class Reason(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a mint request came to: the ``outcome`` label of ``token_refresher_mint_requests_total``."""
+    """How a mint request ended: the ``outcome`` label of ``token_refresher_mint_requests_total``."""
 
     OK = "ok"
     KEY_REFUSED = "key_refused"
@@ -158,18 +158,17 @@ class Outcome(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What the ``verify`` URL made of a new token: the ``result`` label of
-    ``token_refresher_verifications_total``."""
+    """How the check of a new token ended: the ``result`` label of ``token_refresher_verifications_total``."""
 
     GOOD = "good"
-    REJECTED = "rejected"  # no consumer could use it: it is not published
-    EXPIRED = "expired"  # already: it is published, as it may do for others, and the next believed less
-    INCONCLUSIVE = "inconclusive"  # whatever else: a token is not held back for that
+    REJECTED = "rejected"  # no consumer can use the token: do not publish it
+    EXPIRED = "expired"  # publish it, other consumers may accept it; expect later tokens to live shorter
+    INCONCLUSIVE = "inconclusive"  # any other result: publish the token
 
 
 @distinct
 class Verification(NamedTuple):
-    """How trying a new token out has ended. `message`: why it is not good, fit to be logged."""
+    """The result of checking a new token. `message`: why it is not good, safe to log."""
 
     verdict: Verdict
     message: str = ""
@@ -177,8 +176,8 @@ class Verification(NamedTuple):
 
 @distinct
 class Granted(NamedTuple):
-    """The issuer's yes: what it gave. ``lifetime``: seconds that the token lives, as requested or by its own
-    claims (core/expiry.py)."""
+    """A successful mint. `lifetime`: of the token in seconds, as requested or by its own claims
+    (core/expiry.py)."""
 
     access: SecretStr
     refresh_token: SecretStr | None
@@ -187,7 +186,7 @@ class Granted(NamedTuple):
 
 @distinct
 class Declined(NamedTuple):
-    """Any other end of a mint request. ``retry_after`` is in seconds; ``message`` is fit to be logged."""
+    """A failed mint. `message`: why, safe to log. `retry_after`: in seconds."""
 
     outcome: Outcome
     message: str
@@ -196,7 +195,7 @@ class Declined(NamedTuple):
 
 @distinct
 class Try(NamedTuple):
-    """One HTTP request to the issuer: what it came to and how many seconds it took."""
+    """One HTTP request to the issuer: how it ended and how many seconds it took."""
 
     outcome: Outcome
     seconds: float
@@ -204,8 +203,8 @@ class Try(NamedTuple):
 
 @distinct
 class MintResult(NamedTuple):
-    """One whole attempt. ``sent`` is the moment before the last request was sent, ``skew`` how many seconds
-    our wall clock is ahead of the issuer's ``Date`` header (None when it sent none)."""
+    """One whole attempt. `sent`: the moment before the last request was sent. `skew`: seconds by which our
+    wall clock is ahead of the issuer's ``Date`` header; None without this header."""
 
     answer: Granted | Declined
     sent: Instant

@@ -1,4 +1,4 @@
-"""What observers (logs, metrics, Kubernetes Events) are notified of. The core and its shell announce it."""
+"""The notifications for observers (logs, metrics, Kubernetes Events), from the core and the shell."""
 
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class TokenMinted(NamedTuple):
 
 @distinct
 class TokenAdopted(NamedTuple):
-    """The valid token in `output` was adopted; none had to be minted."""
+    """The valid token in `output` was adopted instead of minting."""
 
     output: str
     facts: TokenFacts
@@ -81,7 +81,7 @@ class OutputFailed(NamedTuple):
 
 @distinct
 class OutputDisturbed(NamedTuple):
-    """Somebody else deleted or altered an output."""
+    """Another program deleted or altered an output."""
 
     output: str
 

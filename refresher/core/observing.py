@@ -1,4 +1,4 @@
-"""What each event changes. One function an event; `machine` is the way in."""
+"""How each event changes the state: one function for each event. Call it through `machine`."""
 
 from refresher.core import mints, output_events
 from refresher.core.effects import MINT_SLOT, OUTPUT, Adopt, RaiseAlarm
@@ -57,9 +57,9 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
 
 
 def _ended(state: State, policy: TokenPolicy, event: Ending, now: Instant) -> Observed:  # noqa: PLR0911
-    """An effect has ended: its slot is free, whatever came of it."""
+    """An effect has ended, so its slot is free."""
     if event.slot.kind == OUTPUT and not state.has_output(event.slot.target):
-        return state, ()  # it is not configured any more
+        return state, ()  # the output is no longer configured
     flight = state.flight(event.slot)
     began = flight.since if flight else now.boot
     state = state.without_flights({event.slot})
@@ -95,10 +95,10 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
 def _adopted(state: State, output: str, holding: Holding) -> Observed:
     adopted = state._replace(facts=holding.facts, token=holding.token)
     if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
-        # A key whose token is still good has proven itself to whoever minted it.
+        # The key is proven: its token was minted with it.
         adopted = adopted._replace(proven=state.candidate, candidate=None)
     if state.facts is not None and state.requested_reason is Reason.REPORTED_EXPIRED:
-        adopted = adopted._replace(requested_reason=None)  # that was said of the token before
+        adopted = adopted._replace(requested_reason=None)  # the report was about the former token
     return adopted, ((TokenAdopted(output, holding.facts),) if holding.facts else ())
 
 
@@ -113,7 +113,7 @@ def _key_read(state: State, event: KeyRead) -> Observed:
     if state.newest is not None and _name(state.newest) == fingerprint:
         return state, ((KeyLoaded(fingerprint, changed=False),) if recovered else ())
     if state.proven is not None and _name(state.proven) == fingerprint:
-        # Put back: the newer key is forgotten. The operator has acted, so the old one is tried without delay.
+        # The operator has put the proven key back: forget the newer key, and try the proven one at once.
         state = state._replace(proven=_without_delay(state.proven), candidate=None)
         return state, (KeyLoaded(fingerprint, changed=True),)
     changed = state.newest is not None
@@ -128,8 +128,8 @@ def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
 
 
 def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Observed:
-    """A step that was given up has ended after all. Use its token if it is fresher than the one in hand.
-    Look at its output again: another step may have used it since."""
+    """A given-up effect has ended after all. Use its token if it is fresher than the token in hand. Inspect
+    its output again: a later effect may have used it since."""
     match event.event:
         case Minted() as late:
             known = state.facts
@@ -151,8 +151,9 @@ def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Obser
 
 
 def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) -> State:
-    """A new leader believes what the outputs hold, and nothing that it has known before. Whoever steps back
-    has nothing to write any more, so nothing keeps it from that, and owes nobody a new token."""
+    """A new leader forgets its token and inspects the outputs: another leader may have written them. A former
+    leader clears its failed writes, its trial and any requested refresh, because it writes and mints no more.
+    """
     if event.leads and not state.leads:
         outputs = tuple(output._replace(published=None, writable=False) for output in state.outputs)
         state = state._replace(
@@ -168,7 +169,7 @@ def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) ->
 
 
 def _refresh_requested(state: State) -> State:
-    """An operator asks: no back-off stands in the way of that. Who does not lead has nothing to do for it."""
+    """An operator requests a new token: cancel all back-off. A standby ignores the request."""
     if not state.leads:
         return state
     return state._replace(

@@ -1,4 +1,4 @@
-"""What is learnt about outputs: what a look has found, how a write has ended, and what does not end."""
+"""How events of outputs change the state: inspections, writes, dry runs, and outputs that do not answer."""
 
 from refresher.core import adoption, backoff
 from refresher.core.events import (
@@ -28,18 +28,18 @@ def written(state: State, event: Written, now: Instant) -> Observed:
     output = state.output(event.output)
     facts = event.token.facts
     holding = Holding(facts, None, intact=True, owner=output.holding.owner if output.holding else "")
-    after = OutputState(output.name, holding, facts.fingerprint, looked_at=now.boot, writable=True)
+    after = OutputState(output.name, holding, facts.fingerprint, inspected_at=now.boot, writable=True)
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 
 def kind_of_write(output: OutputState, facts: TokenFacts) -> str:
-    """Whether writing this token brings something new or puts right what was disturbed: `Write.reason`."""
+    """`Write.reason`: "repair" if this token was published there before, else "new"."""
     return "repair" if output.published == facts.fingerprint else "new"
 
 
 def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     output = state.output(event.output)
-    if not state.leads:  # it began while this process led; the present leader deals with the output
+    if not state.leads:  # leadership was lost since; the present leader writes the output
         return state, ()
     remaining = output.holding.remaining(now) if output.holding else 0.0
     wait = backoff.write_wait(output.writes.failures + 1, remaining, event.retry_after, event.roll)
@@ -52,7 +52,7 @@ def dry_run_passed(state: State, event: DryRunPassed) -> State:
 
 
 def stalled(state: State, event: Stalled, now: Instant) -> Observed:
-    """A hung file system raises no error, so the silence itself is reported, again and again."""
+    """Report an output that does not answer, again and again: a hung file system raises no error."""
     output = state.output(event.output)
     step = "write" if event.writing else "read"
     message = (
@@ -67,11 +67,11 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
 
 
 def found(state: State, event: Found, now: Instant, began: float) -> Observed:
-    """`began`: when (boot seconds) the look began: what it saw may be as old as that."""
+    """`began`: when (boot seconds) the inspection began. Its result may be as old as that."""
     output = state.output(event.output)
     holding, is_forged = _sealed(_believed(event.holding, state, now), state)
     held = _holds(holding)
-    writes = state.leads and not event.held  # else another process does
+    writes = state.leads and not event.held  # otherwise another process writes the output
     was_in_place = output.published is not None and _holds(output.holding) == output.published
     disturbed = writes and was_in_place and held != output.published
     if writes and output.writes.failures and state.facts and held == state.facts.fingerprint:
@@ -79,8 +79,8 @@ def found(state: State, event: Found, now: Instant, began: float) -> Observed:
     published = output.published if writes else held
     after = output._replace(
         holding=holding,
-        published=published or held,  # at the first look: what a predecessor published
-        looked_at=began,
+        published=published or held,  # at the first inspection: published by a predecessor
+        inspected_at=began,
         reads=Retry(),
         held=event.held,
         forged=is_forged,
@@ -94,9 +94,9 @@ def found(state: State, event: Found, now: Instant, began: float) -> Observed:
 
 
 def _sealed(holding: Holding, state: State) -> tuple[Holding, bool]:
-    """What may be relied on of `holding`, and whether it names a key of ours and has not that key's seal.
+    """The trusted part of `holding`, and whether it is forged: it names our key but lacks that key's seal.
 
-    What was minted with another key stays as it is: it cannot be verified, and it is never adopted.
+    Keep a holding of another key: it cannot be verified, but it is never adopted either.
     """
     key = state.key_of(holding.facts) if holding.facts is not None and holding.proof is not None else None
     if key is None or holding.proof is None:
@@ -107,7 +107,7 @@ def _sealed(holding: Holding, state: State) -> tuple[Holding, bool]:
 
 
 def verified(state: State, notifications: tuple[Notification, ...]) -> Observed:
-    """The state after a key was read: what was found before that is verified now."""
+    """The state after a key was read: check the seals that were found before."""
     for output in state.outputs:
         holding, is_forged = _sealed(output.holding, state) if output.holding else (output.holding, False)
         state = state.with_output(output._replace(holding=holding, forged=output.forged or is_forged))
@@ -116,41 +116,42 @@ def verified(state: State, notifications: tuple[Notification, ...]) -> Observed:
 
 
 def with_service(state: State, now: Instant) -> State:
-    """The state that knows since when consumers are without a token that another process owes them."""
+    """The state with `unserved_since` updated: when a standby first saw an output without a valid token."""
     if state.leads or not any(output.is_without(now) for output in state.outputs):
         return state._replace(unserved_since=None, alarmed=False)
     return state if state.unserved_since is not None else state._replace(unserved_since=now.boot)
 
 
 def _landed(state: State, output: OutputState, found: Holding, facts: TokenFacts, began: float) -> Observed:
-    """The write that counts as failed did succeed: only its answer was lost."""
-    after = OutputState(output.name, found, facts.fingerprint, looked_at=began, writable=True)
+    """A write that counted as failed did succeed; only its answer was lost."""
+    after = OutputState(output.name, found, facts.fingerprint, inspected_at=began, writable=True)
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 
 def _holds(holding: Holding | None) -> str | None:
-    """The fingerprint of the token that is there, intact."""
+    """The fingerprint of the token, if the output is intact."""
     return holding.facts.fingerprint if holding and holding.facts and holding.intact else None
 
 
 def _believed(found: Holding, state: State, now: Instant) -> Holding:
-    """Of the token in hand, memory is believed: it has both clocks, an output only the wall clock's."""
+    """`found`, with the remembered facts if it is the token in hand: they have both clocks' readings, an
+    output has only the wall clock's."""
     if found.facts and state.facts and found.facts.fingerprint == state.facts.fingerprint:
         return found._replace(facts=state.facts)
     return adoption.believed(found, now)
 
 
 def inspect_failed(state: State, event: InspectFailed, now: Instant, began: float) -> Observed:
-    """An output that is merely out of sight keeps its content: consumers may well still have it.
+    """Keep the holding of an output that is only out of sight: consumers may still have its token.
 
-    `began`: when (boot seconds) the look began.
+    `began`: when (boot seconds) the inspection began.
     """
     output = state.output(event.output)
-    next_look = now.boot + backoff.look_wait(output.reads.failures + 1)
+    next_try = now.boot + backoff.inspect_wait(output.reads.failures + 1)
     after = output._replace(
         holding=output.holding if event.out_of_sight else Holding(),
-        looked_at=began,
-        reads=output.reads.failed(event.message, next_look)
+        inspected_at=began,
+        reads=output.reads.failed(event.message, next_try)
         if event.out_of_sight
         else Retry(problem=event.message),
     )

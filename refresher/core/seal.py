@@ -1,11 +1,12 @@
-"""The seal on what stands beside a published token: proof that a holder of the application key wrote it.
+"""The seal of the record beside a published token: it proves that a holder of the application key wrote it.
 
-A record says whose token an output holds and until when. A restarted process adopts that token and writes it
-to its other outputs. Without a seal, anyone who can write one output would choose the token of all others.
+The record states whose token an output holds and when it expires. A restarted process adopts that token and
+writes it to its other outputs. Without a seal, anyone who can write one output could set the token of all
+outputs.
 
-The seal is HMAC-SHA256 (RFC 2104) over what the record says, value digest included. Its key is derived from
-the application key, so no further secret has to be kept, and a restart still needs no mint. A seal lets its
-reader test guesses of the application key, as the key's fingerprint does: the key has to be long and random.
+The seal is HMAC-SHA256 (RFC 2104) over the record, including the digest of the value. Its key is derived
+from the application key, so no further secret is needed, and a restart still needs no mint. Like the key's
+fingerprint, a seal lets its reader test guesses of the application key, so the key must be long and random.
 """
 
 import hmac
@@ -16,7 +17,7 @@ _PURPOSE = b"inlive-token-refresher: seal of a record, version 1"
 
 
 class Sealer:
-    """Seals for one application key, and recognises its own seals. Never prints its key."""
+    """Makes and checks the seals of one application key. Never prints its key."""
 
     __slots__ = ("_key",)
 
@@ -24,11 +25,11 @@ class Sealer:
         self._key = hmac.digest(application_key.reveal().encode(), _PURPOSE, "sha256")
 
     def seal(self, statement: str) -> str:
-        """64 hexadecimal digits."""
+        """The seal of `statement`: 64 hexadecimal digits."""
         return hmac.digest(self._key, statement.encode(), "sha256").hex()
 
     def accepts(self, proof: Proof) -> bool:
-        """Whether a holder of this application key has sealed the statement."""
+        """Whether a holder of this application key sealed the statement."""
         return hmac.compare_digest(self.seal(proof.statement).encode(), proof.seal.encode())
 
     def __eq__(self, other: object) -> bool:

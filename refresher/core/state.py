@@ -1,4 +1,4 @@
-"""What the machine knows about one token, and the policy it follows. Frozen values, nothing else."""
+"""The state of one token and its policy, as frozen values."""
 
 from collections.abc import Collection
 from typing import Generic, NamedTuple, Self, TypeVar
@@ -16,7 +16,7 @@ Problem = TypeVar("Problem")
 
 @distinct
 class OutputPolicy(NamedTuple):
-    """`propagation_delay`: the longest, in seconds, that its consumers take to see a new value."""
+    """`propagation_delay`: the longest time, in seconds, until consumers see a new value."""
 
     name: str
     propagation_delay: float
@@ -25,12 +25,11 @@ class OutputPolicy(NamedTuple):
 
 @distinct
 class TokenPolicy(NamedTuple):
-    """What the operator wants for one token. Seconds; `refresh_at` is a fraction of the lifetime; `issuer` is
-    the base URL of the issuer that mints it.
+    """The configuration of one token. Times are seconds. `refresh_at`: a fraction of the lifetime. `issuer`:
+    the issuer's base URL.
 
-    `horizon`: what would come due within it is minted now (``once --every``). `elected`: this process mints
-    and writes only while it is the elected leader. `verifies`: a new token is tried out before it is
-    published.
+    `horizon`: mint now if the token becomes due within this time (``once --every``). `elected`: mint and
+    write only while this process is the elected leader. `verifies`: check a new token before publishing it.
     """
 
     name: str
@@ -45,16 +44,16 @@ class TokenPolicy(NamedTuple):
 
     @property
     def propagation_delay(self) -> float:
-        """The longest of its outputs' propagation delays."""
+        """The longest propagation delay of all outputs."""
         return max(output.propagation_delay for output in self.outputs)
 
 
 @distinct
 class Retry(NamedTuple, Generic[Problem]):
-    """How something fares that may fail and is tried again.
+    """The progress of something that may fail and is tried again.
 
-    `failures`: in a row. `next_try`: boot seconds; not before. `problem`: of the last try, None if it
-    succeeded.
+    `failures`: the number in a row. `next_try`: the earliest time (boot seconds). `problem`: of the last try;
+    None if it succeeded.
     """
 
     failures: int = 0
@@ -68,10 +67,9 @@ class Retry(NamedTuple, Generic[Problem]):
 
 @distinct
 class Credential(NamedTuple):
-    """A key and how minting with it fares.
+    """A key and the progress of minting with it.
 
-    `is_refused`: the issuer's last word on the key itself was no. A failure that says nothing about the key
-    does not change that.
+    `is_refused`: the issuer refused the key and has not accepted it since. Other failures do not change that.
     """
 
     key: SecretStr
@@ -83,17 +81,17 @@ class Credential(NamedTuple):
 class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
-    `holding`: what it held at the last inspection; None before the first one. `published`: the fingerprint of
-    the token last written or adopted there. `writes`: how writing fares. `reads`: how inspecting fares; its
-    failures are those that could not reach the output. `writable`: the last write or dry run succeeded.
-    `forged`: its record names our key but does not carry its seal. `held`: the other process that owns it;
-    empty if there is none.
+    `holding`: its content at the last inspection; None before the first one. `published`: the fingerprint of
+    the token last written or adopted there. `writes`: the progress of writing. `reads`: the progress of
+    inspecting; it counts only failures to reach the output. `writable`: the last write or dry run succeeded.
+    `forged`: its record names our key but lacks the seal. `held`: a sentence about the other process that
+    owns it; empty if none does.
     """
 
     name: str
     holding: Holding | None = None
     published: str | None = None
-    looked_at: float = NEVER
+    inspected_at: float = NEVER
     writes: Retry[str] = Retry()
     reads: Retry[str] = Retry()
     writable: bool = False
@@ -102,12 +100,12 @@ class OutputState(NamedTuple):
 
     @property
     def slot(self) -> Slot:
-        """Of the steps on this output."""
+        """The slot of all effects on this output."""
         return Slot(OUTPUT, self.name)
 
     @property
     def facts(self) -> TokenFacts | None:
-        """Of the token that it is believed to hold; None where it holds none whose end is known."""
+        """Facts about its token; None if it holds no token with a known expiry."""
         return self.holding.facts if self.holding else None
 
     def is_without(self, now: Instant) -> bool:
@@ -116,7 +114,7 @@ class OutputState(NamedTuple):
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot be written, or else why it cannot be read; None if it can."""
+        """Why it cannot be written, or else why it cannot be read; None without a problem."""
         return self.writes.problem or self.held or self.reads.problem
 
 
@@ -130,7 +128,7 @@ class InFlight(NamedTuple):
 
 @distinct
 class Trial(NamedTuple):
-    """A new token that is tried out before it is published, until boot second `until`."""
+    """A new token that is checked before it is published, until boot second `until`."""
 
     minted: Minted
     reason: Reason
@@ -139,17 +137,17 @@ class Trial(NamedTuple):
 
 @distinct
 class State(NamedTuple):
-    """All that is known about one token.
+    """All that is known about one token. Times are boot seconds.
 
-    `proven`: the key that has minted or whose token was adopted. `candidate`: a newer key not proven yet.
-    `facts` and `token`: the token to publish; an adopted one may lack its value. `minted_here`: this process
-    minted it. `in_flight`: the effects that have not ended. `trial`: the token that is being tried out.
-    `requested_reason`: why a refresh was requested, if one was; `requested_during_mint`: the
-    request came while a mint was in flight.
-    `observed_lifetime`: the shortest time, in seconds, after which a token was reported expired too early.
-    `leads`: whether this process mints and writes; `leads_since`: when (boot seconds) leadership was gained.
-    Anything observed earlier may be stale. `unserved_since`: since when (boot seconds) an output holds no
-    valid token while this process stands by; `alarmed`: that was reported.
+    `proven`: the last key that minted a token, or whose token was adopted. `candidate`: a newer key, not
+    proven yet. `facts`, `token`: the token in hand; the value of an adopted one may be unknown.
+    `minted_here`: this process minted it. `in_flight`: the effects that have not ended. `trial`: the token
+    being checked.
+    `requested_reason`: why a refresh was requested, if it was. `requested_during_mint`: the request came
+    while a mint was in flight. `observed_lifetime`: the shortest time, in seconds, after which a token was
+    reported expired too early. `leads`: this process mints and writes. `leads_since`: when leadership was
+    gained; anything observed earlier may be stale. `unserved_since`: since when an output holds no valid
+    token while this process stands by. `alarmed`: that was reported.
     """
 
     outputs: tuple[OutputState, ...]
@@ -172,18 +170,18 @@ class State(NamedTuple):
 
     @classmethod
     def initial(cls, policy: TokenPolicy) -> Self:
-        """Knowing nothing yet."""
+        """The state at the start, when nothing is known."""
         return cls(tuple(OutputState(output.name) for output in policy.outputs), leads=not policy.elected)
 
     @property
     def newest(self) -> Credential | None:
-        """The key that the source held last."""
+        """The key that was read last."""
         return self.candidate or self.proven
 
     def key_of(self, facts: TokenFacts) -> SecretStr | None:
-        """The key with which that token was minted, if it is one of ours."""
-        held = (credential.key for credential in (self.candidate, self.proven) if credential is not None)
-        return next((key for key in held if key.fingerprint == facts.key_fingerprint), None)
+        """The key that minted the token with these facts; None if we do not have it."""
+        keys = (credential.key for credential in (self.candidate, self.proven) if credential is not None)
+        return next((key for key in keys if key.fingerprint == facts.key_fingerprint), None)
 
     def has_output(self, name: str) -> bool:
         return any(output.name == name for output in self.outputs)
@@ -192,7 +190,7 @@ class State(NamedTuple):
         return next(output for output in self.outputs if output.name == name)
 
     def with_output(self, output: OutputState) -> Self:
-        """The state with this one in the place of the output of its name."""
+        """The state with `output` instead of the output of the same name."""
         outputs = tuple(output if known.name == output.name else known for known in self.outputs)
         return self._replace(outputs=outputs)
 
@@ -202,10 +200,13 @@ class State(NamedTuple):
 
     def flight(self, slot: Slot) -> InFlight | None:
         """The effect in flight in this slot."""
-        return next((each for each in self.in_flight if each.effect.slot == slot), None)
+        for flight in self.in_flight:
+            if flight.effect.slot == slot:
+                return flight
+        return None
 
     def busy_since(self, output: OutputState) -> float | None:
-        """When (boot seconds) the step in flight on this output began; None if there is none."""
+        """When (boot seconds) the effect in flight on this output began; None without one."""
         flight = self.flight(output.slot)
         return flight.since if flight else None
 
@@ -214,11 +215,11 @@ class State(NamedTuple):
         return self._replace(in_flight=(*self.in_flight, InFlight(effect, now.boot)))
 
     def without_flights(self, slots: Collection[Slot]) -> Self:
-        """The state in which these slots are free."""
-        if not any(each.effect.slot in slots for each in self.in_flight):
+        """The state with these slots free."""
+        if not any(flight.effect.slot in slots for flight in self.in_flight):
             return self
         return self._replace(
-            in_flight=tuple(each for each in self.in_flight if each.effect.slot not in slots)
+            in_flight=tuple(flight for flight in self.in_flight if flight.effect.slot not in slots)
         )
 
     @property
@@ -229,7 +230,7 @@ class State(NamedTuple):
 
     @property
     def is_minting(self) -> bool:
-        """Whether a mint is in flight, or its token is being tried out."""
+        """Whether a mint or a trial is in flight."""
         return self.trial is not None or self.flight(MINT_SLOT) is not None
 
     @property

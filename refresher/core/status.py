@@ -1,4 +1,4 @@
-"""How a token stands, for whoever asks: readiness, status, metrics, exit codes. No secret in it."""
+"""The public status of a token, without secrets: for readiness, status, metrics and exit codes."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from refresher.core.values import distinct
 
 @distinct
 class OutputStatus(NamedTuple):
-    """`issued` and `expires` are wall times, None when the output holds nothing whose end is known. `owner`:
-    the installation that a Secret says it belongs to; None where it does not say."""
+    """The status of one output. `issued`, `expires`: wall times; None if the output holds no token with a
+    known expiry. `owner`: the installation that the record names; None if it names none."""
 
     name: str
     valid: bool
@@ -25,8 +25,8 @@ class OutputStatus(NamedTuple):
 
 @distinct
 class LeaseStatus(NamedTuple):
-    """Who leads by one Lease. `leads`: this process does. `holder`: the other process that does, empty if
-    unknown. `problem`: why the Lease cannot be read or written at present."""
+    """The status of one Lease. `leads`: this process leads. `holder`: the other process that leads; empty if
+    unknown. `problem`: why the Lease cannot be read or written now."""
 
     lease: str
     leads: bool
@@ -36,9 +36,9 @@ class LeaseStatus(NamedTuple):
 
 @distinct
 class TokenStatus(NamedTuple):
-    """`issued`, `expires`, `next_refresh` are wall times. `shortfall`: by how many seconds the token is
-    believed to live shorter than was asked for, None while there is none. `problems` says what keeps
-    consumers, or will keep them, from a valid token; empty when all is well."""
+    """The status of one token. `issued`, `expires`, `next_refresh`: wall times. `shortfall`: seconds by which
+    the expected lifetime is shorter than requested; None without a token. `problems`: sentences on why
+    consumers have no valid token, or will have none; empty if all is well."""
 
     name: str
     valid: bool
@@ -57,7 +57,7 @@ class TokenStatus(NamedTuple):
 
 
 def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
-    """How the token stands at `now`."""
+    """The status of the token at `now`."""
     outputs = tuple(output_status(output, now, state.busy_since(output)) for output in state.outputs)
     facts = current(state, now)
     planned = next_attempt(state, policy, now)
@@ -83,38 +83,36 @@ def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
 
 
 def current(state: State, now: Instant) -> TokenFacts | None:
-    """The token in hand, or else the one in an output that expires first: not adopted, but perhaps of another
-    key and still good."""
+    """The token in hand, or else the token in an output that expires first. It may be of another key, and so
+    not adopted, but still valid."""
     if state.facts is not None:
         return state.facts
-    held = [each.facts for each in state.outputs if each.facts]
-    return min(held, key=lambda each: each.remaining(now), default=None)
+    held = [output.facts for output in state.outputs if output.facts]
+    return min(held, key=lambda facts: facts.remaining(now), default=None)
 
 
 def next_attempt(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float] | None:
-    """Why and when (boot seconds) the next mint is planned; None while none is."""
+    """Why and when (boot seconds) the next mint is planned; None without a plan."""
     planned = min(machine.attempts(state, policy, now), key=lambda attempt: attempt[2], default=None)
     return planned and planned[1:]
 
 
 def holds_valid_token(output: OutputState, now: Instant) -> bool:
-    """Whether consumers find a valid token there."""
+    """Whether the output holds a valid token."""
     return output.holding is not None and output.holding.remaining(now) > 0
 
 
 def output_status(output: OutputState, now: Instant, busy_since: float | None) -> OutputStatus:
-    """How one output stands at `now`. `busy_since`: when the step in flight there began, if one is."""
+    """The status of one output at `now`. `busy_since`: when (boot seconds) the effect in flight began."""
     holding = output.holding
     facts = output.facts
     problem = output.problem
     if busy_since is not None and now.boot - busy_since > machine.STALLED:
         problem = f"has not answered for {now.boot - busy_since:.0f} s"
     elif holding is None:
-        problem = problem or "not looked at yet"
+        problem = problem or "not inspected yet"
     elif holding.remaining(now) <= 0:
-        problem = problem or (
-            "its token has expired" if facts else "holds no token that is known to be valid"
-        )
+        problem = problem or ("its token has expired" if facts else "holds no token known to be valid")
     return OutputStatus(
         name=output.name,
         valid=holds_valid_token(output, now),

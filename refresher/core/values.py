@@ -1,4 +1,4 @@
-"""What makes a named tuple a value of its own kind."""
+"""Makes named tuples of different classes unequal."""
 
 from typing import TypeVar
 
@@ -8,9 +8,9 @@ Value = TypeVar("Value", bound=tuple[object, ...])
 def distinct(kind: type[Value]) -> type[Value]:
     """Class decorator for a NamedTuple: its values equal only values of the same class, and have no order.
 
-    Plain named tuples compare as tuples do: ``RefreshRequested() == Stopping()`` would be True, and
-    ``min`` of two values would compare them field by field. The hash stays the tuple's: equal values have
-    equal hashes, and values of different kinds may share one.
+    Plain named tuples compare as tuples: ``RefreshRequested() == Stopping()`` would be True, and ``min`` of
+    two values would compare their fields. The hash remains the tuple's: equal values have equal hashes, and
+    values of different classes may have equal hashes too.
 
     >>> from typing import NamedTuple
     >>> @distinct

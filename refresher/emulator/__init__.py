@@ -1,1 +1,1 @@
-"""An Inlive API on this machine: mints tokens, refuses expired ones, and fails in every way it is told to."""
+"""An Inlive API on this machine. It mints tokens, refuses expired ones, and fails on demand."""

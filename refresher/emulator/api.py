@@ -1,7 +1,7 @@
-"""The rules of the Inlive API as a state without I/O: keys, the tokens issued for them, and who is let in.
+"""The rules of the Inlive API as a state without I/O: keys, the tokens issued for them, and access to rooms.
 
-What the real API does, and where that is known from, stands beside each rule as [doc], [sdk] or [app]; where
-nothing is known, the choice is named as one.
+Each rule names the source of what the real API does: [doc], [sdk] or [app]. If there is no source, the rule
+is called our choice.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from refresher.core.inlive import DEFAULT_EXPIRY, EXPIRED_HEADER, EXPIRY_SECONDS
 from refresher.core.model import fingerprint
 from refresher.emulator.exchange import bearer_of, document_of, envelope, wrong_method
 from refresher.emulator.faults import Fault, Script
-from refresher.emulator.records import Counts, MintSeen, Tally, headers_kept
+from refresher.emulator.records import Counters, Counts, MintSeen, headers_kept
 from refresher.emulator.tokens import TokenMaker, opaque
 from refresher.http.server.messages import Request, Response
 
@@ -21,13 +21,13 @@ ROOMS_PATH = "/v1/rooms/"
 LONGEST_EXPIRY = 10**9  # our choice: keeps `exp` within the years that can be written
 REMEMBERED_TOKENS = 100_000
 REMEMBERED_ROOMS = 10_000
-EXPIRED = ((EXPIRED_HEADER, "true"),)  # the value as seen in use
+EXPIRED = ((EXPIRED_HEADER, "true"),)  # the value as observed
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to send back: `answer` (None: nothing, ever), changed on its way by `fault`. `clock`: the wall
-    seconds that the upstream believes in. `note`: what an access log may say of it."""
+    """The reply to a request: `answer` (None: send nothing at all), delivered as `fault` says. `clock`: wall
+    seconds on the upstream's clock. `note`: text for an access log."""
 
     answer: Response | None
     fault: Fault | None
@@ -43,11 +43,11 @@ class _Issued:
 
 
 class Upstream:
-    """An Inlive API. Keys and tokens are known by their fingerprints. One thread at a time.
+    """An Inlive API. It knows keys and tokens by their fingerprints. Not thread-safe.
 
-    ``refusal``: the status for a wrong key. Not known of the real API; 401 and 403 are both plausible.
-    ``min_expiry``: seconds; a mint that asks for less is answered 400. ``remembered``: how many access and
-    refresh tokens are known at most.
+    ``refusal``: the status for a wrong key. The real one is unknown; 401 and 403 are both plausible.
+    ``min_expiry``: seconds; a mint that asks for less gets 400. ``remembered``: the largest number of access
+    and refresh tokens to remember.
     """
 
     def __init__(
@@ -64,24 +64,24 @@ class Upstream:
         self._remembered = remembered
         self._keys: dict[str, bool] = {}  # fingerprint → in force
         self._issued: dict[str, _Issued] = {}
-        self._last: dict[str, tuple[str, str]] = {}  # key → the pair it was given last, for `same_token`
+        self._last: dict[str, tuple[str, str]] = {}  # key → the last pair issued for it, for `same_token`
         self._rooms: dict[str, str] = {}
         self._room_numbers = itertools.count(1)
         self._script = Script()
-        self._tally = Tally()
+        self._counters = Counters()
 
     # Keys
 
     def add_key(self, key: str) -> str:
-        """Accept `key` from now on, also after it was revoked. Returns its fingerprint."""
+        """Accept `key` from now on, even if it was revoked. Returns its fingerprint."""
         name = fingerprint(key)
         self._keys[name] = True
         return name
 
     def revoke_key(self, key_fingerprint: str) -> bool:
-        """Refuse this key and its refresh tokens from now on; False if there is none such in force.
+        """Refuse this key and its refresh tokens from now on. Returns False if no such key is in force.
 
-        Its access tokens stay good until they expire: our choice, the harder one for whoever rotates keys.
+        Its access tokens stay valid until they expire: our choice, the harder one for a key rotation.
         """
         if not self.accepts(key_fingerprint):
             return False
@@ -91,11 +91,11 @@ class Upstream:
     def accepts(self, key_fingerprint: str) -> bool:
         return self._keys.get(key_fingerprint, False)
 
-    # What is looked at and set from outside
+    # Inspection and control
 
     @property
     def keys(self) -> dict[str, bool]:
-        """Every key ever added, by fingerprint, and whether it is in force."""
+        """The fingerprint of every key ever added → whether it is in force."""
         return dict(self._keys)
 
     @property
@@ -104,34 +104,34 @@ class Upstream:
 
     @property
     def counts(self) -> Counts:
-        return self._tally.snapshot()
+        return self._counters.snapshot()
 
     def set_faults(self, faults: Iterable[Fault]) -> None:
-        """Let these apply from now on, instead of those before."""
+        """Replace the faults in force with these."""
         self._script = Script(faults)
 
     def reset_counts(self) -> None:
-        self._tally = Tally()
+        self._counters = Counters()
 
     def is_valid(self, access_token: str, now: float) -> bool:
-        """Whether a product call with this token would be let in."""
+        """Whether the API would accept a product call with this token."""
         return self._judge(access_token, now) == "ok"
 
     # The API
 
     def respond(self, request: Request, now: float) -> Reply:
-        """The reply to a request that came in at `now` (wall seconds); counted before it is sent."""
+        """The reply to a request received at `now` (wall seconds). Counts the request."""
         if request.method == "OPTIONS":
-            return Reply(Response(204), None, now)  # CORS preflight; what it allows is on every answer
+            return Reply(Response(204), None, now)  # CORS preflight; every response has the CORS headers
         if request.path == MINT_PATH and request.method == "POST":
             return self._mint(request, now)
         if request.path.startswith(ROOMS_PATH):
             return self._product(request, now)
-        self._tally.other += 1
+        self._counters.other += 1
         if request.path == MINT_PATH:
             return Reply(wrong_method("POST"), None, now)
         paths = f"POST {MINT_PATH}, POST {ROOMS_PATH}create, GET {ROOMS_PATH}<id>"
-        return Reply(envelope(404, f"no such path; there are {paths} and /_emulator/state"), None, now)
+        return Reply(envelope(404, f"no such path; available: {paths} and /_emulator/state"), None, now)
 
     def _mint(self, request: Request, now: float) -> Reply:
         fault = self._script.take("mint")
@@ -150,13 +150,13 @@ class Upstream:
             answer = envelope(200, "access token created", issued(*pair))
         outcome = str(answer.status) if answer else ("hang" if fault and fault.hang else "reset")
         seen = MintSeen(now, asked, credential, kind, outcome, request.path, headers_kept(request))
-        self._tally.mint(seen, key)
+        self._counters.mint(seen, key)
         return _reply(answer, fault, now, f"{kind} {credential}" if credential else "")
 
     def _key_behind(self, credential: str | None, now: float) -> tuple[str | None, str, str]:
-        """The key (fingerprint) that a bearer mints with, the kind of bearer it is, and why it is refused.
+        """The fingerprint of the key behind a bearer, the kind of bearer, and the reason to refuse it.
 
-        A refresh token is accepted in place of its key [sdk]."""
+        A refresh token works in place of its key [sdk]."""
         if credential is None:
             return None, "unknown", "missing bearer credential"
         if self.accepts(credential):
@@ -169,9 +169,9 @@ class Upstream:
         return issued.key, "refresh", ""
 
     def _asked_expiry(self, request: Request) -> tuple[int | None, str]:
-        """``expiry_seconds`` if it was given, and what is wrong with the body, if anything.
+        """``expiry_seconds`` if it was given, and the problem with the body, if any.
 
-        Whole numbers only: our choice, a client that sends 90.5 is to learn of it here."""
+        Whole numbers only: our choice, so that a client that sends 90.5 learns of it here."""
         try:
             asked = document_of(request).get(EXPIRY_SECONDS, DEFAULT_EXPIRY)
         except ValueError as error:
@@ -189,17 +189,17 @@ class Upstream:
             lifetime = fault.lifetime
         issued = now + (fault.clock_offset if fault else 0.0)
         access = self._make_token(issued, lifetime)
-        refresh = self._make_token(issued, 2 * lifetime)  # lives twice as long [sdk]
+        refresh = self._make_token(issued, 2 * lifetime)  # twice the lifetime [sdk]
         if len(self._issued) >= self._remembered:
             self._forget(now)
         self._issued[fingerprint(access)] = _Issued(key, now + lifetime, is_refresh=False)
         self._issued[fingerprint(refresh)] = _Issued(key, now + 2 * lifetime, is_refresh=True)
         self._last[key] = access, refresh
-        self._tally.issued += 1
+        self._counters.issued += 1
         return access, refresh
 
     def _forget(self, now: float) -> None:
-        """Make room: the expired go first, and are answered as unknown from then on; then the oldest."""
+        """Make room: forget expired tokens first, then the oldest. A forgotten token is an unknown one."""
         kept = [(name, issued) for name, issued in self._issued.items() if now < issued.expires]
         self._issued = dict(kept[-(self._remembered // 2) :])
 
@@ -224,7 +224,7 @@ class Upstream:
             answer = envelope(403, "invalid access token")  # without the header [app]
         else:
             answer = self._room(request)
-        self._tally.product[standing] += 1
+        self._counters.product[standing] += 1
         return _reply(answer, fault, now, f"access token {fingerprint(bearer)} {standing}" if bearer else "")
 
     def _room(self, request: Request) -> Response:
@@ -239,7 +239,7 @@ class Upstream:
             wanted = document_of(request)
         except ValueError as error:
             return envelope(400, str(error))
-        # The SDK always sends both, empty where its caller gave none [sdk].
+        # The SDK always sends both, empty if its caller gave none [sdk].
         name, room = wanted.get("name", ""), wanted.get("id", "")
         if not isinstance(name, str) or not isinstance(room, str):
             return envelope(400, "name and id must be text")

@@ -1,4 +1,4 @@
-"""The emulator on the HTTP server: who answers, with which headers, what a fault spoils, what is logged."""
+"""The emulator as an application of the HTTP server: responses with their headers, faults, the access log."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,9 +15,9 @@ LIMITS = Limits(head=30.0, body=30.0, answer=30.0, connections=CONNECTIONS)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _NO_FAULT = Fault()
 _ON_ALL: Headers = (("Server", "inlive-emulator"), ("Cache-Control", "no-store"))
-# A page from anywhere may call the product's API, as the SDK does in a browser: nothing there is let in
-# without a key or a token. Authorization is not covered by the wildcard and has to be named (Fetch standard,
-# "CORS-preflight fetch").
+# A page of any origin may call the product's API, as the SDK does in a browser: every call needs a key or a
+# token. The wildcard does not cover Authorization, so it must be named (Fetch standard, "CORS-preflight
+# fetch").
 _FOR_PAGES: Headers = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE"),
@@ -28,9 +28,10 @@ _FOR_PAGES: Headers = (
 
 
 class EmulatorApplication:
-    """Answers what comes in by `respond`.
+    """Serves requests with `respond`.
 
-    `clock`: wall seconds, for what could not even be read. `log`: where the access log goes.
+    `clock`: wall seconds, for the response to an invalid request. `log`: called with each line of the access
+    log.
     """
 
     def __init__(
@@ -45,30 +46,32 @@ class EmulatorApplication:
         return None if request.method in _METHODS else self.refuse(HTTPStatus.NOT_IMPLEMENTED)
 
     def answer(self, request: Request) -> Reply:
-        said = self._respond(request)
-        status = "no answer" if said.answer is None else said.answer.status
-        self._note(f"{request.method} {_printable(request.path)} {status} {said.note}".rstrip())
-        response = said.answer
+        reply = self._respond(request)
+        status = "no answer" if reply.answer is None else reply.answer.status
+        self._note(f"{request.method} {_printable(request.path)} {status} {reply.note}".rstrip())
+        response = reply.answer
         if response is not None:
             for_pages = not request.path.startswith(control.PREFIX)
-            response = _dressed(response, said.clock, for_pages=for_pages)
-        return delivered(response, said.fault or _NO_FAULT, old_client=request.old)
+            response = _with_common_headers(response, reply.clock, for_pages=for_pages)
+        return delivered(response, reply.fault or _NO_FAULT, old_client=request.old)
 
     def refuse(self, status: HTTPStatus) -> Response:
         self._note(f"unreadable request {status:d}")
-        return _dressed(envelope(status, status.phrase), self._clock(), for_pages=True)
+        return _with_common_headers(envelope(status, status.phrase), self._clock(), for_pages=True)
 
     def _note(self, line: str) -> None:
         if self._log is not None:
             self._log(line)
 
 
-def _dressed(response: Response, clock: float, *, for_pages: bool) -> Response:
-    """With the headers that all responses have. `clock`: what Date says, wall seconds. `for_pages`: web pages
-    of any origin may read it (CORS)."""
+def _with_common_headers(response: Response, clock: float, *, for_pages: bool) -> Response:
+    """`response` with the headers of every response. `clock`: the time in Date, wall seconds. `for_pages`:
+    web pages of any origin may read it (CORS)."""
     headers = (("Date", http_date(int(clock))), *_ON_ALL, *(_FOR_PAGES if for_pages else ()))
     return response._replace(headers=(*headers, *response.headers))
 
 
 def _printable(path: str) -> str:
-    return "".join(letter if letter.isprintable() and letter.isascii() else "?" for letter in path[:100])
+    return "".join(
+        character if character.isprintable() and character.isascii() else "?" for character in path[:100]
+    )

@@ -1,12 +1,12 @@
-"""The emulator's own endpoints, under ``/_emulator/``: what it has seen, and what it is told to do.
+"""The emulator's own endpoints, under ``/_emulator/``, to inspect and control it.
 
 ``GET state`` · ``PUT faults`` (one fault or a list of them), ``DELETE faults`` · ``POST keys`` {"key": …},
-``DELETE keys/<fingerprint>`` · ``POST counts/reset``. No answer holds a key or a token.
+``DELETE keys/<fingerprint>`` · ``POST counts/reset``. No response contains a key or a token.
 
-No web page may control the emulator. What changes anything needs the header ``X-Emulator-Control`` with any
-value: a browser sends such a header to another origin only after a preflight, which is refused here. And the
-``Host`` must be an address or a name of this machine, so that no page gets here by a name of its own that it
-has pointed at this machine (DNS rebinding).
+No web page may control the emulator. A request that changes something needs the header ``X-Emulator-Control``
+with any value: a browser sends such a header to another origin only after a preflight, which is refused here.
+The ``Host`` must be an address or a name of this machine, so that no page gets here through its own domain
+(DNS rebinding).
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from refresher.core.keytext import LONGEST_KEY
 from refresher.emulator.api import Upstream
 from refresher.emulator.exchange import document_of, envelope, wrong_method
 from refresher.emulator.faults import Fault
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.http.server.hosts import is_own_host
 from refresher.http.server.messages import Request, Response
 
@@ -27,7 +27,7 @@ _KEY = re.compile(rf"(?=.{{1,{LONGEST_KEY}}}\Z)[!-~]([ -~]*[!-~])?")
 
 
 def respond(request: Request, upstream: Upstream, listens_on: str) -> Response:
-    """The answer to a request whose path starts with `PREFIX`. `listens_on`: the emulator's own host."""
+    """The response to a request whose path starts with `PREFIX`. `listens_on`: the emulator's own host."""
     return _refusal(request, listens_on) or _answer(request, upstream)
 
 
@@ -37,7 +37,7 @@ def _refusal(request: Request, listens_on: str) -> Response | None:
             403, "Host names another machine; accepted: localhost, an IP address, the host in --listen"
         )
     if request.method not in ("GET", "HEAD") and HEADER.lower() not in request.headers:
-        return envelope(403, f"send the header {HEADER}: 1 as well, which a web page cannot")
+        return envelope(403, f"add the header {HEADER}: 1, which a web page cannot send")
     return None
 
 
@@ -69,17 +69,17 @@ def _answer(request: Request, upstream: Upstream) -> Response:
 
 
 def state(upstream: Upstream) -> dict[str, object]:
-    """What ``GET state`` tells."""
+    """The content of ``GET state``."""
     keys = [{"fingerprint": name, "in_force": in_force} for name, in_force in upstream.keys.items()]
     return {"keys": keys, "faults": upstream.faults, "counts": dataclasses.asdict(upstream.counts)}
 
 
 def checked_key(key: object) -> str:
-    """`key`, if it can be one: it has to fit into an Authorization header. Raises ConfigurationError."""
+    """`key`, if it fits into an Authorization header. Raises ConfigurationError if not."""
     if isinstance(key, str) and _KEY.fullmatch(key):
         return key
     accepted = f"1 to {LONGEST_KEY} printable ASCII characters without space around them"
-    raise ConfigurationError((Mistake("key", f"this cannot be an application key; accepted: {accepted}"),))
+    raise ConfigurationError((Problem("key", f"is not a valid application key; accepted: {accepted}"),))
 
 
 def _faults(request: Request) -> list[Fault]:
@@ -96,7 +96,7 @@ def _faults(request: Request) -> list[Fault]:
 def _revoked(name: str, upstream: Upstream) -> Response:
     if upstream.revoke_key(name):
         return envelope(200, "key revoked", {"fingerprint": name})
-    return envelope(404, "no key of this fingerprint is in force")
+    return envelope(404, "no key with this fingerprint is in force")
 
 
 def _misplaced(place: str, rest: str) -> Response:
@@ -106,4 +106,4 @@ def _misplaced(place: str, rest: str) -> Response:
     accepted = methods.get(f"{place}/{rest}".rstrip("/"))
     if accepted is not None:
         return wrong_method(*accepted)
-    return envelope(404, f"no such path; under {PREFIX} there are {', '.join(methods)}")
+    return envelope(404, f"no such path; available under {PREFIX}: {', '.join(methods)}")

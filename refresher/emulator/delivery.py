@@ -1,4 +1,4 @@
-"""How an answer goes out over a socket when a fault spoils it."""
+"""Sends a response over a socket as a fault demands."""
 
 import select
 import socket
@@ -22,9 +22,9 @@ _ENDLESS_BLOCK = b"a" * 16384
 
 
 def delivered(response: Response | None, fault: Fault, *, old_client: bool) -> Reply:
-    """How `fault` has this response delivered; without a response, how it stays silent.
+    """The reply that delivers `response` as `fault` demands, or that stays silent if `response` is None.
 
-    ``old_client``: it speaks HTTP/1.0 and knows no chunks.
+    ``old_client``: the client speaks HTTP/1.0, so chunks are not possible.
     """
     reply: Response | Takeover
     if response is None:
@@ -37,7 +37,7 @@ def delivered(response: Response | None, fault: Fault, *, old_client: bool) -> R
 
 
 def _send(response: Response, fault: Fault, old_client: bool, sock: socket.socket) -> None:  # noqa: FBT001
-    """Send `response` as `fault` spoils it. Raises OSError when the client has gone."""
+    """Send `response` as `fault` demands. Raises OSError when the client has gone."""
     chunked = fault.endless == "chunked" and not old_client
     body = response.body
     framing: Headers = ()
@@ -72,21 +72,21 @@ def _put(
 
 
 def _pause(sock: socket.socket, seconds: float) -> None:
-    """Wait so long, or until the connection has been severed: the next call then fails."""
+    """Wait for `seconds`, or until the connection is severed; then the next call on the socket fails."""
     severed = select.poll()
-    severed.register(sock, 0)  # nothing but POLLHUP and POLLERR, which always count
+    severed.register(sock, 0)  # only POLLHUP and POLLERR, which are always reported
     severed.poll(seconds * 1000)
 
 
 def _hang(sock: socket.socket) -> None:
-    """Wait until the client has gone or the socket is severed. What it still sends is thrown away."""
+    """Discard what the client sends, until it has gone or the socket is severed."""
     sock.settimeout(None)
-    while socket.socket.recv(sock, 65536):  # below TLS: it is about the end only
+    while socket.socket.recv(sock, 65536):  # bypasses TLS: only the end matters
         pass
 
 
 def _make_close_reset(sock: socket.socket) -> None:
-    """Let the closing of this socket be a TCP reset: lingering for no time at all (socket(7))."""
+    """Make `close` send a TCP reset: set SO_LINGER to zero seconds (socket(7))."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

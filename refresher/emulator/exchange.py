@@ -1,4 +1,4 @@
-"""What a request to Inlive carries, and the envelope in which Inlive sends every answer."""
+"""Reads requests to Inlive, and wraps responses in Inlive's envelope."""
 
 import json
 
@@ -15,7 +15,7 @@ def bearer_of(request: Request) -> str | None:
 
 
 def document_of(request: Request) -> dict[str, object]:
-    """The body as a JSON object, an empty body as an empty one. Raises ValueError, fit to be shown."""
+    """The body as a JSON object; an empty body is an empty one. Raises ValueError, fit for users."""
     if not request.body.strip():
         return {}
     try:
@@ -28,12 +28,12 @@ def document_of(request: Request) -> dict[str, object]:
 
 
 def envelope(status: int, message: str, data: object = None, headers: Headers = ()) -> Response:
-    """An answer in the form that Inlive gives to each of them."""
+    """A response in Inlive's envelope."""
     content = json.dumps(inlive.envelope(status, message, data)).encode()
     return Response(status, content, JSON_TYPE, headers)
 
 
 def wrong_method(*accepted: str) -> Response:
-    """405: the path exists, but not for this method."""
+    """The response 405: the path exists, but it does not accept this method."""
     names = ", ".join(accepted)
     return envelope(405, f"method not allowed here; accepted: {names}", headers=(("Allow", names),))

@@ -1,41 +1,41 @@
-"""How a fault is read from JSON or keyword arguments: every name, what it accepts, what does not combine."""
+"""Reads a fault from JSON or keyword arguments: its fields, their accepted values, their conflicts."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 
-_LONGEST = 1e6  # seconds; threads cannot wait for ever, nobody needs more than eleven days
-_FARTHEST = 1e9  # seconds; keeps every date that comes of it within the years that can be written
+_LONGEST = 1e6  # seconds, eleven days; threads cannot wait for ever
+_FARTHEST = 1e9  # seconds; keeps every resulting date within the years that can be written
 _OF_THE_MINT = {"same_token", "lifetime"}
 
 
 class _NotAcceptedError(ValueError):
-    """Carries what would have been accepted."""
+    """A value is not accepted. The message lists the accepted values."""
 
 
 def read(settings: Mapping[str, object]) -> dict[str, Any]:
-    """The arguments for `Fault`. Raises ConfigurationError with every mistake."""
+    """The arguments of `Fault` from `settings`. Raises ConfigurationError with every problem."""
     values: dict[str, Any] = {}
-    mistakes: list[Mistake] = []
+    problems: list[Problem] = []
     for name, given in settings.items():
         if name not in _FIELDS:
-            mistakes.append(Mistake(str(name), _unknown(str(name))))
+            problems.append(Problem(str(name), _unknown(str(name))))
         elif given is not None:
             try:
                 values[name] = _FIELDS[name](given)
             except _NotAcceptedError as error:
                 shown = "this" if name == "body" else _shown(given)  # a body may hold a token
-                mistakes.append(Mistake(name, f"{shown} is not accepted; accepted: {error}"))
-    mistakes = mistakes or list(_clashes(values))
-    if mistakes:
-        raise ConfigurationError(tuple(mistakes))
+                problems.append(Problem(name, f"{shown} is not accepted; accepted: {error}"))
+    problems = problems or list(_clashes(values))
+    if problems:
+        raise ConfigurationError(tuple(problems))
     return values
 
 
 def _unknown(name: str) -> str:
-    import difflib  # noqa: PLC0415 (only a mistake needs it)
+    import difflib  # noqa: PLC0415 (only a problem needs it)
 
     close = difflib.get_close_matches(name, _FIELDS, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
@@ -47,35 +47,35 @@ def _shown(given: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _clashes(values: Mapping[str, Any]) -> Iterator[Mistake]:
-    """What does not go together, so that a fault without effect is not taken for a passed test."""
+def _clashes(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Settings that do not combine. A fault without effect would look like a passed test."""
     in_force = {name for name, value in values.items() if value is not False}
     answers = sorted(in_force & {"hang", "reset", "redirect", "garbage", "body", "endless"})
     if len(answers) > 1:
-        yield Mistake(
+        yield Problem(
             answers[0], f"does not combine with {' and '.join(answers[1:])}: each is a whole answer"
         )
     if "redirect" in in_force and not 300 <= values.get("status", 307) <= 399:
-        yield Mistake("redirect", f"does not combine with status {values['status']}; accepted: 300 to 399")
+        yield Problem("redirect", f"does not combine with status {values['status']}; accepted: 300 to 399")
     if values.get("scope") == "product" and in_force & _OF_THE_MINT:
-        yield Mistake(
+        yield Problem(
             "scope", f"'product' does not combine with {' and '.join(sorted(in_force & _OF_THE_MINT))}"
         )
     for name, needed in (("retry_after", "status"), ("drip_head", "drip")):
         if name in in_force and needed not in in_force:
-            yield Mistake(name, f"needs {needed} too")
+            yield Problem(name, f"needs {needed} too")
     for first, others, why in (
         (
             {"hang", "reset"},
             set(_FIELDS) - {"hang", "reset", "scope", "count", "latency"},
-            "nothing is ever sent",
+            "nothing is sent",
         ),
         (_OF_THE_MINT, {*answers, "status"}, "no token is issued"),
-        ({"endless"}, {"cut_body"}, "what has no end is never cut"),
+        ({"endless"}, {"cut_body"}, "an endless body is never cut"),
     ):
         for name in sorted(in_force & first):
-            for other in sorted(in_force & others):
-                yield Mistake(name, f"does not combine with {other}: {why}")
+            for conflicting in sorted(in_force & others):
+                yield Problem(name, f"does not combine with {conflicting}: {why}")
 
 
 def _choice(*accepted: str) -> Callable[[object], str]:
@@ -90,7 +90,7 @@ def _choice(*accepted: str) -> Callable[[object], str]:
 def _number(lowest: float, highest: float, unit: str) -> Callable[[object], float]:
     def check(given: object) -> float:
         if isinstance(given, (int, float)) and not isinstance(given, bool) and lowest <= given <= highest:
-            return float(given)  # not-a-number does not get here: it compares with nothing
+            return float(given)  # NaN fails the comparisons above
         raise _NotAcceptedError(f"{unit}, {lowest:g} to {highest:g}")
 
     return check
@@ -124,7 +124,7 @@ def _body(given: object) -> bytes:
     try:
         return (given if isinstance(given, str) else json.dumps(given)).encode()
     except (TypeError, ValueError, RecursionError) as error:  # ValueError: also a lone surrogate
-        raise _NotAcceptedError("text, bytes, or what can be written as JSON") from error
+        raise _NotAcceptedError("text, bytes, or a value that JSON can represent") from error
 
 
 _FIELDS: dict[str, Callable[[object], object]] = {

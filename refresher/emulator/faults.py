@@ -1,4 +1,4 @@
-"""What can go wrong at the upstream, as a value; how a fault is read from JSON is in `fault_fields`."""
+"""Faults of the upstream, as values. `fault_fields` reads them from JSON."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -15,24 +15,25 @@ _ENDLESS_START = b'{"code": 200, "ok": true, "message": "", "data": {"access_tok
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to fail. What is left at its default goes as usual, so that faults combine. Seconds throughout.
+    """One way to fail. A field left at its default has no effect, so fields combine. All times are in
+    seconds.
 
-    Which requests: ``scope`` is "mint", "product" or "all"; ``count``: only the next so many of them.
-    ``latency``: before anything is sent, whatever else is wrong.
+    Affected requests: ``scope`` is "mint", "product" or "all"; ``count``: only the next so many of them.
+    ``latency``: the delay before anything is sent, in addition to any other field.
 
-    In place of the usual answer (no key is looked at, no token issued):
-    ``status``, with ``retry_after`` (the header, verbatim) and ``body``; ``body`` alone goes with 200;
-    ``garbage``: 200, or ``status``, and bytes that are not JSON;
-    ``redirect``: to this location, with 307 or a 3xx ``status``;
+    In place of the usual response (no key is checked, no token issued):
+    ``status``, with ``retry_after`` (the header, verbatim) and ``body``; ``body`` alone has status 200;
+    ``garbage``: bytes that are not JSON, with ``status`` or 200;
+    ``redirect``: to this location, with a 3xx ``status`` or 307;
     ``endless``: a body without an end, "chunked" or delimited by the "close" of the connection;
-    ``reset``: no answer but a TCP reset; ``hang``: no answer at all until the emulator stops.
+    ``reset``: a TCP reset without a response; ``hang``: no response at all until the emulator stops.
 
-    The usual answer, but different: ``same_token``: the last token of this key once more, with its old end;
-    ``lifetime``: tokens that live so long, whatever was asked for.
+    The usual response, but changed: ``same_token``: the last token of this key again, with its old expiry;
+    ``lifetime``: the lifetime of the tokens, regardless of the request.
 
-    Any answer, delivered differently: ``content_type``; ``drip``: the body byte by byte, with this pause
-    before each, and with ``drip_head`` status line and headers too; ``cut_body``: the connection is closed
-    after half of the body; ``clock_offset``: Date, ``iat`` and ``exp`` are of a clock so far ahead.
+    Any response, delivered differently: ``content_type``; ``drip``: the body byte by byte, with this pause
+    before each byte, and with ``drip_head`` also the status line and headers; ``cut_body``: the connection is
+    closed after half of the body; ``clock_offset``: Date, ``iat`` and ``exp`` come from a clock so far ahead.
     """
 
     scope: str = "mint"
@@ -56,26 +57,26 @@ class Fault:
 
     @classmethod
     def parse(cls, settings: Mapping[str, object]) -> Self:
-        """The fault that `settings` describe, as they come from JSON or from keyword arguments.
+        """The fault that `settings` describe, from JSON or from keyword arguments.
 
-        None stands for the default. ``body`` may be text, bytes, or anything that JSON can say.
-        Raises ConfigurationError with every mistake: unknown names, values, combinations.
+        None means the default. ``body`` may be text, bytes, or any value that JSON can represent.
+        Raises ConfigurationError with every problem: unknown names, bad values, conflicts.
         """
         return cls(**fault_fields.read(settings))
 
     @property
     def silent(self) -> bool:
-        """Whether there is no answer at all."""
+        """Whether the upstream sends no response at all."""
         return self.hang or self.reset
 
     @property
     def replaces(self) -> bool:
-        """Whether the usual rules are not even looked at."""
-        other = self.status is not None or self.body is not None or self.redirect is not None
-        return other or self.silent or self.garbage or self.endless is not None
+        """Whether the fault replaces the usual response, so that the usual rules do not apply."""
+        has_response = self.status is not None or self.body is not None or self.redirect is not None
+        return has_response or self.silent or self.garbage or self.endless is not None
 
     def answer(self) -> Response:
-        """The answer in place of the usual one."""
+        """The response in place of the usual one."""
         headers: Headers = ()
         if self.retry_after is not None:
             headers = (("Retry-After", self.retry_after),)
@@ -93,7 +94,7 @@ class Fault:
         return Response(status, content, JSON_TYPE, headers)
 
     def describe(self) -> dict[str, object]:
-        """What differs from no fault, fit for JSON. Of a body only its size: it may hold a token."""
+        """The fields that are not at their defaults, for JSON. A body may hold a token: only its size."""
         described: dict[str, object] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -103,13 +104,13 @@ class Fault:
 
 
 class Script:
-    """The faults in force. To a request applies the first one of its scope whose count is not used up."""
+    """The faults in force. The first fault with a matching scope and a count left applies to a request."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._faults = [(fault, [fault.count]) for fault in faults]
 
     def take(self, scope: str) -> Fault | None:
-        """The fault for the next request of this scope, counted as used."""
+        """The fault for the next request of this scope. Uses up one of its count."""
         for fault, left in self._faults:
             if fault.scope in (scope, "all") and left[0] != 0:
                 if left[0] is not None:
@@ -118,7 +119,7 @@ class Script:
         return None
 
     def describe(self) -> list[dict[str, object]]:
-        """The faults that still apply; ``count`` is how often."""
+        """The faults that still apply. ``count``: how many times more."""
         return [
             fault.describe() | ({} if left[0] is None else {"count": left[0]})
             for fault, left in self._faults

@@ -1,4 +1,4 @@
-"""What the emulator has seen: enough to assert on, and no secret in it."""
+"""Records of the requests that the emulator received: enough for assertions, without secrets."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from refresher.http.server.messages import Request
 
-RECENT = 1000  # mint requests remembered one by one
+RECENT = 1000  # mint requests recorded individually
 _HEADERS_KEPT = ("host", "user-agent", "accept", "accept-encoding", "content-type", "connection")
 
 
@@ -14,10 +14,10 @@ _HEADERS_KEPT = ("host", "user-agent", "accept", "accept-encoding", "content-typ
 class MintSeen:
     """One request to the mint endpoint.
 
-    ``at``: wall seconds. ``expiry_seconds``: what was asked for, None when absent or no whole number.
-    ``credential``: fingerprint of the bearer that was sent, None without one. ``kind`` of it: "key",
-    "refresh" (token) or "unknown" (a revoked key is one). ``outcome``: the status that was answered,
-    or "hang", "reset".
+    ``at``: wall seconds. ``expiry_seconds``: the requested lifetime, None if absent or not a whole number.
+    ``credential``: the fingerprint of the bearer, None without one. ``kind`` of credential: "key", "refresh"
+    (token) or "unknown" (also for a revoked key). ``outcome``: the status of the response, or "hang",
+    "reset".
     """
 
     at: float
@@ -35,13 +35,13 @@ class MintSeen:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What came in, as of one moment.
+    """The number of requests so far.
 
-    ``mints``: mint requests, answered or not. ``issued``: access tokens that were new. ``outcomes``: mint
-    requests by `MintSeen.outcome`. ``by_key``: mint requests by the fingerprint of the key that they were
-    made with, also by way of its refresh tokens; "unknown" for all others. ``product``: product requests
-    by what became of them: "ok" (the token was), "expired", "refused", "fault". ``other``: requests to
-    anything else, control and CORS preflight apart. ``recent``: the last mint requests, oldest first.
+    ``mints``: mint requests, with or without a response. ``issued``: new access tokens. ``outcomes``: mint
+    requests by `MintSeen.outcome`. ``by_key``: mint requests by the fingerprint of their key, also those with
+    its refresh tokens; "unknown" for all others. ``product``: product requests by result: "ok" (a valid
+    token), "expired", "refused", "fault". ``other``: all other requests, except control and CORS preflight.
+    ``recent``: the last mint requests, oldest first.
     """
 
     mints: int
@@ -53,8 +53,8 @@ class Counts:
     recent: tuple[MintSeen, ...]
 
 
-class Tally:
-    """Counts while they grow."""
+class Counters:
+    """The running counts."""
 
     def __init__(self) -> None:
         self.issued = 0
@@ -65,7 +65,7 @@ class Tally:
         self._recent: deque[MintSeen] = deque(maxlen=RECENT)
 
     def mint(self, seen: MintSeen, key: str | None) -> None:
-        """Count a mint request that was made with the key of this fingerprint."""
+        """Count a mint request. `key`: the fingerprint of its key, if known."""
         self._outcomes[seen.outcome] += 1
         self._by_key[key or "unknown"] += 1
         self._recent.append(seen)
@@ -83,5 +83,5 @@ class Tally:
 
 
 def headers_kept(request: Request) -> dict[str, str]:
-    """Those of the request's headers that say something about the client and cannot hold a secret."""
+    """The headers of the request that describe the client and cannot hold a secret."""
     return {name: request.headers[name] for name in _HEADERS_KEPT if name in request.headers}

@@ -1,4 +1,4 @@
-"""The emulator as one object: start it, break it, look at what it saw, stop it."""
+"""The emulator as one object: start it, break it, inspect what it saw, stop it."""
 
 import ipaddress
 import ssl
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from refresher.clock import SystemClock
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 from refresher.core.inlive import MINT_PATH
 from refresher.core.model import SecretStr, fingerprint
 from refresher.emulator import control
@@ -17,7 +17,7 @@ from refresher.emulator.application import LIMITS, EmulatorApplication
 from refresher.emulator.faults import Fault
 from refresher.emulator.records import Counts
 from refresher.emulator.tokens import jwt_maker, opaque
-from refresher.errors import ConfigurationError, Mistake
+from refresher.errors import ConfigurationError, Problem
 from refresher.http.server.loop import Server
 from refresher.http.server.messages import Request
 from refresher.http.server.sockets import bind
@@ -30,17 +30,17 @@ _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class Emulator:
-    """An Inlive API on this machine. A context manager; its methods may be called from any thread.
+    """An Inlive API on this machine. A context manager. Any thread may call its methods.
 
-    It may be stopped and started again, on the same port and with the tokens it has issued.
+    It can be stopped and started again; it keeps its port and the tokens that it has issued.
 
-    `host`, `port`: where to listen; port 0 takes a free one, and keeps it. `keys`: the application keys it
-    accepts; without any it makes one up. `jwt`: whether tokens are JWTs. `cert`, `key`: PEM files, for HTTPS
-    (`key` may be in the file of `cert`). `refusal`: the status for a wrong key, 401 or 403. `min_expiry`:
-    seconds; less is refused with 400. `clock`: its wall reading is the emulator's time. `log`: called with
-    one line per request, from many threads, without a secret in it.
+    `host`, `port`: the address to listen on; port 0 chooses a free port and keeps it. `keys`: the application
+    keys to accept; by default one new key. `jwt`: whether tokens are JWTs. `cert`, `key`: PEM files, for
+    HTTPS (`key` may be in the file of `cert`). `refusal`: the status for a wrong key, 401 or 403.
+    `min_expiry`: seconds; a shorter lifetime is refused with 400. `clock`: its wall time is the emulator's
+    time. `log`: called from any thread with one line per request, which contains no secret.
 
-    Raises ConfigurationError for what is not accepted.
+    Raises ConfigurationError for an argument that is not accepted.
     """
 
     def __init__(  # noqa: PLR0913 (all have defaults, and most are given by name only)
@@ -58,10 +58,10 @@ class Emulator:
         log: Callable[[str], None] | None = None,
     ) -> None:
         if refusal not in (401, 403):
-            raise ConfigurationError((Mistake("refusal", f"{refusal} is not accepted; accepted: 401, 403"),))
+            raise ConfigurationError((Problem("refusal", f"{refusal} is not accepted; accepted: 401, 403"),))
         if key is not None and cert is None:
             raise ConfigurationError(
-                (Mistake("key", "a TLS key without cert; accepted: both, cert alone, none"),)
+                (Problem("key", "is given without cert; accepted: both, cert alone, none"),)
             )
         self._host, self._port = host, port
         self._cert, self._cert_key = cert, key
@@ -79,10 +79,10 @@ class Emulator:
         if not self._keys:
             self.add_key()
 
-    # Its life
+    # Start and stop
 
     def start(self) -> Self:
-        """Listen, and answer from now on. Raises ListenError, ConfigurationError for the TLS files."""
+        """Start to serve. Raises ListenError, and ConfigurationError for unusable TLS files."""
         if self._server is None:
             tls = self._tls_context()
             listening = bind(self._host, self._port, backlog=_BACKLOG)
@@ -94,7 +94,7 @@ class Emulator:
         return self
 
     def stop(self) -> None:
-        """Close the socket and sever every connection, whatever it is doing. Idempotent."""
+        """Close the socket and sever every connection. Idempotent."""
         server, self._server = self._server, None
         if server is not None and self._serving is not None:
             server.stop()
@@ -108,16 +108,16 @@ class Emulator:
     ) -> None:
         self.stop()
 
-    # Where it is
+    # Addresses
 
     @property
     def port(self) -> int:
-        """The port it listens on; 0 if it was to take a free one and was never started."""
+        """The port it listens on. 0 before the first start if it is to choose a free port."""
         return self._port
 
     @property
     def url(self) -> str:
-        """What to give as ``issuer.url``. A wildcard address is told as the loopback one."""
+        """The URL for ``issuer.url``. A wildcard address becomes the loopback address."""
         host = _LOOPBACK.get(self._host, self._host)
         scheme = "http" if self._cert is None else "https"
         return f"{scheme}://[{host}]:{self._port}" if ":" in host else f"{scheme}://{host}:{self._port}"
@@ -131,16 +131,16 @@ class Emulator:
     def mint_url(self) -> str:
         return self.url + MINT_PATH
 
-    # What it accepts
+    # Keys and tokens
 
     @property
     def keys(self) -> tuple[SecretStr, ...]:
-        """The keys in force, oldest first; not those added over HTTP, whose text is not kept."""
+        """The keys in force, oldest first, without those added over HTTP, because their text is not kept."""
         with self._lock:
             return tuple(key for name, key in self._keys.items() if self._upstream.accepts(name))
 
     def add_key(self, key: str | SecretStr | None = None) -> SecretStr:
-        """Accept this key, or a new one, from now on. Raises ConfigurationError if it cannot be a key."""
+        """Accept `key`, or a new key, from now on, and return it. Raises ConfigurationError."""
         text = f"inlive-emulator-{_random_text()}" if key is None else _text_of(key)
         added = SecretStr(control.checked_key(text))
         with self._lock:
@@ -149,27 +149,27 @@ class Emulator:
         return added
 
     def revoke_key(self, key: str | SecretStr) -> None:
-        """Refuse this key and its refresh tokens from now on; access tokens stay good until they expire.
+        """Refuse this key and its refresh tokens from now on. Its access tokens stay valid until they expire.
 
         Raises ConfigurationError if it is not in force.
         """
         name = fingerprint(_text_of(key))
         with self._lock:
             if not self._upstream.revoke_key(name):
-                raise ConfigurationError((Mistake("key", f"no key with fingerprint {name} is in force"),))
+                raise ConfigurationError((Problem("key", f"no key with fingerprint {name} is in force"),))
 
     def valid(self, token: str | SecretStr) -> bool:
-        """Whether a product call with this access token would be let in now."""
+        """Whether the API would accept a product call with this access token now."""
         with self._lock:
             return self._upstream.is_valid(_text_of(token), self._now())
 
-    # What goes wrong
+    # Faults
 
     def faults(self, *faults: Fault, **settings: object) -> None:
-        """Let these faults apply from now on, instead of those before.
+        """Replace the faults in force.
 
-        That is each of `faults`, and the one that `settings` describe by the names in `Fault`. To a request
-        applies the first whose scope is right and whose count is not used up: several are a script.
+        The new ones are `faults`, then the fault that `settings` describe with the fields of `Fault`. Several
+        faults are a script: the first with a matching scope and a count left applies to a request.
         Raises ConfigurationError.
         """
         script = [*faults, Fault.parse(settings)] if settings else faults
@@ -177,10 +177,10 @@ class Emulator:
             self._upstream.set_faults(script)
 
     def heal(self) -> None:
-        """No faults from now on. A request that hangs already goes on hanging, a drip goes on dripping."""
+        """Remove all faults. Responses that already hang or drip continue to do so."""
         self.faults()
 
-    # What it saw
+    # Counts
 
     @property
     def counts(self) -> Counts:
@@ -206,12 +206,12 @@ class Emulator:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            # The empty password: an encrypted key is a mistake to be told, not a question on the terminal.
+            # With an empty password, an encrypted key raises an error instead of a prompt on the terminal.
             context.load_cert_chain(self._cert, self._cert_key, password="")
         except OSError as error:
-            named = " and ".join(shown_path(path) for path in (self._cert, self._cert_key) if path)
-            problem = f"{named} cannot be used: {error.strerror or error}; accepted: PEM files, unencrypted"
-            raise ConfigurationError((Mistake("cert", problem),)) from error
+            files = " and ".join(shown_path(path) for path in (self._cert, self._cert_key) if path)
+            problem = f"{files} cannot be used: {error.strerror or error}; accepted: PEM files, unencrypted"
+            raise ConfigurationError((Problem("cert", problem),)) from error
         return context
 
 

@@ -1,4 +1,4 @@
-"""What tokens look like: opaque by default, JWTs on request. Inlive does not say which it issues."""
+"""Makes tokens: opaque by default, JWTs on request. Inlive does not document which it issues."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 
 TokenMaker = Callable[[float, float], str]
-"""A new token from the moment it is issued at (wall seconds) and its lifetime (seconds)."""
+"""Makes a new token from its time of issue (wall seconds) and its lifetime (seconds)."""
 
 
 def opaque(_issued: float, _lifetime: float) -> str:
@@ -17,7 +17,7 @@ def opaque(_issued: float, _lifetime: float) -> str:
 
 
 def jwt_maker(signing_key: bytes) -> TokenMaker:
-    """Makes JSON Web Tokens (RFC 7519), signed with HS256, that tell their ``iat`` and ``exp``."""
+    """Makes JSON Web Tokens (RFC 7519) with the claims ``iat`` and ``exp``, signed with HS256."""
     header = _base64url(b'{"alg":"HS256","typ":"JWT"}')
 
     def make(issued: float, lifetime: float) -> str:

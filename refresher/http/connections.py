@@ -1,10 +1,11 @@
-"""Connections of urllib3 that end on time and take no more than was agreed, whatever the peer does.
+"""Connections of urllib3 with a limit on the time of a request and on the size of its response.
 
-A time-out of urllib3 is for one `recv`: a server that sends a byte a second holds its caller for ever. Here
-the total time-out of a request bounds everything on the wire: the resolution of the name, the connection, to
-all addresses of the host together, a proxy's tunnel, the TLS handshake, the request, headers, body. Not
-bounded is a handshake that the server drips through an https:// proxy: there each `recv` has what was left
-when the handshake began.
+A time-out of urllib3 limits one `recv`: a server that sends a byte a second holds its caller for ever. Here
+the total time-out limits the whole request. It covers the name resolution, the connection attempts to all
+addresses together, a proxy's tunnel, the TLS handshake, the request, headers and body.
+
+One case is not limited: a server that drips its handshake through an https:// proxy. There each `recv` may
+take the time that was left when the handshake began.
 """
 
 import io
@@ -23,44 +24,43 @@ from urllib3.util.connection import create_connection
 
 from refresher.http.resolver import Resolver, UnresolvedError
 
-# Seconds for which an idle connection is kept for use: long enough for many tokens due at once, and less than
-# load balancers and NAT take to forget it without a word. A request on a forgotten one hangs until its end.
+# Seconds that an idle connection is kept. That serves many tokens that are due together. Load balancers and
+# NAT drop idle connections later than that, without notice, and a request on a dropped one would time out.
 LONGEST_IDLE = 30.0
 
-_BLOCK = 8 * 1024  # bytes that are read from a socket at once: the last of a head may have content in it
-_TLS_ALERT = b"\x15\x03"  # RFC 8446 §5.1: an alert, what a TLS server says to a request in plain text
+_BLOCK = 8 * 1024  # bytes read from a socket at once: the last block of a head may include content
+_TLS_ALERT = b"\x15\x03"  # RFC 8446 §5.1: a TLS server's response to a request in plain text
 
-# Bytes of a status line and headers, interim answers included: http.client makes nine copies of them. Servers
-# send one kilobyte and accept eight to sixteen.
+# Bytes of a status line and headers, including interim responses. http.client makes nine copies of them.
+# Servers send one kilobyte and accept eight to sixteen.
 LONGEST_HEAD = 128 * 1024
 
-MOMENT = 0.001  # seconds, the least time-out: 0 would mean "do not block"
+MOMENT = 0.001  # seconds, the shortest time-out: 0 would mean "do not block"
 
 
 class ResponseTooLongError(OSError):
-    """The response, headers included, is longer than was agreed. The text says how long that is."""
+    """The response is longer than its limit. The text has the limit."""
 
 
 class SpeaksTlsError(HTTPException):
-    """The server speaks TLS, and was asked in plain text."""
+    """The server speaks TLS, but the request was in plain text."""
 
 
 class _Reader(io.RawIOBase):
-    """Reads at most `longest` bytes of a socket, all within the time-out that the socket has when this is
-    made."""
+    """Reads at most `longest` bytes from a socket. The socket's time-out at construction covers all reads."""
 
     in_head = True  # whether the headers are not complete yet
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, longest: int) -> None:
         self._raw, self._sock, self._longest, self._room = raw, sock, longest, longest
-        self._by = time.monotonic() + (sock.gettimeout() or 0.0)
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
         self._first = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(left(self._by))
+        self._sock.settimeout(left(self._deadline))
         count = self._raw.readinto(buffer)
         self._room -= count or 0
         if self._room < 0:
@@ -71,20 +71,19 @@ class _Reader(io.RawIOBase):
         if not count and self.in_head and self._room < self._longest:
             if self._first == _TLS_ALERT:
                 raise SpeaksTlsError
-            raise IncompleteRead(b"")  # http.client would take these headers for all of them
+            raise IncompleteRead(b"")  # http.client would accept the incomplete headers
         return count
 
     def close(self) -> None:
         if not self.closed:
-            # What follows on this socket, a handshake with the server after a proxy's yes, has what is left.
-            self._sock.settimeout(left(self._by))
+            # The socket may stay in use: after a proxy's tunnel opens, the TLS handshake gets the time left.
+            self._sock.settimeout(left(self._deadline))
             self._raw.close()
         super().close()
 
 
 class BoundedResponse(HTTPResponse):
-    """A response of at most `longest` bytes. Its socket's time-out, as it is when this is made, is for all of
-    it."""
+    """A response of at most `longest` bytes. The socket's time-out at construction covers all of it."""
 
     longest: ClassVar[int]
 
@@ -96,22 +95,23 @@ class BoundedResponse(HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._reader.in_head = False
-        # Drop the lines that are no headers. urllib3 would log them, and they may be anything.
+        # Drop malformed header lines. urllib3 would log them, and they may contain secrets.
         self.headers.set_payload("")
         self.headers.defects.clear()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Skips interim responses of every kind (RFC 9110 §15.2). http.client knows only 100, and would leave
-        the final response on the connection for the next request, which may be another key's."""
+        """Skips every interim response (RFC 9110 §15.2). http.client skips only 100. After another one, the
+        final response would stay on the connection, and the next request, perhaps for another key, would
+        read it."""
         version, status, reason = super()._read_status()  # type: ignore[misc]
         is_interim = 100 <= status <= 199 and status != HTTPStatus.SWITCHING_PROTOCOLS
         return version, HTTPStatus.CONTINUE if is_interim else status, reason
 
 
 class BoundedConnection(HTTPConnection):
-    """`self.timeout` is the time left for a request. urllib3 sets it just before each use."""
+    """A connection with time limits. `self.timeout` is the time left; urllib3 sets it before each request."""
 
-    resolver: ClassVar = Resolver()  # one for the process: its configuration, /etc/resolv.conf, is one, too
+    resolver: ClassVar = Resolver()  # one per process, like /etc/resolv.conf
 
     _last_used = 0.0
 
@@ -124,47 +124,47 @@ class BoundedConnection(HTTPConnection):
         return super().getresponse()
 
     def connect(self) -> None:
-        by = time.monotonic() + (self.timeout or 0.0)
+        deadline = time.monotonic() + (self.timeout or 0.0)
         super().connect()
-        self.timeout = left(by)  # for sending the request
+        self.timeout = left(deadline)  # for sending the request
 
     def _new_conn(self) -> socket.socket:
-        """A connection to the first address of the host that accepts one, within the time for all of them.
+        """Connect to the first address of the host that accepts, within one time limit for all addresses.
 
-        Each gets an equal share of the time left: an address that swallows packets (a broken IPv6, a dead
-        replica) neither multiplies the time nor uses up what a good one needs.
+        Each address gets an equal share of the time left. So an address that drops packets (a broken IPv6, a
+        dead replica) does not use up the time of the next.
         """
         began, seconds = time.monotonic(), self.timeout or 0.0
-        by = began + seconds
+        deadline = began + seconds
         host = self._dns_host.strip("[]")
         try:
-            found = self.resolver.addresses(host, seconds)
+            addresses = self.resolver.addresses(host, seconds)
         except OSError as error:
             raise NewConnectionError(self, "the name cannot be resolved") from error
         resolved = time.monotonic() - began
         failures = []
-        for tried, address in enumerate(found):
+        for tried, address in enumerate(addresses):
             try:
-                return self._connected(address, by, left(by) / (len(found) - tried))
+                return self._connected(address, deadline, left(deadline) / (len(addresses) - tried))
             except OSError as error:
                 failures.append(error)
         if resolved > seconds / 2 and isinstance(failures[0], TimeoutError):
-            why = f"the name {host} was resolved after {resolved:.3g} s, too late to connect"
-            failures = [UnresolvedError(f"{why}: the resolver is slow (see /etc/resolv.conf)")]
+            late = f"the name {host} was resolved after {resolved:.3g} s, too late to connect"
+            failures = [UnresolvedError(f"{late}: the resolver is slow (see /etc/resolv.conf)")]
         raise NewConnectionError(self, "no connection") from failures[0]  # the first is the preferred address
 
-    def _connected(self, address: str, by: float, share: float) -> socket.socket:
-        sock = create_connection((address, self.port), share, socket_options=self.socket_options)
-        sock.settimeout(left(by))  # for the TLS handshake, which CPython bounds as a whole
+    def _connected(self, address: str, deadline: float, seconds: float) -> socket.socket:
+        sock = create_connection((address, self.port), seconds, socket_options=self.socket_options)
+        sock.settimeout(left(deadline))  # for the whole TLS handshake: CPython applies it to all of it
         return sock
 
 
 class Deadline(Timeout):
-    """A time-out of urllib3 that ends `seconds` from now, in whichever phase the request is then."""
+    """A time-out of urllib3 that ends `seconds` from now, in any phase of the request."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._by = time.monotonic() + seconds
+        self._deadline = time.monotonic() + seconds
 
     def clone(self) -> "Deadline":
         return self
@@ -174,15 +174,15 @@ class Deadline(Timeout):
 
     @property
     def connect_timeout(self) -> float:
-        return left(self._by)
+        return left(self._deadline)
 
     @property
     def read_timeout(self) -> float:
-        return left(self._by)
+        return left(self._deadline)
 
 
 class BoundedPool(HTTPConnectionPool):
-    """Takes the total time-out of a request as one for all of it, a proxy's tunnel included."""
+    """Applies the total time-out to the whole request, including a proxy's tunnel."""
 
     def urlopen(self, *args: Any, timeout: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         kwargs["timeout"] = Deadline(timeout.total)
@@ -190,8 +190,8 @@ class BoundedPool(HTTPConnectionPool):
 
 
 def bounded_pools(longest: int) -> dict[str, Any]:
-    """Classes for `PoolManager.pool_classes_by_scheme`: each request ends within its total time-out, and its
-    response has at most `longest` bytes."""
+    """Classes for `PoolManager.pool_classes_by_scheme`. They limit each request to its total time-out, and
+    each response to `longest` bytes."""
 
     class Response(BoundedResponse):
         pass
@@ -213,9 +213,9 @@ def bounded_pools(longest: int) -> dict[str, Any]:
 
 
 def drop_idle(pools: PoolManager) -> None:
-    """Close the idle connections, and use new pools from now on. Requests under way go on, and their
-    connections end with them. urllib3's own `clear` leaves idle ones to the garbage collector."""
-    for key in pools.pools.keys():  # noqa: SIM118 -- no iteration over the container itself
+    """Close the idle connections and use new pools from now on. Running requests finish, and then their
+    connections close. urllib3's own `clear` leaves idle connections to the garbage collector."""
+    for key in pools.pools.keys():  # noqa: SIM118 -- the container itself is not iterable
         pool = pools.pools.get(key)
         idle = pool.pool if pool is not None else None
         with suppress(queue.Empty):
@@ -226,6 +226,6 @@ def drop_idle(pools: PoolManager) -> None:
     pools.clear()
 
 
-def left(by: float) -> float:
-    """Seconds until the monotonic clock reads `by`, as a time-out."""
-    return max(MOMENT, by - time.monotonic())
+def left(deadline: float) -> float:
+    """Seconds until `deadline` on the monotonic clock, as a time-out: at least MOMENT."""
+    return max(MOMENT, deadline - time.monotonic())

@@ -1,8 +1,8 @@
-"""Resolves the names of hosts within a time limit, which getaddrinfo(3) does not have.
+"""Resolves host names within a time limit, which getaddrinfo(3) does not have.
 
-Each look-up runs on a thread of its own, one for each host at a time. Callers wait for it as long as their
-time allows. If the answer comes too late, or the name servers fail, they get the last good addresses of the
-host: TLS shows whether the right server is there. A late answer is kept for the next caller.
+Each look-up runs on its own thread, one per host at a time. Callers wait for it within their time limit. If
+the answer is late, or the name servers fail, callers get the last good addresses of the host. That is safe
+because TLS verifies the server. A late answer is kept for the next caller.
 """
 
 import ipaddress
@@ -12,18 +12,18 @@ import threading
 
 _log = logging.getLogger("refresher")
 
-PATIENCE = 0.25  # of the time that is left: how long to wait for new addresses of a host that has known ones
+PATIENCE = 0.25  # share of the time left to wait for new addresses while old ones are known
 
-# The name servers have answered: there is no such name, or it has no address.
+# The name servers answered that the name does not exist or has no address.
 _DEFINITE = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 class UnresolvedError(TimeoutError):
-    """A name could not be resolved in time, or at all; the text says which and why."""
+    """A name could not be resolved. The text has the name and the reason."""
 
 
 class Resolver:
-    """Looks names up. Used from several threads."""
+    """Resolves names. Safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,16 +34,17 @@ class Resolver:
     def addresses(self, host: str, seconds: float) -> list[str]:
         """The addresses of `host`, in order of preference, within `seconds`.
 
-        Raises UnresolvedError, and socket.gaierror as getaddrinfo does.
+        Raises UnresolvedError, or socket.gaierror like getaddrinfo.
         """
         if _is_address(host) or host == "localhost":
             return _getaddrinfo(host)
         look_up, known = self._join(host)
         if not look_up.done.wait(seconds * PATIENCE if known else seconds):
-            why = (
-                f"the name {host} could not be resolved within {seconds:.2g} s: the resolver does not answer"
+            late = UnresolvedError(
+                f"the name {host} could not be resolved within {seconds:.2g} s: the resolver does not answer "
+                "(see /etc/resolv.conf)"
             )
-            return self._fall_back(host, known, UnresolvedError(f"{why} (see /etc/resolv.conf)"))
+            return self._fall_back(host, known, late)
         if look_up.found:
             with self._lock:
                 self._reported.discard(host)
@@ -53,7 +54,7 @@ class Resolver:
         return self._fall_back(host, known, look_up.error)
 
     def _join(self, host: str) -> "tuple[_LookUp, list[str]]":
-        """The look-up of this host that is under way, or a new one; and its last good addresses."""
+        """The running look-up of this host, or a new one; and the last good addresses of the host."""
         with self._lock:
             known = self._last_good.get(host, [])
             look_up = self._under_way.get(host)
@@ -63,9 +64,9 @@ class Resolver:
                     threading.Thread(
                         target=self._run, args=(host, look_up), name=f"resolve-{host}", daemon=True
                     ).start()
-                except RuntimeError as error:  # no thread to be had: a limit of the Pod or user
+                except RuntimeError as error:  # the Pod or user is at its limit of threads
                     del self._under_way[host]
-                    look_up.fail(UnresolvedError(f"no thread to resolve {host} with: {error}"))
+                    look_up.fail(UnresolvedError(f"cannot start a thread to resolve {host}: {error}"))
             return look_up, known
 
     def _run(self, host: str, look_up: "_LookUp") -> None:
@@ -84,10 +85,10 @@ class Resolver:
         if not known:
             raise error
         with self._lock:
-            is_news = host not in self._reported
+            is_new = host not in self._reported
             self._reported.add(host)
-        if is_news:
-            _log.warning("%s; its last known addresses are in use", _said(host, error))
+        if is_new:
+            _log.warning("%s; its last known addresses are in use", _message(host, error))
         return known
 
 
@@ -97,7 +98,7 @@ class _LookUp:
     def __init__(self) -> None:
         self.done = threading.Event()
         self.found: list[str] = []
-        self.error: OSError = UnresolvedError("the resolution of a name broke off")  # where nothing was found
+        self.error: OSError = UnresolvedError("the look-up of a name failed")  # if `found` is empty
 
     def fail(self, error: OSError) -> None:
         self.error = error
@@ -108,7 +109,7 @@ def _getaddrinfo(host: str) -> list[str]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except ValueError as error:  # an empty label, one of more than 63 characters, a NUL
-        raise socket.gaierror(socket.EAI_NONAME, "it is not the name of a host") from error
+        raise socket.gaierror(socket.EAI_NONAME, "it is not a valid host name") from error
     return [str(address[0]) for *_, address in found]
 
 
@@ -120,7 +121,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _said(host: str, error: OSError) -> str:
+def _message(host: str, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f"the name {host} cannot be resolved: {error.strerror} (see /etc/resolv.conf)"
     return str(error)

@@ -1,8 +1,7 @@
-"""Whom a client trusts over TLS: certificates in files that may be replaced at any time.
+"""TLS contexts from certificate files, reloaded when the files change.
 
-The configuration may name a CA file. Without one, the authorities are those of the system's store, as
-Python's `ssl` finds it: OpenSSL's default file and directory, or those that SSL_CERT_FILE and SSL_CERT_DIR
-name. If that store is empty, certifi's bundle is used.
+The configuration may name a CA file. Otherwise the system's store is used: the file and directory in
+SSL_CERT_FILE and SSL_CERT_DIR, or OpenSSL's defaults. If that store is empty, certifi's bundle is used.
 """
 
 import logging
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 from urllib3.util.ssl_ import create_urllib3_context
 
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # a certificate in a directory, as openssl-rehash(1) names it
 
@@ -24,13 +23,12 @@ _log = logging.getLogger("refresher")
 
 
 class UnusableError(OSError):
-    """A CA file, a client certificate or a proxy cannot be used. The text says which and why, without a
-    secret."""
+    """A CA file, a client certificate or a proxy cannot be used. The text names it and the reason, and
+    contains no secret."""
 
 
 class Authorities(NamedTuple):
-    """Where to find certificates of authorities. `directories`: as of ``SSL_CERT_DIR``, separated by
-    colons."""
+    """Where to find CA certificates. `directories`: like ``SSL_CERT_DIR``, separated by colons."""
 
     file: str | None
     directories: str = ""
@@ -40,11 +38,11 @@ class Authorities(NamedTuple):
 
 
 class Trust:
-    """One TLS context for all connections of a client, made again when its files change.
+    """One TLS context for all connections of a client. It is made again when its files change.
 
-    Call `context` before each request: it compares what stat(2) reports of the files, which takes
-    microseconds. Loading a bundle takes 16 ms. A file that cannot be used never replaces one that could: the
-    last good context stays in use, and each such change is logged once. Safe for several threads.
+    Call `context` before each request. It compares the results of stat(2), which takes microseconds. Loading
+    a bundle takes 16 ms. If new files cannot be used, the last good context stays in use, and the problem is
+    logged once per change. Safe for several threads.
     """
 
     def __init__(
@@ -57,19 +55,19 @@ class Trust:
         self.ca_file, self._client, self._verify = ca_file, client_certificate, verify
         self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
-        self._seen: object = None  # what stat reported of the files that the context was made of
-        self._reported: object = None  # what it reported of those that could not be used
-        self.problem = ""  # why the current files are not in use; empty if they are
+        self._loaded: object = None  # stamps of the files in use
+        self._reported: object = None  # stamps of the unusable files that were logged last
+        self.problem = ""  # why the current files are not in use; "" if they are
         self.authorities = Authorities(ca_file)
 
     def context(self) -> ssl.SSLContext:
-        """The same object as before, unless the files have changed. Raises UnusableError if there never was a
-        good one."""
+        """The context for the current files: the same object while they do not change. Raises UnusableError
+        if no files could ever be used."""
         with self._lock:
             authorities = Authorities(self.ca_file) if self.ca_file else _system_store()
-            seen = tuple(map(_stamp, self._paths(authorities)))
-            if self._context is None or seen != self._seen:
-                self._renew(authorities, seen)
+            stamps = tuple(map(_stamp, self._paths(authorities)))
+            if self._context is None or stamps != self._loaded:
+                self._renew(authorities, stamps)
             if self._context is None:
                 raise UnusableError(self.problem)
             return self._context
@@ -78,19 +76,19 @@ class Trust:
         yield from filter(None, (authorities.file, *authorities.directories.split(os.pathsep)))
         yield from filter(None, self._client or ())
 
-    def _renew(self, authorities: Authorities, seen: object) -> None:
-        """Files that fail are tried again next time: the cause may be a lack of descriptors."""
+    def _renew(self, authorities: Authorities, stamps: object) -> None:
+        """Load the files. After a failure the next call loads them again: descriptors may have run out."""
         try:
             context = self._load(authorities)
         except UnusableError as error:
             self.problem = str(error)
-            if self._context is not None and seen != self._reported:
+            if self._context is not None and stamps != self._reported:
                 _log.warning("%s; the certificates that were read before stay in use", error)
-            self._reported = seen
+            self._reported = stamps
             return
         if self._context is not None:
-            _log.info("%s: changed, and in use from now on", authorities)
-        self._context, self._seen, self._reported, self.problem = context, seen, None, ""
+            _log.info("%s has changed: its new certificates are in use now", authorities)
+        self._context, self._loaded, self._reported, self.problem = context, stamps, None, ""
 
     def _load(self, authorities: Authorities) -> ssl.SSLContext:
         context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if self._verify else ssl.CERT_NONE)
@@ -105,9 +103,9 @@ class Trust:
             try:
                 context.load_cert_chain(*self._client)
             except OSError as error:
-                why = _why(error, "it and its key do not belong together, or are not PEM")
+                reason = _reason(error, "it does not match its key, or one of them is not PEM")
                 raise UnusableError(
-                    f"the client certificate {self._client[0]} cannot be used: {why}"
+                    f"the client certificate {self._client[0]} cannot be used: {reason}"
                 ) from error
         return context
 
@@ -116,14 +114,15 @@ def _load_authorities(context: ssl.SSLContext, authorities: Authorities) -> None
     try:
         context.load_verify_locations(authorities.file, authorities.directories or None)
     except OSError as error:
-        why = _why(error, "no certificates in it")
+        reason = _reason(error, "it contains no certificates")
         raise UnusableError(
-            f"the CA file {shown_path(authorities.file or authorities.directories)} cannot be used: {why}"
+            f"the CA file {shown_path(authorities.file or authorities.directories)} cannot be used: {reason}"
         ) from error
 
 
-def _why(error: OSError, otherwise: str) -> str:
-    return otherwise if isinstance(error, ssl.SSLError) else error.strerror or otherwise
+def _reason(error: OSError, default: str) -> str:
+    """The operating system's reason, or `default` for an error of OpenSSL."""
+    return default if isinstance(error, ssl.SSLError) else error.strerror or default
 
 
 def _system_store() -> Authorities:
@@ -136,17 +135,17 @@ def _system_store() -> Authorities:
 
 
 def _has_certificates(directories: str) -> bool:
-    """Whether OpenSSL can find any there. It looks a certificate up by its name, when it needs it."""
+    """Whether OpenSSL can find a certificate there. It opens each by its hashed name when it needs it."""
     for path in filter(None, directories.split(os.pathsep)):
-        with suppress(OSError):  # nobody can find anything in a directory that cannot be read
+        with suppress(OSError):  # OpenSSL cannot read the directory either
             if any(map(_HASHED.fullmatch, os.listdir(path))):
                 return True
     return False
 
 
 def _stamp(path: str) -> object:
-    """Changes with the content, also where kubelet swaps a symbolic link or the clock stands still
-    (ctime)."""
+    """A value that changes with the content of the file. The inode shows that kubelet swapped a symbolic
+    link. The ctime shows a change that kept size and mtime."""
     try:
         found = os.stat(path)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""The one who mints: the HTTP client of the Inlive API."""
+"""The HTTP client of the Inlive API, which mints tokens."""

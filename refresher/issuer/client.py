@@ -1,4 +1,4 @@
-"""The client of the Inlive API: mints access tokens, and tries new ones out."""
+"""The client of the Inlive API: mints access tokens and verifies them."""
 
 import threading
 
@@ -24,51 +24,51 @@ class InliveIssuer:
         self.lane = f"issuer:{url}"
         self._clock = clock
         self._endpoint = Endpoint(url.rstrip("/") + inlive.MINT_PATH, ca_file, user_agent, pool_size)
-        # One response at a time: as objects, 1 MiB of JSON takes 20 MiB and more.
-        self._reading = threading.Lock()
+        # Parse one response at a time: 1 MiB of JSON takes 20 MiB or more as objects.
+        self._parsing = threading.Lock()
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
-        """See `ports.Issuer`. Asks for whole seconds, rounded up.
+        """See `ports.Issuer`. Requests a lifetime in whole seconds, rounded up.
 
-        Failures that pass by themselves (a refused or reset connection, a cut response, 502 and 504) are
-        retried soon, three tries in all (issuer/quick_retry.py).
+        Transient failures (a refused or reset connection, a truncated response, 502 and 504) are retried
+        within the budget, three tries in all (issuer/retries.py).
         """
-        by = self._clock.now().boot + budget
+        deadline = self._clock.now().boot + budget
 
-        def left() -> float:
-            return by - self._clock.now().boot
+        def time_left() -> float:
+            return deadline - self._clock.now().boot
 
         def one_try() -> tuple[MintResult, bool]:
-            return self._try(key, lifetime, left())
+            return self._try(key, lifetime, time_left())
 
-        result, passes = one_try()
-        if not passes:
+        result, is_transient = one_try()
+        if not is_transient:
             return result
-        from refresher.issuer.quick_retry import persist  # noqa: PLC0415 -- tenacity: 14 ms most never need
+        from refresher.issuer.retries import retry  # noqa: PLC0415 -- tenacity: 14 ms, rarely needed
 
-        return persist(result, one_try, left)
+        return retry(result, one_try, time_left)
 
     def _try(self, key: SecretStr, lifetime: float, seconds: float) -> tuple[MintResult, bool]:
-        """One request, and whether its failure passes by itself."""
+        """Send one request. Returns its result and whether it is a transient failure."""
         sent = self._clock.now()
-        response = self._endpoint.ask("POST", key, seconds, inlive.mint_request(lifetime))
+        response = self._endpoint.request("POST", key, seconds, inlive.mint_request(lifetime))
         received = self._clock.now()
         took = received.boot - sent.boot
         if isinstance(response, Failure):
             declined = Declined(response.outcome, response.message)
-            return MintResult(declined, sent, (Try(response.outcome, took),)), response.passes
-        with self._reading:
-            meaning = classify(response, key, lifetime, received.wall)
+            return MintResult(declined, sent, (Try(response.outcome, took),)), response.is_transient
+        with self._parsing:
+            answer = classify(response, key, lifetime, received.wall)
         outcome = Outcome.OK
-        if isinstance(meaning, Declined):
-            outcome = meaning.outcome
-            meaning = meaning._replace(message=self._endpoint.with_url(meaning.message))
+        if isinstance(answer, Declined):
+            outcome = answer.outcome
+            answer = answer._replace(message=self._endpoint.with_url(answer.message))
         skew = response.clock_skew(sent.wall, received.wall)
-        return MintResult(meaning, sent, (Try(outcome, took),), skew), response.status in (502, 504)
+        return MintResult(answer, sent, (Try(outcome, took),), skew), response.status in (502, 504)
 
 
 class UrlVerifier:
-    """`ports.Verifier` that sends a GET with the token to `url`, which Inlive protects by tokens."""
+    """`ports.Verifier` that sends a GET with the token to `url`, which accepts only valid tokens."""
 
     def __init__(self, url: str, ca_file: str | None = None, pool_size: int = POOL_SIZE) -> None:
         self.lane = f"verify:{url}"
@@ -76,7 +76,7 @@ class UrlVerifier:
 
     def verify(self, token: SecretStr, budget: float) -> Verification:
         """See `ports.Verifier`."""
-        response = self._endpoint.ask("GET", token, budget)
+        response = self._endpoint.request("GET", token, budget)
         if isinstance(response, Failure):
             return Verification(Verdict.INCONCLUSIVE, response.message)
         return verdict(response)

@@ -1,4 +1,4 @@
-"""One URL that takes a bearer token, asked within a deadline, without what makes HTTP clients dangerous."""
+"""Requests with a bearer token to one URL, with a time limit and without redirects, cookies or .netrc."""
 
 import io
 import ipaddress
@@ -22,26 +22,26 @@ from refresher.http.connections import ResponseTooLongError, bounded_pools, drop
 from refresher.http.failures import Failure, Peer, causes, failure
 from refresher.http.trust import Trust, UnusableError
 
-POOL_SIZE = 16  # idle connections kept; more may be in use at once
+POOL_SIZE = 16  # idle connections that are kept; more may be in use at once
 USER_AGENT = f"inlive-token-refresher/{__version__}"
 
 _BLOCK = 64 * 1024
 _POOLS = bounded_pools(LONGEST_RESPONSE)
 
-# Variables that name the authorities for other programs
-_OTHERS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+# Variables that name the CA file of other programs
+_OTHER_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class Endpoint:
-    """One pool of connections for all threads.
+    """One URL and a pool of connections to it, shared by all threads.
 
-    Uses requests' transport adapter without its Session, whose conveniences are dangers here: a Session reads
-    and unpacks the whole body of a redirect that it must not follow (64 KiB became 128 MiB), keeps cookies,
-    and lets ``.netrc`` replace the Authorization header. So redirects are never followed and ``.netrc`` is
-    never read. Proxies are those of the environment when this is made (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
-    NO_PROXY), but never for a server on this machine: a key for it must not leave the machine. Authorities
-    are those in `ca_file` or else in the system's store (`trust`). REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are
-    for other programs.
+    Uses the transport adapter of requests without its Session, which is dangerous here. A Session unpacks the
+    whole body of a redirect even if it may not follow it (64 KiB became 128 MiB). It keeps cookies, and
+    its Authorization header may come from ``.netrc``. So here no redirect is followed and no ``.netrc`` read.
+
+    Proxies come from the environment at construction (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY). A server
+    on this machine is always reached directly: its key must not leave the machine. Authorities come from
+    `ca_file`, or else from the system's store (`trust`). REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are ignored.
     """
 
     def __init__(
@@ -51,14 +51,16 @@ class Endpoint:
         self._shown = _without_secrets(url)
         self._proxies = {} if _is_loopback(urlsplit(url).hostname) else get_environ_proxies(url)
         proxy = select_proxy(url, self._proxies)
-        self._unusable_proxy = proxies.mistake(proxy) if proxy else ""
+        self._proxy_problem = proxies.problem(proxy) if proxy else ""
         self._trust = Trust(ca_file)
         self._peer = Peer(proxies.host_and_port(url), proxies.address(proxy) if proxy else None, self._trust)
         self._adapter = _BoundedAdapter(self._trust, pool_size)
 
-    def ask(self, method: str, bearer: SecretStr, seconds: float, body: object = None) -> Response | Failure:
-        """Send one request, with `body` as JSON if there is one. It ends within `seconds`. Never raises for
-        what happens on the wire."""
+    def request(
+        self, method: str, bearer: SecretStr, seconds: float, body: object = None
+    ) -> Response | Failure:
+        """Send one request, with `body` as JSON unless it is None. It ends within `seconds`. A failure of the
+        network is returned, not raised."""
         try:
             return self._send(method, bearer, seconds, body)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
@@ -66,21 +68,21 @@ class Endpoint:
             return found._replace(message=self.with_url(found.message + self._advice(found)))
 
     def with_url(self, message: str) -> str:
-        """`message` and the URL that was asked."""
-        return f"{message} (asked: {self._shown})"
+        """`message` and the URL, without its secrets."""
+        return f"{message} (URL: {self._shown})"
 
     def _advice(self, found: Failure) -> str:
-        if not found.untrusted or self._trust.problem:
+        if not found.is_untrusted or self._trust.problem:
             return ""
         if self._trust.ca_file:
-            return "; if the issuer has changed to another authority, add its certificate there"
-        others = [name for name in _OTHERS if os.environ.get(name)]
-        hint = f" ({others[0]} is not read: SSL_CERT_FILE is)" if others else ""
-        return f"; if a private authority did, name its certificate in issuer.ca_file{hint}"
+            return "; if the issuer now uses another authority, add its certificate to that file"
+        ignored = [name for name in _OTHER_VARIABLES if os.environ.get(name)]
+        hint = f" ({ignored[0]} is ignored, SSL_CERT_FILE is used)" if ignored else ""
+        return f"; if a private authority signed it, set issuer.ca_file to a file with its certificate{hint}"
 
     def _send(self, method: str, bearer: SecretStr, seconds: float, body: object) -> Response:
-        if self._unusable_proxy:
-            raise UnusableError(self._unusable_proxy)
+        if self._proxy_problem:
+            raise UnusableError(self._proxy_problem)
 
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
             request.headers["Authorization"] = f"Bearer {bearer.reveal()}"
@@ -91,7 +93,7 @@ class Endpoint:
             self._url,
             headers={
                 "accept": "application/json",
-                "Accept-Encoding": "identity",  # what is not compressed is not a decompression bomb
+                "Accept-Encoding": "identity",  # a compressed body might be a decompression bomb
                 "User-Agent": self._user_agent,
             },
             json=body,
@@ -103,7 +105,7 @@ class Endpoint:
         try:
             return Response(response.status_code, headers, _body(response))
         except HTTPError as error:
-            if any(isinstance(each, ResponseTooLongError) for each in causes(error)):
+            if any(isinstance(cause, ResponseTooLongError) for cause in causes(error)):
                 return Response(response.status_code, headers, b"", overlong=True)
             raise
 
@@ -111,8 +113,8 @@ class Endpoint:
 class _BoundedAdapter(HTTPAdapter):
     """A transport for `requests` over bounded connections. `send` needs a total time-out.
 
-    TLS is always verified against `trust`, whatever the arguments of `send`. When the content of `trust`
-    changes, no older connection is used again.
+    TLS is always verified against `trust`, and `send` cannot change that. When `trust` changes, older
+    connections are not used again.
     """
 
     def __init__(self, trust: Trust, pool_size: int) -> None:
@@ -139,7 +141,7 @@ class _BoundedAdapter(HTTPAdapter):
         return host, {"cert_reqs": "CERT_REQUIRED", **tls}
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to set on a pool: the context verifies, and brings its authorities along."""
+        """Does nothing: the TLS context verifies, and contains the authorities."""
 
     def _tls_context(self) -> ssl.SSLContext:
         """Raises UnusableError."""
@@ -152,19 +154,19 @@ class _BoundedAdapter(HTTPAdapter):
 
 
 def _body(response: requests.Response) -> bytes:
-    """The whole body as it came, not decoded. The connection is free again when this returns or raises."""
-    body = io.BytesIO()  # holds one copy, and `getvalue` makes no other
+    """The whole body, not decoded. The connection is free again when this returns or raises."""
+    body = io.BytesIO()  # holds the only copy: `getvalue` does not copy
     while block := response.raw.read(_BLOCK, decode_content=False):
         body.write(block)
     return body.getvalue()
 
 
 def _without_secrets(url: str) -> str:
-    """As a message may show it: without user, password and query."""
+    """`url` for a message, without user, password and query."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "what is no URL"
+        return "not a valid URL"
     return urlunsplit((parts.scheme, proxies.host_and_port(url), parts.path, "", ""))
 
 

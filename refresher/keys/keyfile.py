@@ -4,14 +4,14 @@ import os
 import stat
 from typing import BinaryIO
 
-from refresher.config.wording import shown_path
+from refresher.config.quoting import shown_path
 from refresher.core.keytext import LONGEST_KEY, parse_key
 from refresher.core.model import SecretStr
 from refresher.errors import KeyUnreadableError
 
 _REMEDIES: dict[type[Exception], str] = {
     FileNotFoundError: "create or mount it, or name another file",
-    PermissionError: "let the user who runs this read it",
+    PermissionError: "make it readable for the user of this process",
     IsADirectoryError: "name the file in it",
 }
 

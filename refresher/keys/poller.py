@@ -23,7 +23,7 @@ class KeyPoller:
         self._lanes: Mapping[str, dict[str, KeySource]] = {}
         self._source_of: dict[str, KeySource] = {}
         self._last: dict[str, str] = {}  # by token: the fingerprint or error that was reported last
-        self._reading: dict[str, tuple[float, KeySource]] = {}  # since when, and what, by lane
+        self._reading: dict[str, tuple[float, KeySource]] = {}  # by lane: since when, and which source
         self._lock = threading.Lock()
         self.follow(sources)
 
@@ -54,16 +54,16 @@ class KeyPoller:
                 yield from self._read_lane(lane, sources, now)
             elif now - hanging[0] >= STALLED:
                 message = f"{hanging[1].name}: its directory does not answer; check its file system"
-                yield from self._news(hanging[1], KeyUnreadable(message))
+                yield from self._changes(hanging[1], KeyUnreadable(message))
 
     def _read_lane(self, lane: str, sources: Mapping[str, KeySource], now: float) -> Iterator[Message]:
         for source in sources.values():
             self._reading[lane] = now, source
             event, notifications = _read(source)
-            yield from self._news(source, event, notifications)
+            yield from self._changes(source, event, notifications)
         del self._reading[lane]
 
-    def _news(
+    def _changes(
         self, source: KeySource, event: KeyRead | KeyUnreadable, notifications: tuple[Notification, ...] = ()
     ) -> Iterator[Message]:
         seen = event.key.fingerprint if isinstance(event, KeyRead) else event.message
@@ -71,7 +71,7 @@ class KeyPoller:
             if self._last.get(token) != seen:
                 self._last[token] = seen
                 yield Message(token, event, notifications)
-                notifications = ()  # once for all tokens of this key
+                notifications = ()  # only once, although several tokens may have this key
 
 
 def _read(source: KeySource) -> tuple[KeyRead | KeyUnreadable, tuple[Notification, ...]]:

@@ -1,1 +1,1 @@
-"""Kubernetes: the one adapter that speaks to an API server (`api`), and what is asked of it but Secrets."""
+"""Kubernetes: the client of the API server (`api`) and its uses, except Secrets (`outputs.secret`)."""

@@ -1,4 +1,4 @@
-"""What we may do, asked of the API server, and what to paste where that is not enough."""
+"""Asks the API server for our permissions, and prints the objects that are missing."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,37 +6,37 @@ from typing import Any
 
 from refresher.errors import KubeDeniedError, KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi
-from refresher.kube.paths import REVIEWS, WHO, secret_path
+from refresher.kube.paths import ACCESS_REVIEWS, SELF_REVIEWS, secret_path
 from refresher.kube.rbac import Permission
 
-_ACCOUNT = "system:serviceaccount:"  # what the user name of every service account begins with
+_ACCOUNT = "system:serviceaccount:"  # prefix of the user name of a service account
 _GROUP = "rbac.authorization.k8s.io"
 
 
 def missing(api: KubeApi, needed: Iterable[Permission]) -> tuple[Permission, ...]:
-    """Those of `needed` that we have not, in that order.
+    """The permissions in `needed` that we do not have, in the same order.
 
-    Asked by SelfSubjectAccessReview, which everybody may do unless an administrator has taken that away, and
-    which counts in whatever authorizes there, not RBAC alone. Raises KubeError.
+    Sends a SelfSubjectAccessReview for each. Every user may do so, unless an administrator has removed that
+    right. The answer covers every authorizer of the cluster, RBAC and others. Raises KubeError.
     """
-    return tuple(each for each in dict.fromkeys(needed) if not _is_allowed(api, each))
+    return tuple(permission for permission in dict.fromkeys(needed) if not _is_allowed(api, permission))
 
 
-def _is_allowed(api: KubeApi, wanted: Permission) -> bool:
-    attributes = {part: text for part, text in wanted._asdict().items() if text}
+def _is_allowed(api: KubeApi, permission: Permission) -> bool:
+    attributes = {field: value for field, value in permission._asdict().items() if value}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": attributes},
     }
-    match api.create(REVIEWS, review):
+    match api.create(ACCESS_REVIEWS, review):
         case {"status": {"allowed": True}}:
             return True
     return False
 
 
 def is_there(api: KubeApi, secret: tuple[str, str]) -> bool:
-    """Whether this Secret (namespace, name) exists, as far as we may see. Raises KubeError."""
+    """Whether this Secret (namespace, name) exists. False if we may not read it. Raises KubeError."""
     try:
         api.get(secret_path(*secret))
     except (KubeNotFoundError, KubeDeniedError):
@@ -45,34 +45,35 @@ def is_there(api: KubeApi, secret: tuple[str, str]) -> bool:
 
 
 def user(api: KubeApi) -> str | None:
-    """Who we are, like ``system:serviceaccount:inlive:refresher``; None if the API server does not tell."""
+    """Our user name, like ``system:serviceaccount:inlive:refresher``; None if it cannot be determined."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
-        told = api.create(WHO, review)
-    except KubeError:  # older than 1.28, or not permitted: what is printed then has a gap to be filled in
+        response = api.create(SELF_REVIEWS, review)
+    except KubeError:  # Kubernetes before 1.28, or not permitted: `role` then prints a placeholder
         return None
-    match told:
+    match response:
         case {"status": {"userInfo": {"username": str(name)}}}:
             return name
     return None
 
 
-def role(needed: Iterable[Permission], lacking: Iterable[Permission], user: str | None) -> str:
-    """YAML for `kubectl apply -f -`: for each namespace of `lacking` a Role, and its binding to `user`.
+def role(needed: Iterable[Permission], denied: Iterable[Permission], user: str | None) -> str:
+    """YAML for `kubectl apply -f -`: a Role and its binding to `user`, for each namespace in `denied`.
 
-    The Role has all that is `needed` in that namespace, so that pasting a later one takes nothing away.
+    The Role grants everything that is `needed` in its namespace. So a Role applied later removes nothing.
     """
-    everything = tuple(dict.fromkeys(needed))
+    unique = tuple(dict.fromkeys(needed))
     objects: list[Mapping[str, Any]] = []
-    for namespace in dict.fromkeys(each.namespace for each in lacking):
-        objects += _role([each for each in everything if each.namespace == namespace], namespace, user)
+    for namespace in dict.fromkeys(permission.namespace for permission in denied):
+        granted = [permission for permission in unique if permission.namespace == namespace]
+        objects += _role(granted, namespace, user)
     return _documents(objects)
 
 
 def empty_secrets(secrets: Iterable[tuple[str, str]]) -> str:
     """YAML for `kubectl apply -f -`: these Secrets (namespace, name) without data.
 
-    Applied over a Secret that exists, it leaves the data as it is.
+    Applying it to an existing Secret keeps its data.
     """
     return _documents(
         {
@@ -86,7 +87,7 @@ def empty_secrets(secrets: Iterable[tuple[str, str]]) -> str:
 
 
 def _documents(objects: Iterable[Mapping[str, Any]]) -> str:
-    return "---\n".join("".join(f"{line}\n" for line in _yaml(each)) for each in objects)
+    return "---\n".join("".join(f"{line}\n" for line in _yaml(document)) for document in objects)
 
 
 def _role(permissions: Sequence[Permission], namespace: str, user: str | None) -> list[Mapping[str, Any]]:
@@ -95,7 +96,7 @@ def _role(permissions: Sequence[Permission], namespace: str, user: str | None) -
     if user is not None and user.startswith(_ACCOUNT):
         home, _, name = user.removeprefix(_ACCOUNT).partition(":")
         subject = {"kind": "ServiceAccount", "name": name, "namespace": home}
-    # Not the name of the account alone, which is what a Role that came with the installation is called.
+    # The installation's own Role has the name of the account. Do not overwrite it.
     metadata = {"name": f"{name}-needs", "namespace": namespace}
     version = {"apiVersion": f"{_GROUP}/v1"}
     ref = {"apiGroup": _GROUP, "kind": "Role", "name": metadata["name"]}
@@ -106,31 +107,31 @@ def _role(permissions: Sequence[Permission], namespace: str, user: str | None) -
 
 
 def _rules(permissions: Sequence[Permission]) -> list[Mapping[str, Any]]:
-    """Objects of which the same is needed share a rule; what is needed of all objects has one of its own."""
-    verbs: dict[tuple[str, str, str], list[str]] = {}
-    for each in permissions:
-        verbs.setdefault((each.group, each.resource, each.name), []).append(each.verb)
-    names: dict[tuple[str, str, tuple[str, ...], bool], list[str]] = {}
-    for (group, resource, name), wanted in verbs.items():
-        names.setdefault((group, resource, tuple(wanted), bool(name)), []).append(name)
+    """Objects that need the same verbs share a rule. Verbs for all objects of a resource get their own."""
+    verbs_of: dict[tuple[str, str, str], list[str]] = {}
+    for needed in permissions:
+        verbs_of.setdefault((needed.group, needed.resource, needed.name), []).append(needed.verb)
+    names_of: dict[tuple[str, str, tuple[str, ...], bool], list[str]] = {}
+    for (group, resource, name), verbs in verbs_of.items():
+        names_of.setdefault((group, resource, tuple(verbs), bool(name)), []).append(name)
     return [
         {"apiGroups": [group], "resources": [resource]}
-        | ({"resourceNames": found} if is_named else {})
-        | {"verbs": list(wanted)}
-        for (group, resource, wanted, is_named), found in names.items()
+        | ({"resourceNames": names} if is_named else {})
+        | {"verbs": list(verbs)}
+        for (group, resource, verbs, is_named), names in names_of.items()
     ]
 
 
 def _yaml(value: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of this object. What has no fields is in JSON, which is YAML."""
+    """The lines of this object. Values without fields are printed as JSON, a subset of YAML."""
     for key, item in value.items():
         if isinstance(item, Mapping):
             yield f"{key}:"
             yield from (f"  {line}" for line in _yaml(item))
         elif isinstance(item, list) and item and isinstance(item[0], Mapping):
             yield f"{key}:"
-            for each in item:
-                first, *rest = _yaml(each)
+            for element in item:
+                first, *rest = _yaml(element)
                 yield f"  - {first}"
                 yield from (f"    {line}" for line in rest)
         else:

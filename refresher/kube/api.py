@@ -1,7 +1,7 @@
-"""The API server as we use it: plain JSON in and out, an end to every call, our own errors.
+"""A client of the API server: plain JSON in and out, a time limit on every call, our own errors.
 
-The one module that imports `kubernetes`, and of that no more than `ApiClient` and the loading of kubeconfigs:
-typed models would cost 20 MB and 300 ms more.
+Only this module imports `kubernetes`. It uses only `ApiClient` and the loader of kubeconfigs. Typed models
+would cost 20 MB and 300 ms more.
 """
 
 import os
@@ -21,9 +21,9 @@ from refresher.core.http_response import Response
 from refresher.errors import KubeConfigError, KubeUnreachableError
 from refresher.http.connections import MOMENT
 from refresher.http.failures import Peer, failure
-from refresher.http.proxies import address, host_and_port, mistake
+from refresher.http.proxies import address, host_and_port, problem
 from refresher.kube.credentials import Pod, TokenFile
-from refresher.kube.responses import Request, meaning
+from refresher.kube.responses import Request, parse
 from refresher.kube.wire import Wire
 from refresher.ports import Clock
 
@@ -33,34 +33,34 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 _KUBECONFIG = "~/.kube/config"
 _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
-_CONNECTIONS = 32  # idle ones kept; more may be in use at once
+_CONNECTIONS = 32  # idle connections that are kept; more may be in use at once
 _JSON, _APPLY = "application/json", "application/apply-patch+yaml"
-_NO_PROXY = "localhost,127.0.0.0/8,::1"  # always, as https://pkg.go.dev/net/http#ProxyFromEnvironment has it
-# The client's messages about a kubeconfig that quote no secret. Others quote a whole user, token included.
-_MISTAKE = re.compile(
+_NO_PROXY = "localhost,127.0.0.0/8,::1"  # as in https://pkg.go.dev/net/http#ProxyFromEnvironment
+# The client's messages about a kubeconfig that quote no secret. Others quote a whole user with its token.
+_SAFE_MESSAGE = re.compile(
     r"Expected (?:key|object with name) [\w.:/@-]+|File does not exist: .*|No configuration found"
 )
 
-# What the client lets through when a file is YAML and no kubeconfig.
-_NOT_ONE = (ValueError, TypeError, LookupError, AttributeError)
+# The client raises these for YAML that is no kubeconfig.
+_WRONG_STRUCTURE = (ValueError, TypeError, LookupError, AttributeError)
 
 
 class Credentials(Protocol):
-    """The value of the Authorization header; None if the only credential is a client certificate."""
+    """Provides the Authorization header. Its value is None if the only credential is a client certificate."""
 
     def authorization(self) -> str | None:
-        """For the next request."""
+        """The value for the next request."""
 
     def after_refusal(self) -> str | None:
-        """Read again, after the API server refused the last one."""
+        """The value after a 401, from the source read again."""
 
 
 class KubeApi:
-    """One API server. Called from several threads at once.
+    """One API server. Safe for several threads.
 
-    Each call ends within `timeout` seconds (but see `http.connections`). It is made once; after a 401, it is
-    made once more if the credentials have changed meanwhile. For paths see `paths`. Every call raises a
-    KubeError for anything but success. After a KubeUnreachableError the call may have taken effect.
+    Each call ends within `timeout` seconds (`http.connections` has the one exception). After a 401 it is
+    retried once if the credentials have changed. `paths` builds the paths. Every call raises a KubeError
+    unless it succeeds. After a KubeUnreachableError the call may have taken effect.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class KubeApi:
         pod: Pod | None = None,
     ) -> None:
         self.server = host_and_port(configuration.host)
-        self.namespace = namespace  # in a cluster that of our Pod, else that of the kubeconfig's context
-        self.pod = pod  # that we run in; None where there is none
+        self.namespace = namespace  # of our Pod, or else of the kubeconfig's context
+        self.pod = pod  # None outside a cluster
         self._credentials, self._clock = credentials, clock
         self._client = _client(configuration)
         self._client.user_agent = f"{FIELD_MANAGER}/{__version__}"
@@ -87,13 +87,13 @@ class KubeApi:
         return self._call(Request("GET", path), timeout)
 
     def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
-        """Make an object in the collection at `path`. Raises KubeConflictError if it exists."""
+        """Create an object in the collection at `path`. Raises KubeConflictError if it exists."""
         return self._call(Request("POST", path, body), timeout)
 
     def replace(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
-        """Put `body` in the place of the object at `path`.
+        """Replace the object at `path` with `body`.
 
-        Raises KubeConflictError if that is of another resourceVersion than `body`.
+        Raises KubeConflictError unless both have the same resourceVersion.
         """
         return self._call(Request("PUT", path, body), timeout)
 
@@ -106,31 +106,32 @@ class KubeApi:
         dry_run: bool = False,
         timeout: float = TIMEOUT,
     ) -> dict[str, Any]:
-        """Server-side apply as FIELD_MANAGER. The fields in `body` become ours; fields that were ours and are
-        not in it are removed; a missing object is created. Without `force`, a field that another manager has
-        set to another value raises KubeConflictError. `body` has apiVersion, kind and metadata.name. With
-        `dry_run` the API server does everything, admission included, but stores nothing.
+        """Server-side apply as FIELD_MANAGER. The fields in `body` become ours. Fields that we owned and that
+        `body` omits are removed. A missing object is created. `body` has apiVersion, kind and metadata.name.
+
+        Without `force`, raises KubeConflictError if another manager has set a field to another value. With
+        `dry_run` the API server runs the whole request, admission included, but stores nothing.
         https://kubernetes.io/docs/reference/using-api/server-side-apply/
         """
         query = (("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"))
-        kept = (("dryRun", "All"),) if dry_run else ()
-        return self._call(Request("PATCH", path, body), timeout, (*query, *kept))
+        dry = (("dryRun", "All"),) if dry_run else ()
+        return self._call(Request("PATCH", path, body), timeout, (*query, *dry))
 
     def _call(
         self, request: Request, timeout: float, query: tuple[tuple[str, str], ...] = ()
     ) -> dict[str, Any]:
-        by = self._clock.now().boot + timeout
+        deadline = self._clock.now().boot + timeout
         credential = self._credentials.authorization()
-        response = self._ask(request, query, credential, timeout)
+        response = self._send(request, query, credential, timeout)
         if response.status == 401:
             renewed = self._credentials.after_refusal()
-            left = by - self._clock.now().boot
+            left = deadline - self._clock.now().boot
             if renewed != credential and left > MOMENT:
                 credential = renewed
-                response = self._ask(request, query, credential, left)
-        return meaning(request, response, credential, self._clock.now().wall)
+                response = self._send(request, query, credential, left)
+        return parse(request, response, credential, self._clock.now().wall)
 
-    def _ask(
+    def _send(
         self, request: Request, query: tuple[tuple[str, str], ...], credential: str | None, seconds: float
     ) -> Response:
         """One request over the wire. Raises KubeUnreachableError."""
@@ -144,10 +145,10 @@ class KubeApi:
         try:
             self._wire.renew()
             response = self._client.call_api(*serialized, _request_timeout=max(MOMENT, seconds)).response
-            content = response.read(decode_content=False)  # and the connection is free again
+            content = response.read(decode_content=False)  # this also frees the connection
         except (HTTPError, ApiException, OSError) as error:
-            why = failure(error, self._peer, seconds).message
-            raise KubeUnreachableError(f"{request.wants}: {why}") from error
+            reason = failure(error, self._peer, seconds).message
+            raise KubeUnreachableError(f"{request.action}: {reason}") from error
         return Response(
             response.status, {name.lower(): value for name, value in response.headers.items()}, content
         )
@@ -156,20 +157,20 @@ class KubeApi:
 def connect(
     clock: Clock, environ: Mapping[str, str] = os.environ, service_account: str = SERVICE_ACCOUNT
 ) -> KubeApi:
-    """The configured API server: of KUBECONFIG, of the Pod we run in, or of ~/.kube/config, in this order (as
-    controller-runtime's `config.GetConfig` has it). Sends no request yet.
+    """The configured API server: from KUBECONFIG, the Pod we run in, or ~/.kube/config, in this order.
+    controller-runtime's `config.GetConfig` uses the same order. Sends no request.
 
     Raises KubeConfigError.
     """
     if environ.get("KUBECONFIG"):
-        return _by_kubeconfig(clock, environ["KUBECONFIG"])
+        return _from_kubeconfig(clock, environ["KUBECONFIG"])
     if environ.get(_HOST) and environ.get(_PORT):
         return _in_cluster(clock, environ[_HOST], environ[_PORT], service_account)
     if os.path.exists(os.path.expanduser(_KUBECONFIG)):
-        return _by_kubeconfig(clock, _KUBECONFIG)
+        return _from_kubeconfig(clock, _KUBECONFIG)
     raise KubeConfigError(
         f"no Kubernetes cluster is configured: KUBECONFIG is not set, this is no Pod ({_HOST} is not set), "
-        f"and there is no {_KUBECONFIG}"
+        f"and {_KUBECONFIG} does not exist"
     )
 
 
@@ -178,7 +179,9 @@ def _in_cluster(clock: Clock, host: str, port: str, service_account: str) -> Kub
     credentials = TokenFile(f"{service_account}/token")
     authorities = f"{service_account}/ca.crt"
     if not os.path.exists(authorities):
-        raise KubeConfigError(f"there is no {authorities} to tell the API server by")
+        raise KubeConfigError(
+            f"{authorities} does not exist, so the API server's certificate cannot be verified"
+        )
     try:
         with open(f"{service_account}/namespace", encoding="utf-8") as file:
             namespace = file.read().strip()
@@ -192,22 +195,20 @@ def _in_cluster(clock: Clock, host: str, port: str, service_account: str) -> Kub
     return KubeApi(configuration, credentials, clock, namespace or "default", credentials.pod())
 
 
-def _by_kubeconfig(clock: Clock, path: str) -> KubeApi:
+def _from_kubeconfig(clock: Clock, path: str) -> KubeApi:
     credentials = _Kubeconfig(path)
     return KubeApi(credentials.configuration, credentials, clock, credentials.namespace)
 
 
 class _Kubeconfig:
-    """Credentials of a kubeconfig: a token, a file with one, or a program that prints one.
+    """Credentials of a kubeconfig: a token, a file with a token, or a program that prints a token.
 
-    Read again after a 401. A change of its server or certificates counts from the next start on.
+    They are read again after a 401. A new server or new certificates need a restart.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._lock = (
-            threading.Lock()
-        )  # the client's hook, which renews what has expired, changes the configuration
+        self._lock = threading.Lock()  # the client's hook renews credentials and changes the configuration
         self.configuration = self._load()
         self.namespace = self._namespace()
 
@@ -215,7 +216,7 @@ class _Kubeconfig:
         with self._lock:
             value = self.configuration.get_api_key_with_prefix("BearerToken")
         if value is not None and not (value.isascii() and value.isprintable()):
-            raise KubeConfigError(f"the token in {self._path} has characters that no header may have")
+            raise KubeConfigError(f"the token in {self._path} has characters that a header must not contain")
         return value
 
     def after_refusal(self) -> str | None:
@@ -239,38 +240,40 @@ class _Kubeconfig:
 
 @contextmanager
 def _kube_config(path: str) -> Iterator[Any]:
-    """The client's module for kubeconfigs, which takes 10 ms and 2 MB to import: not in a Pod.
+    """The client's module for kubeconfigs. Its import takes 10 ms and 2 MB, which a Pod is spared.
 
-    Its exceptions become ours. They are not chained, because their texts may contain secrets.
+    Its exceptions become ours, without a chain, because their texts may contain secrets.
     """
     from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415
 
-    not_even_yaml = kube_config.yaml.YAMLError  # type: ignore[attr-defined]
+    not_yaml = kube_config.yaml.YAMLError  # type: ignore[attr-defined]
     try:
         yield kube_config
     except ConfigException as error:
-        mistake = _MISTAKE.search(str(error))
-        told = mistake[0] if mistake else "it does not say with what"
-        raise KubeConfigError(f"the kubeconfig {path} cannot be used: {told}") from None
+        safe = _SAFE_MESSAGE.search(str(error))
+        reason = safe[0] if safe else "the Kubernetes client rejects it (its reason may contain a secret)"
+        raise KubeConfigError(f"the kubeconfig {path} cannot be used: {reason}") from None
     except OSError as error:
         raise KubeConfigError(f"the kubeconfig {path} cannot be read: {error.strerror}") from error
-    except (not_even_yaml, *_NOT_ONE) as error:
+    except (not_yaml, *_WRONG_STRUCTURE) as error:
         kind = type(error).__name__
-        raise KubeConfigError(f"the kubeconfig {path} cannot be used: it is none ({kind})") from None
+        raise KubeConfigError(
+            f"the kubeconfig {path} cannot be used: it is not a valid kubeconfig ({kind})"
+        ) from None
 
 
 def _client(configuration: Configuration) -> ApiClient:
-    """Raises KubeConfigError for a proxy of the environment that cannot be used."""
+    """Raises KubeConfigError if the environment names a proxy that cannot be used."""
     proxy = configuration.proxy or ""
-    wrong = mistake(proxy) if proxy else ""
-    if wrong and not should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
-        raise KubeConfigError(wrong)
+    reason = problem(proxy) if proxy else ""
+    if reason and not should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
+        raise KubeConfigError(reason)
     return ApiClient(configuration)
 
 
 def _configuration() -> Configuration:
-    """Without the hidden retries of urllib3, which would make four time-outs of one. Proxies are taken from
-    the environment, as kubectl does."""
+    """A configuration without urllib3's hidden retries, which would quadruple a time-out. Like kubectl, it
+    takes proxies from the environment."""
     configuration = Configuration(connection_pool_maxsize=_CONNECTIONS)
     configuration.retries = False
     configuration.no_proxy = ",".join(filter(None, (configuration.no_proxy, _NO_PROXY)))

@@ -1,8 +1,8 @@
-"""`ports.Observer` that writes Kubernetes Events, so that operators see problems without reading our log.
+"""An observer that writes Kubernetes Events, so that operators see problems without reading our log.
 
-The Events are about each Secret (`kubectl events --for secret/NAME`) and about our own Pod, because `kubectl
+The Events are about each Secret (`kubectl events --for secret/NAME`) and about our own Pod. `kubectl
 describe` shows the Events of a Pod, but not those of a Secret. They belong to the core API, and each is a new
-object, so that the permission to create Events is enough.
+object. So the permission to create Events is enough.
 """
 
 import logging
@@ -28,17 +28,17 @@ from refresher.errors import KubeDeniedError, KubeError
 from refresher.kube.api import FIELD_MANAGER, KubeApi
 from refresher.kube.paths import events_path
 
-EVERY = 300.0  # seconds between two Events of one sort on one object
-TIMEOUT = 5.0  # seconds for the API server to take one
-WAITING = 64  # reports that wait for it, before more are left out
+EVERY = 300.0  # seconds between two Events about one failing output or key of one object
+TIMEOUT = 5.0  # seconds for the API server to accept an Event
+WAITING = 64  # reports in the queue: further reports are dropped
 
-_LONGEST_MESSAGE = 1024  # characters: the limit of events.k8s.io, kept although the core API has none
+_LONGEST_MESSAGE = 1024  # characters: the limit of events.k8s.io; the core API has none
 _log = logging.getLogger("refresher")
 
 
 @distinct
 class Subject(NamedTuple):
-    """The object that an Event is about. `kubectl describe` looks for the uid of a Pod, too."""
+    """The object that an Event is about. `kubectl describe` finds the Events of a Pod by its uid."""
 
     kind: str
     namespace: str
@@ -47,28 +47,28 @@ class Subject(NamedTuple):
 
 
 class _Report(NamedTuple):
-    """Something of a token has failed, or does no longer. `trouble`: "key", or the output."""
+    """A failure of a token, or its end. `problem`: "key", or the name of the output."""
 
     token: str
-    trouble: str
+    problem: str
     reason: str  # in CamelCase, for machines
     text: str
     is_over: bool = False
 
 
 class EventRecorder:
-    """`ports.Observer` that writes Events: the key is refused, a Secret cannot be written, it works again.
+    """`ports.Observer` that writes Events: a key is refused, a Secret cannot be written, it works again.
 
-    The first is written at once, then one in five minutes with the number of failures, and one when it is
-    over. A thread of its own does that, so that no API server holds up who announces. What cannot be written
-    is left out; if that is for want of permission, the log says so, once per namespace.
+    It writes one Event at once, then one every five minutes with the number of failures, and one at the end.
+    A thread of its own writes them, so that a slow API server does not delay the engine. Events that cannot
+    be written are dropped. If permission is missing, the log says so once per namespace.
     """
 
     def __init__(self, api: KubeApi, secrets: Callable[[str], Iterable[tuple[str, str]]]) -> None:
-        """`secrets`: namespace and name of each Secret in which the token of this name is published."""
+        """`secrets` returns the namespace and name of each Secret that holds the named token."""
         self._pods = (Subject("Pod", api.namespace, api.pod.name, api.pod.uid),) if api.pod else ()
         self._secrets_of = secrets
-        self._newest: dict[str, str] = {}  # of each token's keys the one read last, by fingerprint
+        self._newest: dict[str, str] = {}  # token -> fingerprint of its key that was read last
         self._failing: set[tuple[str, str]] = set()
         self._writer = _Writer(api)
 
@@ -77,22 +77,22 @@ class EventRecorder:
             self._newest[token] = notification.fingerprint
         elif isinstance(notification, TokenRemoved):
             self._newest.pop(token, None)
-            self._failing = {each for each in self._failing if each[0] != token}
+            self._failing = {failing for failing in self._failing if failing[0] != token}
         secrets = self._secrets(token)
         report = self._report(token, notification, secrets, now)
-        if report is None or (report.is_over and (token, report.trouble) not in self._failing):
+        if report is None or (report.is_over and (token, report.problem) not in self._failing):
             return
         change = self._failing.discard if report.is_over else self._failing.add
-        change((token, report.trouble))
-        concerned = (secrets[report.trouble],) if report.trouble in secrets else tuple(secrets.values())
-        self._writer.submit(report, (*concerned, *self._pods), now)
+        change((token, report.problem))
+        affected = (secrets[report.problem],) if report.problem in secrets else tuple(secrets.values())
+        self._writer.submit(report, (*affected, *self._pods), now)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all that was noticed is written or left out; False if that takes over `timeout` s."""
+        """Wait until every report is written or dropped. Returns False after `timeout` seconds."""
         return self._writer.flush(timeout)
 
     def _secrets(self, token: str) -> dict[str, Subject]:
-        """By the output's name."""
+        """The Secrets of a token, by the name of the output."""
         return {
             f"secret:{namespace}/{name}": Subject("Secret", namespace, name)
             for namespace, name in self._secrets_of(token)
@@ -103,7 +103,7 @@ class EventRecorder:
     ) -> _Report | None:
         match notification:
             case RefreshFailed(outcome=Outcome.KEY_REFUSED) if secrets:
-                return _Report(token, "key", "KeyRefused", _refused(notification, now))
+                return _Report(token, "key", "KeyRefused", _refusal(notification, now))
             case TokenMinted(facts=facts) if self._newest.get(token) == facts.key_fingerprint:
                 text = f"the issuer accepts the key {facts.key_fingerprint}"
                 return _Report(token, "key", "KeyAccepted", text, is_over=True)
@@ -114,17 +114,17 @@ class EventRecorder:
         return None
 
 
-def _refused(event: RefreshFailed, now: Instant) -> str:
-    served = "consumers have no valid token"
+def _refusal(event: RefreshFailed, now: Instant) -> str:
+    effect = "consumers have no valid token"
     if event.left > 0:
-        served = f"consumers are served until {to_second(now.wall + event.left)}"
-    refused = f"the issuer refuses the key {event.key_fingerprint}: {event.message}"
-    return f"{refused}; {served}; put a valid key into the key's file"
+        effect = f"consumers are served until {to_second(now.wall + event.left)}"
+    refusal = f"the issuer refuses the key {event.key_fingerprint}: {event.message}"
+    return f"{refusal}; {effect}; put a valid key into the key's file"
 
 
 class _Episode(NamedTuple):
-    """Failures in a row. `first`: when the first was, in wall seconds. `last_event`: when the last Event
-    about such failures was written, in boot seconds. `has_event`: whether these failures have one."""
+    """Failures in a row. `first`: wall time of the first. `last_event`: boot time of the last Event about
+    this problem, perhaps before these failures. `has_event`: whether these failures have an Event."""
 
     failures: int = 0
     first: float = 0.0
@@ -133,8 +133,8 @@ class _Episode(NamedTuple):
 
 
 class _Writer:
-    """Writes Events on a thread of its own. The first report starts it, or the first for which the system has
-    a thread."""
+    """Writes Events on a thread of its own. The first report starts it. If the system has no thread left, the
+    next report tries again."""
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
@@ -144,13 +144,11 @@ class _Writer:
         self._thread: threading.Thread | None = None
 
     def submit(self, report: _Report, subjects: tuple[Subject, ...], now: Instant) -> None:
-        """Never blocks and never raises. From one thread only."""
+        """Queue a report. Never blocks and never raises. Call it from one thread only."""
         try:
             self._reports.put_nowait((report, subjects, now))
         except queue.Full:
-            _log.debug(
-                "%s: too many Events wait for the API server, %s is left out", report.token, report.reason
-            )
+            _log.debug("%s: the Event %s is dropped: the queue is full", report.token, report.reason)
         self._start()
 
     def flush(self, timeout: float) -> bool:
@@ -167,7 +165,7 @@ class _Writer:
         try:
             thread.start()
         except (RuntimeError, MemoryError) as error:  # the next report tries again
-            _log.debug("no Events are written for now: %s", error)
+            _log.debug("cannot start the thread that writes Events: %s", error)
         else:
             self._thread = thread
 
@@ -176,12 +174,12 @@ class _Writer:
             report, subjects, at = self._reports.get()
             try:
                 for subject in subjects:
-                    key = (report.token, report.trouble, subject)
+                    key = (report.token, report.problem, subject)
                     self._episodes[key] = self._reported(
                         report, subject, at, self._episodes.get(key, _Episode())
                     )
             except Exception:  # noqa: BLE001 -- a bug with one Event must not stop the Events after it
-                _log.exception("%s: the Event %s is not written", report.token, report.reason)
+                _log.exception("%s: cannot write the Event %s (a bug)", report.token, report.reason)
             finally:
                 self._reports.task_done()
 
@@ -207,16 +205,16 @@ class _Writer:
         except KubeDeniedError as error:
             if subject.namespace not in self._denied:
                 self._denied.add(subject.namespace)
-                _log.info("no Events are written in namespace %s: %s", subject.namespace, error)
+                _log.info("cannot write Events in namespace %s: %s", subject.namespace, error)
         except KubeError as error:
-            _log.debug("%s: the Event %s is not written: %s", report.token, report.reason, error)
+            _log.debug("%s: cannot write the Event %s: %s", report.token, report.reason, error)
             return False
         return True
 
 
 def _event(report: _Report, subject: Subject, at: Instant, episode: _Episode) -> dict[str, Any]:
-    """`count` and the two times are what `kubectl` shows as ``5m (x12 over 1h)``."""
-    about = {each: text for each, text in subject._asdict().items() if text}
+    """`kubectl` shows `count` and the two times as ``5m (x12 over 1h)``."""
+    about = {field: value for field, value in subject._asdict().items() if value}
     return {
         "apiVersion": "v1",
         "kind": "Event",

@@ -1,9 +1,9 @@
-"""Imports no more of the Kubernetes client than `api` uses, so that the process starts soon and stays small.
+"""Imports only the part of the Kubernetes client that `api` uses, for a fast start and little memory.
 
 ``import kubernetes`` imports the whole client: watches, informers, web sockets, an elector. `api` needs none
-of that. So this module puts the packages in place without running their ``__init__``. That saves 21 ms of 266
-and 1.2 MiB of 46.1 in a daemon that has just connected (Python 3.11, kubernetes 37.0.2); the README promises
-at most 50 MiB with a Secret. Code that imports `api` directly gets the whole client, and the same behaviour.
+of them. This module registers the packages without running their ``__init__``. That saves 21 ms of 266 and
+1.2 MiB of 46.1 in a daemon that has just connected (Python 3.11, kubernetes 37.0.2). The README promises at
+most 50 MiB with a Secret. Code that imports `api` directly gets the whole client and the same behaviour.
 """
 
 import gc
@@ -21,7 +21,7 @@ _NOT_RUN = ("kubernetes", "kubernetes.utils")
 
 
 def connect(clock: Clock) -> "KubeApi":
-    """As `api.connect`. Raises KubeConfigError also if the Kubernetes client, an extra, is not installed."""
+    """Like `api.connect`. Also raises KubeConfigError if the extra ``kubernetes`` is not installed."""
     collecting = gc.isenabled()
     gc.disable()  # as in `cli`: imports leave no garbage
     try:
@@ -29,7 +29,7 @@ def connect(clock: Clock) -> "KubeApi":
             spec = None if package in sys.modules else find_spec(package)
             if spec is not None:
                 sys.modules[package] = module_from_spec(spec)
-        from refresher.kube import api  # noqa: PLC0415 -- the point of all this
+        from refresher.kube import api  # noqa: PLC0415 -- after the packages are registered
     except ModuleNotFoundError as error:
         raise KubeConfigError(
             f"Secrets and leader election need the Python package {error.name}, which is not installed: "

@@ -1,11 +1,11 @@
-"""Where the API server keeps what we ask for: the paths of its REST API."""
+"""Paths in the REST API of Kubernetes."""
 
-REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+SELF_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
-# No object has this resourceVersion, as etcd counts from 2 on: sent with it, an object is made where there is
-# none, and where somebody has made one meanwhile it is a conflict. The API server disregards the
-# resourceVersion for an object that is not there (k8s.io/apiserver, registry/store.go, Update).
+# No object has this resourceVersion, because etcd counts from 2. A write with it creates an object, and
+# conflicts if another client has created it meanwhile. The API server ignores the resourceVersion while the
+# object does not exist (k8s.io/apiserver, registry/store.go, Update).
 NEVER = "1"
 
 

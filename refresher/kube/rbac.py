@@ -1,4 +1,4 @@
-"""What a request to the API server is in the words of RBAC, and which permissions each kind of use needs."""
+"""RBAC permissions: the permission for a request, and the permissions for each use of the API server."""
 
 import re
 from typing import NamedTuple
@@ -15,8 +15,8 @@ _PATH = re.compile(
 
 @distinct
 class Permission(NamedTuple):
-    """One thing that RBAC allows or denies. `group` is "" for the core API. Without a `name` it applies to
-    every object of the resource, as for a "create" by POST, whose name RBAC does not see."""
+    """A permission that RBAC grants. `group` is "" for the core API. Without a `name` it covers every object
+    of the resource. A "create" by POST has none, because RBAC does not see the name of the new object."""
 
     verb: str  # "get", "create", "patch", "update"
     resource: str  # "secrets", "leases", "events"
@@ -32,7 +32,7 @@ class Permission(NamedTuple):
 
 
 def permission(method: str, path: str) -> Permission | None:
-    """The permission that this request needs; None for a path of no resource."""
+    """The permission that this request needs; None if the path names no resource."""
     found = _PATH.fullmatch(path)
     if found is None or method not in _VERBS:
         return None
@@ -42,27 +42,27 @@ def permission(method: str, path: str) -> Permission | None:
 
 
 def for_secret(namespace: str, name: str) -> tuple[Permission, ...]:
-    """The permissions to keep a token in this Secret, once it exists."""
+    """The permissions to publish a token in this Secret, once it exists."""
     return tuple(Permission(verb, "secrets", namespace, name) for verb in ("get", "patch"))
 
 
 def to_create_secret(namespace: str, name: str) -> Permission:
-    """The permission to create this Secret. An apply that creates has the name in its path, so RBAC sees it
+    """The permission to create this Secret. RBAC sees its name, because the path of an apply contains it
     (k8s.io/apiserver, handlers/patch.go: createAuthorizerAttributes).
 
-    Not part of `for_secret`, because RBAC does not see the type. A Secret of the type
-    kubernetes.io/service-account-token gets a token of the service account that its creator names.
+    It is not part of `for_secret`, because RBAC does not see the type of a Secret. Its holder could create a
+    Secret of the type kubernetes.io/service-account-token, and so get a token of any service account.
     """
     return Permission("create", "secrets", namespace, name)
 
 
 def for_lease(namespace: str, name: str) -> tuple[Permission, ...]:
-    """The permissions to hold this Lease. We create it by a PUT, which Leases allow (k8s.io/kubernetes,
-    registry/coordination/lease/strategy.go: AllowCreateOnUpdate), and which has the name in its path, too."""
+    """The permissions to hold this Lease. We create it by PUT, because its path contains the name. Leases
+    allow that (k8s.io/kubernetes, registry/coordination/lease/strategy.go: AllowCreateOnUpdate)."""
     group = "coordination.k8s.io"
     return tuple(Permission(verb, "leases", namespace, name, group) for verb in ("get", "update", "create"))
 
 
 def for_events(namespace: str) -> tuple[Permission, ...]:
-    """The permission to report trouble there by an Event. Nothing else depends on it."""
+    """The permission to create Events in this namespace. It is optional: nothing else depends on it."""
     return (Permission("create", "events", namespace),)

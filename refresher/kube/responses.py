@@ -1,6 +1,6 @@
-"""What a response of the API server means: an object, or one of our errors with the server's reason.
+"""Turns a response of the API server into an object, or into one of our errors with the server's reason.
 
-The server's reason may repeat what it was sent (``expected string, got …``). Parts of a secret are not shown.
+The server's reason may quote the request (``expected string, got …``). Secrets in it are masked.
 """
 
 import base64
@@ -23,80 +23,83 @@ from refresher.errors import (
 )
 from refresher.kube.rbac import permission
 
-LONGEST_REASON = 500  # characters of the server's reason that are shown
+LONGEST_REASON = 500  # characters: longer reasons are cut
 
-# How RBAC says no. No Role helps against other kinds of 403 (quota, Pod Security, a terminating namespace).
+# The text of a denial by RBAC. A Role does not help against other 403s: a quota, Pod Security, a terminating
+# namespace.
 _RBAC = re.compile(r'cannot (?P<verb>get|list|create|update|patch) resource "(?P<resource>[a-z]+)"')
-_NO_API_SERVER = "is this an API server, and one that has this API?"
-_UNKNOWN = (
-    "the API server does not know who we are (401): the service account is gone, or its token, or what is in "
-    "the kubeconfig, has expired"
+_NO_API_SERVER = "is this an API server that has this API?"
+_UNAUTHENTICATED = (
+    "the API server does not accept our credentials (401): the service account was deleted, or its token or "
+    "the credentials in the kubeconfig have expired"
 )
 _KINDS: Mapping[int, type[KubeError]] = {404: KubeNotFoundError, 409: KubeConflictError}
 
 
 class Request(NamedTuple):
-    """What was asked."""
+    """A request to the API server."""
 
     method: str
     path: str
     body: Mapping[str, Any] | None = None
 
     @property
-    def wants(self) -> str:
-        """In the words of RBAC, like ``patch secrets/access-token in namespace studio``."""
+    def action(self) -> str:
+        """The permission it needs, like ``patch secrets/access-token in namespace studio``."""
         return str(permission(self.method, self.path) or f"{self.method} {self.path}")
 
 
-def meaning(request: Request, response: Response, credential: str | None, now_wall: float) -> dict[str, Any]:
+def parse(request: Request, response: Response, credential: str | None, now_wall: float) -> dict[str, Any]:
     """The object in `response`, which was received at wall time `now_wall`. `request` carried `credential`.
 
-    Raises a KubeError for everything else.
+    Raises a KubeError if the response is no success or no JSON object.
     """
     content = _json_object(response.body)
     if not response.is_success:
         secrets = [*_secrets(request.body or {}), *((credential.split()[-1],) if credential else ())]
-        raise _refusal(request, response, content, secrets, now_wall)
+        raise _error(request, response, content, secrets, now_wall)
     if content is None:
-        told = f"{response.status}, but the answer is no JSON object: {_NO_API_SERVER}"
-        raise KubeUnreachableError(f"{request.wants}: {told}")
+        problem = f"status {response.status}, but the response is no JSON object: {_NO_API_SERVER}"
+        raise KubeUnreachableError(f"{request.action}: {problem}")
     return content
 
 
-def _refusal(
+def _error(
     request: Request,
     response: Response,
     content: dict[str, Any] | None,
     secrets: list[str],
     now_wall: float,
 ) -> KubeError:
-    status, wants = response.status, request.wants
+    status, action = response.status, request.action
     is_kubernetes = content is not None and content.get("kind") == "Status"
     message = content.get("message") if content is not None and is_kubernetes else None
-    message = message if isinstance(message, str) and message else "no reason is given"
+    message = message if isinstance(message, str) and message else "no reason given"
     reason = shown(message, secrets, LONGEST_REASON)
     if status == 401:
-        return KubeDeniedError(f"{wants}: {_UNKNOWN}")
+        return KubeDeniedError(f"{action}: {_UNAUTHENTICATED}")
     if status == 403:
         return KubeDeniedError(_denied(request, _RBAC.search(message), reason))
     if status == 429:
-        return KubeThrottledError(f"{wants}: asked to wait (429): {reason}", response.retry_after(now_wall))
+        throttled = f"{action}: the API server asks us to wait (429): {reason}"
+        return KubeThrottledError(throttled, response.retry_after(now_wall))
     if status >= 500:
-        return KubeUnreachableError(f"{wants}: the API server has failed ({status}): {reason}")
+        return KubeUnreachableError(f"{action}: the API server failed ({status}): {reason}")
     if not is_kubernetes:
-        return KubeRejectedError(f"{wants}: {status}, but not as Kubernetes says it: {_NO_API_SERVER}")
-    return _KINDS.get(status, KubeRejectedError)(f"{wants}: {reason} ({status})")
+        problem = f"status {status}, but the response is no Status of Kubernetes"
+        return KubeRejectedError(f"{action}: {problem}: {_NO_API_SERVER}")
+    return _KINDS.get(status, KubeRejectedError)(f"{action}: {reason} ({status})")
 
 
 def _denied(request: Request, by_rbac: re.Match[str] | None, reason: str) -> str:
-    """RBAC names the missing verb. It is not that of the request when an apply would create."""
-    wanted = permission(request.method, request.path)
-    if by_rbac is None or wanted is None or by_rbac["resource"] != wanted.resource:
-        return f"{request.wants}: forbidden (403): {reason}"
-    missing = wanted._replace(verb=by_rbac["verb"])
-    advice = "grant it by a Role, `refresher check` prints one"
+    """RBAC names the missing verb. For an apply to a missing object, it is "create" and not "patch"."""
+    needed = permission(request.method, request.path)
+    if by_rbac is None or needed is None or by_rbac["resource"] != needed.resource:
+        return f"{request.action}: forbidden (403): {reason}"
+    missing = needed._replace(verb=by_rbac["verb"])
+    advice = "grant it with a Role (`refresher check` prints one)"
     if (missing.verb, missing.resource) == ("create", "secrets"):
-        advice = "the Secret does not exist: create it without data, `refresher check` prints it"
+        advice = "the Secret does not exist: create it without data (`refresher check` prints it)"
     return f"not permitted (403): {missing}; {advice}; the API server says: {reason}"
 
 
@@ -109,7 +112,7 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def _secrets(body: Mapping[str, Any]) -> Iterator[str]:
-    """Every value in the data of a Secret, as it is sent and as it is meant."""
+    """Every value in the data of a Secret, encoded and decoded."""
     for field in ("data", "stringData"):
         for value in _texts(body.get(field)):
             yield value
@@ -117,7 +120,7 @@ def _secrets(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _texts(values: object) -> Iterator[str]:
-    """Every text in there, however deep: what is no Secret is refused in words that quote it."""
+    """Every string in `values`, at any depth: the API server quotes malformed data when it rejects it."""
     if isinstance(values, str):
         yield values
     elif isinstance(values, Mapping | list | tuple):

@@ -1,4 +1,4 @@
-"""Connections to the API server: bounded, and over TLS with the certificates of `trust`."""
+"""Connections to the API server, with time and size limits, and TLS by `http.trust`."""
 
 import ssl
 
@@ -7,17 +7,18 @@ from urllib3 import PoolManager
 from refresher.http.connections import bounded_pools, drop_idle
 from refresher.http.trust import Trust
 
-# Bytes of a response. etcd takes objects of 1.5 MiB, which are longer in JSON, and managedFields are added.
+# Bytes of a response. etcd accepts objects of 1.5 MiB. JSON and managedFields make them longer.
 LONGEST_RESPONSE = 16 * 1024 * 1024
 
 _FILES = ("ca_certs", "cert_file", "key_file")
 
 
 class Wire:
-    """Bounds the connections of `pools`, which the Kubernetes client configured, and renews their TLS.
+    """Limits the connections of `pools`, which the Kubernetes client configured, and reloads their
+    certificates.
 
-    The files for TLS, of a Pod or of a kubeconfig, are read again when they change. The Kubernetes client
-    alone would read them for each connection, and could not connect while they are broken.
+    It reads the TLS files of the Pod or kubeconfig again when they change. The Kubernetes client alone reads
+    them for each connection, and cannot connect while they are broken.
     """
 
     def __init__(self, pools: PoolManager, *, over_tls: bool) -> None:
@@ -29,7 +30,7 @@ class Wire:
         self.trust = Trust(files["ca_certs"], client, verify=verify) if over_tls else None
 
     def renew(self) -> None:
-        """Use what is in the files now, and no connection that was made with their former content.
+        """Use the current content of the files. If it has changed, close the idle connections.
 
         Raises UnusableError.
         """

@@ -1,1 +1,1 @@
-"""The log: what a notification says, which failures are repeated, how a line looks, who writes it."""
+"""The log: the line of each notification, repeated failures, formats, redaction and writing."""

@@ -86,7 +86,7 @@ class TextFormatter(_Formatter):
         source = "" if entry.logger == OURS else f"{entry.logger}: "
         level = logging.getLevelName(entry.level)
         line = f"{to_second(entry.created)} {level:<7} {source}{self._clean(entry, entry.text)}"
-        traced = (f"\n  {printable(each)}" for each in self._trace(entry).splitlines())
+        traced = (f"\n  {printable(part)}" for part in self._trace(entry).splitlines())
         return printable(line) + "".join(traced)
 
 
@@ -97,7 +97,7 @@ class JournalFormatter(TextFormatter):
     def format(self, entry: Entry) -> str:
         level = next(syslog for python, syslog in _SYSLOG_LEVELS if entry.level >= python)
         _time, _, line = super().format(entry).partition(" ")
-        return "\n".join(f"<{level}>{each}" for each in line.splitlines())
+        return "\n".join(f"<{level}>{part}" for part in line.splitlines())
 
 
 class JsonFormatter(_Formatter):

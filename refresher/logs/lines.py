@@ -128,7 +128,7 @@ def _lifetime_shortened(event: notifications.LifetimeShortened) -> Line:
 
 
 def _issuer_answered(event: notifications.IssuerAnswered) -> Line:
-    tries = ", ".join(f"{each.outcome} in {each.seconds:.3f} s" for each in event.tries)
+    tries = ", ".join(f"{request.outcome} in {request.seconds:.3f} s" for request in event.tries)
     text = f"requests to the issuer: {tries or 'none'}"
     fields: dict[str, object] = {"requests": len(event.tries)}
     if event.skew is not None:
@@ -206,7 +206,7 @@ def _key_proven(event: notifications.KeyProven) -> Line:
 
 def _leader_changed(event: notifications.LeaderChanged) -> Line:
     fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
-    text = f"standby: {event.holder or 'nobody that is known'} holds the lease {event.lease}"
+    text = f"standby: {event.holder or 'an unknown process'} holds the lease {event.lease}"
     if event.leads:
         text = f"leader: this process holds the lease {event.lease}"
     return Line(logging.INFO, text, fields, recovered=(f"lease {event.lease}",))

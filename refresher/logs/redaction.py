@@ -109,7 +109,7 @@ class SecretIndex:
         del self._replaced[text]
         for gram in _grams(text):
             table = self._tables[len(gram)]
-            rest = tuple(each for each in table.get(gram, ()) if each.reveal() != text)
+            rest = tuple(secret for secret in table.get(gram, ()) if secret.reveal() != text)
             if rest:
                 table[gram] = rest
             else:

@@ -37,7 +37,7 @@ class Repeats:
         """Count a failure. Return its episode if the failure has to be logged, else None."""
         kind = _SECONDS.sub("… s", kind)
         before = self._current(token, subject, now) or Episode(since=now, latest=now.boot)
-        logged_at = {each: at for each, at in before.logged_at.items() if now.boot - at < EVERY}
+        logged_at = {logged: at for logged, at in before.logged_at.items() if now.boot - at < EVERY}
         episode = before._replace(failures=before.failures + 1, latest=now.boot)
         if kind in logged_at:
             self._episodes[token, subject] = episode._replace(unlogged=before.unlogged + 1)

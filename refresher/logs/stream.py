@@ -151,9 +151,9 @@ class BackgroundStream(io.TextIOBase):
             self._writing_since, self._held_back = None, 0
             lost = batch[written:]
             if lost:
-                self.dropped += sum(not isinstance(each, _Gap) for each in lost)
+                self.dropped += sum(not isinstance(item, _Gap) for item in lost)
                 self._waiting.appendleft(
-                    _Gap(sum(each.lines if isinstance(each, _Gap) else 1 for each in lost))
+                    _Gap(sum(item.lines if isinstance(item, _Gap) else 1 for item in lost))
                 )
                 self._held_back = 1
             self._changed.notify_all()

@@ -93,7 +93,7 @@ class Counters:
             case LeaderChanged(lease=lease, leads=leads, holder=holder):
                 self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder))
             case LeaseFailed(lease=lease, message=message, leads=leads):
-                holder = next((each.holder for each in self.leases if each.lease == lease), "")
+                holder = next((known.holder for known in self.leases if known.lease == lease), "")
                 self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder, problem=message))
             case IssuerAnswered(tries=tries, skew=skew):
                 self._count_requests(tries, skew)
@@ -114,13 +114,13 @@ class Counters:
                 _count(self._output_writes.setdefault(token, {}), (output, FAILURE))
 
     def _observe_lease(self, current: LeaseStatus) -> None:
-        others = (each for each in self.leases if each.lease != current.lease)
-        self.leases = tuple(sorted((*others, current), key=lambda each: each.lease))
+        others = (status for status in self.leases if status.lease != current.lease)
+        self.leases = tuple(sorted((*others, current), key=lambda status: status.lease))
 
     def _count_requests(self, tries: tuple[Try, ...], skew: float | None) -> None:
-        for each in tries:
-            _count(self._mint_requests, each.outcome)
-            self.durations = self.durations.plus(each.seconds)
+        for request in tries:
+            _count(self._mint_requests, request.outcome)
+            self.durations = self.durations.plus(request.seconds)
         if skew is not None:
             self.clock_skew = skew
 

@@ -113,8 +113,8 @@ def _leader(counters: Counters) -> Metric:
         "1: this process holds the Lease, mints and writes. 0: it stands by. Absent without leader election.",
         labels=("lease",),
     )
-    for each in counters.leases:
-        family.add_metric((each.lease,), each.leads)
+    for status in counters.leases:
+        family.add_metric((status.lease,), status.leads)
     return family
 
 

@@ -1,9 +1,10 @@
-"""Where tokens are published: adapters of `ports.Output`."""
+"""Where tokens are published: adapters of `ports.Output`, built from settings."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from refresher.config.declarations import FileOutputSettings, OutputSettings, SecretOutputSettings
+from refresher.config.output_kinds import FileOutputSettings, OutputSettings, SecretOutputSettings
+from refresher.core.formats import Format
 from refresher.outputs.directories import Directories
 from refresher.ports import Output
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
 
 
 class Cluster(NamedTuple):
-    """What a Secret needs. `connect`: to the API server; `owner`: the installation that Secrets belong to, as
-    NAMESPACE/NAME or NAME; `time_left`: for how many seconds from now this process may write them."""
+    """The cluster of Secret outputs. `connect` returns the client of the API server. `owner` is the
+    installation that owns the Secrets, [NAMESPACE/]NAME. `time_left` returns for how many seconds from now
+    this process may write them."""
 
     connect: "Callable[[], KubeApi]"
     owner: str
@@ -23,19 +25,22 @@ class Cluster(NamedTuple):
 def build(
     settings: OutputSettings, issuer_url: str, cluster: Cluster, directories: Directories | None = None
 ) -> Output:
-    """The output that `settings` describe. `issuer_url` goes into what the JavaScript SDK reads. All outputs
-    of a process share `directories`.
+    """The adapter for `settings`: the one place that knows both. `issuer_url` is part of the format
+    inlive-sdk. All outputs of a process share `directories`.
 
-    Raises KubeConfigError for a Secret if it cannot be known which cluster it is in.
+    Raises KubeConfigError for a Secret if the cluster is unknown.
     """
     match settings:
-        case FileOutputSettings():
-            from refresher.outputs.file import FileOutput  # noqa: PLC0415 - each kind when there is one
+        case FileOutputSettings(path, name, template, mode, group):
+            from refresher.outputs import file  # noqa: PLC0415 - only the kinds in use
 
-            return FileOutput(settings, issuer_url, cluster.owner, directories)
-        case SecretOutputSettings():
-            api = cluster.connect()  # first: what follows imports the Kubernetes client
-            from refresher.outputs import secret, secret_body  # noqa: PLC0415
+            plan = file.Plan(path, issuer_url, Format(name, template), mode, group, cluster.owner)
+            return file.FileOutput(plan, directories)
+        case SecretOutputSettings(secret, data, template):
+            api = cluster.connect()  # first: the adapter imports the Kubernetes client
+            from refresher.outputs import secret as secret_output  # noqa: PLC0415
+            from refresher.outputs import secret_body  # noqa: PLC0415
 
-            plan = secret_body.planned(settings, issuer_url, api.namespace, cluster.owner)
-            return secret.SecretOutput(plan, api, cluster.time_left)
+            formats = secret_body.formats_by_key(data, template)
+            secret_plan = secret_body.planned(secret, api.namespace, cluster.owner, formats, issuer_url)
+            return secret_output.SecretOutput(secret_plan, api, cluster.time_left)

@@ -1,8 +1,8 @@
-"""What the file outputs of one process share of each directory: a lock file, and one listing at the start.
+"""The state that all file outputs of a process share per directory: a lock file and a listing at the start.
 
-A process locks one byte of `LOCK_FILE` for each file that it writes, and so needs one descriptor for a
-directory with ten thousand tokens in it. The locks are POSIX record locks (fcntl(2)): they end with their
-process, however that ends, work between containers and on NFS between machines, and name their holder.
+A process locks one byte of `LOCK_FILE` for each file that it writes. So one descriptor is enough for a
+directory with ten thousand tokens. The locks are POSIX record locks (fcntl(2)). They end with the process,
+even if it is killed. They work between containers, and on NFS between machines, and they name their holder.
 """
 
 import errno
@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from weakref import WeakValueDictionary
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.outputs import atomic
 
-_PATIENCE = 2.0  # seconds, with another thread that uses the lock file: none takes as long, unless it hangs
-_CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_MUTEX_TIMEOUT = 2.0  # seconds to wait for another thread: a longer wait means that it hangs
+_SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FLOCK = "hhqqi0q"  # struct flock: type, whence, start, len, pid
 
 
@@ -40,7 +40,7 @@ class Directories:
 
 
 class Directory:
-    """One directory. Used from several threads."""
+    """One directory. Safe for several threads."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -54,63 +54,63 @@ class Directory:
         self._close()
 
     def claim(self, name: str) -> int | None:
-        """Lock the file `name` for as long as this process lives. If another process has it, who: its process
-        number, or 0 if that is not visible from here, as of a process in another container.
+        """Lock the file `name` until this process ends. If another process holds the lock, return its process
+        number, or 0 if that is not visible here, for example in another container.
 
-        None once it is ours; also where there are no locks, which hold up nobody.
+        Returns None if the lock is ours, or if the directory has no locks.
         """
-        place = _place(name)
-        with self._taken() as is_taken:
-            if not is_taken:
+        position = _position(name)
+        with self._exclusive() as has_mutex:
+            if not has_mutex:
                 return None
             if not self._is_open():
                 self._open(os.O_RDWR | os.O_CREAT)
-            if self._lock_file is None or place in self._claimed:
+            if self._lock_file is None or position in self._claimed:
                 return None
             try:
-                fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, position)
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     return None
-                return _holder(self._lock_file, place) or 0
-            self._claimed.add(place)
+                return _holder(self._lock_file, position) or 0
+            self._claimed.add(position)
             return None
 
     def holder(self, name: str) -> int | None:
-        """Which other process has claimed the file `name`, as from `claim`. Claims nothing itself."""
-        with self._taken() as is_taken:
-            if not is_taken:
+        """The other process that has claimed the file `name`, as `claim` returns it. Claims nothing."""
+        with self._exclusive() as has_mutex:
+            if not has_mutex:
                 return None
             if not self._is_open():
                 self._open(os.O_RDWR)
-            return None if self._lock_file is None else _holder(self._lock_file, _place(name))
+            return None if self._lock_file is None else _holder(self._lock_file, _position(name))
 
     def clear(self, *names: str) -> None:
-        """Remove the temporary files of the files `names` that no living process is writing, and nothing
-        else. The directory is listed once in a process."""
-        with self._taken() as is_taken:
-            if not is_taken:
+        """Remove the temporary files of the files `names` that no running process is writing. Lists the
+        directory once per process."""
+        with self._exclusive() as has_mutex:
+            if not has_mutex:
                 return
             if self._temporaries is None:
                 with suppress(FileNotFoundError):
                     self._temporaries = atomic.temporaries(self.path)
             found = self._temporaries or {}
-            dead = [temporary for name in names for temporary in found.pop(name, ())]
-        if dead:
-            atomic.remove_dead(self.path, dead)
+            candidates = [temporary for name in names for temporary in found.pop(name, ())]
+        if candidates:
+            atomic.remove_stale(self.path, candidates)
 
     @contextmanager
-    def _taken(self) -> Iterator[bool]:
-        """Keep other threads out. False if one of them hangs, perhaps for ever: then go on without locks."""
-        is_taken = self._mutex.acquire(timeout=_PATIENCE)
+    def _exclusive(self) -> Iterator[bool]:
+        """Exclude other threads. Yields False if one of them hangs: callers then continue without locks."""
+        has_mutex = self._mutex.acquire(timeout=_MUTEX_TIMEOUT)
         try:
-            yield is_taken
+            yield has_mutex
         finally:
-            if is_taken:
+            if has_mutex:
                 self._mutex.release()
 
     def _is_open(self) -> bool:
-        """Whether we have the lock file open that is there now: somebody may have deleted it."""
+        """Whether the lock file that we have open is still in the directory."""
         if self._lock_file is None:
             return False
         try:
@@ -120,8 +120,8 @@ class Directory:
 
     def _open(self, flags: int) -> None:
         self._close()
-        with suppress(OSError):  # there can be no locks: what is wrong with the directory, a write reports
-            file = os.open(self._lock_path, flags | _CAREFULLY, 0o600)
+        with suppress(OSError):  # continue without locks: a write reports the problem of the directory
+            file = os.open(self._lock_path, flags | _SAFE_FLAGS, 0o600)
             if _is_trusted(os.fstat(file), os.stat(self.path)):
                 self._lock_file = file
             else:
@@ -135,19 +135,20 @@ class Directory:
 
 
 def _is_trusted(file: os.stat_result, folder: os.stat_result) -> bool:
-    """Whether no stranger made the lock file: else anybody could keep us from writing in /tmp."""
+    """Whether the lock file was made by us, root or the directory's owner. In /tmp any user could otherwise
+    block our writes."""
     return stat.S_ISREG(file.st_mode) and file.st_uid in (0, os.geteuid(), folder.st_uid)
 
 
-def _place(name: str) -> int:
-    """Which byte of the lock file stands for the file `name`."""
+def _position(name: str) -> int:
+    """The position of the byte in the lock file that stands for the file `name`."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:7], "big")
 
 
-def _holder(lock_file: int, place: int) -> int | None:
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
+def _holder(lock_file: int, position: int) -> int | None:
+    query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, position, 1, 0)
     try:
-        kind, _, _, _, process = struct.unpack(_FLOCK, fcntl.fcntl(lock_file, fcntl.F_GETLK, asked))
+        kind, _, _, _, process = struct.unpack(_FLOCK, fcntl.fcntl(lock_file, fcntl.F_GETLK, query))
     except OSError:
         return None
     return None if kind == fcntl.F_UNLCK else max(0, process)

@@ -1,13 +1,13 @@
-"""A token in a file: every reader sees the old value or the new one, whole, whatever is killed whenever."""
+"""A token in a file. Readers see the old value or the new one, even if the writer is killed at any point."""
 
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
-from refresher.config.declarations import FileOutputSettings
-from refresher.config.targets import sidecar
-from refresher.config.wording import shown
+from refresher.config.output_kinds import record_path
+from refresher.config.quoting import shown
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
@@ -17,46 +17,48 @@ from refresher.errors import OutputError, OutputHeldError
 from refresher.outputs import atomic, links, obstacles, permissions, record
 from refresher.outputs.directories import Directories, Directory
 from refresher.outputs.permissions import Permissions
+from refresher.outputs.problems import explained
 from refresher.outputs.record import DEFAULT_OWNER, Entry, Kept, Record, Writer
-from refresher.outputs.trouble import explained
 
-_PAGE = 4096  # bytes: what a small file takes on most file systems
-LARGEST_FILE = 1024 * 1024  # bytes; the issuer's whole answer is no larger
+_PAGE = 4096  # bytes: the size of a small file on most file systems
+LARGEST_FILE = 1024 * 1024  # bytes: the limit of the issuer's response
 
 _log = logging.getLogger("refresher")
 
 
-class FileOutput:
-    """`ports.Output` in a file, with a record beside it of what is in it (`record`).
+class Plan(NamedTuple):
+    """What one installation publishes in a file."""
 
-    A symbolic link stays one: the file it leads to is the output, and is looked up anew each time (`links`).
-    The process that writes a file first owns it for as long as it lives, the installation `owner` after that.
+    path: str  # absolute
+    issuer_url: str
+    format: Format = Format("token")
+    mode: int = 0o600
+    group: str | None = None  # name or number; None leaves the group alone
+    owner: str = DEFAULT_OWNER  # the installation
+
+
+class FileOutput:
+    """`ports.Output` in a file, with a record of its content beside it (`record`).
+
+    A symbolic link stays one: the file it leads to is the output, and is resolved again each time (`links`).
+    The process that writes a file first owns it while it lives. After that the installation owns it.
     """
 
-    def __init__(
-        self,
-        settings: FileOutputSettings,
-        issuer_url: str,
-        owner: str = DEFAULT_OWNER,
-        directories: Directories | None = None,
-    ) -> None:
-        """`directories` are shared by all file outputs of a process."""
-        self.name = f"file:{settings.path}"
-        self.lane = f"file:{os.path.dirname(settings.path)}"
+    def __init__(self, plan: Plan, directories: Directories | None = None) -> None:
+        """All file outputs of a process share `directories`."""
+        self.name = f"file:{plan.path}"
+        self.lane = f"file:{os.path.dirname(plan.path)}"
         self.secret: tuple[str, str] | None = None
-        self._settings = settings
-        self._format = Format(settings.format, settings.template)
-        self._identity = self._format.identity(issuer_url)
-        self._issuer_url = issuer_url
-        self._owner = owner
+        self.includes_refresh_token = formats.includes_refresh_token(plan.format)
+        self._plan = plan
+        self._identity = plan.format.identity(plan.issuer_url)
         self._directories = directories or Directories()
-        self._directory: Directory | None = None  # the one that the path leads to: it is shared while in use
+        self._directory: Directory | None = None  # of the resolved path; shared while in use
         self._reported: tuple[str, ...] = ()
-        self.includes_refresh_token = formats.includes_refresh_token(self._format)
 
     def inspect(self, now: Instant) -> Holding:
-        """See `ports.Output`. Content that the record does not describe has no known end."""
-        with self._telling("read"):
+        """See `ports.Output`. If the record does not describe the content, its expiry is unknown."""
+        with self._output_errors("read"):
             target = self._target()
             try:
                 content, status = atomic.read(target, LARGEST_FILE)
@@ -71,14 +73,14 @@ class FileOutput:
         return _holding(entry, content, intact=intact)._replace(owner=owner)
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
-        """See `ports.Output`. The record goes ahead, and describes both this value and the one in place."""
+        """See `ports.Output`. Writes the record first. It describes the new value and the present one."""
         wanted = self._permissions()
-        content = formats.render(self._format, token, now, self._issuer_url)
-        with self._telling("written"):
+        content = formats.render(self._plan.format, token, now, self._plan.issuer_url)
+        with self._output_errors("written"):
             target = self._target()
             self._claim(target)
             obstacles.require_removable(os.path.dirname(target))
-            with atomic.alone(sidecar(target)), atomic.prepared(target, content, wanted) as value:
+            with atomic.alone(record_path(target)), atomic.prepared(target, content, wanted) as value:
                 described, in_place = _recorded(target, now), _digest_in_place(target)
                 self._require_ours(described)
                 shown = permissions.shown(os.fstat(value.file), wanted)
@@ -87,44 +89,44 @@ class FileOutput:
                 entries = {digest: record.sealed(digest, entry, sealer)}
                 if in_place is not None and in_place in described.entries:
                     entries.setdefault(in_place, described.entries[in_place])
-                after = record.dump(Record(entries, self._owner, _this_process()))
-                with atomic.replaced(sidecar(target), after, wanted):
+                after = record.dump(Record(entries, self._plan.owner, _this_process()))
+                with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
                     found, _ = atomic.read(target, LARGEST_FILE)
                 caveats = _caveats(value.file, os.path.dirname(target), wanted)
         if found != content:
             raise OutputError(
-                f"{self.name} does not hold what was just written: look for another writer of it"
+                f"{self.name} does not hold the value that was just written: check for another writer of it"
             )
         self._report(caveats)
 
     def dry_run(self) -> tuple[str, ...]:
-        """See `ports.Output`. Raises OutputHeldError only if nothing else keeps a write from going well."""
+        """See `ports.Output`. Raises OutputHeldError only if nothing else would prevent a write."""
         wanted = self._permissions()
-        with self._telling("written"):
+        with self._output_errors("written"):
             target = self._target()
-            beside = sidecar(target)  # it has the longest name
+            record_file = record_path(target)  # it has the longest name
             obstacles.require_removable(os.path.dirname(target))
-            for path in (target, beside):
+            for path in (target, record_file):
                 obstacles.probe(path)
             self._require_ours(_recorded(target, Instant(0.0, 0.0)))
-            with atomic.prepared(beside, bytes(_PAGE), wanted, lasting=False) as tried:
-                caveats = _caveats(tried.file, os.path.dirname(target), wanted)
+            with atomic.prepared(record_file, bytes(_PAGE), wanted, lasting=False) as trial:
+                caveats = _caveats(trial.file, os.path.dirname(target), wanted)
         folder, name = os.path.split(target)
         self._require_free(target, self._at(folder).holder(name))
         return caveats
 
     def claim(self) -> None:
-        """See `ports.Output`. Only files of our naming, and only those whose writer is gone."""
-        with self._telling("cleared of temporary files"):
+        """See `ports.Output`. Removes only our own temporary files, and only if their writer has ended."""
+        with self._output_errors("cleared of temporary files"):
             target = self._target()
             self._claim(target)
             folder, name = os.path.split(target)
-            self._at(folder).clear(name, os.path.basename(sidecar(target)))
+            self._at(folder).clear(name, os.path.basename(record_path(target)))
 
     def _target(self) -> str:
-        """The path of the file itself, all links followed. Raises OSError if anything but a file is there."""
-        target = links.resolve(self._settings.path)
+        """The path of the file, with links resolved. Raises OSError if it exists and is no regular file."""
+        target = links.resolve(self._plan.path)
         with suppress(FileNotFoundError):
             atomic.require_regular(os.lstat(target))
         return target
@@ -135,8 +137,7 @@ class FileOutput:
         return self._directory
 
     def _claim(self, target: str) -> None:
-        """Keep other processes from writing the file while this one lives. Raises OutputHeldError if one has
-        done so before."""
+        """Lock the file for this process. Raises OutputHeldError if another process holds the lock."""
         folder, name = os.path.split(target)
         self._require_free(target, self._at(folder).claim(name))
 
@@ -149,30 +150,30 @@ class FileOutput:
             who = "a refresher in another container or on another machine"
             who += f" (it was last written by {last})" if last else ""
         raise OutputHeldError(
-            f"{self.name} belongs to {who}, which is running: let each write a file of its own, or stop one"
+            f"{self.name} belongs to {who}, which is running: give each its own file, or stop one of them"
         )
 
     def _is_foreign(self, recorded: Record) -> bool:
-        return recorded.owner not in ("", DEFAULT_OWNER, self._owner)
+        return recorded.owner not in ("", DEFAULT_OWNER, self._plan.owner)
 
     def _require_ours(self, recorded: Record) -> None:
         if self._is_foreign(recorded):
             raise OutputError(
                 f"{self.name} cannot be written: it belongs to {recorded.owner!r}, and this installation is "
-                f"{self._owner!r}: name another file, or hand this one over by deleting "
-                f"{sidecar(os.path.realpath(self._settings.path))}"
+                f"{self._plan.owner!r}: name another file, or hand this one over by deleting "
+                f"{record_path(os.path.realpath(self._plan.path))}"
             )
 
     def _report(self, caveats: tuple[str, ...]) -> None:
-        """Log what is new since the last write."""
+        """Log caveats that are new since the last write."""
         for caveat in caveats:
             if caveat not in self._reported:
                 _log.warning("%s: %s", self.name, caveat)
         self._reported = caveats
 
     def _has_permissions(self, status: os.stat_result, entry: Entry) -> bool:
-        """Whether mode and group are as configured, or what the file system has made of that when it was
-        written; never with an unknown group, which a write reports."""
+        """Whether mode and group are as configured, or as the file system changed them at the write. False if
+        the group is unknown: a write reports that."""
         try:
             wanted = self._permissions()
         except OutputError:
@@ -181,12 +182,12 @@ class FileOutput:
         return shown == wanted or entry.kept == (wanted, shown)
 
     def _permissions(self) -> Permissions:
-        """Raises OutputError if this machine has no group of the configured name."""
-        return Permissions(self._settings.mode, self._gid())
+        """The configured permissions. Raises OutputError if this machine does not know the group's name."""
+        return Permissions(self._plan.mode, self._gid())
 
     def _gid(self) -> int | None:
-        """The number of the configured group. Raises OutputError if this machine has none of that name."""
-        group = self._settings.group
+        """The number of the configured group. Raises OutputError if this machine does not know its name."""
+        group = self._plan.group
         if group is None:
             return None
         if group.isascii() and group.isdecimal():  # the digits of other scripts may be a name
@@ -197,19 +198,18 @@ class FileOutput:
             return grp.getgrnam(group).gr_gid
         except KeyError as error:
             raise OutputError(
-                f"{self.name} cannot be given to the group {shown(group)}: this machine has none of that "
-                "name; create it, or configure the number of one"
+                f"{self.name} cannot be given to the group {shown(group)}: this machine has no such group; "
+                "create it, or configure the number of a group"
             ) from error
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
-        """Turns an OSError into an OutputError that says which output, why, and what to do."""
+    def _output_errors(self, action: str) -> Iterator[None]:
+        """Turns an OSError into an OutputError with the output, the reason, and what to do."""
         try:
             yield
         except OSError as error:
-            raise OutputError(
-                f"{self.name} cannot be {what}: {explained(error, self._settings.path)}"
-            ) from error
+            message = f"{self.name} cannot be {action}: {explained(error, self._plan.path)}"
+            raise OutputError(message) from error
 
 
 def _this_process() -> Writer:
@@ -217,7 +217,7 @@ def _this_process() -> Writer:
 
 
 def _caveats(file: int, folder: str, wanted: Permissions) -> tuple[str, ...]:
-    """What is otherwise than configured with this file, although it can be written."""
+    """Warnings about a file that can be written, but not exactly as configured."""
     caveats = []
     if problem := permissions.not_kept(wanted, permissions.shown(os.fstat(file), wanted)):
         caveats.append(problem)
@@ -230,10 +230,10 @@ def _caveats(file: int, folder: str, wanted: Permissions) -> tuple[str, ...]:
 
 
 def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
-    form = formats.of_identity(entry.format)
-    credentials = formats.read_back(form, content)
+    format_ = formats.of_identity(entry.format)
+    credentials = formats.read_back(format_, content)
     if credentials is None:
-        is_opaque = form.name == "template"
+        is_opaque = format_.name == "template"
         return Holding(entry.facts, None, intact, proof=entry.proof) if is_opaque else Holding()
     access, refresh = credentials
     if access.fingerprint != entry.facts.fingerprint:
@@ -243,8 +243,8 @@ def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
 
 def _recorded(target: str, now: Instant) -> Record:
     try:
-        content, _ = atomic.read(sidecar(target), record.LARGEST_RECORD)
-    except OSError:  # as good as no record: the token's end is not known, and it is replaced
+        content, _ = atomic.read(record_path(target), record.LARGEST_RECORD)
+    except OSError:  # like a missing record: the expiry is unknown, and the token is replaced
         return Record()
     return record.load(content, now)
 
@@ -252,6 +252,6 @@ def _recorded(target: str, now: Instant) -> Record:
 def _digest_in_place(target: str) -> str | None:
     try:
         content, _ = atomic.read(target, LARGEST_FILE)
-    except (FileNotFoundError, PermissionError):  # another user's file is replaced as well
+    except (FileNotFoundError, PermissionError):  # another user's file is replaced too
         return None
     return record.digest(content)

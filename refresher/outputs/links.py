@@ -1,65 +1,65 @@
-"""Where a path leads, following only symbolic links that nobody else can have put there.
+"""Resolves a path, and follows only symbolic links that no other user can have made.
 
-The kernel does the same in part (fs.protected_symlinks, in sticky directories); systemd calls it CHASE_SAFE.
+The kernel does that only in sticky directories (fs.protected_symlinks). systemd calls it CHASE_SAFE.
 """
 
 import errno
 import os
 import stat
 
-_MOST = 40  # links on one path, as in path_resolution(7)
+_MOST_LINKS = 40  # on one path, as in path_resolution(7)
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class UntrustedLinkError(OSError):
-    """A symbolic link is not followed. The text says which, why, and what to do."""
+    """A symbolic link is not followed. The text has its path, the reason, and what to do."""
 
 
 def resolve(path: str) -> str:
-    """The absolute `path` without symbolic links in it. What does not exist yet is left as it is.
+    """The absolute `path` with its symbolic links resolved. Parts that do not exist are kept.
 
-    Raises UntrustedLinkError for a link that another user than root or ours may have made, and OSError for
-    links that lead in a circle.
+    Raises UntrustedLinkError if a user other than root and ours may have made a link, and OSError for a loop
+    of links.
     """
-    here, links = "/", 0
+    resolved, links = "/", 0
     rest = path.split("/")[::-1]
     while rest:
         name = rest.pop()
         if name in ("", "."):
             continue
         if name == "..":
-            here = os.path.dirname(here)
+            resolved = os.path.dirname(resolved)
             continue
-        step = f"{here.rstrip('/')}/{name}"
+        step = f"{resolved.rstrip('/')}/{name}"
         try:
             status = os.lstat(step)
         except FileNotFoundError:
-            here = step
+            resolved = step
             continue
         if not stat.S_ISLNK(status.st_mode):
-            here = step
+            resolved = step
             continue
         links += 1
-        if links > _MOST:
+        if links > _MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        _require_trusted(step, status, here)
-        aim = os.readlink(step)
-        here = "/" if aim.startswith("/") else here
-        rest += aim.split("/")[::-1]
-    return here
+        _require_trusted(step, status, resolved)
+        target = os.readlink(step)
+        resolved = "/" if target.startswith("/") else resolved
+        rest += target.split("/")[::-1]
+    return resolved
 
 
 def _require_trusted(link: str, status: os.stat_result, folder: str) -> None:
     trusted = (0, os.geteuid())
-    around = os.lstat(folder)
+    parent = os.lstat(folder)
     if status.st_uid not in trusted:
-        why = f"it belongs to user {status.st_uid}; delete it"
-    elif around.st_uid not in trusted:
-        why = f"its directory {folder} belongs to user {around.st_uid}; give it to root or user {trusted[1]}"
-    elif around.st_mode & _WRITABLE_BY_OTHERS and not around.st_mode & stat.S_ISVTX:
-        why = f"others may write its directory {folder}; take that right away (chmod go-w)"
+        reason = f"it belongs to user {status.st_uid}; delete it"
+    elif parent.st_uid not in trusted:
+        reason = f"its directory {folder} belongs to user {parent.st_uid}; chown it to root or {trusted[1]}"
+    elif parent.st_mode & _WRITABLE_BY_OTHERS and not parent.st_mode & stat.S_ISVTX:
+        reason = f"other users can write its directory {folder}; remove that permission (chmod go-w)"
     else:
         return
     raise UntrustedLinkError(
-        errno.ENOLINK, f"the symbolic link {link} is not followed: {why}, or name a path without it"
+        errno.ENOLINK, f"the symbolic link {link} is not followed: {reason}, or name a path without it"
     )

@@ -1,8 +1,8 @@
-"""The mode and group of a file: setting them, and what the file system makes of that.
+"""Sets the mode and group of a file, and reports what the file system keeps of them.
 
-Some file systems keep neither: SMB shares (Azure Files), vboxsf and FUSE mounts show every file with the mode
-and group of the mount, and ignore or refuse to change them. A default ACL of a directory (acl(5)) lets more
-users read a file than its mode says. No I/O but on the descriptor given. Raises OSError.
+Some file systems keep neither. SMB shares (Azure Files), vboxsf and FUSE mounts show every file with the mode
+and group of the mount, and ignore or refuse a change. A default ACL of a directory (acl(5)) lets more users
+read a file than its mode does. All I/O is on the given descriptor. Raises OSError.
 """
 
 import errno
@@ -20,12 +20,12 @@ _ACL = "system.posix_acl_access"
 _ACL_HEADER, _ACL_ENTRY = struct.Struct("<I"), struct.Struct("<HHI")  # linux/posix_acl_xattr.h
 _USER, _GROUP, _MASK = 0x02, 0x08, 0x10  # tags of entries, linux/posix_acl.h
 _READ = 4
-_CONFIGURABLE, _NEEDED = 0o775, 0o600  # of a mode, see config/kinds.py
+_CONFIGURABLE, _NEEDED = 0o775, 0o600  # of a mode, see config/value_types.py
 
 
 @distinct
 class Permissions(NamedTuple):
-    """`gid` is None where any group will do."""
+    """The mode and group of a file. `gid` is None if any group is accepted."""
 
     mode: int
     gid: int | None = None
@@ -35,35 +35,35 @@ class Permissions(NamedTuple):
 
 
 class GroupError(OSError):
-    """A file cannot be given to the group that is wanted."""
+    """The group of a file cannot be changed."""
 
 
 def parse(text: str) -> Permissions | None:
-    """The permissions whose `str` that is; None if it is nothing of the kind."""
+    """The inverse of `str`; None if `text` is malformed."""
     match = re.fullmatch(r"([0-7]{4})(?: (\d{1,10}))?", text, re.ASCII)
     return match and Permissions(int(match[1], 8), int(match[2]) if match[2] else None)
 
 
 def shown(status: os.stat_result, wanted: Permissions) -> Permissions:
-    """What a file has, as far as it is comparable with what is wanted."""
+    """The permissions of a file. Leaves out the group if `wanted` has none."""
     return Permissions(stat.S_IMODE(status.st_mode), None if wanted.gid is None else status.st_gid)
 
 
 def at_first(wanted: Permissions, directory: int) -> int:
-    """The mode with which to create a file in a directory: the one that is wanted, as some file systems
-    refuse to change it later. But for no moment may a group open the file that is not to read it."""
+    """The mode to create a file with. It is the wanted one, because some file systems refuse a later change.
+    But if the file starts in another group, it is 0600, so that this group can never read it."""
     if wanted.gid is None:
         return wanted.mode
-    around = os.fstat(directory)
-    group = around.st_gid if around.st_mode & stat.S_ISGID else os.getegid()
+    parent = os.fstat(directory)
+    group = parent.st_gid if parent.st_mode & stat.S_ISGID else os.getegid()
     return wanted.mode if group == wanted.gid else 0o600
 
 
 def give(file: int, wanted: Permissions) -> None:
-    """Give the file of this descriptor the mode and group that are wanted, unless it has them.
+    """Give the file of this descriptor the wanted mode and group, unless it has them.
 
-    No error if the file system refuses what we are entitled to: `shown` then differs. Raises GroupError for
-    a group that we may not set.
+    If the file system refuses a change that we are entitled to, this is no error: `shown` then differs.
+    Raises GroupError for a group that we must not set.
     """
     status = os.fstat(file)
     if wanted.gid is not None and status.st_gid != wanted.gid:
@@ -71,7 +71,7 @@ def give(file: int, wanted: Permissions) -> None:
         status = os.fstat(file)
     if stat.S_IMODE(status.st_mode) != wanted.mode:
         try:
-            os.fchmod(file, wanted.mode)  # the file is ours: nothing but the file system can object
+            os.fchmod(file, wanted.mode)  # the file is ours: only the file system can refuse
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise
@@ -87,7 +87,7 @@ def _give_group(file: int, gid: int) -> None:
 
 
 def not_kept(wanted: Permissions, kept: Permissions) -> str | None:
-    """What the file system made of the permissions `wanted`, and what to do; None if it kept them."""
+    """How the permissions of the file differ from `wanted`, and what to do; None if they are the same."""
     if wanted == kept:
         return None
     parts = []
@@ -104,7 +104,7 @@ def not_kept(wanted: Permissions, kept: Permissions) -> str | None:
 
 
 def _effect(wanted: int, kept: int) -> str:
-    """What that means for readers of the token."""
+    """The effect on readers of the token."""
     if kept & ~wanted & stat.S_IROTH:
         return " (every user can read the token)"
     if kept & ~wanted & stat.S_IRGRP:
@@ -113,10 +113,10 @@ def _effect(wanted: int, kept: int) -> str:
 
 
 def other_readers(file: int) -> str | None:
-    """Who else an access control list lets read the file of this descriptor; None if it lets nobody."""
+    """The other users and groups that an access control list lets read this file; None if there are none."""
     try:
         acl = os.getxattr(file, _ACL)
-    except (OSError, AttributeError):  # it has none, or there are none here
+    except (OSError, AttributeError):  # the file has none, or this system has none
         return None
     entries = list(_ACL_ENTRY.iter_unpack(acl[_ACL_HEADER.size :]))
     mask = next((permitted for tag, permitted, _ in entries if tag == _MASK), _READ)

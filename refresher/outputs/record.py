@@ -1,20 +1,20 @@
-"""What is kept beside a file output: whose token it holds and until when. No secret is in it.
+"""The record beside a file output: which token the file holds and until when. It contains no secret.
 
-The record is written ahead of the value. It describes both the value to come and the one in place, each named
-by the digest of the whole content: whenever a writer is killed, what is found is described, and nothing needs
-to be minted again.
+The record is written before the value. It describes both the new content and the present one, each by the
+digest of the whole content. So the record describes the file even if the writer is killed in between, and no
+new mint is needed.
 
     {"version": 1, "owner": "inlive-token-refresher", "writer": {"process": 4711, "host": "studio-7d4b9"},
      "contents": [{"sha256": "9f86…", "format": "json", "issued_at": "2026-11-05T10:00:00.250000Z", …,
                    "seal": "c010…"}, …]}
 
-``owner`` is the installation that the file belongs to, ``writer`` the process that wrote it last. ``issuer``
-is the base URL of the issuer of this token: the same key at another issuer is another matter. ``seal`` proves
-that a holder of the application key wrote this entry (`core.seal`). A record without seals, as early versions
-wrote it, is not believed: anyone could write such a one. It costs one mint.
+``owner`` is the installation that owns the file, ``writer`` the process that wrote it last. ``issuer`` is the
+base URL of the issuer of this token. ``seal`` proves that a holder of the application key wrote this entry
+(`core.seal`). Early versions wrote no seals. Such a record is ignored, because anyone could write it; that
+costs one mint.
 
-For the format `token` the digest is the SHA-256 of the token itself. That tells nothing: a token is far too
-random to be guessed from it, and its first 16 digits are the fingerprint which is told to everybody anyway.
+For the format `token` the digest is the SHA-256 of the token itself. It reveals nothing: a token is too
+random to guess, and the first 16 digits are the fingerprint, which is public anyway.
 """
 
 import hashlib
@@ -31,25 +31,25 @@ from refresher.core.seal import Sealer
 from refresher.outputs import permissions
 from refresher.outputs.permissions import Permissions
 
-LARGEST_RECORD = 64 * 1024  # bytes; ours has about one thousand, and what is larger is not ours
-LONGEST_OWNER = 320  # characters: a namespace has 63 and a name 253 at most
+LARGEST_RECORD = 64 * 1024  # bytes: larger files are ignored; a record has about one thousand
+LONGEST_OWNER = 320  # characters: at most 63 of a namespace and 253 of a name
 _VERSION = 1
 _PRECISION = 0.001  # seconds: times are recorded to the microsecond
-_LONGEST = 1e10  # seconds, some 300 years; JSON has numbers that no float holds
+_LONGEST = 1e10  # seconds, about 300 years: JSON allows numbers beyond any float
 
-DEFAULT_OWNER = "inlive-token-refresher"  # of every installation that was given no name
+DEFAULT_OWNER = "inlive-token-refresher"  # of every installation without a configured name
 
 
 class Kept(NamedTuple):
-    """What a file system made of the permissions that a file was given, where it did not keep them."""
+    """Permissions that a file system did not keep: the wanted ones, and those it shows."""
 
     wanted: Permissions
     shown: Permissions
 
 
 class Entry(NamedTuple):
-    """Of one content: the `identity` of the format it is in, and the token. `kept` is None where the file
-    system keeps permissions. `proof`: what is recorded, and its seal."""
+    """The description of one content. `format`: the format's `identity`. `kept` is None if the file system
+    keeps permissions. `proof`: the recorded statement and its seal."""
 
     format: str
     facts: TokenFacts
@@ -58,7 +58,7 @@ class Entry(NamedTuple):
 
 
 class Writer(NamedTuple):
-    """A process, as others can find it."""
+    """The process that wrote a file, in terms that other processes can use."""
 
     process: int
     host: str
@@ -68,7 +68,8 @@ class Writer(NamedTuple):
 
 
 class Record(NamedTuple):
-    """All of it. Where it says nothing of itself, `owner` is empty and `writer` None."""
+    """A whole record. `entries` are by the digest of their content. `owner` is "" and `writer` None if the
+    record has none."""
 
     entries: Mapping[str, Entry] = MappingProxyType({})
     owner: str = ""
@@ -76,12 +77,12 @@ class Record(NamedTuple):
 
 
 def digest(content: bytes) -> str:
-    """Names a content: the same as ``sha256sum`` prints for the file."""
+    """The digest that identifies a content, as ``sha256sum`` prints it."""
     return hashlib.sha256(content).hexdigest()
 
 
 def dump(record: Record) -> bytes:
-    """The file of a record. Entries are by the digest of their content; the newest comes first."""
+    """The content of the record file."""
     document: dict[str, object] = {"version": _VERSION, "owner": record.owner}
     if record.writer is not None:
         document["writer"] = record.writer._asdict()
@@ -90,8 +91,8 @@ def dump(record: Record) -> bytes:
 
 
 def load(content: bytes, now: Instant) -> Record:
-    """The record in a file, without entries that another version wrote or that contradict themselves. Never
-    raises: a missing record only costs a mint."""
+    """The record in a file, without inconsistent entries. Never raises: a record that is malformed or of
+    another version is empty, which costs only a mint."""
     if len(content) > LARGEST_RECORD:
         return Record()
     try:
@@ -100,7 +101,7 @@ def load(content: bytes, now: Instant) -> Record:
         return Record()
     match document:
         case {"version": version, "contents": list(contents)} if version == _VERSION:
-            found = (described(each, now) for each in contents)
+            found = (parse_entry(content, now) for content in contents)
             entries = dict(pair for pair in found if pair is not None)
             return Record(entries, _owner(document.get("owner")), _writer(document.get("writer")))
     return Record()
@@ -118,13 +119,13 @@ def _writer(recorded: object) -> Writer | None:
 
 
 def sealed(sha256: str, entry: Entry, sealer: Sealer) -> Entry:
-    """The entry of that content with a proof that `sealer` has written it."""
+    """`entry` with a proof, sealed by `sealer`. `sha256` is the digest of its content."""
     statement = _statement(sha256, entry)
     return entry._replace(proof=Proof(statement, sealer.seal(statement)))
 
 
 def fields(sha256: str, entry: Entry) -> dict[str, object]:
-    """What is recorded of a content, by name."""
+    """The recorded fields of an entry. `parse_entry` is the inverse."""
     return _unsealed_fields(sha256, entry) | {"seal": entry.proof.seal}
 
 
@@ -141,17 +142,17 @@ def _unsealed_fields(sha256: str, entry: Entry) -> dict[str, object]:
         "token_fingerprint": facts.fingerprint,
         "has_refresh_token": facts.has_refresh_token,
         "issuer": facts.issuer,
-    } | _fields_of(entry.kept)
+    } | _permission_fields(entry.kept)
 
 
 def _statement(sha256: str, entry: Entry) -> str:
-    """What is sealed, as one text: all that is believed of the content. (Its end follows from the rest.)"""
-    believed = _unsealed_fields(sha256, entry)
-    del believed["expires_at"]
-    return json.dumps(believed, sort_keys=True)
+    """The text that is sealed: all fields that matter. (`expires_at` follows from the others.)"""
+    trusted = _unsealed_fields(sha256, entry)
+    del trusted["expires_at"]
+    return json.dumps(trusted, sort_keys=True)
 
 
-def _fields_of(kept: Kept | None) -> dict[str, object]:
+def _permission_fields(kept: Kept | None) -> dict[str, object]:
     return {"permissions": {"wanted": str(kept.wanted), "shown": str(kept.shown)}} if kept else {}
 
 
@@ -163,13 +164,12 @@ def _kept(recorded: object) -> Kept | None:
     return None
 
 
-def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
-    """The digest and the entry of which these are the `fields`; None if they are none, or contradict
-    themselves."""
+def parse_entry(recorded: object, now: Instant) -> tuple[str, Entry] | None:
+    """The digest and the entry with these `fields`; None if they are malformed or inconsistent."""
     match recorded:
         case {
             "sha256": str(sha256),
-            "format": str(form),
+            "format": str(format_),
             "issued_at": str(issued_at),
             "expires_at": str(expires_at),
             "lifetime": int() | float() as lifetime,
@@ -201,7 +201,7 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
                     has_refresh_token=has_refresh_token,
                     issuer=issuer,
                 )
-                entry = Entry(form, facts, _kept(others.get("permissions")))
+                entry = Entry(format_, facts, _kept(others.get("permissions")))
                 seal = others.get("seal")
                 proof = Proof(_statement(sha256, entry), seal if isinstance(seal, str) else "")
                 return sha256, entry._replace(proof=proof)
@@ -209,7 +209,7 @@ def described(recorded: object, now: Instant) -> tuple[str, Entry] | None:
 
 
 def _wall(text: str) -> float:
-    """The wall time, or NaN where `text` tells none: that agrees with nothing."""
+    """The wall time; NaN for a malformed time, because every comparison with NaN is false."""
     try:
         return rfc3339.parse(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A token in a Secret of Kubernetes, by server-side apply: only our own keys, and nobody else's."""
+"""A token in a Kubernetes Secret, written by server-side apply. Only our own keys are written."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -27,15 +27,14 @@ _LONG_TOKEN = 2048  # characters, for a dry run
 
 
 class SecretOutput:
-    """`ports.Output` in a Secret, whose annotations say what is in it (`secret_body`).
+    """`ports.Output` in a Secret. Its annotations describe the token (`secret_body`).
 
-    It is written on condition that it is still what was looked at just before: a Secret that another
-    installation, or anybody, has taken or changed meanwhile is not overwritten. Needed are the verbs get and
-    patch on it and, unless it is there already, create.
+    Each write first reads the Secret, and fails if another client changes it in between. It needs the verbs
+    get and patch on the Secret and, if the Secret does not exist, create.
 
-    `time_left`: for how many seconds from now it may be written; asked just before, and the request is given
-    no longer. What reaches the API server later all the same finds the Secret changed if a new leader has
-    written it, and fails.
+    `time_left` returns for how many seconds from now this process may write. It is called just before a
+    write, and limits the request. A request that arrives later fails if the next leader has written the
+    Secret.
     """
 
     def __init__(self, plan: Plan, api: KubeApi, time_left: Callable[[], float] = lambda: math.inf) -> None:
@@ -43,48 +42,48 @@ class SecretOutput:
         self.lane = "secret"
         self.secret: tuple[str, str] | None = (plan.namespace, plan.secret)
         self.includes_refresh_token = any(
-            formats.includes_refresh_token(form) for form in plan.formats.values()
+            formats.includes_refresh_token(format_) for format_ in plan.formats.values()
         )
         self._plan = plan
         self._api, self._time_left = api, time_left
         self._path = secret_path(plan.namespace, plan.secret)
 
     def inspect(self, now: Instant) -> Holding:
-        """See `ports.Output`. Of a Secret of another installation it is told as well what consumers have."""
-        with self._telling("read", OutputOutOfSightError):
-            found = self._look()
+        """See `ports.Output`. Also describes a Secret of another installation."""
+        with self._output_errors("read", OutputOutOfSightError):
+            found = self._read()
         return secret_body.holding(found, self._plan, now) if found is not None else Holding()
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`."""
         values = self._plan.render(token, now)
-        with self._telling("written"):
-            made = secret_body.seen(self._put(values, token.facts, sealer))
-        left = secret_body.holding(made, self._plan, now)
-        if left.facts is None or left.facts.fingerprint != token.facts.fingerprint or not left.intact:
+        with self._output_errors("written"):
+            written = secret_body.seen(self._put(values, token.facts, sealer))
+        held = secret_body.holding(written, self._plan, now)
+        if held.facts is None or held.facts.fingerprint != token.facts.fingerprint or not held.intact:
             raise OutputError(
-                f"{self.name} does not hold what was just written: look for an admission webhook that alters"
-                " it"
+                f"{self.name} does not hold the value that was just written: check for an admission webhook "
+                "that changes it"
             )
 
     def claim(self) -> None:
-        """See `ports.Output`. There is none: the API server stores the whole of a Secret or nothing."""
+        """See `ports.Output`. Nothing to do: the API server never stores half a Secret."""
 
     def dry_run(self) -> tuple[str, ...]:
-        """Have the API server try out a whole write, and keep nothing of it (``dryRun=All``)."""
+        """Send a whole write that the API server checks but does not store (``dryRun=All``)."""
         origin = Instant(0.0, 0.0)
         access, refresh = SecretStr("x" * _LONG_TOKEN), SecretStr("x" * _LONG_TOKEN)
-        nobody = "0" * len(access.fingerprint)
+        key = "0" * len(access.fingerprint)
         facts = TokenFacts(
-            origin, 1.0, 1.0, nobody, access.fingerprint, has_refresh_token=True, issuer=self._plan.issuer_url
+            origin, 1.0, 1.0, key, access.fingerprint, has_refresh_token=True, issuer=self._plan.issuer_url
         )
         values = self._plan.render(Token(facts, access, refresh), origin)
-        with self._telling("written"):
+        with self._output_errors("written"):
             self._put(values, facts, Sealer(access), dry_run=True)
         return ()
 
-    def _look(self) -> Seen | None:
-        """The Secret as it is; None if there is none. Raises KubeError."""
+    def _read(self) -> Seen | None:
+        """The Secret; None if it does not exist. Raises KubeError."""
         try:
             return secret_body.seen(self._api.get(self._path))
         except KubeNotFoundError:
@@ -93,39 +92,41 @@ class SecretOutput:
     def _put(
         self, values: Mapping[str, bytes], facts: TokenFacts, sealer: Sealer, *, dry_run: bool = False
     ) -> dict[str, Any]:
-        """The Secret with `values` in it, as the API server has it then. Raises KubeError or OutputError.
+        """Apply `values`. Returns the new Secret. Raises KubeError or OutputError.
 
-        By force, because others may have altered what is ours; what is not ours was seen to before.
+        Applies by force, because other clients may have changed our fields. `objection` protects theirs.
         """
-        found = self._look()
+        found = self._read()
         objection = secret_body.objection(found, self._plan, values)
         if objection is not None:
             raise OutputError(f"{self.name} cannot be written: {objection}")
         body = secret_body.manifest(found, self._plan, facts, values, sealer)
         left = math.inf if dry_run else self._time_left()
         if left <= 0:
-            raise OutputError(f"{self.name} is not written: another process leads now, or is about to")
+            raise OutputError(f"{self.name} is not written: another process leads now, or soon will")
         return self._api.apply(self._path, body, force=True, dry_run=dry_run, timeout=min(TIMEOUT, left))
 
     @contextmanager
-    def _telling(self, what: str, as_error: type[OutputError] = OutputError) -> Iterator[None]:
-        """Turns a KubeError into an OutputError that says which output, why, and what to do."""
+    def _output_errors(self, action: str, kind: type[OutputError] = OutputError) -> Iterator[None]:
+        """Turns a KubeError into an OutputError with the output, the reason, and what to do."""
         try:
             yield
         except KubeError as error:
-            asked = error.retry_after if isinstance(error, KubeThrottledError) else None
-            raise as_error(f"{self.name} cannot be {what}: {self._explained(error)}", asked) from error
+            retry_after = error.retry_after if isinstance(error, KubeThrottledError) else None
+            message = f"{self.name} cannot be {action}: {self._explained(error)}"
+            raise kind(message, retry_after) from error
 
     def _explained(self, error: KubeError) -> str:
         match error:
             case KubeNotFoundError():
                 advice = (
-                    f"there is no namespace {self._plan.namespace}: create it, or correct that of the Secret"
+                    f"the namespace {self._plan.namespace} does not exist: create it, or correct it in the "
+                    "configuration"
                 )
             case KubeConflictError():
-                advice = "somebody changed it at the same moment; it is tried again"
+                advice = "another client changed it at the same moment; the refresher will retry"
             case KubeDeniedError() if "being terminated" in str(error):
-                advice = "let that end and create the namespace anew, or correct that of the Secret"
+                advice = "wait until it is deleted and create it again, or correct it in the configuration"
             case _:
                 return str(error)
         return f"{error}; {advice}"

@@ -1,25 +1,24 @@
-"""What a Secret says, and what is to be said in it: the values, and in annotations until when they are good.
+"""Reads and builds the content of a Secret: the values, and annotations with their record.
 
     metadata:
       labels: {app.kubernetes.io/managed-by: inlive-token-refresher}
       annotations:
         token-refresher.inlive.app/owner: inlive/inlive-token-refresher   # the installation that writes it
         token-refresher.inlive.app/issued-at: 2026-11-05T10:00:00.25Z     # and so on, as in a file's `record`
-        token-refresher.inlive.app/format: {"access-token": "token"}      # of each key of ours
+        token-refresher.inlive.app/format: {"access-token": "token"}      # of each of our keys
         token-refresher.inlive.app/sha256: 9f86…                          # `digest` of their values
     data: {access-token: …}
 
-The digest describes what was written with it, and the annotation ``seal`` proves who wrote that, as in a
-file's record. Values and annotations that somebody altered since are not believed. No I/O.
+The digest and the annotation ``seal`` prove that values and annotations are as a holder of the application
+key wrote them, as in a file's record. Values and annotations that were changed since are ignored. No I/O.
 """
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from refresher.config.declarations import SecretOutputSettings
-from refresher.config.objects import placed
+from refresher.config.addresses import namespaced
 from refresher.core import formats
 from refresher.core.formats import Credentials, Format
 from refresher.core.instant import Instant
@@ -40,26 +39,28 @@ _NOT_TEXT = ("lifetime", "requested_lifetime", "has_refresh_token")
 
 
 class Plan(NamedTuple):
-    """What one installation keeps in one Secret: under each key of `formats` the token in that format."""
+    """What one installation publishes in a Secret: the token under each key of `formats`, in that format."""
 
     namespace: str
     secret: str
-    owner: str  # names the installation: two of them do not share a Secret
+    owner: str  # the installation: two installations never share a Secret
     formats: Mapping[str, Format]
     issuer_url: str
 
     @property
     def identity(self) -> str:
-        """Of all formats, as `Format.identity` is of one."""
-        return _json({key: form.identity(self.issuer_url) for key, form in self.formats.items()})
+        """The identities of all formats (`Format.identity`), by key."""
+        return _json({key: format_.identity(self.issuer_url) for key, format_ in self.formats.items()})
 
     def render(self, token: Token, now: Instant) -> dict[str, bytes]:
-        """The value of each key for `token` when it is written at `now`."""
-        return {key: formats.render(form, token, now, self.issuer_url) for key, form in self.formats.items()}
+        """The value of each key for `token`, written at `now`."""
+        return {
+            key: formats.render(format_, token, now, self.issuer_url) for key, format_ in self.formats.items()
+        }
 
 
 class Seen(NamedTuple):
-    """What concerns us of a Secret that was found. Annotations are those of our prefix, without it."""
+    """The parts of an existing Secret that we use. `annotations` has only ours, without their prefix."""
 
     resource_version: str
     type: str
@@ -69,22 +70,22 @@ class Seen(NamedTuple):
     values: Mapping[str, bytes]
 
     def __repr__(self) -> str:
-        """Without the values: they are ours and other people's secrets."""
+        """Leaves out the values, which are secret."""
         return f"<a Secret, resourceVersion {self.resource_version}>"
 
     @property
     def owner(self) -> str:
-        """The installation it belongs to; empty if to none. Cut off where no name can be so long."""
+        """The installation that owns the Secret; "" if none does. Cut to the longest valid name."""
         return self.annotations.get("owner", "")[: record.LONGEST_OWNER]
 
     @property
     def recorded(self) -> dict[str, str] | None:
-        """The identity of the format of each key that was written by a refresher; None if by none."""
+        """The identity of the format of each key that a refresher wrote; None if no refresher wrote any."""
         return _identities(self.annotations.get("format", ""))
 
     @property
     def is_unaltered(self) -> bool:
-        """Whether the values, all of them, are what was written with the annotations."""
+        """Whether all values are those that were written with the annotations."""
         recorded = self.recorded or {}
         if not recorded or recorded.keys() - self.values.keys():
             return False
@@ -92,12 +93,12 @@ class Seen(NamedTuple):
 
 
 def digest(values: Mapping[str, bytes]) -> str:
-    """Names the values of some keys, all together. As `record.digest`, it tells nothing about a token."""
+    """The digest of all `values` together. Like `record.digest`, it reveals nothing about a token."""
     return record.digest(_json({key: record.digest(value) for key, value in values.items()}).encode())
 
 
 def seen(document: Mapping[str, Any]) -> Seen:
-    """What the API server's `document` of a Secret says. Raises KubeUnreachableError if that is none."""
+    """The Secret in the API server's `document`. Raises KubeUnreachableError if it is not a Secret."""
     metadata = document.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise _no_secret("metadata")
@@ -119,7 +120,7 @@ def seen(document: Mapping[str, Any]) -> Seen:
 
 
 def _texts(document: Mapping[str, Any], field: str) -> dict[str, str]:
-    """The texts by name in that field; none where it is missing. Raises KubeUnreachableError."""
+    """The strings by name in that field; empty if the field is missing. Raises KubeUnreachableError."""
     found = document.get(field) or {}
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
         raise _no_secret(field)
@@ -127,22 +128,27 @@ def _texts(document: Mapping[str, Any], field: str) -> dict[str, str]:
 
 
 def _no_secret(field: str) -> KubeUnreachableError:
-    return KubeUnreachableError(f"what it gives is no Secret, by its {field}: is this an API server?")
+    return KubeUnreachableError(
+        f"the response is no Secret, because its {field} is malformed: is this an API server?"
+    )
 
 
-def planned(settings: SecretOutputSettings, issuer_url: str, home: str, owner: str) -> Plan:
-    """What `settings` mean in the namespace `home`, in which Secrets and owners are that name no other."""
-    namespace, secret = placed(settings.secret, home)
-    forms = {
-        key: Format(name, settings.template if name == "template" else None) for key, name in settings.data
-    }
-    return Plan(namespace, secret, "/".join(placed(owner, home)), forms, issuer_url)
+def formats_by_key(data: Iterable[tuple[str, str]], template: str | None) -> dict[str, Format]:
+    """The format of each key. Only keys with the format template use `template`."""
+    return {key: Format(name, template if name == "template" else None) for key, name in data}
+
+
+def planned(secret: str, home: str, owner: str, key_formats: Mapping[str, Format], issuer_url: str) -> Plan:
+    """The plan for a Secret [NAMESPACE/]NAME. `home` is the default namespace of the Secret and its owner."""
+    namespace, name = namespaced(secret, home)
+    return Plan(namespace, name, "/".join(namespaced(owner, home)), key_formats, issuer_url)
 
 
 def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
-    """What consumers of this Secret have. Values that the annotations do not describe have no known end.
+    """The token that consumers of this Secret have. If the annotations do not describe the values, its expiry
+    is unknown.
 
-    It is intact if a write of the same token would change nothing: so not in another installation's Secret.
+    It is intact if a write of the same token would change nothing. So another installation's Secret never is.
     """
     described = _described(found.annotations, now)
     if described is None or not found.is_unaltered:
@@ -155,22 +161,22 @@ def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
         and found.type == TYPE
         and not found.immutable
     )
-    forms = {key: formats.of_identity(identity) for key, identity in (found.recorded or {}).items()}
-    credentials = _credentials(found.values, forms, facts)
+    recorded = {key: formats.of_identity(identity) for key, identity in (found.recorded or {}).items()}
+    credentials = _credentials(found.values, recorded, facts)
     if credentials is not None:
         access, refresh = credentials
         return Holding(facts, Token(facts, access, refresh), intact, found.owner, described.proof)
-    only_templates = all(form.name == "template" for form in forms.values())
+    only_templates = all(format_.name == "template" for format_ in recorded.values())
     if not only_templates:
         return Holding(owner=found.owner)
     return Holding(facts, None, intact, found.owner, described.proof)
 
 
 def objection(found: Seen | None, plan: Plan, values: Mapping[str, bytes]) -> str | None:
-    """Why `values` must not be written into what was found, and what to do about it; None if they may be.
+    """Why `values` must not be written into the Secret, and what to do; None if they may be.
 
-    What another installation or anybody else keeps there is not overwritten. An empty value is nobody's: a
-    Secret may be prepared with the keys in it.
+    A write never replaces the values of another installation or client. An empty value may be replaced: an
+    administrator may prepare a Secret with empty keys.
     """
     if found is None:
         return _excess(values, {})
@@ -180,17 +186,19 @@ def objection(found: Seen | None, plan: Plan, values: Mapping[str, bytes]) -> st
             f"or hand this one over by deleting its annotation {OWNER}"
         )
     if found.type != TYPE:
-        return f"its type is {found.type!r}, not {TYPE!r}, and stays so: delete it, or name another Secret"
+        return (
+            f"its type is {found.type!r}, not {TYPE!r}, and cannot change: delete it, or name another Secret"
+        )
     if found.immutable:
         return "it is immutable (immutable: true): delete it, or name another Secret"
-    known = _keys_of_ours(found, plan)
-    strangers = [key for key in values if found.values.get(key) and key not in known]
-    if strangers:
+    ours = _our_keys(found, plan)
+    foreign = [key for key in values if found.values.get(key) and key not in ours]
+    if foreign:
         return (
-            f"somebody else keeps a value in it under {', '.join(strangers)}: name another key or Secret, or "
+            f"another client keeps a value in it under {', '.join(foreign)}: name another key or Secret, or "
             "delete that key from it"
         )
-    others = found.values.keys() - values.keys() - known
+    others = found.values.keys() - values.keys() - ours
     return _excess(values, {key: found.values[key] for key in others})
 
 
@@ -198,10 +206,10 @@ def manifest(
     found: Seen | None, plan: Plan, facts: TokenFacts, values: Mapping[str, bytes], sealer: Sealer
 ) -> dict[str, Any]:
     """The manifest to apply so that the Secret holds `values` and their sealed record. Applying it conflicts
-    if the Secret has changed since it was `found`.
+    if the Secret has changed since it was read as `found`.
 
-    It contains everything that we own in the Secret: applying it removes our former keys that it omits. A
-    label that others have set stays theirs.
+    It contains everything that we own in the Secret. So applying it removes our former keys. If another
+    client has set the label, the label stays theirs.
     """
     sha256 = digest(values)
     fields = record.fields(sha256, record.sealed(sha256, Entry(plan.identity, facts), sealer))
@@ -222,9 +230,9 @@ def manifest(
     }
 
 
-def _keys_of_ours(found: Seen, plan: Plan) -> set[str]:
-    """The keys whose values may be replaced: those that a refresher wrote. In our own Secret also if they
-    were altered since, in one that is nobody's only as they were written."""
+def _our_keys(found: Seen, plan: Plan) -> set[str]:
+    """The keys that a refresher wrote, so that their values may be replaced. If no installation owns the
+    Secret, only while the values are unaltered."""
     recorded = found.recorded
     if found.owner:
         return set(plan.formats if recorded is None else recorded)
@@ -232,24 +240,24 @@ def _keys_of_ours(found: Seen, plan: Plan) -> set[str]:
 
 
 def _described(annotations: Mapping[str, str], now: Instant) -> Entry | None:
-    """What the annotations say, if they make sense."""
+    """The entry in the annotations; None if they are malformed or inconsistent."""
     recorded: dict[str, object] = {name.replace("-", "_"): text for name, text in annotations.items()}
     try:
         for name in _NOT_TEXT:
             recorded[name] = json.loads(annotations.get(_annotation(name), ""))
     except (ValueError, RecursionError):
         return None
-    entry = record.described(recorded, now)
+    entry = record.parse_entry(recorded, now)
     return entry and entry[1]
 
 
 def _credentials(
-    values: Mapping[str, bytes], forms: Mapping[str, Format], facts: TokenFacts
+    values: Mapping[str, bytes], recorded: Mapping[str, Format], facts: TokenFacts
 ) -> Credentials | None:
-    """The token that `facts` describe, with its refresh token if a value has it; None if no value has it."""
-    read = [formats.read_back(form, values[key]) for key, form in forms.items()]
-    known = [each for each in read if each is not None and each[0].fingerprint == facts.fingerprint]
-    return max(known, key=lambda each: each[1] is not None, default=None)
+    """The token with these `facts`, with its refresh token if a value has one; None if no value has it."""
+    read = [formats.read_back(format_, values[key]) for key, format_ in recorded.items()]
+    matching = [found for found in read if found is not None and found[0].fingerprint == facts.fingerprint]
+    return max(matching, key=lambda found: found[1] is not None, default=None)
 
 
 def _identities(text: str) -> dict[str, str] | None:
@@ -257,7 +265,7 @@ def _identities(text: str) -> dict[str, str] | None:
         recorded = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(recorded, dict) or not all(isinstance(each, str) for each in recorded.values()):
+    if not isinstance(recorded, dict) or not all(isinstance(name, str) for name in recorded.values()):
         return None
     return recorded
 
@@ -275,12 +283,12 @@ def _json(mapping: Mapping[str, str]) -> str:
 
 
 def _excess(values: Mapping[str, bytes], others: Mapping[str, bytes]) -> str | None:
-    """Why a Secret has no room for `values` beside what `others` keep in it; None if it has."""
+    """Why `values` do not fit into a Secret with the values of `others`; None if they fit."""
     theirs = sum(map(len, others.values()))
     size = theirs + sum(map(len, values.values()))
     if size <= LARGEST_SECRET:
         return None
     return (
-        f"it would hold {size} bytes, {theirs} of them others', and a Secret takes {LARGEST_SECRET}: name a "
-        "Secret of its own, or fewer formats"
+        f"it would hold {size} bytes, {theirs} of them in keys of other clients, but a Secret holds at most "
+        f"{LARGEST_SECRET}: name a separate Secret, or fewer formats"
     )

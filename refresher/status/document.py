@@ -20,12 +20,12 @@ def status_document(
     Times are RFC 3339 in UTC. Durations are seconds, negative in the past. Unknown values are None. Without
     leader election there are no `leases`.
     """
-    tokens = [_of_token(each, now) for each in statuses]
+    tokens = [_of_token(status, now) for status in statuses]
     return {
         "version": version,
         "time": to_second(now.wall),
         "valid": all(token["valid"] for token in tokens),
-        "leases": [each._asdict() for each in leases],
+        "leases": [lease._asdict() for lease in leases],
         "tokens": tokens,
     }
 

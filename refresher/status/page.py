@@ -39,7 +39,7 @@ def page(document: Mapping[str, Any]) -> str:
 </head>
 <body>
 <h1>{escape(headline(document))}</h1>
-{"".join(f"<p>{escape(each)}</p>" for each in lease_lines(document))}
+{"".join(f"<p>{escape(line)}</p>" for line in lease_lines(document))}
 {"".join(map(_section, rows(document)))}</body>
 </html>
 """

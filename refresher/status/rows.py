@@ -33,7 +33,7 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
         outputs = [_output_row(output, time) for output in objects(token, "outputs")]
         below = {f"{output.name}: {problem}" for output in outputs for problem in output.problems}
         problems = token.get("problems")
-        texts = [shown(each) for each in problems] if isinstance(problems, list) else []
+        texts = [shown(problem) for problem in problems] if isinstance(problems, list) else []
         yield Row(
             shown(token.get("name")),
             is_output=False,
@@ -42,7 +42,7 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
             expires=shown(token.get("expires_at")),
             next_mint=_next_mint(token, time),
             remark="",
-            problems=tuple(each for each in texts if each not in below),
+            problems=tuple(text for text in texts if text not in below),
         )
         yield from outputs
 
@@ -74,7 +74,7 @@ def lease_lines(document: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _of_lease(lease: Mapping[str, Any]) -> Iterator[str]:
-    who = f"standby: {shown(lease.get('holder') or 'nobody that is known')} holds"
+    who = f"standby: {shown(lease.get('holder') or 'an unknown process')} holds"
     if lease.get("leads") is True:
         who = "leader: this process holds"
     yield f"{who} the lease {shown(lease.get('lease'))}"
@@ -90,7 +90,7 @@ def shown(value: object) -> str:
 def objects(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """The objects in the list `name`; empty without such a list."""
     found = of.get(name)
-    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
 
 
 def _validity(value: object) -> str:

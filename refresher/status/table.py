@@ -24,15 +24,15 @@ def table(document: Mapping[str, Any]) -> str:
     room = min(WIDTH - sum(widths) - 2 * len(widths), max(map(columns, (HEADS[0], *names))))
     widths.insert(0, room)
     above = (headline(document), *lease_lines(document))
-    lines = [*(line for each in above for line in wrapped(each, WIDTH)), "", _line(HEADS, widths)]
+    lines = [*(line for text in above for line in wrapped(text, WIDTH)), "", _line(HEADS, widths)]
     for row, name, rest in zip(found, names, cells, strict=True):
         lines.append(_line((name, *rest), widths))
         indent = "      " if row.is_output else "    "
         if row.remark:
-            lines += [f"{indent}{each}" for each in wrapped(row.remark, WIDTH - len(indent))]
+            lines += [f"{indent}{line}" for line in wrapped(row.remark, WIDTH - len(indent))]
         for problem in row.problems:
             first, *more = wrapped(problem, WIDTH - len(indent) - 2)
-            lines += [f"{indent}! {first}", *(f"{indent}  {each}" for each in more)]
+            lines += [f"{indent}! {first}", *(f"{indent}  {line}" for line in more)]
     return "\n".join(lines)
 
 
@@ -44,7 +44,7 @@ def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
 
 def columns(text: str) -> int:
     """The width of `text` in columns of a terminal."""
-    return len(text) + sum(unicodedata.east_asian_width(each) in "WF" for each in text)
+    return len(text) + sum(unicodedata.east_asian_width(char) in "WF" for char in text)
 
 
 def shortened(text: str, room: int) -> str:

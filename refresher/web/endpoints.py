@@ -1,6 +1,6 @@
-"""What the endpoints say: whether the daemon lives, whether it is ready, how every token stands, the metrics.
+"""The endpoints of the daemon: liveness, readiness, the status of every token, the metrics.
 
-All of it is computed at the request, from frozen states; nothing is kept between two requests.
+Each response is computed at the request, from frozen states. Nothing is stored between two requests.
 """
 
 import json
@@ -30,18 +30,18 @@ ENDPOINTS = {
     "/metrics": "for Prometheus, in its text format or as OpenMetrics",
     "/livez": "200 while the engine makes progress: for a liveness probe",
     "/readyz": "200 while every output of every token holds a valid token: for a readiness probe",
-    "/status": "how every token and output stands: JSON, or HTML for a browser",
+    "/status": "the state of every token and output: JSON, or HTML for a browser",
 }
 
 
 class Endpoints:
-    """Answers requests.
+    """The application that serves the endpoints.
 
-    `view` and `last_turn` are the engine's; `version` is the daemon's. `stuck`: why a restart is needed
-    although the engine makes turns, None while it is not. `log_lines_dropped`: see `Metrics`.
+    `view` and `last_turn` are the engine's; `version` is the daemon's. `stuck`: the reason for a restart
+    although the engine makes turns, or None. `log_lines_dropped`: see `Metrics`.
     """
 
-    def __init__(  # noqa: PLR0913 -- what is reported
+    def __init__(  # noqa: PLR0913 -- the sources of all that is reported
         self,
         view: Callable[[], Iterable[tuple[TokenPolicy, State]]],
         last_turn: Callable[[], Instant],
@@ -65,23 +65,23 @@ class Endpoints:
         }
 
     def admit(self, request: Request) -> Response | None:
-        """Refuse what would change something."""
+        """Refuse methods that would change something."""
         if request.method in METHODS:
             return None
         allowed = ", ".join(METHODS)
-        line = f"only {allowed}: nothing is changed here"
+        line = f"method not allowed; accepted: {allowed} (nothing can be changed here)"
         return text(HTTPStatus.METHOD_NOT_ALLOWED, line, ("Allow", allowed))
 
     def answer(self, request: Request) -> Reply:
-        """The reply to GET and HEAD. Probes are answered at once; what takes long where there are many tokens
-        is computed in the background."""
+        """The reply to GET and HEAD. Probes get it at once. Metrics and status, which take long with many
+        tokens, are computed in the background."""
         route = self._routes.get(request.path)
         if route is None:
-            return text(HTTPStatus.NOT_FOUND, f"not found; there are {', '.join(self._routes)}")
+            return text(HTTPStatus.NOT_FOUND, f"not found; available: {', '.join(self._routes)}")
         return route(request.headers.get("accept", ""))
 
     def refuse(self, status: HTTPStatus) -> Response:
-        """The response to what is no request."""
+        """The response to an invalid request."""
         return text(status, status.phrase)
 
     def _exposition(self, accept: str) -> Later:
@@ -104,12 +104,12 @@ class Endpoints:
         reasons = unready_outputs(self._view(), self._clock.now())
         if not reasons:
             return responses.json(HTTPStatus.OK, json.dumps({"ready": True}, indent=2))
-        # Without indentation: that encoder is fast, and kubelet shows the first 10 kB.
+        # Without indentation, because that encoder is fast and the kubelet shows only the first 10 kB.
         document = json.dumps({"ready": False, "reasons": reasons})
         return responses.json(HTTPStatus.SERVICE_UNAVAILABLE, document)
 
     def _status(self, accept: str) -> Later:
-        def answer() -> Response:
+        def status() -> Response:
             now = self._clock.now()
             statuses = [status_of(state, policy, now) for policy, state in self._view()]
             document = status_document(statuses, now, self._version, self._counters.leases)
@@ -117,32 +117,34 @@ class Endpoints:
                 return responses.html(page(document))
             return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))
 
-        return Later(self._background.submit(answer))
+        return Later(self._background.submit(status))
 
 
 def server_of(endpoints: Endpoints, listening: socket.socket) -> Server:
-    """What serves the endpoints. Raises OSError without a free descriptor.
+    """The server of the endpoints. Raises OSError without a free descriptor.
 
-    Each connection is closed after one request: probes and scrapes come seconds apart, and so no client keeps
-    one of the few places.
+    It closes each connection after one request: probes and scrapes come seconds apart, and connections are
+    few.
     """
     limits = Limits(idle=0.0, connections=affordable_connections(CONNECTIONS))
     return Server(listening, endpoints, limits, name="the endpoints")
 
 
 def quality(accept: str, media_type: str) -> float:
-    """How much a client that sent this Accept header wants `media_type`: 0 to 1 (RFC 9110 §12.5.1).
+    """The weight, 0 to 1, that the Accept header `accept` gives to `media_type` (RFC 9110 §12.5.1).
 
-    The most specific range that fits counts. No header means anything. What cannot be read is unwanted.
+    The most specific matching range counts. An empty header accepts everything. An invalid weight counts as
+    0.
     """
     kind = media_type.partition("/")[0]
-    wanted = dict(_ranges(accept or "*/*"))
-    return next((wanted[each] for each in (media_type, f"{kind}/*", "*/*") if each in wanted), 0.0)
+    weights = dict(_ranges(accept or "*/*"))
+    ranges = (media_type, f"{kind}/*", "*/*")
+    return next((weights[media_range] for media_range in ranges if media_range in weights), 0.0)
 
 
 def _ranges(accept: str) -> Iterable[tuple[str, float]]:
-    for each in accept.lower().split(","):
-        media_range, *parameters = (part.strip() for part in each.split(";"))
+    for item in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in item.split(";"))
         weights = [part[2:] for part in parameters if part.startswith("q=")]
         try:
             yield media_range, float(weights[0]) if weights else 1.0
@@ -153,11 +155,11 @@ def _ranges(accept: str) -> Iterable[tuple[str, float]]:
 def _index(accept: str) -> Response:
     if quality(accept, "text/html") > quality(accept, "text/plain"):
         items = "".join(
-            f'<dt><a href="{path}">{path}</a></dt><dd>{says}</dd>' for path, says in ENDPOINTS.items()
+            f'<dt><a href="{path}">{path}</a></dt><dd>{summary}</dd>' for path, summary in ENDPOINTS.items()
         )
         title = "inlive-token-refresher"
         return responses.html(
             '<!DOCTYPE html><html lang="en"><meta charset="utf-8">'
             f"<title>{title}</title><h1>{title}</h1><dl>{items}</dl></html>\n"
         )
-    return text(HTTPStatus.OK, "\n".join(f"{path:10}{says}" for path, says in ENDPOINTS.items()))
+    return text(HTTPStatus.OK, "\n".join(f"{path:10}{summary}" for path, summary in ENDPOINTS.items()))

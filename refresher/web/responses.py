@@ -1,14 +1,14 @@
-"""Responses of the endpoints: text, JSON and pages, with the headers that all of them have."""
+"""Responses of the endpoints as text, JSON and HTML, with their common headers."""
 
 from refresher.http.server.messages import Headers, Response
 
 _TEXT, _JSON, _HTML = "text/plain; charset=utf-8", "application/json", "text/html; charset=utf-8"
 _ON_ALL: Headers = (
-    ("Server", "inlive-token-refresher"),  # without a version: clients need not know it
+    ("Server", "inlive-token-refresher"),  # without a version, which clients need not know
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
 )
-# No script, no request to anywhere, not in a frame: a page is for reading, and shows names that others chose.
+# No scripts, no requests, no frames: a page is only for reading, and it shows names that others chose.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -20,7 +20,7 @@ def of_type(content_type: str, body: bytes, status: int = 200, headers: Headers 
 
 
 def text(status: int, line: str, *headers: tuple[str, str]) -> Response:
-    """One line for people."""
+    """One line of text for people."""
     return of_type(_TEXT, f"{line}\n".encode(), status, headers)
 
 

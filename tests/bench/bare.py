@@ -1,4 +1,4 @@
-"""What anybody would write without us: mint one token, write it. The yardstick for start-up."""
+"""The simplest script without this project: mint one token, write it. The reference for start-up."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The figures of the README: each a ratio of two things measured in turn, or a count, on this machine, now.
+"""The figures of the README. Each is a count, or a ratio of two things measured in turn on this machine.
 
 make bench              everything, about seven minutes
 make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, mints
@@ -29,11 +29,11 @@ from tests.kube import binaries
 from tests.kube.cluster import Cluster
 
 HERE = Path(__file__).parent
-TRIES = 21  # of each way to end a leader
+TRIES = 21  # for each way to end a leader
 STARTS = 21  # processes of each kind, in turn
 WORKERS = 16
 MINTS = 1600
-LATENCY = 0.05  # seconds that the issuer takes, as over a continent
+LATENCY = 0.05  # seconds for a response of the issuer, as across a continent
 IDLE_SECONDS = 60
 
 ISSUER = """
@@ -47,7 +47,7 @@ with Emulator() as inlive:
 
 @contextmanager
 def emulated_inlive() -> Iterator[tuple[str, str]]:
-    """An Inlive API in a process of its own: its URL and a key."""
+    """An Inlive API in its own process: its URL and a key."""
     process = subprocess.Popen(
         [sys.executable, "-c", ISSUER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -57,7 +57,7 @@ def emulated_inlive() -> Iterator[tuple[str, str]]:
         process.stdin.close()
 
 
-def told(what: str, figure: str, limit: str) -> None:
+def report(what: str, figure: str, limit: str) -> None:
     print(f"  {what:<58}{figure:>12}   {limit}", flush=True)
 
 
@@ -81,12 +81,12 @@ def start(url: str, folder: Path) -> None:
             if number:  # the first of each warms the page cache
                 seconds[kind].append(took)
     bare = statistics.median(seconds["bare"])
-    told("a bare script (requests, POST, write): start to token", f"{bare * 1000:.0f} ms", "")
+    report("a bare script (requests, POST, write): start to token", f"{bare * 1000:.0f} ms", "")
     for kind in ("once", "run"):
         ratios = [ours / theirs for ours, theirs in zip(seconds[kind], seconds["bare"], strict=True)]
         ratio = statistics.median(ratios)
         took = statistics.median(seconds[kind])
-        told(
+        report(
             f"refresher {kind}: start to token, {took * 1000:.0f} ms",
             f"{ratio:.2f} x",
             "at most 1.5, aim 1.3",
@@ -114,26 +114,26 @@ def memory(url: str, folder: Path) -> None:
     seen = {each["refreshes"]: each for each in map(json.loads, lines.stdout.splitlines())}
     mib = {refreshes: each["rss"] / 2**20 for refreshes, each in seen.items()}
     what = f"resident after {hour} refreshes in {seen[hour]['seconds'] / 60:.0f} virtual minutes, scraped"
-    told(what, f"{mib[hour]:.1f} MiB", "at most 36, aim 34")
+    report(what, f"{mib[hour]:.1f} MiB", "at most 36, aim 34")
     for first in (
         few,
         half,
     ):  # CPython's free lists, of up to 2,000 tuples of each length, fill up before that
         grown = (seen[many]["rss"] - seen[first]["rss"]) / 1024
-        told(f"growth from refresh {first} to refresh {many}", f"{grown:+.0f} KiB", "none")
+        report(f"growth from refresh {first} to refresh {many}", f"{grown:+.0f} KiB", "none")
 
 
 def idle(url: str, folder: Path) -> None:
-    """CPU of a daemon with nothing to do but to look whether there is."""
+    """CPU time of an idle daemon."""
     command = [sys.executable, "-m", "refresher", "run", "--key-file", str(folder / "key")]
     command += ["--to-file", str(folder / "idle"), "--issuer-url", url, "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        time.sleep(3)  # what the endpoints need is imported by then
+        time.sleep(3)  # the endpoints have imported their modules by then
         before = cpu_of(process.pid)
         time.sleep(IDLE_SECONDS)
         share = (cpu_of(process.pid) - before) / IDLE_SECONDS
         process.kill()
-    told(f"CPU of an idle daemon over {IDLE_SECONDS} s", f"{share:.3%}", "at most 0.2 % of a core")
+    report(f"CPU of an idle daemon over {IDLE_SECONDS} s", f"{share:.3%}", "at most 0.2 % of a core")
 
 
 def cpu_of(pid: int) -> float:
@@ -159,20 +159,20 @@ def secret(url: str, folder: Path) -> None:
     pairs = list(zip(secrets, files, strict=True))[1:]  # the first of each warms the page cache
     ratio = statistics.median(start.seconds / took for start, took in pairs)
     took = statistics.median(start.seconds for start, _ in pairs)
-    told(
+    report(
         f"refresher run: start to token in a Secret, {took * 1000:.0f} ms", f"{ratio:.2f} x file", "at most 2"
     )
-    told("resident with a Secret, kubeconfig", f"{secrets[-1].resident / 2**20:.1f} MiB", "at most 50")
+    report("resident with a Secret, kubeconfig", f"{secrets[-1].resident / 2**20:.1f} MiB", "at most 50")
 
 
 def lacks_api_server() -> bool:
     if binaries.missing():
-        told("left out: make kube builds the API server for it", "", "")
+        report("left out: make kube builds the API server for it", "", "")
     return bool(binaries.missing())
 
 
 def succession(folder: Path) -> None:
-    """For how long nobody leads when the leader goes, by surprise or as it is asked to."""
+    """The time without a leader after the leader is killed, or stopped by a signal."""
     if lacks_api_server():
         return
     ways = {
@@ -188,25 +188,27 @@ def succession(folder: Path) -> None:
                 ("95 %", statistics.quantiles(took, n=20, method="inclusive")[-1]),
                 ("most", took[-1]),
             ):
-                told(f"{way} to the other one leads, {TRIES} tries: {what}", f"{seconds:.2f} s", limit)
+                report(f"{way} to the other one leads, {TRIES} tries: {what}", f"{seconds:.2f} s", limit)
 
 
 def at_scale(url: str, key: str) -> None:
-    """One daemon with ten thousand tokens; on tmpfs if there is one, where tokens belong."""
+    """One daemon with ten thousand tokens, on tmpfs if available, as recommended for tokens."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as name:
         figures = scale.measured(url, key, Path(name), lambda faults: let_fail(url, faults))
     count = f"{scale.TOKENS:,} tokens in one directory"
     restart = "given up" if figures.restart is None else f"{figures.restart:.1f} s"
-    told(f"{count}: start to all adopted", restart, "less than 15 s")
-    for form, took in figures.scrapes.items():
-        told(f"scrape, {form}: median", f"{statistics.median(took):.2f} s", "less than 1 s")
+    report(f"{count}: start to all adopted", restart, "less than 15 s")
+    for format_, took in figures.scrapes.items():
+        report(f"scrape, {format_}: median", f"{statistics.median(took):.2f} s", "less than 1 s")
     alone, beside = (statistics.median(each) for each in (figures.alone, figures.beside))
-    told(f"/livez beside a scrape, {1000 * beside:.1f} ms in the median", f"{beside / alone:.1f} x alone", "")
-    told("the same: most", f"{1000 * max(figures.beside):.0f} ms", "less than 50 ms")
-    told("/readyz: median", f"{1000 * statistics.median(figures.readyz):.0f} ms", "")
-    told("resident", f"{figures.resident / 2**20:.0f} MiB", "")
-    told("failures a second in an outage", f"{figures.failures:.0f} /s", "more than 300 /s")
+    report(
+        f"/livez beside a scrape, {1000 * beside:.1f} ms in the median", f"{beside / alone:.1f} x alone", ""
+    )
+    report("the same: most", f"{1000 * max(figures.beside):.0f} ms", "less than 50 ms")
+    report("/readyz: median", f"{1000 * statistics.median(figures.readyz):.0f} ms", "")
+    report("resident", f"{figures.resident / 2**20:.0f} MiB", "")
+    report("failures a second in an outage", f"{figures.failures:.0f} /s", "more than 300 /s")
 
 
 def let_fail(url: str, faults: dict[str, object]) -> None:
@@ -216,7 +218,7 @@ def let_fail(url: str, faults: dict[str, object]) -> None:
 
 
 def mints(url: str, key: str) -> None:
-    """Mints a second through our client and through plain requests, both with 16 threads."""
+    """Mints per second with our client and with plain requests, both with 16 threads."""
     let_fail(url, {"latency": LATENCY, "scope": "mint"})
     issuer, secret = InliveIssuer(url, SystemClock(), pool_size=WORKERS), SecretStr(key)
     session = requests.Session()
@@ -239,10 +241,10 @@ def mints(url: str, key: str) -> None:
     for _ in range(5):
         for way, seen in rates.items():
             seen.append(rate(way))
-    told(f"plain requests, {WORKERS} threads", f"{statistics.median(rates[plain]):.0f} /s", "")
+    report(f"plain requests, {WORKERS} threads", f"{statistics.median(rates[plain]):.0f} /s", "")
     ratio = statistics.median(a / b for a, b in zip(rates[ours], rates[plain], strict=True))
     what = f"our client, {WORKERS} threads, {statistics.median(rates[ours]):.0f} mints a second"
-    told(what, f"{ratio:.2f} x", "at least 0.9")
+    report(what, f"{ratio:.2f} x", "at least 0.9")
 
 
 def rate(way: Callable[[int], bool]) -> float:
@@ -264,7 +266,7 @@ def main(only: str = "") -> None:
             "secret": lambda: secret(url, folder),
             "failover": lambda: succession(folder),
             "scale": lambda: at_scale(url, key),
-            "mints": lambda: mints(url, key),  # the last: it makes the issuer slow
+            "mints": lambda: mints(url, key),  # last, because it makes the issuer slow
         }
         for wanted, measure in measures.items():
             if only in ("", wanted):

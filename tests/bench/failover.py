@@ -1,4 +1,4 @@
-"""For how long nobody leads when the leader goes: two daemons and a Lease on the API server of the tests."""
+"""The time without a leader after the leader ends: two daemons and a Lease on the tests' API server."""
 
 import signal
 import time
@@ -9,12 +9,12 @@ from refresher.emulator.server import Emulator
 from tests.kube.cluster import Cluster
 from tests.kube.installation import Installation
 
-DURATION = 3  # seconds that the Lease lasts; the least there is, so that it is over soon
-PATIENCE = 60.0  # seconds for any daemon to be as far as it should
+DURATION = 3  # seconds; the shortest allowed, so that the benchmark is quick
+PATIENCE = 60.0  # seconds for a daemon to reach a state
 
 
 def interregna(cluster: Cluster, number: signal.Signals, tries: int, place: Path) -> Iterator[float]:
-    """Send this signal to who leads, so many times; the seconds from that until the other one leads."""
+    """Send this signal to the leader, so many times. Returns the seconds until the other daemon leads."""
     with (
         Emulator() as issuer,
         Installation(

@@ -1,7 +1,7 @@
 """The whole daemon, with its real client, files, log and endpoints, on a clock that leaps over every wait.
 
-Run as a program it prints a line of JSON for each number of refreshes that it was asked for: how many virtual
-seconds have passed, and how much memory is resident.
+Run as a program, it prints a line of JSON for each given number of refreshes: the virtual
+seconds passed, and the resident memory.
 """
 
 import json
@@ -14,12 +14,8 @@ from urllib.request import ProxyHandler, build_opener
 
 from refresher import __version__, wiring
 from refresher.clock import SystemClock
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import IssuerSettings, Settings, TokenSettings
+from refresher.config.output_kinds import FileOutputSettings
 from refresher.core.events import Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, TokenMinted
@@ -35,7 +31,7 @@ from refresher.ports import Message
 from refresher.web.endpoints import Endpoints, server_of
 from refresher.workers import Mailbox, Workers
 
-LIFETIME = 10.0  # seconds, so that most of what passes is refreshes and not looks at files
+LIFETIME = 10.0  # seconds; short, so that it does more refreshes than inspections
 SCRAPE_EVERY = 60  # refreshes
 
 
@@ -48,7 +44,7 @@ class LeapingClock(SystemClock):
 
 
 class CountingCrew(Workers):
-    """Knows how many effects have not come back yet."""
+    """Counts the effects under way."""
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         super().__init__(sizes)
@@ -67,7 +63,7 @@ class CountingCrew(Workers):
 
 
 class LeapingMailbox(Mailbox[Message]):
-    """Waits for effects that are under way, and leaps over any other wait."""
+    """Waits for effects under way, and leaps over every other wait."""
 
     def __init__(self, clock: LeapingClock, workers: CountingCrew) -> None:
         super().__init__()
@@ -85,7 +81,7 @@ class LeapingMailbox(Mailbox[Message]):
 
 
 class Meter:
-    """An observer that notes the memory at certain numbers of refreshes, and stops after the last."""
+    """An observer that records the memory at certain numbers of refreshes, and stops after the last."""
 
     def __init__(self, stops: Sequence[int], scrape: Callable[[], None], stop: Callable[[], None]) -> None:
         self._stops, self._scrape, self._stop = stops, scrape, stop
@@ -129,7 +125,7 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     secrets = SecretIndex()
 
     def scrape() -> None:
-        """As Prometheus does it: over HTTP, in a thread of its own."""
+        """Scrape as Prometheus does: over HTTP, in another thread."""
         if served:
             with build_opener(ProxyHandler({})).open(served[0], timeout=10) as answer:
                 answer.read()
@@ -154,7 +150,7 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
 
 
 def serve(engine: Engine, clock: LeapingClock, counters: Counters) -> str:
-    """The endpoints, as `refresher run` has them; where to scrape."""
+    """Serves the endpoints as `refresher run` does. Returns the address to scrape."""
     listening = bind("127.0.0.1", 0)
     endpoints = Endpoints(engine.view, lambda: engine.last_turn, clock, counters, __version__)
     threading.Thread(target=server_of(endpoints, listening).serve, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Ten thousand tokens in one directory: a restart, scrapes, probes beside them, memory, and an outage."""
+"""Ten thousand tokens in one directory: a restart, scrapes, probes during them, memory, and an outage."""
 
 import http.client
 import json
@@ -20,24 +20,24 @@ TOKENS = 10_000
 SCRAPES = 7  # of each format, in turn
 PROBES = 200
 OUTAGE = 20.0  # seconds
-PATIENCE = 180.0  # seconds until a restart is given up
+PATIENCE = 180.0  # seconds to wait for a restart
 FORMATS = {"text": "text/plain;version=0.0.4", "OpenMetrics": "application/openmetrics-text;version=1.0.0"}
 
 
 class Figures(NamedTuple):
-    """Seconds, bytes, and failures a second. `restart` is None if it was given up."""
+    """Seconds, bytes, and failures per second. `restart` is None if it took too long."""
 
     restart: float | None
     scrapes: dict[str, list[float]]
     alone: list[float]  # of /livez
-    beside: list[float]  # of /livez beside these scrapes
+    beside: list[float]  # of /livez during these scrapes
     readyz: list[float]
     resident: int
     failures: float
 
 
 def measured(url: str, key: str, folder: Path, faults: Callable[[dict[str, object]], None]) -> Figures:
-    """A daemon that finds valid tokens in all its outputs. `faults`: makes the issuer fail in this way."""
+    """A daemon that finds valid tokens in all its outputs. `faults`: makes the issuer fail."""
     with running(url, key, folder) as site:
         restart = site.until_adopted()
         scrapes: dict[str, list[float]] = {name: [] for name in FORMATS}
@@ -78,7 +78,7 @@ class Site:
         return time.perf_counter() - began
 
     def beside(self, path: str, accept: str) -> tuple[float, list[float]]:
-        """How long this answer takes, and each answer of /livez meanwhile."""
+        """The time for this response, and for each response of /livez meanwhile."""
         took: list[float] = []
         asking = threading.Thread(target=lambda: took.append(self.seconds(path, accept)))
         asking.start()
@@ -107,7 +107,7 @@ class Site:
         return sum(int(line.split()[-1]) for line in lines if line.startswith(name) and labels in line)
 
     def failures_a_second(self) -> float:
-        """Have every token minted anew, in vain."""
+        """Request a new token for every token; all mints fail."""
         os.kill(self.process.pid, signal.SIGUSR1)
         before, began = self.refreshes('result="failure"'), time.monotonic()
         time.sleep(OUTAGE)

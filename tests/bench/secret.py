@@ -1,4 +1,4 @@
-"""Secrets compared with files, on the API server of the tests: from the start of a process to its token."""
+"""Secrets compared with files, on the tests' API server: from the start of a process to its token."""
 
 import json
 import os
@@ -17,19 +17,19 @@ from tests.kube.cluster import Cluster
 
 NAMESPACE = "bench"
 RULES = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch", "create"]}]
-SETTLED = 5.0  # seconds after which a daemon has in memory what it needs
+SETTLED = 5.0  # seconds until the memory of a daemon is stable
 PATIENCE = 60.0  # seconds for a Secret to appear
 
 
 class Start(NamedTuple):
-    """Seconds until the Secret was there, and the resident bytes of its process some time after that."""
+    """Seconds until the Secret existed, and the resident bytes of its process some time later."""
 
     seconds: float
     resident: int
 
 
 class Secrets:
-    """An API server, and a service account for the processes that are measured."""
+    """An API server, and a service account for the measured processes."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -37,8 +37,8 @@ class Secrets:
         self._environ = os.environ | {"KUBECONFIG": str(account.kubeconfig)}
 
     def until_written(self, arguments: list[str], name: str, *, settle: bool = False) -> Start:
-        """Start a process with these arguments and wait for the Secret `name` in a watch: to ask for it time
-        and again would keep the API server from its work."""
+        """Start a process with these arguments and wait for the Secret `name` in a watch: polling
+        would slow down the API server."""
         with self._watched(name) as seen:
             began = time.perf_counter()
             with subprocess.Popen(

@@ -1,9 +1,10 @@
 """Never without a token, with real processes: ``python -m tests.chaos --help``.
 
-Daemons side by side are killed, stopped, cut off from their issuer and from their disk, at random from a
-seed, and consumers read all the while. Ends with exit code 1 at the first value that is torn, empty or
-expired, or when a daemon ends by itself, mints without need, or leaves anything behind. The promise is about
-outages shorter than the headroom, so they are; to be too busy to start a process in four seconds is none.
+Kills and stops several daemons, and cuts them off from their issuer and their disk, at random from a seed,
+while consumers read. Ends with exit code 1 at the first value that is torn, empty or expired, or when a
+daemon ends by itself, mints without need, or leaves files behind. The promise covers outages shorter than the
+headroom, so all outages are shorter. It does not cover a machine that takes over four seconds to start a
+process.
 """
 
 import argparse
@@ -34,8 +35,8 @@ NEEDS = {
     Disk.SMALL: "root, and the right to mount",
     Disk.HANGING: "root, the right to mount, /dev/fuse and bindfs (Debian: apt-get install bindfs)",
 }
-RATE = 1.0  # kills and stops a second and daemon, while there is trouble: what two cores can start again
-ENDING = 6.0  # seconds of the given ones to recover and to end in
+RATE = 1.0  # kills and stops per second and daemon during an outage: as many restarts as two cores can do
+ENDING = 6.0  # of --seconds, to recover and to stop
 
 
 def main() -> int:
@@ -62,15 +63,15 @@ def main() -> int:
             for number in range(arguments.daemons)
         ]
         broken = _play(installations, arguments, began)
-        told = Counter({"seconds": round(time.monotonic() - began), "mints": issuer.counts.issued})
+        totals = Counter({"seconds": round(time.monotonic() - began), "mints": issuer.counts.issued})
     for error in broken:
         print(f"\nVIOLATION with --seed {arguments.seed}: {error}", flush=True)
-    print(table(installations, told))
+    print(table(installations, totals))
     return 1 if broken else 0
 
 
 def _left_out() -> list[str]:
-    """What cannot be tried here, and why."""
+    """The faults that this machine does not allow, with the reason."""
     reasons = [f"there is not {disk.value}: needs {NEEDS[disk]}" for disk in DISKS if not disk.is_to_be_had()]
     limit = tasks.made()
     if limit is None:
@@ -81,7 +82,7 @@ def _left_out() -> list[str]:
 
 
 def _play(installations: list[Installation], arguments: argparse.Namespace, began: float) -> list[str]:
-    """Let chaos befall them until it is enough; what was violated."""
+    """Run the scenarios until there are enough kills. Returns the violations."""
     over = threading.Event()
     scenarios = [
         Scenario(each, random.Random(f"{arguments.seed} {number}"), over, RATE)
@@ -109,9 +110,11 @@ def _is_enough(installations: list[Installation], arguments: argparse.Namespace,
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--seconds", type=float, help="how long; without, until there were --kills")
-    parser.add_argument("--kills", type=int, default=KILLS, help=f"how many at least. Default: {KILLS}")
-    parser.add_argument("--daemons", type=int, default=DAEMONS, help=f"side by side. Default: {DAEMONS}")
+    parser.add_argument("--seconds", type=float, help="how long to run; default: until there are --kills")
+    parser.add_argument(
+        "--kills", type=int, default=KILLS, help=f"the least number of kills. Default: {KILLS}"
+    )
+    parser.add_argument("--daemons", type=int, default=DAEMONS, help=f"number of daemons. Default: {DAEMONS}")
     return parser.parse_args()
 
 

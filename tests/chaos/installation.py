@@ -1,5 +1,5 @@
-"""One installation: a daemon that is started again whenever it was killed, its place, its issuer behind a bad
-wire, and a consumer. What it does that it should not is in its `violations`."""
+"""One installation: a daemon that is restarted after each kill, its directory, its issuer behind a bad wire,
+and a consumer. `violations` lists each broken promise."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.core import schedule
 from refresher.emulator.server import Emulator
 from tests.chaos import tasks
@@ -29,15 +29,15 @@ from tests.commands.daemon import eventually
 
 TIMEOUT = 10.0  # seconds: issuer.timeout's default
 STARTS_WITHIN = 60.0  # seconds for the very first token, with all the others starting too
-UNDER_WAY = 0.2  # seconds from a request to the moment when we learn of it, on a machine that is busy
-TOLD = 120  # lines of its log that a violation shows
-PIPEFUL = 8  # mints, whose lines are more than a page
+UNDER_WAY = 0.2  # seconds from a request until we learn of it, on a busy machine
+TOLD = 120  # lines of the log in a violation
+PIPEFUL = 8  # mints whose log lines fill more than a page
 AFTER_A_MINT = 0.2  # seconds
 READY = ("TokenAdopted", "OutputWritten")  # it handles signals by then
 
 
 class Terms(NamedTuple):
-    """How long its tokens live and when they are replaced: seconds, and a part of that."""
+    """The lifetime of its tokens in seconds, and the part of it after which they are replaced."""
 
     lifetime: int
     refresh_at: float
@@ -48,18 +48,18 @@ class Terms(NamedTuple):
 
     @property
     def earliest(self) -> float:
-        """The age before which no token is replaced."""
+        """The age before which no token is replaced, in seconds."""
         return schedule.due_age(self.lifetime, self.refresh_at, 0.0, 1.0)
 
     @property
     def latest(self) -> float:
-        """The age at which it is, if all goes well."""
+        """The age at which it is replaced without failures, in seconds."""
         return schedule.latest_due_age(self.lifetime, self.refresh_at, 0.0)
 
 
 class Installation:
-    """A context manager: in the end nothing of it is left. `disk`: what its outputs are on, if that can be
-    had here. `dice` decides what its wire does to an answer."""
+    """A context manager that leaves no files or processes. `disk`: for its outputs, if this machine allows
+    it. `dice` decides the fault of the wire for each response."""
 
     def __init__(self, path: Path, issuer: Emulator, terms: Terms, dice: random.Random, disk: Disk) -> None:
         self.name, self.terms, self._disk = path.name, terms, disk
@@ -83,9 +83,9 @@ class Installation:
         self.trust = Trust(self._path / "ca.pem")
         self.proxy = Proxy(self._issuer.port, self._dice, self._check_mint, self.trust.context)
         self._resources.callback(self.proxy.close)
-        self.files = {form: self.place.behind / form for form in FORMATS}
+        self.files = {format_: self.place.behind / format_ for format_ in FORMATS}
         self.reader = Reader(self.files, self._issuer, self._complain)
-        outputs = [{"file": str(self.place.path / form), "format": form} for form in FORMATS]
+        outputs = [{"file": str(self.place.path / format_), "format": format_} for format_ in FORMATS]
         token = {"name": self.name, "key_file": "key", "lifetime": self.terms.lifetime, "outputs": outputs}
         token["refresh_at"] = f"{self.terms.refresh_at:.0%}"
         (self._path / "key").write_text(self._issuer.keys[0].reveal())
@@ -102,10 +102,10 @@ class Installation:
         self._running.close()
         self._resources.close()
 
-    # Its life
+    # Start and end
 
     def _start(self) -> None:
-        # A short write while Python caches bytecode would leave half of it behind, for everybody.
+        # A short write while Python caches bytecode would leave a broken cache for all processes.
         daemon = ReadDaemon(self.gate, "--config", self._config, PYTHONDONTWRITEBYTECODE="1")
         self.daemon = self._running.enter_context(daemon)
         if self.tasks is not None:
@@ -113,12 +113,12 @@ class Installation:
         limit_file_size(self.daemon.process, self.short_files)
 
     def limit_files(self, size: int | None) -> None:
-        """Let its writes have no more than so many bytes, also after it is started again."""
+        """Limit its writes to so many bytes, also after a restart."""
         self.short_files = size
         limit_file_size(self.daemon.process, size)
 
     def kill(self) -> None:
-        """kill -9, and start it again at once."""
+        """kill -9, then restart it at once."""
         self.check_alive()
         self._running.close()
         self.did["kills"] += 1
@@ -138,22 +138,22 @@ class Installation:
         self.daemon.send(signal.SIGCONT)
 
     def end(self) -> None:
-        """SIGTERM: exit code 0 in time, and no debris of all who were killed here."""
+        """SIGTERM: exit code 0 in time, and no stale files of the killed processes."""
         self._settled()
         code = self.daemon.end()
         self._remember()
-        expected = {name for form in FORMATS for name in (form, f".{form}.meta.json")} | {LOCK_FILE}
+        expected = {name for format_ in FORMATS for name in (format_, f".{format_}.meta.json")} | {LOCK_FILE}
         left = {file.name for file in self.place.behind.iterdir()}
         if code != 0 or left != expected:
             self.violated(f"it ended with {code}; its files and what is there differ by {left ^ expected}")
 
     def ask_for_mint(self) -> None:
-        """SIGUSR1, which asks for a new token now; to a daemon that is ready."""
+        """Send SIGUSR1 to a ready daemon, to request a new token now."""
         self._may_mint = True
         self.daemon.send(signal.SIGUSR1)
 
     def leave_unread(self) -> None:
-        """Read nothing of its log, and have it write until there is no room for more."""
+        """Stop reading its log, and make it write until the pipe is full."""
         self.gate.shut()
         for _ in range(PIPEFUL):
             if self.is_ready:
@@ -165,7 +165,7 @@ class Installation:
         self.gate.open()
 
     def await_write(self, nth: int, timeout: float) -> None:
-        """Return when that many temporary files have come and gone and there is another, or too late."""
+        """Return when that many temporary files have come and gone and another exists, or at the deadline."""
         until, seen = time.monotonic() + timeout, set[str]()
         while len(seen) <= nth and time.monotonic() < until:
             seen |= {name for name in os.listdir(self.place.behind) if name.endswith(".tmp")}
@@ -174,29 +174,29 @@ class Installation:
     def is_ready(self) -> bool:
         return any(self.daemon.entries(event) for event in READY)
 
-    # How it stands
+    # State
 
     def _settled(self) -> None:
         eventually(lambda: self.is_ready or self.check_alive(), "it is ready", STARTS_WITHIN)
 
     def has_recovered(self) -> bool:
-        """Whether consumers are served with a token that is not yet due, the same everywhere."""
+        """Whether all outputs hold the same token, and it is not due yet."""
         self.check_alive()
-        tokens = {self._token(form) for form in FORMATS}
+        tokens = {self._token(format_) for format_ in FORMATS}
         return self.is_ready and len(tokens) == 1 and None not in tokens and self._age() < self.terms.latest
 
-    def _token(self, form: str) -> str | None:
-        file = self.files[form]
-        return token_in(form, file.read_bytes()) if file.exists() else None
+    def _token(self, format_: str) -> str | None:
+        file = self.files[format_]
+        return token_in(format_, file.read_bytes()) if file.exists() else None
 
     def check_alive(self) -> None:
-        """It never ends by itself."""
+        """Note a violation if the daemon has ended by itself."""
         code = self.daemon.process.poll()
         if code is not None:
             self.violated(f"it has ended by itself, with exit code {code}")
 
     def _age(self) -> float:
-        """Seconds since the token in the JSON file was asked for, or up to one more; infinite without one."""
+        """Seconds since the request for the token in the JSON file, rounded up; infinite without a token."""
         content = self.files["json"].read_bytes()
         if token_in("json", content) is None:
             return math.inf
@@ -204,36 +204,36 @@ class Installation:
         return self.terms.lifetime - (ends - time.time())
 
     def _check_mint(self) -> None:
-        """Called for each request of the daemon's: none is made while a young token is in place."""
+        """Check each request of the daemon: it must not mint while a young token is published."""
         if self._may_mint:
             return
         age, in_place_for = self._age(), time.time() - self.files["json"].stat().st_mtime
-        # One that was asked for by a process that is killed by now may still be under way.
+        # The request of a killed process may still be under way.
         if in_place_for > UNDER_WAY and age < self.terms.earliest - UNDER_WAY:
             due = f"due at {self.terms.earliest:g} s at the earliest"
             self.violated(f"it mints, though it has a token of {age:.1f} s; {due}")
 
-    def _complain(self, form: str, verdict: Verdict) -> None:
-        self.violated(f"a reader of the format {form} got a value that is {verdict}")
+    def _complain(self, format_: str, verdict: Verdict) -> None:
+        self.violated(f"a reader of the format {format_} got a value that is {verdict}")
 
-    # What is told of it
+    # Report
 
     def tell(self, text: str) -> None:
         self.story.append(f"{datetime.now(UTC).isoformat('T', 'milliseconds')} CHAOS {text}")
 
     def _remember(self) -> None:
-        """Keep what the daemon has said, now that it has ended."""
+        """Keep the log of the ended daemon."""
         self.story.extend(self.daemon.said.splitlines())
         self.did["writes that failed"] += len(self.daemon.entries("OutputFailed"))
         self.did["refreshes that failed"] += len(self.daemon.entries("RefreshFailed"))
 
     def violated(self, what: str) -> None:
-        """Note that the promise was not kept. By any thread; whoever runs the chaos looks at it soon."""
+        """Note a broken promise. Any thread may call this; the main loop checks soon."""
         said = sorted((*self.story, *self.daemon.said.splitlines()[-TOLD:]), key=_when)
         self.violations.append("\n".join((f"{self.name}, {self.terms}: {what}; before that:", *said)))
 
 
 def _when(line: str) -> str:
-    """The moment that a line of the story or of a log is of; those without one come first."""
+    """The time of a line of the report or of a log; lines without a time sort first."""
     found = re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", line)
     return found[0] if found else ""

@@ -1,4 +1,4 @@
-"""A reader of a daemon's log who looks away now and then, and a pipe that holds little."""
+"""A reader of a daemon's log that pauses now and then, and a small pipe."""
 
 import array
 import fcntl
@@ -8,13 +8,13 @@ from typing import IO
 
 from tests.commands.daemon import Daemon
 
-ROOM = 4096  # bytes: the least that a pipe can hold, a page (F_SETPIPE_SZ in fcntl(2))
+ROOM = 4096  # bytes: the smallest capacity of a pipe, one page (F_SETPIPE_SZ in fcntl(2))
 A_LINE = 1024  # bytes; few are longer
-CLOSED_FOR = 0.05  # seconds until it is looked whether the daemon still lives
+CLOSED_FOR = 0.05  # seconds between two checks that the daemon lives
 
 
 class Gate:
-    """Whether the log is read. It is the same one for a daemon that is started again."""
+    """Whether the log is read. A restarted daemon keeps the same gate."""
 
     def __init__(self) -> None:
         self._is_open = threading.Event()
@@ -32,11 +32,11 @@ class Gate:
         self._stream = stream
 
     def await_open(self) -> bool:
-        """False when it is still shut after a moment."""
+        """Wait a moment for the gate to open. Returns False if it is still shut."""
         return self._is_open.wait(CLOSED_FOR)
 
     def held_back(self) -> bool:
-        """Whether there is so much in the pipe that a line more has no room."""
+        """Whether the pipe has no room for another line."""
         if self._stream is None or self._stream.closed:
             return False
         waiting = array.array("i", [0])
@@ -45,7 +45,7 @@ class Gate:
 
 
 class ReadDaemon(Daemon):
-    """A daemon whose standard error is read while the gate is open."""
+    """A daemon whose standard error is read only while the gate is open."""
 
     def __init__(self, gate: Gate, *words: object, **environ: str) -> None:
         self._gate = gate

@@ -1,4 +1,4 @@
-"""The directory that one daemon writes to, and what can be wrong with a disk."""
+"""The directory that one daemon writes to, and the faults of its disk."""
 
 import os
 import resource
@@ -19,15 +19,15 @@ PAGE = 4096
 ALLOWED = "CHAOS_MAY_MOUNT"
 MOUNTED_WITHIN = 10.0  # seconds
 
-# Root is let in everywhere, but for what `setpriv` takes from it; mounts end with their namespace.
+# Root may access everything, so `setpriv` removes that right; mounts end with their namespace.
 _NO_OVERRIDE = "-dac_override,-dac_read_search"
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 _NO_PRIVILEGE = ("setpriv", f"--inh-caps={_NO_OVERRIDE}", f"--bounding-set={_NO_OVERRIDE}")
 
 
 def enter_namespace(command: list[str]) -> None:
-    """As root: go on as `command` in a mount namespace and without root's way around permissions, as far as
-    both are to be had here. Anybody else has no need for it, and no mounts."""
+    """As root: continue as `command` in a mount namespace and without root's right to ignore permissions, if
+    this machine allows both. Other users need no such step, and cannot mount."""
     if os.geteuid() != 0 or ALLOWED in os.environ:
         return
     before = [each for each in (_OWN_MOUNTS, _NO_PRIVILEGE) if _works(*each)]
@@ -51,15 +51,15 @@ class Disk(Enum):
     HANGING = "a file system in a process (FUSE) that can be stopped"
 
     def is_to_be_had(self) -> bool:
-        """Whether it can be made here."""
+        """Whether this machine allows it."""
         if self is Disk.HANGING and not (shutil.which("bindfs") and os.path.exists("/dev/fuse")):
             return False
         return self is Disk.PLAIN or bool(os.environ.get(ALLOWED))
 
 
 class Place:
-    """A directory for outputs, on a `disk` of this kind or on a plain one. `path`: where the daemon finds it;
-    `behind`: where everybody else does, also while it hangs."""
+    """A directory for outputs, on a `disk` of this kind or on a plain one. `path`: as the daemon sees it.
+    `behind`: as all others see it, even while the disk hangs."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self.path = self.behind = path
@@ -83,25 +83,25 @@ class Place:
             time.sleep(0.01)
 
     def fill(self, free: int) -> None:
-        """Leave no more than so many free pages, for a record perhaps but not for a value."""
+        """Leave only so many free pages: perhaps enough for a record, but not for a value."""
         with open(self._ballast, "wb", buffering=0) as ballast, suppress(OSError):
             while ballast.write(bytes(PAGE)):
                 pass
         os.truncate(self._ballast, max(0, os.path.getsize(self._ballast) - free * PAGE))
 
     def forbid(self) -> None:
-        """Let nobody make, rename or remove anything here."""
+        """Forbid creating, renaming and removing files here."""
         self.behind.chmod(0o555)
 
     def hang(self, seconds: float) -> None:
-        """Answer nobody for so long. It ends by itself: who waits in a system call may be beyond kill -9."""
+        """Hang for so long. It ends by itself, because kill -9 may not end a process in a system call."""
         assert self._server is not None
         self._server.send_signal(signal.SIGSTOP)
         self._end = threading.Timer(seconds, self._server.send_signal, (signal.SIGCONT,))
         self._end.start()
 
     def mend(self) -> None:
-        """All of it is as it was."""
+        """Undo all faults."""
         if self._end is not None and self._server is not None:
             self._end.cancel()
             self._server.send_signal(signal.SIGCONT)
@@ -118,7 +118,7 @@ class Place:
 
 
 def limit_file_size(process: subprocess.Popen[str], size: int | None) -> None:
-    """Let no write of this process go beyond so many bytes of a file; it is told EFBIG, after the bytes that
-    still fit. A disk that fills up within a value does the same. None: no limit."""
+    """Limit the files that this process writes to so many bytes. A longer write ends with EFBIG after the
+    bytes that fit, as on a disk that fills up within a value. None: no limit."""
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))

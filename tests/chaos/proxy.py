@@ -1,4 +1,4 @@
-"""An issuer behind a bad wire: a TCP proxy before one installation that spoils what comes back through it."""
+"""An issuer behind a bad wire: a TCP proxy for one installation that spoils responses."""
 
 import random
 import socket
@@ -18,7 +18,7 @@ NO_LINGER = struct.pack("ii", 1, 0)  # close() sends RST: socket(7), SO_LINGER
 
 
 class Spoiling(NamedTuple):
-    """A caller who waits for an answer, the true answer, and chance."""
+    """The caller's socket, the true response, and random numbers."""
 
     caller: Caller
     answer: bytes
@@ -26,29 +26,29 @@ class Spoiling(NamedTuple):
 
 
 def close(_: Spoiling) -> None:
-    """Not a byte, and the end of the connection (FIN)."""
+    """No byte, then the end of the connection (FIN)."""
 
 
 def reset(it: Spoiling) -> None:
-    """Some bytes or none, and RST."""
+    """Some bytes or none, then RST."""
     it.caller.send(it.answer[: it.dice.choice((0, 40))])
     it.caller.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
 
 
 def hang(it: Spoiling) -> None:
-    """Some bytes or none, and silence until the client goes."""
+    """Some bytes or none, then silence until the client goes."""
     it.caller.send(it.answer[: it.dice.randrange(len(it.answer))])
     it.caller.sock.recv(1)
 
 
 def cut(it: Spoiling) -> None:
-    """The answer without its end: cut within the body."""
+    """The response, cut within the body."""
     body = it.answer.index(b"\r\n\r\n") + 4
     it.caller.send(it.answer[: it.dice.randrange(body, len(it.answer))])
 
 
 def slow(it: Spoiling) -> None:
-    """The whole answer, byte by byte, in up to SLOWEST seconds."""
+    """The whole response, byte by byte, in up to SLOWEST seconds."""
     pause = it.dice.uniform(0, SLOWEST / len(it.answer))
     for octet in it.answer:
         it.caller.send(bytes([octet]))
@@ -57,7 +57,7 @@ def slow(it: Spoiling) -> None:
 
 
 def garbage(it: Spoiling) -> None:
-    """As many bytes, and none of them HTTP."""
+    """As many bytes, but not HTTP."""
     it.caller.send(it.dice.randbytes(len(it.answer)))
 
 
@@ -80,8 +80,8 @@ FAULTS: dict[str, Callable[[Spoiling], None]] = {
 
 
 class Proxy:
-    """Passes requests to the port `upstream` of this machine, and its answers back: spoiled while there is a
-    `fault`, one of FAULTS. `asking` is called before a request is passed on. With `tls` it speaks HTTPS."""
+    """Passes requests to the port `upstream` of this machine, and returns its responses, spoiled while there
+    is a `fault`, one of FAULTS. Calls `asking` before it passes a request on. `tls`: serve HTTPS."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Proxy:
         self.url, self.close = self._peer.url, self._peer.close
 
     def await_answer(self, timeout: float) -> bool:
-        """Return as soon as an answer has gone through unspoiled since this was called; False if none has."""
+        """Wait for an unspoiled response after this call. Returns False if none came."""
         while self._answered.acquire(blocking=False):
             pass
         return self._answered.acquire(timeout=timeout)
@@ -116,7 +116,7 @@ class Proxy:
             self._answered.release()
 
     def _fetch(self, request: bytes) -> bytes:
-        """The whole answer to a request, over a connection of its own."""
+        """The whole response to a request, over its own connection."""
         with (
             socket.create_connection(("127.0.0.1", self._upstream), PATIENCE) as far,
             far.makefile("rb") as coming,

@@ -1,4 +1,4 @@
-"""A consumer that reads a hundred times a second, and what it makes of each value it reads."""
+"""A consumer that reads a hundred times a second, and its verdict on each value."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import requests
 
 from refresher.emulator.server import Emulator
 
-PERIOD = 0.01  # seconds between two looks at every file
+PERIOD = 0.01  # seconds between two reads of every file
 FORMATS = ("token", "json", "env")
 _JSON_FIELDS = {"access_token", "token_type", "expires_at", "expires_in"}
 
@@ -21,15 +21,15 @@ _JSON_FIELDS = {"access_token", "token_type", "expires_at", "expires_in"}
 class Verdict(StrEnum):
     GOOD = "good"
     EMPTY = "empty"  # nothing in the file, or no file
-    TORN = "torn"  # something that was never issued as it stands there
-    EXPIRED = "expired"  # a token whose time is over
+    TORN = "torn"  # a value that was never issued in this form
+    EXPIRED = "expired"  # an expired token
 
 
-def judged(form: str, content: bytes, issuer: Emulator) -> Verdict:
-    """What a consumer of this format gets out of this content, at this moment."""
+def judged(format_: str, content: bytes, issuer: Emulator) -> Verdict:
+    """The verdict of a consumer of this format on this content, now."""
     if not content:
         return Verdict.EMPTY
-    token = token_in(form, content)
+    token = token_in(format_, content)
     if token is None:
         return Verdict.TORN
     if issuer.valid(token):
@@ -37,23 +37,23 @@ def judged(form: str, content: bytes, issuer: Emulator) -> Verdict:
     return Verdict.EXPIRED if _has_expired(token, issuer.url) else Verdict.TORN
 
 
-def token_in(form: str, content: bytes) -> str | None:
-    """The token in a whole value of this format. Not read by the program's own code: this is a stranger."""
+def token_in(format_: str, content: bytes) -> str | None:
+    """The token in a complete value of this format. Does not use the program's code, as no consumer does."""
     try:
         text = content.decode("ascii")
-        if form == "json":
+        if format_ == "json":
             document = json.loads(text)
             is_whole = text.endswith("}\n") and set(document) == _JSON_FIELDS
             return str(document["access_token"]) if is_whole else None
     except ValueError:
         return None
-    pattern = r"INLIVE_ACCESS_TOKEN=(\S+)\n" if form == "env" else r"(\S+)"
+    pattern = r"INLIVE_ACCESS_TOKEN=(\S+)\n" if format_ == "env" else r"(\S+)"
     found = re.fullmatch(pattern, text)
     return found[1] if found else None
 
 
 def _has_expired(token: str, url: str) -> bool:
-    """Whether the API calls it expired, rather than unknown. Asked seldom: the run ends with it."""
+    """Whether the API calls it expired, rather than unknown. Called rarely: it ends the run."""
     with requests.Session() as session:
         session.trust_env = False
         answer = session.post(
@@ -63,8 +63,8 @@ def _has_expired(token: str, url: str) -> bool:
 
 
 class Reader:
-    """Reads `files`, by format, until it is `over`. Whatever is not good is told to `complain`,
-    format and verdict."""
+    """Reads `files`, by format, until it is `over`. Calls `complain` for each bad value,
+    with format and verdict."""
 
     def __init__(
         self, files: Mapping[str, Path], issuer: Emulator, complain: Callable[[str, Verdict], None]
@@ -76,16 +76,16 @@ class Reader:
     def read(self) -> None:
         at = time.monotonic()
         while not self.over.wait(max(0.0, at - time.monotonic())):
-            at = max(at, time.monotonic() - PERIOD) + PERIOD  # held up, it does not make up for it
-            for form, path in self._files.items():
-                verdict = self._look(form, path)
+            at = max(at, time.monotonic() - PERIOD) + PERIOD  # after a delay, it does not catch up
+            for format_, path in self._files.items():
+                verdict = self._look(format_, path)
                 self.reads[verdict] += 1
                 if verdict is not Verdict.GOOD:
-                    self._complain(form, verdict)
+                    self._complain(format_, verdict)
 
-    def _look(self, form: str, path: Path) -> Verdict:
+    def _look(self, format_: str, path: Path) -> Verdict:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return Verdict.EMPTY
-        return judged(form, content, self._issuer)
+        return judged(format_, content, self._issuer)

@@ -12,7 +12,7 @@ LAST = ("log pipes that were full", "refreshes that failed", "writes that failed
 
 
 def table(installations: Iterable[Installation], more: Counter[str]) -> str:
-    """Everything that was counted, a line each: what was done, what it met, what was read."""
+    """All counts, one per line: actions, faults met, values read."""
     did, met, reads = Counter(more), Counter[str](), Counter[Verdict]()
     for each in installations:
         did += each.did

@@ -1,5 +1,5 @@
-"""What befalls an installation, from a seed: one trouble after another, each over before its consumers could
-feel it, and kills all the while."""
+"""The faults of one installation, from a seed: one after another, each over before its consumers could
+notice, with kills all the while."""
 
 import random
 import threading
@@ -12,16 +12,16 @@ from tests.chaos.proxy import FAULTS
 from tests.commands.daemon import eventually
 
 TERMS = (Terms(20, 0.2), Terms(20, 0.4), Terms(30, 0.5), Terms(16, 0.3))
-START_ROOM = 4.0  # seconds of the headroom kept for what it does not know of: to start on a busy machine
+START_ROOM = 4.0  # seconds of the headroom reserved for starting on a busy machine
 ONE_VALUE = 50  # bytes; a token has 43
 KINDS = ((), ("wire",), ("host",), ("host",), ("wire", "host"), ("unfelt",))
-LONGER = (1.0, 1.5)  # lifetimes that lasts what a daemon that is left alone does not feel
-PEACEFUL = 0.4  # of the troubles with the wire or the host
-AIMED = 0.01  # seconds after an answer went through within which it is written, mostly
+LONGER = (1.0, 1.5)  # lifetimes; the duration of faults that an undisturbed daemon does not notice
+PEACEFUL = 0.4  # the share of faults of wire or host without kills
+AIMED = 0.01  # seconds from a response to its write, mostly
 
 
 class Scenario:
-    """Befalls one installation until it is `over`. `rate`: kills and stops a second, in trouble."""
+    """Runs faults on one installation until it is `over`. `rate`: kills and stops a second then."""
 
     def __init__(
         self, installation: Installation, dice: random.Random, over: threading.Event, rate: float
@@ -44,7 +44,7 @@ class Scenario:
             self._hosts["hung file system"] = lambda: self._it.place.hang(self._until - time.monotonic())
 
     def play(self) -> None:
-        """AssertionError if it does not recover from a trouble within a lifetime."""
+        """Raises AssertionError if it does not recover from a fault within a lifetime."""
         self._recover(within=STARTS_WITHIN)
         reader = threading.Thread(target=self._it.reader.read)
         reader.start()
@@ -89,7 +89,7 @@ class Scenario:
         return kind
 
     def _ambush(self) -> None:
-        """Kill it while it writes what the issuer has just granted."""
+        """Kill it while it writes the token just issued."""
         if self._it.is_ready:
             self._it.ask_for_mint()
             if self._it.proxy.await_answer(0.5):

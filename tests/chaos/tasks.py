@@ -1,4 +1,4 @@
-"""A system that starts no more threads for one daemon: a Pod's pid limit, ``TasksMax=``, ``ulimit -u``."""
+"""A system that refuses more threads to one daemon: a Pod's pid limit, ``TasksMax=``, ``ulimit -u``."""
 
 import os
 import resource
@@ -12,29 +12,29 @@ from typing import Protocol
 CONTROLLERS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/pids"))  # cgroups(7): v2, v1
 NO_LIMIT = "max"
 GROUP = "CHAOS_GROUP"
-ITSELF = "1"  # a process with so many tasks is left alone: it just gets no more
+ITSELF = "1"  # a limit below the present number ends no task; it only prevents new ones
 
 
 class Tasks(Protocol):
-    """The limit for one daemon, also when it is started again."""
+    """The limit for one daemon, kept over restarts."""
 
     def hold(self, process: subprocess.Popen[str]) -> None:
-        """From now on the limit is this process's."""
+        """Apply the limit to this process from now on."""
 
     def refuse(self) -> None:
-        """No thread is started any more; those that run go on."""
+        """Refuse new threads; running threads continue."""
 
     def allow(self) -> None:
-        """As many as it wants."""
+        """Allow any number of threads."""
 
     def close(self) -> None:
-        """Once its last process has ended."""
+        """Clean up, once its last process has ended."""
 
 
 @contextmanager
 def group() -> Iterator[dict[str, str]]:
-    """A control group for all daemons, as a variable of the environment for `made`; none where there is no
-    controller of tasks, or none for us."""
+    """A control group for all daemons, as an environment variable for `made`; empty if there is no usable
+    controller of tasks."""
     for controller in CONTROLLERS:
         with suppress(OSError):
             folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=controller))
@@ -52,7 +52,7 @@ def group() -> Iterator[dict[str, str]]:
 
 
 class Group:
-    """`Tasks` by a control group: for root, whom no other limit concerns."""
+    """`Tasks` by a control group, for root: other limits do not apply to root."""
 
     def __init__(self, parent: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="daemon-", dir=parent))
@@ -71,7 +71,7 @@ class Group:
 
 
 class Limited:
-    """`Tasks` by RLIMIT_NPROC, which counts all tasks of the user: the process that has it gets no more."""
+    """`Tasks` by RLIMIT_NPROC, which counts all tasks of the user; a process with this limit gets no more."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -90,7 +90,7 @@ class Limited:
         self._apply()
 
     def close(self) -> None:
-        """Nothing is left of it."""
+        """Nothing to clean up."""
 
     def _apply(self) -> None:
         if self._process is not None:
@@ -100,7 +100,7 @@ class Limited:
 
 
 def made() -> Tasks | None:
-    """What limits tasks here; None where nothing does."""
+    """The way to limit tasks on this machine; None if there is no way."""
     if os.geteuid() != 0:
         return Limited()
     return Group(os.environ[GROUP]) if GROUP in os.environ else None

@@ -1,4 +1,4 @@
-"""That a disk fails as it should: seen by a process that tries to write there, as chaos itself is started."""
+"""Proves that a disk fails as it should, with a process that writes there, started as the chaos test is."""
 
 import json
 import os
@@ -53,7 +53,7 @@ print(json.dumps(seen))
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What a writer sees, by disk and trouble."""
+    """The results of a writer, by disk and fault."""
     ran = subprocess.run(
         [sys.executable, "-c", TRIES, str(tmp_path_factory.mktemp("places"))],
         cwd=ROOT,
@@ -67,7 +67,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("disk", Disk)
-def test_a_directory_takes_files_but_while_that_is_forbidden(
+def test_a_directory_accepts_files_except_while_forbidden(
     seen: dict[str, dict[str, Any]], disk: Disk
 ) -> None:
     if disk.name not in seen:
@@ -78,14 +78,14 @@ def test_a_directory_takes_files_but_while_that_is_forbidden(
     assert found["after forbidden"] == "written"
 
 
-def test_a_full_disk_takes_no_file_until_it_is_mended(seen: dict[str, dict[str, Any]]) -> None:
+def test_a_full_disk_accepts_no_file_until_it_is_mended(seen: dict[str, dict[str, Any]]) -> None:
     if "SMALL" not in seen:
         pytest.skip(f"this machine has not {Disk.SMALL.value}")
     assert seen["SMALL"]["full"] == "No space left on device"
     assert seen["SMALL"]["after full"] == "written"
 
 
-def test_a_disk_that_hangs_keeps_a_writer_waiting_until_it_goes_on(seen: dict[str, dict[str, Any]]) -> None:
+def test_a_hanging_disk_blocks_a_writer_until_it_continues(seen: dict[str, dict[str, Any]]) -> None:
     if "HANGING" not in seen:
         pytest.skip(f"this machine has not {Disk.HANGING.value}")
     assert seen["HANGING"]["hung"] == "written"
@@ -93,7 +93,7 @@ def test_a_disk_that_hangs_keeps_a_writer_waiting_until_it_goes_on(seen: dict[st
 
 
 @pytest.mark.parametrize("size", [0, 7])
-def test_a_write_is_cut_short_at_the_limit_and_whole_without(tmp_path: Path, size: int) -> None:
+def test_a_write_is_cut_short_at_the_limit_and_complete_without(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     script = "import os, sys; os.read(0, 1); os.write(os.open(sys.argv[1], 65), b'0123456789')"
     for limit, written in ((size, size), (None, 10)):

@@ -1,4 +1,4 @@
-"""That the bad wire really spoils what it should, as seen from a plain socket."""
+"""Proves that the bad wire spoils responses, as seen from a plain socket."""
 
 import random
 import socket
@@ -12,13 +12,13 @@ from refresher.emulator.server import Emulator
 from tests.chaos.proxy import FAULTS, Proxy
 from tests.issuer.ask import KEY, mint, outcomes
 
-BUDGET = 1.0  # seconds; what hangs, hangs as long
+BUDGET = 1.0  # seconds, the time-out of the client
 SEEDS = range(5)
 QUICK, DAWDLING = 31, 2  # seeds of a slow answer in a tenth of a second, and in one of several
 
 
 class Wire:
-    """A proxy before an emulator; `asked`: how many requests came."""
+    """A proxy before an emulator; `asked`: the number of requests."""
 
     def __init__(self, inlive: Emulator, seed: int = 0) -> None:
         self.asked = 0
@@ -32,7 +32,7 @@ class Wire:
         return mint(self.proxy.url, BUDGET)
 
     def pieces(self) -> list[bytes]:
-        """What comes back for a request until the connection ends. ConnectionResetError if by RST."""
+        """The bytes returned for a request until the connection ends. ConnectionResetError after RST."""
         body = b'{"expiry_seconds": 60}'
         head = f"POST /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
         head += f"Content-Type: application/json\r\nAuthorization: Bearer {KEY.reveal()}\r\n\r\n"
@@ -59,24 +59,24 @@ def wire(inlive) -> Iterator[Wire]:
 
 
 def told_of_an_answer(wire: Wire, within: float) -> bool:
-    """Whether somebody who waits so long is told of an answer, while one mint follows the other."""
-    told: list[bool] = []
-    waiting = threading.Thread(target=lambda: told.append(wire.proxy.await_answer(within)))
+    """Whether the proxy reports an unspoiled response within this time, during a series of mints."""
+    results: list[bool] = []
+    waiting = threading.Thread(target=lambda: results.append(wire.proxy.await_answer(within)))
     waiting.start()
-    while not told:
+    while not results:
         wire.mint()
         waiting.join(0.01)
-    return told[0]
+    return results[0]
 
 
-def test_without_a_fault_every_answer_comes_through_and_is_told(wire, inlive):
+def test_without_a_fault_every_response_comes_through_and_is_reported(wire, inlive):
     assert isinstance(wire.mint().answer, Granted)
     assert told_of_an_answer(wire, within=10.0)
     assert wire.asked == inlive.counts.issued
     assert wire.proxy.met.total() == 0
 
 
-def test_nobody_is_told_of_an_answer_that_does_not_come_through(wire):
+def test_a_spoiled_response_is_not_reported(wire):
     wire.proxy.fault = "500"
     assert not told_of_an_answer(wire, within=0.3)
 
@@ -95,7 +95,7 @@ def test_nobody_is_told_of_an_answer_that_does_not_come_through(wire):
         ("503", Outcome.THROTTLED),
     ],
 )
-def test_the_client_is_told_what_each_fault_is(wire, fault, outcome):
+def test_the_client_reports_the_right_outcome_for_each_fault(wire, fault, outcome):
     wire.proxy.fault = fault
     result = wire.mint()
     assert not isinstance(result.answer, Granted)
@@ -110,7 +110,7 @@ def test_close_sends_nothing(wire):
     assert wire.received() == b""
 
 
-def test_reset_is_no_orderly_end(wire):
+def test_reset_sends_rst(wire):
     wire.proxy.fault = "reset"
     with pytest.raises(ConnectionResetError):
         wire.received()
@@ -134,7 +134,7 @@ def test_cut_ends_within_the_body(inlive, seed):
     assert len(body) < length
 
 
-def test_slow_is_the_whole_answer_in_small_pieces_and_too_late_for_the_impatient(inlive):
+def test_slow_sends_the_whole_response_in_small_pieces(inlive):
     quick, dawdling = Wire(inlive, QUICK), Wire(inlive, DAWDLING)
     quick.proxy.fault = dawdling.proxy.fault = "slow"
     try:
@@ -148,10 +148,10 @@ def test_slow_is_the_whole_answer_in_small_pieces_and_too_late_for_the_impatient
         dawdling.proxy.close()
 
 
-def test_garbage_is_no_http(wire):
+def test_garbage_is_not_http(wire):
     wire.proxy.fault = "garbage"
     assert not wire.received().startswith(b"HTTP")
 
 
-def test_all_faults_are_tried_here():
+def test_all_faults_are_tested():
     assert set(FAULTS) == {"close", "reset", "hang", "cut", "slow", "garbage", "500", "401", "429", "503"}

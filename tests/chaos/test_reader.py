@@ -1,4 +1,4 @@
-"""That a reader notices whatever it should: chaos proves nothing with one that is content with everything."""
+"""Proves that the reader detects every bad value; otherwise the chaos test proves nothing."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ LIFETIME = 20.0
 
 
 class TurnedClock:
-    """The real one, turned ahead."""
+    """The real clock, turned ahead."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -44,51 +44,51 @@ def granted(issuer) -> str:
     return mint(issuer.url).answer.access.reveal()
 
 
-def written(form: str, access: str) -> bytes:
-    """What the program writes for this token."""
+def written(format_: str, access: str) -> bytes:
+    """The content that the program writes for this token."""
     now, secret = SystemClock().now(), SecretStr(access)
     url, key = "https://issuer.test", "0" * 16
     facts = TokenFacts(now, LIFETIME, LIFETIME, key, secret.fingerprint, has_refresh_token=False, issuer=url)
-    return formats.render(Format(form), Token(facts, secret), now, url)
+    return formats.render(Format(format_), Token(facts, secret), now, url)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_whole_value_with_a_token_in_force_is_good(form, granted, issuer):
-    assert judged(form, written(form, granted), issuer) is Verdict.GOOD
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_complete_value_with_a_valid_token_is_good(format_, granted, issuer):
+    assert judged(format_, written(format_, granted), issuer) is Verdict.GOOD
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_nothing_is_empty(form, issuer):
-    assert judged(form, b"", issuer) is Verdict.EMPTY
+@pytest.mark.parametrize("format_", FORMATS)
+def test_no_content_is_empty(format_, issuer):
+    assert judged(format_, b"", issuer) is Verdict.EMPTY
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_value_that_is_cut_anywhere_is_torn(form, granted, issuer):
-    whole = written(form, granted)
-    assert {judged(form, whole[:length], issuer) for length in range(1, len(whole))} == {Verdict.TORN}
-    assert {judged(form, whole[start:], issuer) for start in range(1, len(whole))} == {Verdict.TORN}
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_cut_value_is_torn(format_, granted, issuer):
+    whole = written(format_, granted)
+    assert {judged(format_, whole[:length], issuer) for length in range(1, len(whole))} == {Verdict.TORN}
+    assert {judged(format_, whole[start:], issuer) for start in range(1, len(whole))} == {Verdict.TORN}
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_short_value_over_a_longer_one_and_two_in_a_row_are_torn(form, granted, issuer):
-    whole = written(form, granted)
-    assert judged(form, whole + b"x", issuer) is Verdict.TORN
-    assert judged(form, whole + whole, issuer) is Verdict.TORN
-    assert judged(form, bytes(len(whole)), issuer) is Verdict.TORN, "what some file systems leave of it"
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_short_value_over_a_longer_one_and_two_in_a_row_are_torn(format_, granted, issuer):
+    whole = written(format_, granted)
+    assert judged(format_, whole + b"x", issuer) is Verdict.TORN
+    assert judged(format_, whole + whole, issuer) is Verdict.TORN
+    assert judged(format_, bytes(len(whole)), issuer) is Verdict.TORN, "what some file systems leave of it"
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_token_of_nobody_is_torn(form, granted, issuer):
-    assert judged(form, written(form, granted[::-1]), issuer) is Verdict.TORN
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_unknown_token_is_torn(format_, granted, issuer):
+    assert judged(format_, written(format_, granted[::-1]), issuer) is Verdict.TORN
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_token_is_expired_from_its_end_on(form, granted, issuer, clock):
-    value = written(form, granted)
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_token_is_expired_after_its_expiry(format_, granted, issuer, clock):
+    value = written(format_, granted)
     clock.ahead = 3599.0
-    assert judged(form, value, issuer) is Verdict.GOOD
+    assert judged(format_, value, issuer) is Verdict.GOOD
     clock.ahead = 3601.0
-    assert judged(form, value, issuer) is Verdict.EXPIRED
+    assert judged(format_, value, issuer) is Verdict.EXPIRED
 
 
 def test_a_json_value_without_one_of_its_fields_is_torn(granted, issuer):
@@ -97,14 +97,12 @@ def test_a_json_value_without_one_of_its_fields_is_torn(granted, issuer):
     assert judged("json", json.dumps(document).encode() + b"\n", issuer) is Verdict.TORN
 
 
-def test_it_reads_every_file_again_and_again_and_complains_of_each_value_that_is_not_good(
-    tmp_path, granted, issuer
-):
-    files = {form: tmp_path / form for form in FORMATS}
-    for form, path in files.items():
-        path.write_bytes(written(form, granted))
+def test_it_reads_every_file_repeatedly_and_reports_each_bad_value(tmp_path, granted, issuer):
+    files = {format_: tmp_path / format_ for format_ in FORMATS}
+    for format_, path in files.items():
+        path.write_bytes(written(format_, granted))
     complaints: list[tuple[str, Verdict]] = []
-    reader = Reader(files, issuer, lambda form, verdict: complaints.append((form, verdict)))
+    reader = Reader(files, issuer, lambda format_, verdict: complaints.append((format_, verdict)))
     thread = threading.Thread(target=reader.read)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""That a system refuses threads as it should: seen by a process that starts some, started as chaos is."""
+"""Proves that the limit refuses threads, with a process that starts some, started as the chaos test is."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ if limit is None:
     print(json.dumps(None))
     sys.exit()
 seen = []
-for _ in range(2):  # the second one takes the place of the first, as a daemon that is started again
+for _ in range(2):  # the second one replaces the first, like a restarted daemon
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", STARTS], stdin=pipe, stdout=pipe, text=True) as process:
         limit.hold(process)

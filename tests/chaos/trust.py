@@ -1,4 +1,4 @@
-"""A private certificate authority before one installation, and the file from which its daemon has it."""
+"""A private certificate authority for one installation, and the file that its daemon trusts."""
 
 import ssl
 from pathlib import Path
@@ -7,7 +7,7 @@ import trustme
 
 
 class Trust:
-    """`context`: of the server, with a certificate of the present authority. `file`: the one to trust."""
+    """`context`: the server's, with a certificate of the current authority. `file`: the trusted one."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.context = file, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -15,12 +15,12 @@ class Trust:
         self.publish()
 
     def replace_authority(self) -> None:
-        """Have the server show a certificate of another authority than the one in the file."""
+        """Give the server a certificate of an authority that is not in the file."""
         self._authority = trustme.CA()
         self._authority.issue_cert("127.0.0.1").configure_cert(self.context)
 
     def publish(self) -> None:
-        """The file has the present authority."""
+        """Write the current authority to the file."""
         fresh = self.file.with_suffix(".new")
         self._authority.cert_pem.write_to_path(str(fresh))
         fresh.rename(self.file)

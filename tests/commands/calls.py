@@ -1,4 +1,4 @@
-"""A command called in this process: as a user calls it, but for the process."""
+"""Calls a command in this process, otherwise as a user does."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from refresher.cli import main
 
 
 class Called(NamedTuple):
-    """What came of a call: its exit code, and what it said on each stream."""
+    """The result of a call: its exit code, and its output on each stream."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""The program as its users run it: a process, its log lines as they come, real signals, real HTTP."""
+"""Runs the program as users do: a process, its log lines as they appear, real signals, real HTTP."""
 
 import http.client
 import json
@@ -15,16 +15,15 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self, TypeVar
 
 from refresher.clock import SystemClock
-from refresher.config.declarations import FileOutputSettings
 from refresher.core.model import SecretStr, Token, TokenFacts
 from refresher.core.seal import Sealer
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 15.0  # seconds; far more than anything takes that is not told to take longer
+DEADLINE = 15.0  # seconds; far more than any step takes unless a test slows it down
 STOP_WITHIN = 5.0  # seconds from SIGTERM to the end (design §3)
 
-# What a shell calls 130. CPython ends by the signal itself if that struck in what makes a NamedTuple.
+# A shell reports 130. CPython dies by the signal itself if it arrives while a NamedTuple is created.
 INTERRUPTED = {128 + signal.SIGINT, -signal.SIGINT}
 
 KEY = "application-key-Zq1f0WcT5d9"
@@ -33,7 +32,7 @@ Found = TypeVar("Found")
 
 
 def eventually(look: Callable[[], Found], what: str, within: float = DEADLINE) -> Found:
-    """What `look` gives as soon as it is true of anything; fails with `what` when that takes too long."""
+    """The first true result of `look`; fails with `what` when that takes too long."""
     until, pause = time.monotonic() + within, threading.Event()
     while not (found := look()):
         assert time.monotonic() < until, f"not within {within:g} s: {what}"
@@ -42,7 +41,7 @@ def eventually(look: Callable[[], Found], what: str, within: float = DEADLINE) -
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """A port on which no process listens now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -51,7 +50,7 @@ def free_port() -> int:
 def start(
     *words: object, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE, **environ: str
 ) -> subprocess.Popen[str]:
-    """``refresher WORDS…``, in an environment that configures nothing but what is given here."""
+    """Starts ``refresher WORDS…``, configured by `environ` only."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("REFRESHER_")}
     return subprocess.Popen(
         [sys.executable, "-m", "refresher", *map(str, words)],
@@ -65,7 +64,7 @@ def start(
 
 
 class Ended(NamedTuple):
-    """How a process has ended, and what it said on both streams."""
+    """The exit code of a process, and its output on both streams."""
 
     code: int
     said: str
@@ -76,12 +75,12 @@ class Ended(NamedTuple):
 
 
 def refresher(*words: object, **environ: str) -> Ended:
-    """A whole run of ``refresher WORDS…``."""
+    """Runs ``refresher WORDS…`` to its end."""
     return ended(start(*words, **environ))
 
 
 def ended(process: subprocess.Popen[str]) -> Ended:
-    """Wait until it is over."""
+    """Wait until the process has ended."""
     with process:
         try:
             out, err = process.communicate(timeout=DEADLINE)
@@ -92,7 +91,7 @@ def ended(process: subprocess.Popen[str]) -> Ended:
 
 
 def parsed(lines: list[str]) -> list[dict[str, Any]]:
-    """The log entries among these lines."""
+    """The log entries in these lines."""
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
@@ -107,7 +106,7 @@ class Answer(NamedTuple):
 
 class Daemon:
     """A running ``refresher run WORDS…``; with `endpoints` it listens on a port of its own. A context
-    manager: nothing is left of it in the end. Everything it says is kept."""
+    manager that ends the process. Keeps all its output."""
 
     def __init__(self, *words: object, endpoints: bool = False, **environ: str) -> None:
         self.port = free_port() if endpoints else 0
@@ -140,12 +139,12 @@ class Daemon:
         return "\n".join(self._lines)
 
     def entries(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """The log entries so far of this event and with these fields."""
+        """The log entries so far with this event and these fields."""
         wanted = {"event": event, **fields}
         return [entry for entry in parsed(self._lines[:]) if wanted.items() <= entry.items()]
 
     def wait_for(self, event: str, times: int = 1, within: float = DEADLINE, **fields: object) -> Any:
-        """The log entry that is the `times`-th of its kind, as soon as there is one."""
+        """Wait for the `times`-th log entry of its kind, and return it."""
 
         def look() -> list[dict[str, Any]]:
             found = self.entries(event, **fields)[times - 1 :]
@@ -158,12 +157,12 @@ class Daemon:
         self.process.send_signal(number)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it by a signal; its exit code. Fails if it takes longer than promised."""
+        """End it by a signal and return its exit code. Fails if it takes longer than promised."""
         self.send(number)
         return self.code(STOP_WITHIN)
 
     def code(self, within: float = DEADLINE) -> int:
-        """Its exit code, once it has ended."""
+        """Wait until it has ended, and return its exit code."""
         code = self.process.wait(within)
         for reader in self._readers:
             reader.join()
@@ -180,7 +179,7 @@ class Daemon:
 
     def metric(self, sample: str) -> float:
         """The value of ``NAME`` or ``NAME{LABEL="VALUE"}`` in /metrics, without our prefix; 0 for a counter
-        that has not counted yet."""
+        that does not exist yet."""
         lines = self.get("/metrics").body.splitlines()
         values = [line.rpartition(" ")[2] for line in lines if line.startswith(f"token_refresher_{sample} ")]
         (value,) = values or ["0"][: "_total{" in sample]
@@ -196,8 +195,8 @@ def plant(
     issuer: str = "https://issuer.test",
     sealed_with: str = "",
 ) -> str:
-    """Let an earlier process have published a token there, `age` seconds ago; its text. `sealed_with`: a key
-    other than `key`, of somebody who forges that."""
+    """Write a token as if an earlier process had published it `age` seconds ago. Returns its text.
+    `sealed_with`: a key other than `key`, to forge the record."""
     clock = SystemClock()
     access = SecretStr(f"planted-{path.name}-{age:g}-of-{lifetime:g}")
     facts = TokenFacts(
@@ -209,7 +208,7 @@ def plant(
         has_refresh_token=False,
         issuer=issuer,
     )
-    FileOutput(FileOutputSettings(path=str(path)), issuer).write(
+    FileOutput(Plan(str(path), issuer)).write(
         Token(facts, access), clock.now(), Sealer(SecretStr(sealed_with or key))
     )
     return access.reveal()

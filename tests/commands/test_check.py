@@ -1,4 +1,4 @@
-"""`refresher check`: one line for each thing a deployment depends on, and what to do about what is wrong."""
+"""`refresher check`: one line for each thing that a deployment depends on, with advice for each failure."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def inlive():
 
 @pytest.fixture
 def place(tmp_path):
-    """A directory with two keys in it that only their owner reads."""
+    """A directory with two keys that only their owner can read."""
     for name, key in (("key", KEY), ("other-key", OTHER_KEY)):
         (tmp_path / name).write_text(key)
         (tmp_path / name).chmod(0o600)
@@ -55,7 +55,7 @@ def check(call, inlive, place):
 
 @pytest.fixture
 def check_all(call, inlive, place):
-    """Checks a configuration of these tokens: the name of each, and its key file and output."""
+    """Runs `check` on a configuration of these tokens: name, key file and output of each."""
 
     def perform(tokens, *words):
         document = {
@@ -77,7 +77,7 @@ def line(called, subject):
     return found
 
 
-def test_all_is_well(check, inlive, place):
+def test_a_sound_deployment_has_only_ok_lines(check, inlive, place):
     checked = check()
     assert (checked.code, checked.err) == (0, "")
     assert checked.out.splitlines() == [
@@ -87,11 +87,11 @@ def test_all_is_well(check, inlive, place):
         "ok   clock: within a second of the issuer's",
         f"ok   output: file:{place}/token can be written",
         "ok   token default: lives 1h, is replaced after 42m at the latest; headroom 16m50s: "
-        "no shorter outage of the issuer is felt",
+        "consumers do not notice a shorter outage of the issuer",
     ]
 
 
-def test_nothing_is_published_and_the_old_value_stays(check, place):
+def test_check_publishes_nothing_and_keeps_the_old_value(check, place):
     planted = plant(place / "token", age=10.0)
     before = {path: (path.read_bytes(), path.stat()) for path in place.iterdir()}
     assert check().code == 0
@@ -99,7 +99,7 @@ def test_nothing_is_published_and_the_old_value_stays(check, place):
     assert {path: (path.read_bytes(), path.stat()) for path in place.iterdir()} == before
 
 
-def test_beside_the_daemon_it_says_whose_the_output_is_and_that_is_no_failure(check, inlive, place):
+def test_an_output_held_by_the_daemon_is_a_hint_that_names_the_owner(check, inlive, place):
     files = ("--key-file", place / "key", "--to-file", place / "token")
     daemon = start("run", "--issuer-url", inlive.url, *files)
     try:
@@ -111,11 +111,11 @@ def test_beside_the_daemon_it_says_whose_the_output_is_and_that_is_no_failure(ch
     assert checked.code == 0
     assert line(checked, "output") == (
         f"hint output: file:{place}/token belongs to the refresher with process {daemon.pid}, which is "
-        "running: let each write a file of its own, or stop one"
+        "running: give each its own file, or stop one of them"
     )
 
 
-def test_what_will_be_otherwise_than_configured_is_a_hint(check, place):
+def test_a_setting_without_effect_is_a_hint(check, place):
     setfacl = [needs.tool("setfacl"), "--default", "--modify", "user:1234:r", place]
     assert subprocess.run(setfacl, check=False).returncode == 0
     checked = check("--mode", "0640")
@@ -124,27 +124,27 @@ def test_what_will_be_otherwise_than_configured_is_a_hint(check, place):
     assert f"hint output: file:{place}/token: the default access control list of {place} lets" in checked.out
 
 
-def test_nothing_is_left_where_nothing_was(check, place):
+def test_check_leaves_no_files(check, place):
     assert check().code == 0
     assert sorted(os.listdir(place)) == ["key", "other-key"]
 
 
-def test_no_secret_is_told(check, inlive):
+def test_check_prints_no_secret(check, inlive):
     inlive.faults(status=401, body={"ok": False, "message": f"I do not know {KEY}"})
-    told = check().said
-    assert "key_refused" in told
-    assert KEY not in told
+    finding = check().said
+    assert "key_refused" in finding
+    assert KEY not in finding
 
 
 # --- The configuration
 
 
-def test_the_configuration_is_named(check_all, place):
+def test_the_report_names_the_configuration(check_all, place):
     checked = check_all({"studio": ("key", "a"), "stage": ("key", "b")})
     assert line(checked, "configuration") == f"ok   configuration: {place}/refresher.yaml, 2 tokens"
 
 
-def test_mistakes_of_a_configuration_are_all_told_and_nothing_is_tried(check, inlive):
+def test_check_reports_every_mistake_of_the_configuration_and_tests_nothing(check, inlive):
     checked = check("--lifetime", "1s", "--mode", "rwx")
     assert (checked.code, checked.out) == (78, "")
     assert [each.split(": ")[1] for each in checked.err.splitlines()] == ["--lifetime", "--mode"]
@@ -161,11 +161,11 @@ def test_a_key_file_that_is_missing(check, inlive, place):
         f"FAIL key: the key file {place}/absent cannot be read: No such file or directory; "
         "create or mount it, or name another file"
     )
-    assert "issuer:" not in checked.out  # without a key there is nothing to ask it
-    assert line(checked, "output").startswith("ok ")  # the rest is looked at all the same
+    assert "issuer:" not in checked.out  # nothing to ask the issuer without a key
+    assert line(checked, "output").startswith("ok ")  # check tests the rest nevertheless
 
 
-def test_what_cannot_be_a_key(check, place):
+def test_an_invalid_key_fails(check, place):
     (place / "key").write_text("two\nlines")
     checked = check()
     assert checked.code == 78
@@ -174,16 +174,16 @@ def test_what_cannot_be_a_key(check, place):
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_a_key_that_others_may_read_is_a_hint_and_no_failure(check, place, mode):
-    """kubelet mounts Secrets so, in a directory of the pod's own."""
+def test_a_key_readable_by_others_is_a_hint(check, place, mode):
+    """The kubelet mounts Secrets like this, in a directory of the Pod."""
     (place / "key").chmod(mode)
     checked = check()
     assert checked.code == 0
-    told = f"hint key: the key file {place}/key is open to others than its owner (mode {mode:04o}): "
-    assert f"{told}chmod 600 it, unless nobody else gets at its directory" in checked.out.splitlines()
+    finding = f"hint key: the key file {place}/key is open to others than its owner (mode {mode:04o}): "
+    assert f"{finding}chmod 600 it, unless no other user can reach its directory" in checked.out.splitlines()
 
 
-def test_a_key_that_only_its_owner_reads_needs_no_hint(check):
+def test_a_key_readable_only_by_its_owner_gets_no_hint(check):
     assert "hint" not in check().out
 
 
@@ -197,56 +197,60 @@ def test_a_refused_key(check, inlive, place, status):
     assert checked.code == 77
     assert line(checked, "issuer") == (
         f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault "
-        f"(asked: {inlive.mint_url}); put a valid key into the key's file "
-        "(Inlive's integration page makes one)"
+        f"(URL: {inlive.mint_url}); put a valid key into the key file "
+        "(create one on Inlive's integration page)"
     )
-    assert inlive.counts.mints == 1  # no lifetime makes it a better key
+    assert inlive.counts.mints == 1  # another lifetime would not help
 
 
 @pytest.mark.parametrize(
-    ("fault", "told", "advice"),
+    ("fault", "finding", "advice"),
     [
         ({"status": 503}, "server_error: 503", "if this lasts, ask Inlive"),
         ({"status": 429}, "throttled: 429", "let tokens live longer, or mint fewer"),
-        ({"reset": True}, "unreachable: ", "what is in between: name resolution, firewall, proxy"),
-        ({"status": 404}, "bad_response: 404", "is issuer.url (and issuer.verify, if set) right"),
+        (
+            {"reset": True},
+            "unreachable: ",
+            "check issuer.url and the way there: name resolution, firewall, proxy",
+        ),
+        ({"status": 404}, "bad_response: 404", "check issuer.url, issuer.verify (if set)"),
         (
             {"garbage": True},
             "bad_response: 200, but it is not JSON",
-            "is issuer.url (and issuer.verify, if set) right",
+            "check issuer.url, issuer.verify (if set)",
         ),
         ({"redirect": "https://elsewhere.test/"}, "bad_response: 307", "correct issuer.url"),
     ],
 )
-def test_an_issuer_that_fails(check, inlive, fault, told, advice):
+def test_an_issuer_that_fails(check, inlive, fault, finding, advice):
     inlive.faults(**fault)
     checked = check()
     assert checked.code == 75
     assert line(checked, "issuer").startswith("FAIL")
-    assert told in line(checked, "issuer")
+    assert finding in line(checked, "issuer")
     assert advice in line(checked, "issuer")
 
 
-def test_an_issuer_that_is_not_there(check):
+def test_an_unreachable_issuer(check):
     checked = check(url=f"http://127.0.0.1:{free_port()}")
     assert checked.code == 75
     assert "unreachable: 127.0.0.1:" in line(checked, "issuer")
     assert "Connection refused" in line(checked, "issuer")
-    assert "; is issuer.url right, and what is in between" in line(checked, "issuer")
+    assert "; check issuer.url and the way there" in line(checked, "issuer")
 
 
-def test_it_is_as_patient_as_the_daemon_is_going_to_be(check, inlive):
-    """A tenth of the lifetime, however long the time-out."""
+def test_check_waits_as_long_as_the_daemon(check, inlive):
+    """At most a tenth of the lifetime, even with a longer time-out."""
     inlive.faults(hang=True)
     checked = check("--lifetime", "10s", "--issuer-timeout", "30s")
     assert checked.code == 75
-    assert "timeout: no whole answer" in line(checked, "issuer")
+    assert "timeout: no complete response" in line(checked, "issuer")
     assert "within 1 s" in line(checked, "issuer")
 
 
 @pytest.fixture
 def certified(place):
-    """An emulator that speaks TLS, and the file of the authority that vouches for it."""
+    """An emulator with TLS, and the certificate file of its authority."""
     authority = trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(place / "server.pem")
     authority.cert_pem.write_to_path(place / "ca.pem")
@@ -254,7 +258,7 @@ def certified(place):
         yield inlive
 
 
-def test_a_certificate_of_an_authority_that_is_not_trusted(check, certified):
+def test_a_certificate_of_an_untrusted_authority_fails(check, certified):
     checked = check(url=certified.url)
     assert checked.code == 75
     assert "the TLS certificate of 127.0.0.1:" in line(checked, "issuer")
@@ -262,13 +266,13 @@ def test_a_certificate_of_an_authority_that_is_not_trusted(check, certified):
     assert certified.counts.mints == 0
 
 
-def test_a_certificate_of_an_authority_that_is_named(check, certified, place):
+def test_a_certificate_of_the_configured_authority_is_accepted(check, certified, place):
     checked = check("--ca-file", place / "ca.pem", url=certified.url)
     assert checked.code == 0
     assert certified.counts.issued == 1
 
 
-def test_an_authority_that_cannot_be_read(check, certified, place):
+def test_an_unreadable_authority_fails(check, certified, place):
     checked = check("--ca-file", place / "absent.pem", url=certified.url)
     assert checked.code == 75
     assert f"the CA file {place}/absent.pem cannot be used: No such file" in line(checked, "issuer")
@@ -278,7 +282,7 @@ def asked(inlive):
     return [seen.expiry_seconds for seen in inlive.counts.recent]
 
 
-def test_the_proof_is_of_the_least_lifetime_that_the_issuer_takes(check, place):
+def test_check_mints_with_the_shortest_lifetime_that_the_issuer_accepts(check, place):
     with Emulator(keys=[KEY], min_expiry=60) as choosy:
         checked = check(url=choosy.url)
         assert asked(choosy) == [1, 10, 60]
@@ -286,17 +290,17 @@ def test_the_proof_is_of_the_least_lifetime_that_the_issuer_takes(check, place):
     assert line(checked, "issuer").endswith("minted a token of 1m to prove it")
 
 
-def test_no_proof_lives_longer_than_the_token_it_is_for(check):
-    """What the issuer would refuse the daemon is refused here, and no policy about lifetimes is exceeded."""
+def test_check_mints_no_longer_lifetime_than_the_token_has(check):
+    """So check fails when the daemon would, and exceeds no policy about lifetimes."""
     with Emulator(keys=[KEY], min_expiry=60) as choosy:
         checked = check("--lifetime", "30s", url=choosy.url)
         assert asked(choosy) == [1, 10, 30]
     assert checked.code == 75
     assert "bad_response: 400: expiry_seconds must be 60 to" in line(checked, "issuer")
-    assert "does the issuer grant the lifetime" in line(checked, "issuer")
+    assert "whether the issuer grants the lifetime" in line(checked, "issuer")
 
 
-def test_every_key_is_proven_once(check_all, inlive, place):
+def test_check_proves_every_key_once(check_all, inlive, place):
     inlive.revoke_key(OTHER_KEY)
     checked = check_all({"a": ("other-key", "1"), "b": ("key", "2"), "c": ("key", "3")})
     assert checked.code == 77
@@ -306,27 +310,27 @@ def test_every_key_is_proven_once(check_all, inlive, place):
     assert inlive.counts.mints == 2
 
 
-def test_an_issuer_that_does_not_answer_for_one_key_is_not_asked_for_the_next(check_all, inlive):
-    inlive.faults(reset=True, count=3)  # as many as one attempt tries
+def test_after_an_issuer_without_a_response_no_other_key_is_tried(check_all, inlive):
+    inlive.faults(reset=True, count=3)  # the number of tries of one attempt
     checked = check_all({"a": ("other-key", "1"), "b": ("key", "2")})
     assert checked.code == 75
-    assert line(checked, "issuer").endswith("; not tried after that: 1 more")
+    assert line(checked, "issuer").endswith("; keys not tried: 1")
     assert inlive.counts.issued == 0
 
 
 @pytest.mark.parametrize(
-    ("ahead", "told"),
+    ("ahead", "finding"),
     [
-        (-120.0, "hint clock: 12[01] s ahead of the issuer's; see to time synchronisation (chrony, ntpd)"),
-        (120.0, "hint clock: 1(19|20) s behind the issuer's; see to time synchronisation (chrony, ntpd)"),
+        (-120.0, "hint clock: 12[01] s ahead of the issuer's; check time synchronisation (chrony, ntpd)"),
+        (120.0, "hint clock: 1(19|20) s behind the issuer's; check time synchronisation (chrony, ntpd)"),
         (-3.0, "ok   clock: [34] s ahead of the issuer's"),
     ],
 )
-def test_a_clock_that_differs_from_the_issuers_is_told_and_fails_nothing(check, inlive, ahead, told):
+def test_clock_skew_is_reported_but_is_not_a_failure(check, inlive, ahead, finding):
     inlive.faults(clock_offset=ahead)
     checked = check()
     assert checked.code == 0
-    pattern = told.replace("(chrony, ntpd)", r"\(chrony, ntpd\)")
+    pattern = finding.replace("(chrony, ntpd)", r"\(chrony, ntpd\)")
     assert re.fullmatch(pattern, line(checked, "clock"))
 
 
@@ -338,7 +342,7 @@ def test_a_clock_that_differs_from_the_issuers_is_told_and_fails_nothing(check, 
         (401, "FAIL verify", 75),
     ],
 )
-def test_what_tokens_are_to_be_tried_out_with_is_tried_out(check, status, mark, code):
+def test_check_uses_issuer_verify(check, status, mark, code):
     with peer(answering(status)) as product:
         checked = check("--verify-url", product.url)
         assert checked.code == code
@@ -348,10 +352,10 @@ def test_what_tokens_are_to_be_tried_out_with_is_tried_out(check, status, mark, 
         )  # no hurry looks like an early end
 
 
-def test_offline_nobody_is_asked(check, inlive):
+def test_offline_contacts_no_server(check, inlive):
     checked = check("--offline")
     assert checked.code == 0
-    assert line(checked, "issuer") == f"ok   issuer: {inlive.url} was not asked (--offline)"
+    assert line(checked, "issuer") == f"ok   issuer: {inlive.url} was not contacted (--offline)"
     assert line(checked, "output").startswith("ok ")
     assert inlive.counts.mints + inlive.counts.other == 0
 
@@ -359,7 +363,7 @@ def test_offline_nobody_is_asked(check, inlive):
 # --- The outputs and the arithmetic
 
 
-def test_a_directory_that_is_missing(check, place):
+def test_a_missing_directory_fails(check, place):
     checked = check(token="absent/token")
     assert checked.code == 73
     assert line(checked, "output") == (
@@ -368,16 +372,16 @@ def test_a_directory_that_is_missing(check, place):
     )
 
 
-def test_a_directory_that_is_none(check, place):
+def test_a_directory_that_is_a_file_fails(check, place):
     checked = check(token="key/token")
     assert checked.code == 73
-    assert f"{place}/key is no directory: correct the path" in line(checked, "output")
+    assert f"{place}/key is not a directory: correct the path" in line(checked, "output")
 
 
 AS_NOBODY = f"""\
 import os, sys
 from refresher.cli import main
-main(sys.argv[1:])  # imports all there is to import, for which the next one may lack the rights
+main(sys.argv[1:])  # imports everything first: the next call may lack the rights to do so
 os.setuid({NOBODY})
 print("as nobody:")
 sys.exit(main(sys.argv[1:]))
@@ -385,7 +389,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
-def test_a_directory_without_rights(place):
+def test_a_directory_without_write_permission_fails(place):
     for parent in place.parents[:3]:
         parent.chmod(parent.stat().st_mode | 0o011)
     place.chmod(0o755)
@@ -394,14 +398,14 @@ def test_a_directory_without_rights(place):
     command = [sys.executable, "-c", AS_NOBODY, *map(str, words)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 73, ended.stderr
-    told = ended.stdout.partition("as nobody:")[2]
+    finding = ended.stdout.partition("as nobody:")[2]
     assert (
         f"FAIL output: file:{place}/token cannot be written: Permission denied (EACCES); let user 65534"
-        in told
+        in finding
     )
 
 
-def test_every_output_of_every_token_has_its_line(check_all, place):
+def test_every_output_of_every_token_has_a_line(check_all, place):
     checked = check_all({"a": ("key", "here"), "b": ("key", "absent/there"), "c": ("key", "also-here")})
     assert [each[:4] for each in checked.out.splitlines() if "output: " in each] == ["ok  ", "FAIL", "ok  "]
     assert [each[:12] for each in checked.out.splitlines() if "token " in each and "lives" in each] == [
@@ -412,29 +416,34 @@ def test_every_output_of_every_token_has_its_line(check_all, place):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "finding"),
     [
-        (("--lifetime", "24h"), "lives 24h, is replaced after 16h48m at the latest; headroom 7h10m50s: no"),
+        (
+            ("--lifetime", "24h"),
+            "lives 24h, is replaced after 16h48m at the latest; headroom 7h10m50s: consumers do not",
+        ),
         (
             ("--refresh-at", "50%"),
-            "lives 1h, is replaced after 30m at the latest; headroom 28m50s: no shorter",
+            "lives 1h, is replaced after 30m at the latest; headroom 28m50s: consumers do not",
         ),
         (
             ("--propagation-delay", "2m"),
-            "lives 1h, is replaced after 42m at the latest; headroom 14m50s: no shorter",
+            "lives 1h, is replaced after 42m at the latest; headroom 14m50s: consumers do not",
         ),
     ],
 )
-def test_the_headroom_follows_from_lifetime_and_propagation_delay(check, words, told):
+def test_the_headroom_follows_from_lifetime_and_propagation_delay(check, words, finding):
     checked = check("--offline", *words)
-    assert line(checked, "token default").startswith(f"ok   token default: {told}")
+    assert line(checked, "token default").startswith(f"ok   token default: {finding}")
 
 
-def test_without_any_headroom_there_is_a_hint(check):
+def test_no_headroom_is_a_hint(check):
     checked = check("--offline", "--lifetime", "100s", "--propagation-delay", "49s")
     assert checked.code == 0
     assert line(checked, "token default").startswith("hint")
-    assert line(checked, "token default").endswith("headroom 0s: every outage of the issuer may be felt")
+    assert line(checked, "token default").endswith(
+        "headroom 0s: consumers may notice every outage of the issuer"
+    )
 
 
 # --- The exit code: of several failures 78 before 77 before 73 before 75
@@ -450,22 +459,22 @@ def test_without_any_headroom_there_is_a_hint(check):
         ({"d": ("key", "4")}, False, 0),
     ],
 )
-def test_the_exit_code_is_that_of_the_gravest_failure(check_all, inlive, tokens, down, code):
+def test_the_exit_code_is_the_one_of_the_gravest_failure(check_all, inlive, tokens, down, code):
     inlive.revoke_key(OTHER_KEY)
     if down:
         inlive.faults(status=500)
     assert check_all(tokens).code == code
 
 
-def test_what_was_found_so_far_is_told_when_somebody_gives_up_waiting(inlive, place):
+def test_an_interrupted_check_has_printed_its_findings_so_far(inlive, place):
     inlive.faults(hang=True)
     words = ("check", "--issuer-url", inlive.url, "--key-file", place / "key", "--to-file", place / "token")
     with start(*words, PYTHONUNBUFFERED="") as process:
         assert process.stdout is not None
-        told = [process.stdout.readline() for _ in range(2)]
+        finding = [process.stdout.readline() for _ in range(2)]
         process.send_signal(signal.SIGINT)
         rest, err = process.communicate(timeout=30)
-    assert [each[:10] for each in told] == ["ok   confi", "ok   key: "]
+    assert [each[:10] for each in finding] == ["ok   confi", "ok   key: "]
     assert process.returncode in INTERRUPTED
     assert (rest, err) == ("", "")
 
@@ -478,7 +487,7 @@ def test_a_key_in_base64_is_a_hint(check, place):
     checked = check("--offline")
     assert checked.code == 0
     assert (
-        f"hint key: what is in {place}/key looks like base64: if the issuer refuses it, decode it"
+        f"hint key: the content of {place}/key looks like base64; if the issuer refuses it, decode it"
         in checked.out
     )
 
@@ -491,7 +500,7 @@ def daemon_on(port, inlive, place):
     return start("run", *words, "--listen", f"127.0.0.1:{port}")
 
 
-def test_a_free_port_is_well(check):
+def test_a_free_port_is_ok(check):
     port = free_port()
     assert (
         line(check("--offline", "--listen", f"127.0.0.1:{port}"), "listen")
@@ -503,13 +512,13 @@ def test_a_port_in_use_is_a_failure(check):
     with socket.create_server(("127.0.0.1", 0)) as other:
         checked = check("--offline", "--listen", f"127.0.0.1:{other.getsockname()[1]}")
     assert checked.code == 78
-    told = line(checked, "listen")
-    assert told.startswith("FAIL listen: cannot listen on 127.0.0.1:")
-    assert "another process listens there; stop it or choose another --listen" in told
+    finding = line(checked, "listen")
+    assert finding.startswith("FAIL listen: cannot listen on 127.0.0.1:")
+    assert "another process listens there; stop it or choose another --listen" in finding
 
 
 @pytest.mark.parametrize(("name", "code"), [("default", 0), ("another", 78)])
-def test_the_port_of_our_own_daemon_is_a_hint_and_of_another_one_a_failure(check, inlive, place, name, code):
+def test_a_port_used_by_our_daemon_is_a_hint_by_another_a_failure(check, inlive, place, name, code):
     port = free_port()
     listen = ("--listen", f"127.0.0.1:{port}")
     with daemon_on(port, inlive, place) as process:
@@ -519,11 +528,11 @@ def test_the_port_of_our_own_daemon_is_a_hint_and_of_another_one_a_failure(check
         finally:
             process.kill()
     assert checked.code == code
-    told = line(checked, "listen")
+    finding = line(checked, "listen")
     if code:
-        assert told.endswith("; it is a refresher with other tokens")
+        assert finding.endswith("; a refresher with other tokens listens there")
     else:
-        assert told == f"hint listen: the daemon of these tokens runs, on port {port}"
+        assert finding == f"hint listen: port {port} is used by the daemon of these tokens"
 
 
 def answers(port):

@@ -1,4 +1,4 @@
-"""Few descriptors, and clients of the endpoints that hold as many as they get."""
+"""A daemon with few descriptors, and clients of its endpoints that hold as many as they can."""
 
 import resource
 import signal
@@ -29,7 +29,7 @@ def opened():
 
 @pytest.fixture
 def running(issuer, opened, tmp_path):
-    """A daemon with few descriptors, that has written its first token."""
+    """A daemon with few descriptors that has written its first token."""
     (tmp_path / "key").write_text(KEY)
     words = ("--key-file", tmp_path / "key", "--to-file", tmp_path / "token", "--issuer-url", issuer.url)
     daemon = opened.enter_context(Daemon(*words, endpoints=True))
@@ -41,7 +41,7 @@ def running(issuer, opened, tmp_path):
 
 @pytest.fixture
 def hoard(running, opened):
-    """Opens as many connections, on which so much is sent and nothing read."""
+    """Opens connections, sends on each, and reads nothing."""
 
     def hold(sent: bytes) -> None:
         for _ in range(CLIENTS):
@@ -52,10 +52,10 @@ def hoard(running, opened):
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\n\r\n"], ids=["idle", "asking"])
-def test_tokens_are_refreshed_while_clients_hold_every_connection_there_is(issuer, running, hoard, sent):
+def test_tokens_are_refreshed_while_clients_hold_every_connection(issuer, running, hoard, sent):
     hoard(sent)
     for times in range(2, MINTS + 2):
-        issuer.stop()  # the next mint takes a new connection
+        issuer.stop()  # the next mint needs a new connection
         issuer.start()
         running.send(signal.SIGUSR1)
         running.wait_for("OutputWritten", times)
@@ -66,6 +66,6 @@ def test_tokens_are_refreshed_while_clients_hold_every_connection_there_is(issue
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/status"])
-def test_a_prompt_client_is_answered_while_others_hold_every_connection_there_is(running, hoard, path):
+def test_a_prompt_client_gets_a_response_while_others_hold_every_connection(running, hoard, path):
     hoard(b"")
     assert running.get(path).status == 200

@@ -1,4 +1,4 @@
-"""`refresher emulator`, as the process that somebody starts in a shell."""
+"""`refresher emulator`, as a process started from a shell."""
 
 import json
 import re
@@ -20,7 +20,7 @@ PROMPT = 5.0  # seconds within which a signal has to end it
 
 
 class Started:
-    """A running emulator, and what it said at its start."""
+    """A running emulator, and its output at the start."""
 
     def __init__(self, *flags: str) -> None:
         self.process = subprocess.Popen(
@@ -32,12 +32,12 @@ class Started:
             line = self.process.stdout.readline()
             assert line, "".join(lines) + self.process.communicate()[1]
             lines.append(line)
-        self.told = "".join(lines)
-        self.url = re.findall(r"emulated at (\S+)", self.told)[0]
+        self.welcome = "".join(lines)
+        self.url = re.findall(r"Inlive API at (\S+)", self.welcome)[0]
 
     @property
-    def made_up_key(self) -> str:
-        return re.findall(r"of no worth elsewhere: (\S+)", self.told)[0]
+    def new_key(self) -> str:
+        return re.findall(r"valid only for this emulator: (\S+)", self.welcome)[0]
 
     def mint(self, key: str, lifetime: int = 60, verify: str | bool = True) -> requests.Response:
         return requests.post(
@@ -49,8 +49,8 @@ class Started:
         )
 
     def shell(self, pattern: str, **environment: str) -> str:
-        """What the one line of the start that fits `pattern` prints when it is copied into a shell."""
-        (line,) = re.findall(rf"^  ({pattern}.*)$", self.told, re.MULTILINE)
+        """The output of the one welcome line that matches `pattern`, run in a shell."""
+        (line,) = re.findall(rf"^  ({pattern}.*)$", self.welcome, re.MULTILINE)
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
         ended = subprocess.run(
             line,
@@ -65,7 +65,7 @@ class Started:
         return ended.stdout
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Its exit code, and what it wrote to standard error."""
+        """Its exit code, and its standard error."""
         self.process.send_signal(number)
         _, log = self.process.communicate(timeout=PROMPT)
         return self.process.returncode, log
@@ -87,7 +87,7 @@ def start() -> Iterator[Callable[..., Started]]:
 
 
 def refused(*flags: str) -> str:
-    """What is told of flags that are not accepted: exit code 78, and nothing started."""
+    """The message about refused flags, after exit code 78 without a start."""
     ended = subprocess.run([*COMMAND, *flags], check=False, capture_output=True, text=True, timeout=DEADLINE)
     assert (ended.returncode, ended.stdout) == (78, "")
     return ended.stderr
@@ -98,7 +98,7 @@ def test_a_signal_ends_it_with_exit_code_0(start: Callable[..., Started], number
     assert start().end(number) == (0, "")
 
 
-def test_a_signal_ends_it_whatever_its_clients_are_waiting_for(start: Callable[..., Started]) -> None:
+def test_a_signal_ends_it_while_clients_wait(start: Callable[..., Started]) -> None:
     emulator = start()
     control = {"X-Emulator-Control": "1"}
     requests.put(f"{emulator.url}/_emulator/faults", json={"drip": 600}, headers=control, timeout=DEADLINE)
@@ -106,18 +106,18 @@ def test_a_signal_ends_it_whatever_its_clients_are_waiting_for(start: Callable[.
         assert emulator.end()[0] == 0
 
 
-def test_it_warns_loudly_where_others_can_reach_it(start: Callable[..., Started]) -> None:
+def test_it_warns_if_other_machines_can_reach_it(start: Callable[..., Started]) -> None:
     assert start("--listen", ":0").end()[1].startswith("WARNING: --listen :0 is not on loopback.")
     assert "WARNING" not in start("--listen", "localhost:0").end()[1]
 
 
-def test_the_key_that_it_made_up_mints(start: Callable[..., Started]) -> None:
+def test_its_new_key_mints(start: Callable[..., Started]) -> None:
     emulator = start()
-    assert emulator.mint(emulator.made_up_key).status_code == 200
+    assert emulator.mint(emulator.new_key).status_code == 200
     assert emulator.mint("another").status_code == 401
 
 
-def test_the_keys_of_all_key_files_are_accepted_and_not_told(
+def test_it_accepts_the_keys_of_all_key_files_without_printing_them(
     start: Callable[..., Started], tmp_path: Path
 ) -> None:
     keys = ("sesame-number-one", "sesame-number-two")
@@ -127,12 +127,12 @@ def test_the_keys_of_all_key_files_are_accepted_and_not_told(
         flags += ["--key-file", str(tmp_path / key[-3:])]
     emulator = start(*flags)
     assert [emulator.mint(key).status_code for key in keys] == [200, 200]
-    assert "made up" not in emulator.told
+    assert "application key" not in emulator.welcome
     _, log = emulator.end()
-    assert "sesame" not in emulator.told + log
+    assert "sesame" not in emulator.welcome + log
 
 
-def test_a_key_written_to_a_file_is_for_its_owner_only_and_not_told(
+def test_a_key_file_is_readable_only_by_its_owner_and_the_key_is_not_printed(
     start: Callable[..., Started], tmp_path: Path
 ) -> None:
     path = tmp_path / "key"
@@ -140,24 +140,22 @@ def test_a_key_written_to_a_file_is_for_its_owner_only_and_not_told(
     key = path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert emulator.mint(key).status_code == 200
-    assert key not in emulator.told
+    assert key not in emulator.welcome
 
 
-def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("somebody's own")
-    assert "exists and is left alone; accepted: a new file, or --key-file" in refused(
+    assert "exists and is not overwritten; accepted: a new file, or --key-file" in refused(
         "--write-key", str(path)
     )
     assert path.read_text() == "somebody's own"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-@pytest.mark.parametrize("given", ["made up", "in a file"])
-def test_the_lines_of_the_start_can_be_copied_into_a_shell(
-    start: Callable[..., Started], given: str, tmp_path: Path
-) -> None:
-    emulator = start() if given == "made up" else start("--write-key", str(tmp_path / "a key"))
+@pytest.mark.parametrize("given", ["printed", "in a file"])
+def test_the_welcome_lines_work_in_a_shell(start: Callable[..., Started], given: str, tmp_path: Path) -> None:
+    emulator = start() if given == "printed" else start("--write-key", str(tmp_path / "a key"))
     token = json.loads(emulator.shell(r"curl \S+/accesstoken"))["data"]["access_token"]
     assert emulator.shell(r"curl -i \S+/rooms", TOKEN=token).startswith("HTTP/1.1 200")
     assert json.loads(emulator.shell("curl -X PUT"))["data"][0]["status"] == 503
@@ -165,7 +163,9 @@ def test_the_lines_of_the_start_can_be_copied_into_a_shell(
     assert json.loads(emulator.shell(r"curl \S+/state"))["data"]["counts"]["outcomes"] == {"200": 1, "503": 1}
 
 
-def test_the_line_for_refresher_itself_prints_a_token(start: Callable[..., Started], tmp_path: Path) -> None:
+def test_the_welcome_line_with_refresher_mint_prints_a_token(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
     emulator = start("--write-key", str(tmp_path / "a key"))
     token = emulator.shell("refresher mint")
     room = requests.post(
@@ -176,33 +176,33 @@ def test_the_line_for_refresher_itself_prints_a_token(start: Callable[..., Start
 
 def test_every_request_has_a_line_on_standard_error_without_a_secret(start: Callable[..., Started]) -> None:
     emulator = start()
-    token = emulator.mint(emulator.made_up_key).json()["data"]["access_token"]
+    token = emulator.mint(emulator.new_key).json()["data"]["access_token"]
     emulator.mint("another")
     _, log = emulator.end()
     first, second = log.splitlines()
     assert first.startswith("POST /v1/keys/accesstoken 200 key ")
     assert second.startswith("POST /v1/keys/accesstoken 401 ")
-    assert emulator.made_up_key not in log
+    assert emulator.new_key not in log
     assert token not in log
 
 
-def test_it_goes_on_when_nobody_reads_its_log_any_more(start: Callable[..., Started]) -> None:
+def test_it_keeps_serving_after_the_reader_of_its_log_has_gone(start: Callable[..., Started]) -> None:
     emulator = start()
     assert emulator.process.stderr is not None
     emulator.process.stderr.close()
-    assert [emulator.mint(emulator.made_up_key).status_code for _ in range(3)] == [200] * 3
+    assert [emulator.mint(emulator.new_key).status_code for _ in range(3)] == [200] * 3
     emulator.process.send_signal(signal.SIGTERM)
     assert emulator.process.wait(PROMPT) == 0
 
 
-def test_jwts_and_a_least_lifetime_can_be_had(start: Callable[..., Started]) -> None:
+def test_flags_select_jwts_and_a_shortest_lifetime(start: Callable[..., Started]) -> None:
     emulator = start("--jwt", "--min-lifetime", "1m")
-    assert emulator.mint(emulator.made_up_key, 59).status_code == 400
-    token = emulator.mint(emulator.made_up_key, 60).json()["data"]["access_token"]
+    assert emulator.mint(emulator.new_key, 59).status_code == 400
+    token = emulator.mint(emulator.new_key, 60).json()["data"]["access_token"]
     assert token.count(".") == 2
 
 
-def test_it_speaks_https_with_a_certificate_and_its_key(
+def test_it_serves_https_with_a_certificate_and_its_key(
     start: Callable[..., Started], tmp_path: Path
 ) -> None:
     authority = trustme.CA()
@@ -212,11 +212,11 @@ def test_it_speaks_https_with_a_certificate_and_its_key(
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     emulator = start("--cert", str(tmp_path / "tls.crt"), "--key", str(tmp_path / "tls.key"))
     assert emulator.url.startswith("https://127.0.0.1:")
-    assert emulator.mint(emulator.made_up_key, verify=str(tmp_path / "ca.pem")).status_code == 200
+    assert emulator.mint(emulator.new_key, verify=str(tmp_path / "ca.pem")).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "welcome"),
     [
         (("--listen", "8787"), "--listen: '8787' is not an address; did you mean :8787?"),
         (("--listen", "192.0.2.1:0"), "cannot listen on 192.0.2.1:0: "),
@@ -224,8 +224,8 @@ def test_it_speaks_https_with_a_certificate_and_its_key(
         (("--write-key", "/none/such"), "--write-key: /none/such: No such file"),
         (("--min-lifetime", "soon"), "--min-lifetime: 'soon' is not a duration"),
         (("--cert", "/none/such"), "cert: /none/such cannot be used: No such file"),
-        (("--key", "tls.key"), "key: a TLS key without cert"),
+        (("--key", "tls.key"), "key: is given without cert"),
     ],
 )
-def test_a_mistake_is_told_with_exit_code_78(flags: tuple[str, ...], told: str) -> None:
-    assert told in refused(*flags)
+def test_a_mistake_is_reported_with_exit_code_78(flags: tuple[str, ...], welcome: str) -> None:
+    assert welcome in refused(*flags)

@@ -1,4 +1,4 @@
-"""`refresher mint`: a token on standard output and nothing else, or an exit code that says why not."""
+"""`refresher mint`: prints a token and nothing else, or ends with an exit code that gives the reason."""
 
 import json
 import os
@@ -39,29 +39,29 @@ def mint(call, inlive, key_file):
     return lambda *words: call("mint", "--issuer-url", inlive.url, "--key-file", key_file, *words)
 
 
-def test_the_token_and_not_a_byte_more(inlive, key_file):
+def test_mint_prints_the_token_and_no_other_byte(inlive, key_file):
     process = start("mint", "--issuer-url", inlive.url, "--key-file", key_file)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
-    assert inlive.valid(out)  # the emulator knows no token with a line break
+    assert inlive.valid(out)  # the emulator accepts no token with a line break
 
 
-@pytest.mark.parametrize(("form", "lines"), [("token", 1), ("env", 1)])
-def test_on_a_terminal_the_prompt_does_not_follow_the_token(inlive, key_file, form, lines):
+@pytest.mark.parametrize(("format_", "lines"), [("token", 1), ("env", 1)])
+def test_on_a_terminal_the_token_ends_with_a_line_break(inlive, key_file, format_, lines):
     terminal, its_end = pty.openpty()
-    words = ("--issuer-url", inlive.url, "--key-file", key_file, "--format", form)
+    words = ("--issuer-url", inlive.url, "--key-file", key_file, "--format", format_)
     with start("mint", *words, stdout=its_end) as process:
         process.communicate(timeout=30)
     os.close(its_end)
-    told = os.read(terminal, 4096)
+    message = os.read(terminal, 4096)
     os.close(terminal)
-    assert (told.count(b"\r\n"), told[-2:]) == (lines, b"\r\n")
+    assert (message.count(b"\r\n"), message[-2:]) == (lines, b"\r\n")
 
 
 @pytest.mark.parametrize(
     ("fault", "outcome"), [({"status": 401}, Outcome.KEY_REFUSED), ({"reset": True}, Outcome.UNREACHABLE)]
 )
-def test_a_failure_ends_with_what_to_do(mint, inlive, fault, outcome):
+def test_a_failure_ends_with_advice(mint, inlive, fault, outcome):
     inlive.faults(**fault)
     assert mint().err.endswith(f"; {ADVICE[outcome]}\n")
 
@@ -82,20 +82,20 @@ def text_after(before):
         (("--format", "template", "--template", "X: $access_token"), text_after("X: ")),
     ],
 )
-def test_every_format_holds_a_valid_token_and_nothing_is_told_beside_it(mint, inlive, words, token_in):
+def test_every_format_contains_a_valid_token_and_standard_error_is_empty(mint, inlive, words, token_in):
     minted = mint(*words)
     assert (minted.code, minted.err) == (0, "")
     assert inlive.valid(token_in(minted.out))
 
 
-def test_the_lifetime_is_what_is_asked_for(mint, inlive):
+def test_the_mint_request_has_the_given_lifetime(mint, inlive):
     minted = mint("--lifetime", "15m", "--format", "json")
     assert [seen.expiry_seconds for seen in inlive.counts.recent] == [900]
     assert 890 <= json.loads(minted.out)["expires_in"] <= 900
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "told"),
+    ("fault", "code", "message"),
     [
         ({"status": 401}, 77, "key_refused: 401"),
         ({"status": 403}, 77, "key_refused: 403"),
@@ -106,31 +106,31 @@ def test_the_lifetime_is_what_is_asked_for(mint, inlive):
         ({"reset": True}, 75, "unreachable"),
     ],
 )
-def test_without_a_token_nothing_is_printed_and_the_exit_code_says_why(mint, inlive, fault, code, told):
+def test_a_failed_mint_prints_nothing_and_its_exit_code_gives_the_reason(mint, inlive, fault, code, message):
     inlive.faults(**fault)
     minted = mint()
     assert (minted.code, minted.out) == (code, "")
     assert minted.err.startswith(f"refresher: {inlive.url}: ")
-    assert told in minted.err
+    assert message in minted.err
     assert KEY not in minted.err
 
 
-def test_an_issuer_that_does_not_answer_is_waited_for_as_long_as_configured(mint, inlive):
+def test_mint_waits_for_a_silent_issuer_as_long_as_configured(mint, inlive):
     inlive.faults(hang=True)
     minted = mint("--issuer-timeout", "1s")
     assert (minted.code, minted.out) == (75, "")
-    assert "timeout: no whole answer" in minted.err
+    assert "timeout: no complete response" in minted.err
     assert "within 1 s" in minted.err
 
 
-def test_nobody_listens(mint, inlive):
+def test_an_issuer_that_refuses_connections(mint, inlive):
     inlive.stop()
     minted = mint()
     assert (minted.code, minted.out) == (75, "")
     assert "unreachable" in minted.err
 
 
-def test_a_key_that_cannot_be_read_asks_nobody(call, inlive, tmp_path):
+def test_an_unreadable_key_sends_no_request(call, inlive, tmp_path):
     minted = call("mint", "--issuer-url", inlive.url, "--key-file", tmp_path / "absent")
     assert (minted.code, minted.out) == (78, "")
     assert "absent cannot be read: No such file or directory; create or mount it" in minted.err
@@ -140,14 +140,14 @@ def test_a_key_that_cannot_be_read_asks_nobody(call, inlive, tmp_path):
 @pytest.mark.parametrize(
     "words", [("--format", "xml"), ("--format", "template"), ("--template", "$nonsense"), ("--lifetime", "1")]
 )
-def test_what_cannot_be_printed_is_refused_before_anybody_is_asked(mint, inlive, words):
+def test_a_bad_format_is_refused_before_a_request(mint, inlive, words):
     minted = mint(*words)
     assert (minted.code, minted.out) == (78, "")
     assert words[0] in minted.err
     assert inlive.counts.mints == 0
 
 
-def test_it_publishes_nothing_and_so_knows_no_outputs(mint, tmp_path):
+def test_mint_has_no_output_flags(mint, tmp_path):
     minted = mint("--to-file", tmp_path / "token")
     assert minted.code == 2
     assert not (tmp_path / "token").exists()
@@ -169,7 +169,7 @@ def of_two(call, inlive, key_file, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "key"), [("studio", KEY), ("stage", OTHER_KEY)])
-def test_a_token_of_a_configuration_is_named(of_two, inlive, tmp_path, name, key):
+def test_name_selects_a_token_of_the_configuration(of_two, inlive, tmp_path, name, key):
     minted = of_two(name)
     assert minted.code == 0
     assert inlive.valid(minted.out)
@@ -178,19 +178,23 @@ def test_a_token_of_a_configuration_is_named(of_two, inlive, tmp_path, name, key
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        ((), "refresher: NAME: which one? the configuration has several; accepted: studio, stage\n"),
+        (
+            (),
+            "refresher: NAME: is missing, and the configuration has several tokens; "
+            "accepted: studio, stage\n",
+        ),
         (("sage",), "refresher: NAME: 'sage' is not in the configuration; accepted: studio, stage\n"),
     ],
 )
-def test_one_that_is_not_named_or_not_there(of_two, inlive, words, told):
-    assert of_two(*words) == (78, "", told)
+def test_a_missing_or_unknown_name_is_reported(of_two, inlive, words, message):
+    assert of_two(*words) == (78, "", message)
     assert inlive.counts.mints == 0
 
 
-def test_a_shell_takes_it_as_its_users_write_it(inlive, key_file):
-    """The example of its help: the token ends up in a header, in one piece."""
+def test_the_example_of_the_help_works_in_a_shell(inlive, key_file):
+    """The token ends up in a header, in one piece."""
     process = start(
         "mint", "--issuer-url", inlive.url, "--key-file", key_file, "--format", "template",
         "--template", "Authorization: Bearer $access_token",

@@ -1,4 +1,4 @@
-"""`refresher once`, for cron, timers and init containers: what it mints, how it ends."""
+"""`refresher once`, for cron, timers and init containers: which tokens it mints, and its exit code."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, STOP_WITHIN, Ended, ended, eventually, plant, refresher, start
@@ -25,7 +25,7 @@ def issuer():
 
 @pytest.fixture
 def place(tmp_path):
-    """A directory with a key in it, and a token file to be."""
+    """A directory with a key and a path for the token."""
     (tmp_path / "key").write_text(KEY)
     return tmp_path
 
@@ -35,14 +35,14 @@ def words(issuer: Emulator, place: Path) -> tuple[object, ...]:
 
 
 def once(issuer: Emulator, place: Path, *more: object) -> Ended:
-    """At the level that shows what was done, if `more` gives no other."""
+    """Runs it at the log level that shows each step, unless `more` gives another."""
     return refresher("once", *words(issuer, place), *more, REFRESHER_LOG_LEVEL="info")
 
 
-# What is tried out
+# issuer.verify
 
 
-def test_a_token_that_is_rejected_is_not_published_and_what_there_is_stays(issuer, place):
+def test_a_rejected_token_is_not_published_and_the_old_value_stays(issuer, place):
     old = plant(place / "token", age=3000.0, issuer=issuer.url)
     with peer(answering(401)) as product:
         passed = once(issuer, place, "--verify-url", product.url)
@@ -56,7 +56,7 @@ def test_a_token_that_is_rejected_is_not_published_and_what_there_is_stays(issue
 @pytest.mark.parametrize(
     ("status", "headers"), [(200, ()), (500, ()), (403, ("X-Access-Token-Expired: true",))]
 )
-def test_any_other_is_published(issuer, place, status, headers):
+def test_a_token_that_is_not_rejected_is_published(issuer, place, status, headers):
     with peer(answering(status, b"", *headers)) as product:
         assert once(issuer, place, "--verify-url", product.url).code == 0
         published = (place / "token").read_text()
@@ -64,7 +64,7 @@ def test_any_other_is_published(issuer, place, status, headers):
     assert issuer.valid(published)
 
 
-# What is minted
+# Mints
 
 
 def test_the_first_call_mints_and_the_second_has_nothing_to_do(issuer, place):
@@ -76,7 +76,7 @@ def test_the_first_call_mints_and_the_second_has_nothing_to_do(issuer, place):
 
 
 def test_nothing_is_minted_for_an_output_that_cannot_be_written(issuer, place):
-    """A crontab would mint with each call, and have nothing to show for it."""
+    """Otherwise a crontab mints with each call, without any use."""
     for _ in range(2):
         nowhere = ("--to-file", place / "missing" / "token", "--issuer-url", issuer.url)
         passed = refresher("once", "--key-file", place / "key", *nowhere)
@@ -84,8 +84,8 @@ def test_nothing_is_minted_for_an_output_that_cannot_be_written(issuer, place):
         assert issuer.counts.mints == 0
 
 
-def test_who_can_write_one_output_does_not_choose_the_token_of_another(issuer, place):
-    """A record "issued just now" beside a foreign value won, and was written to every other output."""
+def test_a_foreign_value_in_one_output_is_not_written_to_another(issuer, place):
+    """A forged record "issued just now" once won, and its value was written to every other output."""
     two = (*words(issuer, place), "--to-file", place / "other", "--log-level", "info")
     assert refresher("once", *two).code == 0
     genuine = (place / "token").read_text()
@@ -99,7 +99,7 @@ def test_who_can_write_one_output_does_not_choose_the_token_of_another(issuer, p
     assert issuer.counts.mints == 1  # and a restart still needs no mint
 
 
-def test_what_is_due_is_replaced(issuer, place):
+def test_a_due_token_is_replaced(issuer, place):
     old = plant(place / "token", age=0.8 * HOUR, issuer=issuer.url)
     assert once(issuer, place).code == 0
     assert (place / "token").read_text() != old
@@ -109,9 +109,9 @@ def test_what_is_due_is_replaced(issuer, place):
 @pytest.mark.parametrize(
     ("every", "mints"),
     [(None, 0), ("20m", 0), ("45m", 1)],
-    ids=["not told", "before it is due", "after it is due"],
+    ids=["not given", "before it is due", "after it is due"],
 )
-def test_what_would_come_due_before_the_next_call_is_minted_now(issuer, place, every, mints):
+def test_a_token_due_before_the_next_call_is_minted_now(issuer, place, every, mints):
     plant(place / "token", age=10 * 60, issuer=issuer.url)  # due after 36 to 42 minutes
     ended = once(issuer, place, *(("--every", every) if every else ()))
     assert ended.code == 0
@@ -119,7 +119,7 @@ def test_what_would_come_due_before_the_next_call_is_minted_now(issuer, place, e
 
 
 @pytest.mark.parametrize("every", ["59m", "1h", "2h"])
-def test_a_period_that_cannot_hold_the_promise_is_told_with_its_arithmetic(issuer, place, every):
+def test_a_period_too_long_for_the_lifetime_is_reported_with_its_arithmetic(issuer, place, every):
     ended = once(issuer, place, "--every", every)
     assert ended.code == 78
     assert ended.said == (
@@ -130,19 +130,19 @@ def test_a_period_that_cannot_hold_the_promise_is_told_with_its_arithmetic(issue
 
 
 @pytest.mark.parametrize("age", [None, 10.0, 0.8 * HOUR], ids=["none there", "fresh", "due"])
-def test_a_pass_in_which_all_went_well_prints_nothing(issuer, place, age):
+def test_a_pass_without_a_failure_prints_nothing(issuer, place, age):
     if age is not None:
         plant(place / "token", age=age, issuer=issuer.url)
     assert refresher("once", *words(issuer, place)) == (0, "")
 
 
-def test_what_goes_wrong_is_printed(issuer, place):
+def test_a_failure_is_printed(issuer, place):
     plant(place / "token", age=0.8 * HOUR, issuer=issuer.url)
     issuer.faults(status=500)
     assert [entry["event"] for entry in refresher("once", *words(issuer, place)).log] == ["RefreshFailed"]
 
 
-# How it ends
+# The exit code
 
 
 def configuration(place: Path, issuer: Emulator, *tokens: dict[str, Any]) -> Path:
@@ -194,7 +194,7 @@ ONE_FAILS = Fault(status=500, count=1)  # whichever token comes first
         "configuration before everything",
     ],
 )
-def test_of_several_failures_the_gravest_is_the_exit_code(issuer, place, tokens, fault, code):
+def test_the_exit_code_is_the_one_of_the_gravest_failure(issuer, place, tokens, fault, code):
     (place / "wrong-key").write_text("a-key-of-somebody-else")
     if fault is not None:
         issuer.faults(fault)
@@ -205,7 +205,7 @@ def test_of_several_failures_the_gravest_is_the_exit_code(issuer, place, tokens,
         assert not written if token is not GOOD else written or fault is ONE_FAILS
 
 
-def test_an_issuer_that_fails_while_the_old_token_lasts_is_told_all_the_same(issuer, place):
+def test_a_failing_issuer_is_reported_while_the_old_token_is_valid(issuer, place):
     old = plant(place / "token", age=0.8 * HOUR, issuer=issuer.url)
     issuer.faults(status=429, retry_after="60")
     assert once(issuer, place).code == 75
@@ -223,7 +223,7 @@ def test_a_signal_ends_it_although_the_issuer_hangs(issuer, place, number):
     assert sorted(os.listdir(place)) == [LOCK_FILE, "key"]
 
 
-def test_a_pass_that_a_signal_cuts_short_is_done_if_the_old_token_is_valid(issuer, place):
+def test_a_pass_cut_short_by_a_signal_succeeds_if_the_old_token_is_valid(issuer, place):
     old = plant(place / "token", age=0.8 * HOUR, issuer=issuer.url)
     issuer.faults(hang=True)
     process = start("once", *words(issuer, place))
@@ -243,7 +243,7 @@ def test_a_second_signal_ends_it_at_once(issuer, place):
     assert ended(process).code == 75
 
 
-def test_two_at_once_on_one_file_leave_one_whole_token(issuer, place):
+def test_two_passes_on_one_file_leave_one_complete_token(issuer, place):
     for _ in range(4):
         both = [start("once", *words(issuer, place)) for _ in range(2)]
         assert [ended(process)[0] for process in both] == [0, 0]

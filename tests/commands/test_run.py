@@ -1,4 +1,4 @@
-"""`refresher run`, the daemon: what its users see of it, from the first token to the last signal."""
+"""`refresher run`, the daemon, as its users see it: from the first token to the last signal."""
 
 import json
 import os
@@ -35,14 +35,14 @@ def issuer():
 
 @pytest.fixture
 def place(tmp_path):
-    """A directory with a key in it, and a token file to be."""
+    """A directory with a key and a path for the token."""
     (tmp_path / "key").write_text(KEY)
     return tmp_path
 
 
 @pytest.fixture
 def daemon(issuer, place) -> Callable[..., Daemon]:
-    """A daemon that keeps `place`/token fresh, with more words for its command line."""
+    """Starts a daemon that keeps `place`/token fresh, with more words on its command line."""
 
     def make(*more: object, **options: Any) -> Daemon:
         words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
@@ -54,7 +54,7 @@ def daemon(issuer, place) -> Callable[..., Daemon]:
 def configuration(
     place: Path, issuer: Emulator, outputs: dict[str, list[dict[str, Any]]], **of_tokens: Any
 ) -> Path:
-    """A file that configures a token of each name with these outputs; paths are meant from `place`."""
+    """A configuration file with a token of each name and its outputs; paths are relative to `place`."""
     path = place / "refresher.yaml"  # JSON is YAML
     tokens = [
         {"name": name, "key_file": "key", "outputs": those, **of_tokens} for name, those in outputs.items()
@@ -64,7 +64,7 @@ def configuration(
 
 
 def another_than(path: Path, old: str) -> Callable[[], str]:
-    """Gives what is in the file once that is not `old` any more. It is never without a token."""
+    """The content of the file as soon as it differs from `old`. Fails if the file is ever without a token."""
 
     def look() -> str:
         found = path.read_text()
@@ -74,10 +74,10 @@ def another_than(path: Path, old: str) -> Callable[[], str]:
     return look
 
 
-# The first token, and those after it
+# Tokens
 
 
-def test_the_token_appears_for_its_owner_only_and_is_replaced_in_time(issuer, place, daemon):
+def test_the_token_is_readable_only_by_its_owner_and_replaced_in_time(issuer, place, daemon):
     with daemon("--lifetime", "10s") as running:
         running.wait_for("OutputWritten")
         token = place / "token"
@@ -91,13 +91,13 @@ def test_the_token_appears_for_its_owner_only_and_is_replaced_in_time(issuer, pl
         assert running.wait_for("TokenMinted", reason="scheduled")
 
 
-def test_a_restart_adopts_what_its_predecessor_published_and_clears_up_after_it(issuer, place, daemon):
+def test_a_restart_adopts_the_token_and_removes_stale_files(issuer, place, daemon):
     with daemon() as running:
         running.wait_for("OutputWritten")
         running.process.kill()
-    debris = [place / ".token.0123456789ab.tmp", place / "..token.meta.json.0123456789ab.tmp"]
+    stale = [place / ".token.0123456789ab.tmp", place / "..token.meta.json.0123456789ab.tmp"]
     foreign = place / ".token.notes.tmp"
-    for path in (*debris, foreign):
+    for path in (*stale, foreign):
         path.write_text("left behind")
     before = (place / "token").read_text()
     with daemon() as running:
@@ -114,7 +114,7 @@ def test_a_restart_adopts_what_its_predecessor_published_and_clears_up_after_it(
     ]
 
 
-def test_a_token_of_another_issuer_stays_until_the_new_issuer_mints_and_is_not_adopted(place, issuer, daemon):
+def test_a_token_of_another_issuer_is_not_adopted_but_stays_until_the_next_mint(place, issuer, daemon):
     """Both issuers accept the same key."""
     with daemon() as running:
         running.wait_for("OutputWritten")
@@ -136,7 +136,7 @@ def test_a_token_of_another_issuer_stays_until_the_new_issuer_mints_and_is_not_a
         assert (issuer.counts.issued, other.counts.issued) == (1, 1)
 
 
-def test_without_a_key_it_waits_for_one(issuer, place, daemon):
+def test_run_waits_for_a_missing_key(issuer, place, daemon):
     (place / "key").unlink()
     with daemon(endpoints=True) as running:
         assert running.wait_for("KeySourceFailed")["level"] == "ERROR"
@@ -147,7 +147,7 @@ def test_without_a_key_it_waits_for_one(issuer, place, daemon):
         assert running.get("/readyz").status == 200
 
 
-def test_an_output_that_fails_holds_back_no_other_and_costs_no_mint(issuer, place):
+def test_a_failing_output_delays_no_other_and_costs_no_mint(issuer, place):
     outputs = {"broken": [{"file": "missing/token"}, {"file": "beside"}], "whole": [{"file": "whole"}]}
     with Daemon("--config", configuration(place, issuer, outputs)) as running:
         failed = running.wait_for("OutputFailed")
@@ -171,8 +171,8 @@ def test_three_hundred_tokens_start_and_settle(issuer, place):
         assert running.end() == 0
 
 
-def test_whatever_is_deleted_or_altered_is_put_right_within_a_minute(issuer, place):
-    """Slow: outputs are looked at every 30 s."""
+def test_a_deleted_or_altered_output_is_repaired_within_a_minute(issuer, place):
+    """Slow: the daemon inspects its outputs every 30 s."""
     names = ["deleted", "altered", "opened", "left"]
     config = configuration(place, issuer, {"t": [{"file": name} for name in names]})
     with Daemon("--config", config) as running:
@@ -198,7 +198,7 @@ def test_a_signal_stops_it(place, daemon, number):
         assert running.end(number) == 0
 
 
-def test_a_signal_stops_it_although_the_issuer_hangs(issuer, daemon):
+def test_a_signal_stops_it_while_the_issuer_hangs(issuer, daemon):
     issuer.faults(hang=True)
     with daemon() as one, daemon() as other:
         eventually(lambda: issuer.counts.mints == 2, "the issuer is asked")
@@ -207,7 +207,7 @@ def test_a_signal_stops_it_although_the_issuer_hangs(issuer, daemon):
         assert [one.code(STOP_WITHIN), other.code(STOP_WITHIN)] == [0, 0]
 
 
-def test_when_it_is_stopped_every_token_in_hand_is_still_written(issuer, place):
+def test_stopping_still_writes_every_token_in_hand(issuer, place):
     names = [f"t{number}" for number in range(200)]
     config = configuration(place, issuer, {name: [{"file": f"token-{name}"}] for name in names})
     issuer.faults(latency=0.2)
@@ -221,7 +221,7 @@ def test_when_it_is_stopped_every_token_in_hand_is_still_written(issuer, place):
     assert issuer.counts.issued < 100, "no new mint"
 
 
-def test_sigusr1_mints_anew_and_sighup_changes_nothing(issuer, place, daemon):
+def test_sigusr1_mints_a_new_token_and_sighup_changes_nothing(issuer, place, daemon):
     with daemon() as running:
         running.wait_for("OutputWritten")
         leaked = (place / "token").read_text()
@@ -238,7 +238,7 @@ def test_sigusr1_mints_anew_and_sighup_changes_nothing(issuer, place, daemon):
 # Keys
 
 
-def test_a_key_swapped_in_by_kubelet_is_in_use_within_seconds(issuer, tmp_path):
+def test_a_key_replaced_by_the_kubelet_is_used_within_seconds(issuer, tmp_path):
     for revision, key in (("..one", KEY), ("..two", NEW_KEY)):
         (tmp_path / revision).mkdir()
         (tmp_path / revision / "key").write_text(key)
@@ -257,7 +257,7 @@ def test_a_key_swapped_in_by_kubelet_is_in_use_within_seconds(issuer, tmp_path):
         assert issuer.counts.by_key[new.fingerprint] == 1
 
 
-def test_a_bad_new_key_raises_the_alarm_and_the_old_one_goes_on(issuer, place, daemon):
+def test_a_bad_new_key_is_reported_while_the_old_key_stays_in_use(issuer, place, daemon):
     with daemon(endpoints=True) as running:
         running.wait_for("OutputWritten")
         assert running.metric('key_accepted{token="default"}') == 1
@@ -278,7 +278,7 @@ def test_a_bad_new_key_raises_the_alarm_and_the_old_one_goes_on(issuer, place, d
 # The endpoints
 
 
-def test_readiness_is_given_with_the_first_token_and_taken_back_with_the_last(place):
+def test_it_is_ready_from_the_first_token_until_the_last_expires(place):
     with Emulator(keys=[KEY], jwt=True) as issuer:
         issuer.faults(status=500)
         words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
@@ -289,29 +289,29 @@ def test_readiness_is_given_with_the_first_token_and_taken_back_with_the_last(pl
             assert refused.document["reasons"][0]["output"] == f"file:{place}/token"
             assert not running.get("/status").document["valid"]
             assert running.get("/livez").status == 200
-            issuer.faults(lifetime=4)  # and the token says so itself
+            issuer.faults(lifetime=4)  # as its claims say, too
             eventually(lambda: running.get("/readyz").status == 200, "ready")
             issuer.faults(status=500)
             eventually(lambda: running.get("/readyz").status == 503, "not ready any more")
             assert running.get("/livez").status == 200, "an outage is not mended by a restart"
 
 
-def test_endpoints_that_could_not_be_served_at_the_start_are_later(issuer, place):
-    """Without a free descriptor nothing can be imported: neither is a token minted, nor are they given up."""
+def test_endpoints_that_fail_at_the_start_are_served_later(issuer, place):
+    """Without a free descriptor no import works: no token is minted, but the endpoints are tried again."""
     (place / "key").unlink()
     words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
     with Daemon(*words, endpoints=True) as running:
         eventually(lambda: "inlive-token-refresher" in running.said, "it has begun")
         enough = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (3, enough[1]))
-        eventually(lambda: "the endpoints are not served yet" in running.said, "it has tried")
+        eventually(lambda: "cannot serve the endpoints yet" in running.said, "it has tried")
         resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, enough)
         assert running.get("/livez").status == 200
         (place / "key").write_text(KEY)
         running.wait_for("OutputWritten")
 
 
-def test_the_endpoints_tell_how_the_token_stands(place, daemon):
+def test_the_endpoints_report_the_state_of_the_token(place, daemon):
     with daemon(endpoints=True) as running:
         written = running.wait_for("OutputWritten")
         status = running.get("/status")
@@ -326,10 +326,10 @@ def test_the_endpoints_tell_how_the_token_stands(place, daemon):
         assert running.get("/nowhere").status == 404
 
 
-# What it keeps to itself
+# Secrets and the log
 
 
-def test_no_secret_is_told_anywhere(issuer, place):
+def test_no_secret_appears_in_log_or_endpoints(issuer, place):
     outputs = {"t": [{"file": "auth", "format": "inlive-sdk"}, {"file": "missing/token"}]}
     config = configuration(place, issuer, outputs)
     secrets = [KEY, "a-key-that-nobody-knows"]
@@ -348,15 +348,15 @@ def test_no_secret_is_told_anywhere(issuer, place):
         running.end()
         pages.append(running.said)
     assert len(set(secrets)) == 6
-    told = "\n".join(pages)
-    assert [secret for secret in secrets if secret in told] == []
-    assert "refused" in told, "it has told something"
+    shown = "\n".join(pages)
+    assert [secret for secret in secrets if secret in shown] == []
+    assert "refused" in shown, "it has shown something"
 
 
 PAGES = ("/", "/metrics", "/livez", "/readyz", "/status")
 
 
-def test_it_logs_json_lines_to_standard_error_where_that_is_no_terminal(place, daemon):
+def test_it_logs_json_if_standard_error_is_not_a_terminal(place, daemon):
     with daemon() as running:
         running.wait_for("OutputWritten")
         assert running.end() == 0
@@ -369,13 +369,13 @@ def test_it_logs_text_on_a_terminal(issuer, place):
     with start("run", *words, stderr=its_end) as process:
         try:
             os.close(its_end)
-            told = b""
-            while b"wrote" not in told:
-                told += os.read(terminal, 4096)
+            shown = b""
+            while b"wrote" not in shown:
+                shown += os.read(terminal, 4096)
             process.terminate()
             assert process.wait(STOP_WITHIN) == 0
         finally:
             process.kill()
             os.close(terminal)
     line = rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    default: read the key [0-9a-f]{16}\r$"
-    assert re.search(line, told, re.MULTILINE)
+    assert re.search(line, shown, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""`refresher run` under a service manager: what systemd is told of it, and when."""
+"""`refresher run` under a service manager: its notifications to systemd."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def manager(tmp_path):
     listening.close()
 
 
-def test_it_is_ready_with_the_first_token_and_tells_of_its_end(tmp_path, manager):
+def test_it_reports_ready_with_the_first_token_and_later_stopping(tmp_path, manager):
     (tmp_path / "key").write_text(KEY)
     token = tmp_path / "token"
     with Emulator(keys=[KEY]) as issuer:
@@ -37,7 +37,7 @@ def test_it_is_ready_with_the_first_token_and_tells_of_its_end(tmp_path, manager
         assert KEY not in running.said
 
 
-def test_a_manager_that_is_not_there_is_no_reason_not_to_work(tmp_path):
+def test_it_works_without_the_service_manager(tmp_path):
     (tmp_path / "key").write_text(KEY)
     with Emulator(keys=[KEY]) as issuer:
         words = ("--key-file", tmp_path / "key", "--to-file", tmp_path / "token", "--issuer-url", issuer.url)

@@ -1,4 +1,4 @@
-"""`refresher run`, whose log nobody reads: tokens go on being refreshed, and SIGTERM ends it in time."""
+"""`refresher run` with a log that is not read: it keeps refreshing tokens, and SIGTERM ends it in time."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ TOKENS = 300
 
 @contextmanager
 def full_pipe() -> Iterator[int]:
-    """A pipe that takes nothing more, and that nobody reads."""
+    """A full pipe without a reader."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with contextlib.suppress(BlockingIOError):
@@ -36,7 +36,7 @@ def full_pipe() -> Iterator[int]:
 
 @contextmanager
 def stopped_terminal() -> Iterator[int]:
-    """A terminal on which somebody has pressed Ctrl-S."""
+    """A terminal stopped with Ctrl-S."""
     ours, theirs = os.openpty()
     termios.tcflow(theirs, termios.TCOOFF)
     yield theirs
@@ -75,8 +75,8 @@ def words(inlive: Emulator, place: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("log", [full_pipe, stopped_terminal, full_disk, gone])
-def test_the_token_is_refreshed_and_sigterm_ends_it_whatever_becomes_of_its_log(log, inlive, tmp_path):
-    """Even what it prints before it logs anything, warnings here, holds nothing up."""
+def test_a_stalled_log_delays_neither_the_token_nor_sigterm(log, inlive, tmp_path):
+    """Warnings printed before the first log line delay nothing, either."""
     token, seen = tmp_path / "token", {""}
 
     def another() -> bool:
@@ -94,13 +94,13 @@ def test_the_token_is_refreshed_and_sigterm_ends_it_whatever_becomes_of_its_log(
             assert daemon.end() == 0
 
 
-def test_a_command_that_fails_ends_although_nobody_reads_why(tmp_path):
+def test_a_failing_command_ends_although_its_message_is_not_read(tmp_path):
     with full_pipe() as stderr, start("run", "--key-file", tmp_path / "key", stderr=stderr) as process:
         assert process.wait(15) == 78
 
 
-def test_a_reader_who_comes_back_reads_how_many_lines_are_missing(inlive, tmp_path):
-    """Each refresh of each token has three lines, which are more than fit."""
+def test_a_returning_reader_gets_the_number_of_dropped_lines(inlive, tmp_path):
+    """Each refresh of each token logs three lines, more than fit."""
     (tmp_path / "key").write_text(KEY)
     outputs = {tmp_path / f"token-{number}": "" for number in range(TOKENS)}
     tokens = [

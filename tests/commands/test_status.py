@@ -1,4 +1,4 @@
-"""`refresher status`: how every token and output stands, from the outputs themselves or from a daemon."""
+"""`refresher status`: the state of every token and output, from the outputs or from a daemon."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def call(capsys):
 
 @pytest.fixture
 def status(call, tmp_path):
-    """``refresher status`` of files in a directory in which there is no key."""
+    """Runs ``refresher status`` on files in a directory without a key."""
 
     def perform(*names, more=()):
         files = [word for name in names for word in ("--to-file", tmp_path / name)]
@@ -35,9 +35,9 @@ def status(call, tmp_path):
 
 def test_a_valid_token(status, tmp_path):
     plant(tmp_path / "token", age=60.0)
-    told = status("token")
-    assert (told.code, told.err) == (0, "")
-    headline, empty, heads, token, output = told.out.splitlines()
+    called = status("token")
+    assert (called.code, called.err) == (0, "")
+    headline, empty, heads, token, output = called.out.splitlines()
     assert re.fullmatch(rf"refresher {__version__} at [-0-9T:]+Z: every output holds a valid token", headline)
     assert (empty, heads.split()) == ("", ["TOKEN", "VALID", "LEFT", "EXPIRES", "NEXT", "MINT"])
     assert token.split()[:2] == ["default", "yes"]
@@ -45,55 +45,55 @@ def test_a_valid_token(status, tmp_path):
     assert output.split()[1] == "yes"
 
 
-@pytest.mark.parametrize("form", [(), ("--json",)])
-def test_no_secret_is_in_it(status, tmp_path, form):
+@pytest.mark.parametrize("format_", [(), ("--json",)])
+def test_status_contains_no_secret(status, tmp_path, format_):
     planted = plant(tmp_path / "token", age=60.0)
-    told = status("token", more=form)
-    assert "default" in told.out
-    assert planted not in told.said
-    assert KEY not in told.said
+    called = status("token", more=format_)
+    assert "default" in called.out
+    assert planted not in called.said
+    assert KEY not in called.said
 
 
-def test_the_same_as_json(status, tmp_path):
+def test_json_has_the_same_facts(status, tmp_path):
     planted = plant(tmp_path / "token", age=60.0)
-    told = status("token", more=("--json",))
-    assert told.code == 0
-    document = json.loads(told.out)
+    called = status("token", more=("--json",))
+    assert called.code == 0
+    document = json.loads(called.out)
     assert document["valid"] is True
     (token,) = document["tokens"]
     (output,) = token["outputs"]
     assert (output["name"], output["valid"], output["problem"]) == (f"file:{tmp_path}/token", True, None)
     assert output["token_fingerprint"] == fingerprint(planted)
     assert 3500 < output["remaining_seconds"] <= 3540
-    assert token["key_fingerprint"] is None  # nobody has read it
+    assert token["key_fingerprint"] is None  # status does not read the key
 
 
 def test_an_expired_token(status, tmp_path):
     plant(tmp_path / "token", age=3700.0)
-    told = status("token")
-    assert told.code == 75
-    assert "NOT EVERY OUTPUT HOLDS A VALID TOKEN" in told.out
-    assert "! its token has expired" in told.out
+    called = status("token")
+    assert called.code == 75
+    assert "NOT EVERY OUTPUT HOLDS A VALID TOKEN" in called.out
+    assert "! its token has expired" in called.out
 
 
-def test_no_token_at_all(status):
-    told = status("token")
-    assert told.code == 75
-    assert "! holds no token that is known to be valid" in told.out
+def test_a_missing_token(status):
+    called = status("token")
+    assert called.code == 75
+    assert "! holds no token known to be valid" in called.out
 
 
-def test_an_output_that_cannot_be_read(status, tmp_path):
+def test_an_unreadable_output(status, tmp_path):
     (tmp_path / "token").mkdir()
-    told = status("token")
-    assert told.code == 75
-    assert "Is a directory (EISDIR); an output is a file" in " ".join(told.out.split())
+    called = status("token")
+    assert called.code == 75
+    assert "Is a directory (EISDIR); an output is a file" in " ".join(called.out.split())
 
 
-def test_one_output_of_two(status, tmp_path):
+def test_one_valid_output_of_two(status, tmp_path):
     plant(tmp_path / "a", age=60.0)
-    told = status("a", "b", more=("--json",))
-    assert told.code == 75
-    (token,) = json.loads(told.out)["tokens"]
+    called = status("a", "b", more=("--json",))
+    assert called.code == 75
+    (token,) = json.loads(called.out)["tokens"]
     assert token["valid"] is False
     assert [output["valid"] for output in token["outputs"]] == [True, False]
 
@@ -104,27 +104,27 @@ def test_every_token_of_a_configuration(call, tmp_path):
     ]
     (tmp_path / "refresher.json").write_text(json.dumps({"tokens": tokens}))
     plant(tmp_path / "stage", age=60.0)
-    told = call("status", "--config", tmp_path / "refresher.json")
-    assert told.code == 75
-    assert re.findall(r"^(\w+) +(yes|NO) ", told.out, re.MULTILINE) == [("studio", "NO"), ("stage", "yes")]
+    called = call("status", "--config", tmp_path / "refresher.json")
+    assert called.code == 75
+    assert re.findall(r"^(\w+) +(yes|NO) ", called.out, re.MULTILINE) == [("studio", "NO"), ("stage", "yes")]
 
 
 def test_it_fits_a_terminal_of_a_hundred_columns(status, tmp_path):
     folder = tmp_path / "/".join(["a-directory-with-a-long-name"] * 5)
     folder.mkdir(parents=True)
     plant(folder / "token", age=60.0)
-    told = status(folder / "token", folder / "absent", folder)
-    assert len(told.out.splitlines()) > 5
-    assert all(len(line) <= 100 for line in told.out.splitlines())
+    called = status(folder / "token", folder / "absent", folder)
+    assert len(called.out.splitlines()) > 5
+    assert all(len(line) <= 100 for line in called.out.splitlines())
 
 
-def test_nothing_to_tell_of(call):
-    told = call("status")
-    assert (told.code, told.out) == (78, "")
-    assert "the shortest that works: refresher status --to-file FILE" in told.err
+def test_without_outputs_status_is_an_error(call):
+    called = call("status")
+    assert (called.code, called.out) == (78, "")
+    assert "the shortest command that works: refresher status --to-file FILE" in called.err
 
 
-# --- Of a running daemon
+# --- From a running daemon
 
 
 @pytest.fixture
@@ -141,28 +141,28 @@ def daemon(inlive, tmp_path):
         yield started
 
 
-def test_a_daemon_knows_its_key_and_its_next_mint_as_well(call, daemon, tmp_path):
+def test_a_daemon_also_reports_its_key_and_its_next_mint(call, daemon, tmp_path):
     daemon.wait_for("OutputWritten")
     url = f"http://127.0.0.1:{daemon.port}"
-    told = call("status", "--url", url, "--json")
-    assert told.code == 0
-    document = json.loads(told.out)
+    called = call("status", "--url", url, "--json")
+    assert called.code == 0
+    document = json.loads(called.out)
     (token,) = document["tokens"]
     assert token["key_fingerprint"] == fingerprint(KEY)
     assert (token["key_accepted"], token["next_reason"]) == (True, "scheduled")
     assert call("status", "--url", f"{url}/").out.splitlines()[3].split()[:2] == ["default", "yes"]
-    assert KEY not in told.said
-    assert (tmp_path / "token").read_text() not in told.said
+    assert KEY not in called.said
+    assert (tmp_path / "token").read_text() not in called.said
 
 
-def test_a_daemon_whose_new_key_is_refused_while_the_old_token_serves(call, daemon, tmp_path):
+def test_a_daemon_with_a_refused_new_key_and_a_valid_token(call, daemon, tmp_path):
     daemon.wait_for("OutputWritten")
     (tmp_path / "key").write_text("another-key-that-is-refused")
     daemon.wait_for("RefreshFailed")
-    told = call("status", "--url", f"http://127.0.0.1:{daemon.port}")
-    assert told.code == 0
-    assert "! key_refused" in told.out
-    assert "another-key" not in told.out
+    called = call("status", "--url", f"http://127.0.0.1:{daemon.port}")
+    assert called.code == 0
+    assert "! key_refused" in called.out
+    assert "another-key" not in called.out
 
 
 def test_a_daemon_without_a_token(call, inlive, tmp_path):
@@ -171,14 +171,14 @@ def test_a_daemon_without_a_token(call, inlive, tmp_path):
     words = ("--key-file", tmp_path / "key", "--to-file", tmp_path / "token", "--issuer-url", inlive.url)
     with Daemon(*words, endpoints=True) as without:
         without.wait_for("RefreshFailed")
-        told = call("status", "--url", f"http://127.0.0.1:{without.port}")
-    assert told.code == 75
-    assert "! server_error" in told.out
-    assert "! holds no token that is known to be valid" in told.out
+        called = call("status", "--url", f"http://127.0.0.1:{without.port}")
+    assert called.code == 75
+    assert "! server_error" in called.out
+    assert "! holds no token known to be valid" in called.out
 
 
-def test_neither_a_proxy_nor_netrc_is_asked(call, monkeypatch, tmp_path):
-    """A daemon is a neighbour; a password for its host is of no concern to it."""
+def test_status_uses_neither_a_proxy_nor_netrc(call, monkeypatch, tmp_path):
+    """The daemon is nearby, and must not get a password for its host."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -206,19 +206,19 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("script", OTHERS.values(), ids=OTHERS)
-def test_what_is_no_refresher(call, script):
+def test_a_server_that_is_not_a_refresher_is_reported(call, script):
     with peer(script) as serving:
-        told = call("status", "--url", serving.url)
-    assert (told.code, told.out) == (75, "")
-    assert told.err.startswith(f"refresher: {serving.url}: ")
-    assert "refresher" in told.err.removeprefix("refresher: ")
-    assert told.err.count("\n") == 1
+        called = call("status", "--url", serving.url)
+    assert (called.code, called.out) == (75, "")
+    assert called.err.startswith(f"refresher: {serving.url}: ")
+    assert "refresher" in called.err.removeprefix("refresher: ")
+    assert called.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     "document", [{"tokens": ["studio"]}, {"tokens": [{}]}, {"tokens": [], "valid": "yes"}]
 )
-def test_what_does_not_say_that_all_is_well_is_not_taken_for_it(call, document):
+def test_a_document_without_valid_true_is_a_failure(call, document):
     with peer(answering(200, json.dumps(document).encode())) as serving:
         assert call("status", "--url", serving.url).code == 75
 
@@ -226,21 +226,21 @@ def test_what_does_not_say_that_all_is_well_is_not_taken_for_it(call, document):
 @pytest.mark.parametrize(
     "url", ["", "localhost", "localhost:9464", ":9464", "ftp://localhost", "http://", "http://[::"]
 )
-def test_what_is_no_address(call, url):
-    told = call("status", "--url", url)
-    assert (told.code, told.out) == (75, "")
-    assert "no refresher answers there" in told.err
-    assert "such as http://localhost:9464" in told.err
+def test_an_invalid_address_is_reported(call, url):
+    called = call("status", "--url", url)
+    assert (called.code, called.out) == (75, "")
+    assert "no refresher responds" in called.err
+    assert "such as http://localhost:9464" in called.err
 
 
-def test_nobody_listens(call):
-    told = call("status", "--url", f"http://127.0.0.1:{free_port()}")
-    assert (told.code, told.out) == (75, "")
-    assert "no refresher answers there (ConnectionError); give the address of its --listen" in told.err
+def test_a_refused_connection_is_reported(call):
+    called = call("status", "--url", f"http://127.0.0.1:{free_port()}")
+    assert (called.code, called.out) == (75, "")
+    assert "no refresher responds (ConnectionError); give the address of its --listen" in called.err
 
 
-def test_somebody_who_listens_and_does_not_answer(call):
+def test_a_silent_server_is_reported(call):
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        told = call("status", "--url", f"http://127.0.0.1:{mute.getsockname()[1]}")
-    assert told.code == 75
-    assert "(ReadTimeout)" in told.err
+        called = call("status", "--url", f"http://127.0.0.1:{mute.getsockname()[1]}")
+    assert called.code == 75
+    assert "(ReadTimeout)" in called.err

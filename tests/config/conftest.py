@@ -6,7 +6,7 @@ from refresher.errors import ConfigurationError
 
 @pytest.fixture
 def written(tmp_path):
-    """Writes a configuration file; its path."""
+    """Writes a configuration file and returns its path."""
 
     def write(text, name="refresher.yaml"):
         path = tmp_path / name
@@ -18,7 +18,7 @@ def written(tmp_path):
 
 @pytest.fixture
 def loaded(tmp_path, written):
-    """Loads a file with the text given; flags as keyword arguments."""
+    """Loads a file with a given text. Keyword arguments are flags."""
 
     def load_text(text, name="refresher.yaml", *, environ=None, **flags):
         written(text, name)
@@ -28,26 +28,26 @@ def loaded(tmp_path, written):
 
 
 @pytest.fixture
-def mistakes(loaded):
-    """The mistakes of a file, as they are told."""
+def problems(loaded):
+    """The problems of a file, as messages."""
 
-    def mistakes_of(text, name="refresher.yaml", **more):
+    def problems_of(text, name="refresher.yaml", **more):
         with pytest.raises(ConfigurationError) as caught:
             loaded(text, name, **more)
-        return [str(mistake) for mistake in caught.value.mistakes]
+        return [str(problem) for problem in caught.value.problems]
 
-    return mistakes_of
+    return problems_of
 
 
 @pytest.fixture
-def loaded_or_mistakes(loaded):
-    """The mistakes of a file; none for one that is accepted."""
+def loaded_or_problems(loaded):
+    """The problems of a file; none if it is accepted."""
 
-    def mistakes_of(text):
+    def problems_of(text):
         try:
             loaded(text)
         except ConfigurationError as error:
-            return [str(mistake) for mistake in error.mistakes]
+            return [str(problem) for problem in error.problems]
         return []
 
-    return mistakes_of
+    return problems_of

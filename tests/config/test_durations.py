@@ -52,17 +52,17 @@ ODD_VALUES = [-1, -0.001, math.inf, math.nan, 10**400, LONGEST + 1, True, False,
 
 
 @pytest.mark.parametrize("written", [*ODD_TEXTS, *ODD_VALUES])
-def test_anything_else_is_refused_and_the_message_says_what_is_accepted(written):
+def test_any_other_value_is_refused_with_what_is_accepted(written):
     with pytest.raises(ValueError, match="is not a duration; accepted: a duration such as 90s, 15m, 1h30m"):
         parse_duration(written)
 
 
-def test_a_clock_notation_is_refused_because_it_could_mean_two_things():
+def test_a_clock_notation_is_refused_because_it_has_two_meanings():
     with pytest.raises(ValueError, match="write 1m30s or 1h30m"):
         parse_duration("1:30")
 
 
-def test_a_long_text_is_quoted_only_in_part():
+def test_a_long_text_is_cut_in_the_message():
     with pytest.raises(ValueError, match="…") as caught:
         parse_duration("x" * 10_000)
     assert len(str(caught.value)) < 250
@@ -84,12 +84,12 @@ def test_a_long_text_is_quoted_only_in_part():
         (-5, "-5s"),
     ],
 )
-def test_a_duration_is_written_as_people_do(seconds, text):
+def test_a_duration_is_shown_as_people_write_it(seconds, text):
     assert format_duration(seconds) == text
 
 
 @given(st.integers(0, int(LONGEST) * 1000))
-def test_what_is_written_reads_back_to_the_millisecond(milliseconds):
+def test_a_shown_duration_reads_back_to_the_millisecond(milliseconds):
     assert parse_duration(format_duration(milliseconds / 1000)) == pytest.approx(
         milliseconds / 1000, abs=5e-4
     )

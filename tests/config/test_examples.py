@@ -6,8 +6,7 @@ from jsonschema import Draft202012Validator
 
 from refresher.config.declarations import Settings
 from refresher.config.loader import load
-from refresher.config.options import options_of
-from refresher.config.schema import json_schema
+from refresher.config.options import json_schema, options_of
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.yaml"))
@@ -16,11 +15,11 @@ EXAMPLES = sorted(FOLDER.glob("*.yaml"))
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_loads_and_is_valid_by_the_schema(path):
     assert load({"config": str(path)}, {}, "/").settings.tokens
-    Draft202012Validator(json_schema()).validate(yaml.safe_load(path.read_text()))
+    Draft202012Validator(json_schema(Settings)).validate(yaml.safe_load(path.read_text()))
 
 
-def test_the_full_examples_show_every_option_there_is():
-    """Two, as files and leader election exclude each other."""
+def test_the_full_examples_show_every_option():
+    """There are two: files and leader election exclude each other."""
     shown = [yaml.safe_load((FOLDER / name).read_text()) for name in ("many-tokens.yaml", "kubernetes.yaml")]
     assert _options(Settings) == _keys(shown)
 

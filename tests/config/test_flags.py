@@ -5,28 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.config import flags
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import SECTIONS
 from refresher.config.loader import load
 from refresher.config.options import options_of
-from refresher.config.serving import ServeSettings
-from refresher.errors import ConfigurationError, Mistake
-
-SECTIONS = (
-    Settings,
-    IssuerSettings,
-    TokenSettings,
-    FileOutputSettings,
-    SecretOutputSettings,
-    LeaderElectionSettings,
-    ServeSettings,
-)
+from refresher.errors import ConfigurationError, Problem
 
 
 def parser(groups=flags.GROUPS):
@@ -49,7 +31,7 @@ def test_every_plain_option_has_a_flag_and_a_variable_of_its_own():
     assert {option.group for option in declared} == set(flags.GROUPS)
 
 
-def test_what_the_parser_made_is_what_the_loader_takes():
+def test_the_loader_takes_what_the_parser_returns():
     arguments = parser().parse_args(["--key-file=/k", "--to-file", "/a", "--to-file", "/b", "--name", "x"])
     [token] = load(vars(arguments), {}, "/").settings.tokens
     assert (token.name, [output.path for output in token.outputs]) == ("x", ["/a", "/b"])
@@ -67,14 +49,14 @@ def test_a_command_has_only_the_flags_of_its_groups():
     }
 
 
-def test_help_tells_default_and_variable():
+def test_help_shows_default_and_variable():
     text = " ".join(parser().format_help().split())
     assert "How long each token lives, in whole seconds. Default: 1h. [REFRESHER_LIFETIME]" in text
     assert "Default: 70%. [REFRESHER_REFRESH_AT]" in text
     assert "Default: 0600. [REFRESHER_MODE]" in text
     assert "Default: 0s. Of a Secret: 2m. [REFRESHER_PROPAGATION_DELAY]" in text
     assert "Default: token. In a Secret its key is access-token. [REFRESHER_FORMAT]" in text
-    assert "separated by a colon. [REFRESHER_TO_SECRET]" in text
+    assert "separates several by a colon. [REFRESHER_TO_SECRET]" in text
 
 
 @pytest.mark.parametrize(
@@ -88,13 +70,13 @@ def test_help_tells_default_and_variable():
         ("REFRESHER_ISSUER_URI", "REFRESHER_ISSUER_URL"),
     ],
 )
-def test_a_misspelt_variable_is_warned_of(name, meant):
+def test_a_misspelt_variable_leads_to_a_warning(name, meant):
     found = load({"key_file": "k", "to_file": ["t"]}, {name: "hunter2"}, "/").warnings
-    assert found == (Mistake(name, f"has no effect; did you mean {meant}?"),)
+    assert found == (Problem(name, f"has no effect; did you mean {meant}?"),)
 
 
 @pytest.mark.parametrize("name", ["REFRESHER_KEY", "REFRESHER_API_KEY", "REFRESHER_APPLICATION_KEY"])
-def test_a_key_in_the_environment_is_warned_of_and_not_repeated(name):
+def test_a_key_in_the_environment_leads_to_a_warning_without_the_key(name):
     [warning] = flags.doubtful_variables({name: "hunter2"})
     assert "the file that REFRESHER_KEY_FILE names" in str(warning)
     assert "hunter2" not in str(warning)
@@ -117,16 +99,16 @@ def test_a_key_in_the_environment_is_warned_of_and_not_repeated(name):
         "REFRESHER_LOG_LEVEL",
     ],
 )
-def test_what_kubernetes_sets_or_nobody_misspelt_is_passed_over(name):
+def test_variables_of_kubernetes_and_unrelated_ones_are_ignored(name):
     assert flags.doubtful_variables({name: "x"}) == ()
 
 
-def test_a_name_that_no_line_could_show_is_told_in_quotes():
+def test_an_unprintable_name_is_quoted_and_escaped():
     [warning] = flags.doubtful_variables({"REFRESHER_LIFE\nTME": "1h"})
     assert str(warning).startswith("'REFRESHER_LI'…: has no effect; did you mean REFRESHER_LIFETIME?")
 
 
-def test_a_misspelt_variable_is_told_beside_the_mistake_it_caused():
+def test_a_misspelt_variable_is_reported_beside_the_problem_it_caused():
     with pytest.raises(
         ConfigurationError, match="REFRESHER_KEYFILE: has no effect; did you mean REFRESHER_KEY_FILE"
     ):
@@ -134,7 +116,7 @@ def test_a_misspelt_variable_is_told_beside_the_mistake_it_caused():
 
 
 @given(st.dictionaries(st.text(max_size=20).map("REFRESHER_".__add__), st.just("hunter2")))
-def test_whatever_variables_are_named_a_warning_is_one_line_without_their_values(environ):
+def test_a_warning_about_any_variable_is_one_line_without_its_value(environ):
     for warning in flags.doubtful_variables(environ):
         assert str(warning).isprintable()
         assert "hunter2" not in str(warning)

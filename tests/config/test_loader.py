@@ -8,17 +8,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refresher.config.declarations import (
-    FileOutputSettings,
     IssuerSettings,
     LeaderElectionSettings,
     ListenAddress,
-    SecretOutputSettings,
     Settings,
     TokenSettings,
 )
-from refresher.config.findings import MOST
 from refresher.config.flags import LogSettings
 from refresher.config.loader import load
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
+from refresher.config.source_map import MOST_PROBLEMS
 from refresher.errors import ConfigurationError
 
 SHORTEST = "tokens:\n- name: studio\n  key_file: key\n  outputs:\n  - file: token\n"
@@ -86,7 +85,7 @@ def test_every_option_about_kubernetes_reaches_the_settings(loaded):
     )
 
 
-def test_a_lease_holds_a_quarter_of_a_minute_unless_told(loaded):
+def test_a_lease_holds_fifteen_seconds_by_default(loaded):
     text = "leader_election: {lease: a}\n" + SHORTEST.replace("file: token", "secret: token")
     assert loaded(text).settings.leader_election == LeaderElectionSettings("a", 15.0)
 
@@ -111,10 +110,10 @@ tokens:
 """
 
 
-def test_every_mistake_about_kubernetes_is_told_at_once_with_its_line_and_path(mistakes):
+def test_all_problems_about_kubernetes_are_reported_at_once_with_line_and_path(problems):
     found = [
-        re.split("[;?] accepted", mistake.removeprefix("refresher.yaml:"))[0]
-        for mistake in mistakes(BAD_OUTPUTS)
+        re.split("[;?] accepted", problem.removeprefix("refresher.yaml:"))[0]
+        for problem in problems(BAD_OUTPUTS)
     ]
     output = "tokens[0].outputs"
     assert found == [
@@ -122,31 +121,33 @@ def test_every_mistake_about_kubernetes_is_told_at_once_with_its_line_and_path(m
         "1: leader_election.lease: is missing; write a value such as lease: inlive/token-refresher",
         f"6: {output}[0].secret: 'Studio/Inliv'… is not the name of a Secret",
         f"7: {output}[0].data.a: given twice, first in line 7; keep one",
-        f"7: {output}[0].data.'access token': not a key that a Secret can have; did you mean access-token",
+        f"7: {output}[0].data.'access token': not a valid key of a Secret; did you mean access-token",
         f"7: {output}[0].data.auth.json: 'jsn' is not a format; did you mean json",
-        f"7: {output}[0].data...: not a key that a Secret can have",
+        f"7: {output}[0].data...: not a valid key of a Secret",
         f"8: {output}[0].propagation_delay: 30m is half of the lifetime 1h or more",
         f"9: {output}[1]: both file and secret are given",
         f"9: {output}[1].mode: 'rwx' is not a file mode",
         f"9: {output}[1].data: an empty mapping is given",
         f"9: {output}[1].file: a file and leader election, leader_election.lease (line 1), exclude each "
-        "other: a standby writes no file; publish in a Secret, or take leader election out",
+        "other: a standby writes none; publish in a Secret, or take leader election out",
         f"10: {output}[2]: neither file nor secret is given; write a value such as file: "
         "/var/run/inlive/access-token",
         f"11: {output}[3]: neither file nor secret is given; write a value such as secret: "
         "studio/inlive-access-token",
         f"11: {output}[3].scret: no option; did you mean secret",
-        f"12: {output}[4].format: no option beside secret; write data: {{access-token: FORMAT}}",
+        f"12: {output}[4].format: no option beside secret; write a value such as data: "
+        "{access-token: token, auth.json: inlive-sdk}",
         f"12: {output}[4].mode: no option beside secret",
         f"13: {output}[5].file: '~/d' begins with ~, which is not expanded; write the whole path",
-        f"13: {output}[5].data: no option beside file",
-        f"14: {output}[6].template: is for format 'template', the format is 'token'; take one out",
-        f"15: {output}[7].data: 'template' needs template: the text with $access_token in it",
+        f"13: {output}[5].data: no option beside file; write a value such as format: json",
+        f"14: {output}[6].template: is for format 'template', and the format is 'token'; take one out",
+        f"15: {output}[7].data: 'template' needs template; write a value such as template: "
+        "token = $access_token",
         f"16: {output}[8]: a list is given",
     ]
 
 
-def test_relative_paths_begin_where_they_are_given(tmp_path, written):
+def test_relative_paths_start_where_they_are_given(tmp_path, written):
     (tmp_path / "etc").mkdir()
     written(SHORTEST, "etc/refresher.yaml")
     arguments = {"config": "etc/refresher.yaml", "ca_file": "ca.pem"}
@@ -186,8 +187,8 @@ secret: studio/inlive
 """
 
 
-def test_every_mistake_is_told_at_once_with_its_line_and_path(tmp_path, mistakes):
-    assert [mistake.split(";")[0] for mistake in mistakes(BAD)] == [
+def test_all_problems_are_reported_at_once_with_line_and_path(tmp_path, problems):
+    assert [problem.split(";")[0] for problem in problems(BAD)] == [
         "refresher.yaml:2: issuer.url: 'http://api.i'… would send the key unencrypted",
         "refresher.yaml:3: issuer.timeout: '1:30' could be minutes or hours",
         "refresher.yaml:4: issuer.tmeout: no option",
@@ -208,15 +209,16 @@ def test_every_mistake_is_told_at_once_with_its_line_and_path(tmp_path, mistakes
         "refresher.yaml:22: tokens[2].name: 'two' is the name of tokens[1].name (line 18) as well",
         "refresher.yaml:23: tokens[2].keyFile: no option",
         "refresher.yaml:24: tokens[2].timeout: no option here",
-        "refresher.yaml:26: tokens[2].outputs[0].template: is for format 'template', the format is 'token'",
+        "refresher.yaml:26: tokens[2].outputs[0].template: is for format 'template', and the format is "
+        "'token'",
         f"refresher.yaml:26: tokens[2].outputs[0].file: {tmp_path}/a is the target of "
         "tokens[0].outputs[1].file (line 16) as well",
         "refresher.yaml:27: secret: no option here",
     ]
 
 
-def test_an_inline_key_is_never_repeated_and_the_way_is_shown(mistakes):
-    found = mistakes(SHORTEST.replace("key_file: key", "key: hunter2"))
+def test_an_inline_key_is_not_quoted_and_key_file_is_suggested(problems):
+    found = problems(SHORTEST.replace("key_file: key", "key: hunter2"))
     assert "hunter2" not in "".join(found)
     assert "the application key is read from the file that key_file names" in found[1]
 
@@ -237,8 +239,8 @@ def test_an_inline_key_is_never_repeated_and_the_way_is_shown(mistakes):
         ("zzz: 1", "no option; accepted: name, key_file, outputs, lifetime, refresh_at"),
     ],
 )
-def test_an_unknown_option_is_a_mistake_that_knows_what_was_meant(mistakes, given, meant):
-    assert meant in mistakes(f"{SHORTEST}  {given}\n")[0]
+def test_an_unknown_option_is_reported_with_a_suggestion(problems, given, meant):
+    assert meant in problems(f"{SHORTEST}  {given}\n")[0]
 
 
 @pytest.mark.parametrize(
@@ -262,22 +264,22 @@ def test_an_unknown_option_is_a_mistake_that_knows_what_was_meant(mistakes, give
         ("a: &a [*a]", "refresher.yaml:1:8: aliases (*name) are not supported"),
         (
             "listen: :1",
-            "refresher.yaml: tokens: no token is configured; the shortest that works: refresher run",
+            "refresher.yaml: tokens: no token is configured; the shortest command that works: refresher run",
         ),
     ],
 )
-def test_a_file_of_the_wrong_shape_is_told(mistakes, text, message):
-    [mistake] = mistakes(text)
-    assert message in mistake
+def test_a_file_of_the_wrong_shape_is_reported(problems, text, message):
+    [problem] = problems(text)
+    assert message in problem
 
 
-def test_a_token_without_an_output_is_a_mistake(mistakes):
-    [mistake] = mistakes("tokens: [{name: a, key_file: k}]")
-    assert "tokens[0].outputs: a token needs an output; add one such as: outputs: [{file: " in mistake
+def test_a_token_without_an_output_is_reported(problems):
+    [problem] = problems("tokens: [{name: a, key_file: k}]")
+    assert "tokens[0].outputs: is missing; write a value such as outputs: [{file: " in problem
 
 
-def test_json_has_the_same_mistakes_without_lines(mistakes):
-    [mode, twice] = mistakes(
+def test_json_has_the_same_problems_without_lines(problems):
+    [mode, twice] = problems(
         '{"tokens": [{"name": "a", "name": "b", "key_file": "k", "outputs": [{"file": "a", "mode": 416}]}]}',
         "c.json",
     )
@@ -285,18 +287,18 @@ def test_json_has_the_same_mistakes_without_lines(mistakes):
     assert mode == "c.json: tokens[0].name: given twice, in the same mapping; keep one"
 
 
-def test_a_file_that_is_not_there_is_told_with_the_other_mistakes(tmp_path):
+def test_a_missing_file_is_reported_with_the_other_problems(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         load({"config": "none.yaml", "listen": "x"}, {}, str(tmp_path))
-    listen, config = map(str, caught.value.mistakes)
+    listen, config = map(str, caught.value.problems)
     assert listen.startswith("--listen: ")
     assert config == f"none.yaml: cannot be read, at {tmp_path}/none.yaml: No such file or directory"
 
 
-def test_the_wrong_file_altogether_does_not_make_a_million_mistakes(mistakes):
-    found = mistakes("".join(f"wrong_{number}: 1\n" for number in range(50_000)))
-    assert len(found) == MOST + 2
-    assert found[-1] == f"refresher.yaml: more than {MOST} mistakes; the rest is not told"
+def test_a_wholly_wrong_file_does_not_report_a_million_problems(problems):
+    found = problems("".join(f"wrong_{number}: 1\n" for number in range(50_000)))
+    assert len(found) == MOST_PROBLEMS + 2
+    assert found[-1] == f"refresher.yaml: more than {MOST_PROBLEMS} problems; not all shown"
 
 
 @pytest.mark.parametrize("name", ["many.yaml", "many.json"])
@@ -320,16 +322,16 @@ def test_a_second_load_sees_the_changed_file(loaded):
     ),
     st.sampled_from(["c.yaml", "c.json"]),
 )
-def test_whatever_is_in_a_file_nothing_but_a_configuration_error_comes_of_it(tmp_path, content, name):
+def test_any_content_of_a_file_raises_only_a_configuration_error(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
         load({"config": name}, {}, str(tmp_path))
-    assert all("\n" not in str(mistake) for mistake in caught.value.mistakes)
+    assert all("\n" not in str(problem) for problem in caught.value.problems)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2000)
 @given(st.data())
-def test_however_a_good_file_is_damaged_nothing_but_a_configuration_error_comes_of_it(tmp_path, data):
+def test_any_damage_to_a_file_raises_only_a_configuration_error(tmp_path, data):
     position = data.draw(st.integers(0, len(BAD)))
     cut = data.draw(st.integers(0, 5))
     text = BAD[:position] + data.draw(st.text(max_size=5)) + BAD[position + cut :]
@@ -338,7 +340,7 @@ def test_however_a_good_file_is_damaged_nothing_but_a_configuration_error_comes_
         load({"config": "c.yaml"}, {}, str(tmp_path))
 
 
-def test_flags_alone_import_nothing_that_only_files_and_mistakes_need():
+def test_flags_alone_import_nothing_that_only_files_and_problems_need():
     program = (
         "import sys\n"
         "from refresher.config.loader import load\n"
@@ -351,13 +353,13 @@ def test_flags_alone_import_nothing_that_only_files_and_mistakes_need():
     assert ran.stdout == "[]\n"
 
 
-def test_how_to_log_is_said_by_flags_and_variables_and_judged_with_all_the_rest():
+def test_flags_and_variables_say_how_to_log_and_are_checked_with_all_others():
     token = {"key_file": "k", "to_file": ["t"]}
     assert load(token, {}, "/").log == LogSettings("auto", None)
     variables = {"REFRESHER_LOG_FORMAT": "JSON", "REFRESHER_LOG_LEVEL": "Error"}
     assert load(token | {"log_level": "debug"}, variables, "/").log == LogSettings("json", "debug")
     with pytest.raises(ConfigurationError) as refusal:
         load(token | {"log_format": "jsn", "lifetime": "1x"}, {"REFRESHER_LOG_LEVEL": "loud"}, "/")
-    told = {mistake.where: mistake.problem for mistake in refusal.value.mistakes}
-    assert set(told) == {"--log-format", "REFRESHER_LOG_LEVEL", "--lifetime"}
-    assert told["--log-format"] == "'jsn' is not a log format; did you mean json? accepted: auto, text, json"
+    found = {problem.where: problem.text for problem in refusal.value.problems}
+    assert set(found) == {"--log-format", "REFRESHER_LOG_LEVEL", "--lifetime"}
+    assert found["--log-format"] == "'jsn' is not a log format; did you mean json? accepted: auto, text, json"

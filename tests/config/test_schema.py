@@ -5,22 +5,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import IssuerSettings, LeaderElectionSettings, Settings, TokenSettings
 from refresher.config.loader import load
-from refresher.config.located import Mapping
-from refresher.config.options import options_of
-from refresher.config.schema import json_schema
+from refresher.config.options import json_schema, options_of
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings
+from refresher.config.source_map import Mapping
 from refresher.errors import ConfigurationError
 
-SCHEMA = json_schema()
+SCHEMA = json_schema(Settings)
 VALID = Draft202012Validator(SCHEMA)
 
 ROOMS = {
@@ -40,7 +33,7 @@ PLAIN = {
     for key, option in options_of(section).items()
     if not option.sections
 }
-"""Every option that has no options of its own."""
+"""Every option without a section."""
 
 each_plain_option = pytest.mark.parametrize(
     ("section", "key"), PLAIN, ids=[f"{section.__name__}.{key}" for section, key in PLAIN]
@@ -76,7 +69,7 @@ def schema_of(section, key):
 
 
 def as_read(value):
-    """What a document has for `value`."""
+    """`value` as a document has it."""
     if not isinstance(value, dict):
         return value
     mapping = Mapping()
@@ -86,7 +79,7 @@ def as_read(value):
 
 def accepts(option, value):
     try:
-        option.kind.parse(as_read(value))
+        option.value_type.parse(as_read(value))
     except ValueError:
         return False
     return True
@@ -120,7 +113,7 @@ values = (
 
 
 def fitting(schema):
-    """Values that are valid, or nearly."""
+    """Values that are valid or almost valid."""
     if "pattern" in schema:
         return st.from_regex(schema["pattern"])
     if "enum" in schema:
@@ -143,18 +136,18 @@ def test_every_option_of_the_loader_is_in_the_schema_and_no_other(section, path)
 
 
 @each_plain_option
-def test_defaults_and_examples_are_valid_themselves(section, key):
+def test_defaults_and_examples_are_valid(section, key):
     option, schema = PLAIN[section, key], schema_of(section, key)
     for value in [*schema["examples"], *([schema["default"]] if "default" in schema else [])]:
         assert accepts(option, value)
         assert Draft202012Validator(schema).is_valid(value)
     if "default" in schema:
-        assert option.kind.parse(as_read(schema["default"])) == option.default
+        assert option.value_type.parse(as_read(schema["default"])) == option.default
 
 
 @each_plain_option
 @given(st.data())
-def test_the_loader_accepts_what_the_schema_finds_valid_and_nothing_else(section, key, data):
+def test_the_loader_accepts_exactly_what_the_schema_finds_valid(section, key, data):
     option, schema = PLAIN[section, key], schema_of(section, key)
     value = data.draw(values | fitting(schema))
     valid = Draft202012Validator(schema).is_valid(value)
@@ -215,7 +208,7 @@ documents = st.fixed_dictionaries(
 
 @st.composite
 def damaged(draw):
-    """A document of good values whose shape may be damaged in one place."""
+    """A document of valid values. Its shape may be damaged in one place."""
     document = draw(documents)
     for number, token in enumerate(document["tokens"]):
         token["name"] = f"t{number}"

@@ -41,21 +41,21 @@ def test_a_socket_or_a_port_of_this_machine_is_accepted(loaded, address, read):
         ("127.0.0.1:99999", "is not an address"),
     ],
 )
-def test_any_other_address_is_refused(loaded, mistakes, address, problem):
-    [mistake] = mistakes(FILE, serve=address)
-    assert mistake.startswith("--serve: ")
-    assert problem in mistake
-    [mistake] = mistakes(f'serve: {{address: "{address}"}}\n' + FILE)
-    assert mistake.startswith("refresher.yaml:1: serve.address: ")
+def test_any_other_address_is_refused(loaded, problems, address, problem):
+    [found] = problems(FILE, serve=address)
+    assert found.startswith("--serve: ")
+    assert problem in found
+    [found] = problems(f'serve: {{address: "{address}"}}\n' + FILE)
+    assert found.startswith("refresher.yaml:1: serve.address: ")
 
 
-def test_others_may_never_connect(mistakes):
-    [mistake] = mistakes('serve: {address: "unix:/s", mode: "0666"}\n' + FILE)
-    assert "serve.mode: " in mistake
+def test_others_may_never_connect(problems):
+    [found] = problems('serve: {address: "unix:/s", mode: "0666"}\n' + FILE)
+    assert "serve.mode: " in found
 
 
-def test_a_flag_about_the_socket_needs_an_address(loaded, mistakes):
-    assert mistakes(FILE, serve_mode="0600") == ["--serve: is missing; nothing is served without an address"]
+def test_a_flag_about_the_socket_needs_an_address(loaded, problems):
+    assert problems(FILE, serve_mode="0600") == ["--serve: is missing; the listener needs an address"]
     text = "serve: {address: 'unix:/a'}\n" + FILE
     assert loaded(text, serve_group="7").settings.serve == ServeSettings(ServeAddress("/a"), "7")
 
@@ -68,9 +68,9 @@ def test_the_refresh_token_is_served_only_where_that_is_wanted(loaded, text, ser
     assert loaded(FILE, serve_refresh_token=text).settings.tokens[0].serve_refresh_token is served
 
 
-def test_serve_and_leader_election_exclude_each_other(mistakes):
-    [mistake] = mistakes("serve: {address: 'unix:/a'}\nleader_election: {lease: l}\n" + SECRET)
-    assert mistake == (
+def test_serve_and_leader_election_exclude_each_other(problems):
+    [found] = problems("serve: {address: 'unix:/a'}\nleader_election: {lease: l}\n" + SECRET)
+    assert found == (
         "refresher.yaml:1: serve.address: serve and leader election, leader_election.lease (line 2), "
         "exclude each other: a standby has no token to serve; take one out"
     )

@@ -1,4 +1,4 @@
-"""What a message tells to write is accepted when it is written: nobody is led in a circle."""
+"""A value that a message suggests is accepted. No suggestion leads to another problem."""
 
 import re
 from collections.abc import Iterator
@@ -6,36 +6,35 @@ from collections.abc import Iterator
 import pytest
 
 from refresher.config.declarations import (
-    FileOutputSettings,
+    SECTIONS,
     IssuerSettings,
     LeaderElectionSettings,
-    SecretOutputSettings,
     Settings,
     TokenSettings,
 )
-from refresher.config.flags import SECTIONS
+from refresher.config.drafts import example_of
 from refresher.config.options import Option, options_of
-from refresher.config.sections import _example
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings
 
 # A configuration in which one line is still to be written.
 AROUND: dict[type, str] = {
     Settings: "{line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
     IssuerSettings: "issuer:\n  {line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
+    ServeSettings: "serve:\n  {line}\ntokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     LeaderElectionSettings: "leader_election:\n  {line}\n"
     "tokens: [{{name: t, key_file: k, outputs: [{{secret: s}}]}}]\n",
-    ServeSettings: "serve:\n  {line}\ntokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     TokenSettings: "tokens:\n- outputs: [{{file: f}}]\n  {line}\n",
     FileOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",
     SecretOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",
 }
-MISTAKES = (
+WRONG_VALUES = (
     "9464", "99999", "0", "-1", "1", "0640", "0o640", "0777", "640", "1:30", "12:00", "9999:59", "100:75",
     "70", "0.5", "1.0", "1e3", "0x1F", "no", "Yes", "true", "~", "2026-11-28", "12345678901234567890",
     "studio:t", "My_Token", "jsn", "a b", "/x/", "localhost", "http://localhost",
     "https://h/v1/keys/accesstoken", "$acces_token", "{}", "[]", "''",
 )  # fmt: skip
-# Rules between the option and another one, which say what is accepted beside that.
+# Rules across options. Their messages say what is accepted beside the other option.
 BETWEEN_OPTIONS = "^is for format|^'template' needs|than issuer.max_lifetime allows|half of the lifetime"
 PLAIN = [
     (section, option)
@@ -50,7 +49,7 @@ def line(option: Option, value: str) -> str:
 
 
 def suggested(message: str, option: Option, value: str) -> Iterator[str]:
-    """The values that `message` tells to write in the place of `value`."""
+    """The values that `message` suggests instead of `value`."""
     yield from re.findall(r'write it in quotes: (".*?")', message)
     if re.search(r"write it in quotes(;|$)", message):
         yield f'"{value}"'
@@ -60,38 +59,38 @@ def suggested(message: str, option: Option, value: str) -> Iterator[str]:
     yield from re.findall(rf"a value such as {option.key}: (.*?)(?:, or take the line out)?$", message)
 
 
-def of_option(mistakes: list[str], option: Option) -> list[str]:
-    """What is wrong with the option itself, of whatever else is wrong or missing."""
+def of_option(problems: list[str], option: Option) -> list[str]:
+    """The problems of the option itself, without those of others."""
     place = re.compile(rf"\S+: (?:\S+\.)?{option.key}(?:\.\S+)?: (.*)", re.DOTALL)
-    found = [match[1] for match in map(place.fullmatch, mistakes) if match]
+    found = [match[1] for match in map(place.fullmatch, problems) if match]
     return [each for each in found if not re.search(BETWEEN_OPTIONS, each)]
 
 
-@pytest.mark.parametrize("value", MISTAKES)
+@pytest.mark.parametrize("value", WRONG_VALUES)
 @pytest.mark.parametrize(("section", "option"), PLAIN, ids=[f"{at.__name__}.{one.key}" for at, one in PLAIN])
-def test_what_a_message_tells_to_write_is_accepted(loaded_or_mistakes, section, option, value):
-    def mistakes(given: str) -> list[str]:
-        return of_option(loaded_or_mistakes(AROUND[section].format(line=line(option, given))), option)
+def test_a_suggested_value_is_accepted(loaded_or_problems, section, option, value):
+    def problems(given: str) -> list[str]:
+        return of_option(loaded_or_problems(AROUND[section].format(line=line(option, given))), option)
 
-    for message in mistakes(value):
+    for message in problems(value):
         for instead in suggested(message, option, value):
-            assert mistakes(instead) == [], f"{message!r} led to {instead}"
+            assert problems(instead) == [], f"{message!r} led to {instead}"
 
 
 @pytest.mark.parametrize(("section", "option"), PLAIN, ids=[f"{at.__name__}.{one.key}" for at, one in PLAIN])
-def test_each_example_is_accepted(loaded_or_mistakes, section, option):
-    example = _example(option).removeprefix(f"a value such as {option.key}: ")
+def test_each_example_is_accepted(loaded_or_problems, section, option):
+    example = example_of(option).removeprefix(f"a value such as {option.key}: ")
     around = AROUND[section].format(line=line(option, example))
-    assert of_option(loaded_or_mistakes(around), option) == []
+    assert of_option(loaded_or_problems(around), option) == []
 
 
-def test_suggestions_are_found_at_all(loaded_or_mistakes):
-    """That the tests above do not pass because nothing is suggested any more."""
+def test_the_suggestions_are_found(loaded_or_problems):
+    """The tests above do not pass merely for want of suggestions."""
     found = {
         (option.key, value, instead)
         for section, option in PLAIN
-        for value in MISTAKES
-        for message in of_option(loaded_or_mistakes(AROUND[section].format(line=line(option, value))), option)
+        for value in WRONG_VALUES
+        for message in of_option(loaded_or_problems(AROUND[section].format(line=line(option, value))), option)
         for instead in suggested(message, option, value)
     }
     assert {

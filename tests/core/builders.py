@@ -1,4 +1,4 @@
-"""Values, and a driver on a virtual clock, with which the rules of the core are told as short stories."""
+"""Values, and a driver on a virtual clock, for tests of the core as short stories."""
 
 from refresher.core.effects import Action, DryRun, Inspect, Mint, Wait, Write
 from refresher.core.events import (
@@ -42,8 +42,8 @@ def token(
     refresh: str | None = "refresh",
     issuer: str = ISSUER_URL,
 ) -> Token:
-    """A token issued `age` seconds before NOW. Its fingerprint is so small that it has no jitter: one of an
-    hour is due after 42 minutes (2520 s) sharp."""
+    """A token issued `age` seconds before NOW. Its fingerprint is so small that it has no jitter: a token of
+    an hour is due after exactly 42 minutes (2520 s)."""
     facts = TokenFacts(
         issued=NOW + -age,
         lifetime=lifetime,
@@ -56,25 +56,25 @@ def token(
     return Token(facts, SecretStr(f"access-{number}"), SecretStr(f"{refresh}-{number}") if refresh else None)
 
 
-def held(what: Token, *, intact: bool = True) -> Holding:
-    """What an output is found to hold that `what` was written to."""
-    return Holding(what.facts, what, intact)
+def held(token: Token, *, intact: bool = True) -> Holding:
+    """The holding of an output after `token` was written to it."""
+    return Holding(token.facts, token, intact)
 
 
-def held_opaquely(what: Token) -> Holding:
-    """The same of a template: its value cannot be read back."""
-    return Holding(what.facts, None, intact=True)
+def held_opaquely(token: Token) -> Holding:
+    """The same for a template: the value cannot be read back."""
+    return Holding(token.facts, None, intact=True)
 
 
-def held_without_refresh(what: Token) -> Holding:
-    """The same of a format that leaves the refresh token out."""
-    return Holding(what.facts, Token(what.facts, what.access), intact=True)
+def held_without_refresh(token: Token) -> Holding:
+    """The same for a format without the refresh token."""
+    return Holding(token.facts, Token(token.facts, token.access), intact=True)
 
 
-def write(output: str, what: Token, reason: str) -> Write:
-    """The step that publishes `what`, sealed with the key that it was minted with."""
-    key = next(key for key in (KEY, NEW_KEY) if key.fingerprint == what.facts.key_fingerprint)
-    return Write(output, what, reason, Sealer(key))
+def write(output: str, token: Token, reason: str) -> Write:
+    """The effect that publishes `token`, sealed with the key that minted it."""
+    key = next(key for key in (KEY, NEW_KEY) if key.fingerprint == token.facts.key_fingerprint)
+    return Write(output, token, reason, Sealer(key))
 
 
 def output(
@@ -83,41 +83,41 @@ def output(
     return OutputPolicy(name, propagation_delay, includes_refresh_token)
 
 
-def policy(*outputs: OutputPolicy, **wants: float) -> TokenPolicy:
+def policy(*outputs: OutputPolicy, **settings: float) -> TokenPolicy:
     defaults = {"lifetime": 3600.0, "refresh_at": 0.7, "timeout": 10.0}
-    return TokenPolicy("studio", issuer=ISSUER_URL, outputs=outputs or (output(),), **(defaults | wants))
+    return TokenPolicy("studio", issuer=ISSUER_URL, outputs=outputs or (output(),), **(defaults | settings))
 
 
 class Driver:
-    """One token's machine: tell it what happened, ask what it does. `contents` is what the outputs hold.
+    """Drives the machine of one token. `contents`: what the outputs hold.
 
-    Dry runs succeed at once and are not reported, unless a test sets `plays_dry_runs`.
+    Dry runs succeed at once and are not returned as steps, unless a test sets `plays_dry_runs`.
     """
 
     plays_dry_runs = False
 
-    def __init__(self, wants: TokenPolicy | None = None, *found: Holding) -> None:
-        self.policy = wants or policy()
+    def __init__(self, token_policy: TokenPolicy | None = None, *found: Holding) -> None:
+        self.policy = token_policy or policy()
         self.state = State.initial(self.policy)
         self.now = NOW
         self.wait = Wait(0.0, "not asked yet")
-        self.said: list[Notification] = []
+        self.notifications: list[Notification] = []
         names = [each.name for each in self.policy.outputs]
         self.contents = dict.fromkeys(names, Holding()) | dict(zip(names, found, strict=False))
 
-    def tell(self, event: Event) -> list[Notification]:
-        """Let `event` happen; returns what observers are told of it."""
-        self.state, said = observe(self.state, self.policy, event, self.now)
-        self.said.extend(said)
-        return list(said)
+    def observe(self, event: Event) -> list[Notification]:
+        """Let `event` happen. Returns its notifications."""
+        self.state, notifications = observe(self.state, self.policy, event, self.now)
+        self.notifications.extend(notifications)
+        return list(notifications)
 
     def steps(self) -> list[Action]:
-        """Take up whatever is to be done now, until nothing is; returns what that was."""
+        """Begin all steps that are due now, and return them."""
         taken: list[Action] = []
         while not isinstance(step := next_step(self.state, self.policy, self.now), Wait):
-            self.tell(Started(step))
+            self.observe(Started(step))
             if isinstance(step, DryRun) and not self.plays_dry_runs:
-                self.tell(DryRunPassed(step.output))
+                self.observe(DryRunPassed(step.output))
                 continue
             taken.append(step)
             assert len(taken) < 20, f"does not come to rest: {taken[-3:]}"
@@ -125,35 +125,36 @@ class Driver:
         return taken
 
     def perform(self, steps: list[Action]) -> None:
-        """Let the writes and inspections among `steps` go well. A mint is left in flight."""
+        """Let the writes and inspections among `steps` succeed. Leave a mint in flight."""
         for step in steps:
             if isinstance(step, Write):
                 self.contents[step.output] = held(step.token)
-                self.tell(Written(step.output, step.token))
+                self.observe(Written(step.output, step.token))
             elif isinstance(step, Inspect):
-                self.tell(Found(step.output, self.contents[step.output]))
+                self.observe(Found(step.output, self.contents[step.output]))
 
     def begin(self, key: SecretStr = KEY) -> list[Action]:
-        """The process starts: the key is read, the outputs are looked at; returns what is done about it."""
-        self.tell(KeyRead(key))
+        """Start the process: read the key, inspect the outputs. Returns the next steps."""
+        self.observe(KeyRead(key))
         self.perform(self.steps())
         return self.steps()
 
-    def minted(self, what: Token, key: SecretStr = KEY) -> list[Action]:
-        """The mint in flight gives `what`; returns what is done about it."""
-        self.tell(Minted(key, what, roll=1.0))
+    def minted(self, token: Token, key: SecretStr = KEY) -> list[Action]:
+        """Let the mint in flight return `token`. Returns the next steps."""
+        self.observe(Minted(key, token, roll=1.0))
         return self.steps()
 
     def declined(self, why: Declined, key: SecretStr = KEY, roll: float = 1.0) -> list[Notification]:
-        """The mint in flight fails."""
-        return self.tell(MintFailed(key, why, roll))
+        """Let the mint in flight fail. Returns the notifications."""
+        return self.observe(MintFailed(key, why, roll))
 
     def passes(self, seconds: float, *, wall: float | None = None) -> None:
-        """Let time pass; `wall`: what the wall clock makes of it."""
+        """Let time pass. `wall`: by how much the wall clock advances, if it differs."""
         self.now = Instant(self.now.wall + (seconds if wall is None else wall), self.now.boot + seconds)
 
     def until(self, kind: type[Action]) -> tuple[float, Action]:
-        """Let time pass, with all going well, until such a step is taken up: after how long, and which."""
+        """Let time pass, with all effects succeeding, until a step of this kind begins. Returns the seconds
+        passed and the step."""
         began = self.now.boot
         while self.now.boot - began < 2 * DAY:
             steps = self.steps()
@@ -166,9 +167,9 @@ class Driver:
         raise AssertionError(f"no {kind.__name__} within two days; waiting for {self.wait}")
 
 
-def at_work(wants: TokenPolicy | None = None, *, first: Token | None = None) -> Driver:
+def at_work(token_policy: TokenPolicy | None = None, *, first: Token | None = None) -> Driver:
     """A driver that has just minted its first token and written it to every output."""
-    driver = Driver(wants)
+    driver = Driver(token_policy)
     driver.begin()
     driver.perform(driver.minted(first or token(1)))
     assert driver.steps() == []

@@ -22,7 +22,7 @@ HOUR = 3600.0
 
 
 def chosen(*holdings, key=KEY, now=NOW):
-    """The number of the output whose token is adopted, of those that hold this."""
+    """The index of the output whose token is adopted."""
     outputs = [OutputState(str(number), holding) for number, holding in enumerate(holdings)]
     choice = adoption.choose(outputs, key.fingerprint, ISSUER_URL, HOUR, now)
     return None if choice is None else int(choice.name)
@@ -32,10 +32,10 @@ def chosen(*holdings, key=KEY, now=NOW):
     ("holding", "because"),
     [
         (held(token(age=3599.0)), "it is valid for a second yet"),
-        (held(token(lifetime=1800.0, requested=HOUR)), "it says itself that it lives shorter than asked for"),
+        (held(token(lifetime=1800.0, requested=HOUR)), "its own claims shorten the requested lifetime"),
         (held(token(), intact=False), "only the mode of the file was altered"),
-        (held_opaquely(token()), "its end is known, though its value is not"),
-        (held_without_refresh(token()), "only its refresh token is not known"),
+        (held_opaquely(token()), "its expiry is known, though its value is not"),
+        (held_without_refresh(token()), "only its refresh token is unknown"),
     ],
 )
 def test_a_valid_token_of_this_key_and_lifetime_is_adopted(holding, because):
@@ -45,21 +45,21 @@ def test_a_valid_token_of_this_key_and_lifetime_is_adopted(holding, because):
 @pytest.mark.parametrize(
     ("holding", "because"),
     [
-        (None, "the output was not looked at"),
+        (None, "the output was not inspected"),
         (Holding(), "there is nothing"),
         (held(token(age=HOUR)), "it has expired"),
         (held(token(age=2 * HOUR)), "it has expired long ago"),
         (held(token(key=NEW_KEY)), "it is of another key"),
         (held(token(issuer=OTHER_ISSUER_URL)), "it is of another issuer, which accepts the same key"),
-        (held(token(lifetime=HOUR, requested=7200.0)), "it was asked for with another lifetime"),
-        (held(token(lifetime=1800.0)), "it was asked for with another lifetime"),
+        (held(token(lifetime=HOUR, requested=7200.0)), "another lifetime was requested"),
+        (held(token(lifetime=1800.0)), "another lifetime was requested"),
     ],
 )
-def test_nothing_else_is_adopted(holding, because):
+def test_no_other_token_is_adopted(holding, because):
     assert chosen(holding) is None, because
 
 
-def test_a_token_that_expires_by_either_clock_is_not_adopted():
+def test_a_token_that_has_expired_by_either_clock_is_not_adopted():
     assert chosen(held(token()), now=Instant(NOW.wall + 60.0, NOW.boot + HOUR)) is None  # the machine slept
     assert chosen(held(token()), now=Instant(NOW.wall + HOUR, NOW.boot + 60.0)) is None  # the clock was set
 
@@ -71,14 +71,14 @@ def test_a_token_that_expires_by_either_clock_is_not_adopted():
         (
             (held(token(1, age=900.0)), held_opaquely(token(2, age=60.0))),
             1,
-            "it lasts longer, whatever is known",
+            "it lives longer, though its value is unknown",
         ),
-        ((held_opaquely(token()), held(token())), 1, "of the same token, this one tells the value"),
-        ((held_without_refresh(token()), held(token())), 1, "of the same token, this one tells all"),
+        ((held_opaquely(token()), held(token())), 1, "the same token, and its value is known"),
+        ((held_without_refresh(token()), held(token())), 1, "the same token, and it is complete"),
         (
             (held_opaquely(token()), held_without_refresh(token())),
             1,
-            "the value without the rest is more than none",
+            "the same token, and at least its value is known",
         ),
         ((held(token(1, key=NEW_KEY)), held(token(2, age=3000.0))), 1, "the other is of another key"),
         (
@@ -86,29 +86,29 @@ def test_a_token_that_expires_by_either_clock_is_not_adopted():
             1,
             "the other is of another issuer",
         ),
-        ((Holding(), held(token(1, age=3600.0)), held(token(2, age=3599.0))), 2, "the others are of no use"),
+        ((Holding(), held(token(1, age=3600.0)), held(token(2, age=3599.0))), 2, "the others are useless"),
     ],
 )
-def test_of_several_the_longest_lasting_is_adopted_then_the_best_known(holdings, number, because):
+def test_the_longest_living_token_is_adopted_from_its_most_complete_copy(holdings, number, because):
     assert chosen(*holdings) == number, because
     assert chosen(*reversed(holdings)) == len(holdings) - 1 - number, because
 
 
-def test_what_is_the_same_token_is_told_by_its_fingerprint_and_not_by_when_it_ends():
-    """They were looked at one after the other, and clocks drift: whatever lasts a moment longer by that must
-    not be preferred to what can be read back."""
+def test_tokens_are_compared_by_fingerprint_not_by_expiry():
+    """The outputs were inspected one after the other, and clocks drift. A copy that seems to live a moment
+    longer must not be preferred to a complete one."""
     known, opaque = held(token(1, age=60.0)), held_opaquely(token(1, age=59.999))
     assert chosen(opaque, known) == 1
     assert chosen(known, opaque) == 0
 
 
 def numbered(age: float, lifetime: float) -> int:
-    """Of two tokens that end otherwise neither is the other."""
+    """A number for the fingerprint: tokens with another expiry are different tokens."""
     return hash((age, lifetime)) & 0xFFFF_FFFF
 
 
 holdings = st.builds(
-    lambda form, age, lifetime, requested, key, issuer: form(
+    lambda held_as, age, lifetime, requested, key, issuer: held_as(
         token(
             numbered(age, lifetime), age=age, lifetime=lifetime, requested=requested, key=key, issuer=issuer
         )
@@ -123,7 +123,7 @@ holdings = st.builds(
 
 
 @given(st.lists(st.none() | st.just(Holding()) | holdings, max_size=5))
-def test_what_is_adopted_serves_and_nothing_better_is_passed_over(found):
+def test_the_best_adoptable_token_is_adopted(found):
     number = chosen(*found)
     fit = [
         each.remaining(NOW)

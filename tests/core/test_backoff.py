@@ -31,24 +31,22 @@ answers = st.sampled_from((UNREACHABLE, SERVER_ERROR, KEY_REFUSED, throttled(Non
         (5, PLENTY, 32.0),
         (6, PLENTY, 60.0),  # not 64
         (5000, PLENTY, 60.0),
-        (6, 300.0, 30.0),  # a tenth of what is left
+        (6, 300.0, 30.0),  # a tenth of the time left
         (1, 15.0, 1.5),
         (3, 5.0, 1.0),  # a tenth would be half a second
-        (1, 0.0, 2.0),  # expired: as if there were plenty
-        (5, 0.0, 30.0),  # but half a minute at most
+        (1, 0.0, 2.0),  # expired: as with plenty of time
+        (5, 0.0, 30.0),  # but at most half a minute
         (5000, 0.0, 30.0),
         (5000, -100.0, 30.0),
     ],
 )
-def test_a_retry_waits_twice_as_long_each_time_within_a_minute_and_a_tenth_of_what_is_left(
-    failed, left, longest
-):
+def test_waits_double_up_to_a_minute_and_a_tenth_of_the_time_left(failed, left, longest):
     assert retry_wait(failed, left, roll=1.0) == pytest.approx(longest)
     assert retry_wait(failed, left, roll=0.0) == pytest.approx(max(1.0, longest / 2))
 
 
 @given(failures, lefts, rolls)
-def test_a_retry_waits_a_second_at_least_and_never_too_long(failed, left, roll):
+def test_a_retry_waits_at_least_a_second_and_at_most_its_limit(failed, left, roll):
     wait = retry_wait(failed, left, roll)
     assert 1.0 <= wait <= (60.0 if left > 0 else 30.0)
     if left > 0:
@@ -56,7 +54,7 @@ def test_a_retry_waits_a_second_at_least_and_never_too_long(failed, left, roll):
 
 
 @given(failures, lefts)
-def test_chance_spreads_the_wait_over_its_upper_half(failed, left):
+def test_the_random_number_spreads_the_wait_over_its_upper_half(failed, left):
     shortest, longest = retry_wait(failed, left, 0.0), retry_wait(failed, left, 1.0)
     assert retry_wait(failed, left, 0.5) <= longest
     assert shortest == pytest.approx(max(1.0, longest / 2))
@@ -71,40 +69,38 @@ def test_chance_spreads_the_wait_over_its_upper_half(failed, left):
         Declined(Outcome.BAD_RESPONSE, "not JSON"),
         Declined(Outcome.OK, "the same token as before"),
         throttled(None),
-        Declined(
-            Outcome.SERVER_ERROR, "500 with a Retry-After that is not ours to honour", retry_after=600.0
-        ),
+        Declined(Outcome.SERVER_ERROR, "500 with a Retry-After, which does not count", retry_after=600.0),
     ],
 )
-def test_most_failures_are_backed_off_from(declined):
+def test_most_failures_double_the_wait(declined):
     assert [wait_after(declined, failed, PLENTY, BUDGET, 1.0) for failed in (1, 2, 7)] == [2.0, 4.0, 60.0]
 
 
 @pytest.mark.parametrize(
     ("declined", "left", "wait"),
     [
-        # An issuer that says when gets the time it asked for, fifteen minutes at most ...
+        # Retry-After is honoured, up to fifteen minutes ...
         (throttled(120.0), PLENTY, 120.0),
         (throttled(900.0), PLENTY, 900.0),
         (throttled(86400.0), PLENTY, 900.0),
-        (throttled(0.0), PLENTY, 2.0),  # no leave to storm it: the back-off is the least
-        # ... but a minute and one attempt are kept free before the end of a good token ...
+        (throttled(0.0), PLENTY, 2.0),  # the usual back-off is the minimum
+        # ... but a minute and one attempt are reserved before a valid token expires ...
         (throttled(900.0), 500.0, 430.0),
         (throttled(900.0), 141.0, 71.0),
-        # ... or half of what is left, where that is more: never past the end.
+        # ... or half of the time left, if that is more.
         (throttled(900.0), 139.0, 69.5),
         (throttled(900.0), 20.0, 10.0),
-        (throttled(60.0), 139.0, 60.0),  # asked for less than that
-        # While consumers have none, a minute at most.
+        (throttled(60.0), 139.0, 60.0),  # Retry-After is shorter
+        # While consumers have no token, at most a minute.
         (throttled(86400.0), 0.0, 60.0),
         (throttled(20.0), 0.0, 20.0),
-        # A refused key is tried every five minutes, within the same bounds.
+        # A refused key is probed every five minutes, within the same bounds.
         (KEY_REFUSED, PLENTY, 300.0),
         (KEY_REFUSED, 200.0, 130.0),
         (KEY_REFUSED, 100.0, 50.0),
     ],
 )
-def test_what_the_issuer_asks_for_is_granted_while_there_is_time(declined, left, wait):
+def test_retry_after_is_honoured_while_there_is_time(declined, left, wait):
     assert wait_after(declined, 1, left, BUDGET, 1.0) == pytest.approx(wait)
 
 
@@ -116,7 +112,7 @@ def test_no_wait_is_shorter_than_the_back_off_or_longer_than_fifteen_minutes(
 
 
 @given(answers, failures, st.floats(2.0, 30 * 86400.0), budgets, rolls)
-def test_no_wait_reaches_past_the_end_of_a_good_token(declined, failed, left, budget, roll):
+def test_no_wait_exceeds_the_rest_of_a_valid_token(declined, failed, left, budget, roll):
     wait = wait_after(declined, failed, left, budget, roll)
     assert wait <= max(1.0, left / 2, left - 60.0 - budget)
     if left >= 2 * budget:  # room for one whole attempt
@@ -132,7 +128,7 @@ def test_no_wait_reaches_past_the_end_of_a_good_token(declined, failed, left, bu
     declined=answers,
     seed=st.integers(0, 2**32),
 )
-def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(
+def test_no_consumer_notices_an_outage_as_long_as_the_headroom(
     lifetime, refresh_at, portion, timeout, declined, seed
 ):
     dice = random.Random(seed)
@@ -140,7 +136,7 @@ def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(
     budget = schedule.attempt_budget(timeout, lifetime)
     recovers = schedule.headroom(lifetime, refresh_at, propagation_delay, timeout)
     served = lifetime - schedule.latest_due_age(lifetime, refresh_at, propagation_delay) - propagation_delay
-    at, failed = 0.0, 0  # seconds since the token came due, which is when its issuer began to fail
+    at, failed = 0.0, 0  # seconds since the token was due, when its issuer began to fail
     while at < recovers:
         failed += 1
         at += dice.choice((0.0, budget))  # it fails at once, or hangs
@@ -151,16 +147,16 @@ def test_an_outage_as_long_as_the_headroom_is_felt_by_nobody(
 REJECTED = Declined(Outcome.BAD_RESPONSE, "issuer.verify rejects it", retry_after=300.0)
 
 
-def test_a_token_that_is_rejected_is_minted_anew_as_seldom_as_with_a_refused_key():
-    """`issuer.verify` names a URL that refuses whatever it gets: no storm of mints for that."""
+def test_after_a_rejected_token_the_wait_is_as_long_as_for_a_refused_key():
+    """A wrong `issuer.verify` URL that rejects every token must not cause a storm of mints."""
     assert wait_after(REJECTED, 1, 3600.0, 10.0, roll=0.0) == 300.0
     assert wait_after(REJECTED, 1, 200.0, 10.0, roll=0.0) <= 140.0
 
 
 @pytest.mark.parametrize("declined", [KEY_REFUSED, REJECTED])
 @pytest.mark.parametrize("left", [0.0, -5.0])
-def test_while_consumers_have_none_a_refusal_is_backed_off_from_up_to_five_minutes(declined, left):
-    """The first refusal may be a mistake that has passed by now; one that lasts is not asked about often."""
+def test_without_a_token_waits_after_a_refusal_double_up_to_five_minutes(declined, left):
+    """The first refusal may be a mistake that has passed by now. A lasting refusal is probed rarely."""
     waits = [wait_after(declined, failed, left, 10.0, roll=1.0) for failed in (1, 2, 3, 8, 9, 5000)]
     assert waits == [2.0, 4.0, 8.0, 256.0, 300.0, 300.0]
     assert wait_after(declined, 9, left, 10.0, roll=0.0) == 150.0
@@ -182,11 +178,11 @@ def test_while_consumers_have_none_a_refusal_is_backed_off_from_up_to_five_minut
         (0.0, 86400.0, 30.0),
     ],
 )
-def test_a_write_is_tried_again_within_a_minute_whatever_was_asked_for(left, asked, waits):
+def test_a_write_is_retried_within_a_minute_whatever_retry_after_says(left, asked, waits):
     assert write_wait(10, left, asked, roll=1.0) == waits
 
 
-def test_a_first_write_that_failed_is_tried_again_soon_unless_asked_otherwise():
+def test_the_first_retry_of_a_write_comes_soon_unless_retry_after_is_longer():
     assert write_wait(1, 3600.0, None, roll=0.0) == 1.0
     assert write_wait(1, 3600.0, 7.0, roll=0.0) == 7.0
     assert write_wait(1, 20.0, 7.0, roll=0.0) <= LONGEST_WITHOUT_TOKEN

@@ -1,4 +1,4 @@
-"""What a change of a token's configuration changes in its state, and what it leaves as it is."""
+"""How a change of a token's configuration affects its state."""
 
 from collections.abc import Collection
 
@@ -43,26 +43,26 @@ def change(
     driver.policy = after
 
 
-@pytest.mark.parametrize("wants", [{"refresh_at": 0.5}, {"timeout": 5.0}, {"horizon": 60.0}])
-def test_what_only_moves_the_schedule_leaves_the_state_as_it_is(wants):
+@pytest.mark.parametrize("settings", [{"refresh_at": 0.5}, {"timeout": 5.0}, {"horizon": 60.0}])
+def test_a_new_schedule_does_not_change_the_state(settings):
     driver = at_work(TWO)
     before = driver.state
-    change(driver, policy(*TWO.outputs, **wants))
+    change(driver, policy(*TWO.outputs, **settings))
     assert driver.state == before
 
 
-def test_a_new_output_is_looked_at_and_written_with_the_token_in_hand():
+def test_a_new_output_is_inspected_and_gets_the_token_in_hand():
     driver = at_work(policy(output("a")))
     kept = driver.state.output("a")
     change(driver, TWO, {B})
     assert driver.state.output("a") == kept
     assert driver.steps() == [Inspect("b", first=True)]
-    driver.tell(Found("b", held(token(9, age=60.0, key=NEW_KEY))))
+    driver.observe(Found("b", held(token(9, age=60.0, key=NEW_KEY))))
     (write,) = driver.steps()
     assert (type(write), write.output, write.token) == (Write, "b", token(1))
 
 
-def test_an_output_that_is_gone_is_forgotten_with_what_is_in_flight_there():
+def test_a_removed_output_is_forgotten_with_its_effects_in_flight():
     driver = Driver(TWO)
     driver.begin()
     assert len(driver.state.in_flight) == 1  # the mint
@@ -70,12 +70,12 @@ def test_an_output_that_is_gone_is_forgotten_with_what_is_in_flight_there():
     change(driver, policy(output("a")), {B})
     assert [each.effect.slot for each in driver.state.in_flight] == [A]
     before = driver.state
-    assert driver.tell(Written("b", token())) == []
-    assert driver.tell(Late(Written("b", token()))) == []
+    assert driver.observe(Written("b", token())) == []
+    assert driver.observe(Late(Written("b", token()))) == []
     assert driver.state == before
 
 
-def test_an_output_of_the_same_name_that_is_another_one_is_looked_at_like_a_new_one():
+def test_a_replaced_output_of_the_same_name_is_inspected_like_a_new_one():
     driver = at_work(TWO)
     change(driver, TWO, {B})
     assert driver.state.output("b") == OutputState("b")
@@ -89,17 +89,17 @@ def test_the_order_of_outputs_may_change():
     assert driver.steps() == []
 
 
-def test_another_key_source_ends_the_problem_of_the_one_before_and_keeps_its_key():
+def test_a_new_key_source_clears_the_key_problem_and_keeps_the_key():
     driver = at_work(TWO)
-    driver.tell(KeyUnreadable("gone"))
+    driver.observe(KeyUnreadable("gone"))
     change(driver, TWO, same_key=False)
     assert (driver.state.key_problem, driver.state.newest) == (None, Credential(KEY))
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     assert driver.steps() == []
 
 
 @pytest.mark.parametrize("after", [TWO._replace(lifetime=1800.0), TWO._replace(issuer=OTHER_ISSUER_URL)])
-def test_another_lifetime_or_issuer_needs_another_token_and_consumers_keep_theirs_until_then(after):
+def test_a_new_lifetime_or_issuer_needs_a_new_token_and_outputs_keep_the_old_one(after):
     driver = at_work(TWO)
     change(driver, after)
     assert (driver.state.facts, driver.state.token, driver.state.minted_here) == (None, None, False)
@@ -108,10 +108,10 @@ def test_another_lifetime_or_issuer_needs_another_token_and_consumers_keep_their
     assert mint == Mint(KEY, Reason.FIRST)
 
 
-def test_another_issuer_takes_nothing_over_that_the_one_before_said_of_the_key_or_of_lifetimes():
+def test_a_new_issuer_clears_what_the_former_one_revealed_about_key_and_lifetimes():
     driver = at_work(TWO)
     driver.passes(1000.0)
-    driver.tell(ExpiryReported(token().facts.fingerprint))
+    driver.observe(ExpiryReported(token().facts.fingerprint))
     driver.until(Mint)
     driver.declined(KEY_REFUSED)
     change(driver, TWO._replace(issuer=OTHER_ISSUER_URL), {MINT_SLOT})
@@ -120,7 +120,7 @@ def test_another_issuer_takes_nothing_over_that_the_one_before_said_of_the_key_o
     assert (state.observed_lifetime, state.requested_reason) == (None, None)
 
 
-def test_another_lifetime_keeps_what_is_held_against_the_key():
+def test_a_new_lifetime_keeps_the_failures_of_the_key():
     driver = at_work(TWO)
     driver.until(Mint)
     driver.declined(UNREACHABLE)
@@ -131,24 +131,24 @@ def test_another_lifetime_keeps_what_is_held_against_the_key():
 
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("after", [TWO._replace(lifetime=1800.0), TWO._replace(issuer=OTHER_ISSUER_URL)])
-def test_a_token_that_was_asked_for_before_the_change_is_not_used(after, late):
+def test_a_token_requested_before_the_change_is_not_used(after, late):
     driver = Driver(TWO)
     driver.begin()
     change(driver, after)
     ended = Minted(KEY, token(), roll=0.0)
-    assert driver.tell(Late(ended) if late else ended) == []
+    assert driver.observe(Late(ended) if late else ended) == []
     assert driver.state.token is None
 
 
-def test_the_end_of_a_mint_that_was_begun_before_the_change_counts_like_any_other():
+def test_a_failed_mint_that_began_before_the_change_counts():
     driver = Driver(TWO)
     driver.begin()
     change(driver, TWO._replace(refresh_at=0.5))
-    driver.tell(MintFailed(KEY, Declined(Outcome.SERVER_ERROR, "500"), roll=0.0))
+    driver.observe(MintFailed(KEY, Declined(Outcome.SERVER_ERROR, "500"), roll=0.0))
     assert driver.state.newest.retry.failures == 1
 
 
-def test_a_mint_in_flight_at_an_issuer_that_is_replaced_does_not_hold_up_the_next_one():
+def test_a_mint_in_flight_at_a_replaced_issuer_does_not_delay_the_next_one():
     driver = Driver(TWO)
     driver.begin()
     change(driver, TWO._replace(issuer=OTHER_ISSUER_URL), {MINT_SLOT})
@@ -159,7 +159,7 @@ def test_a_mint_in_flight_at_an_issuer_that_is_replaced_does_not_hold_up_the_nex
     "after",
     [TWO, TWO._replace(verifies=True, lifetime=1800.0), TWO._replace(verifies=True, issuer=OTHER_ISSUER_URL)],
 )
-def test_a_trial_ends_where_nothing_is_tried_out_any_more_or_the_token_is_of_no_use(after):
+def test_a_trial_ends_if_verification_is_off_or_the_token_is_useless(after):
     driver = Driver(TWO._replace(verifies=True))
     driver.begin()
     driver.minted(token())
@@ -169,7 +169,7 @@ def test_a_trial_ends_where_nothing_is_tried_out_any_more_or_the_token_is_of_no_
     assert not driver.state.is_minting
 
 
-def test_a_trial_goes_on_where_the_token_is_still_of_use():
+def test_a_trial_continues_if_its_token_is_still_useful():
     driver = Driver(TWO._replace(verifies=True))
     driver.begin()
     driver.minted(token())

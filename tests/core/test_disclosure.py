@@ -1,5 +1,4 @@
-"""Which parts of a text repeat a secret. The answers of the issuer and of the API server are both shown
-through this."""
+"""Hiding parts of secrets in texts. Responses of the issuer and of the API server are shown this way."""
 
 import base64
 import json
@@ -60,7 +59,7 @@ SHOWN = pytest.mark.parametrize("shown", [of_issuer, of_api_server])
     ],
 )
 @pytest.mark.parametrize("secret", [KEY, WORDS])
-def test_a_word_that_is_also_in_the_secret_hides_nothing(shown, text, secret):
+def test_a_common_word_in_the_secret_is_not_hidden(shown, text, secret):
     assert text in shown(text, secret)
 
 
@@ -118,17 +117,17 @@ def test_no_text_shows_a_secret(before, secret, after):
 
 
 @pytest.mark.parametrize("secret", ["true", "", "short"])
-def test_what_is_too_short_to_be_a_secret_hides_nothing(secret):
+def test_a_value_too_short_to_be_a_secret_is_not_hidden(secret):
     assert censored("not true, but short", [secret]) == "not true, but short"
 
 
-def test_the_whole_of_a_secret_is_found_in_what_it_is_encoded_in():
+def test_a_whole_secret_is_found_in_encoded_text():
     assert contains(KEY, KEY)
     assert contains(f"a.{base64.b64encode(KEY.encode()).decode()}", KEY)
     assert not contains(KEY[:-1], KEY)
     assert contains("key", "key")
-    assert not contains("another key", "key")  # by chance, in any token of some length
+    assert not contains("another key", "key")  # a long token may contain a short text by chance
 
 
-def test_what_could_steer_a_terminal_or_forge_a_line_is_escaped():
+def test_characters_that_control_a_terminal_or_break_lines_are_escaped():
     assert printable("a\nb\x1b[2J\u202ec\ud800 é") == "a\\nb\\x1b[2J\\u202ec\\ud800 é"

@@ -1,4 +1,4 @@
-"""How long, in words."""
+"""Durations as text."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from refresher.core.durations import humanized, shown_seconds
         (3600.0, "1h"),
         (3900.0, "1h5m"),
         (3905.0, "1h5m"),  # the two largest units
-        (3605.0, "1h"),  # the next smaller unit, or none: not hours and seconds
+        (3605.0, "1h"),  # only adjacent units: not hours and seconds
         (86400.0, "1d"),
         (273600.0, "3d4h"),
         (8640000.0, "100d"),
@@ -26,7 +26,7 @@ from refresher.core.durations import humanized, shown_seconds
         (-3900.0, "-1h5m"),
     ],
 )
-def test_a_span_is_told_in_its_two_largest_units(seconds, words):
+def test_a_duration_is_shown_in_its_two_largest_units(seconds, words):
     assert humanized(seconds) == words
 
 
@@ -34,5 +34,5 @@ def test_a_span_is_told_in_its_two_largest_units(seconds, words):
     ("seconds", "shown"),
     [(0.3, "0.3"), (0.299, "0.3"), (0.0, "0"), (9.991, "10"), (10.0, "10"), (119.95, "120")],
 )
-def test_seconds_in_a_message_are_the_limit_that_was_configured(seconds, shown):
+def test_seconds_in_a_message_are_rounded_up_to_the_configured_limit(seconds, shown):
     assert shown_seconds(seconds) == shown

@@ -1,5 +1,5 @@
-"""Never two leaders, and soon another one when the leader goes: several candidates on virtual time, over one
-simulated Lease whose server is slow, loses answers, hangs and refuses."""
+"""Never two leaders, and a successor soon after the leader goes. Several candidates run on virtual time, with
+one simulated Lease whose server is slow, loses answers, hangs and reports conflicts."""
 
 import heapq
 import itertools
@@ -19,7 +19,7 @@ def candidate(**known: object) -> Election:
     return Election("me", TIMING)._replace(**known)
 
 
-# --- What is to be done
+# --- The next step
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def candidate(**known: object) -> Election:
             {"seen": HELD, "seen_at": 90.0, "asked_at": 99.5},
             100.0,
             Pause(100.5),
-            "somebody else holds it: look again soon",
+            "another process holds it: read it again soon",
         ),
-        ({"seen": HELD, "seen_at": 90.0, "asked_at": 99.0}, 100.0, ReadLease(), "it may have been let go"),
+        ({"seen": HELD, "seen_at": 90.0, "asked_at": 99.0}, 100.0, ReadLease(), "it may be released by now"),
         (
             {"seen": HELD, "seen_at": 90.0, "asked_at": 104.5},
             104.6,
             Pause(105.0),
-            "it runs out before the next look is due",
+            "it expires before the next reading is due",
         ),
         (
             {"seen": HELD, "seen_at": 90.0, "asked_at": 104.5},
@@ -50,7 +50,7 @@ def candidate(**known: object) -> Election:
             {"seen": HELD._replace(duration=2.0**31 - 1), "seen_at": 40.0, "asked_at": 98.5},
             99.9,
             ReadLease(),
-            "it claims more than any of us may, and is believed for a minute",
+            "its duration is longer than any configuration allows, and counts as a minute",
         ),
         (
             {"seen": HELD._replace(duration=2.0**31 - 1), "seen_at": 40.0, "asked_at": 99.5},
@@ -62,25 +62,25 @@ def candidate(**known: object) -> Election:
             {"seen": FREE, "seen_at": 100.0, "asked_at": 100.0},
             100.0,
             WriteLease(LeaseRecord("me", 15.0, 5, "7")),
-            "it was let go",
+            "it was released",
         ),
         (
             {"seen": FREE, "seen_at": 90.0, "asked_at": 99.5, "rest_until": 100.5},
             100.0,
             Pause(100.5),
-            "it is free, but half a second ago the API server could not say yes",
+            "it is free, but half a second ago a request failed",
         ),
         (
             {"seen": LeaseRecord("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
             101.0,
             WriteLease(LeaseRecord("me", 15.0, 5, "8")),
-            "it is ours, and it is time for a sign of life",
+            "it is ours, and due for renewal",
         ),
         (
             {"seen": LeaseRecord("me", 15.0, 5, "8"), "asked_at": 100.0, "leading_until": 110.0},
             100.5,
             Pause(101.0),
-            "it is ours, and a sign of life was just given",
+            "it is ours, and was just renewed",
         ),
         (
             {"seen": LeaseRecord("me", 15.0, 5, "8"), "asked_at": 109.8, "leading_until": 110.0},
@@ -94,7 +94,7 @@ def test_the_next_step(known, now, step, because):
     assert candidate(**known).next_step(now) == step, because
 
 
-def test_a_lease_that_does_not_exist_is_made():
+def test_a_missing_lease_is_created():
     found = candidate().observed(None, began=100.0, now=100.1)
     assert found.next_step(100.1) == WriteLease(LeaseRecord("me", 15.0, 0, ""))
 
@@ -105,33 +105,33 @@ def test_the_deadline_counts_from_before_the_request():
     assert not taken.leads(110.0)
 
 
-def test_a_lease_that_was_seen_unchanged_runs_out_by_the_first_time_it_was_seen():
+def test_an_unchanged_lease_expires_by_the_time_it_was_first_seen():
     once = candidate().observed(HELD, began=100.0, now=100.1)
     again = once.observed(HELD, began=101.0, now=101.1)
     assert again.seen_at == 100.1
     assert again.observed(HELD._replace(version="8"), began=102.0, now=102.1).seen_at == 102.1
 
 
-def test_whoever_is_overtaken_leads_no_more_and_looks_at_once():
+def test_after_a_conflict_a_leader_stops_leading_and_reads_the_lease_at_once():
     leader = candidate(seen=LeaseRecord("me", 15.0, 5, "8"), asked_at=100.0, leading_until=110.0)
     conflicted = leader.conflicted(began=100.9)
     assert not conflicted.leads(101.0)
     assert conflicted.next_step(101.0) == ReadLease()
 
 
-def test_a_lease_that_refuses_whoever_it_is_free_for_is_not_stormed():
-    """As where an admission webhook says 409 for good: after each look there is a pause."""
+def test_a_free_lease_that_rejects_writes_is_retried_with_pauses():
+    """For example, an admission webhook always responds 409: after each reading there is a pause."""
     refused = candidate().conflicted(began=100.0).observed(FREE, began=100.01, now=100.02)
     assert refused.next_step(100.02) == Pause(101.0)
     assert isinstance(refused.next_step(101.0), WriteLease)
 
 
-def test_how_often_it_changed_hands_is_never_more_than_its_field_holds():
+def test_the_number_of_transitions_never_exceeds_its_field():
     full = candidate(seen=FREE._replace(transitions=2**31 - 1), seen_at=100.0, asked_at=100.0)
     assert full.next_step(100.0).record.transitions == 2**31 - 1
 
 
-def test_a_free_lease_is_not_asked_for_without_a_pause_while_the_api_server_fails():
+def test_a_free_lease_is_requested_with_pauses_while_the_api_server_fails():
     election, now, asked = candidate(seen=FREE, seen_at=90.0), 100.0, 0
     while now < 110.0:
         step = election.next_step(now)
@@ -139,30 +139,30 @@ def test_a_free_lease_is_not_asked_for_without_a_pause_while_the_api_server_fail
             now = step.until
         else:
             election, asked = election.failed(began=now), asked + 1
-            assert asked <= 11, "as often as the API server says no"
+            assert asked <= 11, "requests without a pause"
     assert asked == 10
 
 
-def test_a_lease_that_somebody_deletes_is_not_free_before_its_holders_time_is_up():
-    """Whoever held it does not know yet, and leads until its own deadline."""
+def test_a_deleted_lease_stays_held_until_the_deadline_of_its_holder():
+    """Its holder does not know yet, and leads until its own deadline."""
     watching = candidate(seen=HELD, seen_at=90.0, asked_at=99.0).observed(None, began=100.0, now=100.0)
     assert watching.next_step(100.0) == Pause(101.0)
     watching = watching.observed(None, began=101.0, now=101.0)
     assert watching.next_step(114.9) == ReadLease()
     assert watching.next_step(115.0) == WriteLease(
         LeaseRecord("me", 15.0, 5, "")
-    )  # since it was first seen to be gone
+    )  # 15 s after it was first found missing
 
 
 @pytest.mark.parametrize(
     "seen", [None, FREE, LeaseRecord("me", 15.0, 4, "7")], ids=["never seen", "free", "ours"]
 )
-def test_a_lease_that_is_nobody_elses_is_made_at_once_where_there_is_none(seen):
+def test_a_missing_lease_that_no_other_process_held_is_created_at_once(seen):
     watching = candidate(seen=seen, seen_at=90.0, asked_at=99.0).observed(None, began=100.0, now=100.0)
     assert isinstance(watching.next_step(100.0), WriteLease)
 
 
-def test_only_what_is_held_is_let_go():
+def test_only_a_held_lease_is_released():
     assert candidate(seen=HELD).release() is None
     assert candidate().release() is None
     assert candidate(seen=LeaseRecord("me", 15.0, 5, "8")).release() == LeaseRecord(NOBODY, 1.0, 5, "8")
@@ -175,11 +175,11 @@ def test_a_leaders_request_ends_before_its_leadership():
     assert leader.patience(111.0) == 5.0
 
 
-# --- Many of them
+# --- Several candidates
 
 
 class Server:
-    """A Lease and those who want it. Requests take time on both ways; `lossy`: how many answers are lost."""
+    """A Lease and its candidates. Messages take time. `lossy`: the share of answers lost."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -191,7 +191,7 @@ class Server:
         self.people: dict[str, Election] = {}
         self.dead: set[str] = set()
         self.busy: set[str] = set()
-        self.led: list[tuple[float, str]] = []  # when somebody else began to lead
+        self.led: list[tuple[float, str]] = []  # when each leader began to lead
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
 
@@ -206,7 +206,7 @@ class Server:
         self.dead.add(name)
 
     def turn(self, name: str) -> None:
-        """One step of a candidate, as the elector does it."""
+        """One step of a candidate, as the elector performs it."""
         if name in self.dead:
             return
         election = self.people[name]
@@ -237,7 +237,7 @@ class Server:
     def meaning(
         self, asked: ReadLease | WriteLease, answer: LeaseRecord | str | None, began: float
     ) -> Callable[[Election], Election]:
-        """What an answer makes of what a candidate knows, as the elector has it."""
+        """How an answer changes the knowledge of a candidate, as in the elector."""
         if answer == "conflict":
             return lambda known: known.conflicted(began)
         if isinstance(asked, ReadLease):
@@ -265,29 +265,29 @@ class Server:
         self.now = until
 
     def leaders(self) -> list[str]:
-        """The dead count too: what was killed may be merely stopped, and go on."""
+        """The leaders, including killed ones: such a process may be only stopped, and continue."""
         return [name for name, election in self.people.items() if election.leads(self.now)]
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_there_are_never_two_leaders_whatever_the_server_does(seed):
+def test_there_are_never_two_leaders(seed):
     server = Server(seed)
     server.lossy = server.dice.choice((0.0, 0.05, 0.3))
     for name in "abc":
         server.joins(name)
     for number in range(30):
         server.runs(server.dice.uniform(1, 40))
-        trouble = server.dice.choice(("hang", "kill", "calm"))
-        if trouble == "hang":
+        fault = server.dice.choice(("hang", "kill", "calm"))
+        if fault == "hang":
             server.hangs_until = server.now + server.dice.uniform(0.5, 40)
-        elif trouble == "kill" and server.leaders():
+        elif fault == "kill" and server.leaders():
             server.dies(server.leaders()[0])
             server.joins(f"{server.leaders()[0]}{number}")
     assert server.led
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_another_leads_within_the_duration_and_a_second_when_the_leader_is_killed(seed):
+def test_after_the_leader_is_killed_another_leads_within_the_duration_and_a_second(seed):
     server = Server(seed)
     for name in "ab":
         server.joins(name)
@@ -302,7 +302,7 @@ def test_another_leads_within_the_duration_and_a_second_when_the_leader_is_kille
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_another_leads_within_two_seconds_when_the_leader_lets_go(seed):
+def test_after_the_leader_releases_the_lease_another_leads_within_two_seconds(seed):
     server = Server(seed)
     for name in "ab":
         server.joins(name)
@@ -322,7 +322,7 @@ def test_another_leads_within_two_seconds_when_the_leader_lets_go(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_leader_that_is_not_disturbed_leads_on(seed):
+def test_an_undisturbed_leader_keeps_leading(seed):
     server = Server(seed)
     for name in "abc":
         server.joins(name)

@@ -1,4 +1,4 @@
-"""How long a token is believed to live."""
+"""The expected lifetime of a token."""
 
 import base64
 import json
@@ -12,14 +12,14 @@ from refresher.core.expiry import LONGEST_TOKEN, UselessTokenError, believed_lif
 
 
 def jwt(payload: object) -> str:
-    """An unsigned JWT around `payload`: raw bytes, or what becomes JSON."""
+    """An unsigned JWT with `payload`: raw bytes, or a value that becomes JSON."""
     text = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     parts = (b'{"alg":"HS256"}', text, b"not a signature")
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
 NOW = 1_800_000_000.0  # by the issuer's clock
-SKEWS = [0.0, -86_400.0, 86_400.0]  # by which our clock may be off: with a Date header it does not count
+SKEWS = [0.0, -86_400.0, 86_400.0]  # errors of our clock, which does not count if there is a Date header
 
 
 def believed(token: str, requested: float = 3600.0, *, date: float | None = NOW, ours: float = NOW) -> float:
@@ -27,12 +27,12 @@ def believed(token: str, requested: float = 3600.0, *, date: float | None = NOW,
 
 
 def issued(ago: float, lives: float, **more: object) -> str:
-    """A JWT that was issued so many seconds ago."""
+    """A JWT that was issued `ago` seconds ago."""
     return jwt({"iat": NOW - ago, "exp": NOW - ago + lives, **more})
 
 
 def ends(left: float, **more: object) -> str:
-    """A JWT that tells its end, and not when it was issued."""
+    """A JWT with its expiry, but not with its issue."""
     return jwt({"exp": NOW + left, **more})
 
 
@@ -40,20 +40,20 @@ def ends(left: float, **more: object) -> str:
 @pytest.mark.parametrize(
     ("token", "lifetime"),
     [
-        pytest.param("opaque", 3600.0, id="opaque: what was requested"),
-        pytest.param(issued(0, 1800), 1800.0, id="says less: what it says"),
-        pytest.param(issued(0, 7200), 3600.0, id="says more: what was requested"),
+        pytest.param("opaque", 3600.0, id="opaque: as requested"),
+        pytest.param(issued(0, 1800), 1800.0, id="shorter by its claims: as claimed"),
+        pytest.param(issued(0, 7200), 3600.0, id="longer by its claims: as requested"),
         pytest.param(issued(0.5, 100.25), 100.25, id="fractions"),
         pytest.param(issued(0, 40).rpartition(".")[0] + ".", 40.0, id="unsigned"),
-        pytest.param(issued(50, 1800), 1800.0, id="servers of the issuer that are a minute apart"),
-        pytest.param(issued(1000, 1800), 800.0, id="issued long ago: what is left of it"),
-        pytest.param(ends(1800), 1800.0, id="exp alone: what is left by the issuer's clock"),
-        pytest.param(ends(7200), 3600.0, id="exp alone, and later than was requested"),
+        pytest.param(issued(50, 1800), 1800.0, id="clocks of the issuer that differ by a minute"),
+        pytest.param(issued(1000, 1800), 800.0, id="issued long ago: the rest"),
+        pytest.param(ends(1800), 1800.0, id="exp alone: the rest by the issuer's clock"),
+        pytest.param(ends(7200), 3600.0, id="exp alone, later than requested"),
         pytest.param(issued(0, 1800, nbf=NOW - 5), 1800.0, id="valid already"),
         pytest.param(issued(0, 1800, nbf=NOW + 30), 1800.0, id="valid in a moment: clocks differ"),
     ],
 )
-def test_the_lesser_of_what_was_requested_and_what_the_token_says_is_believed(
+def test_the_shorter_of_requested_and_claimed_lifetime_is_expected(
     token: str, lifetime: float, skew: float
 ) -> None:
     assert believed(token, ours=NOW + skew) == pytest.approx(lifetime)
@@ -75,17 +75,17 @@ def test_the_lesser_of_what_was_requested_and_what_the_token_says_is_believed(
         pytest.param(jwt({"nbf": NOW + 600}), "not valid yet", id="nbf alone"),
     ],
 )
-def test_a_token_that_is_of_no_use_is_refused(token: str, why: str, skew: float) -> None:
+def test_a_useless_token_is_refused(token: str, why: str, skew: float) -> None:
     with pytest.raises(UselessTokenError, match=why):
         believed(token, ours=NOW + skew)
 
 
 @pytest.mark.parametrize("requested", [1.0, 2.0, 10.0, 60.0, 3600.0, 86_400.0])
 @given(fraction=st.floats(0.0, 0.999), took=st.floats(0.0, 0.5))
-def test_a_token_that_lives_as_requested_is_never_refused(
+def test_a_token_with_the_requested_lifetime_is_never_refused(
     requested: float, fraction: float, took: float
 ) -> None:
-    """Claims and Date are whole seconds, and the Date is written a moment after the token."""
+    """Claims and Date are whole seconds, and the Date is slightly later than the token."""
     signed, answered = NOW + fraction, NOW + fraction + took
     token = jwt({"iat": int(signed), "nbf": int(signed), "exp": int(signed) + math.ceil(requested)})
     assert believed(token, requested, date=float(int(answered))) == requested
@@ -103,7 +103,7 @@ def test_a_token_that_lives_as_requested_is_never_refused(
         (issued(0, 1800, nbf=NOW + 86_400), NOW, None),
     ],
 )
-def test_without_a_date_our_own_clock_has_to_do_and_may_be_an_hour_off(
+def test_without_a_date_our_own_clock_is_used_and_may_be_an_hour_off(
     token: str, ours: float, lifetime: float | None
 ) -> None:
     if lifetime is not None:
@@ -130,7 +130,7 @@ def test_without_a_date_our_own_clock_has_to_do_and_may_be_an_hour_off(
         pytest.param(jwt(b"\xff\xfe"), id="not UTF-8"),
         pytest.param("a.b.c", id="not base64url"),
         pytest.param("a." + jwt({"iat": 10, "exp": 20}), id="four parts"),
-        pytest.param(jwt({"iat": 10, "exp": 20}) + "A" * LONGEST_TOKEN, id="longer than is looked at"),
+        pytest.param(jwt({"iat": 10, "exp": 20}) + "A" * LONGEST_TOKEN, id="too long to be decoded"),
     ],
 )
 def test_a_token_without_a_usable_time_is_opaque(token: str) -> None:

@@ -31,11 +31,11 @@ def rendered(form, of, now=NOW, url=URL):
     ("name", "content"),
     [("token", b"a.b-c"), ("bearer", b"Bearer a.b-c"), ("env", b"INLIVE_ACCESS_TOKEN=a.b-c\n")],
 )
-def test_a_plain_format_is_the_token_and_what_stands_around_it(name, content):
+def test_a_plain_format_is_the_token_with_its_prefix_and_suffix(name, content):
     assert rendered(Format(name), token()) == content
 
 
-def test_json_says_the_token_its_type_and_its_end():
+def test_json_contains_token_type_and_expiry():
     assert json.loads(rendered(Format("json"), token(refresh="r"))) == {
         "access_token": "a.b-c",
         "token_type": "Bearer",
@@ -44,13 +44,13 @@ def test_json_says_the_token_its_type_and_its_end():
     }
 
 
-def test_the_sdk_object_is_what_set_auth_takes():
+def test_the_sdk_object_fits_set_auth():
     assert json.loads(rendered(Format("inlive-sdk"), token(refresh="r", lifetime=1800.0))) == {
         "url": "https://api.inlive.app/v1/keys/accesstoken",
         "code": 200,
         "ok": True,
         "message": "",
-        # What was asked for, not what is believed: the SDK asks for as much at its own next mint.
+        # As requested, not as expected: the SDK requests the same lifetime at its own next mint.
         "data": {"accessToken": "a.b-c", "refreshToken": "r", "expirySeconds": 3600},
     }
 
@@ -66,7 +66,7 @@ def test_a_slash_at_the_end_of_the_issuer_is_not_doubled():
 
 
 @pytest.mark.parametrize("name", ["json", "inlive-sdk", "env"])
-def test_what_people_print_ends_with_a_newline(name):
+def test_printable_formats_end_with_a_newline(name):
     assert rendered(Format(name), token()).endswith(b"\n")
 
 
@@ -86,12 +86,12 @@ def test_a_token_with_a_dollar_sign_is_not_filled_in_again():
     assert rendered(Format("template", "$access_token"), token("$refresh_token")) == b"$refresh_token"
 
 
-def test_what_is_left_of_an_expired_token_is_zero():
+def test_an_expired_token_expires_in_0_seconds():
     assert json.loads(rendered(Format("json"), token(), ISSUED + 9999.0))["expires_in"] == 0
 
 
 @given(st.floats(min_value=0, max_value=4e9), st.floats(min_value=0.1, max_value=1e6), st.floats(0, 1e6))
-def test_the_end_is_never_told_later_than_it_is(wall, lifetime, age):
+def test_the_written_expiry_is_never_too_late(wall, lifetime, age):
     issued = Instant(wall, 0.0)
     facts = TokenFacts(issued, lifetime, lifetime, "0" * 16, "0" * 16, has_refresh_token=False, issuer=URL)
     now = issued + age
@@ -102,7 +102,7 @@ def test_the_end_is_never_told_later_than_it_is(wall, lifetime, age):
 
 @pytest.mark.parametrize("form", READABLE, ids=lambda form: form.name)
 @given(access=secrets, refresh=st.none() | secrets)
-def test_what_was_rendered_is_read_back(form, access, refresh):
+def test_rendered_content_is_read_back(form, access, refresh):
     found = formats.read_back(form, rendered(form, token(access, refresh)))
     kept = refresh if formats.includes_refresh_token(form) else None
     assert found is not None
@@ -116,8 +116,8 @@ def test_what_was_rendered_is_read_back(form, access, refresh):
 @example(text="$(id)")
 @example(text="a b")
 @example(text="a=b")
-def test_what_is_no_bearer_token_is_not_adopted(form, text):
-    """What stands in an output is given to a shell as it is, when it is of format env."""
+def test_text_that_is_not_a_bearer_token_is_not_read_back(form, text):
+    """A shell may read an output in format env as it is."""
     assume(not formats.BEARER_TOKEN.fullmatch(text))
     assert formats.read_back(form, rendered(form, token(text))) is None
 
@@ -153,7 +153,7 @@ def test_a_template_is_not_read_back():
         ("a format of tomorrow", b"a.b-c"),
     ],
 )
-def test_what_the_format_does_not_make_is_not_read_back(name, content):
+def test_content_from_elsewhere_is_not_read_back(name, content):
     assert formats.read_back(Format(name), content) is None
 
 
@@ -174,7 +174,7 @@ def test_any_content_is_credentials_or_nothing(name, content):
         (Format("template", "$access_token $$refresh_token"), False),
     ],
 )
-def test_the_refresh_token_is_needed_where_it_is_written(form, needed):
+def test_includes_refresh_token_matches_the_rendered_content(form, needed):
     assert formats.includes_refresh_token(form) is needed
     assert (b"R3fr3sh" in rendered(form, token(refresh="R3fr3sh"))) is needed
 
@@ -190,16 +190,16 @@ def test_the_refresh_token_is_needed_where_it_is_written(form, needed):
         ((Format("template", "$access_token"), URL), (Format("template", "a $access_token"), URL), False),
     ],
 )
-def test_an_identity_differs_where_the_content_would(one, other, same):
+def test_identities_differ_if_the_contents_differ(one, other, same):
     identities = one[0].identity(one[1]), other[0].identity(other[1])
     assert (identities[0] == identities[1]) is same
     assert (rendered(one[0], token(), url=one[1]) == rendered(other[0], token(), url=other[1])) is same
 
 
 @pytest.mark.parametrize("name", formats.NAMES)
-def test_an_identity_leads_back_to_its_format(name):
+def test_a_format_is_recovered_from_its_identity(name):
     assert formats.of_identity(Format(name, "x" if name == "template" else None).identity(URL)).name == name
 
 
-def test_an_identity_does_not_tell_the_template():
+def test_an_identity_does_not_reveal_the_template():
     assert "hunter2" not in Format("template", "password=hunter2 $access_token").identity(URL)

@@ -1,4 +1,4 @@
-"""What the headers of an HTTP response mean, whichever server sent it."""
+"""The meaning of the headers of an HTTP response."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -75,7 +75,7 @@ _HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text(max
 
 @given(_HEADERS)
 @example({"retry-after": "Thu, 32 Foo 2026 99:99:99 +9999999999"})
-def test_no_header_makes_it_raise(headers: dict[str, str]) -> None:
+def test_no_header_raises_an_error(headers: dict[str, str]) -> None:
     response = with_headers(headers)
     wait = response.retry_after(NOW)
     assert wait is None or 0 <= wait < float("inf")

@@ -1,4 +1,4 @@
-"""Inlive's wire format: what one side writes, the other side reads."""
+"""Inlive's wire format: each side reads what the other writes."""
 
 import json
 
@@ -13,14 +13,14 @@ KEY = SecretStr("inlive-4f7c91d2aa")
 
 
 @pytest.mark.parametrize(("lifetime", "seconds"), [(3600.0, 3600), (90.25, 91)])
-def test_a_mint_request_asks_for_whole_seconds(lifetime, seconds):
+def test_a_mint_request_has_whole_seconds(lifetime, seconds):
     assert inlive.mint_request(lifetime) == {"expiry_seconds": seconds}
 
 
 @pytest.mark.parametrize(
     ("status", "ok"), [(199, False), (200, True), (299, True), (300, False), (403, False)]
 )
-def test_the_envelope_repeats_the_status_and_says_whether_it_is_a_success(status, ok):
+def test_the_envelope_contains_the_status_and_whether_it_is_a_success(status, ok):
     assert inlive.envelope(status, "why") == {"code": status, "ok": ok, "message": "why", "data": None}
 
 
@@ -31,7 +31,7 @@ def test_the_client_reads_what_a_mint_endpoint_writes(refresh, read):
     assert classify(response, KEY, 60.0, 0.0) == Granted(SecretStr("T0ken"), read, 60.0)
 
 
-def test_the_object_of_the_sdk_is_an_envelope_with_the_url_of_the_mint():
+def test_the_sdk_object_is_an_envelope_with_the_mint_url():
     auth = inlive.sdk_auth("https://host/inlive/", "T0ken", "", 60)
     data = {"accessToken": "T0ken", "refreshToken": "", "expirySeconds": 60}
     assert auth == {"url": "https://host/inlive/v1/keys/accesstoken"} | inlive.envelope(200, "", data)
@@ -39,5 +39,5 @@ def test_the_object_of_the_sdk_is_an_envelope_with_the_url_of_the_mint():
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"data": {}}, {"data": {"accessToken": "T0ken"}}])
-def test_another_document_has_no_tokens_of_the_sdk(document):
+def test_other_documents_have_no_sdk_tokens(document):
     assert inlive.sdk_tokens(document) is None

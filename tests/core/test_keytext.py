@@ -1,4 +1,4 @@
-"""What can be an application key."""
+"""Parsing an application key."""
 
 import base64
 
@@ -11,7 +11,7 @@ from refresher.core.model import SecretStr
 
 
 @pytest.mark.parametrize("trailing", [b"", b"\n", b"\r\n", b" \t\r\n\v\f\n"])
-def test_trailing_white_space_does_not_belong_to_the_key(trailing: bytes) -> None:
+def test_trailing_white_space_is_not_part_of_the_key(trailing: bytes) -> None:
     assert parse_key(b"app-key_1~" + trailing).reveal() == "app-key_1~"
 
 
@@ -42,7 +42,7 @@ def test_trailing_white_space_does_not_belong_to_the_key(trailing: bytes) -> Non
         pytest.param("ses\u00e1me".encode(), "a character that is not ASCII at byte 4", id="accent"),
     ],
 )
-def test_what_cannot_be_a_key_is_refused_with_the_reason_and_the_place(raw: bytes, reason: str) -> None:
+def test_an_invalid_key_is_refused_with_reason_and_position(raw: bytes, reason: str) -> None:
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 -- the text is compared below
         parse_key(raw)
     assert reason in str(refusal.value)
@@ -54,7 +54,7 @@ def test_a_key_of_8_kib_is_accepted() -> None:
 
 
 @given(st.binary(max_size=64))
-def test_whatever_is_accepted_can_stand_in_a_header(raw: bytes) -> None:
+def test_every_accepted_key_fits_in_a_header(raw: bytes) -> None:
     try:
         key = parse_key(raw).reveal()
     except ValueError:
@@ -65,8 +65,8 @@ def test_whatever_is_accepted_can_stand_in_a_header(raw: bytes) -> None:
 
 
 @given(st.binary(max_size=8), st.sampled_from([b"\0", b" ", b"\n", b"\x1b", b"\xff"]), st.binary(max_size=8))
-def test_no_part_of_what_is_refused_is_in_the_reason(before: bytes, misfit: bytes, after: bytes) -> None:
-    with pytest.raises(ValueError) as refusal:  # noqa: PT011 -- the text is looked at below
+def test_the_reason_contains_no_part_of_a_refused_key(before: bytes, misfit: bytes, after: bytes) -> None:
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 -- the text is checked below
         parse_key(b"S3same" + before + misfit + after + b"hunt3r")
     reason = str(refusal.value)
     assert "S3same" not in reason
@@ -85,12 +85,12 @@ def test_no_part_of_what_is_refused_is_in_the_reason(before: bytes, misfit: byte
         ("0123456789abcdef0123456789abcdef", False),
     ],
 )
-def test_what_may_be_base64_of_the_key(key, is_like):
+def test_a_base64_encoded_key_is_recognized(key, is_like):
     assert is_like_base64(SecretStr(key)) is is_like
 
 
 @pytest.mark.parametrize(
     "key", ["Zq1f0/WcT5d9+mN3=x8Hn2XkLm", "Zq1f0WcT5d9mN3==", "abc=def", '"', "a'b'", "{", "}{"]
 )
-def test_a_key_is_opaque_and_not_taken_for_something_else(key):
+def test_a_key_is_opaque(key):
     assert parse_key(key.encode()).reveal() == key

@@ -1,7 +1,7 @@
-"""What one token's machine does next when nothing goes wrong: starting, adopting, minting when due, stopping.
+"""The steps of the machine when nothing fails: starting, adopting, minting when due, stopping.
 
 Keys are in test_machine_keys, failures of the issuer in test_machine_issuer, outputs in test_machine_outputs,
-what holds whatever happens in tests/simulation.
+the invariants in tests/simulation.
 """
 
 import pytest
@@ -41,11 +41,11 @@ WITH_SDK = policy(output("file"), output("sdk", includes_refresh_token=True))
 # --- Starting.
 
 
-def test_every_output_is_looked_at_before_anything_else_is_done():
+def test_every_output_is_inspected_first():
     driver = Driver(TWO)
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     assert driver.steps() == [Inspect("a", first=True), Inspect("b", first=True)]
-    driver.tell(Found("a", Holding()))
+    driver.observe(Found("a", Holding()))
     assert driver.steps() == []  # b may hold a token that saves the mint
 
 
@@ -59,42 +59,42 @@ def test_without_a_key_nothing_is_minted():
     driver = Driver()
     driver.perform(driver.steps())
     assert driver.steps() == []
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
 
 
-def test_an_output_that_hangs_at_the_first_look_holds_back_nothing_for_longer_than_ten_seconds():
+def test_an_output_that_hangs_at_first_delays_nothing_longer_than_ten_seconds():
     driver = Driver(TWO)
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.steps()
-    driver.tell(Found("a", Holding()))
+    driver.observe(Found("a", Holding()))
     driver.passes(9.9)
     assert driver.steps() == []
     assert driver.wait.until == NOW.boot + 10.0
     driver.passes(0.1)
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
     assert driver.minted(token()) == [write("a", token(), "new")]
-    driver.tell(Found("b", held(token(2, age=60.0))))  # it answers at last: too late to be adopted
+    driver.observe(Found("b", held(token(2, age=60.0))))  # it answers at last: too late to be adopted
     assert driver.steps() == [write("b", token(), "new")]
 
 
-def test_outputs_that_hang_together_are_all_waited_for_only_once():
-    """And while nothing was seen of any, nothing is minted: it could be put nowhere, and may be there."""
+def test_outputs_that_hang_together_cause_one_wait():
+    """Until one output was inspected, nothing is minted: it could not be written, and may not be needed."""
     driver = Driver(TWO)
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.steps()
     driver.passes(10.0)
     assert driver.steps() == []
-    driver.tell(Found("b", Holding()))
+    driver.observe(Found("b", Holding()))
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
 
 
-def test_an_output_that_cannot_be_read_at_the_first_look_holds_back_no_other():
+def test_an_unreadable_output_at_first_delays_no_other():
     driver = Driver(TWO, Holding())
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.steps()
-    driver.tell(InspectFailed("b", "b: permission denied"))
-    driver.tell(Found("a", held(token(age=60.0))))
+    driver.observe(InspectFailed("b", "b: permission denied"))
+    driver.observe(Found("a", held(token(age=60.0))))
     assert driver.steps() == [Adopt("a", held(token(age=60.0))), write("b", token(age=60.0), "new")]
 
 
@@ -102,18 +102,18 @@ def out_of_sight(output: str) -> InspectFailed:
     return InspectFailed(output, f"{output}: connection refused", out_of_sight=True)
 
 
-def test_nothing_is_minted_while_nothing_can_be_seen_of_any_output():
-    """A restart costs the issuer nothing, also while the API server is away: the tokens may all be there."""
+def test_nothing_is_minted_while_every_output_is_out_of_sight():
+    """A restart while the API server is unreachable must not mint: all tokens may still be published."""
     driver = Driver(TWO)
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.steps()
-    driver.tell(out_of_sight("a"))
-    driver.tell(out_of_sight("b"))
+    driver.observe(out_of_sight("a"))
+    driver.observe(out_of_sight("b"))
     for _ in range(20):
-        looks = driver.steps()
-        assert all(isinstance(look, Inspect) and not look.first for look in looks)
-        for look in looks:
-            driver.tell(out_of_sight(look.output))
+        inspections = driver.steps()
+        assert all(isinstance(inspection, Inspect) and not inspection.first for inspection in inspections)
+        for inspection in inspections:
+            driver.observe(out_of_sight(inspection.output))
         assert driver.steps() == []
         driver.passes(driver.wait.until - driver.now.boot)
     assert driver.now.boot - NOW.boot > 60.0
@@ -121,12 +121,12 @@ def test_nothing_is_minted_while_nothing_can_be_seen_of_any_output():
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
 
 
-def test_an_output_out_of_sight_holds_back_no_other():
+def test_an_output_out_of_sight_delays_no_other():
     driver = Driver(TWO)
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.steps()
-    driver.tell(out_of_sight("b"))
-    driver.tell(Found("a", Holding()))
+    driver.observe(out_of_sight("b"))
+    driver.observe(Found("a", Holding()))
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
     assert driver.minted(token()) == [write("a", token(), "new")]  # b may hold a better one
 
@@ -136,26 +136,26 @@ def test_an_output_out_of_sight_holds_back_no_other():
     [(held(token(2, age=60.0)), []), (Holding(), [write("b", token(), "new")])],
     ids=["another's good token", "nothing"],
 )
-def test_an_output_that_comes_into_sight_is_given_what_it_lacks(later, steps):
+def test_an_output_that_comes_into_sight_gets_a_missing_token(later, steps):
     driver = Driver(TWO, held(token()))
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.steps()
-    driver.tell(out_of_sight("b"))
-    driver.tell(Found("a", held(token(age=120.0))))
+    driver.observe(out_of_sight("b"))
+    driver.observe(Found("a", held(token(age=120.0))))
     assert driver.steps() == [Adopt("a", held(token(age=120.0)))]
     driver.passes(1.0)
     assert driver.steps() == [Inspect("b")]
-    driver.tell(Found("b", later))
+    driver.observe(Found("b", later))
     assert driver.steps() == [each._replace(token=token(age=120.0)) for each in steps]
 
 
-def test_an_output_out_of_sight_is_looked_at_soon_and_then_ever_less_often():
+def test_an_output_out_of_sight_is_inspected_soon_and_then_less_often():
     driver = Driver(policy())
     driver.perform(driver.steps())
     waits = []
     for _ in range(7):
-        driver.passes(9.0)  # which is how long it took: that is no part of the wait
-        driver.tell(out_of_sight("file"))
+        driver.passes(9.0)  # the inspection took so long; the wait starts at its end
+        driver.observe(out_of_sight("file"))
         driver.steps()
         waits.append(driver.wait.until - driver.now.boot)
         driver.passes(waits[-1])
@@ -166,7 +166,7 @@ def test_an_output_out_of_sight_is_looked_at_soon_and_then_ever_less_often():
 # --- Adopting.
 
 
-def test_a_valid_token_is_adopted_instead_of_minted_and_written_where_it_is_missing():
+def test_a_valid_token_is_adopted_and_written_to_the_other_output():
     kept = held(token(age=1000.0))
     driver = Driver(TWO, kept)
     assert driver.begin() == [Adopt("a", kept), write("b", token(age=1000.0), "new")]
@@ -174,11 +174,11 @@ def test_a_valid_token_is_adopted_instead_of_minted_and_written_where_it_is_miss
     assert driver.until(Mint) == (1520.0, Mint(KEY, Reason.SCHEDULED))
 
 
-def test_a_token_is_adopted_when_the_key_comes_after_the_first_look():
+def test_a_token_is_adopted_if_the_key_comes_after_the_inspection():
     driver = Driver(policy(), held(token(age=60.0)))
     driver.perform(driver.steps())
     assert driver.steps() == []
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     assert driver.steps() == [Adopt("file", held(token(age=60.0)))]
 
 
@@ -193,13 +193,13 @@ def test_a_token_whose_value_cannot_be_read_back_is_adopted_until_it_is_due():
     assert driver.until(Mint) == (1520.0, Mint(KEY, Reason.SCHEDULED))
 
 
-def test_another_output_that_needs_the_value_has_it_minted_at_once():
+def test_an_output_that_needs_an_unknown_value_causes_a_mint_at_once():
     driver = Driver(TWO, held_opaquely(token(1, age=1000.0)))
     assert driver.begin() == [Adopt("a", held_opaquely(token(1, age=1000.0))), Mint(KEY, Reason.FIRST)]
     assert driver.minted(token(2)) == [write("a", token(2), "new"), write("b", token(2), "new")]
 
 
-def test_a_template_that_is_deleted_needs_the_value_too():
+def test_a_deleted_template_output_causes_a_mint():
     driver = Driver(policy(), held_opaquely(token(1, age=1000.0)))
     driver.begin()
     driver.contents["file"] = Holding()
@@ -208,7 +208,7 @@ def test_a_template_that_is_deleted_needs_the_value_too():
     assert mint == Mint(KEY, Reason.FIRST)
 
 
-def test_an_output_that_needs_the_refresh_token_has_it_minted_when_it_cannot_be_read_back():
+def test_an_output_that_needs_an_unknown_refresh_token_causes_a_mint_at_once():
     driver = Driver(WITH_SDK, held_without_refresh(token(1, age=60.0)))
     assert driver.begin() == [
         Adopt("file", held_without_refresh(token(1, age=60.0))),
@@ -217,18 +217,18 @@ def test_an_output_that_needs_the_refresh_token_has_it_minted_when_it_cannot_be_
     assert driver.minted(token(2)) == [write("file", token(2), "new"), write("sdk", token(2), "new")]
 
 
-def test_an_output_that_needs_the_refresh_token_does_without_when_none_was_issued():
+def test_no_refresh_token_is_needed_if_none_was_issued():
     driver = Driver(WITH_SDK, held(token(age=60.0, refresh=None)))
     assert driver.begin()[1:] == [write("sdk", token(age=60.0, refresh=None), "new")]
 
 
-def test_an_output_that_needs_the_refresh_token_and_has_it_already_needs_no_mint():
+def test_an_output_that_already_holds_the_refresh_token_causes_no_mint():
     driver = Driver(WITH_SDK, held_without_refresh(token(age=60.0)), held(token(age=60.0)))
     assert [type(step) for step in driver.begin()] == [Adopt]
 
 
 @pytest.mark.parametrize(
-    ("wants", "adopted"),
+    ("token_policy", "adopted"),
     [
         (TWO, held_opaquely(token(2, age=0.0))),
         (
@@ -238,22 +238,24 @@ def test_an_output_that_needs_the_refresh_token_and_has_it_already_needs_no_mint
     ],
     ids=["its value", "its refresh token"],
 )
-def test_an_older_token_that_cannot_be_replaced_by_the_adopted_one_is_replaced_before_it_ends(wants, adopted):
-    """Killed between the writes of two outputs: the second still holds the token before. Its consumers are
-    owed a valid one at every moment (invariant 1), and the one that was adopted cannot be written there."""
-    driver = Driver(wants, adopted, held(token(1, age=2520.0)))
-    driver.tell(KeyRead(KEY))
+def test_an_older_token_that_the_adopted_one_cannot_replace_is_replaced_before_it_expires(
+    token_policy, adopted
+):
+    """The process was killed between two writes: the second output still holds the former token. Its
+    consumers need a valid token at all times (invariant 1), but the adopted one cannot be written there."""
+    driver = Driver(token_policy, adopted, held(token(1, age=2520.0)))
+    driver.observe(KeyRead(KEY))
     after, _ = driver.until(Mint)
     assert after <= 3600.0 - 2520.0 - 60.0  # a minute is kept for retries
 
 
-def test_a_good_value_is_not_overwritten_by_an_adopted_one_that_ends_sooner():
-    longer = held(token(2, age=60.0, lifetime=7200.0))  # asked for with another lifetime: not adoptable
+def test_an_adopted_token_does_not_overwrite_one_that_lives_longer():
+    longer = held(token(2, age=60.0, lifetime=7200.0))  # requested with another lifetime: not adoptable
     driver = Driver(TWO, held(token(1, age=60.0)), longer)
     assert driver.begin() == [Adopt("a", held(token(1, age=60.0)))]
 
 
-# --- What is valid but cannot be adopted stays until something better is in hand.
+# --- A valid token that cannot be adopted stays until the next one is in hand.
 
 
 @pytest.mark.parametrize(
@@ -261,7 +263,7 @@ def test_a_good_value_is_not_overwritten_by_an_adopted_one_that_ends_sooner():
     [
         ((held(token(1, age=60.0, key=NEW_KEY)),), Reason.KEY_CHANGED, "a valid token of another key"),
         ((held_opaquely(token(1, age=60.0, key=NEW_KEY)),), Reason.KEY_CHANGED, "the same in a template"),
-        ((held(token(1, age=3600.0, key=NEW_KEY)),), Reason.FIRST, "that one has expired: it serves nobody"),
+        ((held(token(1, age=3600.0, key=NEW_KEY)),), Reason.FIRST, "an expired token of another key"),
         (
             (held(token(1, age=60.0, lifetime=7200.0)),),
             Reason.FIRST,
@@ -271,11 +273,13 @@ def test_a_good_value_is_not_overwritten_by_an_adopted_one_that_ends_sooner():
         (
             (held(token(1, age=60.0, lifetime=7200.0)), held(token(2, age=3600.0, key=NEW_KEY))),
             Reason.FIRST,
-            "what is valid is of this key, what is of another key has expired",
+            "the valid token is of this key, and the token of another key has expired",
         ),
     ],
 )
-def test_the_first_mint_says_whether_it_replaces_a_token_of_another_key(found, reason, because):
+def test_the_reason_of_the_first_mint_shows_whether_it_replaces_a_token_of_another_key(
+    found, reason, because
+):
     driver = Driver(TWO if len(found) == 2 else policy(), *found)
     assert driver.begin() == [Mint(KEY, reason)], because
 
@@ -302,7 +306,7 @@ def test_a_valid_token_of_another_key_or_issuer_stays_until_a_mint_succeeds(ther
 
 
 @pytest.mark.parametrize(
-    ("wants", "after"),
+    ("token_policy", "after"),
     [
         (policy(), 2520.0),
         (policy(output(propagation_delay=120.0)), 2520.0),
@@ -315,17 +319,17 @@ def test_a_valid_token_of_another_key_or_issuer_stays_until_a_mint_succeeds(ther
         (policy(lifetime=10.0), 5.0),
     ],
 )
-def test_a_token_is_replaced_when_it_is_due_and_not_before(wants, after):
-    driver = at_work(wants, first=token(lifetime=wants.lifetime))
+def test_a_token_is_replaced_when_it_is_due(token_policy, after):
+    driver = at_work(token_policy, first=token(lifetime=token_policy.lifetime))
     assert driver.until(Mint) == (pytest.approx(after), Mint(KEY, Reason.SCHEDULED))
 
 
-def test_a_token_that_lives_shorter_than_asked_for_is_due_by_its_own_lifetime():
+def test_a_token_that_lives_shorter_than_requested_is_due_by_its_own_lifetime():
     driver = at_work(first=token(lifetime=1000.0, requested=3600.0))
     assert driver.until(Mint)[0] == pytest.approx(700.0)
 
 
-def test_what_comes_due_before_the_next_call_is_minted_now():
+def test_a_token_due_within_the_horizon_is_minted_now():
     every_ten_minutes = policy(horizon=600.0)
     assert Driver(every_ten_minutes, held(token(age=1919.0))).begin()[1:] == []
     assert Driver(every_ten_minutes, held(token(age=1920.0))).begin()[1:] == [Mint(KEY, Reason.SCHEDULED)]
@@ -340,20 +344,20 @@ def test_no_horizon_replaces_a_token_younger_than_a_tenth_of_its_lifetime():
 @pytest.mark.parametrize(
     ("seconds", "wall", "because"),
     [
-        (2520.0, 2520.0, "both clocks say so"),
+        (2520.0, 2520.0, "both clocks agree"),
         (60.0, 2520.0, "the wall clock jumped ahead"),
         (2520.0, -3600.0, "the wall clock was set back, which makes no token younger"),
         (2520.0, 30.0, "the machine slept, and its wall clock does not know yet"),
     ],
 )
-def test_a_token_is_due_when_either_clock_says_so(seconds, wall, because):
+def test_a_token_is_due_by_either_clock(seconds, wall, because):
     driver = at_work()
     driver.passes(seconds, wall=wall)
     assert Mint(KEY, Reason.SCHEDULED) in driver.steps(), because
 
 
 @pytest.mark.parametrize("now", [Instant(3600.0, 60.0), Instant(60.0, 3600.0), Instant(-60.0, 3600.0)])
-def test_a_token_that_has_expired_by_either_clock_is_written_nowhere(now):
+def test_a_token_that_has_expired_by_either_clock_is_not_written(now):
     driver = at_work()
     driver.passes(now.boot, wall=now.wall)
     driver.contents["file"] = Holding()
@@ -367,31 +371,31 @@ def test_only_one_mint_is_in_flight():
     driver.passes(2520.0)
     assert Mint(KEY, Reason.SCHEDULED) in driver.steps()
     driver.passes(600.0)
-    driver.tell(RefreshRequested())
-    driver.tell(KeyRead(NEW_KEY))
+    driver.observe(RefreshRequested())
+    driver.observe(KeyRead(NEW_KEY))
     assert not any(isinstance(step, Mint) for step in driver.steps())
 
 
-# --- Asked for: by a consumer that was told of an expiry, by an operator.
+# --- Requested: by a consumer that reports an expiry, by an operator.
 
 
 @pytest.mark.parametrize(("age", "after"), [(0.0, 360.0), (100.0, 260.0), (360.0, 0.0), (1000.0, 0.0)])
-def test_a_reported_expiry_is_believed_but_not_within_a_tenth_of_the_lifetime(age, after):
+def test_a_reported_expiry_causes_a_mint_after_a_tenth_of_the_lifetime(age, after):
     driver = at_work()
     driver.passes(age)
-    driver.tell(ExpiryReported(token().facts.fingerprint))
+    driver.observe(ExpiryReported(token().facts.fingerprint))
     assert driver.until(Mint) == (pytest.approx(after), Mint(KEY, Reason.REPORTED_EXPIRED))
 
 
-def test_a_report_is_done_with_when_a_new_token_is_there():
+def test_a_new_token_settles_the_report():
     driver = at_work()
     driver.passes(1000.0)
-    driver.tell(ExpiryReported(token(1).facts.fingerprint))
+    driver.observe(ExpiryReported(token(1).facts.fingerprint))
     driver.until(Mint)
     renewed = token(2, age=-1000.0)
     driver.perform(driver.minted(renewed))
-    driver.tell(ExpiryReported(token(1).facts.fingerprint))  # a consumer that still has the old one
-    # It is believed to live no longer than the one before it did: replaced at 70 % of that.
+    driver.observe(ExpiryReported(token(1).facts.fingerprint))  # a consumer that still has the old one
+    # Its expected lifetime is at most that of the former token, and it is replaced at 70 % of that.
     assert driver.until(Mint) == (pytest.approx(700.0), Mint(KEY, Reason.SCHEDULED))
 
 
@@ -399,69 +403,69 @@ def test_a_report_is_done_with_when_a_new_token_is_there():
 def test_an_operator_gets_a_new_token_at_once(age):
     driver = at_work()
     driver.passes(age)
-    driver.tell(RefreshRequested())
+    driver.observe(RefreshRequested())
     assert Mint(KEY, Reason.REQUESTED) in driver.steps()
-    assert driver.state.output("file").holding.remaining(driver.now) > 0  # none is taken away before
+    assert driver.state.output("file").holding.remaining(driver.now) > 0  # the old one stays until then
 
 
-def test_an_operator_who_asks_before_the_first_mint_gets_one_token():
+def test_a_request_before_the_first_mint_causes_one_mint():
     driver = Driver()
-    driver.tell(RefreshRequested())
+    driver.observe(RefreshRequested())
     assert driver.begin() == [Mint(KEY, Reason.REQUESTED)]
     driver.perform(driver.minted(token()))
     assert driver.until(Mint)[0] == pytest.approx(2520.0)
 
 
-def test_an_operator_who_asks_while_a_mint_is_in_flight_gets_one_that_began_afterwards():
+def test_a_request_during_a_mint_causes_another_mint():
     driver = at_work()
     driver.until(Mint)
-    driver.tell(RefreshRequested())
-    driver.tell(RefreshRequested())
+    driver.observe(RefreshRequested())
+    driver.observe(RefreshRequested())
     assert driver.steps() == []
     assert Mint(KEY, Reason.REQUESTED) in driver.minted(token(2, age=-2520.0))
     driver.perform(driver.minted(token(3, age=-2520.0)))
     assert driver.until(Mint)[0] == pytest.approx(2520.0)
 
 
-def test_when_the_mint_in_flight_fails_the_next_one_is_what_the_operator_asked_for():
+def test_after_a_failed_mint_the_next_one_serves_the_operators_request():
     driver = at_work()
     driver.until(Mint)
-    driver.tell(RefreshRequested())
+    driver.observe(RefreshRequested())
     driver.declined(UNREACHABLE)
     assert driver.until(Mint) == (2.0, Mint(KEY, Reason.REQUESTED))
     driver.perform(driver.minted(token(2, age=-2522.0)))
     assert driver.until(Mint)[1] == Mint(KEY, Reason.SCHEDULED)
 
 
-def test_an_operator_gets_a_new_token_although_an_adopted_one_is_good():
+def test_an_operator_gets_a_new_token_despite_a_valid_adopted_one():
     driver = Driver(policy(), held(token(age=60.0)))
-    driver.tell(RefreshRequested())
+    driver.observe(RefreshRequested())
     assert driver.begin() == [Adopt("file", held(token(age=60.0))), Mint(KEY, Reason.REQUESTED)]
 
 
 # --- Stopping.
 
 
-def test_a_process_that_stops_mints_nothing_and_looks_at_nothing():
+def test_a_stopping_process_neither_mints_nor_inspects():
     driver = at_work()
     driver.passes(3000.0)
-    driver.tell(RefreshRequested())
-    driver.tell(Stopping())
+    driver.observe(RefreshRequested())
+    driver.observe(Stopping())
     assert driver.steps() == []
     assert driver.wait.until == float("inf")
 
 
-def test_a_process_that_stops_before_its_first_look_does_nothing():
+def test_a_process_that_stops_before_its_first_inspection_does_nothing():
     driver = Driver()
-    driver.tell(KeyRead(KEY))
-    driver.tell(Stopping())
+    driver.observe(KeyRead(KEY))
+    driver.observe(Stopping())
     assert driver.steps() == []
 
 
 def test_a_token_that_arrives_while_stopping_is_still_written():
     driver = at_work(TWO)
     driver.until(Mint)
-    driver.tell(Stopping())
+    driver.observe(Stopping())
     renewed = token(2, age=-2520.0)
     assert driver.minted(renewed) == [write("a", renewed, "new"), write("b", renewed, "new")]
     driver.perform([write("a", renewed, "new"), write("b", renewed, "new")])

@@ -1,4 +1,4 @@
-"""Whoever does not lead mints and writes nothing, follows what the leader publishes, and can take over."""
+"""A standby neither mints nor writes. It adopts the tokens of the leader, and can take over."""
 
 import pytest
 
@@ -23,72 +23,72 @@ ELECTION, LOSS = LeadershipChanged(leads=True), LeadershipChanged(leads=False)
 
 
 def leading(*found: Holding) -> Driver:
-    """A driver that was elected and has looked at its outputs since."""
+    """A driver that was elected and has inspected its outputs since."""
     driver = Driver(ELECTED, *found)
     driver.begin()
     driver.passes(1.0)
-    driver.tell(ELECTION)
+    driver.observe(ELECTION)
     driver.perform(driver.steps())
     return driver
 
 
-def test_nothing_is_minted_before_the_election_although_there_is_no_token():
+def test_nothing_is_minted_before_the_election():
     driver = Driver(ELECTED)
     assert driver.begin() == []
     driver.passes(3600.0)
     assert driver.steps() == [Inspect("file"), RaiseAlarm(("file",))]
 
 
-def test_the_elected_one_looks_at_the_outputs_again_before_it_mints():
+def test_a_new_leader_inspects_the_outputs_before_it_mints():
     driver = Driver(ELECTED)
     driver.begin()
     driver.passes(10.0)
-    driver.tell(ELECTION)
+    driver.observe(ELECTION)
     assert driver.steps() == [Inspect("file")]
-    driver.tell(Found("file", Holding()))
+    driver.observe(Found("file", Holding()))
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
 
 
-def test_the_elected_one_adopts_what_the_leader_before_has_written_last():
+def test_a_new_leader_adopts_the_last_token_of_the_former_leader():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()
     driver.passes(10.0)
     driver.contents["file"] = held(token(2, age=-10.0))
-    driver.tell(ELECTION)
+    driver.observe(ELECTION)
     driver.perform(driver.steps())
     assert driver.steps() == [Adopt("file", held(token(2, age=-10.0)))]
-    assert OutputDisturbed("file") not in driver.said  # that was the leader before, and no stranger
+    assert OutputDisturbed("file") not in driver.notifications  # the former leader wrote it
     assert driver.until(Mint) == (pytest.approx(2520.0), Mint(KEY, Reason.SCHEDULED))
 
 
-def test_a_look_that_began_before_the_election_says_nothing_about_the_time_after_it():
+def test_a_new_leader_ignores_an_inspection_that_began_before_the_election():
     driver = Driver(ELECTED)
     driver.begin()
     driver.passes(30.0)
     assert driver.steps() == [Inspect("file")]
     driver.passes(1.0)
-    driver.tell(ELECTION)
-    driver.tell(Found("file", Holding()))  # as it was before
+    driver.observe(ELECTION)
+    driver.observe(Found("file", Holding()))  # the state before the election
     assert driver.steps() == [Inspect("file")]
 
 
-def test_an_end_that_was_reported_is_forgotten_by_whoever_stands_by_when_the_leader_has_replaced_that_token():
+def test_a_standby_forgets_a_reported_expiry_when_the_leader_replaces_the_token():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()
     driver.perform(driver.steps())
-    driver.tell(ExpiryReported(token(1).facts.fingerprint))
+    driver.observe(ExpiryReported(token(1).facts.fingerprint))
     driver.passes(600.0)
     driver.contents["file"] = held(token(2, age=-600.0))
     driver.perform(driver.steps())
     driver.perform(driver.steps())
-    driver.tell(ELECTION)
+    driver.observe(ELECTION)
     driver.perform(driver.steps())
     driver.perform(driver.steps())
     assert driver.state.facts == token(2, age=-600.0).facts
     assert driver.until(Mint)[1] == Mint(KEY, Reason.SCHEDULED)
 
 
-def test_whoever_stands_by_follows_the_leader_from_token_to_token():
+def test_a_standby_adopts_each_token_of_the_leader():
     driver = Driver(ELECTED, held(token(1)))
     assert driver.begin() == [Adopt("file", held(token(1)))]
     driver.passes(2530.0)
@@ -96,11 +96,14 @@ def test_whoever_stands_by_follows_the_leader_from_token_to_token():
     driver.contents["file"] = renewed
     driver.perform(driver.steps())
     assert driver.steps() == [Adopt("file", renewed)]
-    assert driver.said[-2:] == [TokenAdopted("file", token(1).facts), TokenAdopted("file", renewed.facts)]
+    assert driver.notifications[-2:] == [
+        TokenAdopted("file", token(1).facts),
+        TokenAdopted("file", renewed.facts),
+    ]
     assert status_of(driver.state, driver.policy, driver.now).valid
 
 
-def test_whoever_stands_by_mints_nothing_when_the_token_is_due_nor_when_it_has_expired():
+def test_a_standby_never_mints():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()
     for _ in range(200):
@@ -110,7 +113,7 @@ def test_whoever_stands_by_mints_nothing_when_the_token_is_due_nor_when_it_has_e
         driver.perform(steps)
 
 
-def test_whoever_stands_by_repairs_nothing():
+def test_a_standby_repairs_nothing():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()
     driver.contents["file"] = Holding()
@@ -121,7 +124,7 @@ def test_whoever_stands_by_repairs_nothing():
         driver.perform(steps)
 
 
-def test_whoever_stands_by_follows_to_a_token_of_a_new_key_when_it_has_that_key_too():
+def test_a_standby_adopts_a_token_of_a_new_key_that_it_has_read():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin(NEW_KEY)
     renewed = held(token(2, key=NEW_KEY))
@@ -132,115 +135,115 @@ def test_whoever_stands_by_follows_to_a_token_of_a_new_key_when_it_has_that_key_
     assert driver.state.proven.key == NEW_KEY
 
 
-def test_whoever_loses_the_election_begins_no_mint_and_no_write_any_more():
+def test_a_former_leader_neither_mints_nor_writes():
     driver = leading()
     assert driver.steps() == [Mint(KEY, Reason.FIRST)]
-    driver.tell(LOSS)
+    driver.observe(LOSS)
     assert driver.minted(token(1)) == []
     driver.passes(3600.0)
     assert {type(step) for step in driver.steps()} <= {Inspect}
 
 
-def test_what_kept_a_leader_from_writing_is_no_problem_of_whoever_stands_by():
+def test_a_former_leader_clears_its_write_problems():
     driver = leading(Holding())
     driver.minted(token())
-    driver.tell(WriteFailed("file", "no route", roll=1.0))
+    driver.observe(WriteFailed("file", "no route", roll=1.0))
     assert driver.state.output("file").problem == "no route"
-    driver.tell(LOSS)
+    driver.observe(LOSS)
     after = driver.state.output("file")
     assert (after.problem, after.writes) == (None, Retry())
 
 
-def test_a_write_that_fails_after_the_lead_is_lost_is_nobodys_problem():
-    """It hangs as long as the Lease lasts, and would be told of for as long as this one stands by."""
+def test_a_write_that_fails_after_leadership_was_lost_is_not_a_problem():
+    """The write hangs as long as the Lease lasts. Its failure would stay in the status of the standby."""
     driver = leading(Holding())
     driver.minted(token())
-    driver.tell(LOSS)
-    assert driver.tell(WriteFailed("file", "no answer", roll=1.0)) == []
+    driver.observe(LOSS)
+    assert driver.observe(WriteFailed("file", "no answer", roll=1.0)) == []
     after = driver.state.output("file")
     assert (after.problem, driver.state.busy_since(after)) == (None, None)
 
 
-def test_whoever_steps_back_owes_nobody_the_token_that_was_asked_for():
+def test_a_former_leader_forgets_a_requested_refresh():
     driver = leading(held(token()))
-    driver.tell(RefreshRequested())
-    driver.tell(LOSS)
+    driver.observe(RefreshRequested())
+    driver.observe(LOSS)
     assert driver.state.requested_reason is None
 
 
-def test_whoever_stands_by_with_a_bad_new_key_follows_the_leader_and_mints_nothing_when_elected():
+def test_a_standby_with_an_invalid_new_key_adopts_the_leaders_token_when_elected():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()  # it has adopted a token of KEY
-    driver.tell(KeyRead(NEW_KEY))
+    driver.observe(KeyRead(NEW_KEY))
     driver.contents["file"] = held(token(2, age=-2520.0))
     driver.passes(2520.0)
     driver.perform(driver.steps())
     assert driver.steps() == [Adopt("file", held(token(2, age=-2520.0)))]
     driver.passes(1.0)
-    driver.tell(ELECTION)
+    driver.observe(ELECTION)
     driver.perform(driver.steps())
     assert driver.steps() == [
         Adopt("file", held(token(2, age=-2520.0))),
-        Mint(NEW_KEY, Reason.KEY_CHANGED),  # which is how a new key is proven
+        Mint(NEW_KEY, Reason.KEY_CHANGED),  # proves the new key
     ]
     driver.declined(KEY_REFUSED, NEW_KEY)
     assert driver.steps() == []
     assert driver.state.proven.key == KEY
 
 
-def test_whoever_loses_the_election_still_knows_what_consumers_hold():
+def test_a_former_leader_still_knows_the_tokens_in_the_outputs():
     driver = leading()
     driver.steps()
     driver.perform(driver.minted(token(1)))
-    driver.tell(LOSS)
+    driver.observe(LOSS)
     assert status_of(driver.state, driver.policy, driver.now).valid
 
 
-def test_whoever_is_elected_again_believes_the_outputs_and_not_its_memory():
+def test_a_leader_elected_again_believes_the_outputs_not_its_memory():
     driver = leading()
     driver.steps()
     driver.perform(driver.minted(token(1)))
-    driver.tell(LOSS)
+    driver.observe(LOSS)
     driver.passes(100.0)
     driver.contents["file"] = held(token(2, age=-100.0))
-    driver.tell(ELECTION)
+    driver.observe(ELECTION)
     driver.perform(driver.steps())
     assert driver.steps() == [Adopt("file", held(token(2, age=-100.0)))]
 
 
-def test_being_told_again_changes_nothing():
+def test_a_repeated_election_event_changes_nothing():
     driver = leading()
     driver.steps()
     driver.perform(driver.minted(token(1)))
     before = driver.state
-    driver.tell(ELECTION)
+    driver.observe(ELECTION)
     assert driver.state == before
 
 
-def test_an_operators_word_is_for_the_leader():
+def test_a_standby_ignores_an_operators_request():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()
-    driver.tell(RefreshRequested())
+    driver.observe(RefreshRequested())
     driver.passes(1.0)
-    driver.tell(ELECTION)
+    driver.observe(ELECTION)
     driver.perform(driver.steps())
     assert Mint not in {type(step) for step in driver.steps()}
 
 
-def test_a_stop_writes_nothing_where_another_leads():
+def test_a_stopping_former_leader_writes_nothing():
     driver = leading()
     driver.steps()
-    driver.tell(LOSS)
-    driver.tell(Stopping())
+    driver.observe(LOSS)
+    driver.observe(Stopping())
     assert driver.minted(token(1)) == []
 
 
-def test_nobody_is_told_of_a_next_refresh_by_whoever_stands_by():
+def test_a_standby_reports_no_next_refresh():
     driver = Driver(ELECTED, held(token(1)))
     driver.begin()
     assert status_of(driver.state, driver.policy, NOW).next_refresh is None
 
 
-def test_without_an_election_there_is_no_standing_by():
+def test_without_an_election_the_process_leads():
     driver = Driver(policy())
     assert driver.begin() == [Mint(KEY, Reason.FIRST)]

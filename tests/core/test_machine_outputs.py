@@ -1,4 +1,4 @@
-"""Publishing: no output holds back another, and what somebody disturbs is put right within a minute."""
+"""Publishing: no output delays another, and a disturbed output is restored within a minute."""
 
 import pytest
 
@@ -20,43 +20,43 @@ FULL = "b: no space left on device"
 
 
 def with_b_failing() -> Driver:
-    """The first token is minted and written to a; b could not be written."""
+    """A driver whose first token was written to a, while writing b failed."""
     driver = Driver(TWO)
     driver.begin()
     driver.minted(token())
     driver.perform([write("a", token(), "new")])
-    driver.tell(WriteFailed("b", FULL, roll=1.0))
+    driver.observe(WriteFailed("b", FULL, roll=1.0))
     return driver
 
 
-def test_one_output_failing_holds_back_no_other_and_is_retried_with_the_token_in_hand():
+def test_a_failing_output_delays_no_other_and_is_retried():
     driver = with_b_failing()
-    assert driver.said[-2:] == [
+    assert driver.notifications[-2:] == [
         OutputWritten("a", "new", token().facts),
         OutputFailed("b", FULL, None, writing=True),
     ]
     assert driver.until(Write) == (2.0, write("b", token(), "new"))
 
 
-def test_a_write_that_hangs_holds_back_no_other():
+def test_a_hanging_write_delays_no_other():
     driver = at_work(TWO)
     driver.until(Mint)
     driver.minted(token(2, age=-2520.0))
-    driver.tell(Written("a", token(2, age=-2520.0)))  # b hangs
+    driver.observe(Written("a", token(2, age=-2520.0)))  # b hangs
     driver.contents["a"] = Holding()
     assert driver.until(Write) == (30.0, write("a", token(2, age=-2520.0), "repair"))
 
 
-def test_writes_are_retried_after_half_a_minute_at_most_while_a_token_is_in_hand():
+def test_writes_are_retried_at_least_every_half_minute():
     driver = with_b_failing()
     waits = []
     for _ in range(8):
         waits.append(driver.until(Write)[0])
-        driver.tell(WriteFailed("b", FULL, roll=1.0))
+        driver.observe(WriteFailed("b", FULL, roll=1.0))
     assert waits == [2.0, 4.0, 8.0, 16.0] + [30.0] * 4
 
 
-def test_a_write_that_succeeds_starts_the_waits_anew():
+def test_a_successful_write_resets_the_waits():
     driver = with_b_failing()
     driver.until(Write)
     driver.perform([write("b", token(), "new")])
@@ -64,18 +64,18 @@ def test_a_write_that_succeeds_starts_the_waits_anew():
     assert driver.state.output("b").writes.failures == 0
 
 
-def test_a_failed_write_says_how_long_the_old_token_lasts():
+def test_a_failed_write_is_reported_with_the_expiry_of_the_old_token():
     driver = at_work()
     driver.until(Mint)
     driver.minted(token(2, age=-2520.0))
-    assert driver.tell(WriteFailed("file", FULL, roll=1.0)) == [
+    assert driver.observe(WriteFailed("file", FULL, roll=1.0)) == [
         OutputFailed("file", FULL, token(1).facts.expiry, writing=True)
     ]
 
 
-def test_a_new_token_is_written_where_the_one_before_could_not_be():
+def test_a_new_token_is_written_to_an_output_that_failed_before():
     driver = with_b_failing()
-    driver.tell(RefreshRequested())
+    driver.observe(RefreshRequested())
     assert driver.steps() == [Mint(KEY, Reason.REQUESTED)]
     assert driver.minted(token(2)) == [write("a", token(2), "new")]  # b has its own back-off
     driver.perform([write("a", token(2), "new")])
@@ -87,60 +87,62 @@ def test_a_new_token_is_written_where_the_one_before_could_not_be():
     [Holding(), held(token(), intact=False), held(token(9, age=7200.0))],
     ids=["deleted", "mode", "older"],
 )
-def test_what_somebody_disturbs_is_put_right_within_a_minute_and_announced(found):
+def test_a_disturbed_output_is_reported_and_restored_within_a_minute(found):
     driver = at_work()
     driver.passes(29.0)
     driver.contents["file"] = found
     after, step = driver.until(Write)
     assert after <= 31.0
     assert step == write("file", token(), "repair")
-    assert driver.said[-1:] == [OutputDisturbed("file")]
+    assert driver.notifications[-1:] == [OutputDisturbed("file")]
     driver.perform([step])
-    assert driver.said[-1] == OutputWritten("file", "repair", token().facts)
+    assert driver.notifications[-1] == OutputWritten("file", "repair", token().facts)
 
 
-def test_somebody_elses_token_is_overwritten_and_that_is_a_repair():
+def test_a_foreign_token_is_overwritten_as_a_repair():
     driver = at_work()
     driver.contents["file"] = held(token(7))
     assert driver.until(Write)[1] == write("file", token(), "repair")
-    assert driver.said[-1:] == [OutputDisturbed("file")]
+    assert driver.notifications[-1:] == [OutputDisturbed("file")]
 
 
-def test_a_disturbance_is_announced_once_and_not_at_each_look():
+def test_a_disturbance_is_reported_once():
     driver = at_work()
     driver.until(Mint)
     driver.contents["file"] = Holding()
-    driver.passes(1080.0)  # the token has expired and no new one comes: there is nothing to put it right with
+    driver.passes(1080.0)  # the token has expired and there is no new one: the output cannot be restored
     for _ in range(3):
         driver.perform(driver.steps())
         driver.passes(30.0)
-    assert driver.said.count(OutputDisturbed("file")) == 1
+    assert driver.notifications.count(OutputDisturbed("file")) == 1
 
 
-def test_an_undisturbed_output_is_looked_at_every_half_minute_and_not_written():
+def test_an_undisturbed_output_is_inspected_every_half_minute_and_not_written():
     driver = at_work()
     for _ in range(5):
         assert driver.until(Inspect) == (30.0, Inspect("file"))
         driver.perform([Inspect("file")])
-    assert not any(isinstance(said, OutputDisturbed) for said in driver.said)
+    assert not any(isinstance(notification, OutputDisturbed) for notification in driver.notifications)
 
 
-def test_an_output_that_cannot_be_read_any_more_is_written():
+def test_an_output_that_becomes_unreadable_is_written():
     driver = at_work()
     driver.until(Inspect)
-    assert driver.tell(InspectFailed("file", "file: permission denied")) == [
+    assert driver.observe(InspectFailed("file", "file: permission denied")) == [
         OutputFailed("file", "file: permission denied", token().facts.expiry, writing=False)
     ]
     assert driver.steps() == [write("file", token(), "repair")]
 
 
-def test_an_output_that_stays_unreadable_is_announced_once():
+def test_an_output_that_stays_unreadable_is_reported_once():
     driver = Driver(policy())
     driver.begin()  # the mint hangs; nothing can be written
     for _ in range(3):
         driver.until(Inspect)
-        driver.tell(InspectFailed("file", "file: permission denied"))
-    assert driver.said.count(OutputFailed("file", "file: permission denied", None, writing=False)) == 1
+        driver.observe(InspectFailed("file", "file: permission denied"))
+    assert (
+        driver.notifications.count(OutputFailed("file", "file: permission denied", None, writing=False)) == 1
+    )
 
 
 def test_a_write_in_flight_is_not_repeated():
@@ -151,7 +153,7 @@ def test_a_write_in_flight_is_not_repeated():
     assert driver.steps() == []
 
 
-def test_a_newer_token_follows_when_the_write_in_flight_was_of_an_older_one():
+def test_after_a_slow_write_of_an_older_token_the_newer_one_is_written():
     driver = at_work()
     driver.until(Mint)
     slow = token(2, age=-2520.0)
@@ -160,30 +162,30 @@ def test_a_newer_token_follows_when_the_write_in_flight_was_of_an_older_one():
         driver.declined(UNREACHABLE)
     newer = token(3, age=-5040.0)
     assert driver.minted(newer) == []
-    driver.tell(Written("file", slow))
+    driver.observe(Written("file", slow))
     assert driver.steps() == [write("file", newer, "new")]
 
 
-def test_of_a_known_token_memory_is_believed_and_not_the_outputs_clock():
+def test_for_the_token_in_hand_memory_is_believed_not_the_output():
     driver = at_work()
-    driver.passes(600.0, wall=-3600.0)  # set back: by the wall clock alone it would be issued an hour ahead
+    driver.passes(600.0, wall=-3600.0)  # by the wall clock alone the token would be issued in the future
     driver.perform(driver.steps())
     assert driver.state.output("file").holding == held(token())
     assert driver.steps() == []
 
 
-def test_an_issue_in_the_future_is_not_believed():
+def test_a_token_issued_in_the_future_is_not_believed():
     driver = Driver(policy(), held(token(age=-60.0)))
     driver.perform(driver.steps())
     assert driver.state.output("file").holding == Holding()
 
 
-def test_an_output_that_does_not_answer_leaves_no_wait_in_the_past_while_another_is_looked_at():
-    """A wait that has ended already would have the engine ask again at once, for ever."""
+def test_an_output_that_does_not_answer_causes_no_wait_in_the_past():
+    """A wait that has already ended would make the engine loop without a pause."""
     driver = Driver(policy(output("hung"), output("slow")))
-    driver.tell(Started(Inspect("hung", first=True)))
+    driver.observe(Started(Inspect("hung", first=True)))
     driver.passes(STALLED - 1.0)
-    driver.tell(Started(Inspect("slow", first=True)))
+    driver.observe(Started(Inspect("slow", first=True)))
     driver.passes(2.0)
     step = next_step(driver.state, driver.policy, driver.now)
     assert isinstance(step, Wait)

@@ -1,4 +1,4 @@
-"""What hangs, what cannot be written, and who is warned: the rules that keep trouble from going unnoticed."""
+"""Hanging effects, outputs that cannot be written, and alarms: no failure stays unnoticed."""
 
 import pytest
 
@@ -38,110 +38,110 @@ READ_ONLY = "file: read-only file system"
 TWO = policy(output("a"), output("b"))
 
 
-def trying(wants=None, *found: Holding) -> Driver:
-    """A driver that has looked at its outputs and has a key, and whose dry runs a test plays itself."""
-    driver = Driver(wants, *found)
+def trying(token_policy=None, *found: Holding) -> Driver:
+    """A driver that has inspected its outputs and has a key. The test plays its dry runs."""
+    driver = Driver(token_policy, *found)
     driver.plays_dry_runs = True
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.perform(driver.steps())
     return driver
 
 
-# --- A mint that could be published nowhere.
+# --- A mint whose token could not be written anywhere.
 
 
-def test_an_output_without_a_token_is_tried_before_the_first_mint():
+def test_an_output_without_a_token_gets_a_dry_run_before_the_first_mint():
     driver = trying()
     assert driver.steps() == [DryRun("file")]
-    driver.tell(DryRunPassed("file"))
+    driver.observe(DryRunPassed("file"))
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
 def test_nothing_is_minted_while_no_output_can_be_written():
     driver = trying()
     for _ in range(50):
-        driver.perform(looks := [step for step in driver.steps() if isinstance(step, Inspect)])
-        assert not looks or driver.steps() == [DryRun("file")]
-        (failed,) = driver.tell(WriteFailed("file", READ_ONLY, roll=1.0))
+        driver.perform(inspections := [step for step in driver.steps() if isinstance(step, Inspect)])
+        assert not inspections or driver.steps() == [DryRun("file")]
+        (failed,) = driver.observe(WriteFailed("file", READ_ONLY, roll=1.0))
         assert failed == OutputFailed("file", READ_ONLY, None, writing=True)
         driver.passes(30.0)
     driver.perform(driver.steps())
     driver.steps()
-    driver.tell(DryRunPassed("file"))
+    driver.observe(DryRunPassed("file"))
     assert driver.state.output("file").problem is None
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
-def test_one_output_that_can_be_written_is_enough():
+def test_one_writable_output_is_enough_to_mint():
     driver = trying(TWO)
     assert driver.steps() == [DryRun("a"), DryRun("b")]
-    driver.tell(WriteFailed("a", READ_ONLY, roll=1.0))
+    driver.observe(WriteFailed("a", READ_ONLY, roll=1.0))
     assert driver.steps() == []
-    driver.tell(DryRunPassed("b"))
+    driver.observe(DryRunPassed("b"))
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
-def test_nothing_is_tried_while_an_output_holds_a_valid_token():
+def test_no_dry_run_is_needed_while_an_output_holds_a_valid_token():
     driver = trying(None, held(token(1, key=NEW_KEY)))
     assert [type(step) for step in driver.steps()] == [Mint]
 
 
-def test_nothing_is_tried_without_a_key():
+def test_no_dry_run_is_made_without_a_key():
     driver = Driver()
     driver.plays_dry_runs = True
     driver.perform(driver.steps())
     assert driver.steps() == []
 
 
-def test_after_the_token_in_hand_has_expired_unpublished_no_other_is_minted_before_it_can_be_published():
+def test_after_an_unpublished_token_has_expired_a_dry_run_precedes_the_next_mint():
     driver = at_work()
     driver.plays_dry_runs = True
-    driver.tell(WriteFailed("file", READ_ONLY, roll=1.0))
+    driver.observe(WriteFailed("file", READ_ONLY, roll=1.0))
     driver.contents["file"] = Holding()
     driver.passes(3600.0)
     driver.perform([step for step in driver.steps() if isinstance(step, Inspect)])
     assert driver.steps() == [DryRun("file")]
 
 
-# --- What hangs.
+# --- Hanging effects.
 
 
 @pytest.mark.parametrize("writing", [True, False])
-def test_a_step_that_does_not_end_is_reported_while_it_hangs(writing):
+def test_a_hanging_effect_is_reported(writing):
     driver = at_work()
     driver.passes(30.0)
     assert driver.steps() == [Inspect("file")]
     driver.passes(STALLED)
-    (failed,) = driver.tell(Stalled("file", STALLED, writing))
+    (failed,) = driver.observe(Stalled("file", STALLED, writing))
     assert failed.writing is writing
     assert failed.expiry == token(1).facts.expiry
     assert "does not answer" in failed.message
     assert "10 s" in failed.message
     assert driver.state.output("file").problem == failed.message
     assert driver.state.output("file").writes.failures == int(writing)
-    assert driver.state.is_busy  # it is still waited for
+    assert driver.state.is_busy  # it may still end
 
 
-def test_a_step_that_hangs_past_the_end_of_the_token_is_reported_as_consumers_without_one():
+def test_an_effect_that_hangs_past_the_expiry_is_reported_without_a_valid_token():
     driver = at_work()
     driver.passes(3600.0)
     driver.steps()
-    (failed,) = driver.tell(Stalled("file", 3600.0, writing=True))
+    (failed,) = driver.observe(Stalled("file", 3600.0, writing=True))
     assert failed.expiry is None
 
 
-def test_what_has_stalled_and_then_ends_well_is_no_problem_any_more():
+def test_a_stalled_write_that_succeeds_clears_the_problem():
     driver = at_work()
-    driver.tell(Stalled("file", STALLED, writing=True))
-    driver.tell(Written("file", token(2)))
+    driver.observe(Stalled("file", STALLED, writing=True))
+    driver.observe(Written("file", token(2)))
     assert driver.state.output("file").problem is None
 
 
-# --- What was given up and ends after all.
+# --- Given-up effects that end after all.
 
 
 def given_up() -> Driver:
-    """A driver whose mint has hung, was given up, and is under way once more."""
+    """A driver whose first mint hung and was given up, and whose second mint is in flight."""
     driver = Driver()
     driver.begin()
     driver.declined(UNREACHABLE)
@@ -150,32 +150,32 @@ def given_up() -> Driver:
     return driver
 
 
-def test_a_token_that_comes_late_is_used_and_the_mint_under_way_goes_on():
+def test_a_late_token_is_used_and_the_mint_in_flight_continues():
     driver = given_up()
     under_way = driver.state.minting
-    said = driver.tell(Late(Minted(KEY, token(1), roll=1.0)))
-    assert any(isinstance(each, TokenMinted) for each in said)
+    notifications = driver.observe(Late(Minted(KEY, token(1), roll=1.0)))
+    assert any(isinstance(each, TokenMinted) for each in notifications)
     assert driver.state.minting == under_way
     assert [step for step in driver.steps() if isinstance(step, Write)] == [write("file", token(1), "new")]
 
 
-def test_a_token_that_comes_late_does_not_replace_a_fresher_one():
+def test_a_late_token_does_not_replace_a_fresher_one():
     driver = at_work(first=token(2))
-    assert driver.tell(Late(Minted(KEY, token(1, age=60.0), roll=1.0))) == []
+    assert driver.observe(Late(Minted(KEY, token(1, age=60.0), roll=1.0))) == []
     assert driver.state.facts == token(2).facts
 
 
-def test_a_token_that_comes_late_is_nothing_to_a_standby():
+def test_a_standby_ignores_a_late_token():
     driver = given_up()
-    driver.tell(LeadershipChanged(leads=False))
-    assert driver.tell(Late(Minted(KEY, token(1), roll=1.0))) == []
+    driver.observe(LeadershipChanged(leads=False))
+    assert driver.observe(Late(Minted(KEY, token(1), roll=1.0))) == []
     assert driver.state.facts is None
 
 
-def test_a_failure_that_comes_late_was_counted_before():
+def test_a_late_failure_is_not_counted_again():
     driver = given_up()
     before = driver.state
-    assert driver.tell(Late(MintFailed(KEY, UNREACHABLE, roll=1.0))) == []
+    assert driver.observe(Late(MintFailed(KEY, UNREACHABLE, roll=1.0))) == []
     assert driver.state == before
 
 
@@ -183,15 +183,15 @@ def test_a_failure_that_comes_late_was_counted_before():
     "ended",
     [Written("file", token(1)), WriteFailed("file", READ_ONLY, roll=1.0), InspectFailed("file", READ_ONLY)],
 )
-def test_an_output_that_answers_late_is_looked_at_at_once_and_nobody_else_is_blamed(ended):
+def test_an_output_that_answers_late_is_inspected_at_once_and_not_reported_as_disturbed(ended):
     driver = at_work(first=token(2))
     driver.passes(10.0)
-    assert driver.tell(Late(ended)) == []
-    driver.contents["file"] = held(token(1))  # the late write has put the older token there
+    assert driver.observe(Late(ended)) == []
+    driver.contents["file"] = held(token(1))  # from the late write
     assert driver.steps() == [Inspect("file")]
-    assert driver.tell(_found(driver)) == []
+    assert driver.observe(_found(driver)) == []
     assert driver.steps() == [write("file", token(2), "new")]
-    (written,) = driver.tell(Written("file", token(2)))
+    (written,) = driver.observe(Written("file", token(2)))
     assert isinstance(written, OutputWritten)
 
 
@@ -199,40 +199,40 @@ def _found(driver: Driver) -> Found:
     return Found("file", driver.contents["file"])
 
 
-# --- Waiting in line.
+# --- Effects held back because their lane has no room.
 
 
-def test_what_is_held_back_does_not_begin_and_what_is_not_does():
+def test_only_effects_that_are_not_held_back_begin():
     driver = Driver(TWO)
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     assert next_step(driver.state, TWO, NOW, {Slot(OUTPUT, "a")}) == Inspect("b", first=True)
     assert isinstance(next_step(driver.state, TWO, NOW, {Slot(OUTPUT, "a"), Slot(OUTPUT, "b")}), Wait)
 
 
-def test_an_output_that_waits_in_line_is_waited_for_however_long_and_nothing_is_minted():
-    """Waiting in line was once taken for silence: tokens were minted that an output held already."""
+def test_an_output_that_waits_for_its_lane_delays_the_mint_without_limit():
+    """Waiting for a lane once counted as silence: tokens were minted that an output already held."""
     driver = Driver(TWO)
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.perform([step for step in driver.steps() if step == Inspect("a", first=True)])
     driver.state = driver.state.without_flights({driver.state.output("b").slot})
     driver.passes(100 * STALLED)
     assert isinstance(next_step(driver.state, TWO, driver.now, {Slot(OUTPUT, "b")}), Wait)
 
 
-def test_a_mint_that_waits_in_line_holds_back_no_look():
+def test_a_mint_that_waits_for_its_lane_delays_no_inspection():
     driver = at_work()
     driver.passes(3000.0)
     assert next_step(driver.state, driver.policy, driver.now, {MINT_SLOT}) == Inspect("file")
 
 
-def test_no_wait_lies_in_the_past_because_something_is_held_back():
+def test_held_back_slots_cause_no_wait_in_the_past():
     driver = at_work()
     driver.passes(3000.0)
     wait = next_step(driver.state, driver.policy, driver.now, {MINT_SLOT, Slot(OUTPUT, "file")})
     assert wait == Wait(float("inf"), "nothing to do")
 
 
-# --- A standby that sees consumers without a token.
+# --- Alarms of a standby.
 
 ELECTED = policy()._replace(elected=True)
 
@@ -243,19 +243,19 @@ def standing_by(*found: Holding) -> Driver:
     return driver
 
 
-def looks(driver: Driver) -> list:
-    """Look again and again for as long as a leader may take."""
-    driver.said.clear()
+def alarms(driver: Driver) -> list:
+    """Inspect again and again for as long as a leader may take. Returns the alarms."""
+    driver.notifications.clear()
     for _ in range(int(UNSERVED / 30) + 1):
         driver.passes(30.0)
         driver.perform(driver.steps())
-    return [each for each in driver.said if isinstance(each, ConsumersUnserved)]
+    return [each for each in driver.notifications if isinstance(each, ConsumersUnserved)]
 
 
-def test_a_standby_raises_the_alarm_when_nobody_serves_consumers():
+def test_a_standby_raises_the_alarm_when_consumers_have_no_token():
     driver = standing_by(held(token(1, age=3600.0)))
-    assert looks(driver) == [ConsumersUnserved(("file",))]
-    assert looks(driver) == []  # once is enough
+    assert alarms(driver) == [ConsumersUnserved(("file",))]
+    assert alarms(driver) == []  # once is enough
 
 
 def test_a_standby_gives_the_leader_a_minute():
@@ -263,21 +263,21 @@ def test_a_standby_gives_the_leader_a_minute():
     driver.passes(30.0)
     driver.contents["file"] = held(token(1))
     driver.perform(driver.steps())
-    assert looks(driver) == []
+    assert alarms(driver) == []
 
 
 def test_a_standby_raises_the_alarm_again_when_consumers_lose_their_token_again():
     driver = standing_by(Holding())
-    assert looks(driver) != []
+    assert alarms(driver) != []
     driver.contents["file"] = held(token(1))
-    assert looks(driver) == []
+    assert alarms(driver) == []
     driver.contents["file"] = Holding()
-    assert looks(driver) == [ConsumersUnserved(("file",))]
+    assert alarms(driver) == [ConsumersUnserved(("file",))]
 
 
-def test_whoever_leads_raises_no_such_alarm():
+def test_a_leader_raises_no_alarm():
     driver = standing_by(Holding())
     driver.passes(UNSERVED)
-    driver.tell(LeadershipChanged(leads=True))
+    driver.observe(LeadershipChanged(leads=True))
     assert driver.state.unserved_since is None
     assert not any(isinstance(step, RaiseAlarm) for step in driver.steps())

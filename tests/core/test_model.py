@@ -26,7 +26,7 @@ def test_a_fingerprint_is_the_first_sixteen_digits_of_sha_256():
         f"{SECRET!r}",
         f"{SECRET!s:>20}",
         f"{SECRET:<30}",
-        "%s" % SECRET,  # noqa: UP031 -- that is the way that is tried
+        "%s" % SECRET,  # noqa: UP031 -- this way is tested
         "%r" % SECRET,  # noqa: UP031
         "{:s}".format(SECRET),  # noqa: UP032
         str([SECRET]),
@@ -43,14 +43,14 @@ def test_a_secret_prints_its_fingerprint_and_never_itself(shown):
     assert "abc" not in shown.replace(ABC, "")
 
 
-def test_a_secret_is_told_only_to_who_asks_for_it_by_name():
+def test_only_reveal_shows_a_secret():
     assert SECRET.reveal() == "abc"
-    assert not hasattr(SECRET, "__dict__")  # vars() and what walks over it would tell
+    assert not hasattr(SECRET, "__dict__")  # vars() would show it
 
 
 @pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_a_secret_is_not_pickled(way):
-    with pytest.raises(TypeError, match="not pickled"):
+def test_a_secret_cannot_be_pickled_or_copied(way):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         way(SECRET)
 
 
@@ -62,7 +62,7 @@ def test_secrets_are_equal_when_their_texts_are():
     assert len({SECRET, SecretStr("abc"), SecretStr("abd")}) == 2
 
 
-def test_a_token_expires_a_lifetime_after_the_moment_before_it_was_asked_for():
+def test_a_token_expires_one_lifetime_after_it_was_requested():
     facts = token(lifetime=3600.0).facts
     assert facts.expiry == Instant(1_800_003_600.0, 8_600.0)
 
@@ -73,11 +73,11 @@ def test_a_token_expires_a_lifetime_after_the_moment_before_it_was_asked_for():
         (0.0, 0.0, 3600.0),
         (600.0, 600.0, 3000.0),
         (3600.0, 600.0, 0.0),  # the wall clock jumped ahead
-        (-600.0, 600.0, 3000.0),  # it was set back: no younger for that
+        (-600.0, 600.0, 3000.0),  # it was set back, which makes no token younger
         (10.0, 4000.0, -400.0),  # the machine slept
     ],
 )
-def test_a_token_has_expired_when_either_clock_says_so(wall, boot, remaining):
+def test_a_token_expires_by_either_clock(wall, boot, remaining):
     now = Instant(NOW.wall + wall, NOW.boot + boot)
     assert token(lifetime=3600.0).facts.remaining(now) == remaining
 
@@ -91,7 +91,7 @@ def test_a_token_has_expired_when_either_clock_says_so(wall, boot, remaining):
         (held(token(age=4000.0)), 0.0),
     ],
 )
-def test_what_an_output_holds_serves_until_its_end_and_never_less_than_not_at_all(holding, remaining):
+def test_the_remaining_time_of_a_holding_is_never_negative(holding, remaining):
     assert holding.remaining(NOW) == remaining
 
 
@@ -99,11 +99,11 @@ def test_what_an_output_holds_serves_until_its_end_and_never_less_than_not_at_al
     ("what", "whole"),
     [
         (token(refresh="refresh"), True),
-        (token(refresh=None), True),  # none was issued: none is missing
+        (token(refresh=None), True),  # none was issued
         (Token(token(refresh="refresh").facts, SecretStr("access")), False),
     ],
 )
-def test_a_token_is_whole_when_all_that_was_issued_is_in_hand(what, whole):
+def test_a_token_is_complete_if_its_refresh_token_is_known_or_was_not_issued(what, whole):
     assert what.is_complete is whole
 
 
@@ -111,7 +111,7 @@ def test_reasons_are_the_values_of_the_metric_label():
     assert {*Reason} >= {"first", "scheduled", "key_changed", "reported_expired", "adopted"}
 
 
-def test_the_longest_propagation_delay_of_the_outputs_counts_for_the_token():
+def test_the_propagation_delay_of_a_token_is_the_longest_of_its_outputs():
     assert (
         policy(output("a", propagation_delay=30.0), output("b", propagation_delay=120.0)).propagation_delay
         == 120.0

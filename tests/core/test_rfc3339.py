@@ -64,19 +64,19 @@ def test_any_offset_names_the_same_moment(text):
         "9999-12-31T23:59:59.999999Z",
     ],
 )
-def test_what_names_no_moment_is_refused(text):
+def test_an_ambiguous_or_impossible_time_is_refused(text):
     with pytest.raises(ValueError, match=r".+"):
         rfc3339.parse(text)
 
 
 @given(wall_times)
 def test_a_wall_time_survives_to_the_microsecond(wall):
-    # 32 µs is how far apart two floats are in the year 9999; today's are a quarter of a microsecond apart.
+    # Two neighbouring floats are 32 µs apart in the year 9999, and a quarter of a microsecond today.
     assert rfc3339.parse(rfc3339.to_microsecond(wall)) == pytest.approx(wall, abs=4e-5, rel=0)
 
 
 @given(wall_times)
-def test_the_second_is_never_later_than_the_truth(wall):
+def test_a_time_in_seconds_is_never_too_late(wall):
     assert 0 <= wall - rfc3339.parse(rfc3339.to_second(wall)) < 1
 
 
@@ -91,7 +91,7 @@ def test_any_text_is_a_moment_or_a_value_error(text):
     st.times().map(time.isoformat),
     st.sampled_from(["Z", "+23:59", "-23:59", "+01:00"]),
 )
-def test_what_is_understood_can_be_told_in_utc(day, hour, offset):
+def test_every_parsed_time_can_be_written_in_utc(day, hour, offset):
     try:
         wall = rfc3339.parse(f"{day}T{hour}{offset}")
     except ValueError:

@@ -10,7 +10,7 @@ from refresher.core.model import SecretStr
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SECRET_PROPAGATION_DELAY = 2 * MINUTE  # the default of a Secret (design §3)
 
-# What a configuration accepts (config/checks.py): ten seconds to thirty days, 20 % to 95 %, a propagation
+# The accepted configurations (config/rules.py): ten seconds to thirty days, 20 % to 95 %, a propagation
 # delay of less than half the lifetime.
 lifetimes = st.floats(10.0, 30 * DAY)
 shares = st.floats(0.20, 0.95)
@@ -55,28 +55,28 @@ def test_the_soonest_is_a_tenth_of_the_lifetime_but_at_least_a_second(lifetime, 
             SECRET_PROPAGATION_DELAY,
             0.0,
             2520.0,
-        ),  # three minutes before the end is later: no matter
-        (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 0.0, 420.0),  # nine minutes, but for the margin of three
+        ),  # the margin of three minutes allows more
+        (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 0.0, 420.0),  # nine minutes, minus the margin of three
         (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 1.0, 360.0),  # and jitter takes 60 s off that
-        (10 * MINUTE, 0.75, SECRET_PROPAGATION_DELAY, 1.0, 360.0),  # 7.5 minutes is beyond the margin as well
+        (10 * MINUTE, 0.75, SECRET_PROPAGATION_DELAY, 1.0, 360.0),  # 7.5 minutes is within the margin too
         (HOUR, 0.95, 0.0, 0.0, 3420.0),
-        (2 * MINUTE, 0.7, 0.0, 0.0, 60.0),  # 84 s, but for a margin of a minute
+        (2 * MINUTE, 0.7, 0.0, 0.0, 60.0),  # 84 s is within the margin of a minute
         (2 * MINUTE, 0.7, 0.0, 1.0, 48.0),
         (MINUTE, 0.7, 0.0, 0.0, 30.0),  # the margin clamped to half
         (MINUTE, 0.7, 0.0, 0.5, 27.0),
         (MINUTE, 0.7, 0.0, 1.0, 24.0),
         (10.0, 0.7, 0.0, 0.0, 5.0),
-        (10.0, 0.2, 0.0, 1.0, 1.0),  # a tenth: no sooner than that
+        (10.0, 0.2, 0.0, 1.0, 1.0),  # a tenth is the minimum
     ],
 )
-def test_a_token_is_due_at_its_share_less_jitter_within_margin_and_soonest(
+def test_the_due_age_is_the_share_minus_jitter_within_its_bounds(
     lifetime, refresh_at, propagation_delay, jitter, age
 ):
     assert schedule.due_age(lifetime, refresh_at, propagation_delay, jitter) == pytest.approx(age)
 
 
 @given(lifetimes, shares, portions, jitters)
-def test_a_token_is_never_due_too_soon_nor_after_its_end(lifetime, refresh_at, portion, jitter):
+def test_a_token_is_never_due_too_soon_or_after_its_expiry(lifetime, refresh_at, portion, jitter):
     propagation_delay = portion * lifetime
     due = schedule.due_age(lifetime, refresh_at, propagation_delay, jitter)
     assert schedule.soonest(lifetime) <= due < lifetime
@@ -85,7 +85,7 @@ def test_a_token_is_never_due_too_soon_nor_after_its_end(lifetime, refresh_at, p
 
 
 @given(lifetimes, shares, portions, jitters)
-def test_jitter_moves_a_refresh_forward_by_a_tenth_of_the_lifetime_at_most(
+def test_jitter_makes_a_refresh_at_most_a_tenth_of_the_lifetime_earlier(
     lifetime, refresh_at, portion, jitter
 ):
     propagation_delay = portion * lifetime
@@ -96,7 +96,7 @@ def test_jitter_moves_a_refresh_forward_by_a_tenth_of_the_lifetime_at_most(
 
 
 @given(lifetimes, shares, portions)
-def test_every_token_has_its_whole_jitter_unless_it_would_be_too_young(lifetime, refresh_at, portion):
+def test_the_whole_jitter_applies_unless_the_token_would_be_too_young(lifetime, refresh_at, portion):
     propagation_delay = portion * lifetime
     latest = schedule.latest_due_age(lifetime, refresh_at, propagation_delay)
     spread = latest - schedule.due_age(lifetime, refresh_at, propagation_delay, 1.0)
@@ -118,7 +118,7 @@ def test_the_margin_is_never_more_than_half_the_lifetime(lifetime, propagation_d
         ("ffffffffffffffff", 1.0),
     ],
 )
-def test_the_jitter_of_a_token_is_read_off_its_fingerprint(fingerprint, place):
+def test_the_jitter_of_a_token_is_computed_from_its_fingerprint(fingerprint, place):
     assert schedule.jitter_of(fingerprint) == pytest.approx(place)
 
 
@@ -134,7 +134,7 @@ def test_jitter_spreads_tokens_evenly():
     ("timeout", "lifetime", "budget"),
     [(10.0, HOUR, 10.0), (10.0, 60.0, 6.0), (10.0, 10.0, 1.0), (300.0, HOUR, 300.0), (300.0, 5.0, 1.0)],
 )
-def test_an_attempt_ends_within_the_timeout_or_a_tenth_of_the_lifetime_but_has_a_second(
+def test_an_attempt_has_the_timeout_or_a_tenth_of_the_lifetime_but_at_least_a_second(
     timeout, lifetime, budget
 ):
     assert schedule.attempt_budget(timeout, lifetime) == budget
@@ -146,12 +146,12 @@ def test_an_attempt_ends_within_the_timeout_or_a_tenth_of_the_lifetime_but_has_a
         (3600.0, 0.0, 3600.0),
         (3600.0, 120.0, 3480.0),
         (121.0, 120.0, 1.0),
-        (120.0, 120.0, 120.0),  # too late for the slowest consumer: the token's own end is what counts now
+        (120.0, 120.0, 120.0),  # too late for the slowest consumer: only the expiry counts now
         (0.0, 120.0, 0.0),
         (-5.0, 0.0, 0.0),
     ],
 )
-def test_consumers_are_served_until_the_slowest_would_see_a_new_token_too_late(
+def test_the_time_left_ends_when_the_slowest_consumer_would_see_a_new_token_too_late(
     remaining, propagation_delay, left
 ):
     assert schedule.left_to_consumers(remaining, propagation_delay) == left
@@ -160,26 +160,26 @@ def test_consumers_are_served_until_the_slowest_would_see_a_new_token_too_late(
 @pytest.mark.parametrize(
     ("lifetime", "refresh_at", "propagation_delay", "timeout", "seconds"),
     [
-        # (1 - refresh_at) x lifetime - propagation_delay - 1 min - timeout, the longest wait being a minute:
+        # (1 - refresh_at) x lifetime - propagation_delay - 1 min - timeout; the longest wait is a minute:
         (HOUR, 0.7, 0.0, 10.0, 1010.0),
         (HOUR, 0.7, SECRET_PROPAGATION_DELAY, 10.0, 890.0),
         (DAY, 0.7, 0.0, 10.0, 25850.0),
         (HOUR, 0.5, 0.0, 30.0, 1710.0),
-        # Less is left, and the longest wait is a tenth of that:
+        # With less time left, the longest wait is a tenth of that:
         (10 * MINUTE, 0.7, 0.0, 10.0, 152.0),  # 180 - 18 - 10
         (10 * MINUTE, 0.9, SECRET_PROPAGATION_DELAY, 10.0, 44.0),  # due at 420, so 60 left - 6 - 10
         (10.0, 0.7, 0.0, 10.0, 3.0),  # due at 5; 5 - 1 - 1
         (10.0, 0.7, 4.9, 10.0, 0.0),  # 0.1 s left: nothing to spare
     ],
 )
-def test_headroom_is_what_is_left_when_due_less_the_longest_wait_and_one_attempt(
+def test_headroom_is_the_time_left_minus_the_longest_wait_and_one_attempt(
     lifetime, refresh_at, propagation_delay, timeout, seconds
 ):
     assert schedule.headroom(lifetime, refresh_at, propagation_delay, timeout) == pytest.approx(seconds)
 
 
 @given(lifetimes, shares, portions, timeouts)
-def test_headroom_is_never_less_than_was_promised(lifetime, refresh_at, portion, timeout):
+def test_headroom_is_never_less_than_promised(lifetime, refresh_at, portion, timeout):
     propagation_delay = portion * lifetime
     promised = (1 - refresh_at) * lifetime - propagation_delay - 60.0 - timeout
     headroom = schedule.headroom(lifetime, refresh_at, propagation_delay, timeout)

@@ -1,4 +1,4 @@
-"""How a token stands, for whoever asks."""
+"""The public status of a token."""
 
 import pytest
 
@@ -46,17 +46,17 @@ def of_output(driver: Driver, name: str = "file") -> OutputStatus:
     return next(each for each in of(driver).outputs if each.name == name)
 
 
-def looked_at(*found: Holding) -> Driver:
-    """A driver without a key that has looked at its outputs: what `refresher status` knows of them."""
+def inspected_at(*found: Holding) -> Driver:
+    """A driver without a key that has inspected its outputs, like `refresher status`."""
     driver = Driver(policy(*(output(name) for name in "ab"[: len(found)])), *found)
     driver.perform(driver.steps())
     return driver
 
 
-# --- When all is well.
+# --- A healthy token.
 
 
-def test_a_token_that_is_well():
+def test_the_status_of_a_healthy_token():
     stands = of(at_work())
     assert stands._replace(outputs=()) == TokenStatus(
         name="studio",
@@ -87,18 +87,18 @@ def test_a_token_that_is_well():
     )
 
 
-def test_the_headroom_counts_with_the_longest_propagation_delay():
-    wants = policy(output("a"), output("b", propagation_delay=120.0))
-    assert of(Driver(wants)).headroom == schedule.headroom(3600.0, 0.7, 120.0, 10.0)
+def test_the_headroom_uses_the_longest_propagation_delay():
+    token_policy = policy(output("a"), output("b", propagation_delay=120.0))
+    assert of(Driver(token_policy)).headroom == schedule.headroom(3600.0, 0.7, 120.0, 10.0)
 
 
 # --- Validity, for each output and for the token.
 
 
-def test_nothing_is_valid_before_it_was_looked_at():
+def test_no_output_is_valid_before_its_inspection():
     driver = Driver()
     assert not of(driver).valid
-    assert of_output(driver) == NOT_VALID._replace(problem="not looked at yet")
+    assert of_output(driver) == NOT_VALID._replace(problem="not inspected yet")
 
 
 @pytest.mark.parametrize(
@@ -106,25 +106,25 @@ def test_nothing_is_valid_before_it_was_looked_at():
     [
         (held(token(age=60.0)), True, None),
         (held_opaquely(token(age=60.0)), True, None),
-        (held(token(age=60.0), intact=False), True, None),  # another mode: it serves, until it is put right
-        (held(token(age=60.0, key=NEW_KEY)), True, None),  # another key's is as good to consumers
+        (held(token(age=60.0), intact=False), True, None),  # with another mode it is still valid
+        (held(token(age=60.0, key=NEW_KEY)), True, None),  # consumers can use a token of another key
         (held(token(age=3600.0)), False, "its token has expired"),
-        (Holding(), False, "holds no token that is known to be valid"),
-        (held(token(age=-60.0)), False, "holds no token that is known to be valid"),  # issued in the future
+        (Holding(), False, "holds no token known to be valid"),
+        (held(token(age=-60.0)), False, "holds no token known to be valid"),  # issued in the future
     ],
 )
-def test_an_output_is_valid_that_holds_a_token_which_has_not_expired(found, valid, problem):
-    driver = looked_at(found)
+def test_an_output_is_valid_if_it_holds_an_unexpired_token(found, valid, problem):
+    driver = inspected_at(found)
     assert (of_output(driver, "a").valid, of_output(driver, "a").problem) == (valid, problem)
     assert of(driver).valid == valid
 
 
 def test_a_token_is_valid_when_all_its_outputs_are():
-    assert of(looked_at(held(token()), held(token()))).valid
-    assert not of(looked_at(held(token()), Holding())).valid
+    assert of(inspected_at(held(token()), held(token()))).valid
+    assert not of(inspected_at(held(token()), Holding())).valid
 
 
-def test_a_token_in_hand_serves_nobody_before_it_is_written():
+def test_a_token_in_hand_is_not_valid_before_it_is_written():
     driver = Driver()
     driver.begin()
     driver.minted(token())
@@ -132,11 +132,11 @@ def test_a_token_in_hand_serves_nobody_before_it_is_written():
     assert of(driver).token_fingerprint == token().facts.fingerprint
 
 
-def test_an_output_that_still_holds_the_token_before_is_valid_until_that_ones_end():
+def test_an_output_that_holds_the_former_token_is_valid_until_its_expiry():
     driver = at_work()
     driver.until(Mint)
     driver.minted(token(2, age=-2520.0))
-    driver.tell(WriteFailed("file", FULL, roll=1.0))
+    driver.observe(WriteFailed("file", FULL, roll=1.0))
     assert of(driver).valid
     assert of_output(driver) == OutputStatus(
         "file", True, NOW.wall, NOW.wall + 3600.0, token(1).facts.fingerprint, None, FULL
@@ -150,19 +150,19 @@ def test_an_output_that_still_holds_the_token_before_is_valid_until_that_ones_en
     assert of(driver).problems[-1] == f"file: {FULL}"
 
 
-def test_an_output_that_cannot_be_read_is_not_said_to_be_valid():
+def test_an_unreadable_output_is_not_valid():
     driver = at_work()
-    driver.tell(InspectFailed("file", "file: permission denied"))
+    driver.observe(InspectFailed("file", "file: permission denied"))
     assert of_output(driver) == OutputStatus("file", False, None, None, None, None, "file: permission denied")
 
 
-def test_how_much_shorter_a_token_lives_than_was_asked_for_is_told():
-    driver = looked_at(held(token(lifetime=600.0, requested=3600.0)))
+def test_the_shortfall_of_a_lifetime_is_shown():
+    driver = inspected_at(held(token(lifetime=600.0, requested=3600.0)))
     driver.steps()
     assert of(driver).shortfall == 3000.0
 
 
-def test_a_secret_is_told_with_whom_it_belongs_to_also_when_it_was_written_since():
+def test_a_secret_shows_its_owner_before_and_after_a_write():
     driver = Driver(policy(), held(token())._replace(owner="inlive/refresher"))
     driver.begin()
     assert of_output(driver).owner == "inlive/refresher"
@@ -172,9 +172,9 @@ def test_a_secret_is_told_with_whom_it_belongs_to_also_when_it_was_written_since
     assert of_output(driver).owner == "inlive/refresher"
 
 
-def test_an_output_that_is_out_of_sight_is_as_valid_as_what_it_was_last_seen_to_hold():
+def test_an_output_out_of_sight_is_valid_until_its_last_seen_token_expires():
     driver = at_work()
-    driver.tell(InspectFailed("file", "file: no route", out_of_sight=True))
+    driver.observe(InspectFailed("file", "file: no route", out_of_sight=True))
     assert of_output(driver).valid
     assert of(driver).problems == ("file: file: no route",)
     driver.passes(3600.0)
@@ -195,9 +195,7 @@ def test_an_output_that_is_out_of_sight_is_as_valid_as_what_it_was_last_seen_to_
         (3600.0, 60.0, 0.0, "it has expired by the boot clock"),
     ],
 )
-def test_what_is_told_as_the_expiry_lies_ahead_as_far_as_the_clock_says_that_saw_more_time_pass(
-    passed, wall, left, because
-):
+def test_the_shown_expiry_is_by_the_clock_that_saw_more_time_pass(passed, wall, left, because):
     driver = at_work()
     driver.passes(passed, wall=wall)
     assert of(driver).expires == pytest.approx(driver.now.wall + left), because
@@ -205,32 +203,32 @@ def test_what_is_told_as_the_expiry_lies_ahead_as_far_as_the_clock_says_that_saw
     assert of(driver).valid == (left > 0.0), because
 
 
-def test_an_expired_token_is_told_with_the_time_when_it_did():
+def test_an_expired_token_shows_when_it_expired():
     driver = at_work()
     driver.passes(4000.0)
     assert of(driver).expires == NOW.wall + 3600.0
     assert of_output(driver).problem == "its token has expired"
 
 
-# --- What is told while nothing is in hand.
+# --- Without a token in hand.
 
 
-def test_without_a_token_and_without_a_key_nothing_is_known():
-    stands = of(looked_at(Holding()))
+def test_without_a_token_and_a_key_all_values_are_unknown():
+    stands = of(inspected_at(Holding()))
     assert (stands.issued, stands.expires, stands.token_fingerprint) == (None, None, None)
     assert (stands.next_refresh, stands.next_reason) == (None, None)
     assert (stands.key_fingerprint, stands.key_accepted) == (None, None)
 
 
-def test_of_what_the_outputs_hold_the_token_is_told_that_ends_first():
-    stands = of(looked_at(held(token(1, age=60.0)), held(token(2, age=600.0))))
+def test_without_a_token_in_hand_the_status_shows_the_published_token_that_expires_first():
+    stands = of(inspected_at(held(token(1, age=60.0)), held(token(2, age=600.0))))
     assert stands.token_fingerprint == token(2).facts.fingerprint
     assert (stands.issued, stands.expires) == (NOW.wall - 600.0, NOW.wall + 3000.0)
 
 
-def test_a_token_in_hand_is_told_of_rather_than_what_an_output_holds():
+def test_the_status_shows_the_token_in_hand_before_that_of_an_output():
     driver = at_work()
-    driver.tell(Found("file", held(token(9, age=600.0))))
+    driver.observe(Found("file", held(token(9, age=600.0))))
     assert of(driver).token_fingerprint == token(1).facts.fingerprint
     assert of_output(driver).token_fingerprint == token(9).facts.fingerprint
 
@@ -239,26 +237,26 @@ def test_a_token_in_hand_is_told_of_rather_than_what_an_output_holds():
 
 
 @pytest.mark.parametrize(("seconds", "problem"), [(10.0, None), (10.5, "has not answered for 10 s")])
-def test_an_output_that_does_not_answer_for_ten_seconds_is_said_to_be_stalled(seconds, problem):
+def test_an_output_that_does_not_answer_for_ten_seconds_has_a_problem(seconds, problem):
     driver = at_work()
-    driver.tell(Started(Inspect("file")))
+    driver.observe(Started(Inspect("file")))
     driver.passes(seconds)
     assert of_output(driver).problem == problem
-    assert of_output(driver).valid  # consumers are served with what it holds, as far as is known
+    assert of_output(driver).valid  # as far as we know, consumers still have its token
 
 
-def test_that_an_output_stalls_is_told_rather_than_what_it_failed_of_before():
+def test_a_stall_takes_precedence_over_an_earlier_failure():
     driver = at_work()
-    driver.tell(WriteFailed("file", FULL, roll=1.0))
-    driver.tell(Started(Inspect("file")))
+    driver.observe(WriteFailed("file", FULL, roll=1.0))
+    driver.observe(Started(Inspect("file")))
     driver.passes(60.0)
     assert of_output(driver).problem == "has not answered for 60 s"
 
 
-def test_an_output_that_never_answered_is_stalled_and_not_valid():
+def test_an_output_that_never_answered_is_not_valid():
     driver = Driver()
-    driver.tell(Started(Inspect("file", first=True)))
-    assert of_output(driver).problem == "not looked at yet"
+    driver.observe(Started(Inspect("file", first=True)))
+    assert of_output(driver).problem == "not inspected yet"
     driver.passes(3600.0)
     assert of_output(driver) == OutputStatus(
         "file", False, None, None, None, None, "has not answered for 3600 s"
@@ -268,9 +266,9 @@ def test_an_output_that_never_answered_is_stalled_and_not_valid():
 # --- The key.
 
 
-def test_a_key_that_has_not_been_tried_counts_as_accepted():
+def test_an_untried_key_counts_as_accepted():
     driver = Driver()
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     assert (of(driver).key_fingerprint, of(driver).key_accepted) == (KEY.fingerprint, True)
 
 
@@ -284,29 +282,29 @@ def test_a_key_is_accepted_unless_the_issuer_refused_it(declined, accepted):
     assert of(driver).key_accepted == accepted
 
 
-def test_what_is_told_of_the_key_is_told_of_the_newest_one():
+def test_the_status_shows_the_newest_key():
     driver = at_work()
-    driver.tell(KeyRead(NEW_KEY))
+    driver.observe(KeyRead(NEW_KEY))
     driver.until(Mint)
     driver.declined(KEY_REFUSED, NEW_KEY)
     assert (of(driver).key_fingerprint, of(driver).key_accepted) == (NEW_KEY.fingerprint, False)
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     assert (of(driver).key_fingerprint, of(driver).key_accepted) == (KEY.fingerprint, True)
 
 
-# --- What is wrong.
+# --- Problems.
 
 
-def test_everything_that_is_wrong_is_told_the_newest_key_first_and_the_outputs_last():
+def test_all_problems_are_listed_the_key_first_and_the_outputs_last():
     driver = at_work(TWO)
     driver.until(Mint)
     driver.declined(UNREACHABLE)
-    driver.tell(KeyRead(NEW_KEY))
+    driver.observe(KeyRead(NEW_KEY))
     driver.until(Mint)
     driver.declined(KEY_REFUSED, NEW_KEY)
-    driver.tell(KeyUnreadable("key file /k: no such file"))
-    driver.tell(WriteFailed("b", FULL, roll=1.0))
-    driver.tell(WriteFailed("a", "a: permission denied", roll=1.0))
+    driver.observe(KeyUnreadable("key file /k: no such file"))
+    driver.observe(WriteFailed("b", FULL, roll=1.0))
+    driver.observe(WriteFailed("a", "a: permission denied", roll=1.0))
     assert of(driver).problems == (
         "key file /k: no such file",
         f"key_refused (key {NEW_KEY.fingerprint}): the issuer answered 403",
@@ -316,24 +314,24 @@ def test_everything_that_is_wrong_is_told_the_newest_key_first_and_the_outputs_l
     )
 
 
-def test_what_is_mended_is_no_problem_any_more():
+def test_solved_problems_are_not_listed():
     driver = at_work()
-    driver.tell(KeyUnreadable("key file /k: no such file"))
+    driver.observe(KeyUnreadable("key file /k: no such file"))
     driver.until(Mint)
     driver.declined(UNREACHABLE)
-    driver.tell(WriteFailed("file", FULL, roll=1.0))
+    driver.observe(WriteFailed("file", FULL, roll=1.0))
     assert len(of(driver).problems) == 3
-    driver.tell(KeyRead(KEY))
+    driver.observe(KeyRead(KEY))
     driver.until(Mint)
     driver.minted(token(2, age=-2522.0))
-    driver.tell(Written("file", token(2, age=-2522.0)))
+    driver.observe(Written("file", token(2, age=-2522.0)))
     assert of(driver).problems == ()
 
 
 # --- The next refresh.
 
 
-def test_the_next_attempt_after_a_failure_is_told():
+def test_the_next_attempt_after_a_failure_is_shown():
     driver = at_work()
     driver.until(Mint)
     driver.declined(throttled(120.0))
@@ -351,17 +349,17 @@ def test_the_next_attempt_after_a_failure_is_told():
         (ExpiryReported(token().facts.fingerprint), Reason.REPORTED_EXPIRED),
     ],
 )
-def test_what_is_to_be_done_at_once_is_told_with_its_reason(event, reason):
+def test_an_immediate_attempt_is_shown_with_its_reason(event, reason):
     driver = at_work()
     driver.passes(1000.0)
-    driver.tell(event)
+    driver.observe(event)
     assert (of(driver).next_refresh, of(driver).next_reason) == (pytest.approx(driver.now.wall), reason)
 
 
-def test_of_two_keys_the_attempt_is_told_that_comes_first():
+def test_the_first_attempt_of_two_keys_is_shown():
     driver = at_work()
     driver.passes(2500.0)
-    driver.tell(KeyRead(NEW_KEY))
+    driver.observe(KeyRead(NEW_KEY))
     driver.until(Mint)
     driver.declined(KEY_REFUSED, NEW_KEY)  # tried again in five minutes; the old one is due in 20 s
     assert (of(driver).next_refresh, of(driver).next_reason) == (

@@ -1,4 +1,4 @@
-"""Values of different kinds are never equal, and none is built or taken apart by position."""
+"""Values of different classes are never equal, and no value is built or unpacked by position."""
 
 import ast
 import importlib
@@ -31,7 +31,7 @@ def kinds() -> list[type]:
 
 
 def filled(kind: type, size: int) -> object:
-    """A value of this kind with the same content as all others of this size. Nothing checks the types."""
+    """A value of this class, with the same content as all others of this size. Nothing checks the types."""
     assert len(kind._fields) == size
     return kind(*range(size))
 
@@ -39,7 +39,7 @@ def filled(kind: type, size: int) -> object:
 # --- Equality.
 
 
-def test_every_kind_of_value_in_the_core_differs_from_every_other_with_the_same_content():
+def test_values_of_different_classes_with_equal_content_differ():
     by_size: dict[int, list[type]] = {}
     for kind in kinds():
         by_size.setdefault(len(kind._fields), []).append(kind)
@@ -53,7 +53,7 @@ def test_every_kind_of_value_in_the_core_differs_from_every_other_with_the_same_
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
-def test_a_value_in_the_core_equals_only_its_like(kind):
+def test_a_value_equals_only_values_of_its_class_with_equal_content(kind):
     size = len(kind._fields)
     value, same = filled(kind, size), filled(kind, size)
     assert value == same
@@ -71,7 +71,7 @@ def test_values_have_no_order(compare):
         compare(Wait(1.0, "writing"), Wait(2.0, "minting"))
 
 
-def test_a_set_and_a_mapping_keep_values_of_different_kinds_apart():
+def test_sets_and_mappings_keep_values_of_different_classes_apart():
     assert len({RefreshRequested(), Stopping(), ()}) == 3
     assert {RefreshRequested(): "refresh", Stopping(): "stop"}[Stopping()] == "stop"
 
@@ -96,7 +96,7 @@ def test_the_decorator_changes_nothing_else():
 
 
 def by_position(modules: Iterable[ast.Module]) -> list[str]:
-    """Where a value is built from a starred argument, or one that a function returns is taken apart."""
+    """The source of each place that builds a value from a starred argument, or unpacks a returned value."""
     nodes = [node for module in modules for node in ast.walk(module)]
     kinds = {
         node.name
@@ -133,7 +133,7 @@ def named_in(annotation: ast.expr | None) -> set[str]:
     return set() if annotation is None else set(ast.unparse(annotation).strip("'").split(" | "))
 
 
-def test_no_value_is_built_or_taken_apart_by_position():
+def test_no_value_is_built_or_unpacked_by_position():
     assert by_position(ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))) == []
 
 
@@ -147,7 +147,7 @@ def test_no_value_is_built_or_taken_apart_by_position():
         "report(*Found('a', 'b'))",
     ],
 )
-def test_a_value_that_is_built_or_taken_apart_by_position_is_seen(fault):
+def test_building_or_unpacking_by_position_is_detected(fault):
     kind = ast.parse("class Found(NamedTuple):\n    verdict: str\n    message: str")
     maker = ast.parse("def look() -> 'Found | None': ...")
     assert [each in fault for each in by_position([kind, maker, ast.parse(fault)])] == [True]

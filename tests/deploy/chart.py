@@ -1,4 +1,4 @@
-"""What Helm makes of the chart in `deploy/helm`."""
+"""Renders the chart in `deploy/helm` with Helm."""
 
 import subprocess
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from tests.deploy.rendering import DEPLOY, IMAGE, Document, Objects
 CHART = DEPLOY / "helm" / "inlive-token-refresher"
 NAMESPACE = "studio"
 HOOK = "helm.sh/hook"
-BUILDING = 600  # seconds: helm is compiled when it is asked for first
+BUILDING = 600  # seconds: the first use compiles helm
 
 Values = Mapping[str, Any]
 
 
 def helm(*words: object, values: Values | None = None) -> subprocess.CompletedProcess[str]:
-    """A call of helm, with these values."""
+    """Runs helm with these values."""
     more = [] if values is None else ["--values=-"]
     return subprocess.run(
         [needs.helm(), *map(str, words), *more],
@@ -34,7 +34,7 @@ def helm(*words: object, values: Values | None = None) -> subprocess.CompletedPr
 def rendered(
     values: Values, release: str = IMAGE, namespace: str = NAMESPACE, *, chart: Path = CHART
 ) -> Objects:
-    """All objects, hooks included."""
+    """All rendered objects, including hooks."""
     made = helm("template", release, chart, f"--namespace={namespace}", values=values)
     assert made.returncode == 0, made.stderr
     objects = Objects(each for each in yaml.safe_load_all(made.stdout) if each)
@@ -44,7 +44,7 @@ def rendered(
 
 @cache
 def installed(mode: str) -> Objects:
-    """The objects of a mode with its defaults, but for hooks. For looking at, not for changing."""
+    """The objects of a mode with its defaults, without hooks. Do not change them."""
     return without_hooks(rendered({"mode": mode}))
 
 

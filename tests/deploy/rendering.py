@@ -1,4 +1,4 @@
-"""What kustomize makes of `deploy`, and what that says about Pods, their rights and their configuration."""
+"""Renders `deploy` with kustomize, and reads Pods, permissions and configuration from the objects."""
 
 import os
 import re
@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from refresher.cli import build_parser
-from refresher.config.declarations import SecretOutputSettings, Settings
+from refresher.config.declarations import Settings
 from refresher.config.loader import Loaded, load
+from refresher.config.output_kinds import SecretOutputSettings
 from refresher.kube.rbac import Permission, for_events, for_lease, for_secret
 from tests import needs
 
@@ -25,19 +26,19 @@ Document = dict[str, Any]  # an object of Kubernetes, or a part of one
 
 
 class Objects(list[Document]):
-    """Those that were rendered from one directory."""
+    """The objects rendered from one directory."""
 
     def of(self, kind: str) -> list[Document]:
         return [each for each in self if each["kind"] == kind]
 
     def the(self, kind: str) -> Document:
-        """The only one of its kind."""
+        """The only object of this kind."""
         (found,) = self.of(kind)
         return found
 
     @property
     def pod(self) -> Document:
-        """The template of the only Pods that are made of these."""
+        """The template of the only Pods."""
         jobs = [each["spec"].get("jobTemplate", each)["spec"] for each in self if "spec" in each]
         (template,) = [spec["template"] for spec in jobs if "template" in spec]
         return dict(template)
@@ -50,7 +51,7 @@ class Objects(list[Document]):
 
 
 def render(directory: Path) -> Objects:
-    """By kubectl, as a user does. To render nothing is an error: nothing would be tested of it."""
+    """Render with kubectl, as a user does. An empty result is an error: no test could fail on it."""
     command = [needs.tool("kubectl"), "kustomize", str(directory)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
@@ -61,33 +62,33 @@ def render(directory: Path) -> Objects:
 
 @cache
 def overlay(name: str) -> Objects:
-    """One of OVERLAYS as it is. For looking at, not for changing."""
+    """One of OVERLAYS, unchanged. Do not change it."""
     return render(DEPLOY / "overlays" / name)
 
 
 def used(name: str, directory: Path, **fields: object) -> Objects:
-    """One of OVERLAYS as somebody uses it: by a kustomization with these fields, in this directory."""
+    """One of OVERLAYS, used by a kustomization with these fields in this directory."""
     resources = [os.path.relpath(DEPLOY / "overlays" / name, directory.resolve())]
     (directory / "kustomization.yaml").write_text(yaml.safe_dump({"resources": resources, **fields}))
     return render(directory)
 
 
 def component(name: str, directory: Path) -> str:
-    """What a kustomization in this directory calls a component."""
+    """The path of a component in a kustomization in this directory."""
     return os.path.relpath(DEPLOY / "components" / name, directory.resolve())
 
 
 def containers(pod: Document) -> list[Document]:
-    """All of them, those that start first included."""
+    """All containers, including init containers."""
     return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
 
 
 def blocks(path: Path) -> list[str]:
-    """The pieces of YAML that a page shows."""
+    """The YAML blocks of a page."""
     return re.findall(r"^```yaml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
-# What the refresher is told
+# Arguments and configuration
 
 
 def environ(container: Document) -> dict[str, str]:
@@ -119,11 +120,11 @@ def loaded(objects: Objects, directory: Path) -> Loaded:
     return load(vars(arguments), given, "/")
 
 
-# What it may do, and needs to
+# Permissions
 
 
 def granted(objects: Objects) -> set[Permission]:
-    """What the Roles together allow, all of which are bound to the service account of the Pod."""
+    """The permissions of all Roles. Every Role is bound to the service account of the Pod."""
     account = objects.the("ServiceAccount")["metadata"]
     assert account["name"] == objects.pod["spec"]["serviceAccountName"]
     subject = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
@@ -145,14 +146,14 @@ def granted(objects: Objects) -> set[Permission]:
 
 
 def written(settings: Settings, home: str) -> set[tuple[str, str]]:
-    """Namespace and name of the Secrets to write by these settings, in a Pod in the namespace `home`."""
+    """Namespace and name of the Secrets that these settings write, in a Pod in the namespace `home`."""
     outputs = [output for token in settings.tokens for output in token.outputs]
     return {_place(each.secret, home) for each in outputs if isinstance(each, SecretOutputSettings)}
 
 
 def prepared(objects: Objects) -> set[tuple[str, str]]:
-    """Namespace and name of the Secrets among these, all of which are to be filled by the refresher: a field
-    for data would take what it writes away again, or be fought over."""
+    """Namespace and name of the Secrets among these objects. None may have a field for data: applying it
+    would remove the token, or conflict with the refresher."""
     secrets = objects.of("Secret")
     for each in secrets:
         assert each.keys() == {"apiVersion", "kind", "metadata", "type"}
@@ -162,7 +163,7 @@ def prepared(objects: Objects) -> set[tuple[str, str]]:
 
 
 def needed(settings: Settings, home: str) -> set[Permission]:
-    """What these settings take, in a Pod in the namespace `home`."""
+    """The permissions that these settings need, in a Pod in the namespace `home`."""
     places = written(settings, home)
     found = [for_secret(*place) for place in places]
     if places:  # of a Secret, and of the Pod

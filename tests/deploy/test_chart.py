@@ -1,4 +1,4 @@
-"""The chart without a cluster: it makes the objects of the kustomize overlays, of whatever values."""
+"""The chart without a cluster: it renders the objects of the kustomize overlays, with any values."""
 
 import copy
 import json
@@ -12,8 +12,8 @@ import yaml
 
 from refresher import __version__
 from refresher.cli import build_parser
-from refresher.config.checks import mistakes_of_period
 from refresher.config.durations import parse_duration
+from refresher.config.rules import problems_of_period
 from refresher.kube.rbac import to_create_secret
 from release.chart import SCHEMA, configuration
 from tests.deploy.chart import (
@@ -55,7 +55,7 @@ every_set = pytest.mark.parametrize("name", SETS)
 
 
 def secrets(*tokens):
-    """Values by which tokens are kept, each in the Secrets of such a list."""
+    """Values for tokens: each list names the Secrets of one token."""
     described = [
         {"name": f"token-{number}", "key_file": "/key", "outputs": [{"secret": each} for each in places]}
         for number, places in enumerate(tokens)
@@ -71,15 +71,15 @@ def selected(by, pod):
     return selector["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
-# The same objects as of kustomize
+# The same objects as kustomize
 
 
 @every_mode
-def test_a_mode_is_the_overlay_of_its_name(mode, tmp_path):
+def test_each_mode_renders_like_the_overlay_of_that_name(mode, tmp_path):
     assert alike(installed(mode)) == alike(used(mode, tmp_path, namespace=NAMESPACE))
 
 
-def test_the_pod_monitor_is_that_of_the_component(tmp_path):
+def test_the_pod_monitor_equals_that_of_the_component(tmp_path):
     ours = rendered({"podMonitor": {"enabled": True}}).the("PodMonitor")
     prometheus = [component("prometheus", tmp_path)]
     theirs = used("deployment", tmp_path, namespace=NAMESPACE, components=prometheus).the("PodMonitor")
@@ -87,9 +87,9 @@ def test_the_pod_monitor_is_that_of_the_component(tmp_path):
 
 
 def alike(objects):
-    """These, by kind and name, without what differs between the two by nature: marks of Helm's releases, that
-    Secrets stay when a release goes, the Pod of `helm test`, to which a NetworkPolicy applies, too, and how a
-    change of the configuration restarts Pods (a hash in the name of the ConfigMap, or on the Pods)."""
+    """The objects by kind and name, without the differences between Helm and kustomize: release labels, the
+    annotation that keeps Secrets, the Pod of `helm test` in a NetworkPolicy, and the hash that restarts Pods
+    after a change of the configuration (in the name of the ConfigMap, or on the Pods)."""
     found = {}
     for each in copy.deepcopy(objects):
         if each["kind"] == "ConfigMap":
@@ -113,7 +113,7 @@ def _strip(part):
         elif key == "env":
             part[key] = sorted(value, key=lambda each: each["name"])
         elif key == "imagePullPolicy":
-            assert part.pop(key) == "IfNotPresent"  # what it is by default for a tag
+            assert part.pop(key) == "IfNotPresent"  # the default for a tag
         elif isinstance(value, dict | list):
             _strip(value)
 
@@ -121,7 +121,7 @@ def _strip(part):
 # Every documented set of values
 
 
-def test_there_are_sets():
+def test_the_documentation_has_sets_of_values():
     assert len(SETS) == 6
 
 
@@ -132,14 +132,14 @@ def test_a_documented_set_is_linted(name):
 
 
 @every_set
-def test_the_refresher_understands_a_documented_set(name, tmp_path):
+def test_the_refresher_accepts_a_documented_set(name, tmp_path):
     found = loaded(without_hooks(rendered(SETS[name])), tmp_path)
     assert not found.warnings
     assert (found.settings.leader_election is not None) == (SETS[name].get("mode") == "ha")
 
 
 @every_set
-def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path):
+def test_the_roles_grant_only_what_a_documented_set_needs(name, tmp_path):
     objects = without_hooks(rendered(SETS[name]))
     settings = loaded(objects, tmp_path).settings
     assert granted(objects) == with_rbac(needed(settings, NAMESPACE), settings, SETS[name].get("rbac", {}))
@@ -147,7 +147,7 @@ def test_its_roles_allow_what_a_documented_set_needs_and_no_more(name, tmp_path)
 
 
 def with_rbac(permissions, settings, rbac):
-    """These permissions as the values of `rbac` change them."""
+    """These permissions, changed by the values of `rbac`."""
     kept = {each for each in permissions if each.resource != "events" or rbac.get("events", True)}
     creating = {to_create_secret(*each) for each in written(settings, NAMESPACE)}
     return kept | (creating if rbac.get("createSecrets") else set())
@@ -157,7 +157,7 @@ def with_rbac(permissions, settings, rbac):
     "rbac", [{"createSecrets": True}, {"events": False}, {"createSecrets": True, "events": False}]
 )
 @pytest.mark.parametrize("outputs", [[["a"], ["other/b"]], [["other/a"]]])
-def test_a_right_is_added_or_removed_by_its_value(outputs, rbac, tmp_path):
+def test_a_value_adds_or_removes_a_permission(outputs, rbac, tmp_path):
     objects = without_hooks(rendered(secrets(*outputs) | {"rbac": rbac}))
     settings = loaded(objects, tmp_path).settings
     assert granted(objects) == with_rbac(needed(settings, NAMESPACE), settings, rbac)
@@ -169,11 +169,11 @@ def test_a_right_is_added_or_removed_by_its_value(outputs, rbac, tmp_path):
     [
         [["a"], ["b"]],
         [["a", f"{NAMESPACE}/b"], ["other/a", "other/b"]],
-        [["other/a"]],  # and Events here, of the Pod
-        [["other/inlive-application-key"]],  # not the one with the key
+        [["other/a"]],  # and Events of the Pod here
+        [["other/inlive-application-key"]],  # not the Secret with the key
     ],
 )
-def test_its_roles_allow_to_write_every_secret_that_is_named(outputs, tmp_path):
+def test_the_roles_allow_writing_every_named_secret(outputs, tmp_path):
     objects = without_hooks(rendered(secrets(*outputs)))
     settings = loaded(objects, tmp_path).settings
     assert granted(objects) == needed(settings, NAMESPACE)
@@ -185,7 +185,7 @@ def test_a_secret_outlives_its_release():
     assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
-def test_a_connection_goes_to_the_addresses_that_are_named_and_to_no_other():
+def test_the_network_policy_allows_only_the_named_addresses():
     peers = [[{"ipBlock": {"cidr": f"192.0.2.{number}/32"}}] for number in (1, 2, 3)]
     dns, issuer, server = ({"to": each} for each in peers)
     narrow = {"egress": {"dns": dns, "issuer": issuer | {"ports": [3128]}, "apiServer": server}}
@@ -198,8 +198,8 @@ def test_a_connection_goes_to_the_addresses_that_are_named_and_to_no_other():
     ]
 
 
-def test_what_is_documented_is_in_force():
-    """One thing of each set, so that none is ignored as a whole."""
+def test_documented_values_take_effect():
+    """Checks one value of each set, so that no set is ignored as a whole."""
     two = rendered(SETS["two-tokens.yaml"])
     assert two.ours["image"] == f"registry.example/{IMAGE}:{__version__}"
     assert {each["metadata"]["namespace"] for each in two.of("Role")} == {NAMESPACE, "reports"}
@@ -217,14 +217,14 @@ def test_what_is_documented_is_in_force():
     }
 
 
-def test_every_value_is_explained_by_the_schema():
+def test_the_schema_describes_every_value():
     values, schema = yaml.safe_load((CHART / "values.yaml").read_text()), json.loads(SCHEMA.read_text())
     assert values.keys() == schema["properties"].keys() - {"global", "enabled"}
     for key in ("image", "cronJob", "rbac", "networkPolicy", "podMonitor"):
         assert values[key].keys() == schema["properties"][key]["properties"].keys()
 
 
-# What is refused
+# Refusals
 
 
 def test_the_schema_knows_every_option_of_the_configuration():
@@ -247,7 +247,7 @@ def test_the_schema_knows_every_option_of_the_configuration():
         (secrets(["studio/"]), "/config/tokens/0/outputs/0/secret"),
         ({"mode": "ha", "config": {"leader_election": {"lease": "a"}}}, "'lease' not allowed"),
         ({"mode": "ha", "config": {"leader_election": {}}}, "missing property 'duration'"),
-        ({"config": {"leader_election": {"duration": "30s"}}}, "two processes are mode: ha"),
+        ({"config": {"leader_election": {"duration": "30s"}}}, "mode: ha"),
         ({"fullnameOverride": "a" * 53}, "/fullnameOverride"),
         ({"podLabels": {"app.kubernetes.io/name": "a"}}, "/podLabels/app.kubernetes.io~1name"),
         ({"podAnnotations": {"checksum/config": "a"}}, "/podAnnotations/checksum~1config"),
@@ -256,22 +256,22 @@ def test_the_schema_knows_every_option_of_the_configuration():
         ({"networkPolicy": {"egress": {"dns": {"ports": []}}}}, "/networkPolicy/egress/dns/ports"),
         ({"rbac": {"createSecrets": "no"}}, "/rbac/createSecrets"),
         ({"image": {"tag": "1", "digest": f"sha256:{64 * '0'}"}}, "set image.digest to"),
-        (secrets(["inlive-application-key"]), "who reads a token"),
-        (secrets(["a"], ["b", f"{NAMESPACE}/inlive-application-key"]), "who reads a token"),
+        (secrets(["inlive-application-key"]), "the Secret inlive-application-key"),
+        (secrets(["a"], ["b", f"{NAMESPACE}/inlive-application-key"]), "the Secret inlive-application-key"),
     ],
     ids=lambda each: json.dumps(each)[:50] if isinstance(each, dict) else "",
 )
-def test_what_is_mistyped_is_refused_and_named(values, told):
+def test_a_mistyped_value_is_refused_and_named(values, told):
     done = helm("template", IMAGE, CHART, f"--namespace={NAMESPACE}", values=values)
     assert done.returncode != 0
     assert told in done.stderr
 
 
-# Releases of other names, and elsewhere
+# Other names and namespaces
 
 
 def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
-    """Nothing of it is called as of the first, neither selects the other's Pods, or has its Lease."""
+    """It shares no name, Pod selector or Lease with the first."""
     one, other = (without_hooks(rendered(SETS["patient.yaml"], name)) for name in (IMAGE, "second"))
     assert not names(one) & names(other)
     for kind in ("Deployment", "PodDisruptionBudget", "NetworkPolicy"):
@@ -285,13 +285,13 @@ def test_a_second_release_in_a_namespace_is_another_installation(tmp_path):
 
 @pytest.mark.parametrize("release", [IMAGE, "second"])
 def test_an_installation_has_the_same_name_in_every_mode(release):
-    """Otherwise its Secrets would be another installation's after a change of `mode`."""
+    """Otherwise a change of `mode` would lose the ownership of its Secrets."""
     modes = [without_hooks(rendered({"mode": mode}, release)) for mode in ("deployment", "ha", "cronjob")]
     owners = {environ(each.ours).get("REFRESHER_OWNER") for each in modes}
     assert owners == ({None} if release == IMAGE else {f"{release}-inlive-token-refresher"})
 
 
-def test_two_releases_of_one_name_may_write_in_one_namespace():
+def test_releases_of_one_name_do_not_share_objects_in_a_third_namespace():
     one, other = (
         without_hooks(rendered(SETS["two-tokens.yaml"], namespace=each)) for each in (NAMESPACE, "workshop")
     )
@@ -300,7 +300,7 @@ def test_two_releases_of_one_name_may_write_in_one_namespace():
     assert not shared[0] & shared[1]
 
 
-def test_another_chart_may_have_it_as_a_part_twice_or_not_at_all(tmp_path):
+def test_another_chart_may_include_the_chart_twice_or_disable_it(tmp_path):
     part = {"name": IMAGE, "version": __version__}
     parts = [part | {"alias": each, "condition": f"{each}.enabled"} for each in ("first", "second")]
     whole = {"apiVersion": "v2", "name": "whole", "version": "1.0.0", "dependencies": parts}
@@ -316,7 +316,7 @@ def test_another_chart_may_have_it_as_a_part_twice_or_not_at_all(tmp_path):
 
 
 def names(objects):
-    """Of all but Secrets, which are named by the configuration."""
+    """The names of all objects except Secrets, which the configuration names."""
     return {
         (each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])
         for each in objects
@@ -326,8 +326,8 @@ def names(objects):
 
 @pytest.mark.parametrize("release", ["1234", "a" * 53, "inlive-token-refresher-9"])
 @every_mode
-def test_names_and_namespaces_are_taken_as_they_come(release, mode, tmp_path):
-    """Numbers stay text, and what is made of the longest name is no longer than it may be."""
+def test_any_valid_names_and_namespaces_are_accepted(release, mode, tmp_path):
+    """Numbers stay text, and names made from the longest name are within the limit."""
     objects = without_hooks(rendered({"mode": mode}, release, "5678"))
     for each in objects:
         assert each["metadata"]["namespace"] == "5678"
@@ -337,18 +337,18 @@ def test_names_and_namespaces_are_taken_as_they_come(release, mode, tmp_path):
 
 
 @pytest.mark.parametrize("minutes", [2, 10, 30])
-def test_a_pass_is_over_before_the_next(minutes, tmp_path):
+def test_a_run_ends_before_the_next_starts(minutes, tmp_path):
     objects = without_hooks(rendered({"mode": "cronjob", "cronJob": {"everyMinutes": minutes}}))
     job = objects.the("CronJob")["spec"]
     every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
     assert job["schedule"] == f"*/{minutes} * * * *"
     assert every == minutes * 60
-    assert not mistakes_of_period(every, loaded(objects, tmp_path).settings.tokens)
+    assert not problems_of_period(every, loaded(objects, tmp_path).settings.tokens)
     for limit in (job["startingDeadlineSeconds"], job["jobTemplate"]["spec"]["activeDeadlineSeconds"]):
         assert limit < every
 
 
-# What a release tells
+# Notes of a release
 
 
 def hooks(objects):
@@ -357,7 +357,7 @@ def hooks(objects):
 
 @every_mode
 def test_helm_test_runs_check_as_the_refresher_runs(mode):
-    """With the account, the configuration, the key and the network of the Pods that work."""
+    """With the account, the configuration, the key and the network of the refresher's Pods."""
     marks = {"podLabels": {"mesh": "no"}, "podAnnotations": {"mesh": "never"}}
     objects = rendered({"mode": mode, **marks})
     (pod,) = hooks(objects)
@@ -380,8 +380,8 @@ def test_helm_test_runs_check_as_the_refresher_runs(mode):
         assert each["metadata"]["annotations"]["mesh"] == "never"
 
 
-def test_the_pod_of_helm_test_has_a_place_on_the_nodes_of_two_others():
-    """They let none beside them that is like them; and a disruption budget counts those that work."""
+def test_the_pod_of_helm_test_fits_beside_the_other_pods():
+    """Their anti-affinity excludes similar Pods, and the disruption budget counts the refresher's Pods."""
     objects = rendered({"mode": "ha"})
     (checking,) = hooks(objects)
     affinity = objects.pod["spec"]["affinity"]["podAntiAffinity"]
@@ -392,7 +392,7 @@ def test_the_pod_of_helm_test_has_a_place_on_the_nodes_of_two_others():
 
 
 @every_mode
-def test_the_notes_say_what_to_do_and_hold_for_the_command_line(mode):
+def test_the_notes_name_working_commands(mode):
     told = notes({"mode": mode})
     assert f"{NAMESPACE}/inlive-access-token" in told
     assert "secret generic inlive-application-key --from-file=application-key=KEY" in told
@@ -407,7 +407,7 @@ def test_the_notes_say_what_to_do_and_hold_for_the_command_line(mode):
         assert objects.the(kinds[kind])["metadata"]["name"] == name
 
 
-def test_the_notes_say_what_every_key_is_called_in_its_secret():
+def test_the_notes_name_every_key_in_its_secret():
     assert "--from-file=application-key=KEY --from-file=report-key=KEY\n" in notes(SETS["two-tokens.yaml"])
 
 
@@ -418,17 +418,17 @@ def notes(values):
     return done.stdout.partition("NOTES:\n")[2]
 
 
-def test_it_is_of_this_release():
+def test_the_chart_has_the_version_of_this_release():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__
     project = tomllib.loads((CHART.parents[2] / "pyproject.toml").read_text())["project"]
     assert chart["name"] == project["name"]
 
 
-def test_the_readme_calls_the_chart_by_where_it_is():
+def test_the_readme_uses_the_address_of_the_chart():
     page = README.read_text()
     for path in re.findall(r"helm install \S+ (\S+)", page):
         assert (CHART.parents[2] / path / "Chart.yaml").exists()
     for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page):
         assert (CHART / link).exists(), link
-    assert Path(CHART / "values.yaml").read_text().count("\n") < 80  # it is read as a whole
+    assert Path(CHART / "values.yaml").read_text().count("\n") < 80  # short enough to read as a whole

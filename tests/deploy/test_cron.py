@@ -1,4 +1,4 @@
-"""The crontab in deploy/cron, run by a real cron daemon for a minute."""
+"""A real cron daemon runs the crontab in deploy/cron for a minute."""
 
 import json
 import os
@@ -23,7 +23,7 @@ README = Path(__file__).parents[2] / "README.md"
 CRONTAB = Path(__file__).parents[2] / "deploy" / "cron" / "inlive-token"
 WITHIN = 70.0  # seconds: cron starts what is due at the beginning of a minute
 
-# Directories of its own for the one that listens there, and for nobody else on this machine.
+# Private directories for the cron daemon of this test.
 CRON_ALONE = """\
 mount -t tmpfs none /var/spool/cron && mkdir /var/spool/cron/crontabs
 mount -t tmpfs none /etc/cron.d && cp "$1" /etc/cron.d/inlive-token && chmod 0644 /etc/cron.d/inlive-token
@@ -36,7 +36,7 @@ def variables() -> dict[str, str]:
     return dict(re.findall(r"^(\w+)=(.*)$", CRONTAB.read_text(), re.MULTILINE))
 
 
-def test_each_line_calls_the_refresher_as_it_wants_to_be_called():
+def test_each_line_calls_the_refresher_with_valid_arguments():
     given = variables()
     calls = re.findall(r'^\S.* inlive +"\$REFRESHER" (once .*?) 2>&1 \|', CRONTAB.read_text(), re.MULTILINE)
     assert len(calls) == 2
@@ -48,7 +48,7 @@ def test_each_line_calls_the_refresher_as_it_wants_to_be_called():
 
 
 def shown() -> list[str]:
-    """The lines of a crontab that the README and the help show, without their times."""
+    """The lines of a crontab in the README and the help, without their times."""
     texts = (README.read_text(), EXAMPLE)
     return [
         one[1] for text in texts for one in re.finditer(r"^ *\*/10 \* \* \* \* +(.*)$", text, re.MULTILINE)
@@ -56,7 +56,7 @@ def shown() -> list[str]:
 
 
 @pytest.mark.parametrize("line", shown(), ids=["README", "help"])
-def test_a_line_that_is_shown_works_in_the_environment_of_cron_and_gives_no_reason_for_a_mail(line, tmp_path):
+def test_a_documented_line_works_under_cron_and_prints_nothing(line, tmp_path):
     program, words = line.split(" ", 1)
     assert f"python3 -m venv {os.path.dirname(os.path.dirname(program))} &&" in README.read_text()
     (tmp_path / "key").write_text(KEY)
@@ -78,7 +78,7 @@ def test_a_line_that_is_shown_works_in_the_environment_of_cron_and_gives_no_reas
 
 @contextmanager
 def cron(crontab: Path) -> Iterator[None]:
-    """A cron daemon that has this crontab and no other."""
+    """A cron daemon with only this crontab."""
     call = ["unshare", "--mount", "sh", "-ec", CRON_ALONE, "sh", str(crontab), needs.tool("cron")]
     with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
@@ -88,14 +88,14 @@ def cron(crontab: Path) -> Iterator[None]:
 
 
 def may_mount() -> bool:
-    """Whether directories can be put in the way of one process only: root can, in most containers too."""
+    """Whether we can mount directories for one process only. Root can, in most containers too."""
     ask = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
     return os.geteuid() == 0 and subprocess.run(ask, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.skipif(not may_mount(), reason="cron is root's, and needs directories of its own")
 def test_a_real_cron_publishes_a_token(tmp_path):
-    """A minute of it: as often as cron can, and with another user, program, key, file and log."""
+    """For one minute, at cron's shortest period, with another user, program, key, file and log."""
     log = tmp_path / "log"
     (tmp_path / "key").write_text(KEY)
     with Emulator(keys=[KEY]) as issuer:

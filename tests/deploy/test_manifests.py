@@ -1,5 +1,5 @@
-"""The manifests without a cluster: what they consist of, that the refresher understands what they tell it,
-and that their parts fit each other."""
+"""The manifests without a cluster: their objects, the refresher's arguments and configuration in them, and
+how their parts fit."""
 
 import re
 from collections import Counter
@@ -10,10 +10,10 @@ import yaml
 
 from refresher import __version__
 from refresher.cli import build_parser
-from refresher.config.checks import mistakes_of_period
-from refresher.config.declarations import FileOutputSettings
 from refresher.config.durations import parse_duration
 from refresher.config.flags import declared_flags
+from refresher.config.output_kinds import FileOutputSettings
+from refresher.config.rules import problems_of_period
 from refresher.kube.rbac import to_create_secret
 from tests.deploy.rendering import (
     DEPLOY,
@@ -49,12 +49,12 @@ those_in_secrets = pytest.mark.parametrize("name", IN_SECRETS)
 
 
 @every_overlay
-def test_an_overlay_consists_of(name):
+def test_an_overlay_consists_of_these_objects(name):
     assert Counter(each["kind"] for each in overlay(name)) == KINDS[name]
 
 
 @every_overlay
-def test_labels_say_what_it_is(name):
+def test_labels_name_the_application(name):
     for each in overlay(name):
         labels = each["metadata"]["labels"]
         assert labels["app.kubernetes.io/part-of"] == IMAGE
@@ -68,7 +68,7 @@ def test_the_image_is_of_this_release(name):
         assert re.search(r":\d+\.\d+\.\d+$", each["image"])
 
 
-# What the refresher is told
+# Arguments and configuration
 
 
 @every_overlay
@@ -88,7 +88,7 @@ def test_every_argument_and_variable_is_one_of_ours(name):
 
 @every_overlay
 def test_an_installation_has_the_same_name_in_every_overlay(name):
-    """Otherwise its Secrets would be another installation's after a change of the overlay."""
+    """Otherwise a change of the overlay would lose the ownership of its Secrets."""
     assert "REFRESHER_OWNER" not in environ(overlay(name).ours)
 
 
@@ -102,7 +102,7 @@ def test_the_configuration_is_accepted(name, tmp_path):
 
 
 @every_overlay
-def test_the_key_is_mounted_where_it_is_looked_for_and_nowhere_else(name, tmp_path):
+def test_the_key_is_mounted_only_at_the_configured_path(name, tmp_path):
     objects = overlay(name)
     (path,) = {Path(token.key_file) for token in loaded(objects, tmp_path).settings.tokens}
     for container in containers(objects.pod):
@@ -114,11 +114,11 @@ def test_the_key_is_mounted_where_it_is_looked_for_and_nowhere_else(name, tmp_pa
             assert not keys
     (volume,) = [each["secret"] for each in objects.pod["spec"]["volumes"] if "secret" in each]
     assert volume == {"secretName": KEY_SECRET, "defaultMode": 0o400}
-    assert objects.pod["spec"]["securityContext"]["fsGroup"]  # or only root could read it
+    assert objects.pod["spec"]["securityContext"]["fsGroup"]  # without it only root could read the file
 
 
 @every_overlay
-def test_a_file_goes_where_it_can_be_written_and_stays_in_memory(name, tmp_path):
+def test_a_file_output_is_in_a_writable_directory_in_memory(name, tmp_path):
     objects = overlay(name)
     outputs = [each for token in loaded(objects, tmp_path).settings.tokens for each in token.outputs]
     files = {str(Path(each.path).parent) for each in outputs if isinstance(each, FileOutputSettings)}
@@ -134,7 +134,7 @@ def test_a_file_goes_where_it_can_be_written_and_stays_in_memory(name, tmp_path)
 
 
 @every_overlay
-def test_the_endpoints_are_where_probes_and_the_network_policy_think(name, tmp_path):
+def test_probes_and_network_policy_use_the_port_of_the_endpoints(name, tmp_path):
     objects = overlay(name)
     listen, ours = loaded(objects, tmp_path).settings.listen, objects.ours
     ingress = objects.the("NetworkPolicy")["spec"].get("ingress", [])
@@ -147,18 +147,18 @@ def test_the_endpoints_are_where_probes_and_the_network_policy_think(name, tmp_p
     assert [port["port"] for rule in ingress for port in rule["ports"]] == [listen.port]
 
 
-# What it may do
+# Permissions
 
 
 @those_in_secrets
-def test_the_roles_allow_what_the_configuration_needs_and_nothing_else(name, tmp_path):
+def test_the_roles_grant_only_what_the_configuration_needs(name, tmp_path):
     objects = overlay(name)
     assert granted(objects) == needed(loaded(objects, tmp_path).settings, "inlive")
 
 
 @those_in_secrets
-def test_the_secrets_that_the_configuration_names_are_prepared(name, tmp_path):
-    """Who may create one of a known name may choose its type: see tests/kube/test_manifests.py."""
+def test_the_configured_secrets_are_prepared(name, tmp_path):
+    """A permission to create a Secret lets its holder choose the type: see tests/kube/test_manifests.py."""
     objects = overlay(name)
     assert prepared(objects) == written(loaded(objects, tmp_path).settings, "inlive")
 
@@ -167,7 +167,7 @@ def test_the_secrets_that_the_configuration_names_are_prepared(name, tmp_path):
     "order", [("create-secrets", "without-events"), ("without-events", "create-secrets")]
 )
 @those_in_secrets
-def test_a_component_adds_or_removes_one_right(name, order, tmp_path):
+def test_a_component_adds_or_removes_one_permission(name, order, tmp_path):
     objects = used(name, tmp_path, components=[component(each, tmp_path) for each in order])
     may = granted(overlay(name))
     events = {each for each in may if each.resource == "events"}
@@ -175,19 +175,19 @@ def test_a_component_adds_or_removes_one_right(name, order, tmp_path):
     assert granted(objects) == (may - events) | {to_create_secret("inlive", "inlive-access-token")}
 
 
-def test_the_sidecar_needs_no_rights(tmp_path):
+def test_the_sidecar_needs_no_permissions(tmp_path):
     assert needed(loaded(overlay("sidecar"), tmp_path).settings, "inlive") == set()
 
 
 @every_overlay
-def test_a_service_account_token_is_mounted_where_secrets_are_written_only(name):
+def test_a_service_account_token_is_mounted_only_to_write_secrets(name):
     assert overlay(name).pod["spec"]["automountServiceAccountToken"] == (name in IN_SECRETS)
     assert all(each["automountServiceAccountToken"] is False for each in overlay(name).of("ServiceAccount"))
 
 
 @every_overlay
-def test_every_container_is_kept_in_bounds(name):
-    """Those bounds that the restricted standard does not ask for: see tests/kube/test_manifests.py."""
+def test_every_container_has_limits(name):
+    """The limits that the restricted standard does not require: see tests/kube/test_manifests.py."""
     for each in containers(overlay(name).pod):
         assert each["securityContext"]["readOnlyRootFilesystem"]
         assert each["resources"]["requests"].keys() == {"cpu", "memory"}
@@ -196,7 +196,7 @@ def test_every_container_is_kept_in_bounds(name):
 
 
 @every_overlay
-def test_the_network_policy_is_about_the_pod(name):
+def test_the_network_policy_selects_the_pod(name):
     objects = overlay(name)
     policy = objects.the("NetworkPolicy")["spec"]
     selected = policy["podSelector"]["matchLabels"]
@@ -208,15 +208,15 @@ def test_the_network_policy_is_about_the_pod(name):
     assert out == {("UDP", 53), ("TCP", 53), ("TCP", 443)} | api
 
 
-# How it runs
+# Operation
 
 
-def test_one_process_is_never_two():
+def test_an_update_never_runs_two_processes():
     spec = overlay("deployment").the("Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 
 
-def test_two_processes_are_on_two_nodes_and_one_of_them_stays():
+def test_two_processes_run_on_two_nodes_and_a_drain_keeps_one():
     objects = overlay("ha")
     spec = objects.the("Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 1)
@@ -229,20 +229,20 @@ def test_two_processes_are_on_two_nodes_and_one_of_them_stays():
         assert selector["matchLabels"].items() <= objects.pod["metadata"]["labels"].items()
 
 
-def test_the_job_runs_as_often_as_it_says(tmp_path):
+def test_the_job_runs_at_the_period_of_its_arguments(tmp_path):
     objects = overlay("cronjob")
     job = objects.the("CronJob")["spec"]
     every = parse_duration(build_parser().parse_args(objects.ours["args"]).every)
     minutes = re.fullmatch(r"\*/(\d+) \* \* \* \*", job["schedule"])
     assert int(minutes[1]) * 60 == every
-    assert not mistakes_of_period(every, loaded(objects, tmp_path).settings.tokens)
+    assert not problems_of_period(every, loaded(objects, tmp_path).settings.tokens)
     assert job["concurrencyPolicy"] == "Forbid"
     for limit in (job["startingDeadlineSeconds"], job["jobTemplate"]["spec"]["activeDeadlineSeconds"]):
         assert limit < every
 
 
 def test_the_application_starts_after_the_sidecar_has_a_token(tmp_path):
-    """restartPolicy makes a sidecar of it, and the startup probe has the next container wait."""
+    """restartPolicy makes it a sidecar, and its startup probe delays the next container."""
     objects = overlay("sidecar")
     assert (objects.ours, "Always") == (
         objects.pod["spec"]["initContainers"][0],
@@ -252,14 +252,14 @@ def test_the_application_starts_after_the_sidecar_has_a_token(tmp_path):
     waited = build_parser().parse_args(probe["exec"]["command"][1:])
     (output,) = loaded(objects, tmp_path).settings.tokens[0].outputs
     assert waited.to_file == [output.path]
-    assert parse_duration(waited.timeout) < probe["timeoutSeconds"]  # so that it ends before it is ended
+    assert parse_duration(waited.timeout) < probe["timeoutSeconds"]  # it ends before the probe's time-out
 
 
-# As somebody uses it
+# Use
 
 
 @every_overlay
-def test_everything_follows_into_another_namespace(name, tmp_path):
+def test_all_objects_move_to_another_namespace(name, tmp_path):
     objects = used(name, tmp_path, namespace="studio", components=[component("prometheus", tmp_path)])
     assert {each["metadata"]["namespace"] for each in objects} == {"studio"}
     subjects = [subject for each in objects.of("RoleBinding") for subject in each["subjects"]]
@@ -267,12 +267,12 @@ def test_everything_follows_into_another_namespace(name, tmp_path):
 
 
 @every_overlay
-def test_the_image_can_be_another_one(name, tmp_path):
+def test_the_image_can_be_replaced(name, tmp_path):
     image = {"name": IMAGE, "newName": "registry.example/inlive-token-refresher", "newTag": "9.9.9"}
     assert used(name, tmp_path, images=[image]).ours["image"] == f"registry.example/{IMAGE}:9.9.9"
 
 
-def test_the_readme_of_deploy_shows_what_works(tmp_path):
+def test_the_examples_in_the_readme_of_deploy_work(tmp_path):
     for block in blocks(DEPLOY / "README.md"):
         place = tmp_path / block.partition("\n")[0].removeprefix("# ")
         place.parent.mkdir(exist_ok=True)
@@ -314,7 +314,7 @@ def test_the_readme_shows_the_sidecar_of_the_overlay():
 
 
 def is_within(part: object, whole: object) -> bool:
-    """Whether everything that `part` says is said by `whole`; in lists, by the element at the same place."""
+    """Whether `whole` contains `part`; in lists, at the same index."""
     if isinstance(part, dict) and isinstance(whole, dict):
         return all(key in whole and is_within(value, whole[key]) for key, value in part.items())
     if isinstance(part, list) and isinstance(whole, list):

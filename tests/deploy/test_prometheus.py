@@ -1,4 +1,4 @@
-"""The component for the Prometheus operator: it scrapes what is there, and alerts when it should."""
+"""The component for the Prometheus operator: it scrapes the refresher, and its alerts fire correctly."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ WRITES = f'token_refresher_output_writes_total{{{LABELS}, result="success"}}'
 ACCEPTED = 'token_refresher_key_accepted{token="studio"}'
 LOOP = "token_refresher_last_loop_timestamp_seconds"
 OTHER = EXPIRY.replace("studio/token", "studio/other")  # another output of the same token
-WELL = {  # every minute, from 0 on
+WELL = {  # one sample a minute, from 0
     OTHER: "3600+0x10",
     EXPIRY: "3600+0x10",
     WRITES: "1+0x10",
@@ -46,15 +46,15 @@ def promtool(*words: object) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in OVERLAYS if name != "cronjob"])
-def test_what_is_scraped_is_a_port_of_the_refresher(name, tmp_path):
+def test_the_monitor_scrapes_a_port_of_the_refresher(name, tmp_path):
     scraped = used(name, tmp_path, components=[component("prometheus", tmp_path)])
     monitor = scraped.the("PodMonitor")["spec"]
     (endpoint,) = monitor["podMetricsEndpoints"]
     assert endpoint == {"port": scraped.ours["ports"][0]["name"], "path": "/metrics"}
-    assert monitor["selector"] == {}  # whose Pods have other ports are left alone
+    assert monitor["selector"] == {}  # it skips Pods with other ports
 
 
-def test_prometheus_takes_the_rules(rules):
+def test_prometheus_accepts_the_rules(rules):
     assert "4 rules found" in promtool("check", "rules", rules)
 
 
@@ -66,7 +66,7 @@ def test_the_alerts_are_those_of_the_readme(rules):
     ]
 
 
-def test_every_alert_says_what_to_do(rules):
+def test_every_alert_has_advice(rules):
     for rule in yaml.safe_load(rules.read_text())["groups"][0]["rules"]:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"].keys() == {"summary", "description"}
@@ -83,7 +83,7 @@ def test_every_alert_says_what_to_do(rules):
         ({LOOP: "_x10"}, "InliveRefresherGone"),
     ],
 )
-def test_an_alert_is_raised_for_what_it_is_about_and_nothing_else(rules, tmp_path, series, alert):
+def test_an_alert_fires_only_for_its_own_problem(rules, tmp_path, series, alert):
     given = [{"series": name, "values": values} for name, values in (WELL | series).items()]
     names = [each["alert"] for each in yaml.safe_load(rules.read_text())["groups"][0]["rules"]]
     expected = [

@@ -1,4 +1,4 @@
-"""The units in deploy/systemd: systemd takes them, they allow little, and the refresher needs no more."""
+"""The units in deploy/systemd: systemd accepts them, and they allow only what the refresher needs."""
 
 import os
 import re
@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 
 from refresher.cli import build_parser
-from refresher.config.declarations import FileOutputSettings
 from refresher.config.durations import parse_duration
 from refresher.core.model import SecretStr, Token
 from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from refresher.status.liveness import HANGS_AFTER
 from tests import needs
 from tests.commands.daemon import KEY
@@ -39,7 +38,7 @@ def analyzed(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The units as somebody installs them, with the program where it is on this machine."""
+    """The units as an administrator installs them, with the path of the program on this machine."""
     place = tmp_path / "system"
     shutil.copytree(SYSTEMD, place)
     for unit in place.glob("*.service"):
@@ -47,15 +46,15 @@ def installed(tmp_path: Path) -> Path:
     return place
 
 
-def test_systemd_takes_every_unit_without_a_remark(installed):
+def test_systemd_accepts_every_unit_without_a_warning(installed):
     units = [str(path) for path in sorted(installed.glob("*.*")) if path.suffix in (".service", ".timer")]
     assert len(units) == 3
     done = analyzed("verify", *units)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_mistake_in_what_both_share_would_be_seen(installed):
-    """That systemd reads the drop-in there."""
+def test_an_error_in_the_shared_drop_in_is_detected(installed):
+    """systemd reads the drop-in there."""
     shared = installed / HARDENING.relative_to(SYSTEMD)
     shared.write_text(shared.read_text().replace("ProtectHome=yes", "ProtectHome=maybe"))
     assert "protect home" in analyzed("verify", str(installed / SERVICES[0])).stderr
@@ -69,7 +68,7 @@ def test_a_service_is_little_exposed(service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_calls_the_refresher_as_it_wants_to_be_called(service):
+def test_a_service_calls_the_refresher_with_valid_arguments(service):
     arguments = build_parser().parse_args(command(service))
     assert arguments.key_file == "%d/application-key"
     assert settings(HARDENING)["LoadCredential"] == ["application-key:/etc/inlive/application-key"]
@@ -77,8 +76,8 @@ def test_a_service_calls_the_refresher_as_it_wants_to_be_called(service):
     assert [arguments.group] == settings(HARDENING)["SupplementaryGroups"]
 
 
-def test_the_timer_calls_as_often_as_it_is_said_to():
-    """By the calendar, as a timer that counts does not count while the machine sleeps (systemd.timer(5))."""
+def test_the_timer_runs_at_the_documented_interval():
+    """By the calendar, because a monotonic timer pauses while the machine sleeps (systemd.timer(5))."""
     timer = settings(SYSTEMD / "inlive-token-once.timer")
     told = analyzed("calendar", "--iterations=2", "--base-time=2026-01-01 00:00:00 UTC", *timer["OnCalendar"])
     first, second = (
@@ -91,15 +90,15 @@ def test_the_timer_calls_as_often_as_it_is_said_to():
     assert timer["OnActiveSec"] == ["0"]
 
 
-def test_the_watchdog_has_the_patience_of_livez():
+def test_the_watchdog_has_the_time_out_of_livez():
     assert settings(SYSTEMD / "inlive-token-refresher.service")["WatchdogSec"] == [f"{HANGS_AFTER:g}s"]
 
 
-# --- What the units allow is enough: with real system calls, users and groups
+# --- The units allow enough: real system calls, users and groups
 
 
-def test_the_users_are_those_that_systemd_makes(tmp_path):
-    """A user of the units' own, whose number no other service is given, and a group of its readers."""
+def test_systemd_creates_the_users(tmp_path):
+    """A user that no other service has, and a group of readers."""
     (tmp_path / "etc").mkdir()
     made = subprocess.run(
         [needs.tool("systemd-sysusers"), f"--root={tmp_path}", str(SYSTEMD / "sysusers.conf")],
@@ -117,13 +116,13 @@ def test_the_users_are_those_that_systemd_makes(tmp_path):
 
 
 def another_group() -> int:
-    """One that we may give a file to, and that it would not be of anyway."""
+    """A group that we may give a file to, and that a new file does not have."""
     ours = {*os.getgroups(), *((1,) if os.geteuid() == 0 else ())} - {os.getgid()}
     return min(ours) if ours else pytest.skip("needs a user that is in two groups")
 
 
 def traced(place: Path, *words: str) -> str:
-    """What was asked of the kernel from the start of ``refresher WORDS…`` to its first token and its end."""
+    """The system calls of ``refresher WORDS…`` from its start to its end, with one token."""
     (place / "key").write_text(KEY)
     trace = place / "trace"
     files = ["--key-file=key", "--to-file=token", "--mode=0640", f"--group={another_group()}"]
@@ -143,7 +142,7 @@ def traced(place: Path, *words: str) -> str:
 @pytest.mark.parametrize(
     "words", [("run", "--listen=127.0.0.1:0"), ("once", "--every=11m")], ids=["run", "once"]
 )
-def test_nothing_is_asked_of_the_kernel_that_is_forbidden(tmp_path, words):
+def test_no_forbidden_system_call_is_made(tmp_path, words):
     told = traced(tmp_path, *words)
     made = set(re.findall(r"^[0-9]+ +(\w+)\(", told, re.MULTILINE))
     assert {"openat", "connect", "renameat", "fsync", "fchown", "prlimit64"} <= made
@@ -154,13 +153,13 @@ def test_nothing_is_asked_of_the_kernel_that_is_forbidden(tmp_path, words):
 
 
 def done_by(user: int, groups: list[int], deed: Callable[[], object]) -> bool:
-    """Whether `deed` can be done by a user of this number in these groups and no others."""
+    """Whether a user with this number and only these groups can do `deed`."""
     child = os.fork()
     if child == 0:
         os.setgroups(groups)
         os.setgid(groups[0])
         os.setuid(user)
-        code = 2  # whatever happens, this copy of the test run ends here
+        code = 2  # this copy of the test run must end here
         try:
             deed()
             code = 0
@@ -172,24 +171,21 @@ def done_by(user: int, groups: list[int], deed: Callable[[], object]) -> bool:
 
 
 def adoptable(output: FileOutput) -> None:
-    """Raises OSError if the token there would not be taken over by whoever looks at it."""
+    """Raises OSError unless the refresher would adopt the token there."""
     if output.inspect(NOW).token is None:
         raise OSError
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_whoever_is_in_the_first_group_publishes_and_whoever_is_in_the_second_reads():
-    """In a directory as tmpfiles.conf makes it; the user's number may be another one after a restart."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch users")
+def test_the_first_group_publishes_and_the_second_reads():
+    """In a directory that tmpfiles.conf creates. The user's number may change at a restart."""
     writers, readers, nobody = 61001, 61002, 61003
     (mode,) = re.findall(r"^d /run/inlive ([0-7]+) root inlive-refresher -$", TMPFILES, re.MULTILINE)
     with tempfile.TemporaryDirectory() as place:
         os.chown(place, 0, writers)
         os.chmod(place, int(mode, 8))
         path = Path(place, "access-token")
-        output = FileOutput(
-            FileOutputSettings(path=str(path), mode=0o640, group=str(readers)), "https://inlive.test"
-        )
-
+        output = FileOutput(Plan(str(path), "https://inlive.test", mode=0o640, group=str(readers)))
         access = SecretStr("access")
         published = Token(token().facts._replace(fingerprint=access.fingerprint), access)
 

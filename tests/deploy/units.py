@@ -1,4 +1,4 @@
-"""What stands in deploy/systemd, and what systemd makes of it."""
+"""The units in deploy/systemd, and systemd's reading of them."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def settings(path: Path) -> dict[str, list[str]]:
 
 
 def command(service: str) -> list[str]:
-    """The words that a service is started with, without the program."""
+    """The arguments of a service."""
     (line,) = settings(SYSTEMD / service)["ExecStart"]
     program, *words = line.split()
     assert program == INSTALLED
@@ -30,7 +30,7 @@ def command(service: str) -> list[str]:
 
 
 def allowed_calls() -> set[str]:
-    """The system calls that the hardening lets through."""
+    """The system calls that the hardening allows."""
     allowed: set[str] = set()
     for line in settings(HARDENING)["SystemCallFilter"]:
         named = {call for word in line.removeprefix("~").split() for call in _calls(word)}

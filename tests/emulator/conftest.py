@@ -1,4 +1,4 @@
-"""An emulator on loopback, and plain ways to talk to it."""
+"""An emulator on loopback, and simple clients for it."""
 
 import json
 import socket
@@ -41,7 +41,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def call(emulator: Emulator) -> Callable[..., Received]:
-    """One request over a connection of its own."""
+    """Sends one request over its own connection."""
 
     def perform(
         method: str,
@@ -71,7 +71,7 @@ def mint(call: Callable[..., Received]) -> Callable[..., Received]:
 
 @pytest.fixture
 def raw(emulator: Emulator) -> Callable[[bytes], bytes]:
-    """What comes back on a connection on which these bytes are sent and then no more."""
+    """The bytes that come back after these bytes are sent and the sending side is closed."""
 
     def perform(sent: bytes) -> bytes:
         with socket.create_connection(("127.0.0.1", emulator.port), timeout=DEADLINE) as sock:
@@ -87,7 +87,7 @@ def raw(emulator: Emulator) -> Callable[[bytes], bytes]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Waits until a condition holds; fails when it does not within the deadline."""
+    """Waits until a condition holds; fails at the deadline."""
 
     def wait(condition: Callable[[], bool]) -> None:
         until = time.monotonic() + DEADLINE

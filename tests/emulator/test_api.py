@@ -54,7 +54,7 @@ def status(reply: Reply) -> int:
     return reply.answer.status
 
 
-def test_a_mint_answers_with_both_tokens_in_inlives_envelope(upstream: Upstream) -> None:
+def test_a_mint_returns_both_tokens_in_inlives_envelope(upstream: Upstream) -> None:
     document = content(ask(upstream, b'{"expiry_seconds": 60}'))
     assert (document["code"], document["ok"]) == (200, True)
     assert set(document) == {"code", "ok", "message", "data"}
@@ -85,19 +85,19 @@ def test_a_mint_answers_with_both_tokens_in_inlives_envelope(upstream: Upstream)
         (b"[" * 60_000, 400),
     ],
 )
-def test_what_a_mint_accepts_as_its_body(upstream: Upstream, body: bytes, expected: int) -> None:
+def test_a_mint_accepts_only_valid_bodies(upstream: Upstream, body: bytes, expected: int) -> None:
     reply = ask(upstream, body)
     assert status(reply) == expected
     assert content(reply)["ok"] is (expected == 200)
 
 
-def test_an_hour_is_what_one_gets_who_does_not_say(upstream: Upstream) -> None:
+def test_the_default_lifetime_is_an_hour(upstream: Upstream) -> None:
     access = content(ask(upstream))["data"]["access_token"]
     assert upstream.is_valid(access, NOW + 3599)
     assert not upstream.is_valid(access, NOW + 3600)
 
 
-def test_a_shorter_lifetime_than_the_minimum_is_refused() -> None:
+def test_a_lifetime_below_the_minimum_is_refused() -> None:
     upstream = Upstream(min_expiry=30)
     upstream.add_key(KEY)
     assert status(ask(upstream, b'{"expiry_seconds": 29}')) == 400
@@ -135,7 +135,7 @@ def test_only_a_bearer_is_a_credential(upstream: Upstream, authorization: str, e
 
 
 @given(lifetime=st.integers(1, 10**6), elapsed=st.floats(0, 2e6))
-def test_a_token_lets_in_until_its_end_and_says_expired_from_then_on(lifetime: int, elapsed: float) -> None:
+def test_a_token_is_accepted_until_its_expiry_and_then_called_expired(lifetime: int, elapsed: float) -> None:
     upstream = Upstream()
     upstream.add_key(KEY)
     access, _ = minted(upstream, lifetime, now=0.0)
@@ -148,7 +148,7 @@ def test_a_token_lets_in_until_its_end_and_says_expired_from_then_on(lifetime: i
         assert ("X-Access-Token-Expired", "true") in reply.answer.headers
 
 
-def test_an_unknown_token_is_refused_without_being_called_expired(upstream: Upstream) -> None:
+def test_an_unknown_token_is_refused_but_not_called_expired(upstream: Upstream) -> None:
     reply = use(upstream, "never-issued")
     assert reply.answer is not None
     assert reply.answer.status == 403
@@ -165,14 +165,14 @@ def test_a_refresh_token_mints_in_place_of_the_key_for_twice_the_lifetime(upstre
     assert status(ask(upstream, bearer=refresh, now=NOW + 200)) == 401
 
 
-def test_each_kind_of_token_is_good_for_its_own_purpose_only(upstream: Upstream) -> None:
+def test_each_kind_of_token_works_only_for_its_purpose(upstream: Upstream) -> None:
     access, refresh = minted(upstream)
     assert status(ask(upstream, bearer=access)) == 401
     assert status(use(upstream, refresh)) == 403
     assert status(use(upstream, KEY)) == 403
 
 
-def test_a_revoked_key_mints_no_more_nor_do_its_refresh_tokens_but_its_access_tokens_live_on(
+def test_revoking_a_key_ends_its_refresh_tokens_but_not_its_access_tokens(
     upstream: Upstream,
 ) -> None:
     access, refresh = minted(upstream)
@@ -190,7 +190,7 @@ def test_only_a_key_in_force_can_be_revoked(upstream: Upstream) -> None:
     assert not upstream.revoke_key(fingerprint(KEY))
 
 
-def test_a_room_that_was_created_can_be_looked_at(upstream: Upstream) -> None:
+def test_a_created_room_can_be_read(upstream: Upstream) -> None:
     access, _ = minted(upstream)
     bearer = {"authorization": f"Bearer {access}"}
     room = content(use(upstream, access))["data"]
@@ -200,7 +200,7 @@ def test_a_room_that_was_created_can_be_looked_at(upstream: Upstream) -> None:
     assert status(upstream.respond(Request("GET", "/v1/rooms/none-such", bearer), NOW)) == 404
 
 
-def test_a_room_gets_the_id_its_creator_asks_for(upstream: Upstream) -> None:
+def test_a_room_gets_the_requested_id(upstream: Upstream) -> None:
     bearer = {"authorization": f"Bearer {minted(upstream)[0]}"}
     body = b'{"name": "", "id": "our room"}'
     created = upstream.respond(Request("POST", "/v1/rooms/create", bearer, body), NOW)
@@ -209,7 +209,7 @@ def test_a_room_gets_the_id_its_creator_asks_for(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"name": 1}', b'{"id": []}'])
-def test_a_room_needs_a_sound_body(upstream: Upstream, body: bytes) -> None:
+def test_a_room_needs_a_valid_body(upstream: Upstream, body: bytes) -> None:
     bearer = {"authorization": f"Bearer {minted(upstream)[0]}"}
     assert status(upstream.respond(Request("POST", "/v1/rooms/create", bearer, body), NOW)) == 400
 
@@ -236,14 +236,14 @@ def test_other_paths_and_methods(
     assert dict(answer.headers).get("Allow") == allowed
 
 
-def test_a_cors_preflight_is_let_through_uncounted_and_without_faults(upstream: Upstream) -> None:
+def test_a_cors_preflight_passes_uncounted_and_without_faults(upstream: Upstream) -> None:
     upstream.set_faults([Fault(scope="all", status=500)])
     assert status(upstream.respond(Request("OPTIONS", "/v1/keys/accesstoken"), NOW)) == 204
     assert upstream.counts.mints == 0
     assert upstream.counts.other == 0
 
 
-def test_a_fault_with_a_count_applies_so_often_and_no_more(upstream: Upstream) -> None:
+def test_a_fault_with_a_count_applies_that_many_times(upstream: Upstream) -> None:
     upstream.set_faults([Fault(status=500, count=2)])
     assert [status(ask(upstream)) for _ in range(4)] == [500, 500, 200, 200]
     assert upstream.faults == []
@@ -262,15 +262,13 @@ def test_several_faults_are_a_script(upstream: Upstream) -> None:
 @pytest.mark.parametrize(
     ("scope", "of_mint", "of_product"), [("mint", 500, 200), ("product", 200, 500), ("all", 500, 500)]
 )
-def test_a_fault_strikes_where_its_scope_says(
-    upstream: Upstream, scope: str, of_mint: int, of_product: int
-) -> None:
+def test_a_fault_applies_to_its_scope(upstream: Upstream, scope: str, of_mint: int, of_product: int) -> None:
     access, _ = minted(upstream)
     upstream.set_faults([Fault(scope=scope, status=500)])
     assert (status(ask(upstream)), status(use(upstream, access))) == (of_mint, of_product)
 
 
-def test_a_fault_that_answers_issues_nothing_and_is_counted_under_the_key_that_came(
+def test_a_fault_in_place_of_a_token_is_counted_for_the_key(
     upstream: Upstream,
 ) -> None:
     upstream.set_faults([Fault(status=502)])
@@ -280,7 +278,7 @@ def test_a_fault_that_answers_issues_nothing_and_is_counted_under_the_key_that_c
     assert counts.by_key == {fingerprint(KEY): 1}
 
 
-def test_the_same_token_comes_again_with_its_old_end(upstream: Upstream) -> None:
+def test_same_token_returns_the_last_token_with_its_old_expiry(upstream: Upstream) -> None:
     first = minted(upstream, 100)
     upstream.set_faults([Fault(same_token=True)])
     assert minted(upstream, 100, now=NOW + 70) == first
@@ -288,19 +286,19 @@ def test_the_same_token_comes_again_with_its_old_end(upstream: Upstream) -> None
     assert upstream.counts.issued == 1
 
 
-def test_there_is_a_first_token_even_when_it_is_always_the_same(upstream: Upstream) -> None:
+def test_same_token_issues_a_first_token(upstream: Upstream) -> None:
     upstream.set_faults([Fault(same_token=True)])
     assert upstream.is_valid(minted(upstream)[0], NOW)
 
 
-def test_a_token_can_be_made_to_live_shorter_than_was_asked(upstream: Upstream) -> None:
+def test_a_fault_can_shorten_the_lifetime(upstream: Upstream) -> None:
     upstream.set_faults([Fault(lifetime=5.0)])
     access, _ = minted(upstream, 3600)
     assert upstream.is_valid(access, NOW + 4.9)
     assert not upstream.is_valid(access, NOW + 5)
 
 
-def test_a_clock_that_is_off_shows_in_the_jwt_and_the_date_but_changes_no_lifetime() -> None:
+def test_clock_offset_changes_the_jwt_and_the_date_but_no_lifetime() -> None:
     upstream = Upstream(make_token=jwt_maker(b"signing key"))
     upstream.add_key(KEY)
     upstream.set_faults([Fault(clock_offset=-500.0)])
@@ -313,13 +311,13 @@ def test_a_clock_that_is_off_shows_in_the_jwt_and_the_date_but_changes_no_lifeti
     assert not upstream.is_valid(access, NOW + 100)
 
 
-def test_a_hang_and_a_reset_are_counted_though_nothing_is_answered(upstream: Upstream) -> None:
+def test_a_hang_and_a_reset_are_counted(upstream: Upstream) -> None:
     upstream.set_faults([Fault(hang=True, count=1), Fault(reset=True, count=1)])
     assert [ask(upstream).answer, ask(upstream).answer] == [None, None]
     assert upstream.counts.outcomes == {"hang": 1, "reset": 1}
 
 
-def test_the_counts_say_what_came_and_how_it_went(upstream: Upstream) -> None:
+def test_counts_record_requests_and_outcomes(upstream: Upstream) -> None:
     access, refresh = minted(upstream, 60)
     ask(upstream, bearer=refresh)
     ask(upstream, bearer="another-key")
@@ -338,7 +336,7 @@ def test_the_counts_say_what_came_and_how_it_went(upstream: Upstream) -> None:
     assert upstream.counts.mints == 0
 
 
-def test_each_mint_request_is_remembered_with_what_tells_its_sender(upstream: Upstream) -> None:
+def test_each_mint_request_is_recorded_with_its_sender(upstream: Upstream) -> None:
     ask(upstream, b'{"expiry_seconds": 60}', **{"user-agent": "refresher/1", "cookie": "private"})
     ask(upstream, b'{"expiry_seconds": "x"}', bearer=None, now=NOW + 1)
     first, second = upstream.counts.recent
@@ -350,15 +348,15 @@ def test_each_mint_request_is_remembered_with_what_tells_its_sender(upstream: Up
     assert (second.expiry_seconds, second.credential, second.kind) == (None, None, "unknown")
 
 
-def test_no_key_and_no_token_is_in_what_is_told(upstream: Upstream) -> None:
+def test_records_contain_no_key_and_no_token(upstream: Upstream) -> None:
     access, refresh = minted(upstream)
     replies = [ask(upstream, bearer=refresh), use(upstream, access)]
-    told = repr((upstream.counts, upstream.keys, upstream.faults, [reply.note for reply in replies]))
-    assert fingerprint(KEY) in told
-    assert not [secret for secret in (KEY, access, refresh) if secret in told]
+    records = repr((upstream.counts, upstream.keys, upstream.faults, [reply.note for reply in replies]))
+    assert fingerprint(KEY) in records
+    assert not [secret for secret in (KEY, access, refresh) if secret in records]
 
 
-def test_expired_tokens_make_room_for_new_ones_before_valid_ones_do() -> None:
+def test_expired_tokens_are_forgotten_before_valid_ones() -> None:
     upstream = Upstream(remembered=10)
     upstream.add_key(KEY)
     long_lived, _ = minted(upstream, 10_000)
@@ -368,7 +366,7 @@ def test_expired_tokens_make_room_for_new_ones_before_valid_ones_do() -> None:
     assert status(use(upstream, short_lived[0], NOW + 500)) == 403
 
 
-def test_the_memory_for_tokens_has_an_end_even_when_all_are_valid() -> None:
+def test_the_number_of_remembered_tokens_is_bounded() -> None:
     upstream = Upstream(remembered=10)
     upstream.add_key(KEY)
     issued = [minted(upstream)[0] for _ in range(50)]

@@ -14,7 +14,7 @@ from refresher.errors import ConfigurationError
 
 @pytest.fixture
 def control(call: Callable[..., Any]) -> Callable[..., Any]:
-    """One request as curl sends it with the header that control takes."""
+    """Sends one request as curl does, with the control header."""
     return partial(call, **{HEADER: "1"})
 
 
@@ -35,7 +35,7 @@ def test_one_fault_needs_no_list(control: Callable[..., Any], mint: Callable[...
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ({"statsu": 500}, "statsu: no such fault; did you mean status?"),
         ([{"status": 500}, {"latency": "long"}], "latency: 'long' is not accepted; accepted: seconds"),
@@ -45,17 +45,17 @@ def test_one_fault_needs_no_list(control: Callable[..., Any], mint: Callable[...
         (b"[" * 60_000, "the body is not JSON"),
     ],
 )
-def test_a_mistake_in_a_fault_is_told_and_changes_nothing(
-    control: Callable[..., Any], emulator: Emulator, content: Any, told: str
+def test_a_mistake_in_a_fault_is_reported_and_changes_nothing(
+    control: Callable[..., Any], emulator: Emulator, content: Any, expected: str
 ) -> None:
     emulator.faults(status=418)
     answer = control("PUT", "/_emulator/faults", content=content)
     assert answer.status == 400
-    assert told in answer.document["message"]
+    assert expected in answer.document["message"]
     assert control("GET", "/_emulator/state").data["faults"] == [{"status": 418}]
 
 
-def test_keys_come_and_go_over_http(control: Callable[..., Any], mint: Callable[..., Any]) -> None:
+def test_keys_are_added_and_revoked_over_http(control: Callable[..., Any], mint: Callable[..., Any]) -> None:
     assert mint("second-key").status == 401
     added = control("POST", "/_emulator/keys", content={"key": "second-key"})
     assert (added.status, added.data) == (201, {"fingerprint": fingerprint("second-key")})
@@ -69,22 +69,22 @@ def test_keys_come_and_go_over_http(control: Callable[..., Any], mint: Callable[
 @pytest.mark.parametrize(
     "content", [{}, {"key": ""}, {"key": 5}, {"key": "a b\n"}, {"key": "\ud800"}, [], b"{"]
 )
-def test_what_cannot_be_a_key_is_refused(control: Callable[..., Any], content: Any) -> None:
+def test_an_invalid_key_is_refused(control: Callable[..., Any], content: Any) -> None:
     assert control("POST", "/_emulator/keys", content=content).status == 400
 
 
 @pytest.mark.parametrize("key", ["k", "a" * 8192, "with space inside", "a.b-c_d~e+f/g=="])
-def test_what_can_be_a_key(key: str) -> None:
+def test_valid_keys(key: str) -> None:
     assert checked_key(key) == key
 
 
 @pytest.mark.parametrize("key", ["", " ", " k", "k ", "k\n", "a" * 8193, "ключ", "k\x7f", None, 5, b"k"])
-def test_what_cannot_be_a_key(key: object) -> None:
+def test_invalid_keys(key: object) -> None:
     with pytest.raises(ConfigurationError, match="accepted: 1 to 8192 printable ASCII"):
         checked_key(key)
 
 
-def test_the_state_tells_what_was_seen_and_no_secret(
+def test_the_state_contains_the_records_and_no_secret(
     call: Callable[..., Any], control: Callable[..., Any], mint: Callable[..., Any]
 ) -> None:
     tokens = mint().data
@@ -99,13 +99,13 @@ def test_the_state_tells_what_was_seen_and_no_secret(
         assert secret.encode() not in answer.body
 
 
-def test_counts_start_again_at_zero_when_told(control: Callable[..., Any], mint: Callable[..., Any]) -> None:
+def test_counts_can_be_reset(control: Callable[..., Any], mint: Callable[..., Any]) -> None:
     mint()
     assert control("POST", "/_emulator/counts/reset").status == 200
     assert control("GET", "/_emulator/state").data["counts"]["mints"] == 0
 
 
-def test_a_control_request_counts_as_nothing(control: Callable[..., Any], emulator: Emulator) -> None:
+def test_control_requests_are_not_counted(control: Callable[..., Any], emulator: Emulator) -> None:
     control("GET", "/_emulator/state")
     control("GET", "/_emulator/none-such")
     assert (emulator.counts.mints, emulator.counts.other, emulator.counts.product) == (0, 0, {})
@@ -131,7 +131,7 @@ def test_other_paths_and_methods(
     assert (answer.status, answer.headers.get("Allow")) == (status, allowed)
 
 
-# What a web page may not do: it has no header of ours without a preflight, or a host name of its own.
+# Attacks by web pages: they cannot send our header without a preflight, or they use their own host name.
 
 CHANGES = [
     ("PUT", "/_emulator/faults", {"status": 500}),
@@ -167,7 +167,7 @@ def test_nothing_is_changed_without_the_header_that_a_page_cannot_send(
 
 
 @pytest.mark.parametrize("path", [path for _, path, _ in CHANGES] + ["/_emulator/state"])
-def test_no_preflight_and_no_answer_of_control_is_for_a_page(control: Callable[..., Any], path: str) -> None:
+def test_control_allows_no_preflight_and_no_page(control: Callable[..., Any], path: str) -> None:
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"}
     for answer in (control("OPTIONS", path, **asked), control("GET", path, Origin="https://evil.example")):
         assert [name for name in answer.headers if name.lower().startswith("access-control")] == []
@@ -176,7 +176,7 @@ def test_no_preflight_and_no_answer_of_control_is_for_a_page(control: Callable[.
 
 @pytest.mark.parametrize("host", OTHER_HOSTS)
 @pytest.mark.parametrize(("method", "path", "content"), [*CHANGES, ("GET", "/_emulator/state", None)])
-def test_a_page_whose_name_was_pointed_at_this_machine_controls_nothing(
+def test_dns_rebinding_gives_no_control(
     control: Callable[..., Any], mint: Callable[..., Any], method: str, path: str, content: Any, host: str
 ) -> None:
     answer = control(method, path, content=content, Host=host)
@@ -186,9 +186,7 @@ def test_a_page_whose_name_was_pointed_at_this_machine_controls_nothing(
     assert mint().status == 200
 
 
-def test_the_product_is_for_pages_and_for_any_host(
-    mint: Callable[..., Any], call: Callable[..., Any]
-) -> None:
+def test_the_product_serves_pages_and_any_host(mint: Callable[..., Any], call: Callable[..., Any]) -> None:
     token = mint().data["access_token"]
     answer = call(
         "POST", "/v1/rooms/create", token, {}, Host="emulator.in-a-container", Origin="http://app.example"
@@ -196,7 +194,7 @@ def test_the_product_is_for_pages_and_for_any_host(
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
 
 
-def test_an_absolute_target_names_the_host_whatever_the_header_says(raw: Callable[[bytes], bytes]) -> None:
+def test_the_host_in_an_absolute_target_overrides_the_header(raw: Callable[[bytes], bytes]) -> None:
     request = b"GET http://%b/_emulator/state HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n"
     assert raw(request % (b"evil.example", b"localhost")).startswith(b"HTTP/1.1 403 ")
     assert raw(request % (b"localhost", b"evil.example")).startswith(b"HTTP/1.1 200 ")

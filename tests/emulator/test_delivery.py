@@ -1,4 +1,4 @@
-"""Faults as a client meets them, over real sockets."""
+"""Faults as a client sees them, over real sockets."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ OLD_MINT = MINT.replace(b"HTTP/1.1", b"HTTP/1.0")
 
 
 def read_some(emulator: Emulator, at_least: int, request: bytes = MINT) -> bytes:
-    """The first bytes of an answer that may have no end; the client goes away after them."""
+    """The first bytes of a response that may be endless; then the client goes away."""
     with socket.create_connection(("127.0.0.1", emulator.port), timeout=5) as sock:
         sock.sendall(request)
         received = b""
@@ -29,16 +29,14 @@ def read_some(emulator: Emulator, at_least: int, request: bytes = MINT) -> bytes
         return received
 
 
-def test_a_usual_answer_has_its_length_its_type_and_its_date(mint: Callable[..., Any]) -> None:
+def test_a_usual_response_has_length_type_and_date(mint: Callable[..., Any]) -> None:
     answer = mint()
     assert int(answer.headers["Content-Length"]) == len(answer.body)
     assert answer.headers["Content-Type"] == "application/json"
     assert abs(parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()) < 5
 
 
-def test_a_status_comes_with_its_retry_after_and_its_body(
-    emulator: Emulator, mint: Callable[..., Any]
-) -> None:
+def test_a_status_has_its_retry_after_and_its_body(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(
         status=503, retry_after="Fri, 31 Dec 1999 23:59:59 GMT", body="busy", content_type="text/plain"
     )
@@ -55,14 +53,12 @@ def test_a_status_without_a_body_has_none(emulator: Emulator, mint: Callable[...
     assert (answer.status, answer.body) == (status, b"")
 
 
-def test_a_status_that_nobody_knows_is_sent_all_the_same(
-    emulator: Emulator, mint: Callable[..., Any]
-) -> None:
+def test_an_unknown_status_is_sent(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(status=599)
     assert mint().status == 599
 
 
-def test_a_faulty_answer_leaves_the_connection_in_use(emulator: Emulator) -> None:
+def test_a_faulty_response_keeps_the_connection(emulator: Emulator) -> None:
     emulator.faults(status=500, count=1)
     connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=5)
     statuses = []
@@ -80,14 +76,14 @@ def test_a_faulty_answer_leaves_the_connection_in_use(emulator: Emulator) -> Non
     assert len(local) == 1
 
 
-def test_latency_comes_before_whatever_else_is_wrong(emulator: Emulator, mint: Callable[..., Any]) -> None:
+def test_latency_precedes_every_other_fault(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(latency=0.1, status=502)
     began = time.monotonic()
     assert mint().status == 502
     assert time.monotonic() - began >= 0.1
 
 
-def test_a_body_is_sent_as_it_was_given(emulator: Emulator, mint: Callable[..., Any]) -> None:
+def test_a_body_is_sent_verbatim(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(body={"ok": False, "data": {"access_token": 5}})
     answer = mint()
     assert (answer.status, answer.document) == (200, {"ok": False, "data": {"access_token": 5}})
@@ -103,13 +99,13 @@ def test_garbage_claims_to_be_json_and_is_not(emulator: Emulator, mint: Callable
         json.loads(answer.body)
 
 
-def test_a_redirect_names_where_to(emulator: Emulator, mint: Callable[..., Any]) -> None:
+def test_a_redirect_has_its_location(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(redirect="http://127.0.0.1:1/elsewhere")
     answer = mint()
     assert (answer.status, answer.headers["Location"]) == (307, "http://127.0.0.1:1/elsewhere")
 
 
-def test_the_right_answer_can_come_as_the_wrong_type(emulator: Emulator, mint: Callable[..., Any]) -> None:
+def test_a_fault_can_change_the_content_type(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(content_type="text/html")
     answer = mint()
     assert answer.headers["Content-Type"] == "text/html"
@@ -125,7 +121,7 @@ def test_a_cut_body_is_shorter_than_its_length(emulator: Emulator, mint: Callabl
     assert raised.value.partial.startswith(b'{"code": 200')
 
 
-def test_a_reset_is_a_reset_and_no_answer(emulator: Emulator, mint: Callable[..., Any]) -> None:
+def test_a_reset_sends_no_response(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(reset=True, count=1)
     with socket.create_connection(("127.0.0.1", emulator.port), timeout=5) as sock:
         sock.sendall(MINT)
@@ -134,14 +130,14 @@ def test_a_reset_is_a_reset_and_no_answer(emulator: Emulator, mint: Callable[...
     assert mint().status == 200
 
 
-def test_a_drip_is_the_whole_answer_byte_by_byte(emulator: Emulator, mint: Callable[..., Any]) -> None:
+def test_a_drip_sends_the_whole_response_byte_by_byte(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(drip=0.001, body="abcdefghij")
     began = time.monotonic()
     assert mint().body == b"abcdefghij"
     assert time.monotonic() - began >= 0.01
 
 
-def test_a_drip_leaves_the_head_alone_unless_told_not_to(emulator: Emulator) -> None:
+def test_a_drip_includes_the_head_only_with_drip_head(emulator: Emulator) -> None:
     emulator.faults(drip=60)
     assert read_some(emulator, 100).endswith(b"\r\n\r\n")
     emulator.faults(drip=0.3, drip_head=True, body="x")
@@ -159,7 +155,7 @@ def test_an_endless_body_comes_in_chunks(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(("endless", "request_bytes"), [("close", MINT), ("chunked", OLD_MINT)])
-def test_an_endless_body_is_delimited_by_the_close_when_told_or_for_old_clients(
+def test_an_endless_body_can_be_delimited_by_close(
     emulator: Emulator, endless: str, request_bytes: bytes
 ) -> None:
     emulator.faults(endless=endless)
@@ -175,7 +171,7 @@ def test_an_endless_drip_never_ends(emulator: Emulator) -> None:
     assert read_some(emulator, 3000).count(b"1\r\na\r\n") > 10
 
 
-def test_a_hanging_request_gets_nothing_while_others_are_served(
+def test_a_hanging_request_gets_nothing_but_others_are_served(
     emulator: Emulator, mint: Callable[..., Any], eventually: Callable[..., None]
 ) -> None:
     emulator.faults(hang=True, count=1)
@@ -188,10 +184,10 @@ def test_a_hanging_request_gets_nothing_while_others_are_served(
             hanging.recv(1)
 
 
-def test_a_clock_that_is_off_shows_in_the_date(emulator: Emulator, mint: Callable[..., Any]) -> None:
+def test_clock_offset_changes_the_date(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(clock_offset=-3600)
-    told = parsedate_to_datetime(mint().headers["Date"]).timestamp()
-    assert abs(told + 3600 - time.time()) < 5
+    date = parsedate_to_datetime(mint().headers["Date"]).timestamp()
+    assert abs(date + 3600 - time.time()) < 5
 
 
 def test_faults_given_as_values_and_as_names_are_one_script(
@@ -201,7 +197,7 @@ def test_faults_given_as_values_and_as_names_are_one_script(
     assert [mint().status for _ in range(3)] == [500, 502, 200]
 
 
-def test_healing_ends_all_faults(emulator: Emulator, mint: Callable[..., Any]) -> None:
+def test_heal_removes_all_faults(emulator: Emulator, mint: Callable[..., Any]) -> None:
     emulator.faults(status=500, scope="all")
     assert mint().status == 500
     emulator.heal()

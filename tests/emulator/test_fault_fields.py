@@ -1,4 +1,4 @@
-"""How faults are read: what is accepted, and how every mistake is told."""
+"""Reading faults: the accepted values, and the messages about mistakes."""
 
 import contextlib
 import math
@@ -33,7 +33,7 @@ from refresher.errors import ConfigurationError
         ({"endless": True}, "endless", "chunked, close"),
         ({"status": 429, "retry_after": "7\r\nX: y"}, "retry_after", "printable ASCII"),
         ({"redirect": "http://ü"}, "redirect", "printable ASCII"),
-        ({"body": object()}, "body", "text, bytes, or what can be written as JSON"),
+        ({"body": object()}, "body", "text, bytes, or a value that JSON can represent"),
         ({"body": "\ud800"}, "body", "text, bytes"),
         ({"retry_after": "7"}, "retry_after", "needs status too"),
         ({"drip_head": True}, "drip_head", "needs drip too"),
@@ -47,22 +47,22 @@ from refresher.errors import ConfigurationError
         ({"lifetime": 1, "scope": "product"}, "scope", "does not combine with lifetime"),
     ],
 )
-def test_a_mistake_says_where_it_is_and_what_is_accepted(
+def test_a_mistake_names_the_field_and_the_accepted_values(
     settings: dict[str, Any], where: str, accepted: str
 ) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Fault.parse(settings)
-    told = {mistake.where: mistake.problem for mistake in raised.value.mistakes}
-    assert accepted in told[where]
+    messages = {mistake.where: mistake.text for mistake in raised.value.problems}
+    assert accepted in messages[where]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(ConfigurationError) as raised:
         Fault.parse({"status": 1, "latency": "long", "colour": "red"})
-    assert {mistake.where for mistake in raised.value.mistakes} == {"status", "latency", "colour"}
+    assert {mistake.where for mistake in raised.value.problems} == {"status", "latency", "colour"}
 
 
-def test_a_body_is_never_repeated_in_a_mistake() -> None:
+def test_a_mistake_never_repeats_a_body() -> None:
     with pytest.raises(ConfigurationError) as raised:
         Fault.parse({"body": {"access_token": {"secret-value"}}})
     assert "secret-value" not in str(raised.value)
@@ -87,7 +87,7 @@ def test_a_body_is_never_repeated_in_a_mistake() -> None:
         ({"hang": False, "status": 500}, Fault(status=500)),
     ],
 )  # fmt: skip
-def test_what_is_accepted(settings: dict[str, Any], fault: Fault) -> None:
+def test_valid_settings_give_a_fault(settings: dict[str, Any], fault: Fault) -> None:
     assert Fault.parse(settings) == fault
 
 
@@ -100,7 +100,7 @@ NAMES = st.sampled_from(sorted(Fault.__dataclass_fields__)) | st.text()
 
 
 @given(st.dictionaries(NAMES, JSON))
-def test_whatever_is_given_there_is_a_fault_or_a_mistake(settings: dict[str, object]) -> None:
+def test_any_settings_give_a_fault_or_mistakes(settings: dict[str, object]) -> None:
     with contextlib.suppress(ConfigurationError):
         assert isinstance(Fault.parse(settings), Fault)
 
@@ -108,4 +108,4 @@ def test_whatever_is_given_there_is_a_fault_or_a_mistake(settings: dict[str, obj
 def test_every_field_of_a_fault_can_be_read() -> None:
     with pytest.raises(ConfigurationError) as raised:
         read(dict.fromkeys(Fault.__dataclass_fields__, object()))
-    assert not [mistake for mistake in raised.value.mistakes if "no such fault" in mistake.problem]
+    assert not [mistake for mistake in raised.value.problems if "no such fault" in mistake.text]

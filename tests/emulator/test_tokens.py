@@ -1,4 +1,4 @@
-"""What tokens look like."""
+"""The formats of tokens."""
 
 import base64
 import hashlib
@@ -12,22 +12,22 @@ def decoded(part: str) -> bytes:
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-def test_an_opaque_token_cannot_be_mistaken_for_a_jwt_and_is_never_the_same() -> None:
+def test_an_opaque_token_is_no_jwt_and_unique() -> None:
     tokens = {opaque(0, 0) for _ in range(100)}
     assert len(tokens) == 100
     assert not any("." in token for token in tokens)
 
 
-def test_a_jwt_tells_when_it_was_issued_and_when_it_ends_and_its_signature_holds() -> None:
+def test_a_jwt_has_its_times_and_a_valid_signature() -> None:
     header, claims, signature = (token := jwt_maker(b"signing key")(1000.9, 60)).split(".")
     assert json.loads(decoded(header)) == {"alg": "HS256", "typ": "JWT"}
-    told = json.loads(decoded(claims))
-    assert (told["iat"], told["exp"]) == (1000, 1060)
+    payload = json.loads(decoded(claims))
+    assert (payload["iat"], payload["exp"]) == (1000, 1060)
     signed = token.rpartition(".")[0].encode()
     assert decoded(signature) == hmac.digest(b"signing key", signed, hashlib.sha256)
 
 
-def test_a_jwt_of_less_than_a_second_says_so() -> None:
+def test_a_jwt_can_expire_within_a_second() -> None:
     claims = json.loads(decoded(jwt_maker(b"signing key")(1000.0, 0.5).split(".")[1]))
     assert claims["exp"] - claims["iat"] == 0.5
 

@@ -1,4 +1,4 @@
-"""What an API server gives: its answers, and in them Secrets and Leases."""
+"""Responses of an API server, with Secrets and Leases."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from refresher.core.seal import Sealer
 from refresher.errors import KubeError, KubeThrottledError
 from refresher.kube import elector
 from refresher.kube.paths import secret_path
-from refresher.kube.responses import Request, meaning
+from refresher.kube.responses import Request, parse
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import PREFIX, Plan
 from tests.fuzz.target import (
@@ -43,7 +43,7 @@ def api_server(octets: bytes) -> None:
     code, headers, body = answer_in(octets)
     for request in (APPLY, Request("GET", "/readyz")):
         try:
-            found = meaning(request, Response(code, headers, body), CREDENTIAL, NOW.wall)
+            found = parse(request, Response(code, headers, body), CREDENTIAL, NOW.wall)
         except KubeError as error:
             secrets = [CREDENTIAL.split()[-1], *([VALUE] if request is APPLY else [])]
             assert str(error).isprintable()
@@ -97,7 +97,7 @@ def secret(octets: bytes) -> None:
 
 
 def _settle(stands: dict[str, Any]) -> None:
-    """Put right what no mutation finds by chance: an annotation that says "=" is what it would have to be."""
+    """Replace the value "=" of an annotation by the correct value, which no mutation finds by chance."""
     annotations = placed(stands, "metadata", "annotations")
     values = placed(stands, "data")
     if not isinstance(annotations, dict) or not isinstance(values, dict):

@@ -1,4 +1,4 @@
-"""What stands in files: keys, configurations, tokens with the records beside them."""
+"""Contents of files: keys, configurations, tokens with their records."""
 
 import atexit
 import base64
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import yaml
 
-from refresher.config import documents
-from refresher.config.declarations import FileOutputSettings, SecretOutputSettings
+from refresher.config import files as configuration_files
+from refresher.config.files import read_yaml
 from refresher.config.loader import load
-from refresher.config.located import MalformedError
-from refresher.config.yaml_source import read_yaml
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
+from refresher.config.source_map import MalformedError
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.keytext import LONGEST_KEY, parse_key
@@ -28,7 +28,7 @@ from refresher.errors import ConfigurationError, KeyUnreadableError, KubeConfigE
 from refresher.keys.keyfile import KeyFile
 from refresher.kube.credentials import TokenFile
 from refresher.outputs import record
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.record import Entry, Record
 from tests.fuzz.target import (
     JSON_WORDS,
@@ -49,7 +49,7 @@ FORM = {name: Format(name, TEMPLATE if name == "template" else None) for name in
 
 @cache
 def _folder() -> Path:
-    """In memory where there is such a place: a target does this thousands of times a second."""
+    """In memory if possible: a target does this thousands of times a second."""
     path = tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return Path(path)
@@ -89,13 +89,13 @@ def service_account(octets: bytes) -> None:
 
 
 def configuration(octets: bytes) -> None:
-    """The first octet says which of the two languages it is in."""
+    """The first octet selects one of the two languages."""
     name = "c.json" if octets[:1] == b"j" else "c.yaml"
     path = _written(name, octets[1:])
     try:
         found = load({"config": name}, {}, str(_folder())).settings
     except ConfigurationError as error:
-        for mistake in error.mistakes:
+        for mistake in error.problems:
             assert str(mistake).isprintable(), ascii(str(mistake))
             assert len(str(mistake)) < 2000
     else:
@@ -106,9 +106,9 @@ def configuration(octets: bytes) -> None:
             assert 0.2 <= token.refresh_at <= 0.95
             assert token.key_file.startswith("/")
             _expect_writable(token.outputs)
-    if name == "c.yaml":  # the parser that is taken where libyaml is not there
+    if name == "c.yaml":  # the parser used without libyaml
         try:
-            read_yaml(documents._content(path).decode("utf-8-sig"), yaml.SafeLoader)
+            read_yaml(configuration_files._content(path).decode("utf-8-sig"), yaml.SafeLoader)
         except (MalformedError, UnicodeDecodeError):
             return
 
@@ -123,9 +123,9 @@ def _expect_writable(outputs: tuple[FileOutputSettings | SecretOutputSettings, .
             assert output.mode & 0o600 == 0o600
             forms = [output.format]
         else:
-            forms = [form for _, form in output.data]
-        for form in forms:
-            formats.render(Format(form, output.template), a_token(), NOW, URL)
+            forms = [format_ for _, format_ in output.data]
+        for format_ in forms:
+            formats.render(Format(format_, output.template), a_token(), NOW, URL)
 
 
 def _configuration_seeds() -> Iterator[bytes]:
@@ -160,12 +160,12 @@ def output(octets: bytes) -> None:
     path = _folder() / "token"
     path.write_bytes(content)
     (_folder() / ".token.meta.json").write_bytes(beside)
-    out = FileOutput(FileOutputSettings(str(path)), URL)
+    out = FileOutput(Plan(str(path), URL))
     expect_sound(out.inspect(NOW))
-    for form in FORM.values():
-        found = formats.read_back(form, content)
-        if found is not None and form.name in ("token", "bearer", "env"):
-            assert formats.render(form, a_token(found[0].reveal()), NOW, URL) == content
+    for format_ in FORM.values():
+        found = formats.read_back(format_, content)
+        if found is not None and format_.name in ("token", "bearer", "env"):
+            assert formats.render(format_, a_token(found[0].reveal()), NOW, URL) == content
     believed = record.load(beside, NOW)
     if believed.owner not in ("", record.DEFAULT_OWNER):
         with suppress(OutputError):
@@ -178,7 +178,7 @@ def output(octets: bytes) -> None:
 
 
 def _settled(content: bytes, beside: bytes) -> bytes:
-    """Put right in a record what no mutation finds by chance: what says "=" is what it would have to be."""
+    """Replace the value "=" in a record by the correct value, which no mutation finds by chance."""
     document = loaded(beside)
     contents = placed(document, "contents")
     if not isinstance(contents, list):
@@ -197,14 +197,18 @@ def _settled(content: bytes, beside: bytes) -> bytes:
 
 def _output_seeds() -> Iterator[bytes]:
     token = a_token()
-    for name, form in FORM.items():
-        content = formats.render(form, token, NOW, URL)
-        identity = form.identity(URL)
+    for name, format_ in FORM.items():
+        content = formats.render(format_, token, NOW, URL)
+        identity = format_.identity(URL)
         yield (
             content + b"\n\n" + record.dump(Record({record.digest(content): Entry(identity, token.facts)}))
         )
-        told = {**record.fields("=", Entry(name, token.facts)), "token_fingerprint": "=", "expires_at": "="}
-        yield content + b"\n\n" + json.dumps({"version": 1, "contents": [told]}).encode()
+        described = {
+            **record.fields("=", Entry(name, token.facts)),
+            "token_fingerprint": "=",
+            "expires_at": "=",
+        }
+        yield content + b"\n\n" + json.dumps({"version": 1, "contents": [described]}).encode()
 
 
 YAML_WORDS = (

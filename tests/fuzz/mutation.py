@@ -1,4 +1,4 @@
-"""Mutations of a JSON document that leave it one: octets alone seldom get past the parser of it."""
+"""Mutations of a JSON document that keep it valid: mutated octets seldom get past the parser."""
 
 import json
 import random
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 DEPTH = 2000  # recursion ends at 1000
-MUCH = 40  # of 100 mutations are of the document, the others of its octets
-DEEP = "(deep)"  # stands for what no parser follows to its end
+MUCH = 40  # of 100 mutations change the document, the others change its octets
+DEEP = "(deep)"  # stands for a nesting too deep for every parser
 STRANGE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1.5, 1e308, 10**400, float("nan"), float("inf"), "", "=", "\0", "\ud800", [],
     {}, [[]], "9999-12-31T22:59:59-23:59", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59",
@@ -18,8 +18,8 @@ Mutate = Callable[[bytes, int], bytes]
 
 
 def mutator(separator: bytes, mutate: Callable[[bytes, int], bytes]) -> Callable[[bytes, int, int], bytes]:
-    """A custom mutator for octets with a document behind the first `separator`; b"": they are it as a whole.
-    `mutate` is libFuzzer's own."""
+    """A custom mutator for octets with a document after the first `separator`; b"": all of them are the
+    document. `mutate` is libFuzzer's own."""
 
     def mutated(octets: bytes, longest: int, seed: int) -> bytes:
         dice = random.Random(seed)
@@ -33,7 +33,7 @@ def mutator(separator: bytes, mutate: Callable[[bytes, int], bytes]) -> Callable
 
 
 def _mutated(text: bytes, dice: random.Random, mutate: Mutate) -> bytes | None:
-    """The document in `text` with a few changes; None where there is none."""
+    """The document in `text` with a few changes; None if `text` has no document."""
     try:
         document = json.loads(text)
         for _ in range(dice.choice((1, 1, 2, 4))):

@@ -1,10 +1,10 @@
-"""Coverage-guided fuzzing of everything that reads what comes from outside, by libFuzzer (atheris).
+"""Coverage-guided fuzzing of everything that reads input from outside, with libFuzzer (atheris).
 
 make fuzz                          every target, ten minutes each
 make fuzz ONLY=secret SECONDS=60   one of tests/fuzz/table.py, or several: ONLY="secret lease"
 
-A finding is left in tests/fuzz/cases/TARGET/, where `make test` tries it for ever after: give it a name that
-tells it. What is interesting is kept in .fuzz/TARGET/ and is where the next run begins.
+A finding is written to tests/fuzz/cases/TARGET/, where `make test` runs it from then on: rename it to
+describe it. Interesting inputs are kept in .fuzz/TARGET/, where the next run begins.
 """
 
 import argparse
@@ -57,21 +57,21 @@ def fuzz(name: str, seconds: int) -> None:
     options = {
         "artifact_prefix": f"{cases}/",
         "dict": words,
-        "keep_seed": 1,  # what a document is like, libFuzzer does not see: to it the C of `json` is dark
+        "keep_seed": 1,  # libFuzzer does not see the C code of `json`, and so the structure of a document
         "max_len": LONGEST,
         "max_total_time": seconds,
         "print_final_stats": 1,
         "rss_limit_mb": LARGEST,
         "timeout": SLOWEST,
     }
-    told = [f"-{option}={value}" for option, value in options.items()]
+    flags = [f"-{option}={value}" for option, value in options.items()]
     mutate = None if target.document is None else mutator(target.document, _mutate)
-    atheris.Setup([name, str(kept), str(cases), *told], target.check, custom_mutator=mutate)
+    atheris.Setup([name, str(kept), str(cases), *flags], target.check, custom_mutator=mutate)
     atheris.Fuzz()
 
 
 def _mutate(octets: bytes, longest: int) -> bytes:
-    return bytes(atheris.Mutate(octets, longest))  # not the function itself: Setup puts another in its place
+    return bytes(atheris.Mutate(octets, longest))  # not the function itself: Setup replaces it
 
 
 def _quoted(word: str) -> str:

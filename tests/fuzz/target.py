@@ -1,4 +1,4 @@
-"""What is fuzzed, as values: a check of any octets, examples to begin from, words to make them of."""
+"""Fuzz targets, as values: a check for any octets, initial examples, a dictionary."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from refresher.outputs.record import Entry, Record
 NOW = Instant(wall=1_793_872_800.25, boot=5_000.0)  # 2026-11-05T10:00:00.25Z
 KEY = SecretStr("Zq81~kEy_77-Xw02.pV55")
 URL = "https://api.inlive.app"
-TELLTALE = 8  # so many characters of a secret in a row give part of it away
+TELLTALE = 8  # this many characters of a secret in a row count as a leak
 
 
 def words(text: str) -> tuple[str, ...]:
-    """What white space parts in it."""
+    """The words in it, split at white space."""
     return tuple(text.split())
 
 
@@ -41,8 +41,8 @@ HEADERS = (
 
 
 class Target(NamedTuple):
-    """`check` returns for octets that are met as they should be, and raises for a finding. `document`: behind
-    which octets a JSON document begins, b"" for at once, None for none."""
+    """`check` returns for octets that are handled correctly, and raises for a finding. `document`: the octets
+    before a JSON document, b"" if it begins at once, None if there is no document."""
 
     check: Callable[[bytes], None]
     seeds: Callable[[], Iterable[bytes]]
@@ -58,7 +58,7 @@ def a_token(text: str = "acc3ss-token-1") -> Token:
 
 
 def expect_printable(text: str, *secrets: str) -> None:
-    """It can stand in a line of a log, and no part of a secret is in it."""
+    """Check that it fits into a log line and contains no part of a secret."""
     assert text.isprintable(), ascii(text)
     for secret in secrets:
         parts = (secret[at : at + TELLTALE] for at in range(max(1, len(secret) - TELLTALE + 1)))
@@ -66,7 +66,7 @@ def expect_printable(text: str, *secrets: str) -> None:
 
 
 def expect_sound(held: Holding) -> None:
-    """What was found in an output can be told, recorded, and published again."""
+    """Check that the content of an output can be reported, recorded, and published again."""
     if held.facts is None:
         assert held._replace(owner="") == Holding()
         return
@@ -74,17 +74,17 @@ def expect_sound(held: Holding) -> None:
     assert 0 < facts.lifetime < 1e10
     assert 0 < facts.requested < 1e10
     rfc3339.to_second(facts.expiry.wall)
-    told = record.load(record.dump(Record({record.digest(b""): Entry("token", facts)})), NOW).entries
-    assert len(told) == 1, "what was believed is believed again"
+    recorded = record.load(record.dump(Record({record.digest(b""): Entry("token", facts)})), NOW).entries
+    assert len(recorded) == 1, "the entry is loaded again"
     if held.token is not None:
         assert held.token.access.fingerprint == facts.fingerprint
         for name in formats.NAMES:
-            form = formats.Format(name, "$access_token $refresh_token $expires_in" * (name == "template"))
-            formats.render(form, held.token, NOW, URL)
+            format_ = formats.Format(name, "$access_token $refresh_token $expires_in" * (name == "template"))
+            formats.render(format_, held.token, NOW, URL)
 
 
 def expires(issued: object, lifetime: object) -> str:
-    """What a record would have to say that says "=" instead, by its other times; "=" where these say none."""
+    """The correct value for "=" in a record, from its other times; "=" if these give none."""
     try:
         return (datetime.fromisoformat(str(issued)) + timedelta(seconds=float(str(lifetime)))).isoformat()
     except (ValueError, OverflowError):
@@ -92,7 +92,7 @@ def expires(issued: object, lifetime: object) -> str:
 
 
 def placed(document: Any, *path: str) -> Any:
-    """The value at `path` in a document of any shape; None where there is none."""
+    """The value at `path` in a document of any shape; None if it is missing."""
     for step in path:
         document = document.get(step) if isinstance(document, dict) else None
     return document
@@ -108,7 +108,7 @@ def answer_in(octets: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 def loaded(octets: bytes) -> Any:
-    """The JSON in there; None where there is none."""
+    """The JSON value in it; None if it is not JSON."""
     try:
         return json.loads(octets)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What is one text: a moment, the claims of a token, the value of an option, a command line."""
+"""Single texts: a moment, the claims of a token, the value of an option, a command line."""
 
 import base64
 import json
@@ -10,32 +10,16 @@ from itertools import product
 
 from refresher.clock import SystemClock
 from refresher.config import flags
-from refresher.config.declarations import (
-    FileOutputSettings,
-    IssuerSettings,
-    LeaderElectionSettings,
-    SecretOutputSettings,
-    Settings,
-    TokenSettings,
-)
-from refresher.config.documents import read_json
+from refresher.config.declarations import SECTIONS
+from refresher.config.files import read_json
 from refresher.config.loader import load
-from refresher.config.located import MalformedError
 from refresher.config.options import Option, options_of
+from refresher.config.source_map import MalformedError
 from refresher.core import rfc3339
 from refresher.core.expiry import UselessTokenError, believed_lifetime
 from refresher.errors import ConfigurationError
 from refresher.issuer.client import InliveIssuer
 from tests.fuzz.target import JSON_WORDS, NOW, Target
-
-SECTIONS = (
-    Settings,
-    IssuerSettings,
-    TokenSettings,
-    FileOutputSettings,
-    SecretOutputSettings,
-    LeaderElectionSettings,
-)
 
 
 def moment(octets: bytes) -> None:
@@ -64,7 +48,7 @@ def _plain_options() -> list[Option]:
 
 
 def option(octets: bytes) -> None:
-    """The first octet says which; the rest is a text as flags give it, or JSON as a file does."""
+    """The first octet selects the option; the rest is a text, as from a flag, or JSON, as from a file."""
     options = _plain_options()
     one = options[octets[0] % len(options)] if octets else flags.CONFIG
     text = octets[1:].decode(errors="surrogateescape")
@@ -75,15 +59,15 @@ def option(octets: bytes) -> None:
         assert error.problem.isprintable()
     for value in given:
         try:
-            found = one.kind.parse(value)
+            found = one.value_type.parse(value)
         except ValueError as error:
             assert str(error).isprintable(), ascii(str(error))
             continue
-        if one.kind.schema.get("type") == ["string", "number"] and "maxLength" in one.kind.schema:
-            assert one.kind.schema["minimum"] <= found <= one.kind.schema["maximum"]
-        shown = one.kind.show(found)
+        if one.value_type.schema.get("type") == ["string", "number"] and "maxLength" in one.value_type.schema:
+            assert one.value_type.schema["minimum"] <= found <= one.value_type.schema["maximum"]
+        shown = one.value_type.show(found)
         if isinstance(found, str | int) or one.key in ("timeout", "lifetime", "duration"):
-            again = one.kind.parse(shown)
+            again = one.value_type.parse(shown)
             assert again == found or (isinstance(found, float) and math.isclose(again, found, abs_tol=6e-4))
 
 
@@ -95,7 +79,7 @@ def _option_seeds() -> Iterator[bytes]:
 
 
 def command_line(octets: bytes) -> None:
-    """A JSON object of flags: what `load` gets from argparse, in which everything is a text."""
+    """A JSON object of flags, as `load` gets it from argparse: every value is a text."""
     try:
         told = json.loads(octets)
     except (ValueError, RecursionError):
@@ -113,7 +97,7 @@ def command_line(octets: bytes) -> None:
             try:
                 load(flags_given, variables, "/nowhere", needs=needs)
             except ConfigurationError as error:
-                assert all(str(mistake).isprintable() for mistake in error.mistakes), error.mistakes
+                assert all(str(mistake).isprintable() for mistake in error.problems), error.problems
 
 
 def _command_line_seeds() -> Iterator[bytes]:
@@ -124,7 +108,7 @@ def _command_line_seeds() -> Iterator[bytes]:
 
 
 def proxy(octets: bytes) -> None:
-    """What HTTPS_PROXY says; nothing is asked for."""
+    """The value of HTTPS_PROXY; sends no request."""
     os.environ["https_proxy"] = octets.decode(errors="replace").replace("\0", "")
     try:
         InliveIssuer("https://issuer.test", SystemClock())

@@ -1,4 +1,4 @@
-"""What comes over the network: from the issuer, from who asks for a page, from who is asked for a status."""
+"""Input over the network: from the issuer, from clients of the endpoints, from a daemon."""
 
 import json
 import math
@@ -46,14 +46,15 @@ def issuer(octets: bytes) -> None:
     assert 0 < lifetime <= 3600.0
     key, access = KEY.fingerprint, said.access.fingerprint
     facts = TokenFacts(NOW, lifetime, 3600.0, key, access, has_refresh_token=False, issuer=URL)
-    for form in map(Format, NAMES[:-1]):
-        found = read_back(form, render(form, Token(facts, said.access, said.refresh_token), NOW, URL))
-        assert found is not None, form
+    for format_ in map(Format, NAMES[:-1]):
+        found = read_back(format_, render(format_, Token(facts, said.access, said.refresh_token), NOW, URL))
+        assert found is not None, format_
         assert found[0] == said.access
 
 
 def _expect_no_token(message: str, without: Granted | Declined, body: bytes) -> None:
-    """No token of `body` is in `message`, but for what is in our own words `without` it."""
+    """Check that no token of `body` is in `message`, except words that are also in the message `without`
+    it."""
     ours = without.message if isinstance(without, Declined) else ""
     tokens = placed(loaded(body), "data")
     for token in tokens.values() if isinstance(tokens, dict) else ():
@@ -74,7 +75,7 @@ def _issuer_seeds() -> Iterator[bytes]:
 
 
 def page(octets: bytes) -> None:
-    """What a client sends to a server of ours, in pieces as large as its first byte says."""
+    """Input of a client of our server, in pieces; the first byte is their size."""
     application = _Recorder()
     protocol = Protocol(application, Limits(), 0.0)
     size = octets[0] + 1 if octets else 1
@@ -87,7 +88,7 @@ def page(octets: bytes) -> None:
 
 
 def _exchange(protocol: Protocol, application: "_Recorder") -> None:
-    """Answer all that can be answered; what is refused ends the connection."""
+    """Respond to every valid request; a refusal ends the connection."""
     while True:
         asked = protocol.next_request(0.0)
         if asked is not None:
@@ -106,7 +107,7 @@ def _exchange(protocol: Protocol, application: "_Recorder") -> None:
 
 
 class _Recorder:
-    """An application that remembers what it was asked to admit, and whether anything was refused."""
+    """An application that records the requests to admit, and whether it refused one."""
 
     def __init__(self) -> None:
         self.admitted: list[messages.Request] = []
@@ -133,14 +134,14 @@ def _page_seeds() -> Iterator[bytes]:
 
 
 def neighbour(octets: bytes) -> None:
-    """A status document, of a daemon or of who is taken for one."""
-    told = loaded(octets)
-    if not isinstance(told, dict) or not isinstance(told.get("tokens"), list):
-        return  # refused before (commands/status.py)
-    for line in status_table.table(told).splitlines():
+    """A status document, from a daemon or from another server at its address."""
+    report = loaded(octets)
+    if not isinstance(report, dict) or not isinstance(report.get("tokens"), list):
+        return  # refused earlier (commands/status.py)
+    for line in status_table.table(report).splitlines():
         assert line.isprintable()
         assert status_table.columns(line) <= status_table.WIDTH
-    status_page.page(told).encode()
+    status_page.page(report).encode()
 
 
 def _neighbour_seeds() -> Iterator[bytes]:
@@ -148,8 +149,8 @@ def _neighbour_seeds() -> Iterator[bytes]:
     token = {"name": "studio", "valid": True, "expires_at": "2026-11-05T11:00:00Z", "remaining_seconds": 60,
              "next_refresh_at": "2026-11-05T10:42:00Z", "next_reason": "scheduled", "problems": ["x"],
              "outputs": [output]}  # fmt: skip
-    told = {"version": "1", "time": "2026-11-05T10:00:00Z", "valid": True, "tokens": [token]}
-    yield json.dumps(told).encode()
+    report = {"version": "1", "time": "2026-11-05T10:00:00Z", "valid": True, "tokens": [token]}
+    yield json.dumps(report).encode()
 
 
 TARGETS = {

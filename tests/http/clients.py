@@ -1,4 +1,4 @@
-"""Both HTTP clients, asked in the same way: of the issuer and of the API server."""
+"""Both HTTP clients behind one interface: the issuer's and the API server's."""
 
 import re
 import traceback
@@ -16,10 +16,10 @@ from refresher.kube.paths import secret_path
 from tests.kube.connecting import by_kubeconfig, in_pod, kubeconfig, service_account
 
 BEARER = "hEader.c2VydmljZS1hY2NvdW50.sIgnature"
-VALUE = "b3Blbi1zZXNhbWU="  # of a Secret, as it is sent
+VALUE = "b3Blbi1zZXNhbWU="  # of a Secret, in base64
 
 Ask = Callable[[float], str]
-"""One request within so many seconds: why it got no response, empty if it got one."""
+"""Sends one request with this time limit in seconds. Returns why it got no response, or ""."""
 
 
 def issuer(_: Path, url: str, ca: str = "") -> Ask:
@@ -31,13 +31,13 @@ def issuer(_: Path, url: str, ca: str = "") -> Ask:
         if not isinstance(answer, Declined):
             return ""
         assert BEARER not in answer.message
-        return re.sub(r" \(asked: .*\)$", "", answer.message)
+        return re.sub(r" \(URL: .*\)$", "", answer.message)
 
     return ask
 
 
 def api_server(directory: Path, url: str, ca: str = "") -> Ask:
-    """An API server at `url`: of a kubeconfig, or over TLS as a Pod knows it."""
+    """An API server at `url`: by kubeconfig, or over TLS as in a Pod."""
     at = urlsplit(url)
     if at.scheme == "https":
         authorities = Path(ca).read_bytes() if ca else b""

@@ -1,4 +1,4 @@
-"""What the tests of the HTTP floor share with those of the issuer's client."""
+"""Fixtures that the tests of the HTTP clients share with those of the issuer's client."""
 
 from tests.issuer.conftest import _no_proxies_and_no_bundles, authority, ca_file, tls
 

@@ -1,6 +1,6 @@
-"""What a message says when no response came: what failed, with whom, what helps, and nothing that is secret.
+"""Messages of failed requests: the failure, the peer and advice, but no secret.
 
-The same for both clients.
+Both clients have the same messages.
 """
 
 import ssl
@@ -15,9 +15,9 @@ from tests.issuer.conftest import tls_for
 from tests.issuer.peer import GRANT, Caller, Script, answering, granting, peer, resetting, sending, tunnelling
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-CUT = "the answer of SERVER was cut off"
+CUT = "the response of SERVER was cut off"
 NO_HTTP = "SERVER does not speak HTTP"
-ALERT = b"\x15\x03\x01\x00\x02\x02\x46"  # OpenSSL's, to a request in plain text
+ALERT = b"\x15\x03\x01\x00\x02\x02\x46"  # OpenSSL's response to a request in plain text
 BEHIND_A_PROXY = "https://issuer.test"
 
 
@@ -31,7 +31,7 @@ def in_the_clear(caller: Caller) -> None:
     ("script", "message"),
     [
         pytest.param(resetting, "SERVER: Connection reset by peer", id="a reset"),
-        pytest.param(sending(), "SERVER: closed the connection without an answer", id="no answer"),
+        pytest.param(sending(), "SERVER: closed the connection without a response", id="no answer"),
         pytest.param(sending(HEAD + b"Content-Length: 9\r\n\r\n{"), CUT, id="half a body"),
         pytest.param(sending(HEAD), CUT, id="half a head"),
         pytest.param(sending(HEAD + b"Transfer-Encoding: chunked\r\n\r\n9\r\n{"), CUT, id="half a chunk"),
@@ -48,21 +48,21 @@ def in_the_clear(caller: Caller) -> None:
         ),
     ],
 )
-def test_what_the_server_did(client, script: Script, message: str, tmp_path: Path) -> None:
+def test_a_failure_of_the_server_is_described(client, script: Script, message: str, tmp_path: Path) -> None:
     with peer(script) as server:
         told = client(tmp_path, server.url)(2.0)
     assert told.replace(f"127.0.0.1:{server.port}", "SERVER") == message
 
 
 @BOTH
-def test_that_nobody_listens(client, tmp_path: Path) -> None:
+def test_a_refused_connection_is_described(client, tmp_path: Path) -> None:
     with peer(granting) as gone:
         pass
     assert client(tmp_path, gone.url)(2.0) == f"127.0.0.1:{gone.port}: Connection refused"
 
 
 @BOTH
-def test_that_there_is_no_such_name(client, tmp_path: Path) -> None:
+def test_an_unknown_host_name_is_described(client, tmp_path: Path) -> None:
     told = client(tmp_path, "http://server.invalid")(2.0)  # RFC 6761, section 6.4
     assert told.startswith("the name of server.invalid cannot be resolved: ")
 
@@ -78,19 +78,19 @@ def test_a_password_in_the_url_is_not_shown(client, tmp_path: Path) -> None:
 
 
 @BOTH
-def test_a_server_of_a_trusted_authority_is_asked(client, tls, ca_file: str, tmp_path: Path) -> None:
+def test_a_server_of_a_trusted_authority_is_accepted(client, tls, ca_file: str, tmp_path: Path) -> None:
     with peer(granting, tls=tls) as server:
         assert client(tmp_path, server.url, ca_file)(5.0) == ""
 
 
 @BOTH
-def test_another_authority_is_named_with_its_file(client, tls: ssl.SSLContext, tmp_path: Path) -> None:
+def test_the_file_of_the_trusted_authorities_is_named(client, tls: ssl.SSLContext, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     with peer(granting, tls=tls) as server:
         told = client(tmp_path, server.url, str(other))(5.0)
         assert server.requests == []
-    file = other if "other.pem" in told else tmp_path / "ca.crt"  # a Pod's is at a place of its own
+    file = other if "other.pem" in told else tmp_path / "ca.crt"  # a Pod has it elsewhere
     assert told.startswith(f"the TLS certificate of 127.0.0.1:{server.port} could not be verified: ")
     assert f"; no authority in {file} has signed it" in told
 
@@ -115,18 +115,18 @@ def test_an_expired_certificate_is_refused(client, authority, ca_file: str, tmp_
 
 
 @BOTH
-def test_a_server_that_speaks_no_tls(client, ca_file: str, tmp_path: Path) -> None:
+def test_a_server_without_tls_is_described(client, ca_file: str, tmp_path: Path) -> None:
     with peer(in_the_clear) as server:
         told = client(tmp_path, server.url.replace("http:", "https:"), ca_file)(5.0)
     failed = f"TLS with 127.0.0.1:{server.port} failed: wrong version number"
-    assert told == f"{failed}; does it speak HTTPS there?"
+    assert told == f"{failed}; does this port speak HTTPS?"
 
 
 @BOTH
-def test_a_file_that_broke_is_named_where_the_last_good_one_does_not_help(
+def test_a_broken_ca_file_is_named_if_the_old_one_does_not_verify_the_server(
     client, tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
-    other = tmp_path / "ca.crt"  # also where a Pod has it
+    other = tmp_path / "ca.crt"  # a Pod has it there too
     trustme.CA().cert_pem.write_to_path(str(other))
     with peer(granting, tls=tls) as server:
         ask = client(tmp_path, server.url, str(other))
@@ -134,8 +134,8 @@ def test_a_file_that_broke_is_named_where_the_last_good_one_does_not_help(
         other.write_bytes(b"<html>")
         told = ask(5.0)
     assert "could not be verified" in told
-    broken = f"the CA file {other} cannot be used: no certificates in it"
-    assert told.endswith(f"; the certificates in use were read earlier: now {broken}")
+    broken = f"the CA file {other} cannot be used: it contains no certificates"
+    assert told.endswith(f"; older certificates are in use, because now {broken}")
 
 
 # --- Proxies
@@ -152,7 +152,7 @@ def test_a_proxy_that_opens_no_tunnel_is_named_with_its_status(
 
 
 @BOTH
-def test_a_proxy_that_is_away_is_named(
+def test_a_proxy_that_refuses_the_connection_is_named(
     client, ca_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with peer(granting) as proxy:

@@ -1,5 +1,5 @@
-"""Names are resolved in time, or not at all, by real name servers that answer, dawdle, fail or say
-nothing."""
+"""Names are resolved in time or not at all. The name servers are real: they answer, are slow, fail or are
+silent."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ UNANSWERED = f"the name {NAME} could not be resolved within 0.5 s: the resolver 
 
 
 def hanging_up(caller: Caller) -> None:
-    """Grants a token and closes the connection: the next request needs a new one, and so the name."""
+    """Grants a token and closes the connection. So the next request resolves the name again."""
     caller.request()
     caller.answer(200, GRANT, "Connection: close")
 
@@ -36,7 +36,7 @@ def hanging_up(caller: Caller) -> None:
 def mint(issuer: InliveIssuer, budget: float = BUDGET) -> MintResult:
     began = time.monotonic()
     result = issuer.mint(KEY, 60.0, budget)
-    assert time.monotonic() - began < budget + 5.0  # where nothing bounds the look-up, it has ended by then
+    assert time.monotonic() - began < budget + 5.0  # an unlimited look-up takes longer
     return result
 
 
@@ -58,7 +58,7 @@ class Heard(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-# --- Each of these runs in a process of its own
+# --- Each of these runs in a separate process
 
 
 def a_resolver_that_hangs() -> None:
@@ -70,8 +70,10 @@ def a_resolver_that_hangs() -> None:
             result = mint(issuer, 0.2)
             assert isinstance(result.answer, Declined)
             assert [each.outcome for each in result.tries] == [Outcome.TIMEOUT]
-            said = "could not be resolved within 0.2 s: the resolver does not answer (see /etc/resolv.conf)"
-            assert said in result.answer.message, result.answer
+            problem = (
+                "could not be resolved within 0.2 s: the resolver does not answer (see /etc/resolv.conf)"
+            )
+            assert problem in result.answer.message, result.answer
             assert look_ups() == 1, "they do not pile up"
 
 
@@ -95,7 +97,7 @@ def a_resolver_that_stops_answering() -> None:
 
 
 def a_resolver_that_is_slow() -> None:
-    """The first of two name servers is dead: an answer takes a second, longer than an attempt has."""
+    """The first of two name servers is silent. So an answer takes a second, longer than an attempt has."""
     dead, _ = NameServer("127.0.0.1"), NameServer("127.0.0.2")
     dead.mood = Mood.SILENT
     with peer(hanging_up) as server:
@@ -132,9 +134,9 @@ def no_thread_to_be_had() -> None:
     NameServer("127.0.0.1")
     resolver, heard = Resolver(), Heard()
     assert resolver.addresses(NAME, 5.0) == ["127.0.0.1"]
-    threading.stack_size(1 << 46)  # more than there is address space for
+    threading.stack_size(1 << 46)  # more than the address space
     assert resolver.addresses(NAME, 5.0) == ["127.0.0.1"]
-    with pytest.raises(OSError, match=r"no thread to resolve another\.test with"):
+    with pytest.raises(OSError, match=r"thread to resolve another\.test"):
         resolver.addresses("another.test", 5.0)
     assert len(heard.lines) == 1
     for address in ("127.0.0.1", "::1"):
@@ -165,5 +167,5 @@ def an_api_server_whose_name_is_not_resolved() -> None:
     ],
     ids=lambda scenario: scenario.__name__.replace("_", " "),
 )
-def test_a_name_is_resolved_in_time_or_the_resolver_is_blamed(scenario: Callable[[], None]) -> None:
+def test_a_name_is_resolved_in_time_or_the_message_names_the_resolver(scenario: Callable[[], None]) -> None:
     isolated(f"{__name__}:{scenario.__name__}")

@@ -1,4 +1,4 @@
-"""Certificates in files that are replaced while they are in use."""
+"""Certificate files that are replaced while in use."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def authority_in(path: Path) -> Path:
-    """A new authority in this file, which is replaced in one step."""
+    """Replace this file atomically by the certificate of a new authority."""
     fresh = path.with_suffix(".new")
     trustme.CA().cert_pem.write_to_path(str(fresh))
     return fresh.replace(path)
@@ -37,7 +37,7 @@ def fingerprints(context: ssl.SSLContext) -> list[bytes]:
     return context.get_ca_certs(binary_form=True)
 
 
-def test_nothing_is_loaded_again_while_the_file_stays_as_it_is(bundle: Path) -> None:
+def test_an_unchanged_file_is_loaded_once(bundle: Path) -> None:
     trust = Trust(str(bundle))
     assert trust.context() is trust.context()
 
@@ -48,8 +48,8 @@ def test_a_replaced_file_is_read_again(bundle: Path, caplog: pytest.LogCaptureFi
     authority_in(bundle)
     after = trust.context()
     assert fingerprints(after) != fingerprints(before)
-    told = [record.getMessage() for record in caplog.records]
-    assert told == [f"{bundle}: changed, and in use from now on"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{bundle} has changed")
 
 
 def test_a_file_that_is_rewritten_in_place_is_read_again(bundle: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_file_that_is_rewritten_in_place_is_read_again(bundle: Path) -> None:
     assert fingerprints(trust.context()) != fingerprints(before)
 
 
-def test_a_link_that_kubelet_swaps_is_followed_anew(tmp_path: Path) -> None:
+def test_a_link_that_kubelet_swaps_is_followed_again(tmp_path: Path) -> None:
     """https://pkg.go.dev/k8s.io/kubernetes/pkg/volume/util#AtomicWriter"""
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -74,9 +74,9 @@ def test_a_link_that_kubelet_swaps_is_followed_anew(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "no PEM": (b"<html>", "no certificates in it"),
-    "empty": (b"", "no certificates in it"),
-    "cut within a certificate": (trustme.CA().cert_pem.bytes()[:200], "no certificates in it"),
+    "no PEM": (b"<html>", "it contains no certificates"),
+    "empty": (b"", "it contains no certificates"),
+    "cut within a certificate": (trustme.CA().cert_pem.bytes()[:200], "it contains no certificates"),
     "gone": (None, "No such file or directory"),
 }
 
@@ -89,9 +89,9 @@ def test_a_broken_file_never_replaces_a_good_one_and_is_reported_once(
     good = trust.context()
     bundle.unlink() if content is None else bundle.write_bytes(content)
     assert [trust.context() for _ in range(3)] == [good] * 3
-    said = f"the CA file {bundle} cannot be used: {why}"
-    assert trust.problem == said
-    kept = f"{said}; the certificates that were read before stay in use"
+    problem = f"the CA file {bundle} cannot be used: {why}"
+    assert trust.problem == problem
+    kept = f"{problem}; the certificates that were read before stay in use"
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [("WARNING", kept)]
 
     bundle.write_bytes(b"otherwise broken")
@@ -104,7 +104,7 @@ def test_a_broken_file_never_replaces_a_good_one_and_is_reported_once(
 
 
 @pytest.mark.parametrize(("content", "why"), BROKEN.values(), ids=BROKEN)
-def test_a_file_that_was_never_good_is_an_error_until_it_is(
+def test_a_file_without_certificates_is_an_error_until_it_has_some(
     content: bytes | None, why: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "ca.pem"
@@ -119,14 +119,14 @@ def test_a_file_that_was_never_good_is_an_error_until_it_is(
     assert len(fingerprints(trust.context())) == 1
 
 
-def test_a_client_certificate_is_read_again_and_a_broken_one_is_not_taken(
+def test_a_replaced_client_certificate_is_read_again_unless_it_is_broken(
     bundle: Path, tmp_path: Path
 ) -> None:
     path, authority = tmp_path / "client.pem", trustme.CA()
     path.write_bytes(authority.issue_cert("me").private_key_and_cert_chain_pem.bytes())
     trust = Trust(str(bundle), (str(path), None))
     before = trust.context()
-    path.write_bytes(authority.cert_pem.bytes())  # no key is in it
+    path.write_bytes(authority.cert_pem.bytes())  # without its key
     assert trust.context() is before
     assert f"the client certificate {path} cannot be used" in trust.problem
     path.write_bytes(authority.issue_cert("me").private_key_and_cert_chain_pem.bytes())
@@ -137,7 +137,7 @@ def test_a_client_certificate_is_read_again_and_a_broken_one_is_not_taken(
 
 
 def hashed(directory: Path) -> Path:
-    """A directory with an authority as OpenSSL finds it there."""
+    """A directory with an authority under its hashed name, as OpenSSL expects it."""
     directory.mkdir()
     certificate = authority_in(directory / "corporate.pem")
     openssl = ["openssl", "x509", "-noout", "-subject_hash", "-in", str(certificate)]
@@ -152,7 +152,7 @@ def system(monkeypatch: pytest.MonkeyPatch, file: Path, directory: Path | str) -
     return Trust()
 
 
-def test_without_a_ca_file_the_systems_store_counts_as_for_other_programs(
+def test_without_a_ca_file_the_systems_store_is_used(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = hashed(tmp_path / "certs")
@@ -161,7 +161,7 @@ def test_without_a_ca_file_the_systems_store_counts_as_for_other_programs(
     assert str(trust.authorities) == f"{bundle} and {directory}"
 
 
-def test_what_no_variable_names_is_where_python_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_variables_the_store_is_that_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in STORE:
         monkeypatch.delenv(name, raising=False)
     trust, expected = Trust(), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -180,7 +180,7 @@ def test_the_systems_store_is_read_again_too(
     assert fingerprints(trust.context()) != fingerprints(before)
 
 
-def test_a_certificate_that_comes_into_the_directory_is_seen(
+def test_a_certificate_added_to_the_directory_is_loaded(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = hashed(tmp_path / "certs")
@@ -191,8 +191,8 @@ def test_a_certificate_that_comes_into_the_directory_is_seen(
 
 
 @pytest.mark.parametrize("variables", [{}, {"SSL_CERT_DIR": "hashed"}], ids=["empty", "a directory"])
-def test_certifi_counts_only_where_the_system_has_no_store(variables: dict[str, str], tmp_path: Path) -> None:
-    """In a process of its own: where OpenSSL looks by itself cannot be set from here."""
+def test_certifi_is_used_only_without_a_system_store(variables: dict[str, str], tmp_path: Path) -> None:
+    """In a separate process, because the default paths of OpenSSL cannot be set here."""
     hashed(tmp_path / "hashed")
     program = (
         "import ssl\n"
@@ -208,13 +208,13 @@ def test_certifi_counts_only_where_the_system_has_no_store(variables: dict[str, 
     )
     count, where = ended.stdout.split()
     if variables:
-        assert (count, where) == ("0", str(tmp_path / "hashed"))  # none is loaded before it is needed
+        assert (count, where) == ("0", str(tmp_path / "hashed"))  # OpenSSL loads certificates on demand
     else:
         assert int(count) > 50
         assert where == certifi.where()
 
 
-def test_a_file_that_the_environment_names_and_that_is_not_there_is_an_error(
+def test_a_missing_file_named_by_the_environment_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UnusableError, match=r"nowhere\.pem cannot be used: No such file"):

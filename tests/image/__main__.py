@@ -1,4 +1,4 @@
-"""`make bench-image`: what the image adds to its base, and how soon the program starts in it."""
+"""`make bench-image`: the size that the image adds to its base, and the time to start the program in it."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from tests.image import materials
 from tests.image.engine import BASE, IMAGE, RESTRICTED, Engine, Layer
 
 LAYERS = ("hides the base's pip", "dependencies", "program")
-ROUNDS, STARTS = 5, 5  # inside and outside by turns, several starts each
+ROUNDS, STARTS = 5, 5  # inside and outside in turn, several starts each
 VOLUME = "/run/inlive"
 
 # Arguments: the command. Prints the seconds that each start took until its end.
@@ -50,7 +50,7 @@ def _sizes(added: list[Layer]) -> None:
 
 
 def _packages(layer: Layer) -> Counter[str]:
-    """Bytes by what is imported, or `others` for what is small."""
+    """Bytes by imported package; small packages count as `others`."""
     found: Counter[str] = Counter()
     for path, size in layer.files.items():
         _, _, inside = path.partition("/site-packages/")
@@ -62,7 +62,7 @@ def _packages(layer: Layer) -> Counter[str]:
 
 
 def _installed(where: Path) -> Path:
-    """The program outside of any container, put there by pip as into the image."""
+    """The program outside any container, installed by pip as in the image."""
     venv.create(where, with_pip=True)
     pip = [where / "bin" / "pip", "install", "--quiet", "--no-deps", "--no-index"]
     pip += [f"--find-links={materials.wheels()}"]
@@ -72,7 +72,7 @@ def _installed(where: Path) -> Path:
 
 
 def _starts(engine: Engine, place: Path, program: Path) -> None:
-    """Of `refresher mint`: it imports what a daemon does until its first token."""
+    """The time of `refresher mint`, which imports as much as a daemon does until its first token."""
     (place / "key").write_text(KEY)
     place.chmod(0o755)
     inside, outside = [], []
@@ -84,10 +84,10 @@ def _starts(engine: Engine, place: Path, program: Path) -> None:
             assert ended.returncode == 0, ended.stderr
             inside += map(float, ended.stdout.split())
             here = [program, *words, f"--key-file={place}/key"]
-            told = subprocess.run(
+            printed = subprocess.run(
                 [sys.executable, "-c", STARTING, *here], capture_output=True, text=True, check=True
             )
-            outside += map(float, told.stdout.split())
+            outside += map(float, printed.stdout.split())
     ratio = median(inside) / median(outside)
     print(f"refresher mint, inside: {median(inside) * 1000:.0f} ms, {ratio:.2f} x what it takes outside")
 

@@ -1,4 +1,4 @@
-"""One image for all tests here, built when the first of them asks for it."""
+"""One image for all tests in this directory, built on first use."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def issuer() -> Iterator[Emulator]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory that any user may write to, with a key in it that any may read: it is mounted."""
+    """A directory to mount: any user may write to it and read the key in it."""
     volume = tmp_path / "volume"
     volume.mkdir()
     volume.chmod(0o777)

@@ -1,4 +1,4 @@
-"""podman as these tests use it: a store of its own that is gone in the end, no network, no registry."""
+"""podman with a temporary store, without network and registry."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.image.materials import ROOT
 BASE = "localhost/debian-with-python"
 IMAGE = "localhost/inlive-token-refresher"
 
-# As deploy/ has it run, under the restricted Pod Security standard, but as a user of no name.
+# As in deploy/: under the restricted Pod Security standard, but as a user without a name.
 RESTRICTED = (
     "--read-only",
     "--read-only-tmpfs=false",
@@ -25,7 +25,7 @@ RESTRICTED = (
     "--security-opt=no-new-privileges",
     "--user=12345",
 )
-# Those that podman would set take a right to raise them that not even root has in every virtual machine.
+# podman's own limits need a right to raise them that even root lacks in some virtual machines.
 _LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")
 
 _SHARED_MEMORY = "/dev/shm"
@@ -33,7 +33,7 @@ _ROOM = 2_000_000_000  # bytes; the base and a build take 0.6e9, each further bu
 
 
 class Layer(NamedTuple):
-    """One layer of an image, as it is unpacked."""
+    """One layer of an image, unpacked."""
 
     digest: str
     size: int  # bytes of its archive
@@ -41,7 +41,7 @@ class Layer(NamedTuple):
 
 
 class Engine:
-    """A context manager: nothing is left of it in the end."""
+    """A context manager that leaves no files behind."""
 
     def __init__(self) -> None:
         podman, runc = needs.tool("podman"), needs.tool("runc")
@@ -61,14 +61,14 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self("rm", "--all", "--force", "--time=0")
-        self("rmi", "--all", "--force")  # without root, only podman may: the files are of users that it has
-        store = self._directory / "root" / "overlay"  # podman mounts it on itself, now and then once more
+        self("rmi", "--all", "--force")  # without root, only podman can delete the files of its users
+        store = self._directory / "root" / "overlay"  # podman mounts it on itself, sometimes twice
         while subprocess.run(["umount", store], capture_output=True, check=False).returncode == 0:
             pass
         shutil.rmtree(self._directory)
 
     def __call__(self, *words: object) -> str:
-        """What podman prints; fails with what it complains of."""
+        """The output of podman; fails with its error message."""
         ended = subprocess.run(
             [*self.command, *map(str, words)],
             capture_output=True,
@@ -80,7 +80,7 @@ class Engine:
         return ended.stdout.strip()
 
     def build(self, name: str, source: Path = ROOT) -> None:
-        """`make image` in this directory, with nothing of an earlier build, and packages from a directory."""
+        """Run `make image` in this directory, without a cache, and with packages from a directory."""
         flags = ["--isolation=oci", "--network=none", *_LIMITS, "--pull=never", "--no-cache"]
         flags += [f"--volume={self._wheels}:/wheels:ro", f"--volume={self._pip}:/etc/pip.conf:ro"]
         variables = {
@@ -99,7 +99,7 @@ class Engine:
         assert made.returncode == 0, made.stdout + made.stderr
 
     def run(self, *words: object) -> subprocess.CompletedProcess[str]:
-        """A container from its start to its end: options, image, arguments."""
+        """Run a container to its end: options, image, arguments."""
         return subprocess.run(
             self.running(*words),
             capture_output=True,
@@ -114,7 +114,7 @@ class Engine:
         return [*self.command, "run", "--rm", *_LIMITS, *map(str, words)]
 
     def layers(self, name: str, directory: Path) -> list[Layer]:
-        """Those of an image, the lowest first; their archives are left in this directory."""
+        """The layers of an image, lowest first; their archives stay in this directory."""
         self("save", "--quiet", "--format=docker-dir", "--uncompressed", f"--output={directory}", name)
         manifest = json.loads((directory / "manifest.json").read_text())
         return [_layer(directory, each["digest"]) for each in manifest["layers"]]
@@ -125,7 +125,7 @@ class Engine:
 
 
 def _memory() -> str | None:
-    """Where a store needs no disk, if there is room: podman syncs every layer. None: the usual place."""
+    """A directory in memory for the store, if there is room: podman syncs every layer. None: the default."""
     roomy = os.access(_SHARED_MEMORY, os.W_OK) and shutil.disk_usage(_SHARED_MEMORY).free > _ROOM
     return _SHARED_MEMORY if roomy else None
 

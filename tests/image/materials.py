@@ -1,5 +1,5 @@
-"""What the image is built of here, where no registry of images is asked: a Debian that mmdebstrap makes, and
-what the image's requirements name. Both are fetched once and kept in ~/.cache."""
+"""The parts of the image, built without an image registry: a Debian made by mmdebstrap, and
+the packages in the image's requirements. Both are fetched once and kept in ~/.cache."""
 
 import os
 import subprocess
@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 REQUIREMENTS = tuple(
     ROOT / "deploy" / "image" / name for name in ("requirements.txt", "build-requirements.txt")
 )
-SUITE, PYTHON = "bookworm", "3.11"  # those of the base image that the Dockerfile names
+SUITE, PYTHON = "bookworm", "3.11"  # as in the base image that the Dockerfile names
 
-# As there, /usr/local has a python3 of its own, with pip.
+# As in that image, /usr/local has its own python3, with pip.
 _HOOK = '--customize-hook=chroot "$1" python3 -m venv /usr/local'
 _NOT = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")]
 _DEBIAN = ["--variant=minbase", "--include=python3,python3-venv,ca-certificates", *_NOT, _HOOK, SUITE]
@@ -30,7 +30,7 @@ def base() -> Path:
 
 
 def wheels() -> Path:
-    """A directory with all that pip installs in the image, by the hashes of uv.lock."""
+    """A directory with all packages that pip installs in the image, by the hashes of uv.lock."""
     only = ["--require-hashes", "--no-deps", "--only-binary=:all:", f"--python-version={PYTHON}"]
 
     def download(into: Path) -> None:
@@ -54,7 +54,7 @@ def wheels() -> Path:
 
 
 def _kept(kind: str, digest: str, make: Callable[[Path], None]) -> Path:
-    """What `make` makes at a path: there as a whole or not at all. `digest` is of what it is made from."""
+    """The file that `make` creates at a path, completely or not at all. `digest`: of its inputs."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cache = home / "inlive-token-refresher" / "image"
     cache.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the image is made of."""
+"""The contents of the image."""
 
 import shutil
 import subprocess
@@ -16,16 +16,16 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture(scope="module")
 def added(engine, tmp_path_factory):
-    """The layers on top of the base: its pip is hidden, the dependencies, the program."""
+    """The layers on top of the base: one that hides its pip, the dependencies, the program."""
     count = len(engine.settings(BASE)["RootFS"]["Layers"])
     return engine.layers(IMAGE, tmp_path_factory.mktemp("layers"))[count:]
 
 
-def test_no_more_than_40_megabytes_are_added(added):
+def test_the_image_adds_at_most_40_megabytes(added):
     assert sum(layer.size for layer in added) <= 40 * MEGABYTE
 
 
-def test_all_of_it_is_in_one_place(added):
+def test_all_added_files_are_in_one_directory(added):
     assert [
         path for layer in added for path, size in layer.files.items() if size and not path.startswith(OURS)
     ] == []
@@ -54,7 +54,7 @@ def test_every_module_is_compiled(added):
     assert [path for path in modules if compiled(path) not in files] == []
 
 
-def test_byte_code_is_taken_as_it_is(engine):
+def test_byte_code_is_used_unchecked(engine):
     ask = "from refresher.cli import __cached__ as it; print(open(it, 'rb').read(8)[4], it)"
     ended = engine.run(*RESTRICTED, "--network=none", "--entrypoint=python3", IMAGE, "-c", ask)
     flags, path = ended.stdout.split()
@@ -62,14 +62,14 @@ def test_byte_code_is_taken_as_it_is(engine):
     assert path.startswith(f"/{OURS}")
 
 
-def test_there_is_nothing_to_install_or_compile_with(engine):
+def test_the_image_has_no_installer_and_no_compiler(engine):
     programs = "for name in pip pip3 uv gcc cc make; do ! command -v $name || exit; done"
     ended = engine.run(*RESTRICTED, "--network=none", "--entrypoint=sh", IMAGE, "-c", programs)
     assert ended.returncode == 0, ended.stdout
 
 
-def test_of_the_pip_of_the_base_nothing_is_left_but_what_dpkg_has_heard_of_it(engine):
-    """Not what ensurepip would unpack, either; nor a cache of ours."""
+def test_the_pip_of_the_base_is_removed(engine):
+    """Also the wheels of ensurepip; and there is no cache. Only dpkg's records of it stay."""
     look = "find / -xdev '(' -name pip -o -name 'pip-*' -o -name .cache ')' ! -path '/var/lib/dpkg/*'"
     inside = {}
     for image in (BASE, IMAGE):
@@ -81,7 +81,7 @@ def test_of_the_pip_of_the_base_nothing_is_left_but_what_dpkg_has_heard_of_it(en
     assert inside[IMAGE] == []
 
 
-def test_the_labels_say_what_pyproject_says(engine):
+def test_the_labels_agree_with_pyproject(engine):
     settings = engine.settings(IMAGE)["Config"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -101,8 +101,8 @@ def test_the_labels_say_what_pyproject_says(engine):
     }
 
 
-def test_a_second_build_gives_the_very_same_image(engine, tmp_path):
-    """From another copy of the sources: newer files, another umask, and things that lie about."""
+def test_a_second_build_gives_an_identical_image(engine, tmp_path):
+    """From another copy of the sources: newer files, another umask, and stray files."""
     copy = tmp_path / "copy"
     ignored = shutil.ignore_patterns(".venv", ".*_cache", ".hypothesis", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=ignored, copy_function=shutil.copyfile)

@@ -1,4 +1,4 @@
-"""The image at work, as deploy/ has it run: nothing to write to, no rights, a user of no name."""
+"""The running image, as in deploy/: a read-only file system, no rights, a user without a name."""
 
 import json
 import subprocess
@@ -20,12 +20,12 @@ def words(issuer: Emulator) -> tuple[str, ...]:
 
 
 def options(place) -> tuple[str, ...]:
-    """Of a container that reaches an emulator on this machine, and a volume."""
+    """Options for a container that reaches an emulator on this machine, and a volume."""
     return (*RESTRICTED, "--network=host", f"--volume={place}:{VOLUME}")
 
 
 def written(engine: Engine, place) -> tuple[str, str]:
-    """Owner and mode of the token's file, and what is in it, as root in a container sees them: without root
+    """Owner, mode and content of the token's file, as root in a container sees them: without root
     outside, users have other numbers there."""
     look = f"stat -c '%u %a' {VOLUME}/access-token; cat {VOLUME}/access-token"
     volume = f"--volume={place}:{VOLUME}:ro"
@@ -35,20 +35,20 @@ def written(engine: Engine, place) -> tuple[str, str]:
     return owner, content
 
 
-def test_the_demo_ends_well(engine):
+def test_the_demo_succeeds(engine):
     ended = engine.run(*RESTRICTED, "--network=none", "--tmpfs=/tmp", IMAGE, "demo")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "The end" in ended.stdout
 
 
-def test_what_it_is_run_with_is_what_these_tests_say(engine):
+def test_the_tests_run_it_as_deploy_does(engine):
     look = "id -u; cat /proc/self/status; ! touch /opt/refresher/x /tmp/x"
     ended = engine.run(*RESTRICTED, "--network=none", "--entrypoint=sh", IMAGE, "-c", look)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(f"{USER}\n")
-    told = dict(line.split(":\t") for line in ended.stdout.splitlines() if ":\t" in line)
-    assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {"0" * 16}
-    assert told["NoNewPrivs"] == "1"
+    status = dict(line.split(":\t") for line in ended.stdout.splitlines() if ":\t" in line)
+    assert {status[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
     assert ended.stderr.count("Read-only file system") == 2
 
 
@@ -61,7 +61,7 @@ def test_once_writes_to_a_volume(engine, issuer, place):
     assert issuer.valid(token)
 
 
-def test_the_user_of_the_image_is_the_one_of_the_manifests(engine, issuer, place):
+def test_the_user_of_the_image_is_the_user_of_the_manifests(engine, issuer, place):
     as_it_is = [each for each in options(place) if not each.startswith("--user")]
     assert engine.run(*as_it_is, IMAGE, "once", *words(issuer)).returncode == 0
     assert written(engine, place)[0] == "65532 600"
@@ -79,14 +79,12 @@ def test_the_daemon_is_process_1_and_stops_as_promised(engine, issuer, place):
             assert first == "/opt/refresher/bin/refresher"
             engine("exec", name, "refresher", "wait", *words(issuer)[2:], "--timeout=5s")
             engine("kill", "--signal=TERM", name)
-            assert daemon.wait(STOP_WITHIN) == 0  # that of the container
+            assert daemon.wait(STOP_WITHIN) == 0  # the container's exit code
         finally:
             daemon.kill()
 
 
-def test_a_secret_is_written_with_what_is_left_of_the_kubernetes_client(
-    engine, issuer, place, cluster, namespace
-):
+def test_the_reduced_kubernetes_client_writes_a_secret(engine, issuer, place, cluster, namespace):
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch", "create"]}]
     account = cluster.service_account(namespace, "image", rules)
     for path in (account.directory, *account.directory.iterdir()):
@@ -99,7 +97,7 @@ def test_a_secret_is_written_with_what_is_left_of_the_kubernetes_client(
     assert "access-token" in cluster.ask("GET", secret_path(namespace, "token")).json()["data"]
 
 
-def test_a_kubeconfig_is_read_with_what_is_left_of_it(engine, issuer, place):
+def test_the_reduced_kubernetes_client_reads_a_kubeconfig(engine, issuer, place):
     unreachable = {
         "current-context": "none",
         "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],

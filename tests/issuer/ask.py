@@ -1,4 +1,4 @@
-"""How the tests ask an issuer for a token."""
+"""Mints a token from an issuer of the tests."""
 
 import re
 
@@ -10,15 +10,15 @@ KEY = SecretStr("application-key-4f7c91d2")
 
 
 def mint(url: str, budget: float = 5.0, ca_file: str | None = None) -> MintResult:
-    """One attempt with an issuer of its own."""
+    """One attempt with a new client."""
     return InliveIssuer(url, SystemClock(), ca_file).mint(KEY, 3600.0, budget)
 
 
-_ASKED = re.compile(r" \(asked: [a-z]+://[^@? ]*/v1/keys/accesstoken\)")
+_ASKED = re.compile(r" \(URL: [a-z]+://[^@? ]*/v1/keys/accesstoken\)")
 
 
 def declined(result: MintResult) -> Declined:
-    """Why there was no token. The key is never in it; the URL that was asked always is, and left out here."""
+    """Why there was no token, without the URL at its end. Checks that it has the URL and not the key."""
     assert isinstance(result.answer, Declined)
     message = result.answer.message
     assert KEY.reveal() not in message

@@ -1,4 +1,4 @@
-"""What the tests of the issuer's client share: an environment of its own, and authorities for TLS."""
+"""Fixtures for the issuer's client: an environment without proxies, and authorities for TLS."""
 
 import ssl
 from pathlib import Path

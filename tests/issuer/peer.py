@@ -1,4 +1,4 @@
-"""A peer on a real socket that does to its clients what a script says, and remembers what they sent."""
+"""A peer on a real socket. It follows a script and records the requests."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ class Caller:
         self._received = sock.makefile("rb")
 
     def request(self) -> bool:
-        """Read one whole request; False when the client has gone."""
+        """Read one whole request. Returns False if the client has closed the connection."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             line = self._received.readline()
@@ -45,14 +45,13 @@ class Caller:
         self.send("\r\n".join(lines).encode(), b"\r\n\r\n", body)
 
     def drip(self, octets: bytes = b"x") -> None:
-        """Send these octets every 50 ms until the client or the test has had enough."""
+        """Send these octets every 50 ms until the client closes the connection or the test ends."""
         while not self.peer.over.wait(0.05):
             self.send(octets)
 
 
 class Peer:
-    """Listens on loopback. The first connection is served by the first script, and so on; the last script
-    serves all that come after."""
+    """Listens on loopback. Each connection runs the next script, and further ones run the last script."""
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[str] = []
@@ -71,12 +70,12 @@ class Peer:
 
     def close(self) -> None:
         self.over.set()
-        with suppress(OSError):  # not connected, says macOS
+        with suppress(OSError):  # macOS: not connected
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for sock in self._sockets:  # a client may keep an idle connection
             with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own would disturb its reader
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket.shutdown would disturb its reader
         for thread in self._threads:
             thread.join()
 
@@ -95,7 +94,7 @@ class Peer:
 
     def _serve(self, sock: socket.socket, script: Script) -> None:
         sock.settimeout(10)
-        with suppress(OSError), sock:  # that the client goes is part of most scripts
+        with suppress(OSError), sock:  # clients may close the connection at any time
             if self._tls:
                 sock = self._tls.wrap_socket(sock, server_side=True)
                 self._sockets.append(sock)
@@ -113,7 +112,7 @@ def peer(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[Peer]:
 
 
 def answering(status: int, body: bytes = b"", *headers: str) -> Script:
-    """Answers every request of a connection like this."""
+    """Sends this response to every request of a connection."""
 
     def script(caller: Caller) -> None:
         while caller.request():
@@ -143,7 +142,7 @@ def resetting(caller: Caller) -> None:
 
 
 def dripping(*first: bytes, each: bytes = b"x") -> Script:
-    """Reads a request, sends the first octets at once, and then drips."""
+    """Reads a request, sends the first octets at once, and then one piece every 50 ms."""
 
     def script(caller: Caller) -> None:
         caller.request()
@@ -154,17 +153,17 @@ def dripping(*first: bytes, each: bytes = b"x") -> Script:
 
 
 def silent(caller: Caller) -> None:
-    """Takes the connection and never says a word."""
+    """Accepts the connection and sends nothing."""
     caller.peer.over.wait()
 
 
-def tunnelling(target: Callable[[], int], told: bytes = b"HTTP/1.1 200 Established\r\n\r\n") -> Script:
-    """A proxy that answers CONNECT and then passes octets to and from the port `target` of this machine."""
+def tunnelling(target: Callable[[], int], response: bytes = b"HTTP/1.1 200 Established\r\n\r\n") -> Script:
+    """A proxy that answers CONNECT and then relays to the port `target` on this machine."""
 
     def script(caller: Caller) -> None:
         caller.request()
         with socket.create_connection(("127.0.0.1", target()), timeout=10) as far:
-            caller.send(told)
+            caller.send(response)
             back = threading.Thread(target=_pump, args=(far, caller.sock))
             back.start()
             _pump(caller.sock, far)

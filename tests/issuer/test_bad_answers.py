@@ -1,4 +1,4 @@
-"""Answers that a broken or hostile issuer may give, each over a real socket: never worse than a failure."""
+"""Responses of a broken or hostile issuer over a real socket. The worst result is a failed mint."""
 
 import gzip
 import logging
@@ -32,11 +32,11 @@ BOMB = gzip.compress(GRANT + b" " * (64 << 20), compresslevel=9)  # 64 KiB that 
         pytest.param(b"[" * 100_000, "not JSON", id="100,000 deep, without an end"),
         pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "not JSON", id="100,000 objects deep"),
         pytest.param(b'{"data": {"access_token": "\xff\xfe"}}', "not JSON", id="invalid UTF-8"),
-        pytest.param(b'{"data": {"access_token": "a\\r\\nb"}}', "no bearer token has", id="CR LF"),
+        pytest.param(b'{"data": {"access_token": "a\\r\\nb"}}', "invalid characters", id="CR LF"),
         pytest.param(b'{"data": {"access_token": 12345}}', "not a text", id="a number"),
         pytest.param(b'{"data": {"access_token": ""}}', "no access token", id="an empty token"),
         pytest.param(b'{"data": null}', "no data", id="no data"),
-        pytest.param(b'{"ok": false, "data": {"access_token": "T0ken"}}', "says that it failed", id="not ok"),
+        pytest.param(b'{"ok": false, "data": {"access_token": "T0ken"}}', "reports a failure", id="not ok"),
         pytest.param(b"", "not JSON", id="an empty body"),
         pytest.param(b" " * (LONGEST_RESPONSE + 1), "longer than 1048576 bytes", id="over 1 MiB"),
     ],
@@ -59,14 +59,14 @@ def test_a_success_without_a_usable_token_is_a_bad_response(body: bytes, why: st
         ),
     ],
 )
-def test_what_has_no_end_is_read_to_1_mib(script: Script) -> None:
+def test_an_endless_response_is_read_up_to_1_mib(script: Script) -> None:
     with peer(script) as issuer:
         result = mint(issuer.url)
     assert outcomes(result) == [BAD_RESPONSE]
     assert "longer than 1048576 bytes" in declined(result).message
 
 
-def test_headers_of_128_kib_are_read() -> None:
+def test_headers_of_nearly_128_kib_are_read() -> None:
     headers = [f"X-{each}: {'x' * 40_000}" for each in range(3)]
     with peer(answering(200, GRANT, *headers)) as issuer:
         assert isinstance(mint(issuer.url).answer, Granted)
@@ -80,10 +80,10 @@ LARGE = {
 }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the peak of a process's memory")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak memory of a process")
 @pytest.mark.parametrize("script", LARGE.values(), ids=LARGE)
-def test_a_burst_of_large_answers_takes_little_memory(script: Script) -> None:
-    """In a process of its own. Sixteen at once is what an engine asks for; its container has 128 MiB."""
+def test_a_burst_of_large_responses_takes_little_memory(script: Script) -> None:
+    """In a separate process. An engine sends 16 requests at once, and its container has 128 MiB."""
     program = (
         "import re, sys\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
@@ -102,7 +102,7 @@ def test_a_burst_of_large_answers_takes_little_memory(script: Script) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 307, 500])
-def test_what_is_compressed_is_not_unpacked(status: int) -> None:
+def test_a_compressed_body_is_not_unpacked(status: int) -> None:
     headers = ("Content-Encoding: gzip", "Location: http://127.0.0.1:1/")
     with peer(answering(status, BOMB, *headers)) as issuer:
         tracemalloc.start()
@@ -124,16 +124,14 @@ def test_what_is_compressed_is_not_unpacked(status: int) -> None:
         (401, "Retry-After: 120", BAD_RESPONSE, None),
     ],
 )
-def test_the_wait_that_is_asked_for_is_passed_on(
-    status: int, header: str, outcome: Outcome, wait: float | None
-) -> None:
+def test_retry_after_is_passed_on(status: int, header: str, outcome: Outcome, wait: float | None) -> None:
     with peer(answering(status, b"", header)) as issuer:
         result = mint(issuer.url)
     assert outcomes(result) == [outcome]
     assert declined(result).retry_after == wait
 
 
-def test_a_wait_until_a_date_is_counted_from_the_date_of_the_answer() -> None:
+def test_a_retry_after_date_counts_from_the_date_of_the_response() -> None:
     def at(minute: int) -> str:
         return format_datetime(datetime(2001, 2, 3, 4, minute, tzinfo=UTC), usegmt=True)
 
@@ -141,7 +139,7 @@ def test_a_wait_until_a_date_is_counted_from_the_date_of_the_answer() -> None:
         assert declined(mint(issuer.url)).retry_after == 120.0
 
 
-def test_the_same_token_again_is_passed_on_for_the_core_to_judge() -> None:
+def test_a_repeated_token_is_passed_on_to_the_core() -> None:
     with peer(granting) as server:
         issuer = InliveIssuer(server.url, SystemClock())
         first, second = (issuer.mint(KEY, 60.0, 5.0).answer for _ in range(2))
@@ -149,13 +147,13 @@ def test_the_same_token_again_is_passed_on_for_the_core_to_judge() -> None:
 
 
 @pytest.mark.parametrize("interim", ["100 Continue", "102 Processing", "103 Early Hints"])
-def test_an_interim_answer_is_passed_over(interim: str) -> None:
+def test_an_interim_response_is_skipped(interim: str) -> None:
     final = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(GRANT) + GRANT
     with peer(sending(f"HTTP/1.1 {interim}\r\nLink: x\r\n\r\n".encode(), final)) as issuer:
         assert isinstance(mint(issuer.url).answer, Granted)
 
 
-def test_a_header_that_is_none_is_passed_over_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_malformed_header_is_skipped_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     stray = sending(JSON_HEAD, b"Content-Length: %d\r\nSet-Cookie S3cret\r\n\r\n" % len(GRANT), GRANT)
     with caplog.at_level(logging.DEBUG), peer(stray) as issuer:
         assert isinstance(mint(issuer.url).answer, Granted)
@@ -173,7 +171,7 @@ _LINES = st.sampled_from(
 @given(st.lists(_LINES | st.binary(max_size=20), max_size=8).map(b"".join))
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabc")
 @example(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed\r\n\r\n")
-def test_whatever_is_sent_something_is_made_of_it(octets: bytes) -> None:
+def test_any_bytes_are_a_token_or_a_printable_failure(octets: bytes) -> None:
     with peer(sending(octets)) as issuer:
         result = mint(issuer.url, budget=0.2)  # too short for a second try
     assert len(result.tries) == 1

@@ -19,7 +19,7 @@ OK, UNREACHABLE, SERVER_ERROR = Outcome.OK, Outcome.UNREACHABLE, Outcome.SERVER_
 CUT = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{"
 
 
-def test_the_request_is_the_one_that_the_api_documents() -> None:
+def test_the_request_is_as_the_api_documents_it() -> None:
     with peer(granting) as issuer:
         mint(issuer.url + "/")
         head, _, body = issuer.requests[0].partition("\r\n\r\n")
@@ -39,13 +39,13 @@ def test_the_request_is_the_one_that_the_api_documents() -> None:
     assert body == '{"expiry_seconds": 3600}'
 
 
-def test_a_fraction_of_a_second_is_asked_for_as_a_whole_one() -> None:
+def test_a_requested_lifetime_is_rounded_up_to_whole_seconds() -> None:
     with peer(granting) as issuer:
         InliveIssuer(issuer.url, SystemClock()).mint(KEY, 90.25, 5.0)
         assert issuer.requests[0].endswith('{"expiry_seconds": 91}')
 
 
-def test_a_granted_token_comes_with_the_moment_before_it_was_asked_for() -> None:
+def test_a_granted_token_comes_with_the_time_before_its_request() -> None:
     before = SystemClock().now()
     with peer(answering(200, GRANT, "Date: Thu, 01 Jan 1970 00:00:00 GMT")) as issuer:
         result = mint(issuer.url)
@@ -56,7 +56,7 @@ def test_a_granted_token_comes_with_the_moment_before_it_was_asked_for() -> None
     assert before.wall - 0.5 <= (result.skew or 0) <= after.wall - 0.5
 
 
-def test_an_answer_without_a_date_says_nothing_of_the_skew() -> None:
+def test_a_response_without_a_date_gives_no_clock_skew() -> None:
     with peer(granting) as issuer:
         assert mint(issuer.url).skew is None
 
@@ -110,14 +110,14 @@ def reset(caller: Caller) -> None:
         pytest.param(answering(504, b"", "Connection: close"), SERVER_ERROR, id="504"),
     ],
 )
-def test_what_passes_by_itself_is_tried_again_at_once(script: object, first: Outcome) -> None:
+def test_a_transient_failure_is_retried_at_once(script: object, first: Outcome) -> None:
     with peer(script, granting) as issuer:  # type: ignore[arg-type]
         result = mint(issuer.url)
     assert isinstance(result.answer, Granted)
     assert outcomes(result) == [first, OK]
 
 
-def test_the_moment_told_is_the_one_before_the_request_that_was_answered() -> None:
+def test_the_time_sent_is_that_of_the_last_try() -> None:
     with peer(reset, granting) as issuer:
         begun = SystemClock().now()
         result = mint(issuer.url)
@@ -134,7 +134,7 @@ def test_the_moment_told_is_the_one_before_the_request_that_was_answered() -> No
         (503, SERVER_ERROR),
     ],
 )
-def test_what_does_not_pass_by_itself_is_not_tried_again(status: int, outcome: Outcome) -> None:
+def test_a_lasting_failure_is_not_retried(status: int, outcome: Outcome) -> None:
     with peer(answering(status, b"{}"), granting) as issuer:
         result = mint(issuer.url)
         assert outcomes(result) == [outcome]
@@ -149,7 +149,7 @@ def test_after_three_tries_the_schedule_takes_over() -> None:
         assert len(issuer.requests) == 3
 
 
-def test_nothing_is_tried_again_when_the_budget_has_no_room_for_it() -> None:
+def test_no_retry_starts_without_time_left() -> None:
     with peer(answering(502)) as issuer:
         assert outcomes(mint(issuer.url, budget=0.3)) == [SERVER_ERROR]
 
@@ -158,7 +158,7 @@ def test_a_pooled_connection_that_has_died_costs_one_quick_retry() -> None:
     def once(caller: Caller) -> None:
         caller.request()
         caller.answer(200, GRANT)
-        caller.request()  # and closes: a keep-alive that ran out just then
+        caller.request()  # then closes, like a keep-alive that just expired
 
     with peer(once, granting) as server:
         issuer = InliveIssuer(server.url, SystemClock())
@@ -178,8 +178,8 @@ def test_threads_share_one_pool_of_connections() -> None:
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "t\u00f6k\u00e9n-\u20ac", " leading", "\ud800"])
-def test_a_key_that_cannot_stand_in_a_header_raises_nothing_and_is_not_told(key: str) -> None:
-    secret = SecretStr.__new__(SecretStr)  # what `parse_key` lets nobody have
+def test_a_key_that_is_invalid_in_a_header_raises_nothing_and_is_not_shown(key: str) -> None:
+    secret = SecretStr.__new__(SecretStr)  # `parse_key` would reject it
     secret._text = key
     with peer(granting) as server:
         result = InliveIssuer(server.url, SystemClock()).mint(secret, 60.0, 5.0)
@@ -189,11 +189,11 @@ def test_a_key_that_cannot_stand_in_a_header_raises_nothing_and_is_not_told(key:
 @pytest.mark.parametrize(
     "url", ["https://a..b", "https://" + "a" * 70 + ".test", "ftp://issuer.test", "https://"]
 )
-def test_a_url_that_leads_nowhere_raises_nothing(url: str) -> None:
+def test_an_unusable_url_raises_nothing(url: str) -> None:
     assert declined(mint(url)).outcome is UNREACHABLE
 
 
-def test_tenacity_is_not_imported_before_something_failed() -> None:
+def test_tenacity_is_imported_only_after_a_failure() -> None:
     program = (
         "import sys; from tests.issuer.ask import mint; from tests.issuer.peer import granting, peer\n"
         "with peer(granting) as issuer: mint(issuer.url)\n"

@@ -1,4 +1,4 @@
-"""What the issuer's client adds to a failure of HTTP (tests/http): retries, the URL, and advice."""
+"""The issuer's client adds retries, the URL and advice to a failed request (tests/http)."""
 
 import ssl
 from pathlib import Path
@@ -24,14 +24,14 @@ UNREACHABLE = Outcome.UNREACHABLE
         pytest.param(sending(b"\x15\x03\x01\x00\x02\x02\x46"), [Outcome.BAD_RESPONSE], id="TLS"),
     ],
 )
-def test_the_outcome_of_a_failure_and_whether_it_is_tried_again(
+def test_a_failure_has_an_outcome_and_is_retried_if_transient(
     script: Script, expected: list[Outcome]
 ) -> None:
     with peer(script) as issuer:
         assert outcomes(mint(issuer.url)) == expected
 
 
-def test_a_refused_connection_is_tried_again_and_an_unknown_name_is_not() -> None:
+def test_a_refused_connection_is_retried_but_an_unknown_name_is_not() -> None:
     with peer(granting) as gone:
         pass
     assert outcomes(mint(gone.url)) == [UNREACHABLE] * 3
@@ -41,7 +41,7 @@ def test_a_refused_connection_is_tried_again_and_an_unknown_name_is_not() -> Non
 # --- TLS
 
 
-def test_an_issuer_vouched_for_by_the_ca_file_is_trusted(tls: ssl.SSLContext, ca_file: str) -> None:
+def test_an_issuer_of_an_authority_in_the_ca_file_is_trusted(tls: ssl.SSLContext, ca_file: str) -> None:
     with peer(granting, tls=tls) as issuer:
         assert isinstance(mint(issuer.url, ca_file=ca_file).answer, Granted)
 
@@ -53,21 +53,23 @@ def test_a_private_authority_is_not_trusted_unless_named(tls: ssl.SSLContext) ->
     assert outcomes(result) == [UNREACHABLE]
     message = declined(result).message
     assert message.startswith(f"the TLS certificate of 127.0.0.1:{issuer.port} could not be verified: ")
-    assert message.endswith("; if a private authority did, name its certificate in issuer.ca_file")
+    assert message.endswith(
+        "; if a private authority signed it, set issuer.ca_file to a file with its certificate"
+    )
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_no_variable_of_another_program_says_whom_to_trust(
+def test_ca_variables_of_other_programs_are_ignored(
     variable: str, tls: ssl.SSLContext, ca_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, ca_file)
     with peer(granting, tls=tls) as issuer:
         message = declined(mint(issuer.url)).message
     assert "could not be verified" in message
-    assert message.endswith(f" in issuer.ca_file ({variable} is not read: SSL_CERT_FILE is)")
+    assert message.endswith(f" ({variable} is ignored, SSL_CERT_FILE is used)")
 
 
-def test_an_authority_other_than_that_of_the_ca_file_is_told_with_the_file(
+def test_a_server_of_another_authority_is_reported_with_the_ca_file(
     tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     path = tmp_path / "ca.pem"
@@ -75,23 +77,23 @@ def test_an_authority_other_than_that_of_the_ca_file_is_told_with_the_file(
     with peer(granting, tls=tls) as issuer:
         message = declined(mint(issuer.url, ca_file=str(path))).message
     assert f"; no authority in {path} has signed it; " in message
-    assert message.endswith("add its certificate there")
+    assert message.endswith("add its certificate to that file")
 
 
-def test_the_url_that_was_asked_is_told_without_its_password_and_query() -> None:
+def test_a_message_has_the_url_without_its_password() -> None:
     with peer(granting) as gone:
         port = gone.port
     issuer = InliveIssuer(f"http://user:s3same@127.0.0.1:{port}/inlive", SystemClock())
     told = issuer.mint(KEY, 60.0, 5.0).answer
     assert isinstance(told, Declined)
-    assert told.message.endswith(f" (asked: http://127.0.0.1:{port}/inlive/v1/keys/accesstoken)")
+    assert told.message.endswith(f" (URL: http://127.0.0.1:{port}/inlive/v1/keys/accesstoken)")
     with peer(answering(404)) as portal:
         told = InliveIssuer(portal.url, SystemClock()).mint(KEY, 60.0, 5.0).answer
         assert isinstance(told, Declined)
-        assert told.message == f"404 (asked: {portal.url}/v1/keys/accesstoken)"
+        assert told.message == f"404 (URL: {portal.url}/v1/keys/accesstoken)"
 
 
-def test_a_handshake_that_is_broken_off_is_tried_again(ca_file: str) -> None:
+def test_a_handshake_that_the_server_ends_is_retried(ca_file: str) -> None:
     def hello(caller: Caller) -> None:
         caller.sock.recv(65536)
 
@@ -102,9 +104,9 @@ def test_a_handshake_that_is_broken_off_is_tried_again(ca_file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(None, "No such file or directory"), (b"no PEM", "no certificates in it")]
+    ("content", "why"), [(None, "No such file or directory"), (b"no PEM", "it contains no certificates")]
 )
-def test_a_ca_file_that_cannot_be_used_is_named(content: bytes | None, why: str, tmp_path: Path) -> None:
+def test_an_unusable_ca_file_is_named(content: bytes | None, why: str, tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_bytes(content)

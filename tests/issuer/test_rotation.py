@@ -1,4 +1,4 @@
-"""The CA file is replaced while the client is at work."""
+"""The CA file is replaced while the client is in use."""
 
 import ssl
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.issuer.peer import GRANT, Caller, Peer, answering, granting, peer
 
 @pytest.fixture
 def bundle(ca_file: str, tmp_path: Path) -> Path:
-    """The right authority, in a file of this test."""
+    """The server's authority in a file of this test."""
     path = tmp_path / "ca.pem"
     path.write_bytes(Path(ca_file).read_bytes())
     return path
@@ -38,7 +38,7 @@ def mint(issuer: InliveIssuer) -> Granted | Declined:
     return issuer.mint(KEY, 60.0, 5.0).answer
 
 
-def test_an_authority_that_is_added_is_trusted_at_the_next_mint(
+def test_an_added_authority_is_trusted_at_the_next_mint(
     issuer: InliveIssuer, bundle: Path, authority: trustme.CA
 ) -> None:
     bundle.write_bytes(trustme.CA().cert_pem.bytes())
@@ -49,7 +49,7 @@ def test_an_authority_that_is_added_is_trusted_at_the_next_mint(
     assert isinstance(mint(issuer), Granted)
 
 
-def test_no_connection_outlives_the_authority_it_was_made_under(
+def test_connections_are_not_used_after_their_authority_is_removed(
     issuer: InliveIssuer, bundle: Path, server: Peer
 ) -> None:
     assert isinstance(mint(issuer), Granted)
@@ -61,9 +61,7 @@ def test_no_connection_outlives_the_authority_it_was_made_under(
     assert "could not be verified" in answer.message
 
 
-def test_connections_that_are_used_no_more_are_closed(
-    tls: ssl.SSLContext, bundle: Path, authority: trustme.CA
-) -> None:
+def test_unused_connections_are_closed(tls: ssl.SSLContext, bundle: Path, authority: trustme.CA) -> None:
     gone: list[bool] = []
 
     def until_gone(caller: Caller) -> None:
@@ -79,20 +77,20 @@ def test_connections_that_are_used_no_more_are_closed(
         assert eventually(lambda: gone, "the first connection ends") == [True]
 
 
-def test_a_broken_file_stops_nothing_and_is_told_when_it_could_be_the_cause(
+def test_a_broken_ca_file_is_reported_only_if_verification_fails(
     issuer: InliveIssuer, bundle: Path, authority: trustme.CA, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert isinstance(mint(issuer), Granted)
     bundle.write_bytes(b"half a certif")
     assert isinstance(mint(issuer), Granted)
-    assert caplog.text.count(f"the CA file {bundle} cannot be used: no certificates in it") == 1
+    assert caplog.text.count(f"the CA file {bundle} cannot be used: it contains no certificates") == 1
 
     bundle.write_bytes(trustme.CA().cert_pem.bytes())
     mint(issuer)
     bundle.write_bytes(b"half a certif")
     answer = mint(issuer)
     assert isinstance(answer, Declined)
-    assert f"now the CA file {bundle} cannot be used: no certificates in it" in answer.message
+    assert f"now the CA file {bundle} cannot be used: it contains no certificates" in answer.message
 
 
 def test_the_verifier_reads_the_same_file_again(

@@ -1,4 +1,4 @@
-"""A new token, tried out at a URL before anybody else gets it."""
+"""The verifier uses a new token at a URL before it is published."""
 
 import pytest
 
@@ -11,7 +11,7 @@ TOKEN = SecretStr("n3w-t0ken")
 EXPIRED = "X-Access-Token-Expired: true"
 
 
-def test_it_is_a_get_of_that_very_url_with_the_token() -> None:
+def test_the_request_is_a_get_of_the_url_with_the_token() -> None:
     with peer(answering(200)) as product:
         UrlVerifier(f"{product.url}/v1/rooms/my-room").verify(TOKEN, 5.0)
         head, _, body = product.requests[0].partition("\r\n\r\n")
@@ -39,23 +39,27 @@ def test_it_is_a_get_of_that_very_url_with_the_token() -> None:
         (500, (), Verdict.INCONCLUSIVE),
     ],
 )
-def test_what_an_answer_says(status, headers, verdict) -> None:
+def test_each_response_gives_a_verdict(status, headers, verdict) -> None:
     with peer(answering(status, TOKEN.reveal().encode(), *headers)) as product:
         found = UrlVerifier(product.url).verify(TOKEN, 5.0)
-        assert len(product.requests) == 1  # a redirect is not followed, and nothing is tried again
+        assert len(product.requests) == 1  # no redirect is followed, and no retry made
     assert found.verdict is verdict
     assert (found.message == "") == (verdict is Verdict.GOOD)
     assert TOKEN.reveal() not in found.message
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
-    [(silent, "no whole answer from"), (sending(b"what?\r\n\r\n"), "does not speak HTTP"), (sending(), "")],
+    ("script", "message"),
+    [
+        (silent, "no complete response from"),
+        (sending(b"what?\r\n\r\n"), "does not speak HTTP"),
+        (sending(), ""),
+    ],
     ids=["hangs", "speaks something else", "hangs up"],
 )
-def test_what_keeps_the_answer_away_is_told_and_proves_nothing(script, told) -> None:
+def test_a_failed_request_is_described_and_inconclusive(script, message) -> None:
     with peer(script) as product:
         found = UrlVerifier(product.url).verify(TOKEN, 0.3)
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert told in found.message
+    assert message in found.message
     assert f"127.0.0.1:{product.port}" in found.message

@@ -62,7 +62,7 @@ def test_a_file_without_read_permission_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "application-key"
     path.write_bytes(b"sesame")
     path.chmod(0)
-    assert "Permission denied; let the user who runs this read it" in failure(path)
+    assert "Permission denied; make it readable for the user of this process" in failure(path)
 
 
 @pytest.mark.timeout(10)

@@ -1,4 +1,4 @@
-"""What the administrator of a test cluster does: asks over HTTP, runs kubectl, makes service accounts."""
+"""The administrator of a test cluster: sends requests, runs kubectl, creates service accounts."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.commands.daemon import eventually
 from tests.kube.credentials import Credentials
 from tests.kube.servers import PATIENCE
 
-TIMEOUT = 10.0  # seconds for one request to a server that is well
+TIMEOUT = 10.0  # seconds for one request
 APPLY = "application/apply-patch+yaml"
 RBAC = "rbac.authorization.k8s.io"
 
@@ -22,7 +22,7 @@ Rule = Mapping[str, Sequence[str]]  # one of a Role: apiGroups, resources, verbs
 
 
 class Account(NamedTuple):
-    """A service account, as a program meets it."""
+    """A service account and the files that a program uses it with."""
 
     namespace: str
     name: str
@@ -36,7 +36,7 @@ class Account(NamedTuple):
 
 
 class Administrator:
-    """May do everything at this URL, by a client certificate. Files are made in `directory`."""
+    """An administrator with a client certificate for this URL. Creates its files in `directory`."""
 
     def __init__(self, url: str, credentials: Credentials, kubectl: Path, directory: Path) -> None:
         self.url = url
@@ -47,11 +47,11 @@ class Administrator:
 
     @property
     def version(self) -> str:
-        """Of the API server, in its own words, such as v1.34.4."""
+        """The version that the API server reports, such as v1.34.4."""
         return str(self.must("GET", "/version")["gitVersion"])
 
     def ready(self) -> bool:
-        """Whether it says that it is ready, and reads from etcd: of that it would speak from memory."""
+        """Whether the API server is ready and can read from etcd. Its own report of etcd may be stale."""
         try:
             asked = (self.ask("GET", path, timeout=2) for path in ("/readyz", "/api/v1/namespaces/default"))
             return all(response.ok for response in asked)
@@ -69,8 +69,8 @@ class Administrator:
         timeout: float = TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """One request over a connection of its own: by whom the token belongs to, by the administrator if
-        there is none, by nobody if it is empty. Whatever is answered is returned."""
+        """Send one request over a new connection and return any response. The owner of the token sends it.
+        Without a token it is the administrator; with an empty token, an anonymous client."""
         with requests.Session() as session:
             session.trust_env = False
             session.verify = str(self.credentials.ca)
@@ -83,7 +83,7 @@ class Administrator:
             return session.request(method, self.url + path, data=sent, timeout=timeout)
 
     def must(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        """What is answered to a request that succeeds; AssertionError with the server's words otherwise."""
+        """The response to a successful request. Raises AssertionError with the server's message."""
         response = self.ask(method, path, body, **more)
         assert response.ok, f"{method} {path}: {response.status_code} {response.text}"
         return response.json()
@@ -96,7 +96,7 @@ class Administrator:
         check: bool = True,
         timeout: float = 60.0,
     ) -> subprocess.CompletedProcess[str]:
-        """kubectl of the same release, by the administrator or a service account. `stdin` is a text, or an
+        """Run kubectl of the same release as the administrator or a service account. `stdin` is a text, or an
         object to be written as JSON."""
         config = self.kubeconfig if account is None else account.kubeconfig
         text = stdin if stdin is None or isinstance(stdin, str) else json.dumps(stdin)
@@ -112,10 +112,10 @@ class Administrator:
         assert not check or ran.returncode == 0, f"kubectl {' '.join(arguments)}: {ran.stderr}"
         return ran
 
-    # Who may what
+    # Permissions
 
     def namespace(self, name: str, **labels: str) -> None:
-        """Make this namespace, or label it so: `enforce` is pod-security.kubernetes.io/enforce."""
+        """Create or label this namespace. `enforce` is the value of pod-security.kubernetes.io/enforce."""
         labels = {f"pod-security.kubernetes.io/{key}": value for key, value in labels.items()}
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"labels": labels}}
         self._apply(f"/api/v1/namespaces/{name}", body)
@@ -142,17 +142,17 @@ class Administrator:
         return account
 
     def token(self, namespace: str, name: str, lifetime: int = 3600) -> str:
-        """Another token for this service account, for so many seconds."""
+        """A new token for this service account, valid for `seconds`."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         spec = {"expirationSeconds": lifetime}
         return str(self.must("POST", path, {"spec": spec})["status"]["token"])
 
     def expired(self, account: Account) -> str:
-        """A token of this service account that was good until two minutes ago; the server forgives one."""
+        """A token of this service account that expired two minutes ago. The server accepts one minute."""
         return self.credentials.altered(account.token, exp=int(time.time()) - 120)
 
     def grant(self, account: Account, rules: Sequence[Rule]) -> None:
-        """From now on the account may do this in its namespace and nothing else; in force on return."""
+        """Replace the permissions of the account in its namespace. They are in force on return."""
         base = f"/apis/{RBAC}/v1/namespaces/{account.namespace}"
         meta = {"apiVersion": f"{RBAC}/v1"}
         role = {"apiGroup": RBAC, "kind": "Role", "name": account.name}
@@ -171,7 +171,10 @@ class Administrator:
             {"spec": {"namespace": account.namespace}},
             headers={"Impersonate-User": account.user},
         )
-        everybodys = {"authorization.k8s.io", "authentication.k8s.io"}  # to ask what one may and who one is
+        everybodys = {
+            "authorization.k8s.io",
+            "authentication.k8s.io",
+        }  # reviews of one's own permissions and user
         granted = review["status"]["resourceRules"]
         return _comparable([rule for rule in granted if not everybodys & set(rule["apiGroups"])])
 

@@ -1,8 +1,8 @@
-"""Where the Kubernetes of the tests is, and how it gets there: `make kube` runs this file.
+"""Finds and builds the Kubernetes binaries of the tests. `make kube` runs this file.
 
-Nobody publishes kube-apiserver where a package client finds it, but Go's module proxy has its source. go.mod
-beside this file says, as `tool`, which commands are built, and pins what they are built from; go.sum holds
-what that must hash to. Only the standard library is used here: `make kube` needs no environment.
+No package registry has kube-apiserver, but Go's module proxy has its source. go.mod in this directory lists
+the commands to build, as `tool`, and pins their sources. go.sum has the hashes. This module uses only the
+standard library, so that `make kube` needs no environment.
 """
 
 import fcntl
@@ -16,11 +16,11 @@ from pathlib import Path
 
 NAMES = ("kube-apiserver", "etcd", "kubectl")
 MODULE = Path(__file__).with_name("go.mod")
-GO = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}  # nothing of the user's own, and no C compiler
+GO = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}  # ignores the user's settings, needs no C compiler
 
 
 def version() -> str:
-    """The release of Kubernetes that go.mod asks for, such as v1.34.4."""
+    """The Kubernetes release in go.mod, such as v1.34.4."""
     asked = re.search(r"^\s*(?:require )?k8s\.io/kubernetes (v\S+)", MODULE.read_text(), re.MULTILINE)
     assert asked is not None, f"{MODULE} does not require k8s.io/kubernetes"
     return asked[1]
@@ -34,18 +34,18 @@ def cache() -> Path:
 
 
 def directory() -> Path:
-    """Where the binaries are looked for. KUBEBUILDER_ASSETS wins, as in other projects' tests."""
+    """The directory of the binaries. KUBEBUILDER_ASSETS wins, as in the tests of other projects."""
     given = os.environ.get("KUBEBUILDER_ASSETS")
     return Path(given) if given else cache()
 
 
 def missing() -> list[str]:
-    """Which of NAMES are not to be had from `directory()`."""
+    """The binaries in NAMES that are not in `directory()`."""
     return [name for name in NAMES if not os.access(directory() / name, os.X_OK)]
 
 
 def build(into: Path) -> None:
-    """Compile NAMES into this directory, which appears with all of them or not at all.
+    """Compile NAMES into this directory. It appears only when all are there.
 
     Without cgo, so that no C compiler is needed, and without debugging tables: they are half of the size. The
     version is linked in, because a build that is not of Kubernetes' own calls itself v0.0.0-master.
@@ -66,7 +66,7 @@ def build(into: Path) -> None:
 
 
 def obtain() -> str:
-    """See to it that nothing is `missing()`, or say why not; whoever comes second waits for the first."""
+    """Build the `missing()` binaries, or report why not. A second process waits for the first."""
     if not os.environ.get("KUBEBUILDER_ASSETS") and missing():
         if shutil.which("go") is None:
             return "cannot build kube-apiserver: there is no go; see https://go.dev/doc/install"

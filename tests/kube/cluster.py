@@ -1,4 +1,4 @@
-"""A Kubernetes API server of one's own, the real one, and what can go wrong with it.
+"""A real Kubernetes API server for the tests, with faults.
 
 kube-apiserver and etcd on loopback, with TLS, RBAC, Pod Security, and service accounts whose tokens it signs.
 Nothing else of a cluster is there: no controller makes `default` service accounts or empties a namespace that
@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 
 
 class Cluster(Administrator):
-    """Serves from `with` to its end. Address, files and stored objects outlive a kill of either server.
+    """Serves during `with`. Address, files and stored objects survive a kill of either server.
 
     `assets` is a directory with kube-apiserver, etcd and kubectl.
     """
@@ -71,7 +71,7 @@ class Cluster(Administrator):
             f"--bind-address={HOST}",
             f"--secure-port={self.port}",
             f"--advertise-address={HOST}",
-            "--endpoint-reconciler-type=none",  # it would refuse to advertise a loopback address
+            "--endpoint-reconciler-type=none",  # the default refuses to advertise a loopback address
             "--service-cluster-ip-range=10.0.0.0/24",
             f"--cert-dir={home}",
             f"--tls-cert-file={keys.serving}",
@@ -85,39 +85,39 @@ class Cluster(Administrator):
 
     @property
     def environ(self) -> dict[str, str]:
-        """By which a program in a Pod finds its API server."""
+        """The variables that tell a program in a Pod the address of its API server."""
         return {"KUBERNETES_SERVICE_HOST": HOST, "KUBERNETES_SERVICE_PORT": str(self.port)}
 
-    # What goes wrong
+    # Faults
 
     def kill_apiserver(self) -> None:
-        """kill -9. Connections are refused until it is started again."""
+        """Kill it with SIGKILL. Connections are refused until it starts again."""
         self._apiserver.kill()
 
     def start_apiserver(self) -> None:
-        """Again, on the same port and the same etcd; ready on return."""
+        """Start it again on the same port with the same etcd. It is ready on return."""
         self._apiserver.start()
 
     def pause(self) -> None:
-        """The API server hangs: connections stay, the kernel accepts new ones, nothing is answered."""
+        """Stop the process. Connections stay, the kernel accepts new ones, and no response comes."""
         self._apiserver.pause()
 
     def resume(self) -> None:
-        """It goes on where it was."""
+        """Continue the stopped process."""
         self._apiserver.resume()
 
     def stop_etcd(self) -> None:
-        """kill -9. The API server stays, and can neither read nor write."""
+        """Kill etcd with SIGKILL. The API server keeps running but can neither read nor write."""
         self._etcd.kill()
 
     def start_etcd(self) -> None:
-        """Again, with what was stored; the API server is ready on return, if it runs."""
+        """Start etcd again with its data. A running API server is ready on return."""
         self._etcd.start()
         if self._apiserver.running:
             self._apiserver.wait()
 
     def restore(self) -> None:
-        """Undo all of these; what is stored stays as it is. Costs one request when all is well."""
+        """Repair all faults and keep the stored objects. Without a fault this costs one request."""
         if self._apiserver.paused:
             self._apiserver.resume()
         if not self._etcd.running:
@@ -129,8 +129,8 @@ class Cluster(Administrator):
 
 
 def _free_port() -> int:
-    """A TCP port below those that the kernel gives to outgoing connections (from 32768 on), so that nobody
-    gets it while a server that is to come back is away."""
+    """A TCP port below the range of outgoing connections (from 32768). So no connection takes the port while
+    its server restarts."""
     for port in random.sample(range(20000, 32000), 200):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""One API server for all tests here, started when the first of them asks for it; `make kube` obtains it."""
+"""One API server for all tests here. The first test that uses it starts it. `make kube` builds it."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -19,27 +19,27 @@ _COUNTED = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[Cluster]:
-    """For fixtures that last longer than a test; a test asks for `cluster`."""
+    """For fixtures that outlive a test. Tests use `cluster`."""
     with Cluster(needs.kubernetes()) as serving:
         yield serving
 
 
 @pytest.fixture
 def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
-    """The one of all tests: a test stores in its own `namespace`; what it breaks is mended after it."""
+    """The shared cluster. Each test uses its own `namespace`. Its faults are repaired afterwards."""
     yield shared_cluster
     shared_cluster.restore()
 
 
 @pytest.fixture
 def namespace() -> str:
-    """A name that no other test has; `cluster.namespace` or `cluster.service_account` makes it."""
+    """A unique name. `cluster.namespace` or `cluster.service_account` creates the namespace."""
     return f"test-{next(_COUNTED)}"
 
 
 @pytest.fixture
 def place(cluster: Cluster, namespace: str) -> str:
-    """A namespace under the restricted standard, with the account that a controller makes in every one."""
+    """A namespace under the restricted standard, with the account that a controller would create."""
     cluster.namespace(namespace, enforce="restricted")
     cluster.service_account(namespace, "default")
     return namespace
@@ -47,7 +47,7 @@ def place(cluster: Cluster, namespace: str) -> str:
 
 @pytest.fixture
 def operator(cluster: Cluster) -> Iterator[None]:
-    """The custom resources of the Prometheus operator: what a cluster with it takes."""
+    """The custom resources of the Prometheus operator."""
     names = [
         needs.prometheus_operator() / f"monitoring.coreos.com_{each}.yaml"
         for each in ("podmonitors", "prometheusrules")
@@ -61,7 +61,7 @@ def operator(cluster: Cluster) -> Iterator[None]:
 
 @pytest.fixture
 def in_its_pod(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[Objects], Mapping[str, str]]]:
-    """The variables of a process that runs as in the Pod of what is installed."""
+    """The variables of a process that runs as in the installed Pod."""
     with Emulator(keys=[KEY]) as inlive:
         yield lambda objects: variables(objects, cluster, tmp_path, inlive.url)
 
@@ -81,7 +81,7 @@ def installed(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path
 
 @pytest.fixture
 def minute_long(cluster: Cluster, namespace: str, issuer: Emulator, tmp_path: Path) -> Iterator[Installation]:
-    """Whose tokens outlive calls that time out."""
+    """An installation with tokens that live longer than calls that time out."""
     with Installation(cluster, namespace, issuer, tmp_path, lifetime="60s") as installation:
         yield installation
         cluster.restore()

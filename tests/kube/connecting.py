@@ -1,4 +1,4 @@
-"""Ways to an API server, or to who is taken for one: a kubeconfig, and the files of a Pod."""
+"""Ways to an API server, real or not: a kubeconfig, and the files of a Pod."""
 
 import json
 import ssl
@@ -15,7 +15,7 @@ TOKEN = "header.c2VydmljZS1hY2NvdW50.signature"
 
 
 def kubeconfig(directory: Path, url: str, namespace: str | None = None, **user: Any) -> Path:
-    """A kubeconfig file for this user of an API server, as in ``token="…"``."""
+    """A kubeconfig file with these fields of a user, such as ``token="…"``."""
     context = {"cluster": "c", "user": "u"} | ({"namespace": namespace} if namespace else {})
     written = {
         "apiVersion": "v1",
@@ -38,7 +38,7 @@ def by_kubeconfig(path: Path) -> KubeApi:
 def asking(
     directory: Path, *scripts: Script, tls: ssl.SSLContext | None = None, ca: bytes = b""
 ) -> Iterator[tuple[KubeApi, Peer]]:
-    """An API, and the peer on loopback that it asks: by kubeconfig and HTTP, or with `tls` as in a Pod."""
+    """A client and its peer on loopback: by kubeconfig and HTTP, or with `tls` as in a Pod."""
     with peer(*scripts, tls=tls) as server:
         if tls is None and not ca:
             api = by_kubeconfig(kubeconfig(directory, server.url, token=TOKEN))
@@ -48,7 +48,7 @@ def asking(
 
 
 def service_account(directory: Path, token: str = TOKEN, ca: bytes = b"", namespace: str = "ours") -> Path:
-    """What is mounted into a Pod."""
+    """The files of a service account, as mounted into a Pod."""
     for name, content in (("token", token.encode()), ("ca.crt", ca), ("namespace", namespace.encode())):
         (directory / name).write_bytes(content)
     return directory
@@ -60,6 +60,6 @@ def in_pod(directory: Path, port: int, host: str = "127.0.0.1") -> KubeApi:
 
 
 def status(code: int, message: str, **more: Any) -> bytes:
-    """The body of an answer of Kubernetes that is no success."""
+    """The body of an error response of Kubernetes."""
     said = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}
     return json.dumps(said | more).encode()

@@ -1,4 +1,4 @@
-"""Who is who in a cluster of the tests: its certificates, its key for service accounts, and kubeconfigs."""
+"""Certificates, the key for service accounts, and kubeconfigs of a test cluster."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
 class Credentials:
-    """Written into this directory, once, for an API server at this address."""
+    """The credentials of an API server at this address, written into this directory."""
 
     def __init__(self, directory: Path, host: str) -> None:
         self.ca = directory / "ca.pem"
@@ -33,7 +33,7 @@ class Credentials:
         self.signing.write_bytes(self._key.private_bytes(*pem))
 
     def altered(self, token: str, **claims: Any) -> str:
-        """This service account token with other claims, signed as the API server does: expired, say."""
+        """This service account token with other claims, such as the expiry, signed with the server's key."""
         header = token.split(".")[0]
         signed = f"{header}.{_base64url(json.dumps(claims_of(token) | claims).encode())}"
         signature = self._key.sign(
@@ -44,7 +44,7 @@ class Credentials:
     def kubeconfig(
         self, path: Path, url: str, *, namespace: str = "default", token: str | None = None
     ) -> None:
-        """For whom this token is; for the administrator without one."""
+        """A kubeconfig for the owner of the token; without a token, for the administrator."""
         certificate = {"client-certificate": str(self.admin), "client-key": str(self.admin)}
         written = {
             "apiVersion": "v1",
@@ -60,7 +60,7 @@ class Credentials:
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """What a service account token says, unchecked."""
+    """The claims of a service account token, not verified."""
     read: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     return read
 

@@ -1,4 +1,4 @@
-"""What is asked of a daemon around which something has gone wrong."""
+"""Questions to a daemon during a fault."""
 
 import signal
 from typing import Any
@@ -15,12 +15,12 @@ def running(installation: Installation, **environ: str) -> Daemon:
 
 
 def refresh(daemon: Daemon) -> None:
-    """Have it mint now; by the schedule that would take ten seconds."""
+    """Have it mint now. The schedule would take ten seconds."""
     daemon.send(signal.SIGUSR1)
 
 
-def told(daemon: Daemon, says: str, event: str = "OutputFailed") -> None:
-    """That it says why, wherever somebody may look."""
+def wait_until_reported(daemon: Daemon, says: str, event: str = "OutputFailed") -> None:
+    """The reason is in the log, the metrics and the status."""
     eventually(
         lambda: [each for each in daemon.entries(event) if says in each["message"]], f"{says} in the log"
     )
@@ -28,13 +28,13 @@ def told(daemon: Daemon, says: str, event: str = "OutputFailed") -> None:
 
 
 def problems(daemon: Daemon) -> list[str]:
-    """Those in /status."""
+    """The problems in /status."""
     (token,) = daemon.get("/status").document["tokens"]
     return list(token["problems"])
 
 
 def standing(daemon: Daemon) -> dict[str, Any]:
-    """Its Lease, in /status."""
+    """The state of its Lease in /status."""
     (lease,) = daemon.get("/status").document["leases"]
     return dict(lease)
 
@@ -44,7 +44,7 @@ def writes(installation: Installation, daemon: Daemon, result: str) -> float:
 
 
 def recovers(installation: Installation, daemon: Daemon) -> None:
-    """That all is well, without anybody's doing."""
+    """The daemon recovers without intervention."""
     eventually(lambda: not problems(daemon), "nothing in the status is wrong any more")
     assert installation.serves()
     assert daemon.get("/readyz").status == 200

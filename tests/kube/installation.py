@@ -1,4 +1,4 @@
-"""One installation in a cluster of the tests: its configuration, its service account, and its daemons."""
+"""One installation in a test cluster: its configuration, its service account, and its daemons."""
 
 import base64
 from contextlib import ExitStack
@@ -22,10 +22,10 @@ ENOUGH: list[Rule] = [
 
 
 class Installation:
-    """A context manager: none of its daemons outlives it.
+    """A context manager that ends all its daemons.
 
     `lease`: seconds after which a Lease that is not renewed may be taken; 0 for no election. `secret`: where
-    the token goes, NAME of the service account's namespace if nothing else is said.
+    the token goes, by default NAME in the service account's namespace.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Installation:
         self._daemons.close()
 
     def start(self, **environ: str) -> Daemon:
-        """One more daemon, with its endpoints; `environ` may name another kubeconfig, or owner."""
+        """Start another daemon, with its endpoints. `environ` may name another kubeconfig or owner."""
         environ = {"KUBECONFIG": str(self.account.kubeconfig)} | environ
         return self._daemons.enter_context(Daemon("--config", self.config, endpoints=True, **environ))
 
     def pair(self) -> tuple[Daemon, Daemon]:
-        """The leader, which has written a token, and the one that stands by and has adopted it."""
+        """The leader, which has written a token, and the standby, which has adopted it."""
         leader = self.start()
         leader.wait_for("OutputWritten")
         standby = self.start()
@@ -79,26 +79,26 @@ class Installation:
         standby.wait_for("TokenAdopted")
         return leader, standby
 
-    # What consumers have
+    # Consumers
 
     def stored(self) -> Any:
-        """The Secret as it is now."""
+        """The current Secret."""
         return self.cluster.must("GET", self.path)
 
     def token(self) -> str:
         return base64.b64decode(self.stored()["data"][NAME]).decode()
 
     def serves(self) -> bool:
-        """Whether the issuer lets in who comes with what the Secret holds."""
+        """Whether the issuer accepts the token in the Secret."""
         return self.issuer.valid(self.token())
 
-    # What is asked of a daemon
+    # Requests to a daemon
 
     def leads(self, daemon: Daemon) -> bool:
-        """Whether /metrics of a daemon says that it leads."""
+        """Whether a daemon leads, according to its /metrics."""
         return daemon.metric(self._leader) == 1.0
 
     def sample(self, name: str, **labels: str) -> str:
-        """How a sample of our Secret is called in /metrics."""
+        """The name of a sample of our Secret in /metrics."""
         labels = {"token": "studio", "output": f"secret:{self._secret}"} | labels
         return name + "{" + ",".join(f'{label}="{value}"' for label, value in sorted(labels.items())) + "}"

@@ -1,4 +1,4 @@
-"""Pods without a kubelet: what the API server says of one, and what runs in it, as a process here."""
+"""Pods without a kubelet: their admission by the API server, and their program as a local process."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.kube.cluster import Cluster
 
 
 def taken(cluster: Cluster, namespace: str, pod: Document) -> requests.Response:
-    """What the API server says of a Pod by itself: nobody makes those of a Deployment here."""
+    """The API server's answer to this Pod alone. The test cluster has no controller that creates Pods."""
     body = {"apiVersion": "v1", "kind": "Pod", **pod}
     body["metadata"] = pod["metadata"] | {"name": "a-pod"}
     return cluster.ask("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", body)

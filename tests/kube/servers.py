@@ -1,4 +1,4 @@
-"""Servers of a test: their output in files, and their end, at the latest, with ours."""
+"""Server processes of a test. Their output goes to files, and they end with the tests at the latest."""
 
 import os
 import shutil
@@ -18,11 +18,11 @@ _WATCH = """trap '' HUP INT TERM; cat >/dev/null; rm -rf -- "$0"; kill -KILL 0""
 
 
 class Home:
-    """A temporary directory, and a group of processes that is gone, as it is, when this process is.
+    """A temporary directory and a process group. Both are removed when this process ends.
 
-    Whoever holds the group together reads a pipe that ends with its writer: also after kill -9, when no
-    `finally` is run. The group is not the terminal's: Ctrl-C reaches the tests, and they are served to their
-    end. HUP is what the kernel sends to a group that is left alone with a paused member.
+    A shell in the group reads a pipe from this process. The pipe closes even after SIGKILL, which runs no
+    `finally`. The group is not the terminal's, so Ctrl-C does not stop the servers before the tests end. The
+    shell ignores HUP, which the kernel sends to an orphaned group with a stopped member.
     """
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class Home:
         assert self._watch.stdin is not None
         self._watch.stdin.close()
         self._watch.wait()
-        shutil.rmtree(self.path, ignore_errors=True)  # what a server wrote while it was removed
+        shutil.rmtree(self.path, ignore_errors=True)  # a server may write while this runs
 
 
 class Server:
-    """One program that can be started again, killed, and made to hang. `ready` says whether it serves."""
+    """A program that can be restarted, killed and stopped. `ready` returns whether it serves."""
 
     def __init__(self, home: Home, argv: list[str], ready: Callable[[], bool]) -> None:
         self.name = os.path.basename(argv[0])
@@ -56,7 +56,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Return when it is ready. RuntimeError, with the end of its output, when it does not get there."""
+        """Start it and wait until it is ready. Raises RuntimeError with the end of its output."""
         assert not self.running, f"{self.name} runs already"
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
@@ -69,7 +69,7 @@ class Server:
         self.wait()
 
     def wait(self) -> None:
-        """Until it is ready."""
+        """Wait until it is ready."""
         until = time.monotonic() + PATIENCE
         while not self._ready():
             if not self.running:
@@ -79,16 +79,16 @@ class Server:
             time.sleep(PAUSE)
 
     def kill(self) -> None:
-        """kill -9; whether it is paused makes no difference."""
+        """Kill it with SIGKILL, also while it is stopped."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
         self.paused = False
 
     def pause(self) -> None:
-        """Its connections stay, the kernel even accepts new ones, and nothing is answered."""
+        """Stop the process. Connections stay, the kernel accepts new ones, and no response comes."""
         process = self._signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # its threads stop one by one, and some still answer
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # threads stop one by one, and some still respond
         self.paused = True
 
     def resume(self) -> None:

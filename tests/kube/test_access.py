@@ -1,4 +1,4 @@
-"""What we may do, as the real API server has it, and the Role to paste."""
+"""Our permissions at the real API server, and the Role to apply."""
 
 import pytest
 
@@ -24,12 +24,12 @@ def api(account: Account) -> KubeApi:
     return by_kubeconfig(account.kubeconfig)
 
 
-def test_who_may_nothing_lacks_everything_in_the_order_of_the_question(api, namespace):
+def test_an_account_without_rights_lacks_all_permissions_in_the_given_order(api, namespace):
     needed = (*rbac.for_secret(namespace, "mine"), *rbac.for_lease(namespace, "l"))
     assert access.missing(api, needed) == needed
 
 
-def test_what_is_granted_is_not_missing(api, cluster, account, namespace):
+def test_a_granted_permission_is_not_missing(api, cluster, account, namespace):
     cluster.grant(
         account, [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["mine"]}]
     )
@@ -38,7 +38,7 @@ def test_what_is_granted_is_not_missing(api, cluster, account, namespace):
     )
 
 
-def test_what_is_granted_for_another_object_is_missing(api, cluster, account, namespace):
+def test_a_permission_for_another_object_is_missing(api, cluster, account, namespace):
     cluster.grant(
         account, [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["other"]}]
     )
@@ -46,35 +46,35 @@ def test_what_is_granted_for_another_object_is_missing(api, cluster, account, na
     assert access.missing(api, needed) == needed
 
 
-def test_what_is_granted_in_another_group_is_missing(api, cluster, account, namespace):
+def test_a_permission_in_another_group_is_missing(api, cluster, account, namespace):
     cluster.grant(account, [{"apiGroups": [""], "resources": ["leases"], "verbs": ["get"]}])
     assert Permission("get", "leases", namespace, "l", "coordination.k8s.io") in access.missing(
         api, rbac.for_lease(namespace, "l")
     )
 
 
-def test_what_is_granted_elsewhere_is_missing(api, cluster, account, namespace):
+def test_a_permission_in_another_namespace_is_missing(api, cluster, account, namespace):
     cluster.grant(account, [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}])
     elsewhere = (Permission("get", "secrets", "default", "mine"),)
     assert access.missing(api, (*elsewhere, Permission("get", "secrets", namespace, "mine"))) == elsewhere
 
 
-def test_the_same_is_asked_and_told_once(api, namespace):
+def test_a_repeated_permission_is_reviewed_once(api, namespace):
     needed = Permission("get", "secrets", namespace, "mine")
     assert access.missing(api, (needed, needed)) == (needed,)
 
 
-def test_who_may_not_even_ask_is_told_so(tmp_path):
+def test_a_forbidden_review_is_an_error(tmp_path):
     with asking(tmp_path, answering(403, status(403, "no"))) as (api, _), pytest.raises(KubeDeniedError):
         access.missing(api, [Permission("get", "secrets", "ns", "s")])
 
 
 @pytest.mark.parametrize(
-    "said", [b"{}", b'{"status": {}}', b'{"status": {"allowed": "yes"}}', b'{"status": 1}']
+    "body", [b"{}", b'{"status": {}}', b'{"status": {"allowed": "yes"}}', b'{"status": 1}']
 )
-def test_what_is_no_yes_is_none(tmp_path, said):
+def test_any_other_response_is_a_denial(tmp_path, body):
     needed = (Permission("get", "secrets", "ns", "s"),)
-    with asking(tmp_path, answering(201, said)) as (api, _):
+    with asking(tmp_path, answering(201, body)) as (api, _):
         assert access.missing(api, needed) == needed
 
 
@@ -83,7 +83,7 @@ def test_the_api_server_knows_who_we_are(api, account):
 
 
 @pytest.mark.parametrize("answer", [(404, b"404 page not found"), (201, b"{}"), (201, b'{"status": null}')])
-def test_one_that_does_not_tell_is_no_obstacle(tmp_path, answer):
+def test_an_unknown_user_name_is_no_error(tmp_path, answer):
     with asking(tmp_path, answering(*answer)) as (api, _):
         assert access.user(api) is None
 
@@ -91,7 +91,7 @@ def test_one_that_does_not_tell_is_no_obstacle(tmp_path, answer):
 # The Role
 
 
-def test_the_role_that_is_pasted_grants_what_was_missing(api, cluster, namespace):
+def test_the_printed_role_grants_the_missing_permissions(api, cluster, namespace):
     needed = (
         *rbac.for_secret(namespace, "mine"),
         *rbac.for_lease(namespace, "l"),
@@ -101,7 +101,7 @@ def test_the_role_that_is_pasted_grants_what_was_missing(api, cluster, namespace
     assert wait_for_none(api, needed) == ()
 
 
-def test_and_no_more_than_that(api, cluster, namespace):
+def test_the_printed_role_grants_nothing_else(api, cluster, namespace):
     needed = rbac.for_secret(namespace, "mine")
     cluster.kubectl("apply", "-f", "-", stdin=access.role(needed, needed, access.user(api)))
     wait_for_none(api, needed)
@@ -110,7 +110,7 @@ def test_and_no_more_than_that(api, cluster, namespace):
     assert set(every) - set(access.missing(api, every)) == set(needed)
 
 
-def test_a_second_paste_takes_nothing_away(api, cluster, namespace):
+def test_a_second_printed_role_removes_nothing(api, cluster, namespace):
     first, second = rbac.for_secret(namespace, "one"), rbac.for_secret(namespace, "two")
     user = access.user(api)
     cluster.kubectl("apply", "-f", "-", stdin=access.role(first, first, user))
@@ -120,7 +120,7 @@ def test_a_second_paste_takes_nothing_away(api, cluster, namespace):
     assert wait_for_none(api, both) == ()
 
 
-def test_a_role_for_several_namespaces_is_one_for_each(api, cluster, namespace):
+def test_several_namespaces_get_a_role_each(api, cluster, namespace):
     cluster.namespace(f"{namespace}-too")
     needed = (*rbac.for_secret(namespace, "mine"), *rbac.for_secret(f"{namespace}-too", "mine"))
     cluster.kubectl("apply", "-f", "-", stdin=access.role(needed, needed, access.user(api)))
@@ -128,23 +128,23 @@ def test_a_role_for_several_namespaces_is_one_for_each(api, cluster, namespace):
 
 
 def wait_for_none(api: KubeApi, needed: tuple[Permission, ...]) -> tuple[Permission, ...]:
-    """What is still missing when authorization, whose cache trails a write, has had its time."""
+    """The permissions that are still missing after the cache of the authorizer had time to update."""
     for _ in range(200):
-        if not (lacking := access.missing(api, needed)):
+        if not (denied := access.missing(api, needed)):
             return ()
-    return lacking
+    return denied
 
 
-def test_it_is_written_like_this():
+def test_the_printed_yaml_has_this_form():
     needed = (
         *rbac.for_secret("studio", "one"),
         *rbac.for_secret("studio", "two"),
         *rbac.for_secret("stage", "three"),
         *rbac.for_events("studio"),
     )
-    lacking = (Permission("patch", "secrets", "studio", "two"),)
+    denied = (Permission("patch", "secrets", "studio", "two"),)
     assert (
-        access.role(needed, lacking, "system:serviceaccount:inlive:refresher")
+        access.role(needed, denied, "system:serviceaccount:inlive:refresher")
         == """\
 apiVersion: "rbac.authorization.k8s.io/v1"
 kind: "Role"
@@ -178,24 +178,24 @@ subjects:
 
 
 @pytest.mark.parametrize(("user", "subject"), [("admin", "admin"), (None, "WHO-WE-ARE")])
-def test_who_is_no_service_account_is_a_user(user, subject):
+def test_the_role_is_bound_to_a_user_without_a_service_account(user, subject):
     needed = rbac.for_secret("studio", "one")
     expected = f'  - apiGroup: "rbac.authorization.k8s.io"\n    kind: "User"\n    name: "{subject}"\n'
     assert access.role(needed, needed, user).endswith(expected)
 
 
-def test_where_nothing_is_missing_there_is_nothing_to_paste():
+def test_nothing_is_printed_without_a_missing_permission():
     assert access.role(rbac.for_secret("studio", "one"), (), "admin") == ""
     assert access.empty_secrets(()) == ""
 
 
-# Secrets to be prepared
+# Missing Secrets
 
 
-def test_a_secret_that_is_not_there_or_not_ours_to_see_is_absent(api, cluster, account, namespace):
+def test_a_missing_or_unreadable_secret_is_absent(api, cluster, account, namespace):
     mine = (namespace, "mine")
     cluster.kubectl("create", "secret", "generic", "mine", f"--namespace={namespace}")
-    assert not access.is_there(api, mine)  # we may not see it
+    assert not access.is_there(api, mine)  # we have no permission to read it
     seeing = SECRETS | {"verbs": ["get"], "resourceNames": ["mine", "other"]}
     cluster.grant(account, [seeing])
     wait_for_none(api, (Permission("get", "secrets", namespace, "mine"),))
@@ -203,7 +203,7 @@ def test_a_secret_that_is_not_there_or_not_ours_to_see_is_absent(api, cluster, a
     assert not access.is_there(api, (namespace, "other"))
 
 
-def test_secrets_that_are_pasted_are_empty_and_leave_data_alone(cluster, namespace):
+def test_printed_secrets_are_empty_and_keep_existing_data(cluster, namespace):
     cluster.namespace(namespace)
     mine = f"/api/v1/namespaces/{namespace}/secrets/mine"
     pasted = access.empty_secrets([(namespace, "mine"), (namespace, "other")])

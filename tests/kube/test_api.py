@@ -1,4 +1,4 @@
-"""The adapter at the real API server, and how it finds one."""
+"""The client at the real API server, and how it finds one."""
 
 import base64
 import json
@@ -67,33 +67,31 @@ def mine(namespace: str) -> str:
     return secret_path(namespace, "mine")
 
 
-# What goes well
+# Success
 
 
-def test_what_was_applied_can_be_got(api, mine):
+def test_an_applied_object_can_be_read(api, mine):
     api.apply(mine, secret(k="v"), force=True)
     assert api.get(mine)["data"] == {"k": encoded("v")}
 
 
-def test_what_is_applied_belongs_to_our_field_manager(api, mine):
+def test_applied_fields_belong_to_our_field_manager(api, mine):
     (managed,) = api.apply(mine, secret(k="v"), force=True)["metadata"]["managedFields"]
     assert (managed["manager"], managed["operation"]) == (FIELD_MANAGER, "Apply")
 
 
-def test_an_apply_leaves_alone_what_others_have_set_and_removes_what_is_ours_no_more(
-    api, mine, cluster, namespace
-):
+def test_an_apply_keeps_fields_of_others_and_removes_our_former_ones(api, mine, cluster, namespace):
     cluster.must("POST", secrets_path(namespace), secret(theirs="v"))
     api.apply(mine, secret(old="v"), force=True)
     assert set(api.apply(mine, secret(new="v"), force=True)["data"]) == {"theirs", "new"}
 
 
-def test_an_apply_that_is_forced_takes_a_field_over(api, mine, cluster, namespace):
+def test_a_forced_apply_takes_over_a_field(api, mine, cluster, namespace):
     cluster.must("POST", secrets_path(namespace), secret(k="theirs"))
     assert api.apply(mine, secret(k="ours"), force=True)["data"] == {"k": encoded("ours")}
 
 
-def test_one_that_is_not_says_whose_the_field_is(api, mine, cluster):
+def test_an_unforced_apply_names_the_owner_of_a_field(api, mine, cluster):
     cluster.must(
         "PATCH",
         f"{mine}?fieldManager=somebody-else",
@@ -118,7 +116,7 @@ def test_a_lease_is_created_and_replaced(api, namespace):
     assert api.get(lease_path(namespace, "l"))["spec"]["holderIdentity"] == "another"
 
 
-def test_of_two_who_replace_the_same_version_one_is_late(api, namespace):
+def test_the_second_replacement_of_a_version_conflicts(api, namespace):
     made = api.create(leases_path(namespace), lease("l"))
     api.replace(lease_path(namespace, "l"), made | {"spec": {"holderIdentity": "first"}})
     with pytest.raises(KubeConflictError, match="the object has been modified"):
@@ -126,28 +124,28 @@ def test_of_two_who_replace_the_same_version_one_is_late(api, namespace):
     assert api.get(lease_path(namespace, "l"))["spec"]["holderIdentity"] == "first"
 
 
-def test_of_two_who_create_the_same_one_is_late(api, namespace):
+def test_the_second_creation_of_an_object_conflicts(api, namespace):
     api.create(leases_path(namespace), lease("l"))
     with pytest.raises(KubeConflictError, match="already exists"):
         api.create(leases_path(namespace), lease("l"))
 
 
-def test_several_threads_may_use_one(api, namespace):
+def test_several_threads_may_share_a_client(api, namespace):
     with ThreadPoolExecutor(8) as threads:
         names = [f"l-{number}" for number in range(24)]
         made = threads.map(lambda name: api.create(leases_path(namespace), lease(name)), names)
         assert [each["metadata"]["name"] for each in made] == names
 
 
-# What is refused
+# Refusals
 
 
-def test_what_is_not_there(api, mine):
+def test_a_missing_object_is_not_found(api, mine):
     with pytest.raises(KubeNotFoundError, match='secrets "mine" not found'):
         api.get(mine)
 
 
-def test_what_we_may_not(api, namespace, account):
+def test_a_missing_permission_is_named(api, namespace, account):
     with pytest.raises(KubeDeniedError) as raised:
         api.get(secret_path(namespace, "other"))
     told = str(raised.value)
@@ -155,13 +153,13 @@ def test_what_we_may_not(api, namespace, account):
     assert account.user in told
 
 
-def test_that_an_apply_would_have_to_create(api, mine, cluster, account, namespace):
+def test_an_apply_that_would_create_names_that_permission(api, mine, cluster, account, namespace):
     cluster.grant(account, [RULES[0] | {"verbs": ["get", "patch"]}])
     with pytest.raises(KubeDeniedError, match=rf"\(403\): create secrets/mine in namespace {namespace}; "):
         api.apply(mine, secret(k="v"), force=True)
 
 
-def test_rights_that_are_given_back_count_at_once(api, mine, cluster, account):
+def test_restored_permissions_work_at_once(api, mine, cluster, account):
     api.apply(mine, secret(k="v"), force=True)
     cluster.grant(account, NOT_OURS)
     with pytest.raises(KubeDeniedError):
@@ -170,45 +168,45 @@ def test_rights_that_are_given_back_count_at_once(api, mine, cluster, account):
     assert api.get(mine)["data"] == {"k": encoded("v")}
 
 
-def test_a_namespace_that_is_being_deleted_is_not_told_as_a_lack_of_rights(api, mine, cluster, namespace):
+def test_a_terminating_namespace_is_not_reported_as_a_missing_permission(api, mine, cluster, namespace):
     cluster.must("DELETE", f"/api/v1/namespaces/{namespace}")
     with pytest.raises(KubeDeniedError, match="being terminated") as raised:
         api.apply(mine, secret(k="v"), force=True)
     assert "refresher check" not in str(raised.value)
 
 
-def test_more_than_a_secret_may_hold(api, mine):
+def test_an_oversized_secret_is_rejected(api, mine):
     with pytest.raises(KubeRejectedError, match="Too long"):
         api.apply(mine, secret(k="v" * 1_100_000), force=True)
 
 
-def test_what_is_no_secret_is_refused_without_being_quoted(api, mine):
+def test_malformed_data_is_rejected_without_quoting_it(api, mine):
     odd = secret() | {"data": {"k": ["open-sesame-01"]}}
     with pytest.raises(KubeError) as raised:
         api.apply(mine, odd, force=True)
     assert "open-sesame-01" not in str(raised.value)
 
 
-def test_being_asked_to_wait(tmp_path):
+def test_a_throttled_request_has_the_wait(tmp_path):
     with asking(tmp_path, answering(429, status(429, "slow down"), "Retry-After: 7")) as (api, _):
         with pytest.raises(KubeThrottledError, match="slow down") as raised:
             api.get(secret_path("ns", "s"))
         assert raised.value.retry_after == 7.0
 
 
-# An API server in trouble
+# Faults of the API server
 
 
-def test_one_that_hangs(api, mine, cluster):
+def test_a_hung_api_server_is_a_time_out(api, mine, cluster):
     api.apply(mine, secret(k="v"), force=True)
     cluster.pause()
-    with pytest.raises(KubeUnreachableError, match=r"no whole answer from .* within 0\.5 s"):
+    with pytest.raises(KubeUnreachableError, match=r"no complete response from .* within 0\.5 s"):
         api.get(mine, timeout=0.5)
     cluster.resume()
     assert api.get(mine)["data"] == {"k": encoded("v")}
 
 
-def test_one_that_is_gone_and_comes_back(api, mine, cluster):
+def test_a_restarted_api_server_is_reached_again(api, mine, cluster):
     api.apply(mine, secret(k="v"), force=True)
     cluster.kill_apiserver()
     with pytest.raises(KubeUnreachableError, match="Connection refused"):
@@ -217,7 +215,7 @@ def test_one_that_is_gone_and_comes_back(api, mine, cluster):
     assert api.get(mine)["data"] == {"k": encoded("v")}
 
 
-def test_one_that_has_lost_its_store(api, mine, cluster):
+def test_an_api_server_without_etcd_is_an_error(api, mine, cluster):
     api.apply(mine, secret(k="v"), force=True)
     cluster.stop_etcd()
     with pytest.raises(KubeUnreachableError):
@@ -226,26 +224,26 @@ def test_one_that_has_lost_its_store(api, mine, cluster):
     assert api.apply(mine, secret(k="x"), force=True)["data"] == {"k": encoded("x")}
 
 
-# Who we are
+# Credentials
 
 
-def test_in_a_pod_it_is_its_service_account_in_its_namespace(account, cluster, mine):
+def test_a_pod_uses_its_service_account_and_namespace(account, cluster, mine):
     api = in_pod(account.directory, cluster.port)
     assert api.namespace == account.namespace
     assert api.apply(mine, secret(k="v"), force=True)["metadata"]["namespace"] == account.namespace
 
 
-def test_a_token_that_has_expired_is_told_as_such(account, cluster, mine):
+def test_an_expired_token_is_reported(account, cluster, mine):
     (account.directory / "token").write_text(cluster.expired(account))
     api = in_pod(account.directory, cluster.port)
-    with pytest.raises(KubeDeniedError, match=r"does not know who we are \(401\)"):
+    with pytest.raises(KubeDeniedError, match=r"does not accept our credentials \(401\)"):
         api.get(mine)
     (account.directory / "token").write_text(cluster.token(account.namespace, account.name))
-    with pytest.raises(KubeNotFoundError):  # which is told to those who may know
+    with pytest.raises(KubeNotFoundError):  # only users with permission get a 404
         api.get(mine)
 
 
-def test_a_token_that_is_empty_for_a_while_changes_nothing(account, cluster, mine):
+def test_a_token_file_that_is_briefly_empty_changes_nothing(account, cluster, mine):
     api = in_pod(account.directory, cluster.port)
     (account.directory / "token").write_text("")
     api.apply(mine, secret(k="v"), force=True)
@@ -260,7 +258,7 @@ def test_the_administrator_has_a_certificate_and_no_token(cluster, namespace):
 
 
 def refusing_the_first(renew) -> object:
-    """Takes no credentials but those that are there after the first refusal."""
+    """Accepts only the credentials that are present after the first refusal."""
 
     def script(caller: Caller) -> None:
         caller.request()
@@ -290,21 +288,21 @@ def authorizations(server) -> list[str]:
     ]
 
 
-def test_a_token_that_changed_while_the_old_one_was_refused_is_tried_at_once(tmp_path, tls, authority):
+def test_a_changed_token_is_retried_after_a_401(tmp_path, tls, authority):
     script = refusing_the_first(lambda: (tmp_path / "token").write_text("renewed"))
     with asking(tmp_path, script, tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
         assert api.get(secret_path("ns", "s")) == {"kind": "Secret"}
         assert authorizations(server) == [f"Bearer {TOKEN}", "Bearer renewed"]
 
 
-def test_a_token_that_did_not_is_not_tried_again(tmp_path, tls, authority):
+def test_an_unchanged_token_is_not_retried_after_a_401(tmp_path, tls, authority):
     with asking(tmp_path, answering(401, b"{}"), tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
         with pytest.raises(KubeDeniedError):
             api.get(secret_path("ns", "s"))
         assert len(server.requests) == 1
 
 
-def test_a_token_file_of_a_kubeconfig_is_read_anew_after_a_refusal(tmp_path):
+def test_a_token_file_of_a_kubeconfig_is_read_again_after_a_401(tmp_path):
     file = tmp_path / "its-token"
     file.write_text("first")
     with asking(tmp_path, refusing_the_first(lambda: file.write_text("second"))) as (_, server):
@@ -313,7 +311,7 @@ def test_a_token_file_of_a_kubeconfig_is_read_anew_after_a_refusal(tmp_path):
         assert authorizations(server) == ["Bearer first", "Bearer second"]
 
 
-def test_a_program_of_a_kubeconfig_that_prints_a_token_is_run_anew_after_a_refusal(tmp_path):
+def test_a_token_program_of_a_kubeconfig_runs_again_after_a_401(tmp_path):
     said = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
     printed = tmp_path / "printed"
 
@@ -328,18 +326,18 @@ def test_a_program_of_a_kubeconfig_that_prints_a_token_is_run_anew_after_a_refus
         assert authorizations(server) == ["Bearer first", "Bearer second"]
 
 
-def test_it_says_which_program_asks(tmp_path):
+def test_requests_have_our_user_agent(tmp_path):
     with asking(tmp_path, answering(200, b"{}")) as (api, server):
         api.get(secret_path("ns", "s"))
         assert f"User-Agent: inlive-token-refresher/{__version__}\r\n" in server.requests[0]
 
 
-def test_nothing_of_it_prints_the_token(tmp_path):
+def test_no_repr_contains_the_token(tmp_path):
     with asking(tmp_path, answering(200, b"{}")) as (api, _):
         assert TOKEN not in f"{api!r} {api}"
 
 
-# Which API server
+# Finding the API server
 
 
 def test_the_namespace_of_a_kubeconfig_is_that_of_its_context(tmp_path):
@@ -347,7 +345,7 @@ def test_the_namespace_of_a_kubeconfig_is_that_of_its_context(tmp_path):
     assert by_kubeconfig(kubeconfig(tmp_path, "http://api.test", token="t")).namespace == "default"
 
 
-def test_a_kubeconfig_that_is_named_goes_before_the_pod(tmp_path):
+def test_kubeconfig_in_the_environment_wins_over_the_pod(tmp_path):
     environ = {
         "KUBECONFIG": str(kubeconfig(tmp_path, "http://api.test", "named", token="t")),
         "KUBERNETES_SERVICE_HOST": "127.0.0.1",
@@ -356,7 +354,7 @@ def test_a_kubeconfig_that_is_named_goes_before_the_pod(tmp_path):
     assert connect(SystemClock(), environ, str(service_account(tmp_path))).namespace == "named"
 
 
-def test_the_pod_goes_before_the_kubeconfig_at_home(tmp_path, monkeypatch):
+def test_the_pod_wins_over_the_kubeconfig_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".kube").mkdir()
     kubeconfig(tmp_path / ".kube", "http://api.test", "at-home", token="t").rename(tmp_path / ".kube/config")
@@ -364,13 +362,13 @@ def test_the_pod_goes_before_the_kubeconfig_at_home(tmp_path, monkeypatch):
     assert in_pod(service_account(tmp_path), 6443).namespace == "ours"
 
 
-def test_where_there_is_none_all_places_are_told_that_were_looked_at(tmp_path, monkeypatch):
+def test_without_a_cluster_the_error_names_all_places(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(KubeConfigError, match=r"KUBECONFIG.*KUBERNETES_SERVICE_HOST.*~/\.kube/config"):
         connect(SystemClock(), {})
 
 
-def test_an_address_of_version_6_is_put_into_brackets(tmp_path, tls, authority):
+def test_an_ipv6_address_gets_brackets(tmp_path, tls, authority):
     (mounted := tmp_path / "mounted").mkdir()
     service_account(mounted, ca=authority.cert_pem.bytes())
     api = in_pod(mounted, 9, "::1")
@@ -378,13 +376,13 @@ def test_an_address_of_version_6_is_put_into_brackets(tmp_path, tls, authority):
         api.get(secret_path("ns", "s"))
 
 
-def test_a_pod_without_authorities_is_told(tmp_path):
+def test_a_pod_without_authorities_is_an_error(tmp_path):
     (service_account(tmp_path) / "ca.crt").unlink()
     with pytest.raises(KubeConfigError, match=r"ca\.crt"):
         in_pod(tmp_path, 6443)
 
 
-def test_a_pod_that_does_not_say_its_namespace_is_in_default(tmp_path):
+def test_a_pod_without_a_namespace_file_is_in_default(tmp_path):
     (service_account(tmp_path) / "namespace").unlink()
     assert in_pod(tmp_path, 6443).namespace == "default"
 
@@ -397,7 +395,7 @@ def test_a_proxy_of_the_environment_is_used(tmp_path, monkeypatch):
         assert proxy.requests[0].startswith("GET http://api.test/api/v1/namespaces/ns/secrets/s HTTP/1.1\r\n")
 
 
-def test_but_not_for_an_api_server_on_this_machine(tmp_path, monkeypatch):
+def test_no_proxy_is_used_for_an_api_server_on_this_machine(tmp_path, monkeypatch):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://proxy.invalid:3128")
     with asking(tmp_path, answering(200, b"{}")) as (api, _):
@@ -422,7 +420,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "expected"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_wrong_with_a_kubeconfig_is_told_and_no_token_in_it(tmp_path: Path, content, expected):
+def test_an_unusable_kubeconfig_is_described_without_its_token(tmp_path: Path, content, expected):
     path = tmp_path / "broken"
     if content is not None:
         path.write_text(content)
@@ -433,7 +431,7 @@ def test_what_is_wrong_with_a_kubeconfig_is_told_and_no_token_in_it(tmp_path: Pa
     assert raised.value.__cause__ is None
 
 
-def test_a_token_that_no_header_may_have_is_not_sent_and_not_told(tmp_path):
+def test_a_token_that_is_invalid_in_a_header_is_neither_sent_nor_shown(tmp_path):
     with asking(tmp_path, answering(200, b"{}")) as (_, server):
         api = by_kubeconfig(kubeconfig(tmp_path, server.url, token="two\r\nlines-of-it"))
         with pytest.raises(KubeConfigError) as raised:

@@ -20,7 +20,7 @@ NAME = "inlive-token-refresher"
 
 @pytest.fixture
 def helm(cluster, place):
-    """helm as the administrator, in `place`."""
+    """Runs helm as the administrator, in `place`."""
 
     def call(*words, values=None):
         kubeconfig = f"--kubeconfig={cluster.kubeconfig}", f"--namespace={place}"
@@ -31,7 +31,7 @@ def helm(cluster, place):
 
 @pytest.fixture
 def release(helm, place):
-    """Installs a release with these values, or makes it one with these; its objects."""
+    """Installs or upgrades a release with these values. Returns its objects."""
 
     def install(values, name=NAME):
         done = helm("upgrade", "--install", name, CHART, values=values)
@@ -43,7 +43,7 @@ def release(helm, place):
 
 
 @pytest.mark.parametrize("mode", IN_SECRETS)
-def test_a_release_is_taken_and_its_pods_are_admitted(cluster, place, release, mode):
+def test_a_release_is_accepted_and_its_pods_are_admitted(cluster, place, release, mode):
     objects = release({"mode": mode})
     for each in objects:
         cluster.kubectl("get", each["kind"], each["metadata"]["name"], f"--namespace={place}")
@@ -52,13 +52,13 @@ def test_a_release_is_taken_and_its_pods_are_admitted(cluster, place, release, m
 
 
 @pytest.mark.usefixtures("operator")
-def test_where_the_prometheus_operator_is_a_monitor_is_taken(cluster, place, release):
+def test_the_pod_monitor_is_accepted_with_the_prometheus_operator(cluster, place, release):
     release({"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}})
     found = cluster.kubectl("get", "podmonitors", "--selector=release=prometheus", f"--namespace={place}")
     assert NAME in found.stdout
 
 
-def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, helm, release, in_its_pod):
+def test_a_change_of_mode_adopts_the_tokens(cluster, place, helm, release, in_its_pod):
     def at_work():
         return cluster.kubectl("get", "cronjobs,deployments", "--output=name", f"--namespace={place}").stdout
 
@@ -75,8 +75,10 @@ def test_one_mode_follows_another_and_tokens_are_adopted(cluster, place, helm, r
     assert at_work().split() == [f"cronjob.batch/{NAME}"]
 
 
-def test_it_follows_kustomize_and_tokens_are_adopted(cluster, place, release, in_its_pod, tmp_path):
-    """As the page says: what kustomize made is deleted, but not the Secrets with tokens."""
+def test_a_release_adopts_the_tokens_of_a_kustomize_installation(
+    cluster, place, release, in_its_pod, tmp_path
+):
+    """As documented: the objects of kustomize are deleted, except the Secrets with tokens."""
     (selector,) = re.findall(r"kubectl delete -k \S+ (--selector=\S+)", (CHART / "README.md").read_text())
     objects = used("cronjob", tmp_path, namespace=place)
     applied = {"stdin": {"apiVersion": "v1", "kind": "List", "items": objects}}
@@ -89,7 +91,7 @@ def test_it_follows_kustomize_and_tokens_are_adopted(cluster, place, release, in
         assert not daemon.entries("OutputFailed")
 
 
-def test_its_roles_are_enough_in_another_namespace(cluster, place, release, in_its_pod):
+def test_the_roles_are_enough_in_another_namespace(cluster, place, release, in_its_pod):
     other = f"{place}-other"
     cluster.namespace(other)
     secret = f"{other}/inlive-access-token"
@@ -102,7 +104,7 @@ def test_its_roles_are_enough_in_another_namespace(cluster, place, release, in_i
     assert written["metadata"]["annotations"]["token-refresher.inlive.app/owner"] == owner
 
 
-def test_uninstalled_it_leaves_the_token_and_nothing_else(cluster, place, helm, release, in_its_pod):
+def test_an_uninstall_leaves_only_the_token(cluster, place, helm, release, in_its_pod):
     objects = release({"mode": "cronjob"})
     given = in_its_pod(objects)
     eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
@@ -118,13 +120,11 @@ def secret_at(namespace, name="inlive-access-token"):
 
 
 def of_version(number):
-    """Values by which all objects of a release change."""
+    """Values that change all objects of a release."""
     return {"mode": "cronjob", "podLabels": {"version": str(number)}, "rbac": {"events": number > 1}}
 
 
-def test_a_release_is_upgraded_rolled_back_and_renewed_around_its_token(
-    cluster, place, helm, release, in_its_pod
-):
+def test_upgrades_and_a_rollback_keep_the_token(cluster, place, helm, release, in_its_pod):
     objects = release(of_version(1))
     given = in_its_pod(objects)
     eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
@@ -139,18 +139,18 @@ def test_a_release_is_upgraded_rolled_back_and_renewed_around_its_token(
     assert helm("rollback", NAME).returncode == 0
     assert is_kept()
     elsewhere = [{"name": "inlive", "key_file": "/key", "outputs": [{"secret": "another"}]}]
-    release(of_version(3) | {"config": {"tokens": elsewhere}})  # what it names no more is not deleted
+    release(of_version(3) | {"config": {"tokens": elsewhere}})  # its former Secret is not deleted
     assert cluster.must("GET", secret_at(place))["data"] == token
     release(of_version(4))
     assert is_kept()
     cluster.must("DELETE", secret_at(place))
-    release(of_version(5))  # which prepares it once more
+    release(of_version(5))  # this creates the Secret again
     assert "data" not in cluster.must("GET", secret_at(place))
     assert refresher(*objects.ours["args"], **given).code == 0
 
 
-def test_a_secret_that_was_there_before_the_release_is_used_as_it_is(cluster, place, release, in_its_pod):
-    """One that an administrator prepared, or that an older version of the refresher created."""
+def test_a_secret_older_than_the_release_is_used_unchanged(cluster, place, release, in_its_pod):
+    """An administrator prepared it, or an older version of the refresher created it."""
     metadata = {"name": "inlive-access-token", "labels": {"app.kubernetes.io/managed-by": NAME}}
     theirs = {"kind": "Secret", "metadata": metadata, "data": {"other": "dmFsdWU="}}
     cluster.must("POST", secret_at(place).rpartition("/")[0], theirs)
@@ -165,7 +165,7 @@ def test_a_secret_that_was_there_before_the_release_is_used_as_it_is(cluster, pl
 
 @contextmanager
 def kubelet(cluster, place, name, variables):
-    """Runs what a Pod of this name says, once the API server has the Pod, and reports how it ended."""
+    """Waits for a Pod of this name, runs its command, and reports how it ended."""
     path = f"/api/v1/namespaces/{place}/pods/{name}"
     ended = []
 
@@ -188,7 +188,7 @@ def helm_test(cluster, place, helm, given):
     return tested, ended[0]
 
 
-def test_helm_test_succeeds_if_check_does(cluster, place, helm, release, in_its_pod):
+def test_helm_test_passes_if_check_passes(cluster, place, helm, release, in_its_pod):
     given = in_its_pod(release({}))
     eventually(lambda: refresher("check", **given).code == 0, "rights that are in force")
     tested, checked = helm_test(cluster, place, helm, given)

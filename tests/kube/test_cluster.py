@@ -1,4 +1,4 @@
-"""The API server of the tests: that it is the real one, and that what goes wrong with it really does."""
+"""The API server of the tests is the real one, and its faults are real."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.kube.credentials import claims_of
 
 SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch"], "resourceNames": ["mine"]}
 DEADLINE = 30.0
-PORTS: set[int] = set()  # on which a test has been served
+PORTS: set[int] = set()  # used by the clusters of these tests
 
 
 def secrets(namespace: str, name: str = "") -> str:
@@ -27,7 +27,7 @@ def secret(name: str, **values: str) -> dict[str, object]:
 
 
 def pod(user: int) -> dict[str, object]:
-    """One that the restricted standard admits, unless its user is root."""
+    """A Pod that the restricted standard admits, unless its user is root."""
     context = {
         "runAsUser": user,
         "runAsNonRoot": user != 0,
@@ -40,10 +40,10 @@ def pod(user: int) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"user-{user}"}, "spec": spec}
 
 
-# What it is
+# The server
 
 
-def test_it_is_the_release_that_the_module_pins(cluster: Cluster) -> None:
+def test_the_cluster_has_the_pinned_version(cluster: Cluster) -> None:
     if "KUBEBUILDER_ASSETS" in os.environ:
         pytest.skip("another one was given in KUBEBUILDER_ASSETS")
     assert cluster.version == binaries.version()
@@ -57,16 +57,16 @@ def test_one_start_serves_all_tests(cluster: Cluster, _test: str) -> None:
     assert len(PORTS) == 1
 
 
-def test_whoever_is_nobody_may_not_ask(cluster: Cluster, namespace: str) -> None:
+def test_an_anonymous_request_is_refused(cluster: Cluster, namespace: str) -> None:
     refused = cluster.ask("GET", secrets(namespace), token="")
     assert refused.status_code == 403
     assert 'User "system:anonymous" cannot list resource "secrets"' in refused.json()["message"]
 
 
-# Who may what
+# Permissions
 
 
-def test_an_account_may_do_what_its_role_says_and_nothing_else(cluster: Cluster, namespace: str) -> None:
+def test_an_account_has_only_the_permissions_of_its_role(cluster: Cluster, namespace: str) -> None:
     account = cluster.service_account(namespace, "refresher", [SECRETS])
     cluster.must("POST", secrets(namespace), secret("mine", a="1"))
     cluster.must("POST", secrets(namespace), secret("other", a="1"))
@@ -81,7 +81,7 @@ def test_an_account_may_do_what_its_role_says_and_nothing_else(cluster: Cluster,
     assert f'User "{account.user}" cannot list resource "secrets"' in asked[2].json()["message"]
 
 
-def test_what_is_granted_and_taken_away_is_in_force_at_once(cluster: Cluster, namespace: str) -> None:
+def test_grants_and_revocations_take_effect_at_once(cluster: Cluster, namespace: str) -> None:
     account = cluster.service_account(namespace, "refresher", [SECRETS])
     for _ in range(5):
         cluster.grant(account, [])
@@ -90,7 +90,7 @@ def test_what_is_granted_and_taken_away_is_in_force_at_once(cluster: Cluster, na
         assert cluster.ask("GET", secrets(namespace, "mine"), token=account.token).status_code == 404
 
 
-def test_a_token_lasts_as_long_as_asked_for(cluster: Cluster, namespace: str) -> None:
+def test_a_token_has_the_requested_lifetime(cluster: Cluster, namespace: str) -> None:
     account = cluster.service_account(namespace, "refresher", lifetime=600)
     claims = claims_of(account.token)
     assert claims["exp"] - claims["iat"] == 600
@@ -99,7 +99,7 @@ def test_a_token_lasts_as_long_as_asked_for(cluster: Cluster, namespace: str) ->
     assert claims["sub"] == account.user
 
 
-def test_a_token_that_is_not_good_is_refused(cluster: Cluster, namespace: str) -> None:
+def test_an_invalid_token_is_refused(cluster: Cluster, namespace: str) -> None:
     account = cluster.service_account(namespace, "refresher", [SECRETS])
     altered = cluster.credentials.altered
     bad = {
@@ -110,13 +110,11 @@ def test_a_token_that_is_not_good_is_refused(cluster: Cluster, namespace: str) -
     }
     for what, token in bad.items():
         assert cluster.ask("GET", secrets(namespace, "mine"), token=token).status_code == 401, what
-    signed = altered(
-        account.token, exp=int(time.time()) + 60
-    )  # so that it is not the signature that is refused
+    signed = altered(account.token, exp=int(time.time()) + 60)  # proof that the signature is valid
     assert cluster.ask("GET", secrets(namespace, "mine"), token=signed).status_code == 404
 
 
-def test_an_account_is_found_as_a_pod_finds_its_own(cluster: Cluster, namespace: str) -> None:
+def test_an_account_has_the_files_of_a_pod(cluster: Cluster, namespace: str) -> None:
     account = cluster.service_account(namespace, "refresher")
     host, port = cluster.environ["KUBERNETES_SERVICE_HOST"], cluster.environ["KUBERNETES_SERVICE_PORT"]
     response = requests.post(
@@ -130,7 +128,7 @@ def test_an_account_is_found_as_a_pod_finds_its_own(cluster: Cluster, namespace:
     assert (account.directory / "namespace").read_text() == namespace
 
 
-def test_kubectl_is_who_it_is_told_to_be(cluster: Cluster, namespace: str) -> None:
+def test_kubectl_acts_as_the_given_account(cluster: Cluster, namespace: str) -> None:
     account = cluster.service_account(namespace, "refresher")
     who = "auth", "whoami", "--output=jsonpath={.status.userInfo.username}"
     assert cluster.kubectl(*who).stdout == "admin"
@@ -142,10 +140,10 @@ def test_kubectl_is_who_it_is_told_to_be(cluster: Cluster, namespace: str) -> No
         cluster.kubectl("get", "secrets", account=account)
 
 
-# What it does with objects
+# Objects
 
 
-def test_server_side_apply_has_owners_of_fields(cluster: Cluster, namespace: str) -> None:
+def test_server_side_apply_tracks_field_owners(cluster: Cluster, namespace: str) -> None:
     cluster.namespace(namespace)
     apply = "apply", "--server-side", "--namespace", namespace, "--filename=-"
     cluster.kubectl(*apply, "--field-manager=one", stdin=secret("shared", a="1"))
@@ -158,9 +156,9 @@ def test_server_side_apply_has_owners_of_fields(cluster: Cluster, namespace: str
     assert cluster.must("GET", secrets(namespace, "shared")) == both
 
 
-def test_pod_security_is_enforced_where_a_label_says_so(cluster: Cluster, namespace: str) -> None:
+def test_a_label_enforces_pod_security(cluster: Cluster, namespace: str) -> None:
     cluster.namespace(namespace, enforce="restricted")
-    cluster.service_account(namespace, "runs")  # which leaves the label where it is
+    cluster.service_account(namespace, "runs")  # this keeps the label
     apply = "apply", "--server-side", "--namespace", namespace, "--filename=-"
     cluster.kubectl(*apply, stdin=pod(user=1000))
     refused = cluster.kubectl(*apply, stdin=pod(user=0), check=False)
@@ -170,10 +168,10 @@ def test_pod_security_is_enforced_where_a_label_says_so(cluster: Cluster, namesp
     cluster.kubectl(*apply, stdin=pod(user=0))
 
 
-# What goes wrong
+# Faults
 
 
-def test_what_is_stored_outlives_a_kill(cluster: Cluster, namespace: str) -> None:
+def test_stored_objects_survive_a_kill(cluster: Cluster, namespace: str) -> None:
     account = cluster.service_account(namespace, "refresher", [SECRETS])
     before = cluster.must("POST", secrets(namespace), secret("mine", a="1"))
     cluster.kill_apiserver()
@@ -183,18 +181,16 @@ def test_what_is_stored_outlives_a_kill(cluster: Cluster, namespace: str) -> Non
     assert cluster.must("GET", secrets(namespace, "mine"), token=account.token) == before
 
 
-def test_a_hung_server_answers_when_it_goes_on(cluster: Cluster) -> None:
+def test_a_resumed_server_responds_again(cluster: Cluster) -> None:
     cluster.pause()
-    with pytest.raises(requests.ReadTimeout):  # it is connected, says the kernel
+    with pytest.raises(requests.ReadTimeout):  # the kernel accepts the connection
         cluster.ask("GET", "/readyz", timeout=1)
     assert not cluster.ready()
     cluster.resume()
     assert cluster.ask("GET", "/readyz").ok
 
 
-def test_without_etcd_nothing_is_read_or_written_and_nothing_is_lost(
-    cluster: Cluster, namespace: str
-) -> None:
+def test_without_etcd_requests_fail_and_no_data_is_lost(cluster: Cluster, namespace: str) -> None:
     cluster.namespace(namespace)
     before = cluster.must("POST", secrets(namespace), secret("mine", a="1"))
     cluster.stop_etcd()
@@ -215,7 +211,7 @@ def test_without_etcd_nothing_is_read_or_written_and_nothing_is_lost(
         ("stop_etcd", "kill_apiserver"),
     ],
 )
-def test_whatever_a_test_breaks_is_mended_after_it(cluster: Cluster, faults: tuple[str, ...]) -> None:
+def test_every_fault_is_repaired_after_its_test(cluster: Cluster, faults: tuple[str, ...]) -> None:
     for fault in faults:
         getattr(cluster, fault)()
     assert not cluster.ready()
@@ -223,7 +219,7 @@ def test_whatever_a_test_breaks_is_mended_after_it(cluster: Cluster, faults: tup
     assert cluster.ready()
 
 
-def test_nothing_is_left_of_a_start_that_fails(tmp_path: Path) -> None:
+def test_a_failed_start_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "etcd").symlink_to("/bin/false")
     cluster = Cluster(tmp_path)
     with pytest.raises(RuntimeError, match="etcd has ended"), cluster:

@@ -1,4 +1,4 @@
-"""What the commands tell of Kubernetes, by the real API server, and what the cluster itself tells of them."""
+"""The commands at the real API server: their reports about Kubernetes, and their Events."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from refresher.clock import SystemClock
-from refresher.config.declarations import SecretOutputSettings
+from refresher.core.formats import Format
 from refresher.core.model import SecretStr, Token, TokenFacts
 from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
@@ -38,7 +38,7 @@ def inlive():
 
 
 class Place:
-    """A service account in a namespace of its own, and commands that act as it."""
+    """A service account in its own namespace, and commands that use it."""
 
     def __init__(self, cluster: Cluster, account: Account, inlive: Emulator, directory: Path) -> None:
         self.cluster, self.account, self.inlive = cluster, account, inlive
@@ -53,7 +53,7 @@ class Place:
         return ("--key-file", self.key, "--issuer-url", self.inlive.url, "--to-secret", "access-token")
 
     def prepare(self) -> None:
-        """Creates the Secret, without data, as an administrator."""
+        """Create the Secret without data, as an administrator."""
         in_namespace = f"--namespace={self.account.namespace}"
         self.cluster.kubectl("create", "secret", "generic", "access-token", in_namespace)
 
@@ -83,7 +83,7 @@ def lines(checked: Ended, subject: str) -> list[str]:
 # once
 
 
-def test_who_may_write_one_secret_does_not_choose_the_token_of_another_output(place, tmp_path):
+def test_a_writer_of_one_secret_does_not_choose_the_token_of_another_output(place, tmp_path):
     both = (*place.minting, "--to-file", tmp_path / "token", "--log-level", "info")
     assert refresher("once", *both, **place.environ).code == 0
     genuine = (tmp_path / "token").read_text()
@@ -97,7 +97,7 @@ def test_who_may_write_one_secret_does_not_choose_the_token_of_another_output(pl
 
 
 def forge(place: Place, value: str) -> None:
-    """Publish `value` as the refresher would, but for its key: with all annotations, "issued just now"."""
+    """Publish `value` like the refresher, with all annotations and issued now, but without its key."""
     clock, access = SystemClock(), SecretStr(value)
     api = connect(clock, place.environ)
     key = place.inlive.keys[0].fingerprint
@@ -105,20 +105,21 @@ def forge(place: Place, value: str) -> None:
     facts = TokenFacts(
         clock.now(), 3600.0, 3600.0, key, access.fingerprint, has_refresh_token=False, issuer=url
     )
-    settings = SecretOutputSettings("access-token", (("access-token", "token"),))
-    plan = secret_body.planned(settings, url, api.namespace, DEFAULT_OWNER)
+    plan = secret_body.planned("access-token", api.namespace, DEFAULT_OWNER, {"access-token": Format()}, url)
     SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(SecretStr("a guess")))
 
 
 # check
 
 
-def test_where_all_is_granted_it_says_who_we_are_and_that_it_suffices(place):
+def test_check_names_the_user_if_all_permissions_are_granted(place):
     checked = place.check()
     assert checked.code == 0, checked.said
     (server,) = lines(checked, "kubernetes")
     assert server.endswith(f"system:serviceaccount:{place.account.namespace}:refresher")
-    assert lines(checked, "permissions") == ["ok   permissions: what it takes to publish is granted"]
+    assert lines(checked, "permissions") == [
+        "ok   permissions: every permission needed to publish is granted"
+    ]
     assert lines(checked, "output") == [
         f"ok   output: secret:{place.account.namespace}/access-token can be written"
     ]
@@ -127,8 +128,8 @@ def test_where_all_is_granted_it_says_who_we_are_and_that_it_suffices(place):
 
 
 @pytest.mark.parametrize("granted", [[], [TELLING]], ids=["nothing", "all but what it takes"])
-def test_the_role_for_what_lacks_can_be_pasted(place, tmp_path, granted):
-    """As an administrator would: what comes last is applied as it is, and then all is well."""
+def test_the_printed_role_for_missing_permissions_can_be_applied(place, tmp_path, granted):
+    """Like an administrator: the end of the output is applied, and the next check passes."""
     config = tmp_path / "refresher.yaml"
     config.write_text("leader_election: {lease: leader}\n")
     place.cluster.grant(place.account, granted)
@@ -152,7 +153,7 @@ def test_the_role_for_what_lacks_can_be_pasted(place, tmp_path, granted):
     assert verbs == {"get", "patch"}
 
 
-def test_what_can_be_done_without_is_a_hint(place):
+def test_a_missing_optional_permission_is_a_hint(place):
     place.cluster.grant(place.account, [NAMED])
     place.prepare()
     checked = place.check()
@@ -164,8 +165,8 @@ def test_what_can_be_done_without_is_a_hint(place):
     assert checked.said.count("RoleBinding") == 1
 
 
-def test_a_secret_that_is_absent_and_not_ours_to_create_can_be_pasted(place, tmp_path):
-    """The Secret, and no right to create it."""
+def test_a_missing_secret_that_we_may_not_create_is_printed(place, tmp_path):
+    """The Secret is printed, and no permission to create it."""
     place.cluster.grant(place.account, [NAMED, TELLING])
     refused = place.check()
     assert refused.code == 73
@@ -181,7 +182,7 @@ def test_a_secret_that_is_absent_and_not_ours_to_create_can_be_pasted(place, tmp
     assert "(403)" not in place.once().said
 
 
-def test_an_api_server_that_is_away_is_told_once_and_no_secret_is_tried(place, tmp_path):
+def test_an_unreachable_api_server_is_reported_once(place, tmp_path):
     away = tmp_path / "away.kubeconfig"
     port = free_port()
     written = place.account.kubeconfig.read_text()
@@ -190,10 +191,10 @@ def test_an_api_server_that_is_away_is_told_once_and_no_secret_is_tried(place, t
     assert checked.code == 73
     (told,) = lines(checked, "kubernetes")
     assert "Connection refused" in told
-    assert lines(checked, "output")[0].endswith("was not tried")
+    assert lines(checked, "output")[0].endswith("was not tested")
 
 
-def test_offline_kubernetes_is_not_asked(place, tmp_path):
+def test_check_offline_sends_no_request_to_kubernetes(place, tmp_path):
     silent = tmp_path / "away.kubeconfig"
     silent.write_text(place.account.kubeconfig.read_text().replace("127.0.0.1", "192.0.2.1"))
     checked = refresher("check", *place.minting, "--offline", KUBECONFIG=str(silent))
@@ -201,27 +202,27 @@ def test_offline_kubernetes_is_not_asked(place, tmp_path):
     assert not lines(checked, "kubernetes")
 
 
-def test_whoever_may_not_ask_what_it_may_is_told_by_what_it_tries(place, tmp_path):
-    """Where an administrator has taken SelfSubjectAccessReviews away from everybody."""
+def test_without_access_reviews_check_reports_failed_dry_runs(place, tmp_path):
+    """An administrator has forbidden SelfSubjectAccessReviews to all users."""
     denied = answering(403, status(403, 'cannot create resource "selfsubjectaccessreviews"'))
     with peer(denied) as server:
         checked = refresher("check", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))
-    assert lines(checked, "permissions")[0].startswith("hint permissions: what we may do there is not told")
+    assert lines(checked, "permissions")[0].startswith("hint permissions: cannot list our own permissions")
     assert lines(checked, "output")[0].startswith("FAIL output")  # it was tried
 
 
-def test_one_pass_mints_nothing_while_the_api_server_hangs(place, tmp_path):
+def test_once_mints_nothing_while_the_api_server_hangs(place, tmp_path):
     with peer(silent) as server:
         passed = refresher("once", *place.minting, KUBECONFIG=str(kubeconfig(tmp_path, server.url)))
     assert passed.code == 73
-    assert "no whole answer" in passed.said
+    assert "no complete response" in passed.said
     assert place.inlive.counts.mints == 0
 
 
 # status
 
 
-def test_a_secret_is_told_of_with_age_expiry_and_owner_and_without_its_value(place):
+def test_a_secret_is_listed_with_age_expiry_and_owner_but_without_its_value(place):
     assert place.once().code == 0
     told = place.status()
     owner = f"{place.account.namespace}/inlive-token-refresher"
@@ -236,7 +237,7 @@ def test_a_secret_is_told_of_with_age_expiry_and_owner_and_without_its_value(pla
     assert minted not in told.said + json.dumps(document)
 
 
-def test_a_secret_of_another_installation_is_told_as_such(place):
+def test_a_secret_of_another_installation_is_marked(place):
     assert place.once().code == 0
     annotation = {"metadata": {"annotations": {"token-refresher.inlive.app/owner": "studio/other"}}}
     place.cluster.must("PATCH", place.secret, annotation, media_type="application/merge-patch+json")
@@ -246,7 +247,7 @@ def test_a_secret_of_another_installation_is_told_as_such(place):
 # Events
 
 
-def test_a_refused_key_is_told_on_the_secret_also_by_one_pass(place):
+def test_once_writes_an_event_about_a_refused_key(place):
     place.key.write_text("no-such-key")
     assert place.once().code == 77
     (event,) = place.events()
@@ -255,20 +256,22 @@ def test_a_refused_key_is_told_on_the_secret_also_by_one_pass(place):
     assert "no-such-key" not in json.dumps(event)
 
 
-def test_the_daemon_tells_that_it_cannot_write_and_that_it_can_again(place):
+def test_the_daemon_writes_events_about_a_failing_and_a_recovered_write(place):
     place.cluster.grant(place.account, [NAMED | {"verbs": ["get"]}, TELLING])
     with Daemon(*place.minting, "--lifetime", "20s", **place.environ) as daemon:
-        eventually(lambda: [each["reason"] for each in place.events()] == ["WriteFailed"], "it is told")
+        eventually(
+            lambda: [each["reason"] for each in place.events()] == ["WriteFailed"], "an Event is written"
+        )
         place.cluster.grant(place.account, ALL)
         daemon.wait_for("OutputWritten")
-        eventually(lambda: "Written" in {each["reason"] for each in place.events()}, "that it is over, too")
+        eventually(lambda: "Written" in {each["reason"] for each in place.events()}, "an Event about the end")
 
 
-def test_without_the_permission_all_goes_on(place):
+def test_without_permission_for_events_the_daemon_works(place):
     place.cluster.grant(place.account, [NAMED, MAKING])
     place.key.write_text("no-such-key")
     with Daemon(*place.minting, **place.environ) as daemon:
         daemon.wait_for("RefreshFailed")
-        eventually(lambda: "no Events are written" in daemon.said, "it is told in the log")
+        eventually(lambda: "cannot write Events in namespace" in daemon.said, "it is in the log")
         place.key.write_text(place.inlive.keys[0].reveal())
         daemon.wait_for("OutputWritten")

@@ -1,4 +1,4 @@
-"""The token that is mounted into a Pod."""
+"""The token that kubelet mounts into a Pod."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def encoded(claims):
 
 
 def token(**claims: object) -> str:
-    """A JWT, unsigned."""
+    """An unsigned JWT."""
     return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.sig"
 
 
@@ -35,22 +35,22 @@ def path(tmp_path: Path) -> Path:
     return mounted
 
 
-def test_the_token_goes_into_the_header(path):
+def test_the_token_is_in_the_header(path):
     assert TokenFile(str(path)).authorization() == "Bearer first"
 
 
-def test_white_space_around_it_is_no_part_of_it(path):
+def test_white_space_around_the_token_is_removed(path):
     path.write_text("\n first \n")
     assert TokenFile(str(path)).authorization() == "Bearer first"
 
 
-def test_a_new_one_is_in_use_at_once(path):
+def test_a_new_token_is_used_at_once(path):
     credentials = TokenFile(str(path))
     path.write_text("second")
     assert credentials.authorization() == "Bearer second"
 
 
-def test_a_new_one_is_found_behind_the_link_that_kubelet_swaps(tmp_path):
+def test_a_new_token_behind_a_swapped_link_is_used(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "token").write_text(name)
@@ -62,19 +62,19 @@ def test_a_new_one_is_found_behind_the_link_that_kubelet_swaps(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"line\nbreak", b"\xff\xfe", b"nul\0"])
-def test_what_is_no_token_leaves_the_last_good_one_in_use(path, content):
+def test_a_malformed_file_keeps_the_last_good_token(path, content):
     credentials = TokenFile(str(path))
     path.write_bytes(content)
     assert credentials.authorization() == "Bearer first"
 
 
-def test_a_file_that_is_gone_leaves_the_last_good_one_in_use(path):
+def test_a_missing_file_keeps_the_last_good_token(path):
     credentials = TokenFile(str(path))
     path.unlink()
     assert credentials.authorization() == credentials.after_refusal() == "Bearer first"
 
 
-def test_of_several_good_ones_the_last_stays(path):
+def test_the_last_of_several_good_tokens_stays(path):
     credentials = TokenFile(str(path))
     path.write_text("second")
     credentials.authorization()
@@ -83,15 +83,15 @@ def test_of_several_good_ones_the_last_stays(path):
 
 
 @pytest.mark.parametrize("content", [None, "", "two words"])
-def test_there_is_no_beginning_without_one(path, content):
+def test_a_start_without_a_token_is_refused(path, content):
     path.unlink()
     if content is not None:
         path.write_text(content)
-    with pytest.raises(KubeConfigError, match=f"no token of a service account in {path}"):
+    with pytest.raises(KubeConfigError, match=f"{path} contains no token"):
         TokenFile(str(path))
 
 
-def test_it_says_in_which_pod_we_are(path):
+def test_a_bound_token_names_its_pod(path):
     path.write_text(token(**{"kubernetes.io": {"namespace": "ns", "pod": {"name": "p-1", "uid": "u-1"}}}))
     assert TokenFile(str(path)).pod() == Pod("p-1", "u-1")
 
@@ -109,13 +109,13 @@ def test_it_says_in_which_pod_we_are(path):
         f"a.{base64.urlsafe_b64encode(b'[' * 30_000).decode()}.c",
     ],
 )
-def test_a_token_of_no_pod_says_so(path, text):
+def test_a_token_that_is_bound_to_no_pod_names_none(path, text):
     path.write_text(text)
     assert TokenFile(str(path)).pod() is None
 
 
 @given(st.binary(max_size=40) | CLAIMS.map(lambda claims: f"e30.{encoded(claims)}.x".encode()))
-def test_whatever_is_in_the_file_is_a_token_or_none(tmp_path_factory, content):
+def test_any_file_content_is_a_token_or_an_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "token"
     path.write_bytes(content)
     try:

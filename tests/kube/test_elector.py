@@ -1,4 +1,4 @@
-"""Holding a Lease of the real API server: one at a time, with no more rights than that needs."""
+"""Election with a Lease at the real API server: one leader at a time, with the least permissions."""
 
 import json
 import threading
@@ -36,7 +36,7 @@ def spawn(work: Callable[[], None], name: str) -> None:
 
 
 class Candidate:
-    """An elector, and what it has told."""
+    """An elector and the notifications that it posted."""
 
     def __init__(self, account: Account, identity: str) -> None:
         self.mailbox = Mailbox[Message]()
@@ -49,7 +49,7 @@ class Candidate:
 
     @property
     def leads(self) -> bool:
-        """By what it has told so far."""
+        """Whether it leads, according to its last message."""
         while message := self.mailbox.take(0):
             self.messages.append(message)
         told = [each.event.leads for each in self.messages if isinstance(each.event, LeadershipChanged)]
@@ -65,7 +65,7 @@ class Candidate:
 
 
 def until(happens: Callable[[], bool], what: str) -> float:
-    """Wait for it; how many seconds it took."""
+    """Wait for the condition. Returns the seconds that it took."""
     began = time.monotonic()
     eventually(happens, what, PATIENCE)
     return time.monotonic() - began
@@ -73,7 +73,7 @@ def until(happens: Callable[[], bool], what: str) -> float:
 
 @pytest.fixture
 def candidates(cluster: Cluster, namespace: str) -> Iterator[Callable[..., Candidate]]:
-    """Makes candidates for one Lease, who may do no more than they must."""
+    """Creates candidates for one Lease with the least permissions."""
     account = cluster.service_account(namespace, "refresher", ENOUGH)
     made: list[Candidate] = []
 
@@ -92,39 +92,40 @@ def lease(cluster: Cluster, namespace: str) -> dict[str, object]:
     return dict(cluster.must("GET", path))
 
 
-def test_the_first_leads_and_the_second_stands_by_and_knows_for_whom(candidates):
+def test_the_first_leads_and_the_second_knows_the_leader(candidates):
     first = candidates("first")
     until(lambda: first.leads, "the first leads")
     second = candidates("second")
-    until(lambda: bool(second.said), "the second has told how it stands")
+    until(lambda: bool(second.said), "the second reports the leader")
     assert second.said == [LeaderChanged(second.elector.lease, leads=False, holder="first")]
     assert first.elector.time_left() > 0
     assert second.elector.time_left() <= 0
 
 
-def test_the_lease_says_to_people_who_holds_it_and_since_when(candidates, cluster, namespace):
+def test_the_lease_shows_its_holder_and_times(candidates, cluster, namespace):
     first = candidates("first")
     until(lambda: first.leads, "it leads")
     spec = lease(cluster, namespace)["spec"]
     assert (spec["holderIdentity"], spec["leaseDurationSeconds"], spec["leaseTransitions"]) == ("first", 3, 0)
     renewed = spec["renewTime"]
-    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "a sign of life is given")
+    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "the Lease is renewed")
     assert lease(cluster, namespace)["spec"]["acquireTime"] == spec["acquireTime"]
 
 
-def test_a_lease_that_is_held_for_years_is_doubted_once(candidates, cluster, namespace):
+def test_a_lease_held_for_years_is_reported_once(candidates, cluster, namespace):
     spec = {"holderIdentity": "dead", "leaseDurationSeconds": 2**31 - 1}
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     cluster.must("POST", path, {"metadata": {"name": NAME}, "spec": spec})
     one = candidates("one")
-    until(lambda: len(one.said) > 1, "it has reported and told how it stands")
-    until(lambda: one.elector._election.asked_at > one.elector._clock.now().boot - 0.1, "another look")
-    (doubt,) = [said for said in one.said if isinstance(said, LeaseFailed)]
-    assert doubt.message == "dead holds it for 2147483647 s, it says; no more than 60 s are believed"
+    until(lambda: len(one.said) > 1, "it has reported the Lease and the leader")
+    until(lambda: one.elector._election.asked_at > one.elector._clock.now().boot - 0.1, "another read")
+    (doubt,) = [posted for posted in one.said if isinstance(posted, LeaseFailed)]
+    assert "names dead with a duration of 2147483647 s" in doubt.message
+    assert "60 s at most" in doubt.message
     assert not doubt.leads
 
 
-def test_who_lets_go_is_followed_within_two_seconds(candidates, cluster, namespace):
+def test_a_released_lease_is_taken_within_two_seconds(candidates, cluster, namespace):
     first = candidates("first")
     until(lambda: first.leads, "the first leads")
     second = candidates("second")
@@ -133,26 +134,29 @@ def test_who_lets_go_is_followed_within_two_seconds(candidates, cluster, namespa
     assert lease(cluster, namespace)["spec"]["leaseTransitions"] == 1
 
 
-def test_how_it_stands_is_told_again_when_a_failure_is_over(candidates, cluster):
-    """Or whoever was told of the failure would believe in it for ever."""
+def test_the_leader_is_posted_again_after_a_failure(candidates, cluster):
+    """Otherwise observers would report the failure for ever."""
     first = candidates("first")
     until(lambda: first.leads, "it leads")
     cluster.kill_apiserver()
-    until(lambda: any(isinstance(each, LeaseFailed) for each in first.said), "the failure is told")
+    until(lambda: any(isinstance(each, LeaseFailed) for each in first.said), "the failure is reported")
     cluster.start_apiserver()
-    until(lambda: first.leads and isinstance(first.said[-1], LeaderChanged), "and that it leads, as the last")
+    until(
+        lambda: first.leads and isinstance(first.said[-1], LeaderChanged),
+        "its last message says that it leads",
+    )
 
 
-def test_what_others_wrote_into_the_lease_stays(candidates, cluster, namespace):
+def test_fields_of_others_in_the_lease_are_kept(candidates, cluster, namespace):
     first = candidates("first")
     until(lambda: first.leads, "it leads")
     cluster.kubectl("label", "lease", NAME, "-n", namespace, "team=inlive")
     renewed = lease(cluster, namespace)["spec"]["renewTime"]
-    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "a sign of life is given")
+    until(lambda: lease(cluster, namespace)["spec"]["renewTime"] != renewed, "the Lease is renewed")
     assert lease(cluster, namespace)["metadata"]["labels"] == {"team": "inlive"}
 
 
-def test_a_lease_that_an_administrator_has_made_is_taken(candidates, cluster, namespace):
+def test_a_lease_created_by_an_administrator_is_taken(candidates, cluster, namespace):
     cluster.namespace(namespace)
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     cluster.must("POST", path, {"metadata": {"name": NAME}})
@@ -160,22 +164,20 @@ def test_a_lease_that_an_administrator_has_made_is_taken(candidates, cluster, na
     until(lambda: first.leads, "it leads")
 
 
-def test_nobody_leads_for_longer_than_agreed_while_the_api_server_hangs_and_one_does_afterwards(
-    candidates, cluster
-):
+def test_leadership_ends_in_time_while_the_api_server_hangs_and_resumes_afterwards(candidates, cluster):
     both = [candidates("first"), candidates("second")]
     until(lambda: any(each.leads for each in both), "one leads")
     cluster.pause()
-    took = until(lambda: not any(each.leads for each in both), "nobody leads any more")
+    took = until(lambda: not any(each.leads for each in both), "neither leads")
     assert took <= DURATION
     assert all(each.elector.time_left() <= 0 for each in both)
-    time.sleep(DURATION)  # that is what is tried: longer than the Lease
+    time.sleep(DURATION)  # the test needs it: longer than the Lease
     cluster.resume()
     until(lambda: any(each.leads for each in both), "one leads again")
     assert [each.leads for each in both].count(True) == 1
 
 
-def test_a_restart_of_the_api_server_that_is_shorter_than_the_deadline_changes_nobody(candidates, cluster):
+def test_a_short_restart_of_the_api_server_keeps_the_leader(candidates, cluster):
     first = candidates("first")
     until(lambda: first.leads, "it leads")
     cluster.pause()
@@ -185,11 +187,11 @@ def test_a_restart_of_the_api_server_that_is_shorter_than_the_deadline_changes_n
     assert [said.leads for said in first.said if isinstance(said, LeaderChanged)] == [True]
 
 
-def test_who_may_not_hold_the_lease_says_what_is_missing(cluster, namespace):
+def test_a_candidate_without_permission_names_it(cluster, namespace):
     account = cluster.service_account(namespace, "nobody", [])
     candidate = Candidate(account, "nobody")
     try:
-        until(lambda: any(isinstance(each, LeaseFailed) for each in candidate.said), "it says so")
+        until(lambda: any(isinstance(each, LeaseFailed) for each in candidate.said), "it reports the failure")
         failed = next(each for each in candidate.said if isinstance(each, LeaseFailed))
         assert "get leases.coordination.k8s.io/refresher" in failed.message
         assert not candidate.leads
@@ -197,10 +199,10 @@ def test_who_may_not_hold_the_lease_says_what_is_missing(cluster, namespace):
         candidate.end()
 
 
-# What a Lease says, without an API server
+# Parsing a Lease, without an API server
 
 
-def test_what_is_missing_or_strange_is_as_if_nobody_had_ever_held_it():
+def test_a_missing_or_malformed_field_counts_as_never_held():
     nobody = LeaseRecord("", 0.0, -1, "7")
     metadata = {"resourceVersion": "7"}
     strange = [{}, [], "s", {"leaseDurationSeconds": 10**400, "leaseTransitions": -5, "holderIdentity": []}]
@@ -212,7 +214,7 @@ def test_what_is_missing_or_strange_is_as_if_nobody_had_ever_held_it():
 @pytest.mark.parametrize(
     "lease", [{}, {"metadata": []}, {"metadata": {}}, {"metadata": {"resourceVersion": ""}}, {"spec": {}}]
 )
-def test_what_is_no_object_is_refused_as_no_answer_of_an_api_server(lease):
+def test_a_malformed_lease_is_refused_as_no_response_of_an_api_server(lease):
     with pytest.raises(KubeUnreachableError, match="no Lease"):
         record_of(lease)
 
@@ -229,7 +231,7 @@ JSON = st.recursive(
 
 
 @given(JSON | st.just({"resourceVersion": "7"}), JSON)
-def test_whatever_an_api_server_gives_is_a_lease_that_can_be_written_or_refused(metadata, spec):
+def test_any_response_is_a_writable_lease_or_an_error(metadata, spec):
     given = {"metadata": metadata, "spec": spec}
     try:
         record = record_of(given)
@@ -239,11 +241,11 @@ def test_whatever_an_api_server_gives_is_a_lease_that_can_be_written_or_refused(
     assert record_of(json.loads(json.dumps(written))) == record
 
 
-# What is told, whatever the API server answers
+# Messages, for any response of the API server
 
 
 class Scripted:
-    """An API server that answers writes and reads of the Lease as it was told to, in that order."""
+    """An API server with prepared responses to writes and reads of the Lease, in this order."""
 
     def __init__(self, *answers: type[KubeError] | None) -> None:
         self.answers = list(answers)
@@ -252,7 +254,7 @@ class Scripted:
     def _answer(self) -> dict[str, object]:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is not None:
-            raise answer("as it was told to")
+            raise answer("prepared")
         self.version += 1
         return self.kept
 
@@ -264,8 +266,8 @@ class Scripted:
         return self._answer()
 
 
-def test_who_is_overtaken_while_requests_fail_is_told_that_it_does_not_lead():
-    """Or it would believe for ever that it does, and what it knew before that it still knows."""
+def test_a_leader_replaced_during_failures_learns_of_it():
+    """Otherwise it would act as leader for ever."""
     away, conflict = KubeUnreachableError, KubeConflictError
     api = Scripted(KubeNotFoundError, None, None, away, conflict, away)
     mailbox = Mailbox[Message]()
@@ -280,16 +282,16 @@ def test_who_is_overtaken_while_requests_fail_is_told_that_it_does_not_lead():
                 told.append(message.event.leads)
         return told == [True, False]
 
-    until(stepped_back, "it is told to step back")
+    until(stepped_back, "it steps down")
     elector.release()
 
 
-def test_a_mistake_of_ours_does_not_end_the_elections():
+def test_a_bug_does_not_end_the_election():
     class Mistaken(Scripted):
         def get(self, path: str, *, timeout: float) -> dict[str, object]:
             if self.version == 1:
                 self.version += 1
-                raise RuntimeError("nobody has foreseen this")
+                raise RuntimeError("a bug")
             raise KubeNotFoundError("there is none")
 
     mailbox = Mailbox[Message]()

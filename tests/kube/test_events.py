@@ -1,4 +1,4 @@
-"""What an operator sees in the cluster: Events at the real API server, as kubectl shows them."""
+"""Events at the real API server, as kubectl shows them to operators."""
 
 import logging
 import threading
@@ -45,8 +45,8 @@ def api(account: Account) -> KubeApi:
     return by_kubeconfig(account.kubeconfig)
 
 
-class Told:
-    """A recorder for one token whose Secrets are these, and the Events that come of it."""
+class Recorder:
+    """A recorder for one token with these Secrets, and the Events that it writes."""
 
     def __init__(self, api: KubeApi, cluster: Cluster, *secrets: tuple[str, str]) -> None:
         self.recorder = EventRecorder(api, lambda token: secrets if token == "studio" else ())
@@ -57,7 +57,7 @@ class Told:
         self.recorder.on_notification(of, notification, at(seconds))
 
     def events(self, namespace: str) -> list[dict[str, Any]]:
-        """All that are there once everything noticed has been dealt with, the oldest first."""
+        """All Events after the queue is empty, oldest first."""
         assert self.recorder.flush(PATIENCE)
         items = self._cluster.must("GET", events_path(namespace))["items"]
         return sorted(items, key=lambda each: int(each["metadata"]["resourceVersion"]))
@@ -67,8 +67,8 @@ class Told:
 
 
 @pytest.fixture
-def told(api: KubeApi, cluster: Cluster, namespace: str) -> Told:
-    return Told(api, cluster, (namespace, "mine"))
+def recorder(api: KubeApi, cluster: Cluster, namespace: str) -> Recorder:
+    return Recorder(api, cluster, (namespace, "mine"))
 
 
 def failed(namespace: str, message: str = "not permitted", name: str = "mine") -> OutputFailed:
@@ -79,12 +79,12 @@ def written(namespace: str, name: str = "mine") -> OutputWritten:
     return OutputWritten(f"secret:{namespace}/{name}", "new", FACTS)
 
 
-# What is told
+# Content
 
 
-def test_the_event_of_a_refused_key_says_what_to_do(told, namespace):
-    told.on_notification(REFUSED)
-    (event,) = told.events(namespace)
+def test_the_event_of_a_refused_key_says_what_to_do(recorder, namespace):
+    recorder.on_notification(REFUSED)
+    (event,) = recorder.events(namespace)
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "KeyRefused", 1)
     assert event["message"].startswith(
         f"token studio: the issuer refuses the key {KEY.fingerprint}: 401: no such"
@@ -99,14 +99,14 @@ def test_the_event_of_a_refused_key_says_what_to_do(told, namespace):
     }
 
 
-def test_the_event_of_a_refused_key_says_that_consumers_have_no_token(told, namespace):
-    told.on_notification(REFUSED._replace(left=0.0))
-    assert "; consumers have no valid token; " in told.events(namespace)[0]["message"]
+def test_the_event_of_a_refused_key_says_that_consumers_have_no_token(recorder, namespace):
+    recorder.on_notification(REFUSED._replace(left=0.0))
+    assert "; consumers have no valid token; " in recorder.events(namespace)[0]["message"]
 
 
-def test_the_event_of_a_refused_write_says_why(told, namespace):
-    told.on_notification(failed(namespace, "it is immutable"))
-    (event,) = told.events(namespace)
+def test_the_event_of_a_refused_write_says_why(recorder, namespace):
+    recorder.on_notification(failed(namespace, "it is immutable"))
+    (event,) = recorder.events(namespace)
     assert (event["type"], event["reason"]) == ("Warning", "WriteFailed")
     assert event["message"] == "token studio: it is immutable"
 
@@ -119,17 +119,17 @@ def test_the_event_of_a_refused_write_says_why(told, namespace):
     ],
     ids=["key", "write"],
 )
-def test_the_end_of_a_failure_is_a_normal_event(told, namespace, trouble, end, reason):
-    told.on_notification(trouble(namespace))
-    told.on_notification(end(namespace), 10)
-    event = told.events(namespace)[1]
+def test_the_end_of_a_failure_is_a_normal_event(recorder, namespace, trouble, end, reason):
+    recorder.on_notification(trouble(namespace))
+    recorder.on_notification(end(namespace), 10)
+    event = recorder.events(namespace)[1]
     assert (event["type"], event["reason"], event["count"]) == ("Normal", reason, 1)
 
 
-def test_kubectl_shows_the_events_of_a_secret(told, cluster, namespace):
+def test_kubectl_shows_the_events_of_a_secret(recorder, cluster, namespace):
     cluster.must("POST", secrets_path(namespace), {"metadata": {"name": "mine"}})
-    told.on_notification(REFUSED)
-    told.events(namespace)
+    recorder.on_notification(REFUSED)
+    recorder.events(namespace)
     shown = cluster.kubectl("events", "-n", namespace, "--for", "secret/mine").stdout
     assert "KeyRefused" in shown
     assert "401: no such key" in shown
@@ -137,9 +137,9 @@ def test_kubectl_shows_the_events_of_a_secret(told, cluster, namespace):
 
 def test_kubectl_shows_the_events_of_our_pod(cluster, namespace, account, tmp_path):
     api = in_pod(bound_to_a_pod(cluster, account, "refresher-7d9"), cluster.port)
-    told = Told(api, cluster, (namespace, "mine"))
-    told.on_notification(failed(namespace, "it is immutable"))
-    told.events(namespace)
+    recorder = Recorder(api, cluster, (namespace, "mine"))
+    recorder.on_notification(failed(namespace, "it is immutable"))
+    recorder.events(namespace)
     shown = cluster.kubectl("describe", "pod", "refresher-7d9", "-n", namespace).stdout
     assert "WriteFailed" in shown
     assert "inlive-token-refresher" in shown
@@ -147,7 +147,7 @@ def test_kubectl_shows_the_events_of_our_pod(cluster, namespace, account, tmp_pa
 
 
 def bound_to_a_pod(cluster: Cluster, account: Account, name: str) -> Path:
-    """The files of the account, with a token as kubelet gets it for this Pod, which is made."""
+    """Create the Pod, and the files of the account with a token that is bound to it."""
     core = f"/api/v1/namespaces/{account.namespace}"
     spec = {
         "containers": [{"name": "c", "image": "nowhere.invalid/none"}],
@@ -162,10 +162,10 @@ def bound_to_a_pod(cluster: Cluster, account: Account, name: str) -> Path:
 
 
 def test_a_refused_key_concerns_every_secret_and_a_refused_write_one(api, cluster, namespace):
-    told = Told(api, cluster, (namespace, "one"), (namespace, "two"))
-    told.on_notification(failed(namespace, name="two"))
-    told.on_notification(REFUSED)
-    on = [(each["reason"], each["involvedObject"]["name"]) for each in told.events(namespace)]
+    recorder = Recorder(api, cluster, (namespace, "one"), (namespace, "two"))
+    recorder.on_notification(failed(namespace, name="two"))
+    recorder.on_notification(REFUSED)
+    on = [(each["reason"], each["involvedObject"]["name"]) for each in recorder.events(namespace)]
     assert on == [("WriteFailed", "two"), ("KeyRefused", "one"), ("KeyRefused", "two")]
 
 
@@ -189,121 +189,120 @@ def test_no_other_notification_is_an_event(tmp_path, notification):
         assert server.requests == []
 
 
-def test_a_failed_read_is_not_a_refused_write(told, namespace):
-    told.on_notification(failed(namespace)._replace(writing=False))
-    assert told.events(namespace) == []
+def test_a_failed_read_is_not_a_refused_write(recorder, namespace):
+    recorder.on_notification(failed(namespace)._replace(writing=False))
+    assert recorder.events(namespace) == []
 
 
-def test_a_token_without_a_secret_has_no_events(told, namespace):
-    told.on_notification(REFUSED, of="another")
-    assert told.events(namespace) == []
+def test_a_token_without_a_secret_has_no_events(recorder, namespace):
+    recorder.on_notification(REFUSED, of="another")
+    assert recorder.events(namespace) == []
 
 
-def test_a_new_token_for_the_old_key_does_not_end_the_refusal_of_the_new_key(told, namespace):
-    told.on_notification(KeyLoaded(NEW_KEY.fingerprint, changed=True))
-    told.on_notification(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
-    told.on_notification(ACCEPTED, 10)
-    assert told.reasons(namespace) == [("KeyRefused", 1)]
+def test_a_new_token_for_the_old_key_does_not_end_the_refusal_of_the_new_key(recorder, namespace):
+    recorder.on_notification(KeyLoaded(NEW_KEY.fingerprint, changed=True))
+    recorder.on_notification(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
+    recorder.on_notification(ACCEPTED, 10)
+    assert recorder.reasons(namespace) == [("KeyRefused", 1)]
 
 
-def test_a_refusal_ends_when_the_old_key_is_put_back_and_accepted(told, namespace):
-    told.on_notification(KeyLoaded(NEW_KEY.fingerprint, changed=True))
-    told.on_notification(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
-    told.on_notification(KeyLoaded(KEY.fingerprint, changed=True), 10)
-    told.on_notification(ACCEPTED, 20)
-    assert told.reasons(namespace) == [("KeyRefused", 1), ("KeyAccepted", 1)]
+def test_a_refusal_ends_when_the_old_key_is_put_back_and_accepted(recorder, namespace):
+    recorder.on_notification(KeyLoaded(NEW_KEY.fingerprint, changed=True))
+    recorder.on_notification(REFUSED._replace(key_fingerprint=NEW_KEY.fingerprint))
+    recorder.on_notification(KeyLoaded(KEY.fingerprint, changed=True), 10)
+    recorder.on_notification(ACCEPTED, 20)
+    assert recorder.reasons(namespace) == [("KeyRefused", 1), ("KeyAccepted", 1)]
 
 
-def test_a_message_of_any_length_is_accepted(told, namespace):
-    told.on_notification(failed(namespace, "x" * 100_000))
-    assert len(told.events(namespace)[0]["message"]) == 1024
+def test_a_message_of_any_length_is_accepted(recorder, namespace):
+    recorder.on_notification(failed(namespace, "x" * 100_000))
+    assert len(recorder.events(namespace)[0]["message"]) == 1024
 
 
-# How often
+# Frequency
 
 
-def test_a_repeated_failure_is_one_event_in_five_minutes_with_its_count(told, namespace):
+def test_a_repeated_failure_is_one_event_in_five_minutes_with_its_count(recorder, namespace):
     for seconds in range(0, int(2 * EVERY) + 1, 60):
-        told.on_notification(failed(namespace), seconds)
-    assert told.reasons(namespace) == [("WriteFailed", 1), ("WriteFailed", 6), ("WriteFailed", 11)]
+        recorder.on_notification(failed(namespace), seconds)
+    assert recorder.reasons(namespace) == [("WriteFailed", 1), ("WriteFailed", 6), ("WriteFailed", 11)]
 
 
-def test_an_event_has_the_times_of_the_first_and_the_last_failure(told, namespace):
-    told.on_notification(failed(namespace))
-    told.on_notification(failed(namespace), EVERY)
-    times = [(each["firstTimestamp"], each["lastTimestamp"]) for each in told.events(namespace)]
+def test_an_event_has_the_times_of_the_first_and_the_last_failure(recorder, namespace):
+    recorder.on_notification(failed(namespace))
+    recorder.on_notification(failed(namespace), EVERY)
+    times = [(each["firstTimestamp"], each["lastTimestamp"]) for each in recorder.events(namespace)]
     assert times[0][0] == times[0][1] == times[1][0] != times[1][1]
 
 
-def test_a_failure_that_flaps_has_no_more_events(told, namespace):
+def test_a_failure_that_flaps_has_no_more_events(recorder, namespace):
     for seconds in range(0, int(EVERY), 20):
-        told.on_notification(failed(namespace), seconds)
-        told.on_notification(written(namespace), seconds + 10)
-    assert told.reasons(namespace) == [("WriteFailed", 1), ("Written", 1)]
+        recorder.on_notification(failed(namespace), seconds)
+        recorder.on_notification(written(namespace), seconds + 10)
+    assert recorder.reasons(namespace) == [("WriteFailed", 1), ("Written", 1)]
 
 
-def test_failures_are_counted_anew_after_the_end(told, namespace):
-    told.on_notification(failed(namespace))
-    told.on_notification(failed(namespace), 1)
-    told.on_notification(written(namespace), 2)
-    told.on_notification(failed(namespace), EVERY)
-    assert told.reasons(namespace) == [("WriteFailed", 1), ("Written", 1), ("WriteFailed", 1)]
+def test_failures_are_counted_anew_after_the_end(recorder, namespace):
+    recorder.on_notification(failed(namespace))
+    recorder.on_notification(failed(namespace), 1)
+    recorder.on_notification(written(namespace), 2)
+    recorder.on_notification(failed(namespace), EVERY)
+    assert recorder.reasons(namespace) == [("WriteFailed", 1), ("Written", 1), ("WriteFailed", 1)]
 
 
-def test_each_kind_of_failure_has_its_own_events(told, namespace):
-    told.on_notification(failed(namespace))
-    told.on_notification(REFUSED, 1)
-    assert told.reasons(namespace) == [("WriteFailed", 1), ("KeyRefused", 1)]
+def test_each_kind_of_failure_has_its_own_events(recorder, namespace):
+    recorder.on_notification(failed(namespace))
+    recorder.on_notification(REFUSED, 1)
+    assert recorder.reasons(namespace) == [("WriteFailed", 1), ("KeyRefused", 1)]
 
 
-# What is in the way
+# Obstacles
 
 
-def test_a_missing_permission_is_logged_once_and_is_not_an_error(told, namespace, cluster, account, caplog):
+def test_a_missing_permission_is_logged_once_and_is_not_an_error(
+    recorder, namespace, cluster, account, caplog
+):
     cluster.grant(account, [])
     with caplog.at_level(logging.DEBUG, logger="refresher"):
         for seconds in (0, EVERY, 2 * EVERY):
-            told.on_notification(failed(namespace), seconds)
-        assert told.events(namespace) == []
+            recorder.on_notification(failed(namespace), seconds)
+        assert recorder.events(namespace) == []
     (record,) = [each for each in caplog.records if each.name == "refresher"]
     assert record.levelno == logging.INFO
-    assert (
-        f"no Events are written in namespace {namespace}: not permitted (403): create events"
-        in record.message
-    )
+    assert f"in namespace {namespace}: not permitted (403): create events" in record.message
 
 
-def test_a_permission_that_is_granted_later_is_used(told, namespace, cluster, account):
+def test_a_permission_that_is_granted_later_is_used(recorder, namespace, cluster, account):
     cluster.grant(account, [])
-    told.on_notification(failed(namespace))
-    assert told.events(namespace) == []
+    recorder.on_notification(failed(namespace))
+    assert recorder.events(namespace) == []
     cluster.grant(account, MAY)
-    told.on_notification(failed(namespace), EVERY)
-    assert told.reasons(namespace) == [("WriteFailed", 2)]
+    recorder.on_notification(failed(namespace), EVERY)
+    assert recorder.reasons(namespace) == [("WriteFailed", 2)]
 
 
 def test_a_failure_during_an_outage_of_the_api_server_is_reported_with_the_next_failure(
-    told, namespace, cluster
+    recorder, namespace, cluster
 ):
     cluster.kill_apiserver()
-    told.on_notification(failed(namespace))
-    assert told.recorder.flush(PATIENCE)
+    recorder.on_notification(failed(namespace))
+    assert recorder.recorder.flush(PATIENCE)
     cluster.start_apiserver()
-    told.on_notification(failed(namespace), 30)
-    assert told.reasons(namespace) == [("WriteFailed", 2)]
+    recorder.on_notification(failed(namespace), 30)
+    assert recorder.reasons(namespace) == [("WriteFailed", 2)]
 
 
-def test_the_end_of_a_failure_without_an_event_is_not_an_event(told, namespace, cluster):
+def test_the_end_of_a_failure_without_an_event_is_not_an_event(recorder, namespace, cluster):
     cluster.kill_apiserver()
-    told.on_notification(failed(namespace))
-    assert told.recorder.flush(PATIENCE)
+    recorder.on_notification(failed(namespace))
+    assert recorder.recorder.flush(PATIENCE)
     cluster.start_apiserver()
-    told.on_notification(written(namespace), 30)
-    assert told.reasons(namespace) == []
+    recorder.on_notification(written(namespace), 30)
+    assert recorder.reasons(namespace) == []
 
 
 def test_an_api_server_that_hangs_blocks_no_other_thread(tmp_path):
-    """Of what is announced meanwhile some is left out, and the memory that takes has an end."""
+    """Further reports are dropped, so that the memory for them is limited."""
     with asking(tmp_path, silent) as (api, server):
         recorder = EventRecorder(api, lambda _token: [("ns", "mine")])
         for seconds in range(10 * WAITING):
@@ -327,7 +326,7 @@ def test_a_refused_thread_loses_no_event(tmp_path, caplog):
         with no_threads():
             recorder.on_notification("studio", failed("ns"), NOW)
             assert not recorder.flush(0.01)
-        assert "no Events are written for now: can't start new thread" in caplog.text
+        assert "can't start new thread" in caplog.text
         recorder.on_notification("studio", written("ns"), at(10))
         assert recorder.flush(PATIENCE)
         assert len(server.requests) == 2

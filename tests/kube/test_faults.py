@@ -1,7 +1,7 @@
-"""What can go wrong with the API server of a daemon, on the way to it, and with the clock: the real thing.
+"""Real faults of a daemon's API server, of the connection to it, and of the clock.
 
-Of each fault it is shown that nothing is lost, neither a good token nor what belongs to somebody else; that
-the reason stands in the log, in the metrics and in the status; and that it is over when the fault is.
+Each test shows that a fault loses no good token and no data of others, that log, metrics and status have its
+reason, and that the daemon recovers when the fault ends.
 """
 
 import json
@@ -12,32 +12,30 @@ import pytest
 
 from tests import needs
 from tests.commands.daemon import eventually
-from tests.kube.diagnosis import recovers, refresh, running, standing, told, writes
+from tests.kube.diagnosis import recovers, refresh, running, standing, wait_until_reported, writes
 from tests.kube.installation import NAME, Installation
 
 DURATION = 3  # seconds that a Lease lasts
 
 
-def test_a_refresh_outlives_an_api_server_that_is_killed_in_the_middle_and_started_again(minute_long):
+def test_a_refresh_survives_a_restart_of_the_api_server(minute_long):
     daemon = running(minute_long)
     held = minute_long.token()
     minute_long.issuer.faults(latency=1.0, scope="mint")
     refresh(daemon)
     eventually(lambda: minute_long.issuer.counts.mints == 2, "it is being minted")
     minute_long.cluster.kill_apiserver()
-    told(daemon, "Connection refused")
+    wait_until_reported(daemon, "Connection refused")
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.issuer.valid(held)
-    assert daemon.get("/readyz").status == 200  # what consumers have is good
+    assert daemon.get("/readyz").status == 200  # consumers have a valid token
     minute_long.cluster.start_apiserver()
     recovers(minute_long, daemon)
     assert minute_long.token() != held
-    assert minute_long.issuer.counts.issued == 2  # what was in hand was written
+    assert minute_long.issuer.counts.issued == 2  # the minted token was written
 
 
-def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_leads_again(
-    cluster, namespace, issuer, tmp_path
-):
+def test_a_leader_steps_down_while_the_api_server_hangs_and_leads_again(cluster, namespace, issuer, tmp_path):
     with Installation(cluster, namespace, issuer, tmp_path, lease=DURATION) as installed:
         daemon = running(installed)
         held = installed.token()
@@ -47,7 +45,7 @@ def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_le
         assert not installed.leads(daemon)
         leadership = eventually(lambda: standing(daemon)["problem"] and standing(daemon), "it says why")
         assert leadership["leads"] is False
-        time.sleep(DURATION)  # that is what is tried: longer than the lease
+        time.sleep(DURATION)  # the test needs it: longer than the lease
         assert issuer.valid(held)
         assert daemon.get("/readyz").status == 200
         cluster.resume()
@@ -58,25 +56,25 @@ def test_a_leader_whose_api_server_hangs_longer_than_its_lease_steps_back_and_le
         daemon.wait_for("OutputWritten", times=2)
 
 
-def test_a_start_while_the_api_server_is_away_mints_nothing_and_takes_over_what_is_there(minute_long):
+def test_a_start_without_the_api_server_mints_nothing_and_adopts_the_token_later(minute_long):
     assert running(minute_long).end() == 0
     held = minute_long.token()
     minute_long.cluster.kill_apiserver()
     daemon = minute_long.start()
-    told(daemon, "Connection refused")
-    assert daemon.get("/readyz").status == 503  # what consumers have is not known
+    wait_until_reported(daemon, "Connection refused")
+    assert daemon.get("/readyz").status == 503  # the token of the consumers is unknown
     minute_long.cluster.start_apiserver()
     daemon.wait_for("TokenAdopted")
     recovers(minute_long, daemon)
     assert (minute_long.token(), minute_long.issuer.counts.issued) == (held, 1)
 
 
-def test_without_etcd_the_token_in_hand_waits_until_it_can_be_written(cluster, minute_long):
+def test_without_etcd_the_minted_token_waits_for_its_write(cluster, minute_long):
     daemon = running(minute_long)
     held = minute_long.token()
     cluster.stop_etcd()
     refresh(daemon)
-    told(daemon, f"secret:{minute_long.account.namespace}/{NAME} cannot be written")
+    wait_until_reported(daemon, f"secret:{minute_long.account.namespace}/{NAME} cannot be written")
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.issuer.valid(held)
     assert daemon.get("/readyz").status == 200
@@ -86,7 +84,7 @@ def test_without_etcd_the_token_in_hand_waits_until_it_can_be_written(cluster, m
     assert minute_long.issuer.counts.issued == 2
 
 
-def test_a_service_account_whose_token_has_expired_is_back_with_a_fresh_one(cluster, minute_long, tmp_path):
+def test_a_fresh_service_account_token_restores_the_daemon(cluster, minute_long, tmp_path):
     account = minute_long.account
     soon = cluster.credentials.altered(
         account.token, exp=int(time.time()) - 55
@@ -104,7 +102,7 @@ def test_a_service_account_whose_token_has_expired_is_back_with_a_fresh_one(clus
 
     eventually(has_expired, "the API server, which remembers it for ten seconds, refuses it", within=30.0)
     refresh(daemon)
-    told(daemon, "401")
+    wait_until_reported(daemon, "401")
     assert writes(minute_long, daemon, "failure") >= 1
     assert (minute_long.token(), minute_long.issuer.valid(held)) == (held, True)
     assert daemon.get("/readyz").status == 200
@@ -116,7 +114,7 @@ def test_a_service_account_whose_token_has_expired_is_back_with_a_fresh_one(clus
 
 
 @pytest.mark.parametrize("off", [600, -600])
-def test_a_clock_that_is_ten_minutes_off_costs_no_token_and_a_mint_when_it_is_right_again(installed, off):
+def test_a_clock_ten_minutes_off_costs_one_mint_when_it_is_corrected(installed, off):
     daemon = running(installed, **clock(off))
     daemon.wait_for("OutputWritten", times=2)
     assert installed.serves()
@@ -126,12 +124,12 @@ def test_a_clock_that_is_ten_minutes_off_costs_no_token_and_a_mint_when_it_is_ri
     held, issued = installed.token(), installed.issuer.counts.issued
     right = running(installed)
     assert installed.issuer.valid(held)  # until the new one was there
-    assert installed.issuer.counts.issued == issued + 1  # times that cannot be right are not believed
+    assert installed.issuer.counts.issued == issued + 1  # impossible times are ignored
     recovers(installed, right)
 
 
 def clock(off: int) -> dict[str, str]:
-    """The environment of a program whose wall clock is so many seconds ahead; the others are as they are."""
+    """The environment of a program with its wall clock so many seconds ahead. Other clocks are unchanged."""
     faked = [needs.tool("faketime"), "-m", "--exclude-monotonic", "-f", f"{off:+}s", "env"]
     said = subprocess.run(faked, capture_output=True, text=True, check=True).stdout
     names = ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC")

@@ -1,7 +1,7 @@
-"""What can go wrong with the Secret that a daemon keeps, and with its rights, done on the real API server.
+"""Real faults of a daemon's Secret and of its permissions, at the real API server.
 
-Of each fault it is shown that nothing is lost, neither a good token nor what belongs to somebody else; that
-the reason stands in the log, in the metrics and in the status; and that it is over when the fault is.
+Each test shows that a fault loses no good token and no data of others, that log, metrics and status have its
+reason, and that the daemon recovers when the fault ends.
 """
 
 from base64 import b64encode
@@ -14,14 +14,14 @@ import pytest
 from refresher.emulator.server import Emulator
 from refresher.outputs.secret_body import LARGEST_SECRET, OWNER
 from tests.kube.cluster import Cluster
-from tests.kube.diagnosis import recovers, refresh, running, told, writes
+from tests.kube.diagnosis import recovers, refresh, running, wait_until_reported, writes
 from tests.kube.installation import ENOUGH, NAME, Installation
 
 MERGE = "application/merge-patch+json"
 
 
 class Fault(NamedTuple):
-    """`says`: what is to be read of it."""
+    """A fault, the message about it (`says`), and its repair."""
 
     breaks: Callable[[Installation], object]
     says: str
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 
 
 def change(installation: Installation, **fields: object) -> None:
-    """Somebody else's change to the Secret; None deletes."""
+    """Another client's change to the Secret; None deletes a field."""
     installation.cluster.must("PATCH", installation.path, fields, media_type=MERGE)
 
 
@@ -42,7 +42,7 @@ def owned_by(owner: str | None) -> Callable[[Installation], None]:
 
 
 def filled(size: int) -> Callable[[Installation], None]:
-    """Others put so much into the Secret that nothing of ours has room beside it, and throw ours out."""
+    """Another client fills the Secret, so that our value has no room, and removes our value."""
     theirs = b64encode(bytes(size)).decode()
     return lambda installation: change(installation, data={NAME: None, "theirs": theirs})
 
@@ -60,41 +60,39 @@ FAULTS = {
         owned_by("elsewhere/refresher"), "it belongs to 'elsewhere/refresher'", owned_by(None)
     ),
     "others fill it to its limit": Fault(
-        filled(LARGEST_SECRET), f"a Secret takes {LARGEST_SECRET}", filled(LARGEST_SECRET // 2)
+        filled(LARGEST_SECRET), f"a Secret holds at most {LARGEST_SECRET}", filled(LARGEST_SECRET // 2)
     ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_secret_that_cannot_be_written_stays_as_it_is_until_it_can(minute_long, fault):
+def test_an_unwritable_secret_stays_unchanged_until_it_is_writable(minute_long, fault):
     daemon = running(minute_long)
     fault.breaks(minute_long)
     broken = minute_long.stored()
     refresh(daemon)
-    told(daemon, fault.says)
+    wait_until_reported(daemon, fault.says)
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.stored() == broken
     if NAME in broken["data"]:
         assert minute_long.serves()
         assert daemon.get("/readyz").status == 200
-    assert minute_long.issuer.counts.issued == 2  # what cannot be written is not minted again and again
+    assert minute_long.issuer.counts.issued == 2  # failing writes cost no further mints
     fault.mends(minute_long)
     recovers(minute_long, daemon)
 
 
-def test_what_others_keep_in_a_full_secret_is_theirs_also_when_there_is_room_again(installed):
+def test_keys_of_others_in_a_full_secret_are_kept(installed):
     daemon = running(installed)
     filled(LARGEST_SECRET)(installed)
     refresh(daemon)
-    told(daemon, f"a Secret takes {LARGEST_SECRET}")
+    wait_until_reported(daemon, f"a Secret holds at most {LARGEST_SECRET}")
     filled(1000)(installed)
     recovers(installed, daemon)
     assert installed.stored()["data"]["theirs"] == b64encode(bytes(1000)).decode()
 
 
-def test_what_is_deleted_or_emptied_is_put_right_at_the_next_look_and_costs_no_mint(
-    cluster, namespace, tmp_path
-):
+def test_a_deleted_or_emptied_secret_is_restored_without_a_mint(cluster, namespace, tmp_path):
     with ExitStack() as stack:
 
         def hour_long(name: str) -> Installation:
@@ -109,17 +107,17 @@ def test_what_is_deleted_or_emptied_is_put_right_at_the_next_look_and_costs_no_m
         delete(deleted)
         change(emptied, data={NAME: ""})
         for installed, daemon, token in both:
-            daemon.wait_for("OutputDisturbed", within=60.0)  # it looks every thirty seconds
+            daemon.wait_for("OutputDisturbed", within=60.0)  # it inspects every thirty seconds
             daemon.wait_for("OutputWritten", reason="repair")
             assert (installed.token(), installed.issuer.counts.issued) == (token, 1)
             assert writes(installed, daemon, "success") == 2
             recovers(installed, daemon)
 
 
-def test_of_two_installations_on_one_secret_the_second_waits_until_it_is_given_it(installed):
+def test_a_second_installation_waits_until_it_owns_the_secret(installed):
     first = running(installed)
     second = installed.start(REFRESHER_OWNER="second")
-    told(second, f"it belongs to '{installed.account.namespace}/inlive-token-refresher'")
+    wait_until_reported(second, f"it belongs to '{installed.account.namespace}/inlive-token-refresher'")
     first.wait_for("OutputWritten", times=2)
     assert installed.serves()
     assert not second.entries("OutputWritten")
@@ -131,11 +129,11 @@ def test_of_two_installations_on_one_secret_the_second_waits_until_it_is_given_i
     assert installed.stored()["metadata"]["annotations"][OWNER] == f"{installed.account.namespace}/second"
 
 
-def test_a_namespace_that_is_being_terminated_is_served_to_its_end_and_when_there_is_a_new_one(
+def test_a_terminating_namespace_is_served_to_its_end_and_when_created_again(
     cluster, namespace, issuer, tmp_path
 ):
     apart = f"{namespace}-apart"
-    role = cluster.service_account(apart, "refresher", ENOUGH)  # its Role, and an account of no use
+    role = cluster.service_account(apart, "refresher", ENOUGH)  # only the Role is used
     with Installation(cluster, namespace, issuer, tmp_path, secret=f"{apart}/{NAME}") as installed:
         subject = f"--serviceaccount={namespace}:refresher"
         cluster.kubectl("create", "rolebinding", "ours", f"-n={apart}", f"--role={role.name}", subject)
@@ -144,17 +142,17 @@ def test_a_namespace_that_is_being_terminated_is_served_to_its_end_and_when_ther
         refresh(daemon)
         daemon.wait_for("OutputWritten", times=2)
         assert installed.serves()
-        delete(installed)  # as the namespace controller does, that is not here
+        delete(installed)  # as the namespace controller does
         refresh(daemon)
-        told(daemon, "being terminated")
+        wait_until_reported(daemon, "being terminated")
         assert writes(installed, daemon, "failure") >= 1
         finish(cluster, apart)
-        told(daemon, f"there is no namespace {apart}")
+        wait_until_reported(daemon, f"the namespace {apart} does not exist")
         cluster.namespace(apart)
         recovers(installed, daemon)
 
 
 def finish(cluster: Cluster, namespace: str) -> None:
-    """The end of a namespace that is being terminated, of which the controller takes care elsewhere."""
+    """End the termination of a namespace, as a controller does in other clusters."""
     path = f"/api/v1/namespaces/{namespace}"
     cluster.must("PUT", f"{path}/finalize", cluster.must("GET", path) | {"spec": {"finalizers": []}})

@@ -1,4 +1,4 @@
-"""Two daemons and one Lease of the real API server: one works, the other is ready to."""
+"""Two daemons and one Lease at the real API server: one leads, the other stands by."""
 
 import signal
 import time
@@ -28,7 +28,7 @@ def took(since: float, happens: Callable[[], object], what: str) -> float:
     return time.monotonic() - since
 
 
-def test_turning_leader_election_off_and_on_keeps_the_secret(site):
+def test_leader_election_turned_off_and_on_keeps_the_secret(site):
     """The name of the installation does not depend on the Lease."""
     elected = site.config.read_text()
     alone = "".join(line for line in elected.splitlines(keepends=True) if "leader_election" not in line)
@@ -44,7 +44,7 @@ def test_turning_leader_election_off_and_on_keeps_the_secret(site):
         assert not daemon.entries("OutputFailed")
 
 
-def test_the_one_that_stands_by_mints_nothing_follows_and_stays_ready(site):
+def test_a_standby_mints_nothing_and_stays_ready(site):
     leader, standby = site.pair()
     assert (site.leads(leader), site.leads(standby)) == (True, False)
     assert standby.get("/readyz").status == 200
@@ -57,7 +57,7 @@ def test_the_one_that_stands_by_mints_nothing_follows_and_stays_ready(site):
     assert not standby.entries("OutputWritten")
 
 
-def test_a_killed_leader_is_replaced_within_the_lease_and_a_second_and_that_costs_no_mint(site):
+def test_a_killed_leader_is_replaced_within_the_lease_and_a_second_without_a_mint(site):
     leader, standby = site.pair()
     token = site.token()
     killed = time.monotonic()
@@ -65,7 +65,7 @@ def test_a_killed_leader_is_replaced_within_the_lease_and_a_second_and_that_cost
     assert took(killed, lambda: standby.entries("LeaderChanged", leads=True), "it leads") <= DURATION + 1.0
     standby.wait_for("TokenAdopted", times=2)
     assert (site.token(), site.issuer.counts.issued) == (token, 1)
-    standby.wait_for("OutputWritten")  # and goes on from there
+    standby.wait_for("OutputWritten")  # it continues as leader
     assert site.issuer.valid(site.token())
     assert not standby.entries("OutputDisturbed")
 
@@ -78,12 +78,12 @@ def test_a_leader_that_is_stopped_hands_over_within_two_seconds(site):
     assert site.issuer.counts.issued == 1
 
 
-def test_while_the_api_server_hangs_nothing_is_lost_and_nobody_mints_in_vain(site):
+def test_a_hung_api_server_loses_no_token_and_costs_no_mint(site):
     leader, standby = site.pair()
     site.cluster.pause()
     leader.wait_for("LeaderChanged", leads=False)
     minted = site.issuer.counts.issued
-    time.sleep(DURATION + 1.0)  # that is what is tried: longer than the lease
+    time.sleep(DURATION + 1.0)  # the test needs it: longer than the lease
     assert site.issuer.counts.issued == minted
     site.cluster.resume()
     both = [leader, standby]
@@ -92,7 +92,7 @@ def test_while_the_api_server_hangs_nothing_is_lost_and_nobody_mints_in_vain(sit
     assert site.issuer.counts.issued <= minted + 1
 
 
-def test_a_new_key_is_proven_by_the_leader_and_taken_over_by_the_other(site):
+def test_a_standby_takes_over_a_key_that_the_leader_has_proven(site):
     leader, standby = site.pair()
     new = site.issuer.add_key()
     site.key.write_text(new.reveal())

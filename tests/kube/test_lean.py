@@ -1,4 +1,4 @@
-"""Less of the Kubernetes client is imported, and what is there works."""
+"""Only a part of the Kubernetes client is imported, and it works."""
 
 import json
 import os
@@ -25,7 +25,7 @@ except KubeNotFoundError:
 
 @pytest.fixture
 def loaded(cluster, namespace) -> set[str]:
-    """The modules in a process that has asked the API server for something."""
+    """The modules in a process that has sent a request to the API server."""
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     account = cluster.service_account(namespace, "asks", rules)
     ended = subprocess.run(
@@ -48,7 +48,7 @@ def unused(loaded: set[str]) -> set[str]:
     return models | ({f"kubernetes.{part}" for part in UNUSED} & loaded)
 
 
-def test_what_nobody_uses_of_the_client_is_not_imported(loaded):
+def test_unused_parts_of_the_client_are_not_imported(loaded):
     assert "kubernetes.client.api_client" in loaded
     assert unused(loaded) == set()
 
@@ -63,8 +63,8 @@ print(json.dumps(list(sys.modules)))
 """
 
 
-def test_nor_is_it_by_a_daemon_with_leader_election(tmp_path):
-    """Whose elector needs the client before any Secret does."""
+def test_a_daemon_with_leader_election_does_not_import_them_either(tmp_path):
+    """Its elector uses the client before any Secret does."""
     ended = subprocess.run(
         [sys.executable, "-c", ELECTING],
         env=os.environ | {"KUBECONFIG": str(kubeconfig(tmp_path, "https://127.0.0.1:1"))},

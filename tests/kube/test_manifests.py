@@ -1,5 +1,5 @@
-"""The manifests of `deploy` on a real API server, under the restricted Pod Security standard: they are
-taken, so are their Pods, and their Roles are enough and not too much."""
+"""The manifests of `deploy` on a real API server, under the restricted Pod Security standard. It accepts
+them and their Pods, and their Roles grant exactly what is needed."""
 
 import json
 
@@ -37,7 +37,7 @@ DENIED = [
 
 @pytest.fixture
 def installed(cluster, place, tmp_path):
-    """Puts an overlay into `place`, as its users do."""
+    """Applies an overlay in `place`, as its users do."""
 
     def install(name, *components):
         chosen = [component(each, tmp_path) for each in components]
@@ -53,7 +53,7 @@ def as_list(objects):
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_an_overlay_is_taken_as_it_is(cluster, place, tmp_path, name):
+def test_an_overlay_is_accepted_unchanged(cluster, place, tmp_path, name):
     objects = used(name, tmp_path, namespace=place)
     apply = "apply", "--server-side", "--output=name", "--filename=-"
     strict = "--validate=strict"  # a field that the schema does not know is refused
@@ -69,7 +69,7 @@ def test_an_overlay_is_taken_as_it_is(cluster, place, tmp_path, name):
 
 
 @pytest.mark.usefixtures("operator")
-def test_where_the_prometheus_operator_is_its_component_is_taken_too(cluster, place, tmp_path):
+def test_the_prometheus_component_is_accepted_with_the_operator(cluster, place, tmp_path):
     objects = used("deployment", tmp_path, namespace=place, components=[component("prometheus", tmp_path)])
     ours = [each for each in objects if each["apiVersion"].startswith("monitoring.coreos.com/")]
     strict = "--server-side", "--validate=strict", "--filename=-", "--output=name"
@@ -79,14 +79,14 @@ def test_where_the_prometheus_operator_is_its_component_is_taken_too(cluster, pl
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_its_pods_are_admitted_under_the_restricted_standard(cluster, place, installed, name):
+def test_the_pods_are_admitted_under_the_restricted_standard(cluster, place, installed, name):
     admitted = taken(cluster, place, installed(name).pod)
     assert admitted.status_code == 201, admitted.text
     sidecars = admitted.json()["spec"].get("initContainers", [])
     assert [each["restartPolicy"] for each in sidecars] == (["Always"] if name == "sidecar" else [])
 
 
-def test_a_key_is_mounted_for_its_owner_only(cluster, place, installed):
+def test_only_the_owner_can_read_the_mounted_key(cluster, place, installed):
     volumes = taken(cluster, place, installed("deployment").pod).json()["spec"]["volumes"]
     assert [each["secret"]["defaultMode"] for each in volumes if "secret" in each] == [0o400]
 
@@ -106,7 +106,7 @@ def test_a_key_is_mounted_for_its_owner_only(cluster, place, installed):
     ],
 )
 @pytest.mark.parametrize("name", ["deployment", "sidecar"])
-def test_a_pod_that_is_any_worse_is_not(cluster, place, installed, name, objected, worsen):
+def test_a_less_restricted_pod_is_rejected(cluster, place, installed, name, objected, worsen):
     objects = installed(name)
     pod, ours = objects.pod, objects.ours
     worsen(pod["spec"], ours)
@@ -118,7 +118,7 @@ def test_a_pod_that_is_any_worse_is_not(cluster, place, installed, name, objecte
 
 
 @pytest.mark.parametrize("name", IN_SECRETS)
-def test_its_account_may_do_what_it_has_to_and_nothing_else(cluster, place, installed, name):
+def test_the_account_has_only_the_permissions_that_it_needs(cluster, place, installed, name):
     installed(name)
     user = f"--as=system:serviceaccount:{place}:{NAME}"
 
@@ -135,7 +135,7 @@ def test_its_account_may_do_what_it_has_to_and_nothing_else(cluster, place, inst
     ).stdout.startswith("yes")
 
 
-def test_its_rights_are_enough_for_a_pass_of_the_job(cluster, place, installed, in_its_pod):
+def test_the_permissions_are_enough_for_a_run_of_the_job(cluster, place, installed, in_its_pod):
     objects = installed("cronjob")
     given = in_its_pod(objects)
 
@@ -153,7 +153,7 @@ def test_its_rights_are_enough_for_a_pass_of_the_job(cluster, place, installed, 
     assert cluster.must("GET", path)["data"].keys() == {"access-token"}
 
 
-def test_with_the_component_a_deleted_secret_comes_back_by_itself(cluster, place, installed, in_its_pod):
+def test_with_the_component_a_deleted_secret_is_created_again(cluster, place, installed, in_its_pod):
     objects = installed("cronjob", "create-secrets", "without-events")
     given = in_its_pod(objects)
     eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
@@ -164,7 +164,7 @@ def test_with_the_component_a_deleted_secret_comes_back_by_itself(cluster, place
 
 
 @pytest.mark.parametrize("how", [("apply",), ("apply", "--server-side")], ids=" ".join)
-def test_to_apply_the_manifests_again_leaves_the_token_alone(cluster, place, installed, in_its_pod, how):
+def test_applying_the_manifests_again_keeps_the_token(cluster, place, installed, in_its_pod, how):
     objects = installed("cronjob")
     given = in_its_pod(objects)
     eventually(lambda: refresher(*objects.ours["args"], **given).code == 0, "a pass that succeeds")
@@ -176,7 +176,7 @@ def test_to_apply_the_manifests_again_leaves_the_token_alone(cluster, place, ins
     assert after["data"] == before["data"]
     assert ours(after) == ours(before) != {}
     assert refresher(*objects.ours["args"], **given).code == 0
-    assert cluster.must("GET", path)["data"] == before["data"]  # it was adopted: nothing was altered
+    assert cluster.must("GET", path)["data"] == before["data"]  # adopted, and not changed
 
 
 def ours(secret):
@@ -185,7 +185,7 @@ def ours(secret):
     return {name: text for name, text in annotations.items() if name.startswith("token-refresher.")}
 
 
-# What somebody gets who takes over the refresher
+# An attacker who controls the refresher
 
 
 def of_account_type(place, name="inlive-access-token"):
@@ -197,10 +197,10 @@ def of_account_type(place, name="inlive-access-token"):
 
 
 @pytest.mark.parametrize(("components", "can"), [((), False), (("create-secrets",), True)])
-def test_who_may_create_the_secret_may_create_it_for_the_token_of_another(
+def test_a_creator_of_the_secret_could_get_the_token_of_another_account(
     cluster, place, installed, tmp_path, components, can
 ):
-    """So by default the refresher may not; the component says what it exposes."""
+    """So by default the refresher has no such permission. The component documents the risk."""
     installed("deployment", *components)
     path = f"/api/v1/namespaces/{place}/{SECRET}"
     config = tmp_path / "refresher.kubeconfig"
@@ -216,12 +216,12 @@ def test_who_may_create_the_secret_may_create_it_for_the_token_of_another(
     eventually(lambda: cluster.kubectl(*may, check=False).stdout.startswith("yes"), "rights in force")
     prepared = apply(of_account_type(place))
     assert prepared.returncode != 0
-    assert "field is immutable" in prepared.stderr  # the type of the one that is there
+    assert "field is immutable" in prepared.stderr  # the type of the existing Secret
     cluster.must("DELETE", path)
     assert (apply(of_account_type(place)).returncode == 0) == can
 
 
-def test_its_rights_are_enough_to_take_over_from_a_job_by_a_lease(cluster, place, installed, in_its_pod):
+def test_the_permissions_are_enough_to_take_over_from_a_job_by_a_lease(cluster, place, installed, in_its_pod):
     once = installed("cronjob")
     given = in_its_pod(once)
     eventually(lambda: refresher(*once.ours["args"], **given).code == 0, "a pass that succeeds")

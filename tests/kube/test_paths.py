@@ -1,4 +1,4 @@
-"""Where the API server keeps what we ask for."""
+"""Paths of the REST API."""
 
 import pytest
 
@@ -15,5 +15,5 @@ from refresher.kube import paths
         (paths.events_path("ns"), "/api/v1/namespaces/ns/events"),
     ],
 )
-def test_where_it_is(path, expected):
+def test_an_object_has_this_path(path, expected):
     assert path == expected

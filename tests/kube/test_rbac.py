@@ -1,4 +1,4 @@
-"""What a request is in the words of RBAC, and what each use needs."""
+"""The permissions for requests and for each use of the API server."""
 
 import pytest
 
@@ -20,12 +20,12 @@ LEASES = "coordination.k8s.io"
         ("GET", "/version", None),
     ],
 )
-def test_what_a_request_needs(method, path, expected):
+def test_a_request_needs_this_permission(method, path, expected):
     assert rbac.permission(method, path) == expected
 
 
 @pytest.mark.parametrize(
-    ("permission", "told"),
+    ("permission", "text"),
     [
         (Permission("patch", "secrets", "ns", "s"), "patch secrets/s in namespace ns"),
         (Permission("create", "secrets", "ns"), "create secrets in namespace ns"),
@@ -36,15 +36,15 @@ def test_what_a_request_needs(method, path, expected):
         (Permission("get", "nodes", "", "n"), "get nodes/n"),
     ],
 )
-def test_how_a_permission_is_told(permission, told):
-    assert str(permission) == told
+def test_a_permission_is_printed_like_this(permission, text):
+    assert str(permission) == text
 
 
-def test_a_secret_takes_no_list_no_watch_no_update_and_no_create():
+def test_a_secret_needs_only_get_and_patch():
     assert [each.verb for each in rbac.for_secret("ns", "s")] == ["get", "patch"]
 
 
-def test_what_goes_to_its_own_path_has_a_name_and_what_is_posted_has_none_yet():
+def test_a_permission_has_a_name_unless_the_object_is_posted():
     named, posted = (*rbac.for_secret("ns", "o"), *rbac.for_lease("ns", "o")), rbac.for_events("ns")
     assert {each.name for each in named} == {"o"}
     assert {each.name for each in posted} == {""}

@@ -1,5 +1,5 @@
-"""No key and no token stands anywhere but in the data of the configured Secrets: neither in what the daemon
-tells nor in what the API server keeps beside that data. Nor does the service account's own token."""
+"""Keys and tokens are only in the data of the configured Secrets: not in the daemon's output, and not in
+other data of the API server. That includes the service account's own token."""
 
 import base64
 import json
@@ -52,7 +52,7 @@ def daemon(wire: Wire, issuer: Emulator, account: Account, tmp_path: Path) -> It
 
 
 def kept(cluster: Cluster, namespace: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """What the API server keeps in the namespace, by kind, without the data of Secrets; and that data."""
+    """All objects in the namespace, by kind, without the data of Secrets; and that data."""
     beside, data = dict[str, bytes](), dict[str, bytes]()
     for path in ("api/v1/namespaces/{}/secrets", "api/v1/namespaces/{}/events"):
         listed: dict[str, Any] = cluster.must("GET", "/" + path.format(namespace))
@@ -63,13 +63,13 @@ def kept(cluster: Cluster, namespace: str) -> tuple[dict[str, bytes], dict[str, 
     return beside, data
 
 
-def test_whatever_the_api_server_does_no_secret_is_written(
+def test_no_secret_is_written_anywhere_else_whatever_the_api_server_does(
     daemon: Daemon, cluster: Cluster, account: Account, wire: Wire, issuer: Emulator
 ) -> None:
     told: dict[str, bytes] = {}
 
     def fails(when: str) -> None:
-        """A token that cannot be written, and what is told of it."""
+        """A token that cannot be written, and the reports about it."""
         failed = len(daemon.entries("OutputFailed"))
         daemon.send(signal.SIGUSR1)
         eventually(lambda: len(daemon.entries("OutputFailed")) > failed, f"it fails, {when}", within=40.0)

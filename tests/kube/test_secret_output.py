@@ -1,4 +1,4 @@
-"""Tokens in Secrets of the real API server, written by a service account that may do no more than it must."""
+"""Tokens in Secrets at the real API server, written by a service account with the least permissions."""
 
 import base64
 import json
@@ -14,7 +14,8 @@ import pytest
 
 from refresher import outputs
 from refresher.clock import SystemClock
-from refresher.config.declarations import SecretOutputSettings
+from refresher.config.output_kinds import SecretOutputSettings
+from refresher.core.formats import Format
 from refresher.core.model import Holding
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError, OutputOutOfSightError
@@ -50,7 +51,7 @@ def connected(account: Account) -> KubeApi:
 
 
 class SecretPlace:
-    """One Secret, as it is for the administrator and everybody else, and outputs on it."""
+    """A Secret, as the administrator sees it, and outputs that publish in it."""
 
     def __init__(self, cluster: Cluster, account: Account, api: KubeApi, form: str = "token") -> None:
         self.cluster, self.account, self.api, self.form = cluster, account, api, form
@@ -87,7 +88,7 @@ class SecretPlace:
         self.patch({"metadata": {"annotations": {name: text}}})
 
     def make(self, **more):
-        """By somebody else, with these fields."""
+        """Create it as another client, with these fields."""
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": NAME}} | more
         collection = self.path.removesuffix(f"/{NAME}")
         return self.cluster.must("POST", f"{collection}?fieldManager=somebody", body)
@@ -125,7 +126,7 @@ def place(request, cluster: Cluster, account: Account, api: KubeApi) -> Iterator
 
 @pytest.mark.parametrize("place", ["token", "inlive-sdk", "template"], indirect=True)
 class TestSecretOutput(OutputContract):
-    """What every output promises. The other formats differ in nothing that an API server would notice."""
+    """The contract of every output. Other formats make no difference to the API server."""
 
 
 def refusal(act: Callable[[], object]) -> str:
@@ -149,7 +150,7 @@ def refused_write(output, number=2) -> str:
     [ENOUGH, [rule("get", "patch", "create")]],
     ids=["create any", "create only this one"],
 )
-def test_to_get_patch_and_create_is_enough(cluster, namespace, rules):
+def test_get_patch_and_create_are_enough(cluster, namespace, rules):
     account = cluster.service_account(namespace, "refresher", rules)
     api = connected(account)
     output = SecretPlace(cluster, account, api).output()
@@ -162,7 +163,7 @@ def test_to_get_patch_and_create_is_enough(cluster, namespace, rules):
     assert output.inspect(NOW).intact
 
 
-def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, namespace):
+def test_a_prepared_secret_needs_no_create(cluster, namespace):
     account = cluster.service_account(namespace, "refresher", [rule("get", "patch")])
     api = connected(account)
     place = SecretPlace(cluster, account, api)
@@ -183,15 +184,15 @@ def test_where_the_secret_is_prepared_nothing_needs_to_be_created(cluster, names
         ("patch", "patch secrets/", lambda output: output.dry_run()),
     ],
 )
-def test_a_verb_that_lacks_is_named(place, lacking, told, act):
+def test_a_missing_verb_is_named(place, lacking, told, act):
     place.cluster.grant(place.account, [rule(*{"get", "patch"} - {lacking})])
     assert told in refusal(lambda: act(place.output()))
 
 
-# What is written, and what stays
+# Written and kept data
 
 
-def test_a_secret_is_opaque_and_says_who_writes_it(place):
+def test_a_secret_is_opaque_and_names_its_writer(place):
     place.output().write(a_token(), NOW, SEALER)
     stored = place.stored()
     assert stored["type"] == "Opaque"
@@ -212,7 +213,7 @@ def test_several_formats_stand_side_by_side(place):
     assert found.token.is_complete
 
 
-def test_what_others_keep_in_the_secret_stays(place):
+def test_keys_of_others_in_the_secret_are_kept(place):
     metadata = {"labels": {"team": "t"}, "annotations": {"note": "n"}}
     place.make(metadata={"name": NAME, **metadata}, data={"others": "bw=="})
     for number in (1, 2):
@@ -232,14 +233,14 @@ def test_a_label_of_others_is_not_fought_over(place):
     assert place.output().inspect(NOW).intact
 
 
-def test_a_key_that_is_not_wanted_any_more_goes(place):
+def test_a_key_removed_from_the_configuration_is_deleted(place):
     place.output(data=(("old", "token"),)).write(a_token(), NOW, SEALER)
     place.output(data=(("new", "bearer"),)).write(a_token(), NOW, SEALER)
     assert place.value("old") is None
     assert place.value("new") == b"Bearer acc3ss-1-"
 
 
-def test_our_values_are_put_right_whoever_set_them_by_force(place):
+def test_our_values_are_restored_after_a_forced_change(place):
     place.output().write(a_token(), NOW, SEALER)
     body = {"apiVersion": "v1", "kind": "Secret", "data": {"access-token": "YWx0ZXJlZA=="}}
     body["metadata"] = {"annotations": {f"{OWNER.partition('/')[0]}/lifetime": "1"}}
@@ -262,21 +263,21 @@ def test_an_emptied_secret_is_filled_again(place):
     assert place.content() == b"acc3ss-1-"
 
 
-def test_writing_the_same_again_stores_nothing_new(place):
+def test_writing_the_same_token_again_keeps_the_resource_version(place):
     place.output().write(a_token(), NOW, SEALER)
     before = place.stored()["metadata"]["resourceVersion"]
     place.output().write(a_token(), NOW, SEALER)
     assert place.stored()["metadata"]["resourceVersion"] == before
 
 
-# Whose it is
+# Ownership
 
 
 def test_a_secret_of_another_installation_is_read_but_not_written(place):
     place.output(owner="other/refresher").write(a_token(1), NOW, SEALER)
     output = place.output()
     found = output.inspect(NOW)
-    assert found.facts == a_token(1).facts  # so much its consumers have
+    assert found.facts == a_token(1).facts  # its consumers have this token
     assert not found.intact
     told = refused_write(output)
     assert "'other/refresher'" in told
@@ -285,7 +286,7 @@ def test_a_secret_of_another_installation_is_read_but_not_written(place):
     assert place.content() == b"acc3ss-1-"
 
 
-def test_a_secret_whose_owner_is_deleted_goes_to_who_writes_next(place):
+def test_a_secret_without_an_owner_goes_to_the_next_writer(place):
     other, output = place.output(owner="other/refresher"), place.output()
     other.write(a_token(1), NOW, SEALER)
     place.annotate(OWNER, None)
@@ -294,7 +295,7 @@ def test_a_secret_whose_owner_is_deleted_goes_to_who_writes_next(place):
     assert f"'{OURS}'" in refused_write(other, 3)
 
 
-def test_a_value_of_somebody_else_is_not_overwritten(place):
+def test_a_value_of_another_client_is_not_overwritten(place):
     place.make(data={"access-token": base64.b64encode(b"precious").decode()})
     assert "under access-token" in refused_write(place.output())
     assert place.content() == b"precious"
@@ -308,7 +309,7 @@ def test_a_prepared_secret_is_filled(place, data):
 
 
 class Meddled:
-    """An API server to which somebody else turns right after it was looked at."""
+    """An API server with another client that writes right after our read."""
 
     def __init__(self, api: KubeApi, meddle: Callable[[], object]) -> None:
         self.namespace, self._api, self._meddle = api.namespace, api, meddle
@@ -321,7 +322,7 @@ class Meddled:
             self._meddle()
 
 
-def test_a_secret_that_another_makes_at_the_same_moment_is_the_others(place):
+def test_a_secret_created_at_the_same_moment_is_not_overwritten(place):
     other = place.output(owner="other/refresher")
     output = place.output(api=Meddled(place.api, lambda: other.write(a_token(1), NOW, SEALER)))
     assert "at the same moment" in refused_write(output)
@@ -329,7 +330,7 @@ def test_a_secret_that_another_makes_at_the_same_moment_is_the_others(place):
     assert "'other/refresher'" in refused_write(place.output())
 
 
-def test_a_secret_that_another_takes_at_the_same_moment_is_the_others(place):
+def test_a_secret_taken_at_the_same_moment_is_not_overwritten(place):
     place.make()
     other = place.output(owner="other/refresher")
     output = place.output(api=Meddled(place.api, lambda: other.write(a_token(1), NOW, SEALER)))
@@ -337,14 +338,14 @@ def test_a_secret_that_another_takes_at_the_same_moment_is_the_others(place):
     assert place.content() == b"acc3ss-1-"
 
 
-def test_a_secret_that_is_deleted_at_the_same_moment_is_made_anew(place):
+def test_a_secret_deleted_at_the_same_moment_is_created_again(place):
     place.output().write(a_token(1), NOW, SEALER)
     place.output(api=Meddled(place.api, place.delete)).write(a_token(2), NOW, SEALER)
     assert place.content() == b"acc3ss-2-"
     assert place.output().inspect(NOW).intact
 
 
-def test_of_two_installations_that_start_together_one_has_the_secret(place):
+def test_one_of_two_starting_installations_gets_the_secret(place):
     for _ in range(10):
         written: list[int] = []
         together = threading.Barrier(2)
@@ -370,7 +371,7 @@ def test_of_two_installations_that_start_together_one_has_the_secret(place):
 
 
 class Distorting:
-    """An API server that stores something else than it was given, as a mutating webhook may make it."""
+    """An API server that changes what it stores, like a mutating webhook."""
 
     def __init__(self, place: SecretPlace, distort: Callable[[SecretPlace], object]) -> None:
         self.namespace, self._place, self._distort = place.account.namespace, place, distort
@@ -391,11 +392,11 @@ class Distorting:
     ],
     ids=["value", "owner", "label"],
 )
-def test_what_was_written_is_read_back(place, distort):
+def test_a_value_changed_by_the_api_server_is_an_error(place, distort):
     assert "admission webhook" in refused_write(place.output(api=Distorting(place, distort)))
 
 
-# What is in the way
+# Obstacles
 
 
 def test_another_type_is_named(place):
@@ -413,7 +414,7 @@ def test_an_immutable_secret_is_named_before_its_token_ends(place):
     assert place.content() == b"acc3ss-1-"
 
 
-def test_a_secret_is_filled_to_its_limit_and_not_beyond(place):
+def test_a_write_beyond_the_limit_of_a_secret_is_refused(place):
     room = len(b"acc3ss-1-")
     place.make(data={"others": base64.b64encode(b"o" * (LARGEST_SECRET - room)).decode()})
     place.output().write(a_token(1), NOW, SEALER)
@@ -422,29 +423,29 @@ def test_a_secret_is_filled_to_its_limit_and_not_beyond(place):
     assert place.content() == b"acc3ss-1-"
 
 
-def test_a_namespace_that_there_is_none_of_is_named(cluster, place):
+def test_a_missing_namespace_is_named(cluster, place):
     cluster.grant(place.account, [])
-    api = connect(SystemClock(), {"KUBECONFIG": str(cluster.kubeconfig)})  # who may anything, anywhere
+    api = connect(SystemClock(), {"KUBECONFIG": str(cluster.kubeconfig)})  # the administrator
     output = place.output(api=api, namespace="nowhere")
     assert output.inspect(NOW) == Holding()
-    assert "no namespace nowhere" in refused_write(output)
-    assert "no namespace nowhere" in refusal(output.dry_run)
+    assert "namespace nowhere does not exist" in refused_write(output)
+    assert "namespace nowhere does not exist" in refusal(output.dry_run)
 
 
-def test_a_namespace_that_is_being_terminated_is_told(cluster, namespace):
+def test_a_terminating_namespace_is_reported(cluster, namespace):
     account = cluster.service_account(namespace, "refresher", ENOUGH)
     api = connected(account)
     place = SecretPlace(cluster, account, api)
     place.output().write(a_token(1), NOW, SEALER)
     cluster.must("DELETE", f"/api/v1/namespaces/{namespace}")
-    place.output().write(a_token(2), NOW, SEALER)  # what is there may still be changed
+    place.output().write(a_token(2), NOW, SEALER)  # existing objects may still be changed
     place.delete()
     told = refused_write(place.output())
     assert "being terminated" in told
-    assert "create the namespace anew" in told
+    assert "create it again" in told
 
 
-def test_an_api_server_that_is_away_is_told_and_comes_back(cluster, place):
+def test_an_unreachable_api_server_is_reported_until_it_is_back(cluster, place):
     place.output().write(a_token(1), NOW, SEALER)
     cluster.kill_apiserver()
     output = place.output()
@@ -455,8 +456,8 @@ def test_an_api_server_that_is_away_is_told_and_comes_back(cluster, place):
     assert output.inspect(NOW).facts == a_token(1).facts
 
 
-def test_an_api_server_that_asks_for_patience_is_given_it(tmp_path):
-    plan = planned(SecretOutputSettings("ns/token"), "http://localhost", "ns", "ns/refresher")
+def test_retry_after_of_the_api_server_is_passed_on(tmp_path):
+    plan = planned("ns/token", "ns", "ns/refresher", {"access-token": Format()}, "http://localhost")
     busy = answering(429, status(429, "slow down"), "Retry-After: 7")
     with asking(tmp_path, busy) as (api, _), pytest.raises(OutputError, match="slow down") as raised:
         SecretOutput(plan, api).write(a_token(1), NOW, SEALER)
@@ -478,7 +479,7 @@ def refresher(place: SecretPlace, *arguments: str, **environ: str) -> subprocess
     )
 
 
-def test_what_one_process_has_written_the_next_adopts(place, tmp_path):
+def test_the_next_process_adopts_the_token(place, tmp_path):
     (tmp_path / "key").write_text(KEY)
     with Emulator(keys=[KEY]) as inlive:
         once = ["once", "--issuer-url", inlive.url, "--key-file", str(tmp_path / "key")]
@@ -496,7 +497,7 @@ def test_what_one_process_has_written_the_next_adopts(place, tmp_path):
     assert token.decode() not in told.stdout + told.stderr + first.stderr + second.stderr
 
 
-def test_the_owner_is_the_processes_namespace_and_what_the_environment_says(place, tmp_path):
+def test_the_owner_is_the_namespace_and_the_name_in_the_environment(place, tmp_path):
     (tmp_path / "key").write_text(KEY)
     with Emulator(keys=[KEY]) as inlive:
         once = ["once", "--issuer-url", inlive.url, "--key-file", str(tmp_path / "key")]
@@ -510,7 +511,7 @@ def test_the_owner_is_the_processes_namespace_and_what_the_environment_says(plac
     assert "'secret-output/team-a'" in refused.stderr
 
 
-def test_where_no_cluster_is_configured_the_configuration_is_at_fault():
+def test_a_missing_cluster_is_a_configuration_error():
     told = subprocess.run(
         [sys.executable, "-m", "refresher", "wait", "--to-secret", NAME],
         env={"HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},

@@ -1,4 +1,4 @@
-"""Servers of the tests: a start that fails is explained, and none outlives the tests."""
+"""Servers of the tests: a failed start is explained, and no server outlives the tests."""
 
 import os
 import signal
@@ -19,10 +19,10 @@ def is_gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"  # whoever adopted it has not reaped it
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"  # its new parent has not reaped it yet
 
 
-def test_a_server_that_ends_at_once_is_quoted() -> None:
+def test_the_output_of_a_failed_server_is_shown() -> None:
     home = Home()
     try:
         server = Server(home, ["/bin/sh", "-c", "echo flag provided but not defined; exit 2"], lambda: False)
@@ -49,7 +49,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_server_ends_with_the_tests_however_they_end(number: signal.Signals) -> None:
+def test_a_server_ends_with_the_tests_however_these_end(number: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS],
         stdin=subprocess.PIPE,

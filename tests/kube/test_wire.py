@@ -1,4 +1,4 @@
-"""Every call is made once, and what is in the files for TLS counts from the next call on."""
+"""Every request is sent once, and changed TLS files are used from the next call on."""
 
 import ssl
 
@@ -13,7 +13,7 @@ from tests.kube.connecting import asking, in_pod, service_account
 
 PATH = secret_path("ns", "s")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-LATE = r"no whole answer from .* within 0\.3 s"
+LATE = r"no complete response from .* within 0\.3 s"
 OBJECT = b'{"kind": "Secret"}'
 
 
@@ -30,14 +30,14 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("over_tls", [False, True])
-def test_a_call_whose_request_is_not_taken_ends_in_time(tmp_path, tls, authority, over_tls):
+def test_a_request_that_is_not_read_times_out(tmp_path, tls, authority, over_tls):
     more = {"tls": tls, "ca": authority.cert_pem.bytes()} if over_tls else {}
     with asking(tmp_path, silent, **more) as (api, _), pytest.raises(KubeUnreachableError, match=LATE):
         api.create(PATH, {"data": {"k": "v" * 32 * 1024 * 1024}}, timeout=0.3)
 
 
-def test_another_authority_counts_from_the_next_call_on(tmp_path, tls, authority):
-    """Also for the connection that is there already."""
+def test_a_replaced_authority_is_used_for_the_next_call(tmp_path, tls, authority):
+    """Even if a connection is already open."""
     with asking(tmp_path, answering(200, OBJECT), tls=tls, ca=authority.cert_pem.bytes()) as (api, server):
         api.get(PATH)
         (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
@@ -49,7 +49,7 @@ def test_another_authority_counts_from_the_next_call_on(tmp_path, tls, authority
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", None])
-def test_a_broken_file_of_authorities_replaces_no_good_one(tmp_path, tls, authority, content, caplog):
+def test_a_broken_ca_file_does_not_replace_a_good_one(tmp_path, tls, authority, content, caplog):
     def once(caller: Caller) -> None:
         caller.request()
         caller.answer(200, OBJECT, "Connection: close")
@@ -63,15 +63,15 @@ def test_a_broken_file_of_authorities_replaces_no_good_one(tmp_path, tls, author
     assert f"the CA file {path} cannot be used: " in caplog.text
 
 
-def test_a_file_of_authorities_that_was_never_good_is_told(tmp_path, tls):
+def test_a_ca_file_that_was_never_good_is_reported(tmp_path, tls):
     with (
         asking(tmp_path, answering(200, OBJECT), tls=tls, ca=b"<html>") as (api, _),
-        pytest.raises(KubeUnreachableError, match=r"ca\.crt cannot be used: no certificates in it"),
+        pytest.raises(KubeUnreachableError, match=r"ca\.crt cannot be used: it contains no certificates"),
     ):
         api.get(PATH)
 
 
-def test_a_broken_file_is_told_where_the_last_good_one_does_not_help(tmp_path, tls, authority):
+def test_a_broken_ca_file_is_reported_if_the_old_one_fails(tmp_path, tls, authority):
     with asking(tmp_path, answering(200, OBJECT), tls=tls, ca=trustme.CA().cert_pem.bytes()) as (api, _):
         with pytest.raises(KubeUnreachableError, match="could not be verified"):
             api.get(PATH)
@@ -95,8 +95,8 @@ ONCE = {
 
 @pytest.mark.parametrize("script", ONCE.values(), ids=ONCE.keys())
 @pytest.mark.parametrize("method", ["get", "create", "replace", "apply"])
-def test_nothing_is_asked_twice(tmp_path, script: Script, method):
-    """urllib3 would, and follow redirects. Who calls knows whether that is wise."""
+def test_no_request_is_sent_twice(tmp_path, script: Script, method):
+    """urllib3 would retry, and follow redirects. Only the caller knows whether that is safe."""
     with asking(tmp_path, script) as (api, server):
         more = {"force": True} if method == "apply" else {}
         body = () if method == "get" else ({"kind": "Secret"},)
@@ -105,7 +105,7 @@ def test_nothing_is_asked_twice(tmp_path, script: Script, method):
         assert len(server.requests) == 1
 
 
-def test_an_answer_has_an_end(tmp_path):
+def test_a_response_has_a_limit(tmp_path):
     endless = sending(HEAD + b"Connection: close\r\n\r\n", b" " * (wire.LONGEST_RESPONSE + 1))
     with (
         asking(tmp_path, endless) as (api, _),
@@ -114,12 +114,12 @@ def test_an_answer_has_an_end(tmp_path):
         api.get(PATH)
 
 
-def test_an_answer_that_ends_with_the_connection_is_whole(tmp_path):
+def test_a_response_delimited_by_the_close_is_complete(tmp_path):
     with asking(tmp_path, sending(HEAD + b"Connection: close\r\n\r\n", OBJECT)) as (api, _):
         assert api.get(PATH) == {"kind": "Secret"}
 
 
-def test_a_call_after_one_that_was_cut_off_goes_well(tmp_path):
+def test_a_call_after_a_truncated_response_succeeds(tmp_path):
     with asking(tmp_path, ONCE["half an answer"], answering(200, OBJECT)) as (api, _):
         with pytest.raises(KubeUnreachableError):
             api.get(PATH)
@@ -129,11 +129,11 @@ def test_a_call_after_one_that_was_cut_off_goes_well(tmp_path):
 @pytest.mark.parametrize(
     "named", ["http://user:s3same@proxy:3128\n", "socks5://user:s3same@proxy", "http://"]
 )
-def test_a_proxy_that_cannot_be_used_is_blamed_by_its_variable_and_not_shown(tmp_path, monkeypatch, named):
+def test_an_unusable_proxy_is_reported_by_its_variable_without_its_value(tmp_path, monkeypatch, named):
     for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", named)
     with pytest.raises(KubeConfigError, match=r"^HTTPS_PROXY cannot be used: ") as raised:
         in_pod(service_account(tmp_path), 1, host="api.test")
     assert "s3same" not in str(raised.value)
-    in_pod(service_account(tmp_path), 1)  # never asked through a proxy
+    in_pod(service_account(tmp_path), 1)  # no proxy is used for it

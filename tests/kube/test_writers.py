@@ -1,6 +1,6 @@
-"""Never two writers: two daemons, each with its own way to the real API server, on which things go wrong.
+"""Never two writers: two daemons, each with its own faulty connection to the real API server.
 
-What they have done is read from the API server's history of the Secret and of the Lease, afterwards.
+Afterwards the test reads the API server's history of the Secret and of the Lease.
 """
 
 import json
@@ -22,10 +22,10 @@ from tests.kube.installation import NAME, Installation
 from tests.proxy import HEAVY, HOST, Proxy, Trouble
 
 DURATION = 3  # seconds that a Lease lasts
-ROUNDS = int(os.environ.get("ROUNDS", "6"))  # for a longer look
-SHORTEST, LONGEST = DURATION + 0.0, DURATION + 1.5  # seconds of trouble in one of them
-TROUBLES = [  # what comes first, and what then
-    (Trouble.HEAVY, Trouble.HANG),  # a write that is on its way arrives when another leads
+ROUNDS = int(os.environ.get("ROUNDS", "6"))  # set it for a longer run
+SHORTEST, LONGEST = DURATION + 0.0, DURATION + 1.5  # seconds of a fault in a round
+TROUBLES = [  # the first fault and the next
+    (Trouble.HEAVY, Trouble.HANG),  # a delayed write arrives when another process leads
     (Trouble.SLOW, Trouble.SLOW),
     (Trouble.DEAF, Trouble.DEAF),
     (Trouble.RESET, Trouble.RESET),
@@ -61,7 +61,7 @@ def start(installation: Installation, proxy: Proxy) -> Daemon:
 
 
 def history(cluster: Cluster, path: str, since: str) -> Iterator[tuple[Revision, Any]]:
-    """Every state of an object after that one, oldest first: what a watch would have seen."""
+    """Every later state of an object, oldest first, as a watch would have seen it."""
     collection, _, name = path.rpartition("/")
     query = f"watch=true&resourceVersion={since}&timeoutSeconds=1&fieldSelector=metadata.name={name}"
     for line in cluster.ask("GET", f"{collection}?{query}").text.splitlines():
@@ -71,7 +71,7 @@ def history(cluster: Cluster, path: str, since: str) -> Iterator[tuple[Revision,
 
 
 def terms(cluster: Cluster, path: str, since: str) -> list[tuple[Revision, str]]:
-    """Who has held the Lease, one after the other, and from when on."""
+    """The holders of the Lease in order, each with its first revision."""
     held: list[tuple[Revision, str]] = []
     for revision, lease in history(cluster, path, since):
         holder = lease["spec"].get("holderIdentity", "")
@@ -93,7 +93,7 @@ def out_of_turn(writes: list[tuple[Revision, str]], held: list[tuple[Revision, s
     return wrong
 
 
-def test_what_is_out_of_turn():
+def test_a_write_out_of_turn_is_detected():
     held = [(10, "a"), (20, "b"), (30, "a")]
     assert out_of_turn([(11, "a"), (21, "b"), (31, "a")], held) == []
     assert out_of_turn([(11, "a"), (21, "a"), (22, "b")], held) == []  # before the new leader's first
@@ -102,7 +102,7 @@ def test_what_is_out_of_turn():
 
 
 def make_trouble(chance: random.Random, installation: Installation, ways: dict[Daemon, Proxy]) -> None:
-    """Rounds of trouble on the leader's way, at times on both, while who leads mints as fast as it can."""
+    """Rounds of faults on the leader's connection, sometimes on both, while the leader mints continuously."""
     for number in range(ROUNDS):
         leader = eventually(lambda: next(leading(installation, ways), None), "one of them leads")
         troubles = {leader: TROUBLES[number % len(TROUBLES)]}
@@ -118,7 +118,7 @@ def make_trouble(chance: random.Random, installation: Installation, ways: dict[D
 
 
 def go_on(seconds: float, installation: Installation, daemons: Iterable[Daemon]) -> None:
-    """For so long, all are asked to mint, and consumers look."""
+    """For this time, request mints from both, and read as a consumer."""
     pause = threading.Event()
     for _ in range(int(seconds / TICK)):
         for daemon in daemons:
@@ -131,7 +131,7 @@ def leading(installation: Installation, ways: Iterable[Daemon]) -> Iterator[Daem
     return (daemon for daemon in ways if installation.leads(daemon))
 
 
-def test_no_write_of_an_old_leader_lands_after_one_of_the_new(cluster, installed):
+def test_no_write_of_an_old_leader_follows_one_of_the_new_leader(cluster, installed):
     chance, delay = random.Random(SEED), DURATION + 1.0
     with Proxy(cluster.port, delay) as one, Proxy(cluster.port, delay) as other:
         first = start(installed, one)
@@ -160,4 +160,4 @@ def test_no_write_of_an_old_leader_lands_after_one_of_the_new(cluster, installed
     ]
     assert out_of_turn(writes, held) == []
     assert {writer for _, writer in writes} == {predecessor, successor}
-    assert len(held) > ROUNDS // 2, held  # else nothing was tried
+    assert len(held) > ROUNDS // 2, held  # otherwise the test tried nothing

@@ -69,7 +69,7 @@ def of_failure(outcome: str, left: float) -> dict[str, object]:
 
 
 class Case(NamedTuple):
-    said: Notification
+    notification: Notification
     level: int
     fields: dict[str, object]
     facts: tuple[str, ...] = ()  # in the sentence
@@ -214,23 +214,23 @@ CASES = [
     ),
     Case(RequestIgnored("SIGHUP: not supported yet"), WARNING, {}, ("SIGHUP: not supported yet",)),
 ]
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: type(case.said).__name__)
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: type(case.notification).__name__)
 
 
 @each_case
 def test_a_notification_has_a_line_with_its_level_and_fields_and_a_sentence_with_its_facts(case):
-    line = line_of(case.said, NOW)
+    line = line_of(case.notification, NOW)
     assert (logging.getLevelName(line.level), line.fields) == (logging.getLevelName(case.level), case.fields)
     assert line.text
     assert [fact for fact in case.facts if fact not in line.text] == []
 
 
 def test_every_kind_of_notification_has_a_line():
-    assert {type(case.said) for case in CASES} == set(get_args(Notification))
+    assert {type(case.notification) for case in CASES} == set(get_args(Notification))
 
 
 def test_different_notifications_have_different_sentences():
-    sentences = [line_of(case.said, NOW).text for case in CASES]
+    sentences = [line_of(case.notification, NOW).text for case in CASES]
     assert len(set(sentences)) == len(CASES)
 
 
@@ -252,8 +252,8 @@ def test_a_line_claims_nothing_about_an_output_that_cannot_be_read():
 
 @each_case
 def test_a_line_with_foreign_text_is_not_vouched_for(case):
-    foreign = {"message", "error", "holder"} & set(case.said._fields)
-    assert line_of(case.said, NOW).vouched == (not foreign)
+    foreign = {"message", "error", "holder"} & set(case.notification._fields)
+    assert line_of(case.notification, NOW).vouched == (not foreign)
 
 
 def test_an_internal_error_is_logged_with_its_traceback():
@@ -278,7 +278,7 @@ REPEATED = {RefreshFailed, OutputFailed, LeaseFailed, Crashed}
 
 @each_case
 def test_failures_that_repeat_themselves_name_their_subject_and_other_lines_none(case):
-    assert (line_of(case.said, NOW).failure is not None) == (type(case.said) in REPEATED)
+    assert (line_of(case.notification, NOW).failure is not None) == (type(case.notification) in REPEATED)
 
 
 FAILED_MINT = failed(Outcome.TIMEOUT, "no", 60.0)._replace(key_fingerprint=WHOLE.key_fingerprint)

@@ -138,7 +138,7 @@ def test_each_kind_is_logged_every_five_minutes_not_more_often_and_not_less(fail
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("no whole answer from h within 9.97 s", "no whole answer from h within 10 s"),
+        ("no complete response from h within 9.97 s", "no complete response from h within 10 s"),
         ("no connection to h within 1e-05 s", "no connection to h within 2.5 s"),
     ],
 )

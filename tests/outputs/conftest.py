@@ -1,4 +1,4 @@
-"""What the tests of outputs share: processes to hinder, and a directory that other users can reach."""
+"""Fixtures for outputs: processes to obstruct, and a directory that other users can reach."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def victim(request):
-    """Starts a victim; it is dead in the end."""
+    """Starts a victim, and kills it after the test."""
     processes = []
 
     def start(*arguments, before=()):

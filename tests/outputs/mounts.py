@@ -1,4 +1,4 @@
-"""File systems of their own for the processes of tests: mounts that only they see, and that end with them."""
+"""Mounts for single test processes. Only the process sees them, and they end with it."""
 
 import subprocess
 
@@ -20,6 +20,6 @@ def mounting(script: str, *arguments: object) -> list[str]:
 
 
 def without_permissions(folder: object, source: object, *options: str) -> list[str]:
-    """`mounting` of `source` at `folder` by bindfs(1), which can be told to ignore or refuse chmod."""
+    """`mounting` of `source` at `folder` by bindfs(1), with options to ignore or refuse chmod."""
     bindfs = needs.tool("bindfs")
     return mounting(f'{bindfs} {" ".join(options)} "$1" "$2"', source, folder)

@@ -28,7 +28,7 @@ def path(tmp_path):
     return tmp_path / NAME
 
 
-def test_what_is_put_in_place_is_what_was_given(path):
+def test_the_file_has_the_given_content_and_permissions(path):
     replace(path, b"new", 0o640)
     content, status = atomic.read(str(path), 100)
     assert content == b"new"
@@ -36,15 +36,15 @@ def test_what_is_put_in_place_is_what_was_given(path):
     assert os.listdir(path.parent) == [NAME]
 
 
-def test_a_write_that_the_system_takes_in_pieces_is_completed(path, monkeypatch):
+def test_a_write_in_pieces_is_completed(path, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:1]))
     replace(path, b"new", 0o600)
     assert path.read_bytes() == b"new"
 
 
-def test_a_file_system_that_takes_no_byte_is_full(path, monkeypatch):
-    """write(2) may return 0 without an error: to try again would never end."""
+def test_a_file_system_that_accepts_no_byte_is_full(path, monkeypatch):
+    """write(2) may return 0 without an error: a retry would loop for ever."""
     monkeypatch.setattr(os, "write", lambda _file, _content: 0)
     with pytest.raises(OSError, match="takes no more bytes") as failure:
         replace(path, b"new")
@@ -63,7 +63,7 @@ def _directory_sync_fails_with(code, monkeypatch):
     monkeypatch.setattr(os, "fsync", fsync)
 
 
-def test_a_file_system_that_cannot_sync_directories_will_do(path, monkeypatch):
+def test_a_file_system_that_cannot_sync_directories_is_accepted(path, monkeypatch):
     _directory_sync_fails_with(errno.EINVAL, monkeypatch)
     replace(path, b"new", 0o600)
     assert path.read_bytes() == b"new"
@@ -75,7 +75,7 @@ def test_a_directory_that_fails_to_sync_is_an_error(path, monkeypatch):
         replace(path, b"new", 0o600)
 
 
-def test_content_and_rename_are_on_the_disk_in_this_order(path, monkeypatch):
+def test_the_content_is_synced_before_the_rename(path, monkeypatch):
     done = []
     sync, rename = os.fsync, os.rename
 
@@ -93,25 +93,25 @@ def test_content_and_rename_are_on_the_disk_in_this_order(path, monkeypatch):
     assert done == ["content", "rename", "directory"]
 
 
-def test_no_more_is_read_than_one_byte_beyond_the_limit(path):
+def test_a_read_ends_one_byte_beyond_the_limit(path):
     path.write_bytes(b"12345")
     assert atomic.read(str(path), 5)[0] == b"12345"
     assert atomic.read(str(path), 3)[0] == b"1234"
 
 
-def test_a_pipe_does_not_keep_its_reader_waiting(path):
+def test_reading_a_pipe_does_not_block(path):
     os.mkfifo(path)
     with pytest.raises(OSError, match="pipe"):
         atomic.read(str(path), 5)
 
 
-def test_the_temporary_file_of_the_dead_is_removed(path):
+def test_the_temporary_file_of_a_killed_process_is_removed(path):
     (path.parent / TEMPORARY).write_bytes(b"half a tok")
     clear(path)
     assert os.listdir(path.parent) == []
 
 
-def test_the_temporary_file_of_the_living_is_left(path):
+def test_the_temporary_file_of_a_running_process_is_kept(path):
     with (path.parent / TEMPORARY).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         clear(path)
@@ -138,25 +138,25 @@ def test_the_temporary_file_of_the_living_is_left(path):
         ".another.0123456789ab.tmp",
     ],
 )
-def test_a_file_that_is_named_otherwise_is_left(path, name):
+def test_a_file_with_another_name_is_kept(path, name):
     (path.parent / name).write_bytes(b"")
     clear(path)
     assert os.listdir(path.parent) == [name]
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/hostname", path)])
-def test_what_is_no_file_is_left_whatever_its_name(path, make):
+def test_anything_but_a_file_is_kept(path, make):
     make(path.parent / TEMPORARY)
     clear(path)
     assert os.listdir(path.parent) == [TEMPORARY]
 
 
-def test_where_there_is_no_directory_nothing_is_to_be_cleared(tmp_path):
+def test_a_missing_directory_has_no_temporary_files(tmp_path):
     clear(tmp_path / "absent" / NAME)
 
 
-def test_clearing_up_beside_a_living_writer_takes_nothing_from_it(path):
-    """At worst its temporary file is taken before it is locked, and it is told that."""
+def test_clearing_beside_a_running_writer_does_not_disturb_it(path):
+    """At worst the writer gets an error, because its temporary file was removed before its lock."""
     stop = threading.Event()
 
     def clear_without_end():

@@ -1,4 +1,4 @@
-"""What the outputs of one process share of a directory: locks, and the listing at the start."""
+"""The locks and the listing of a directory, shared by the outputs of a process."""
 
 import fcntl
 import gc
@@ -9,16 +9,15 @@ import threading
 
 import pytest
 
-from refresher.config.declarations import FileOutputSettings
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.errors import OutputError, OutputHeldError
 from refresher.outputs.directories import Directories, Directory
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from tests import needs
 from tests.outputs.mounts import mounting
 from tests.outputs.test_file import record_of, refusal
 from tests.outputs.tokens import NOW, SEALER, a_token
-from tests.outputs.victims import output_at, told_by
+from tests.outputs.victims import output_at, result_of
 
 URL = "https://api.inlive.app"
 
@@ -29,11 +28,11 @@ def path(tmp_path):
 
 
 def of_installation(path, owner, directories=None):
-    return FileOutput(FileOutputSettings(path=str(path)), URL, owner, directories)
+    return FileOutput(Plan(str(path), URL, owner=owner), directories)
 
 
 def held(victim, path):
-    """Another process that has begun to write to `path`."""
+    """Another process that has claimed `path`."""
     process = victim("hold", path)
     assert process.stdout.readline() == "holding\n"
     return process
@@ -47,7 +46,7 @@ ACTS = {
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_a_file_that_another_running_process_writes_is_left_to_it(victim, path, act):
+def test_a_file_of_another_running_process_is_refused(victim, path, act):
     other = held(victim, path)
     before = [(file.stat().st_ino, file.read_bytes()) for file in (path, record_of(path))]
     with pytest.raises(OutputHeldError) as failure:
@@ -59,13 +58,13 @@ def test_a_file_that_another_running_process_writes_is_left_to_it(victim, path, 
     assert [(file.stat().st_ino, file.read_bytes()) for file in (path, record_of(path))] == before
 
 
-def test_what_another_process_writes_can_be_looked_at(victim, path):
+def test_a_file_of_another_process_can_be_inspected(victim, path):
     held(victim, path)
     assert output_at(path).inspect(NOW).facts == a_token(1).facts
     assert output_at(path).inspect(NOW).intact
 
 
-def test_a_file_is_free_when_its_process_has_ended_however_that_ends(victim, path):
+def test_a_file_is_free_once_its_process_has_ended_in_any_way(victim, path):
     other = held(victim, path)
     other.kill()
     other.wait()
@@ -76,35 +75,35 @@ def test_a_file_is_free_when_its_process_has_ended_however_that_ends(victim, pat
     assert output.inspect(NOW).intact
 
 
-def test_a_process_that_only_inspects_and_tries_keeps_nobody_out(victim, path):
+def test_inspections_and_dry_runs_lock_no_file(victim, path):
     output = output_at(path)
     output.inspect(NOW)
     output.dry_run()
     held(victim, path)
 
 
-def test_from_its_start_on_a_process_keeps_others_out_although_it_writes_nothing(victim, path):
+def test_a_process_locks_its_files_from_its_start(victim, path):
     output = output_at(path)
     output.claim()
-    told = told_by(victim("write-and-look", path))
-    assert f"belongs to the refresher with process {os.getpid()}," in told["small"]
-    assert told["dry run"] == told["small"]
-    assert told["found"] is None
+    result = result_of(victim("write-and-look", path))
+    assert f"belongs to the refresher with process {os.getpid()}," in result["small"]
+    assert result["dry run"] == result["small"]
+    assert result["found"] is None
 
 
-def test_another_file_in_the_same_directory_is_free(victim, path):
+def test_a_lock_covers_no_other_file_in_the_directory(victim, path):
     held(victim, path)
     output_at(path.with_name("another")).write(a_token(), NOW, SEALER)
 
 
-def test_one_process_writes_a_file_by_several_outputs(path):
-    """No configuration has one file twice, but a process may read its configuration again."""
+def test_several_outputs_of_a_process_may_write_one_file(path):
+    """No configuration names a file twice, but a process may reload its configuration."""
     for number in (1, 2):
         output_at(path).write(a_token(number), NOW, SEALER)
 
 
-def test_a_dry_run_reports_first_what_else_is_wrong(victim, path):
-    """So that `check` beside the daemon sees that, too."""
+def test_a_dry_run_reports_other_problems_before_a_lock(victim, path):
+    """So `check` reports them even while the daemon runs."""
     held(victim, path)
     path.unlink()
     path.mkdir()
@@ -112,21 +111,21 @@ def test_a_dry_run_reports_first_what_else_is_wrong(victim, path):
     assert "(EISDIR)" in message
 
 
-def test_a_process_that_cannot_be_seen_is_described_by_what_the_record_says(victim, path):
-    """From another container only the record tells who it is."""
+def test_an_invisible_process_is_described_from_the_record(victim, path):
+    """The process is in another container. Only the record identifies it."""
     output_at(path).write(a_token(), NOW, SEALER)
     kept_out = output_at(path)
     kept_out.claim()
     unseen = [*mounting("true"), needs.tool("unshare"), "--pid", "--fork"]
-    told = told_by(victim("write-and-look", path, before=unseen))
+    result = result_of(victim("write-and-look", path, before=unseen))
     host = os.uname().nodename
     assert (
         "belongs to a refresher in another container or on another machine (it was last written by process "
         f"{os.getpid()} on {host!r}), which is running"
-    ) in told["small"]
+    ) in result["small"]
 
 
-def test_a_deleted_lock_file_is_made_anew_and_whoever_has_it_writes(victim, path):
+def test_a_deleted_lock_file_is_created_again_and_its_holder_writes(victim, path):
     output = output_at(path)
     output.write(a_token(), NOW, SEALER)
     (path.parent / LOCK_FILE).unlink()
@@ -138,7 +137,7 @@ def test_a_deleted_lock_file_is_made_anew_and_whoever_has_it_writes(victim, path
 
 
 @pytest.mark.parametrize("obstacle", ["directory", "link", "pipe"])
-def test_where_there_can_be_no_lock_one_goes_on_without(path, obstacle):
+def test_writes_succeed_where_locks_are_impossible(path, obstacle):
     lock = path.parent / LOCK_FILE
     match obstacle:
         case "directory":
@@ -154,7 +153,7 @@ def test_where_there_can_be_no_lock_one_goes_on_without(path, obstacle):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
-def test_a_stranger_cannot_keep_us_out_with_a_lock_of_its_own(path):
+def test_a_lock_file_of_another_user_blocks_no_write(path):
     lock = path.parent / LOCK_FILE
     lock.touch()
     os.chown(lock, 1234, 1234)
@@ -163,7 +162,7 @@ def test_a_stranger_cannot_keep_us_out_with_a_lock_of_its_own(path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
         stranger.stdout.readline()
         output_at(path).write(a_token(), NOW, SEALER)
-        os.chown(lock, 0, 0)  # and of one that is root's it would have
+        os.chown(lock, 0, 0)  # the check accepts a lock file of root
         assert f"process {stranger.pid}," in refusal(output_at(path))
         stranger.kill()
 
@@ -180,7 +179,7 @@ def test_ten_thousand_files_in_a_directory_take_one_descriptor(tmp_path):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_directory_is_known_once_while_it_is_in_use(tmp_path):
+def test_outputs_share_the_object_of_a_directory_in_use(tmp_path):
     directories = Directories()
     found: list[Directory] = []
     threads = [threading.Thread(target=lambda: found.append(directories.at(str(tmp_path)))) for _ in range(8)]
@@ -191,23 +190,23 @@ def test_a_directory_is_known_once_while_it_is_in_use(tmp_path):
     assert len({id(each) for each in found}) == 1
 
 
-def test_a_directory_is_listed_once_whatever_the_number_of_outputs(tmp_path):
-    """To list ten thousand files for each of ten thousand outputs takes a quarter of an hour."""
+def test_a_directory_is_listed_once_for_any_number_of_outputs(tmp_path):
+    """Listing ten thousand files for each of ten thousand outputs takes a quarter of an hour."""
     directories = Directories()
-    debris = [tmp_path / f".{name}.0123456789ab.tmp" for name in ("a", "b")]
-    for file in debris:
+    stale = [tmp_path / f".{name}.0123456789ab.tmp" for name in ("a", "b")]
+    for file in stale:
         file.touch()
     outputs = [of_installation(tmp_path / name, "", directories) for name in ("a", "b")]
     outputs[0].claim()
-    assert [file.exists() for file in debris] == [False, True]
+    assert [file.exists() for file in stale] == [False, True]
     late = tmp_path / ".b.ba9876543210.tmp"
     late.touch()
     outputs[1].claim()
-    assert [file.exists() for file in debris] == [False, False]
+    assert [file.exists() for file in stale] == [False, False]
     assert late.exists()
 
 
-def test_a_directory_that_comes_later_is_listed_then(tmp_path):
+def test_a_directory_created_later_is_listed_then(tmp_path):
     folder = tmp_path / "later"
     directory = Directory(str(folder))
     directory.clear("a")
@@ -217,10 +216,10 @@ def test_a_directory_that_comes_later_is_listed_then(tmp_path):
     assert os.listdir(folder) == []
 
 
-# Whose it is when no process writes it
+# The owner while no process writes
 
 
-def test_a_file_of_another_installation_is_left_alone_and_its_token_is_told(path):
+def test_a_file_of_another_installation_is_inspected_but_not_written(path):
     of_installation(path, "studio").write(a_token(), NOW, SEALER)
     other = of_installation(path, "lobby")
     found = other.inspect(NOW)
@@ -239,7 +238,7 @@ def test_a_file_of_another_installation_is_left_alone_and_its_token_is_told(path
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "studio"), ("inlive-token-refresher", "studio")])
-def test_a_file_of_an_installation_without_a_name_of_its_own_is_taken_over(path, before, after):
+def test_a_file_of_an_unnamed_installation_is_taken_over(path, before, after):
     of_installation(path, before).write(a_token(), NOW, SEALER)
     output = of_installation(path, after)
     assert output.inspect(NOW).intact
@@ -247,8 +246,8 @@ def test_a_file_of_an_installation_without_a_name_of_its_own_is_taken_over(path,
     assert "'studio'" in refusal(output_at(path))
 
 
-def test_locks_do_not_get_in_the_way_of_those_of_a_write(path):
-    """flock and record locks are of different files."""
+def test_directory_locks_do_not_interfere_with_the_locks_of_a_write(path):
+    """flock and record locks are on different files."""
     output = output_at(path)
     output.write(a_token(), NOW, SEALER)
     with open(record_of(path), "rb") as file:
@@ -276,8 +275,8 @@ server.kill()
 """
 
 
-def test_a_thread_that_hangs_in_a_directory_keeps_no_other_out_when_another_one_takes_its_place(tmp_path):
-    """As when a server that is gone is unmounted, and another one is mounted there."""
+def test_a_thread_hung_in_an_old_directory_does_not_block_its_replacement(tmp_path):
+    """For example, a dead file server is unmounted and another is mounted there."""
     needs.tool("bindfs")
     folders = [tmp_path / "source", tmp_path / "folder"]
     for folder in folders:

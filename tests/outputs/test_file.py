@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher import outputs
-from refresher.config.declarations import FileOutputSettings
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE, FileOutputSettings
 from refresher.core import formats
+from refresher.core.formats import Format
 from refresher.core.model import Holding, SecretStr
 from refresher.core.seal import Sealer
 from refresher.errors import OutputError
 from refresher.outputs import record
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from tests.outputs.contract import OutputContract
 from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
@@ -26,14 +26,13 @@ URL = "https://api.inlive.app"
 TEMPLATE = "token = $access_token, until $expires_at\n"
 
 
-def settings(path, name="token", **others):
-    return FileOutputSettings(
-        path=str(path), format=name, template=TEMPLATE if name == "template" else None, **others
-    )
+def plan(path, name="token", issuer_url=URL, **others):
+    template = TEMPLATE if name == "template" else None
+    return Plan(str(path), issuer_url, Format(name, template), **others)
 
 
 def file_output(path, name="token", **others):
-    return FileOutput(settings(path, name, **others), URL)
+    return FileOutput(plan(path, name, **others))
 
 
 def record_of(path):
@@ -50,7 +49,7 @@ def mode_of(path):
 
 @contextmanager
 def file_size_limit(most):
-    """Writing beyond `most` bytes fails with EFBIG, for root too (setrlimit(2))."""
+    """Writing beyond `most` bytes fails with EFBIG, even for root (setrlimit(2))."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
     try:
@@ -110,16 +109,19 @@ def refusal(output, verb="write"):
 
 def test_settings_of_a_file_build_a_file_output(path):
     nowhere = outputs.Cluster(connect=pytest.fail, owner="", time_left=pytest.fail)
-    output = outputs.build(settings(path, "bearer"), URL, nowhere)
+    settings = FileOutputSettings(str(path), "template", "<$access_token>", 0o640, str(os.getegid()))
+    output = outputs.build(settings, URL, nowhere)
     output.write(a_token(), NOW, SEALER)
     assert output.name == f"file:{path}"
-    assert path.read_bytes() == b"Bearer acc3ss-1-"
+    assert path.read_bytes() == b"<acc3ss-1->"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert output._plan.group == str(os.getegid())
 
 
 # The record
 
 
-def test_the_record_says_everything_but_the_secrets(path):
+def test_the_record_contains_everything_but_secrets(path):
     file_output(path, "inlive-sdk").write(a_token(), NOW, SEALER)
     (entry,) = entries_of(path)
     assert entry == {
@@ -141,8 +143,8 @@ def test_the_record_says_everything_but_the_secrets(path):
 
 
 @pytest.mark.parametrize("field", ["sha256", "issued_at", "lifetime", "requested_lifetime", "issuer"])
-def test_nothing_in_a_record_can_be_altered_without_its_seal_telling(path, field):
-    """The times of a record decide which token is adopted, and its digest which value that is."""
+def test_the_seal_detects_every_change_of_a_record(path, field):
+    """The times of a record decide which token is adopted. Its digest identifies the value."""
     output = file_output(path)
     output.write(a_token(1), NOW, SEALER)
     document = json.loads(record_of(path).read_text())
@@ -182,7 +184,7 @@ def test_the_record_holds_no_secret(path, name):
     output.write(a_token(2), NOW, SEALER)
     told = record_of(path).read_text()
     assert not [secret for secret in ("acc3ss", "r3fresh", "k3y") if secret in told]
-    assert "token = " not in told  # a template is the operator's own
+    assert "token = " not in told  # the template belongs to the operator
 
 
 def test_the_record_describes_the_value_in_place_and_the_one_before_newest_first(path):
@@ -193,8 +195,8 @@ def test_the_record_describes_the_value_in_place_and_the_one_before_newest_first
     assert described == [a_token(3).facts.fingerprint, a_token(2).facts.fingerprint]
 
 
-def test_a_value_that_somebody_put_back_is_known_while_it_is_described(path):
-    """As a kill between the record and the value leaves it."""
+def test_the_previous_value_is_known_while_the_record_describes_it(path):
+    """A kill between record and value leaves this state."""
     output = file_output(path)
     output.write(a_token(1), NOW, SEALER)
     before = path.read_bytes()
@@ -203,7 +205,7 @@ def test_a_value_that_somebody_put_back_is_known_while_it_is_described(path):
     assert output.inspect(NOW).facts == a_token(1).facts
 
 
-def test_what_was_altered_is_no_longer_described(path):
+def test_an_altered_value_is_dropped_from_the_record(path):
     output = file_output(path)
     output.write(a_token(1), NOW, SEALER)
     path.write_bytes(b"altered")
@@ -211,7 +213,7 @@ def test_what_was_altered_is_no_longer_described(path):
     assert len(entries_of(path)) == 1
 
 
-def test_a_value_that_there_is_no_room_for_leaves_all_as_it_was(path):
+def test_a_value_without_room_changes_nothing(path):
     output = file_output(path)
     output.write(a_token(1), NOW, SEALER)
     with file_size_limit(4096):  # enough for the record
@@ -237,10 +239,10 @@ def test_a_value_that_another_writer_replaces_at_once_is_an_error(path, monkeypa
             path.write_bytes(b"another's")
 
     monkeypatch.setattr(os, "rename", conflicted)
-    assert "look for another writer" in refusal(file_output(path))
+    assert "check for another writer" in refusal(file_output(path))
 
 
-def test_without_its_record_a_value_has_no_known_end(path):
+def test_a_value_without_a_record_has_no_known_expiry(path):
     output = file_output(path)
     output.write(a_token(), NOW, SEALER)
     record_of(path).unlink()
@@ -248,7 +250,7 @@ def test_without_its_record_a_value_has_no_known_end(path):
 
 
 @pytest.mark.parametrize("spoil", ["directory", "pipe", "loop", "large"])
-def test_an_unreadable_record_is_as_good_as_none_and_no_error(path, spoil):
+def test_an_unreadable_record_counts_as_missing(path, spoil):
     output, record = file_output(path), record_of(path)
     output.write(a_token(), NOW, SEALER)
     content = record.read_bytes()
@@ -265,9 +267,9 @@ def test_an_unreadable_record_is_as_good_as_none_and_no_error(path, spoil):
     assert output.inspect(NOW) == Holding()
 
 
-@hypothesis.settings(deadline=None)  # a write takes as long as the disk does
+@hypothesis.settings(deadline=None)  # a write depends on the disk
 @given(garbage=st.binary())
-def test_any_bytes_for_a_record_are_no_error_and_not_believed(tmp_path_factory, garbage):
+def test_any_bytes_in_a_record_are_ignored_without_an_error(tmp_path_factory, garbage):
     path = tmp_path_factory.mktemp("any") / "access-token"
     output = file_output(path)
     output.write(a_token(), NOW, SEALER)
@@ -277,7 +279,7 @@ def test_any_bytes_for_a_record_are_no_error_and_not_believed(tmp_path_factory, 
     assert output.inspect(NOW).intact
 
 
-def test_a_record_that_names_another_token_for_the_content_is_not_believed(path):
+def test_a_record_of_another_token_is_ignored(path):
     output = file_output(path)
     output.write(a_token(), NOW, SEALER)
     document = json.loads(record_of(path).read_bytes())
@@ -291,7 +293,7 @@ def test_a_record_that_names_another_token_for_the_content_is_not_believed(path)
 
 @pytest.mark.parametrize("before", formats.NAMES)
 @pytest.mark.parametrize("after", formats.NAMES)
-def test_a_value_in_another_format_is_known_but_to_be_written_anew(path, before, after):
+def test_a_value_in_another_format_is_known_but_not_intact(path, before, after):
     file_output(path, before).write(a_token(), NOW, SEALER)
     found = file_output(path, after).inspect(NOW)
     assert found.facts == a_token().facts
@@ -300,15 +302,15 @@ def test_a_value_in_another_format_is_known_but_to_be_written_anew(path, before,
 
 
 def test_a_changed_template_is_noticed(path):
-    before = settings(path, "template")
-    FileOutput(before, URL).write(a_token(), NOW, SEALER)
-    found = FileOutput(before._replace(template=TEMPLATE + "#"), URL).inspect(NOW)
+    before = plan(path, "template")
+    FileOutput(before).write(a_token(), NOW, SEALER)
+    found = FileOutput(before._replace(format=Format("template", TEMPLATE + "#"))).inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
 
 
 def test_another_issuer_in_the_sdk_object_is_noticed(path):
     file_output(path, "inlive-sdk").write(a_token(), NOW, SEALER)
-    found = FileOutput(settings(path, "inlive-sdk"), "https://elsewhere").inspect(NOW)
+    found = FileOutput(plan(path, "inlive-sdk", "https://elsewhere")).inspect(NOW)
     assert (found.facts, found.intact) == (a_token().facts, False)
 
 
@@ -317,7 +319,7 @@ def test_another_issuer_in_the_sdk_object_is_noticed(path):
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
-def test_the_mode_is_exact_whatever_the_umask(path, umask, mode):
+def test_the_mode_is_exact_with_any_umask(path, umask, mode):
     before = os.umask(umask)
     try:
         file_output(path, mode=mode).write(a_token(), NOW, SEALER)
@@ -327,7 +329,7 @@ def test_the_mode_is_exact_whatever_the_umask(path, umask, mode):
 
 
 @pytest.mark.parametrize("drifted", [0o400, 0o644, 0o4600])
-def test_a_drifted_mode_is_not_intact_and_put_right(path, drifted):
+def test_a_changed_mode_is_detected_and_repaired(path, drifted):
     output = file_output(path)
     output.write(a_token(), NOW, SEALER)
     path.chmod(drifted)
@@ -351,7 +353,7 @@ def test_a_group_can_be_given_by_name(path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to any group")
-def test_a_drifted_group_is_not_intact_and_put_right(path):
+def test_a_changed_group_is_detected_and_repaired(path):
     output = file_output(path, mode=0o640, group="4242")
     output.write(a_token(), NOW, SEALER)
     assert (path.stat().st_gid, record_of(path).stat().st_gid, mode_of(path)) == (4242, 4242, 0o640)
@@ -362,17 +364,17 @@ def test_a_drifted_group_is_not_intact_and_put_right(path):
     assert output.inspect(NOW).intact
 
 
-def test_an_unknown_group_is_refused_with_what_to_do(path):
+def test_an_unknown_group_is_refused_with_advice(path):
     output = file_output(path, group="no-group")
     message = refusal(output)
     assert "'no-group'" in message
-    assert "create it, or configure the number of one" in message
+    assert "create it, or configure the number of a group" in message
     assert not path.exists()
 
 
 def test_a_number_in_another_script_is_a_name(path):
-    """As for the configuration, which does not hold it to be one that is too large."""
-    assert "none of that name" in refusal(file_output(path, group="\u0663" * 12))
+    """The configuration agrees: it does not reject the name as a number that is too large."""
+    assert "has no such group" in refusal(file_output(path, group="\u0663" * 12))
 
 
 def test_a_value_whose_configured_group_is_unknown_can_still_be_adopted(path):
@@ -381,10 +383,10 @@ def test_a_value_whose_configured_group_is_unknown_can_still_be_adopted(path):
     assert (found.facts, found.intact) == (a_token().facts, False)
 
 
-# Where it leads
+# Links
 
 
-def test_a_link_stays_a_link_and_everything_is_beside_its_target(path, tmp_path):
+def test_a_link_stays_a_link_and_the_record_is_beside_its_target(path, tmp_path):
     (tmp_path / "real").mkdir()
     real = tmp_path / "real" / "value"
     real.write_text("old")
@@ -407,7 +409,7 @@ def test_a_dangling_link_gets_its_target(path, tmp_path):
     assert (tmp_path / "value").read_bytes() == b"acc3ss-1-"
 
 
-def test_a_link_to_another_place_is_followed_from_then_on(path, tmp_path):
+def test_a_changed_link_is_followed_from_then_on(path, tmp_path):
     output = file_output(path)
     path.symlink_to("one")
     output.write(a_token(), NOW, SEALER)
@@ -419,7 +421,7 @@ def test_a_link_to_another_place_is_followed_from_then_on(path, tmp_path):
     assert (tmp_path / "two").read_bytes() == b"acc3ss-2-"
 
 
-def test_a_link_in_the_way_to_it_is_followed(tmp_path):
+def test_a_link_in_the_path_is_followed(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "run").symlink_to("real")
     output = file_output(tmp_path / "run" / "access-token")
@@ -434,8 +436,8 @@ def test_a_loop_of_links_is_an_error(path, verb):
     assert path.is_symlink()
 
 
-def test_another_name_of_the_old_file_keeps_the_old_value(path, tmp_path):
-    """A hard link is of the file, not of the place."""
+def test_a_hard_link_to_the_old_file_keeps_the_old_value(path, tmp_path):
+    """A hard link points to the file, not to the path."""
     output = file_output(path)
     output.write(a_token(1), NOW, SEALER)
     os.link(path, tmp_path / "kept")
@@ -449,7 +451,7 @@ def test_another_name_of_the_old_file_keeps_the_old_value(path, tmp_path):
     [(os.mkdir, "EISDIR"), (os.mkfifo, "EINVAL"), (lambda path: _bind(path), "EINVAL")],
     ids=["directory", "pipe", "socket"],
 )
-def test_what_is_no_file_is_refused_and_left_alone(path, verb, make, code):
+def test_anything_but_a_file_is_refused_and_kept(path, verb, make, code):
     make(path)
     before = path.lstat()
     message = refusal(file_output(path), verb)
@@ -463,7 +465,7 @@ def _bind(path):
         listener.bind(str(path))
 
 
-def test_a_missing_directory_is_nothing_to_read_and_an_error_to_write(tmp_path):
+def test_a_missing_directory_reads_as_empty_and_fails_to_write(tmp_path):
     output = file_output(tmp_path / "absent" / "access-token")
     assert output.inspect(NOW) == Holding()
     output.claim()
@@ -471,10 +473,10 @@ def test_a_missing_directory_is_nothing_to_read_and_an_error_to_write(tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["write", "inspect"])
-def test_a_file_in_the_place_of_the_directory_is_an_error(tmp_path, verb):
+def test_a_file_instead_of_the_directory_is_an_error(tmp_path, verb):
     (tmp_path / "file").write_text("x")
     message = refusal(file_output(tmp_path / "file" / "access-token"), verb)
-    assert f"(ENOTDIR); {tmp_path}/file is no directory" in message
+    assert f"(ENOTDIR); {tmp_path}/file is not a directory" in message
 
 
 def test_a_dry_run_leaves_no_file(path):
@@ -488,17 +490,17 @@ def test_a_dry_run_is_refused_like_a_write(path, others):
     assert refusal(output, "dry_run") == refusal(output, "write")
 
 
-def test_an_error_says_where_a_link_leads(path, tmp_path):
+def test_an_error_names_the_target_of_a_link(path, tmp_path):
     path.symlink_to(tmp_path / "absent" / "value")
     assert f"which leads to {tmp_path}/absent/value" in refusal(file_output(path))
 
 
-def test_a_name_with_no_room_for_a_temporary_beside_it_is_an_error(tmp_path):
+def test_a_name_too_long_for_its_temporary_file_is_an_error(tmp_path):
     assert "(ENAMETOOLONG); choose a shorter name" in refusal(file_output(tmp_path / ("n" * 227)))
     file_output(tmp_path / ("n" * 226)).write(a_token(), NOW, SEALER)
 
 
-def test_a_value_that_grew_without_end_is_read_no_further_than_needed(path):
+def test_an_overlong_value_is_read_up_to_the_limit(path):
     output = file_output(path)
     output.write(a_token(), NOW, SEALER)
     with path.open("r+b") as file:
@@ -508,7 +510,7 @@ def test_a_value_that_grew_without_end_is_read_no_further_than_needed(path):
 
 @hypothesis.settings(deadline=None)  # as above
 @given(content=st.binary())
-def test_any_other_content_is_not_believed(tmp_path_factory, content):
+def test_any_other_content_is_ignored(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "access-token"
     output = file_output(path)
     output.write(a_token(), NOW, SEALER)
@@ -516,6 +518,6 @@ def test_any_other_content_is_not_believed(tmp_path_factory, content):
     assert (output.inspect(NOW) == Holding()) is (content != b"acc3ss-1-")
 
 
-def test_what_is_left_in_json_is_counted_from_the_write(path):
+def test_expires_in_of_json_counts_from_the_write(path):
     file_output(path, "json").write(a_token(), NOW + 600, SEALER)
     assert json.loads(path.read_bytes())["expires_in"] == LIFETIME - 600

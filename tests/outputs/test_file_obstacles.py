@@ -1,5 +1,5 @@
-"""What keeps a file from being replaced although one can be made beside it. A dry run sees each of these,
-with the very words of the write that fails, and leaves nothing behind."""
+"""Obstacles to replacing a file although a new file beside it can be written. A dry run reports each of them
+with the message of the failing write, and leaves nothing behind."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from refresher.outputs import obstacles
 from tests import needs
 from tests.outputs.mounts import mounting
-from tests.outputs.victims import NOBODY, output_at, told_by
+from tests.outputs.victims import NOBODY, output_at, result_of
 
 RECORD, VALUE = ".access-token.meta.json", "access-token"
 
@@ -32,82 +32,84 @@ def attribute():
         subprocess.run([chattr, f"-{flag}", path], check=True)
 
 
-def expect_same_refusal(told, advice):
-    assert told["dry run"] == told["small"] == told["large"]
-    assert told["small"].endswith(advice)
-    assert not [name for name in told["files"] if name.endswith(".tmp")]
+def expect_same_refusal(result, advice):
+    assert result["dry run"] == result["small"] == result["large"]
+    assert result["small"].endswith(advice)
+    assert not [name for name in result["files"] if name.endswith(".tmp")]
 
 
 @pytest.mark.parametrize("name", [VALUE, RECORD])
-def test_a_single_file_that_is_mounted(victim, tmp_path, name):
-    """With Docker: `-v ./token:/run/token`. It is the same file system, so that only the mount tells."""
+def test_a_file_mounted_by_itself_is_refused(victim, tmp_path, name):
+    """With Docker: `-v ./token:/run/token`. The file system is the same: only the mount differs."""
     source, path = tmp_path / "source", tmp_path / "out" / VALUE
     path.parent.mkdir()
     source.write_bytes(b"")
     path.with_name(name).write_bytes(b"")
     mounted = mounting('mount --bind "$1" "$2"', source, path.with_name(name))
-    told = told_by(victim("write-and-look", path, before=mounted))
+    result = result_of(victim("write-and-look", path, before=mounted))
     expect_same_refusal(
-        told,
-        "(EBUSY); a single file is mounted there, and nothing can replace it: mount its directory instead",
+        result,
+        "(EBUSY); a file that is mounted by itself cannot be replaced: mount its directory instead",
     )
 
 
 @pytest.mark.parametrize("name", [VALUE, RECORD])
-def test_another_users_file_in_a_sticky_directory(victim, open_folder, name):
+def test_another_users_file_in_a_sticky_directory_is_refused(victim, open_folder, name):
     path = open_folder / VALUE
     path.with_name(name).write_bytes(b"root's")
     open_folder.chmod(0o1777)
-    told = told_by(victim("write-as-nobody", path))
+    result = result_of(victim("write-as-nobody", path))
     advice = (
         f"(EPERM); {path.with_name(name)} belongs to user 0, and in a sticky directory only its owner may "
         "replace it: delete it, or name a file in a directory of your own"
     )
-    expect_same_refusal(told, advice)
+    expect_same_refusal(result, advice)
 
 
-def test_ones_own_file_in_a_sticky_directory_is_none(victim, open_folder):
+def test_our_own_file_in_a_sticky_directory_is_accepted(victim, open_folder):
     path = open_folder / VALUE
     path.write_bytes(b"")
     os.chown(path, NOBODY, NOBODY)
     open_folder.chmod(0o1777)
-    told = told_by(victim("write-as-nobody", path))
-    assert (told["dry run"], told["small"]) == ([], None)
+    result = result_of(victim("write-as-nobody", path))
+    assert (result["dry run"], result["small"]) == ([], None)
 
 
 @pytest.mark.parametrize("flag", ["i", "a"])
 @pytest.mark.parametrize("name", [VALUE, RECORD])
-def test_a_file_with_an_attribute(victim, tmp_path, attribute, flag, name):
+def test_a_file_with_an_attribute_is_refused(victim, tmp_path, attribute, flag, name):
     path = tmp_path / VALUE
     path.with_name(name).write_bytes(b"")
     attribute(flag, path.with_name(name))
-    told = told_by(victim("write-and-look", path))
+    result = result_of(victim("write-and-look", path))
     where = path.with_name(name)
     advice = f"(EPERM); {where} has the attribute {flag}: chattr -{flag} {where}"
-    expect_same_refusal(told, advice)
+    expect_same_refusal(result, advice)
 
 
 @pytest.mark.parametrize("flag", ["i", "a"])
-def test_a_directory_with_an_attribute(victim, tmp_path, attribute, flag):
-    """In one that is append-only a file could be made, but never removed again."""
+def test_a_directory_with_an_attribute_is_refused(victim, tmp_path, attribute, flag):
+    """In an append-only directory a file could be created, but never removed."""
     attribute(flag, tmp_path)
-    told = told_by(victim("write-and-look", tmp_path / VALUE))
+    result = result_of(victim("write-and-look", tmp_path / VALUE))
     advice = f"(EPERM); the directory has the attribute {flag}: chattr -{flag} {tmp_path}"
-    expect_same_refusal(told, advice)
+    expect_same_refusal(result, advice)
 
 
-def test_a_read_only_mount(victim, tmp_path):
+def test_a_read_only_mount_is_refused(victim, tmp_path):
     mounted = mounting('mount -t tmpfs -o ro tmpfs "$1"', tmp_path)
-    told = told_by(victim("write-and-look", tmp_path / VALUE, before=mounted))
-    expect_same_refusal(told, f"(EROFS); mount the volume of {tmp_path} writable")
+    result = result_of(victim("write-and-look", tmp_path / VALUE, before=mounted))
+    expect_same_refusal(result, f"(EROFS); mount the volume of {tmp_path} writable")
 
 
-def test_a_directory_without_write_permission(victim, open_folder):
-    told = told_by(victim("write-as-nobody", open_folder / VALUE))
-    expect_same_refusal(told, f"(EACCES); let user {NOBODY} read the file, and list and write {open_folder}")
+def test_a_directory_without_write_permission_is_refused(victim, open_folder):
+    result = result_of(victim("write-as-nobody", open_folder / VALUE))
+    expect_same_refusal(
+        result, f"(EACCES); let user {NOBODY} read the file, and list and write {open_folder}"
+    )
 
 
-def test_a_probe_of_what_can_be_replaced_changes_nothing(tmp_path):
+def test_a_probe_of_a_replaceable_file_changes_nothing(tmp_path):
     path = tmp_path / VALUE
     obstacles.probe(str(path))
     path.write_bytes(b"value")

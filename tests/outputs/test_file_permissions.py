@@ -11,70 +11,70 @@ from tests import needs
 from tests.outputs.mounts import mounting
 from tests.outputs.test_file import file_output, mode_of
 from tests.outputs.tokens import NOW, SEALER, a_token
-from tests.outputs.victims import told_by
+from tests.outputs.victims import result_of
 
 IGNORED = (
     "--chmod-ignore",
     "--chown-ignore",
     "--chgrp-ignore",
-)  # SMB, vboxsf: bindfs(1) can be told to be alike
+)  # bindfs(1) can behave like SMB and vboxsf
 REFUSED = ("--chmod-deny",)
 SHOWN = "its file system does not keep permissions: it shows "
 
 
 @pytest.fixture
 def tried_on(victim, tmp_path):
-    """What comes of writing to a mount of bindfs with these options."""
+    """The results of writes to a mount of bindfs with these options."""
 
     def tried(options, *mode_and_group):
         bindfs, source, folder = needs.tool("bindfs"), tmp_path / "source", tmp_path / "out"
         source.mkdir()
         folder.mkdir()
         mounted = mounting(f'{bindfs} {" ".join(options)} "$1" "$2"', source, folder)
-        return told_by(victim("write-twice", folder / "access-token", *mode_and_group, before=mounted))
+        return result_of(victim("write-twice", folder / "access-token", *mode_and_group, before=mounted))
 
     return tried
 
 
 @pytest.mark.parametrize("options", [IGNORED, REFUSED])
-def test_a_file_that_has_its_mode_from_the_start_needs_no_chmod(tried_on, options):
-    told = tried_on(options, "0640")
-    assert told["dry run"] == told["logged"] == []
-    assert told["intact"] == [True, True]
+def test_a_file_created_with_its_mode_needs_no_chmod(tried_on, options):
+    result = tried_on(options, "0640")
+    assert result["dry run"] == result["logged"] == []
+    assert result["intact"] == [True, True]
 
 
 @pytest.mark.parametrize("options", [IGNORED, REFUSED])
-def test_what_the_file_system_does_not_keep_is_reported_once_and_is_nobodys_alteration(tried_on, options):
-    told = tried_on((*options, "--perms=0777"), "0600")
+def test_permissions_that_the_file_system_does_not_keep_are_reported_once_and_stay_intact(tried_on, options):
+    result = tried_on((*options, "--perms=0777"), "0600")
     report = (
         f"{SHOWN}mode 0777 instead of 0600 (every user can read the token); mount it with the right ones "
         "(uid=, gid=, file_mode=)"
     )
-    assert told["dry run"] == [report]
-    assert [line.partition(": ")[2] for line in told["logged"]] == [report]
-    assert told["intact"] == [True, True]
+    assert result["dry run"] == [report]
+    assert [line.partition(": ")[2] for line in result["logged"]] == [report]
+    assert result["intact"] == [True, True]
 
 
 def test_a_group_that_the_file_system_does_not_keep_is_reported(tried_on):
-    told = tried_on((*IGNORED, "--perms=0640", "--force-group=1000"), "0640", "4242")
-    assert len(told["logged"]) == 1
-    assert f"{SHOWN}group 1000 instead of 4242" in told["logged"][0]
-    assert told["intact"] == [True, True]
+    result = tried_on((*IGNORED, "--perms=0640", "--force-group=1000"), "0640", "4242")
+    assert len(result["logged"]) == 1
+    assert f"{SHOWN}group 1000 instead of 4242" in result["logged"][0]
+    assert result["intact"] == [True, True]
 
 
-def test_a_mode_that_could_be_configured_is_proposed(tried_on):
-    told = tried_on((*IGNORED, "--perms=0664"), "0600")
-    assert 'or configure `mode: "0664"` to accept it' in told["dry run"][0]
+def test_a_configurable_mode_is_proposed(tried_on):
+    result = tried_on((*IGNORED, "--perms=0664"), "0600")
+    assert 'or configure `mode: "0664"` to accept it' in result["dry run"][0]
 
 
-def test_permissions_that_somebody_changes_later_are_an_alteration(tried_on, tmp_path):
-    """Also where the file system has not kept those that are configured."""
-    told = tried_on(REFUSED, "0640", "4242", tmp_path / "source" / "access-token")
-    assert "mode 0600 instead of 0640" in told["logged"][0]
-    assert (told["intact"], told["intact_in_the_end"]) == ([True, True], False)
+def test_permissions_changed_later_are_not_intact(tried_on, tmp_path):
+    """Even if the file system did not keep the configured ones."""
+    result = tried_on(REFUSED, "0640", "4242", tmp_path / "source" / "access-token")
+    assert "mode 0600 instead of 0640" in result["logged"][0]
+    assert (result["intact"], result["intact_in_the_end"]) == ([True, True], False)
 
 
-def test_nothing_is_set_that_is_already_so(tmp_path, monkeypatch):
+def test_permissions_that_are_right_are_not_set_again(tmp_path, monkeypatch):
     def needless(*_):
         pytest.fail("it has that already")
 
@@ -89,20 +89,20 @@ def test_nothing_is_set_that_is_already_so(tmp_path, monkeypatch):
     assert output.inspect(NOW).intact
 
 
-def test_other_permissions_are_tried_when_others_are_configured(tmp_path):
+def test_newly_configured_permissions_are_written(tmp_path):
     path = tmp_path / "access-token"
     file_output(path, mode=0o640).write(a_token(), NOW, SEALER)
     assert file_output(path, mode=0o600).inspect(NOW).intact is False
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may refuse itself a group")
-def test_a_group_without_a_number_here_is_an_error_that_says_so(victim, tmp_path):
+def test_a_group_without_a_number_in_the_user_namespace_is_reported(victim, tmp_path):
     mapped = [needs.tool("unshare"), "--user", "--map-root-user"]
     if subprocess.run([*mapped, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this kernel gives nobody a user namespace")
-    told = told_by(victim("write-and-look", tmp_path / "access-token", "4242", before=mapped))
-    assert told["small"] == told["dry run"]
-    assert "(EINVAL); its group has no number in this user namespace (/proc/self/gid_map)" in told["small"]
+        pytest.skip("this kernel has no user namespaces for users")
+    result = result_of(victim("write-and-look", tmp_path / "access-token", "4242", before=mapped))
+    assert result["small"] == result["dry run"]
+    assert "(EINVAL); its group has no number in this user namespace (/proc/self/gid_map)" in result["small"]
 
 
 # Access control lists
@@ -110,7 +110,7 @@ def test_a_group_without_a_number_here_is_an_error_that_says_so(victim, tmp_path
 
 @pytest.fixture
 def default_acl(tmp_path):
-    """A directory whose default access control list is `entries`, as of setfacl(1)."""
+    """A directory with the default access control list `entries`, as in setfacl(1)."""
 
     def folder(entries):
         command = [needs.tool("setfacl"), "--default", "--modify", entries, tmp_path]
@@ -153,12 +153,12 @@ def test_a_default_acl_gives_no_rights_beyond_mode_0600(default_acl, caplog):
 @pytest.mark.parametrize(
     "known", [Permissions(0o640), Permissions(0o4777, 0), Permissions(0o600, 4294967294)]
 )
-def test_permissions_are_read_again_from_their_text(known):
+def test_parsing_the_text_of_permissions_returns_them(known):
     assert permissions.parse(str(known)) == known
 
 
 @pytest.mark.parametrize(
     "text", ["", "640", "0640 ", "0640 x", "0648", "0640 -1", "٠٦٤٠", "0640 99999999999"]
 )
-def test_any_other_text_is_none(text):
+def test_other_texts_are_no_permissions(text):
     assert permissions.parse(text) is None

@@ -1,11 +1,11 @@
-"""A file output that two write at once: two calls of `refresher once`, an old pod beside the new one."""
+"""A file output with two writers at once: two calls of `refresher once`, an old and a new Pod."""
 
 import fcntl
 import os
 import threading
 import time
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.errors import OutputError
 from refresher.outputs import atomic
 from refresher.outputs.permissions import Permissions
@@ -15,7 +15,7 @@ from tests.outputs.victims import output_at
 WRITES = 60
 
 
-def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
+def test_concurrent_writes_always_leave_a_recorded_value(tmp_path):
     path = tmp_path / "access-token"
     failures: list[OutputError] = []
 
@@ -37,7 +37,7 @@ def test_each_write_holds_and_what_is_in_place_is_always_described(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".access-token.meta.json", LOCK_FILE, "access-token"]
 
 
-def test_a_writer_that_hangs_holds_nobody_up_for_long(tmp_path):
+def test_a_hung_writer_delays_others_only_briefly(tmp_path):
     output = output_at(tmp_path / "access-token")
     output.write(a_token(1), NOW, SEALER)
     with open(tmp_path / ".access-token.meta.json", "r+b") as stuck:
@@ -46,7 +46,7 @@ def test_a_writer_that_hangs_holds_nobody_up_for_long(tmp_path):
     assert output.inspect(NOW).facts == a_token(2).facts
 
 
-def test_it_is_one_turn_after_the_other_although_the_file_is_replaced_each_time(tmp_path):
+def test_writers_take_turns_although_each_replaces_the_locked_file(tmp_path):
     path = str(tmp_path / "record")
     inside: list[int] = []
     most: list[int] = []
@@ -56,7 +56,7 @@ def test_it_is_one_turn_after_the_other_although_the_file_is_replaced_each_time(
             with atomic.alone(path), atomic.replaced(path, b"content", Permissions(0o600)):
                 inside.append(1)
                 most.append(len(inside))
-                time.sleep(0)  # the others would come in here
+                time.sleep(0)  # let other threads run
                 inside.pop()
 
     threads = [threading.Thread(target=take_turns) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Which symbolic links on the way to an output are followed."""
+"""Symbolic links in the path of an output: which are followed."""
 
 import os
 
@@ -9,7 +9,7 @@ from refresher.outputs import atomic, links
 from refresher.outputs.links import UntrustedLinkError
 from tests.outputs.test_file import file_output, refusal
 from tests.outputs.tokens import NOW, SEALER, a_token
-from tests.outputs.victims import NOBODY, told_by
+from tests.outputs.victims import NOBODY, result_of
 
 MALLORY = 1234
 
@@ -31,7 +31,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make links
         ("{here}//deep/./up/..", ".."),
     ],
 )
-def test_a_link_is_followed_as_the_kernel_does(tmp_path, aim, leads_to):
+def test_a_link_is_followed_like_the_kernel_does(tmp_path, aim, leads_to):
     (tmp_path / "there").write_bytes(b"")
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "up").symlink_to("..")
@@ -40,8 +40,8 @@ def test_a_link_is_followed_as_the_kernel_does(tmp_path, aim, leads_to):
     assert links.resolve(str(link)) == os.path.realpath(link) == os.path.normpath(tmp_path / leads_to)
 
 
-def test_the_links_of_a_volume_of_kubelet_are_followed(tmp_path):
-    """As its AtomicWriter lays them out, in a directory with mode 1777."""
+def test_the_links_in_a_volume_of_kubelet_are_followed(tmp_path):
+    """As its AtomicWriter creates them, in a directory with mode 1777."""
     (tmp_path / "..2026_11_28").mkdir()
     (tmp_path / "..data").symlink_to("..2026_11_28")
     (tmp_path / "access-token").symlink_to("..data/access-token")
@@ -75,11 +75,14 @@ def where_a_group_may_write(link):
     ("arrange", "why"),
     [
         (of_mallory, "it belongs to user 1234; delete it"),
-        (in_a_directory_of_mallory, "its directory {folder} belongs to user 1234; give it to root or user 0"),
-        (where_all_may_write, "others may write its directory {folder}; take that right away (chmod go-w)"),
+        (in_a_directory_of_mallory, "its directory {folder} belongs to user 1234; chown it to root or 0"),
+        (
+            where_all_may_write,
+            "other users can write its directory {folder}; remove that permission (chmod go-w)",
+        ),
         (
             where_a_group_may_write,
-            "others may write its directory {folder}; take that right away (chmod go-w)",
+            "other users can write its directory {folder}; remove that permission (chmod go-w)",
         ),
     ],
 )
@@ -93,9 +96,9 @@ def test_a_link_that_another_user_may_have_made_is_not_followed(tmp_path, arrang
         link, path = folder / "out", folder / "out" / "access-token"
     link.symlink_to(aim if step == "directory" else aim / "access-token")
     arrange(link)
-    told = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "dry_run")}
+    result = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "dry_run")}
     text = f"the symbolic link {link} is not followed: {why.format(folder=folder)}, or name a path without it"
-    assert told == {
+    assert result == {
         "write": f"file:{path} cannot be written: {text}",
         "inspect": f"file:{path} cannot be read: {text}",
         "dry_run": f"file:{path} cannot be written: {text}",
@@ -107,7 +110,7 @@ def test_a_link_that_another_user_may_have_made_is_not_followed(tmp_path, arrang
 
 
 @as_root
-def test_a_file_in_a_directory_that_all_may_write_needs_no_link_and_is_written(tmp_path):
+def test_a_file_in_a_world_writable_directory_is_written(tmp_path):
     """As in an emptyDir, which has mode 0777."""
     tmp_path.chmod(0o777)
     output = file_output(tmp_path / "access-token")
@@ -116,18 +119,18 @@ def test_a_file_in_a_directory_that_all_may_write_needs_no_link_and_is_written(t
 
 
 @as_root
-def test_links_of_root_and_ones_own_are_followed_by_any_user(victim, open_folder):
+def test_links_of_root_and_our_own_are_followed(victim, open_folder):
     (open_folder / "roots").symlink_to("own")
     (open_folder / "own").mkdir()
     (open_folder / "own" / "access-token").symlink_to("value")
     for path in (open_folder / "own", open_folder / "own" / "access-token"):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    told = told_by(victim("write-as-nobody", open_folder / "roots" / "access-token"))
-    assert (told["dry run"], told["small"]) == ([], None)
+    result = result_of(victim("write-as-nobody", open_folder / "roots" / "access-token"))
+    assert (result["dry run"], result["small"]) == ([], None)
     assert (open_folder / "own" / "value").stat().st_uid == NOBODY
 
 
-def test_links_in_a_circle_are_an_error(tmp_path):
+def test_a_loop_of_links_is_refused(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError, match="Too many levels") as failure:
@@ -135,8 +138,8 @@ def test_links_in_a_circle_are_an_error(tmp_path):
     assert not isinstance(failure.value, UntrustedLinkError)
 
 
-def test_a_link_that_takes_the_place_of_the_file_is_not_read(tmp_path):
-    """It may have come since the way was looked at."""
+def test_a_link_that_replaces_the_file_is_not_read(tmp_path):
+    """The link may appear after the path was resolved."""
     (tmp_path / "value").write_bytes(b"another's")
     (tmp_path / "access-token").symlink_to("value")
     with pytest.raises(OSError, match="Too many levels"):

@@ -34,7 +34,7 @@ json_values = st.recursive(
 
 
 def spoiled(**fields):
-    """A record of one entry in which these fields stand instead."""
+    """A record of one entry with these fields replaced."""
     document = json.loads(record.dump(Record({ONE: ENTRY})))
     document["contents"][0] |= fields
     return json.dumps(document).encode()
@@ -45,7 +45,7 @@ def test_a_digest_is_what_sha256sum_prints():
 
 
 @given(st.dictionaries(st.sampled_from([ONE, TWO]), st.builds(Entry, st.text(), facts)))
-def test_what_was_recorded_is_told_again(entries):
+def test_loading_a_record_returns_its_entries(entries):
     found = record.load(record.dump(Record(entries)), NOW).entries
     assert list(found) == list(entries)
     for sha256, entry in entries.items():
@@ -58,19 +58,19 @@ def test_what_was_recorded_is_told_again(entries):
 
 
 @given(st.builds(Entry, st.text(), facts, st.none()))
-def test_a_seal_outlives_writing_and_reading(entry):
+def test_a_seal_survives_dump_and_load(entry):
     sealed = record.sealed(ONE, entry, SEALER)
     found = record.load(record.dump(Record({ONE: sealed})), NOW).entries[ONE]
     assert found.proof == sealed.proof
     assert SEALER.accepts(found.proof)
 
 
-def test_a_time_is_told_by_the_boot_clock_of_the_reader():
+def test_times_are_on_the_boot_clock_of_the_reader():
     found = record.load(record.dump(Record({ONE: ENTRY})), Instant(NOW.wall + 60, 10.0)).entries[ONE]
     assert found.facts.issued == Instant(NOW.wall, -50.0)
 
 
-def test_an_unspoiled_record_is_believed():
+def test_a_sound_record_is_loaded():
     assert record.load(spoiled(), NOW).entries == {ONE: ENTRY}
 
 
@@ -112,11 +112,11 @@ def test_an_unspoiled_record_is_believed():
     ],
     ids=lambda fields: str(fields)[:50],
 )
-def test_an_entry_with_a_field_that_cannot_be_is_left_out(fields):
+def test_an_entry_with_an_impossible_field_is_dropped(fields):
     assert record.load(spoiled(**fields), NOW).entries == {}
 
 
-def test_a_sound_entry_beside_a_spoiled_one_is_kept():
+def test_a_sound_entry_beside_a_malformed_one_is_kept():
     another = record.sealed(TWO, ENTRY, SEALER)
     document = json.loads(record.dump(Record({ONE: ENTRY, TWO: another})))
     document["contents"][0]["lifetime"] = "long"
@@ -126,7 +126,7 @@ def test_a_sound_entry_beside_a_spoiled_one_is_kept():
 @pytest.mark.parametrize("name", json.loads(record.dump(Record({ONE: ENTRY})))["contents"][0])
 @given(value=json_values)
 @settings(max_examples=30)
-def test_any_value_in_a_field_is_left_out_or_makes_sense(name, value):
+def test_any_value_in_a_field_is_dropped_or_consistent(name, value):
     for entry in record.load(spoiled(**{name: value}), NOW).entries.values():
         told = entry.facts
         assert abs(told.issued.wall + told.lifetime - ENTRY.facts.expiry.wall) <= 0.001
@@ -152,12 +152,12 @@ def test_any_value_in_a_field_is_left_out_or_makes_sense(name, value):
     ],
     ids=lambda content: repr(content[:50]),
 )
-def test_what_is_no_record_of_this_version_says_nothing(content):
+def test_a_record_of_another_version_is_empty(content):
     assert record.load(content, NOW).entries == {}
 
 
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_say_nothing_and_raise_nothing(content):
+def test_any_bytes_are_an_empty_record(content):
     assert record.load(content, NOW).entries == {}
 
 
@@ -168,14 +168,14 @@ OFFSETS = st.sampled_from(["Z", "+00:00", "+23:59", "-23:59"])
 
 
 @given(TIMES, TIMES, OFFSETS, st.sampled_from([3600.0, 3600.0005, 1e-3]))
-def test_what_is_believed_can_be_recorded_again(issued, expires, offset, lifetime):
+def test_a_loaded_record_can_be_dumped_again(issued, expires, offset, lifetime):
     fields = {"issued_at": issued + offset, "expires_at": expires + offset, "lifetime": lifetime}
     believed = record.load(spoiled(**fields), NOW).entries
     assert record.load(record.dump(Record(believed)), NOW).entries.keys() == believed.keys()
 
 
 @pytest.mark.parametrize("lifetime", [3601.0, 1e9])
-def test_no_token_is_believed_to_live_longer_than_was_asked_for(lifetime):
-    """Whoever can write the record could otherwise have an old token believed in for years."""
+def test_no_token_lives_longer_than_requested(lifetime):
+    """Otherwise a writer of the record could have an old token trusted for years."""
     longer = ENTRY._replace(facts=ENTRY.facts._replace(lifetime=lifetime, requested=3600.0))
     assert record.load(record.dump(Record({ONE: longer})), NOW).entries == {}

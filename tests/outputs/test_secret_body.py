@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.config.declarations import SecretOutputSettings
 from refresher.core import formats
 from refresher.core.formats import Format
 from refresher.core.instant import Instant
@@ -25,7 +24,7 @@ JSON_VALUES = st.recursive(
 TEMPLATE = Format("template", "token = $access_token\n")
 BOTH = {"access-token": Format("token"), "auth.json": Format("inlive-sdk")}
 
-NOTHING = Holding(owner="inlive/refresher")  # that is believed, in a Secret that says whose it is
+NOTHING = Holding(owner="inlive/refresher")  # nothing is trusted, but the owner is known
 
 
 def plan(forms=BOTH, owner="inlive/refresher", url=URL):
@@ -33,13 +32,13 @@ def plan(forms=BOTH, owner="inlive/refresher", url=URL):
 
 
 def applied(found=None, token=None, wants=None, now=NOW):
-    """What the document is that puts the token there."""
+    """The manifest that publishes the token."""
     token, wants = token or a_token(), wants or plan()
     return secret_body.manifest(found, wants, token.facts, wants.render(token, now), SEALER)
 
 
 def stored(document=None, **others):
-    """What the API server makes of an applied document, other keys of the Secret beside it."""
+    """The Secret that the API server stores for a manifest, with other keys in it."""
     stands = json.loads(json.dumps(document or applied()))
     stands["metadata"] |= {"resourceVersion": "42", "uid": "u", "managedFields": []}
     stands["data"] |= {key: encoded(value) for key, value in others.items()}
@@ -64,30 +63,30 @@ def objection(document, wants=None, values=None):
     return secret_body.objection(found, wants, values or wants.render(a_token(2), NOW))
 
 
-# What settings mean
+# The plan
 
 
-def test_names_without_a_namespace_are_at_home():
-    made = secret_body.planned(SecretOutputSettings("inlive-access-token"), URL, "home", "refresher")
+def test_names_without_a_namespace_are_in_our_own():
+    made = secret_body.planned("inlive-access-token", "home", "refresher", {}, URL)
     assert (made.namespace, made.secret, made.owner) == ("home", "inlive-access-token", "home/refresher")
 
 
-def test_names_with_a_namespace_are_where_they_say():
-    made = secret_body.planned(SecretOutputSettings("studio/token"), URL, "home", "inlive/refresher")
+def test_names_with_a_namespace_are_in_that_namespace():
+    made = secret_body.planned("studio/token", "home", "inlive/refresher", {}, URL)
     assert (made.namespace, made.secret, made.owner) == ("studio", "token", "inlive/refresher")
 
 
 def test_the_template_is_for_the_key_of_that_format_alone():
-    """What another key's format needs is not to be read out of it."""
+    """Otherwise a key in another format would seem to include what only the template names."""
     data = (("access-token", "token"), ("t", "template"))
-    made = secret_body.planned(SecretOutputSettings("s", data, "$refresh_token"), URL, "home", "o")
-    assert made.formats == {"access-token": Format("token"), "t": Format("template", "$refresh_token")}
+    formats = secret_body.formats_by_key(data, "$refresh_token")
+    assert formats == {"access-token": Format("token"), "t": Format("template", "$refresh_token")}
 
 
-# What is applied
+# The manifest
 
 
-def test_a_secret_says_everything_but_in_its_values_no_secret():
+def test_annotations_contain_everything_but_secrets():
     document = applied()
     assert base64.b64decode(document["data"]["access-token"]) == b"acc3ss-1-"
     told = annotations(document)
@@ -114,7 +113,7 @@ def test_a_secret_says_everything_but_in_its_values_no_secret():
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", "\x00", "[" * 60_000])
-def test_without_its_seal_a_secret_proves_nothing(text):
+def test_a_secret_without_its_seal_proves_nothing(text):
     there = stored()
     if text is None:
         del annotations(there)[f"{PREFIX}seal"]
@@ -123,7 +122,7 @@ def test_without_its_seal_a_secret_proves_nothing(text):
     assert not SEALER.accepts(holding(there).proof)
 
 
-def test_a_template_is_the_operators_own_and_not_told():
+def test_annotations_do_not_contain_the_template():
     told = json.dumps(annotations(applied(wants=plan({"t": TEMPLATE}))))
     assert "token = " not in told
 
@@ -136,12 +135,12 @@ def test_an_applied_document_is_an_opaque_secret_with_our_label():
     assert document["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "inlive-token-refresher"}
 
 
-def test_what_is_applied_is_for_what_was_found_and_nothing_else():
+def test_a_manifest_applies_only_to_the_version_that_was_read():
     assert applied(secret_body.seen(stored()))["metadata"]["resourceVersion"] == "42"
-    assert applied(None)["metadata"]["resourceVersion"] == "1"  # of no object: see test_secret_output
+    assert applied(None)["metadata"]["resourceVersion"] == "1"  # no object has it: see test_secret_output
 
 
-def test_keys_and_annotations_of_others_are_not_in_what_is_applied():
+def test_a_manifest_omits_the_keys_and_annotations_of_others():
     there = stored(others=b"o")
     annotations(there)["others.example/annotation"] = "a"
     there["metadata"]["labels"]["others.example/label"] = "l"
@@ -150,14 +149,14 @@ def test_keys_and_annotations_of_others_are_not_in_what_is_applied():
     assert "others.example" not in json.dumps(document)
 
 
-def test_a_label_that_others_have_set_is_left_to_them():
+def test_a_label_set_by_others_stays_theirs():
     there = stored()
     there["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
     assert applied(secret_body.seen(there))["metadata"]["labels"] == {}
     assert holding(there).intact
 
 
-# What is found
+# Reading a Secret
 
 
 @given(
@@ -165,7 +164,7 @@ def test_a_label_that_others_have_set_is_left_to_them():
     st.floats(min_value=0, max_value=4e9).map(lambda wall: Instant(wall, 0.0)),
     st.floats(min_value=0.5, max_value=LIFETIME),
 )
-def test_what_was_written_is_told_again(named, issued, lifetime):
+def test_a_written_secret_is_read_back(named, issued, lifetime):
     wants = plan({key: TEMPLATE if name == "template" else Format(name) for key, name in named.items()})
     token = a_token(issued=issued, lifetime=lifetime)
     found = holding(stored(applied(None, token, wants, issued)), wants, issued)
@@ -185,14 +184,14 @@ def test_other_keys_of_the_secret_do_not_matter():
     assert holding(stored(others=b"o")).intact
 
 
-def test_annotations_of_others_that_are_called_alike_do_not_matter():
+def test_annotations_of_others_with_similar_names_do_not_matter():
     there = stored()
     annotations(there).update({"owner": "somebody", "others.example/sha256": "0" * 64})
     assert holding(there).intact
     assert objection(there) is None
 
 
-def test_a_secret_that_is_nobodys_holds_nothing():
+def test_a_secret_without_annotations_holds_nothing():
     assert holding({"metadata": {}, "type": "Opaque"}) == Holding()
     assert holding({"metadata": {"annotations": None}, "data": None, "type": "Opaque"}) == Holding()
     assert holding({"data": {"access-token": encoded(b"acc3ss-1-")}, "type": "Opaque"}) == Holding()
@@ -200,7 +199,7 @@ def test_a_secret_that_is_nobodys_holds_nothing():
 
 @pytest.mark.parametrize("key", BOTH)
 @pytest.mark.parametrize("value", [None, b"", b"acc3ss-2-"])
-def test_one_altered_or_missing_value_and_none_is_believed(key, value):
+def test_one_altered_or_missing_value_invalidates_all(key, value):
     there = stored()
     if value is None:
         del there["data"][key]
@@ -213,7 +212,7 @@ def test_one_altered_or_missing_value_and_none_is_believed(key, value):
     "name", [name for name in annotations(applied()) if not name.endswith(("owner", "seal"))]
 )
 @pytest.mark.parametrize("text", [None, "", "{}", "null", "[]", "1e999", "NaN", "\x00", "[" * 60_000])
-def test_without_any_of_the_annotations_nothing_is_believed(name, text):
+def test_a_missing_annotation_invalidates_all(name, text):
     there = stored()
     if text is None:
         del annotations(there)[name]
@@ -233,13 +232,13 @@ def test_without_any_of_the_annotations_nothing_is_believed(name, text):
         ("sha256", "0" * 64),
     ],
 )
-def test_annotations_that_say_something_else_are_not_believed(name, text):
+def test_inconsistent_annotations_are_ignored(name, text):
     there = stored()
     annotations(there)[PREFIX + name] = text
     assert holding(there) == NOTHING
 
 
-def test_a_name_that_is_no_name_is_cut_off():
+def test_an_overlong_owner_is_cut():
     there = stored()
     annotations(there)[f"{PREFIX}owner"] = "x" * 200_000
     assert holding(there).owner == "x" * 320
@@ -255,7 +254,7 @@ DISTURBED = {
 
 
 @pytest.mark.parametrize("disturb", DISTURBED.values(), ids=DISTURBED)
-def test_a_good_value_in_disturbed_surroundings_is_told_but_is_not_intact(disturb):
+def test_a_good_value_in_a_changed_secret_is_known_but_not_intact(disturb):
     there = stored()
     disturb(there)
     found = holding(there)
@@ -274,87 +273,87 @@ def test_a_good_value_in_disturbed_surroundings_is_told_but_is_not_intact(distur
     ],
     ids=["fewer keys", "more keys", "other keys", "other format", "other issuer"],
 )
-def test_a_good_value_for_another_configuration_is_told_but_is_not_intact(wants):
+def test_a_good_value_for_another_configuration_is_known_but_not_intact(wants):
     found = holding(stored(), wants)
     assert found.facts == a_token().facts
     assert found.token is not None
     assert not found.intact
 
 
-def test_after_a_reboot_the_time_is_told_by_the_new_boot_clock():
+def test_times_are_on_the_new_boot_clock_after_a_reboot():
     found = holding(stored(), now=Instant(NOW.wall + 60, 10.0))
     assert found.facts is not None
     assert found.facts.issued == Instant(NOW.wall, -50.0)
 
 
-# What is not written into
+# Refused writes
 
 
-def test_a_secret_that_is_to_be_made_is_written():
+def test_a_missing_secret_may_be_written():
     assert objection(None) is None
 
 
-def test_our_own_secret_is_written_altered_or_not():
+def test_our_own_secret_may_be_written_even_if_altered():
     assert objection(stored(others=b"o")) is None
     there = stored()
     there["data"]["access-token"] = encoded(b"altered")
     assert objection(there) is None
 
 
-def test_a_secret_of_another_installation_is_refused_by_name():
+def test_a_secret_of_another_installation_is_refused():
     told = objection(stored(), plan(owner="other/refresher"))
     assert "'inlive/refresher'" in told
     assert "'other/refresher'" in told
     assert "token-refresher.inlive.app/owner" in told
 
 
-def test_a_secret_that_another_installation_gave_up_is_taken_over():
+def test_a_secret_without_its_owner_annotation_is_taken_over():
     there = stored()
     del annotations(there)[f"{PREFIX}owner"]
     assert objection(there, plan(owner="other/refresher")) is None
 
 
 @pytest.mark.parametrize("data", [{}, {"access-token": b""}, {"others": b"o"}])
-def test_a_secret_that_an_operator_has_prepared_is_written(data):
+def test_a_prepared_secret_may_be_written(data):
     there = {"metadata": {"resourceVersion": "7"}, "type": "Opaque"}
     there["data"] = {key: encoded(value) for key, value in data.items()}
     assert objection(there) is None
 
 
-def test_a_value_of_somebody_else_is_not_overwritten():
+def test_a_value_of_another_client_is_not_overwritten():
     there = {"type": "Opaque", "data": {"access-token": encoded(b"precious")}}
     told = objection(there)
     assert "access-token" in told
     assert "precious" not in told
 
 
-def test_a_value_that_was_put_in_the_place_of_an_ownerless_one_is_not_overwritten():
+def test_a_replaced_value_in_an_ownerless_secret_is_not_overwritten():
     there = stored()
     del annotations(there)[f"{PREFIX}owner"]
     there["data"]["access-token"] = encoded(b"precious")
     assert "access-token" in objection(there)
 
 
-def test_not_even_in_our_own_secret_a_key_is_taken_that_was_not_ours():
+def test_a_key_of_others_in_our_own_secret_is_not_overwritten():
     there = stored(env=b"precious")
     told = objection(there, plan(BOTH | {"env": Format("env")}))
     assert "under env" in told
     assert objection(stored(env=b""), plan(BOTH | {"env": Format("env")})) is None
 
 
-def test_a_secret_that_an_operator_has_made_ours_by_hand_is_written():
+def test_a_secret_that_an_operator_gave_us_may_be_written():
     there = {"metadata": {"annotations": {f"{PREFIX}owner": "inlive/refresher"}}, "type": "Opaque"}
     there["data"] = {"access-token": encoded(b"to be replaced")}
     assert objection(there) is None
 
 
-def test_another_type_of_secret_is_refused_by_name():
+def test_another_type_of_secret_is_refused():
     there = stored()
     there["type"] = "kubernetes.io/basic-auth"
     assert "'kubernetes.io/basic-auth'" in objection(there)
 
 
-def test_an_immutable_secret_is_refused_as_such():
+def test_an_immutable_secret_is_refused():
     there = stored()
     there["immutable"] = True
     assert "immutable: true" in objection(there)
@@ -363,14 +362,14 @@ def test_an_immutable_secret_is_refused_as_such():
 @pytest.mark.parametrize(
     ("size", "fits"), [(LARGEST_SECRET - 1, True), (LARGEST_SECRET, True), (LARGEST_SECRET + 1, False)]
 )
-def test_all_values_together_have_room_in_a_secret_or_not(size, fits):
+def test_the_limit_of_a_secret_is_for_all_values_together(size, fits):
     there = {"type": "Opaque", "data": {"others": encoded(b"o" * 1000)}}
     told = objection(there, values={"access-token": b"x" * (size - 1000)})
     assert (told is None) is fits
-    assert fits or ("1048577 bytes" in told and "1000 of them others'" in told)
+    assert fits or ("1048577 bytes" in told and "1000 of them" in told)
 
 
-def test_what_is_replaced_needs_no_room_of_its_own():
+def test_replaced_values_do_not_count_against_the_limit():
     there = stored(applied(token=a_token(size=LARGEST_SECRET // 2), wants=plan({"old": Format("token")})))
     assert objection(there, values={"access-token": b"x" * LARGEST_SECRET}) is None
 
@@ -385,15 +384,15 @@ def test_what_is_replaced_needs_no_room_of_its_own():
         ).map(json.dumps),
     )
 )
-def test_whatever_annotations_say_nothing_is_raised(texts):
+def test_any_annotations_raise_nothing(texts):
     there = stored()
     annotations(there).update({PREFIX + name: text for name, text in texts.items()})
     assert isinstance(holding(there), Holding)
     objection(there)
 
 
-def test_values_of_which_one_is_gone_are_not_what_was_written():
-    """Not even if the annotations describe those that are left."""
+def test_a_secret_with_a_missing_value_is_altered():
+    """Even if the annotations describe the remaining values."""
     there = stored()
     annotations(there)[f"{PREFIX}format"] = json.dumps({"access-token": "token", "gone": "token"})
     left = {"access-token": base64.b64decode(there["data"]["access-token"])}
@@ -415,13 +414,13 @@ def test_values_of_which_one_is_gone_are_not_what_was_written():
         ("data", {"data": {"k": "\u00e1"}}),
     ],
 )
-def test_what_is_no_secret_is_refused_as_no_answer_of_an_api_server(field, strange):
-    with pytest.raises(KubeUnreachableError, match=f"no Secret, by its {field}"):
+def test_a_malformed_secret_is_refused_as_no_response_of_an_api_server(field, strange):
+    with pytest.raises(KubeUnreachableError, match=f"no Secret, because its {field}"):
         secret_body.seen(strange)
 
 
 @given(st.dictionaries(st.sampled_from(["metadata", "data", "type", "immutable"]), JSON_VALUES))
-def test_whatever_an_api_server_gives_is_a_secret_or_refused(document):
+def test_any_response_is_a_secret_or_an_error(document):
     try:
         found = secret_body.seen(document)
     except KubeUnreachableError:
@@ -430,7 +429,7 @@ def test_whatever_an_api_server_gives_is_a_secret_or_refused(document):
     secret_body.objection(found, plan(), {})
 
 
-def test_what_is_seen_does_not_print_its_values():
+def test_the_repr_of_a_secret_has_no_values():
     found = secret_body.seen(stored(others=b"precious"))
     assert "precious" not in f"{found} {found!r} {[found]}"
     assert "acc3ss" not in f"{found} {found!r} {[found]}"

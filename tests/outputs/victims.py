@@ -1,4 +1,4 @@
-"""Processes for the tests to kill or to hinder: ``python -m tests.outputs.victims COMMAND PATH [GROUP]``."""
+"""Processes that tests kill or obstruct: ``python -m tests.outputs.victims COMMAND PATH [GROUP]``."""
 
 import json
 import logging
@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from refresher.config.declarations import FileOutputSettings
+from refresher.core.formats import Format
 from refresher.errors import OutputError
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from tests.outputs.tokens import NOW, SEALER, a_token
 
 NOBODY = 65534
@@ -20,17 +20,16 @@ LARGE = 20_000
 
 
 def output_at(path: Path, group: str | None = None) -> FileOutput:
-    settings = FileOutputSettings(path=str(path), format="json", group=group)
-    return FileOutput(settings, "https://api.inlive.app")
+    return FileOutput(Plan(str(path), "https://api.inlive.app", Format("json"), group=group))
 
 
-def told_by(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a victim printed that writes and looks."""
+def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The output of a victim that writes and inspects."""
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
-    told = json.loads(out)
-    assert isinstance(told, dict)
-    return told
+    result = json.loads(out)
+    assert isinstance(result, dict)
+    return result
 
 
 def say(line: str) -> None:
@@ -39,7 +38,7 @@ def say(line: str) -> None:
 
 
 def write_without_end(path: Path) -> None:
-    """Write a value after the other, from the moment a line is printed."""
+    """Print a line, then write values until killed."""
     output = output_at(path)
     say("writing")
     for number in count(1):
@@ -47,7 +46,7 @@ def write_without_end(path: Path) -> None:
 
 
 def die_before_every_line(path: Path) -> None:
-    """Print, for each line that a write goes through, what a kill before that line leaves behind."""
+    """For each line that a write executes, print the state after a kill before that line."""
     for line in count(1):
         folder = path / str(line)
         folder.mkdir()
@@ -81,7 +80,7 @@ def _killing_before(line):
 
 
 def hold(path: Path) -> None:
-    """Begin to write there, write a value, say so, and live on."""
+    """Claim the output, write a value, print a line, and keep running."""
     output = output_at(path)
     output.claim()
     output.write(a_token(1), NOW, SEALER)
@@ -90,7 +89,7 @@ def hold(path: Path) -> None:
 
 
 def write_as_nobody(path: Path, group: str | None = None) -> None:
-    """`write_and_look`, without root's rights."""
+    """`write_and_look` without root's permissions."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
@@ -102,23 +101,23 @@ def write_and_look(path: Path, group: str | None = None) -> None:
     """DryRun, write a small value, then a large one, then look: print what came of each, and the files that
     there are."""
     output = output_at(path, group)
-    told: dict[str, object] = {}
+    result: dict[str, object] = {}
     try:
-        told["dry run"] = output.dry_run()
+        result["dry run"] = output.dry_run()
     except OutputError as error:
-        told["dry run"] = str(error)
+        result["dry run"] = str(error)
     for name, token in (("small", a_token(1)), ("large", a_token(2, size=LARGE))):
         try:
-            told[name] = output.write(token, NOW, SEALER)
+            result[name] = output.write(token, NOW, SEALER)
         except OutputError as error:
-            told[name] = str(error)
+            result[name] = str(error)
     try:
         facts = output.inspect(NOW).facts
-        told["found"] = facts and facts.fingerprint
+        result["found"] = facts and facts.fingerprint
     except OutputError as error:
-        told["found"] = str(error)
-    told["files"] = sorted(os.listdir(path.parent))
-    say(json.dumps(told))
+        result["found"] = str(error)
+    result["files"] = sorted(os.listdir(path.parent))
+    say(json.dumps(result))
 
 
 def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | None = None) -> None:
@@ -131,8 +130,7 @@ def write_twice(path: Path, mode: str, group: str | None = None, beneath: str | 
     logging.getLogger("refresher").addHandler(sink)
 
     def output() -> FileOutput:
-        settings = FileOutputSettings(path=str(path), mode=int(mode, 8), group=group)
-        return FileOutput(settings, "https://api.inlive.app")
+        return FileOutput(Plan(str(path), "https://api.inlive.app", mode=int(mode, 8), group=group))
 
     ours = output()
     tried = ours.dry_run()

@@ -1,4 +1,4 @@
-"""What is released: wheel and sdist, installed into an empty environment in the ways that people use."""
+"""Wheel and sdist, installed into an empty environment with the usual tools."""
 
 import email
 import os
@@ -22,7 +22,7 @@ from tests.commands.daemon import KEY
 
 ROOT = Path(__file__).parents[2]
 PIPX = "pipx==1.18.4"
-SLOW = 300  # seconds: what we depend on is fetched
+SLOW = 300  # seconds: dependencies are fetched
 
 pytestmark = pytest.mark.timeout(2 * SLOW)
 
@@ -34,7 +34,7 @@ class Distributions(NamedTuple):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
-    """Both; the wheel is made of the sdist, so nothing of what it takes is missing there."""
+    """Both. The wheel is built from the sdist, which proves that the sdist is complete."""
     needs.registry()
     place = tmp_path_factory.mktemp("dist")
     called(needs.tool("uv"), "build", "--quiet", "--out-dir", str(place), str(ROOT))
@@ -43,7 +43,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 
 
 def called(*words: str, **environ: str) -> str:
-    """What a command prints; in an environment that has nothing of the one that the tests run in."""
+    """The output of a command, run in an environment without the variables of the tests."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     known = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
     done = subprocess.run(
@@ -54,7 +54,7 @@ def called(*words: str, **environ: str) -> str:
 
 
 def by_pip(distribution: Path, place: Path) -> Path:
-    """Install into a new environment there; the directory that its ``bin`` and ``share`` are in."""
+    """Install into a new environment there. Returns the directory with its ``bin`` and ``share``."""
     venv.create(place / "environment", with_pip=True)
     python = str(place / "environment" / "bin" / "python")
     called(
@@ -80,7 +80,7 @@ def by_uv_tool(distribution: Path, place: Path) -> Path:
 
 
 def by_pipx(distribution: Path, place: Path) -> Path:
-    """It puts links to the program and to the manual page where a user has others."""
+    """It creates links to the program and to the manual page in the user's directories."""
     where = {
         "PIPX_HOME": str(place / "pipx"),
         "PIPX_BIN_DIR": str(place / "bin"),
@@ -98,7 +98,7 @@ def by_pipx(distribution: Path, place: Path) -> Path:
     [(by_pip, "wheel"), (by_uv_tool, "sdist"), (by_pipx, "wheel")],
     ids=["pip-wheel", "uv-tool-sdist", "pipx-wheel"],
 )
-def test_what_is_installed_works(built, tmp_path, install, kind):
+def test_an_installation_works(built, tmp_path, install, kind):
     prefix = install(getattr(built, kind), tmp_path)
     program = str(prefix / "bin" / "refresher")
     assert called(program, "--version") == f"inlive-token-refresher {__version__}\n"
@@ -121,7 +121,7 @@ def test_what_is_installed_works(built, tmp_path, install, kind):
         assert (prefix / path).read_text() == text
 
 
-def test_the_wheel_holds_the_program_and_nothing_else(built):
+def test_the_wheel_contains_only_the_program(built):
     package = Path(refresher.__file__).parent
     ours = {
         str(path.relative_to(package.parent))
@@ -136,7 +136,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(built):
     assert beside == ours
 
 
-def test_the_sdist_holds_what_it_takes_to_test_it(built):
+def test_the_sdist_contains_the_tests(built):
     with tarfile.open(built.sdist) as sdist:
         inside = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"pyproject.toml", "LICENSE", "README.md"} <= inside
@@ -149,13 +149,13 @@ def test_the_sdist_holds_what_it_takes_to_test_it(built):
 def test_the_version_comes_from_one_place(built):
     with zipfile.ZipFile(built.wheel) as wheel:
         (name,) = [each for each in wheel.namelist() if each.endswith(".dist-info/METADATA")]
-        told = email.message_from_bytes(wheel.read(name))
-    assert told["Version"] == __version__
-    assert told["Name"] == "inlive-token-refresher"
+        metadata = email.message_from_bytes(wheel.read(name))
+    assert metadata["Version"] == __version__
+    assert metadata["Name"] == "inlive-token-refresher"
     assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_two_builds_of_one_commit_are_the_same(built, tmp_path):
+def test_two_builds_of_one_commit_are_identical(built, tmp_path):
     called(needs.tool("uv"), "build", "--quiet", "--out-dir", str(tmp_path), str(ROOT))
     for first in built:
         assert (tmp_path / first.name).read_bytes() == first.read_bytes()

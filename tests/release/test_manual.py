@@ -1,4 +1,4 @@
-"""refresher(1): it is well-formed, and tells of all that there is."""
+"""refresher(1): it is well-formed and complete."""
 
 import re
 import subprocess
@@ -13,17 +13,17 @@ PAGE = files()["share/man/man1/refresher.1"]
 
 
 def formatted() -> str:
-    """As a reader sees it, on a terminal that is wide enough for every line."""
+    """The page as shown on a terminal that is wide enough for every line."""
     command = [needs.tool("groff"), "-man", "-Tutf8", "-ww", "-P-c", "-P-b", "-P-u", "-rLL=400n"]
     made = subprocess.run(command, input=PAGE, capture_output=True, text=True, timeout=30, check=True)
-    assert made.stderr == ""  # -ww: every warning there is
+    assert made.stderr == ""  # -ww: all warnings
     return made.stdout
 
 
-def test_every_command_with_each_of_its_arguments_is_told_of():
-    told = formatted()
+def test_it_describes_every_command_with_all_arguments():
+    page = formatted()
     for name, command in build_parser().commands.items():
-        (section,) = re.findall(rf"^   {name}\n(.*?)(?=^   \S|^\S)", told, re.MULTILINE | re.DOTALL)
+        (section,) = re.findall(rf"^   {name}\n(.*?)(?=^   \S|^\S)", page, re.MULTILINE | re.DOTALL)
         assert str(command.description) in section
         for argument in arguments(command):
             assert argument.help in section
@@ -31,15 +31,15 @@ def test_every_command_with_each_of_its_arguments_is_told_of():
                 assert re.search(rf"^ +(.*, )?{flag}\b", section, re.MULTILINE)
 
 
-def test_what_is_shown_can_be_copied_into_a_shell():
-    """A hyphen is one, and not a dash that only looks so, as which some systems show what is not escaped."""
+def test_its_hyphens_can_be_copied_into_a_shell():
+    """Some systems show an unescaped hyphen as a dash."""
     assert re.findall(r"(?<!\\)-", PAGE) == []
     assert "refresher run --key-file KEY --to-file TOKEN" in formatted()
 
 
-def test_the_exit_codes_and_the_version_are_told():
-    told = formatted()
-    assert "EXIT STATUS" in told
-    assert "73 an output cannot be written" in told
-    assert f"inlive-token-refresher {__version__}" in told
-    assert set(COMMANDS) == set(re.findall(r"^   (\w+)$", told, re.MULTILINE))
+def test_it_contains_the_exit_codes_and_the_version():
+    page = formatted()
+    assert "EXIT STATUS" in page
+    assert "73  an output cannot be written" in page
+    assert f"inlive-token-refresher {__version__}" in page
+    assert set(COMMANDS) == set(re.findall(r"^   (\w+)$", page, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The workflows: GitHub takes them, nothing foreign in them can change, no job may do more than it does."""
+"""The workflows: valid for GitHub, with every foreign part pinned, and each job with the least rights."""
 
 import json
 import os
@@ -41,14 +41,14 @@ MAY_WRITE = {  # workflow, job, rights
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def test_actionlint_takes_them():
+def test_actionlint_accepts_them():
     module = Path(__file__).parent / "actionlint"
     done = needs.go(module, "tool", "actionlint", "-no-color", *map(str, WORKFLOWS), timeout=110)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_what_is_not_ours_is_known_by_its_commit(path):
+def test_foreign_actions_are_pinned_to_a_commit(path):
     """A tag can be moved to other code."""
     used = [step["uses"] for step in steps(path) if "uses" in step]
     assert used
@@ -56,7 +56,7 @@ def test_what_is_not_ours_is_known_by_its_commit(path):
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_no_rights_are_had_but_those_that_a_job_names(path):
+def test_each_job_names_its_rights(path):
     assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
     writing = {
         name: sorted(right for right, how in job["permissions"].items() if how == "write")
@@ -67,11 +67,11 @@ def test_no_rights_are_had_but_those_that_a_job_names(path):
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_nothing_that_somebody_else_wrote_is_pasted_into_a_script(path):
+def test_no_foreign_text_is_inserted_into_a_script(path):
     assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
 
 
-def test_nothing_is_published_that_was_not_tested():
+def test_publishing_needs_the_tests():
     release = jobs(RELEASE)
     assert release["tests"]["uses"] == "./.github/workflows/tests.yaml"
     assert release["build"]["needs"] == "tests"
@@ -84,15 +84,15 @@ def test_nothing_is_published_that_was_not_tested():
     assert ".ci/run" in " ".join(step.get("run", "") for step in steps(tests))
 
 
-def test_whoever_may_sign_or_publish_installs_nothing():
-    """What comes from a registry by its version alone runs where there are no rights worth stealing."""
+def test_jobs_that_sign_or_publish_install_nothing():
+    """Packages pinned by version alone run only in jobs without valuable rights."""
     trusted = [job for job in jobs(RELEASE).values() if "permissions" in job]
-    told = "\n".join(step.get("run", "") for job in trusted for step in job["steps"])
-    assert "cosign" in told
-    assert re.findall(r"\b(?:apt-get|go|make|npm|pip|pipx|uv)\b.*", told) == []
+    scripts = "\n".join(step.get("run", "") for job in trusted for step in job["steps"])
+    assert "cosign" in scripts
+    assert re.findall(r"\b(?:apt-get|go|make|npm|pip|pipx|uv)\b.*", scripts) == []
 
 
-def test_what_is_handed_on_between_jobs_is_named():
+def test_jobs_download_artifacts_by_name():
     """build-push-action leaves a record among the artifacts that download-artifact cannot unpack:
     https://github.com/docker/build-push-action/issues/1167"""
     taken = [step["with"] for step in steps(RELEASE) if "download-artifact" in step.get("uses", "")]
@@ -104,13 +104,13 @@ def test_what_is_handed_on_between_jobs_is_named():
     assert set(pattern[1].split(",")) == set(left)
 
 
-def test_the_image_is_for_two_platforms_and_comes_with_what_tells_its_origin():
+def test_the_image_has_two_platforms_and_its_provenance():
     assert PUSH["with"]["platforms"] == "linux/amd64,linux/arm64"
     assert PUSH["with"]["provenance"] == "mode=max"
     assert PUSH["with"]["sbom"].startswith("generator=docker/buildkit-syft-scanner:")
 
 
-# By its hash
+# Pinned by hash
 
 
 RENOVATE = json.loads((ROOT / ".github" / "renovate.json").read_text())
@@ -118,23 +118,23 @@ INSTALLS = [*WORKFLOWS, ROOT / "Makefile", ROOT / "Dockerfile", ROOT / ".ci" / "
 
 
 @pytest.mark.parametrize("path", INSTALLS, ids=lambda path: path.name)
-def test_whatever_pip_installs_is_known_by_its_hash(path):
-    """Or comes from a directory. And nothing is run that a registry gives away by its version alone."""
+def test_pip_installs_only_pinned_packages(path):
+    """Pinned by hash, or from a directory. And no job runs a registry's package by its version alone."""
     text = path.read_text().replace("\\\n", " ")
     installed = re.findall(r"\bpip3? .*\b(?:install|download)\b [^;&|]*", text)
     assert [each for each in installed if not re.search(r"--(require-hashes|no-index)\b", each)] == []
     assert re.findall(r"\b(?:uvx|npx|pipx|uv tool|uv pip|npm|go install|go run|curl|wget)\b.*", text) == []
 
 
-def test_there_is_something_that_pip_installs():
+def test_some_workflow_uses_pip():
     assert "pip install" in MAKEFILE + (ROOT / "Dockerfile").read_text()
 
 
-def test_images_of_tools_are_known_by_their_digest_and_renovate_finds_them():
+def test_images_of_tools_are_pinned_by_digest_and_known_to_renovate():
     (manager,) = RENOVATE["customManagers"]
     (files,) = manager["managerFilePatterns"]
     assert all(re.search(files.strip("/"), f".github/workflows/{each.name}") for each in WORKFLOWS)
-    patterns = [each.replace("(?<", "(?P<") for each in manager["matchStrings"]]  # as Python has it
+    patterns = [each.replace("(?<", "(?P<") for each in manager["matchStrings"]]  # Python's syntax
     text = RELEASE.read_text()
     found = {match["depName"] for each in patterns for match in re.finditer(each, text)}
     assert found == {"docker.io/tonistiigi/binfmt", "moby/buildkit", "docker/buildkit-syft-scanner"}
@@ -144,8 +144,8 @@ def test_images_of_tools_are_known_by_their_digest_and_renovate_finds_them():
 
 
 @pytest.mark.parametrize("pinned", ["", f"@sha256:{64 * '1'}"], ids=["by its tag", "by its digest"])
-def test_the_base_of_a_released_image_is_known_by_its_digest(tmp_path, pinned):
-    """The script of the step, with a docker that knows the digest of one name only."""
+def test_the_base_of_a_released_image_is_pinned_by_digest(tmp_path, pinned):
+    """Runs the script of the step, with a docker that knows only one digest."""
     (base,) = [step for step in steps(RELEASE) if step.get("id") == "base"]
     (named,) = re.findall(r"^ARG BASE_IMAGE=([^@\n]*)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     (tmp_path / "Dockerfile").write_text(
@@ -161,7 +161,7 @@ def test_the_base_of_a_released_image_is_known_by_its_digest(tmp_path, pinned):
     assert PUSH["with"]["build-args"] == "BASE_IMAGE=${{ steps.base.outputs.image }}"
 
 
-def test_a_released_chart_names_its_image_by_the_digest():
+def test_a_released_chart_names_its_image_by_digest():
     release = jobs(RELEASE)
     (made,) = [step for step in release["package"]["steps"] if "helm package" in step.get("run", "")]
     assert made["env"]["DIGEST"] == "${{ needs.image.outputs.digest }}"
@@ -169,7 +169,7 @@ def test_a_released_chart_names_its_image_by_the_digest():
     assert ".image.digest = strenv(DIGEST)" in made["run"]
 
 
-def test_renovate_sees_all_that_is_pinned_and_nothing_that_is_generated():
+def test_renovate_sees_every_pin_and_no_generated_file():
     """config:recommended ignores tests; `ignorePaths` here replaces that."""
     ignored = RENOVATE["ignorePaths"]
     pinned = [ROOT / "uv.lock", ROOT / "Dockerfile", *WORKFLOWS, *ROOT.glob("tests/**/go.mod")]
@@ -185,7 +185,7 @@ def test_renovate_sees_all_that_is_pinned_and_nothing_that_is_generated():
 
 
 @pytest.mark.parametrize("name", ["image", "chart"])
-def test_what_goes_to_the_registry_is_signed_and_attested_by_its_digest(name):
+def test_released_artifacts_are_signed_and_attested_by_digest(name):
     *_, signed, attested = (
         step for step in jobs(RELEASE)[name]["steps"] if "cosign-installer" not in str(step)
     )
@@ -207,6 +207,6 @@ def test_the_image_is_built_as_make_image_builds_it():
 
 
 def test_no_secret_is_needed():
-    """But the token that GitHub gives each run: what publishes is trusted for what it is."""
+    """Except the token that GitHub gives each run: publishing uses OIDC."""
     assert set(re.findall(r"secrets\.(\w+)", RELEASE.read_text())) == {"GITHUB_TOKEN"}
     assert "password" not in str([step for step in steps(RELEASE) if "pypi" in step.get("uses", "")])

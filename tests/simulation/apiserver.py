@@ -148,7 +148,7 @@ class ApiLine:
 
     def _hang(self, timeout: float) -> None:
         self._pass_time(timeout, exactly=True)
-        raise KubeUnreachableError(f"no whole answer from the API server within {timeout:.3g} s")
+        raise KubeUnreachableError(f"no complete response from the API server within {timeout:.3g} s")
 
     def _pass_time(self, most: float, *, exactly: bool = False) -> None:
         if most > 0 and self._server.world.strand is not None:

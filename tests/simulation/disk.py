@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
 from refresher.core.seal import Sealer
@@ -127,8 +127,9 @@ class Disk:
         """Whoever finds the record locked by what hangs goes on without a lock after a while: at once here,
         as that while is in real time."""
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        others = (file for other, file in self._descriptors() if other != descriptor)
-        if path.endswith(".meta.json") and path in others:
+        if not path.endswith(".meta.json"):
+            return
+        if any(file == path for other, file in self._descriptors() if other != descriptor):
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     def _fail(self, path: object) -> None:

@@ -8,22 +8,22 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from refresher.config.declarations import FileOutputSettings, SecretOutputSettings
 from refresher.core import status
 from refresher.core.effects import Effect, Mint, Verify, Write
 from refresher.core.election import Election, timing_of
-from refresher.core.formats import includes_refresh_token
+from refresher.core.formats import Format, includes_refresh_token
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 from refresher.kube.paths import lease_path, secret_path
 from refresher.outputs import secret_body
-from refresher.outputs.file import FileOutput
+from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.secret import SecretOutput
 from refresher.ports import ManagedToken
 from tests.simulation.apiserver import ApiLine, ApiServer, VirtualElector
 from tests.simulation.disk import Disk, FileOnDisk
 from tests.simulation.issuer import Issuer, IssuerLine, KeyFile, VerifierLine
-from tests.simulation.process import Machine, Process
+from tests.simulation.machine import Machine
+from tests.simulation.process import Process
 from tests.simulation.promise import Promise
 from tests.simulation.virtual import World
 from tests.simulation.wants import TEMPLATE, Place, Wants, format_of
@@ -306,12 +306,12 @@ class Installation:
         return f"file:{self.file_path(place)}" if place.kind == "file" else f"secret:inlive/{place.name}"
 
     def _build(self, place: Place, process: Process, api: ApiLine, time_left: object) -> object:
-        template = TEMPLATE if place.form == "template" else None
+        form = Format(place.form, TEMPLATE if place.form == "template" else None)
         if place.kind == "file":
-            settings = FileOutputSettings(self.file_path(place), place.form, template)
-            return FileOnDisk(FileOutput(settings, URL), self.disk, process)
-        settings = SecretOutputSettings(f"inlive/{place.name}", (("value", place.form),), template)
-        return SecretOutput(secret_body.planned(settings, URL, "inlive", OWNER), api, time_left)
+            output = FileOutput(Plan(self.file_path(place), URL, form))
+            return FileOnDisk(output, self.disk, process)
+        plan = secret_body.planned(f"inlive/{place.name}", "inlive", OWNER, {"value": form}, URL)
+        return SecretOutput(plan, api, time_left)
 
     def close(self) -> None:
         for process in self.living():

@@ -20,7 +20,8 @@ from refresher.core.model import (
     fingerprint,
 )
 from refresher.errors import KeyUnreadableError
-from tests.simulation.process import EPOCH, Process
+from tests.simulation.machine import EPOCH
+from tests.simulation.process import Process
 from tests.simulation.virtual import World
 
 MARK = "s3cr3t"  # in every key and token: what shows it gives a secret away
@@ -128,7 +129,7 @@ class Issuer:
 class IssuerLine:
     """`ports.Issuer`: one process's way to the issuer, where time passes and requests get lost.
 
-    Quick retries inside an attempt are not played: they sleep in real time (issuer/quick_retry.py).
+    Quick retries inside an attempt are not played: they sleep in real time (issuer/retries.py).
     """
 
     lane = "issuer:"

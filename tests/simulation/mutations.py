@@ -48,12 +48,12 @@ MUTATIONS = (
     Mutation(
         "the value goes ahead of the record that describes it",
         "outputs/file.py",
-        """                with atomic.replaced(sidecar(target), after, wanted):
+        """                with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
                     found, _ = atomic.read(target, LARGEST_FILE)
 """,
         """                value.put_in_place()
-                with atomic.replaced(sidecar(target), after, wanted):
+                with atomic.replaced(record_path(target), after, wanted):
                     found, _ = atomic.read(target, LARGEST_FILE)
 """,
     ),
@@ -82,8 +82,8 @@ MUTATIONS = (
     Mutation(
         "a changed key waits for the next refresh",
         "core/machine.py",
-        "yield state.candidate, why, max(state.candidate.retry.next_try, now.boot)",
-        "yield state.candidate, why, max(state.candidate.retry.next_try, due)",
+        "yield state.candidate, candidate_reason, max(state.candidate.retry.next_try, now.boot)",
+        "yield state.candidate, candidate_reason, max(state.candidate.retry.next_try, due)",
     ),
     Mutation(
         "an attempt is tried again inside an attempt",
@@ -127,8 +127,8 @@ MUTATIONS = (
     Mutation(
         "of several outputs with a token the one is adopted that seems to last a moment longer",
         "core/adoption.py",
-        "if facts.fingerprint == best.fingerprint), key=knowledge)",
-        "if facts is best), key=knowledge)",
+        "if facts.fingerprint == best.fingerprint), key=completeness)",
+        "if facts is best), key=completeness)",
         seeds=(184, 354, 495, 590),  # four of the first 600
     ),
     Mutation(
@@ -140,8 +140,8 @@ MUTATIONS = (
     Mutation(
         "an altered output is not looked at again",
         "core/machine.py",
-        "else output.looked_at + LOOK_AGAIN\n",
-        "else output.looked_at + 100 * LOOK_AGAIN\n",
+        "else output.inspected_at + INSPECT_EVERY\n",
+        "else output.inspected_at + 100 * INSPECT_EVERY\n",
     ),
     Mutation(
         "a leader is not fenced: it leads on while its Lease may have run out",

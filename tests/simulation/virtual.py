@@ -21,13 +21,10 @@ class KilledError(BaseException):
 class Entry:
     """One line of the agenda."""
 
-    __slots__ = ("at", "happening", "order")
+    __slots__ = ("at", "happening")
 
-    def __init__(self, at: float, order: int, happening: Happening | None) -> None:
-        self.at, self.order, self.happening = at, order, happening
-
-    def __lt__(self, other: "Entry") -> bool:
-        return (self.at, self.order) < (other.at, other.order)
+    def __init__(self, at: float, happening: Happening | None) -> None:
+        self.at, self.happening = at, happening
 
     def cancel(self) -> None:
         self.happening = None
@@ -49,7 +46,7 @@ class World:
         self.dice = random.Random(seed)
         self.now = 1000.0
         self.disturbed_at = self.now  # since when nothing was done to the world from outside
-        self._agenda: list[Entry] = []
+        self._agenda: list[tuple[float, int, Entry]] = []  # the order breaks ties
         self._planned: list[float] = []
         self._order = itertools.count()
         self._hub = getcurrent()
@@ -57,16 +54,23 @@ class World:
 
     def run(self, until: float) -> None:
         """Let time pass. What a strand or a happening raises, this raises."""
-        while self._agenda and self._agenda[0].at <= until:
-            entry = heapq.heappop(self._agenda)
+        while self._agenda and self._agenda[0][0] <= until:
+            at, _, entry = heapq.heappop(self._agenda)
             if entry.happening is not None:
-                self.now = entry.at
+                self.now = at
                 entry.happening()
         self.now = max(self.now, until)
 
+    def run_until_ended(self, strand: Strand) -> None:
+        """Let time pass until the strand has ended."""
+        while not strand.dead:
+            next_at, _, _ = self._agenda[0]
+            assert next_at < float("inf"), "the strand waits for ever"
+            self.run(next_at)
+
     def at(self, when: float, happening: Happening) -> Entry:
-        entry = Entry(max(when, self.now), next(self._order), happening)
-        heapq.heappush(self._agenda, entry)
+        entry = Entry(max(when, self.now), happening)
+        heapq.heappush(self._agenda, (entry.at, next(self._order), entry))
         return entry
 
     def after(self, seconds: float, happening: Happening) -> Entry:

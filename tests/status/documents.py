@@ -25,8 +25,8 @@ def in_trouble() -> Daemon:
     """The key was refused at the start, and one of two outputs cannot be written."""
     daemon = Daemon("studio", outputs=(*ONE, OutputPolicy("file:/full/token", 0.0, False)))
     daemon.begin("studio")
-    daemon.tell("studio", MintFailed(KEY, KEY_REFUSED, roll=1.0))
-    daemon.tell(
+    daemon.observe("studio", MintFailed(KEY, KEY_REFUSED, roll=1.0))
+    daemon.observe(
         "studio", WriteFailed("file:/full/token", "cannot write /full/token: no space left", roll=1.0)
     )
     return daemon

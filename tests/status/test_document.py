@@ -121,7 +121,7 @@ def test_the_document_is_json_without_secrets() -> None:
 
 def test_each_output_without_a_valid_token_is_not_ready() -> None:
     assert unready(in_trouble()) == [
-        {"token": "studio", "output": FILE, "problem": "holds no token that is known to be valid"},
+        {"token": "studio", "output": FILE, "problem": "holds no token known to be valid"},
         {
             "token": "studio",
             "output": "file:/full/token",
@@ -132,6 +132,6 @@ def test_each_output_without_a_valid_token_is_not_ready() -> None:
 
 def test_a_failing_output_that_holds_a_valid_token_is_ready() -> None:
     daemon = at_work("studio", outputs=ONE)
-    daemon.tell("studio", WriteFailed(FILE, "no space left", roll=1.0))
+    daemon.observe("studio", WriteFailed(FILE, "no space left", roll=1.0))
     assert document(daemon)["tokens"][0]["outputs"][0]["problem"] == "no space left"
     assert unready(daemon) == []

@@ -20,7 +20,7 @@ A, B = "inlive/a", "inlive/b"
         ([LeaseStatus(A, leads=False, holder="pod-2")], ["standby: pod-2 holds the lease inlive/a"]),
         (
             [LeaseStatus(A, leads=False, problem="no answer")],
-            ["standby: nobody that is known holds the lease inlive/a", "! no answer"],
+            ["standby: an unknown process holds the lease inlive/a", "! no answer"],
         ),
         (
             [LeaseStatus(A, leads=False, holder="pod-2", problem="no answer"), LeaseStatus(B, leads=True)],
@@ -46,7 +46,7 @@ def test_leases_that_are_no_objects_are_ignored(foreign: object) -> None:
 
 @pytest.mark.parametrize("foreign", [{}, {"leads": "yes", "lease": 1, "holder": [], "problem": {}}])
 def test_fields_of_a_lease_that_are_missing_or_misformed_are_unknown(foreign: dict[str, object]) -> None:
-    assert lease_lines({"leases": [foreign]}) == ("standby: nobody that is known holds the lease -",)
+    assert lease_lines({"leases": [foreign]}) == ("standby: an unknown process holds the lease -",)
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 1e300, "60", True])

@@ -43,7 +43,7 @@ def test_problems_stand_once_below_their_token_or_output() -> None:
         "studio                               NO     -     -        in 2s, first",
         f"    ! key_refused (key {KEY.fingerprint}): the issuer answered 403",
         f"  {FILE}  NO     -     -",
-        "      ! holds no token that is known to be valid",
+        "      ! holds no token known to be valid",
         "  file:/full/token                   NO     -     -",
         "      ! cannot write /full/token: no space left",
     ]
@@ -59,7 +59,7 @@ def test_a_long_path_keeps_its_end() -> None:
 
 def test_a_long_problem_continues_in_indented_lines() -> None:
     daemon = Daemon("studio")
-    daemon.tell("studio", KeyUnreadable("the key file cannot be read: " + "because " * 30))
+    daemon.observe("studio", KeyUnreadable("the key file cannot be read: " + "because " * 30))
     _, _, _, _, first, second, *_ = table(daemon)
     assert first.startswith("    ! the key file cannot be read: because")
     assert second.startswith("      because because")

@@ -1,4 +1,4 @@
-"""A real server on loopback, with the limits that the endpoints have."""
+"""A real server on loopback with the limits of the endpoints."""
 
 from collections.abc import Callable, Iterator
 

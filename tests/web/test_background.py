@@ -1,4 +1,4 @@
-"""What takes long is computed on one thread, one after the other."""
+"""Slow computations run on one thread, one after the other."""
 
 import queue
 import subprocess
@@ -15,7 +15,7 @@ DEADLINE = 10.0
 
 
 class Slow:
-    """Jobs that end when they may."""
+    """Jobs that end when the test allows it."""
 
     def __init__(self) -> None:
         self.begun: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -27,7 +27,7 @@ class Slow:
         return f"{name} on {threading.current_thread().name}"
 
 
-def test_jobs_are_performed_one_after_the_other_and_each_has_its_result() -> None:
+def test_jobs_run_one_after_the_other_and_each_has_its_result() -> None:
     slow, background = Slow(), Background[str]()
     futures = {name: background.submit(partial(slow.job, name)) for name in ("a", "b", "c")}
     assert slow.begun.get(timeout=DEADLINE) == "a"
@@ -37,7 +37,7 @@ def test_jobs_are_performed_one_after_the_other_and_each_has_its_result() -> Non
         assert future.result(DEADLINE) == f"{name} on endpoints-background"
 
 
-def test_a_cancelled_job_is_not_performed() -> None:
+def test_a_cancelled_job_does_not_run() -> None:
     slow, background = Slow(), Background[str]()
     first, unwanted, last = (background.submit(partial(slow.job, name)) for name in ("a", "b", "c"))
     slow.begun.get(timeout=DEADLINE)
@@ -48,7 +48,7 @@ def test_a_cancelled_job_is_not_performed() -> None:
     assert slow.begun.get(timeout=DEADLINE) == "c"
 
 
-def test_a_job_that_fails_does_not_keep_the_next_from_its_result() -> None:
+def test_the_job_after_a_failed_one_has_its_result() -> None:
     def fail() -> str:
         raise ValueError("the inner text")
 
@@ -59,7 +59,7 @@ def test_a_job_that_fails_does_not_keep_the_next_from_its_result() -> None:
     assert after.result(DEADLINE) == "after"
 
 
-def test_there_is_no_thread_when_there_is_nothing_to_do() -> None:
+def test_without_jobs_there_is_no_thread() -> None:
     background, threads = Background[threading.Thread](), []
     for _ in range(2):
         threads.append(background.submit(threading.current_thread).result(DEADLINE))
@@ -68,8 +68,8 @@ def test_there_is_no_thread_when_there_is_nothing_to_do() -> None:
     assert threads[0] is not threads[1]
 
 
-def test_one_submitted_while_the_thread_is_about_to_end_is_performed() -> None:
-    """Submitted as soon as the one before it is done, thousands of times."""
+def test_a_job_submitted_while_the_thread_ends_runs() -> None:
+    """Submits each job as soon as the previous one is done, thousands of times."""
     background, count = Background[int](), 0
     future: Future[int] | None = None
     for number in range(3000):
@@ -83,7 +83,7 @@ import os, resource, sys, threading
 from refresher.web.background import Background
 
 background = Background()
-if os.geteuid() == 0:  # whom the limit does not concern
+if os.geteuid() == 0:  # the limit does not apply to root
     os.setuid(65534)
 soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
 resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
@@ -93,7 +93,7 @@ print(background.submit(lambda: threading.current_thread().name).result(10))
 """
 
 
-def test_without_a_thread_to_be_had_the_caller_does_the_job_and_later_a_thread_does_again() -> None:
+def test_if_no_thread_starts_the_caller_runs_the_job() -> None:
     done = subprocess.run(
         [sys.executable, "-c", NO_THREADS], capture_output=True, text=True, check=True, timeout=30
     )

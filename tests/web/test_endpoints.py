@@ -1,4 +1,4 @@
-"""What the endpoints say, over real sockets and on virtual time."""
+"""The endpoints, over real sockets and on virtual time."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tests.http.server.site import Site
 from tests.watched import Watched
 from tests.web.conftest import ServeEndpoints
 
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"  # what Firefox sends
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"  # sent by Firefox
 SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
 ROUTES = ["/", *ENDPOINTS]
 
@@ -37,11 +37,11 @@ def site_of(serve_endpoints: ServeEndpoints) -> Callable[[Daemon], Site]:
 SiteOf = Callable[[Daemon], Site]
 
 
-# What there is
+# Paths and methods
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_each_endpoint_answers_get_and_head_alike_and_ignores_a_query(site_of: SiteOf, path: str) -> None:
+def test_each_endpoint_serves_get_and_head_and_ignores_a_query(site_of: SiteOf, path: str) -> None:
     site = site_of(Daemon(at_work()))
     got, head, asked = site.call(path), site.call(path, "HEAD"), site.call(f"{path}?verbose=1")
     assert (got.status, head.status, asked.status) == (200, 200, 200)
@@ -52,15 +52,15 @@ def test_each_endpoint_answers_get_and_head_alike_and_ignores_a_query(site_of: S
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/livez/", "/Metrics", "/status/studio", "/../livez", "*"])
-def test_elsewhere_is_nothing_and_what_there_is_is_told(site_of: SiteOf, path: str) -> None:
+def test_an_unknown_path_is_404_with_the_list_of_paths(site_of: SiteOf, path: str) -> None:
     received = site_of(Daemon(at_work())).call(path)
     assert received.status == 404
-    told = received.body.decode()
-    assert all(each in told for each in ROUTES)
-    assert "nowhere" not in told
+    expected = received.body.decode()
+    assert all(each in expected for each in ROUTES)
+    assert "nowhere" not in expected
 
 
-def test_the_index_lists_what_there_is(site_of: SiteOf) -> None:
+def test_the_index_lists_the_endpoints(site_of: SiteOf) -> None:
     site = site_of(Daemon(at_work()))
     plain, page = site.call("/"), site.call("/", accept=BROWSER)
     assert plain.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -75,7 +75,7 @@ def test_no_other_method_is_allowed(site_of: SiteOf, method: str) -> None:
     assert (received.status, received.headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_every_answer_forbids_storing_and_sniffing_and_names_no_version(site_of: SiteOf) -> None:
+def test_every_response_forbids_storing_and_sniffing_and_names_no_version(site_of: SiteOf) -> None:
     site = site_of(Daemon(at_work()))
     answers = [site.call(path) for path in [*ROUTES, "/nowhere"]]
     answers += [site.call("/livez", "POST"), site.call("/livez", accept="a" * 20_000)]
@@ -89,7 +89,7 @@ def test_every_answer_forbids_storing_and_sniffing_and_names_no_version(site_of:
 
 
 @pytest.mark.parametrize("path", ["/", "/status"])
-def test_a_page_may_do_nothing_but_be_looked_at(site_of: SiteOf, path: str) -> None:
+def test_a_page_may_run_and_load_nothing(site_of: SiteOf, path: str) -> None:
     policy = site_of(Daemon(at_work())).call(path, accept=BROWSER).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == rules["frame-ancestors"] == rules["form-action"] == "'none'"
@@ -97,7 +97,7 @@ def test_a_page_may_do_nothing_but_be_looked_at(site_of: SiteOf, path: str) -> N
     assert "script-src" not in rules
 
 
-def test_no_endpoint_tells_a_secret(site_of: SiteOf) -> None:
+def test_no_endpoint_shows_a_secret(site_of: SiteOf) -> None:
     site = site_of(Daemon(at_work(), refused()))
     for path in ROUTES:
         for accept in (BROWSER, SCRAPER, "application/json", "text/plain"):
@@ -107,7 +107,7 @@ def test_no_endpoint_tells_a_secret(site_of: SiteOf) -> None:
 
 
 def refused() -> Driver:
-    """A token whose key was refused before anything was minted."""
+    """A token whose key was refused before the first mint."""
     driver = Driver()
     driver.begin()
     driver.declined(KEY_REFUSED)
@@ -118,7 +118,7 @@ def refused() -> Driver:
 
 
 @pytest.mark.parametrize(
-    ("since", "status", "told"),
+    ("since", "status", "expected"),
     [
         (0.0, 200, b"ok\n"),
         (89.9, 200, b"ok\n"),
@@ -126,19 +126,19 @@ def refused() -> Driver:
         (3600.0, 503, b"the engine's last turn was 3600 s ago\n"),
     ],
 )
-def test_it_lives_while_the_engine_makes_turns(
-    site_of: SiteOf, since: float, status: int, told: bytes
+def test_livez_is_200_while_the_engine_makes_turns(
+    site_of: SiteOf, since: float, status: int, expected: bytes
 ) -> None:
     daemon = Daemon(at_work())
     site = site_of(daemon)
     daemon.passes(since)
     received = site.call("/livez")
-    assert (received.status, received.body) == (status, told)
+    assert (received.status, received.body) == (status, expected)
     daemon.last_turn = daemon.now()
     assert site.call("/livez").status == 200
 
 
-def test_a_part_that_is_stuck_is_a_reason_for_a_restart_with_its_name(
+def test_livez_names_the_stuck_part(
     serve_endpoints: ServeEndpoints,
 ) -> None:
     daemon = Daemon(at_work())
@@ -158,20 +158,20 @@ def test_a_part_that_is_stuck_is_a_reason_for_a_restart_with_its_name(
     assert site.call("/livez").status == 200
 
 
-def test_probes_are_answered_at_once_and_what_grows_with_the_tokens_later() -> None:
+def test_probes_get_their_response_at_once_metrics_and_status_later() -> None:
     endpoints = Daemon(at_work()).endpoints
     later = {path for path in ROUTES if isinstance(endpoints.answer(Request("GET", path)), Later)}
     assert later == {"/metrics", "/status"}
 
 
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
-def test_a_wall_clock_that_jumps_kills_nobody(site_of: SiteOf, jump: float) -> None:
+def test_a_jump_of_the_wall_clock_does_not_fail_livez(site_of: SiteOf, jump: float) -> None:
     daemon = Daemon(at_work())
     daemon.passes(1.0, wall=jump)
     assert site_of(daemon).call("/livez").status == 200
 
 
-def test_an_issuer_that_fails_is_no_reason_for_a_restart(site_of: SiteOf) -> None:
+def test_a_failing_issuer_does_not_fail_livez(site_of: SiteOf) -> None:
     driver = Driver()
     driver.begin()
     driver.declined(UNREACHABLE)
@@ -183,7 +183,7 @@ def test_an_issuer_that_fails_is_no_reason_for_a_restart(site_of: SiteOf) -> Non
 # /readyz
 
 
-def test_it_is_ready_from_the_first_token_until_it_expires_and_again_with_the_next(site_of: SiteOf) -> None:
+def test_readyz_is_200_while_a_valid_token_is_published(site_of: SiteOf) -> None:
     driver = Driver()
     site = site_of(Daemon(driver))
     driver.begin()
@@ -200,11 +200,11 @@ def test_it_is_ready_from_the_first_token_until_it_expires_and_again_with_the_ne
     assert site.call("/readyz").status == 200
 
 
-def test_what_is_not_ready_is_told_token_by_token_and_output_by_output(site_of: SiteOf) -> None:
+def test_readyz_names_every_unready_token_and_output(site_of: SiteOf) -> None:
     driver = at_work(policy(output("file:/a"), output("file:/b")))
     site = site_of(Daemon(at_work(), driver))
     assert site.call("/readyz").status == 200
-    driver.tell(Found("file:/b", Holding()))  # somebody deleted it
+    driver.observe(Found("file:/b", Holding()))  # the file was deleted
     received = site.call("/readyz")
     assert received.headers["Content-Type"] == "application/json"
     document = json.loads(received.body)
@@ -214,7 +214,7 @@ def test_what_is_not_ready_is_told_token_by_token_and_output_by_output(site_of: 
     assert reason["problem"]
 
 
-def test_a_wall_clock_that_jumps_past_the_end_takes_readiness_back(site_of: SiteOf) -> None:
+def test_a_jump_of_the_wall_clock_past_the_expiry_fails_readyz(site_of: SiteOf) -> None:
     daemon = Daemon(at_work())
     site = site_of(daemon)
     daemon.passes(1.0, wall=3600.0)
@@ -238,7 +238,7 @@ def test_the_status_is_json_for_programs(site_of: SiteOf) -> None:
 
 
 class Tags(HTMLParser):
-    """Which elements a page has, and its text."""
+    """Collects the elements of a page, and its text."""
 
     def __init__(self, page: bytes) -> None:
         super().__init__()
@@ -253,7 +253,7 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def test_the_status_is_a_page_for_a_browser_whatever_the_names_in_it(site_of: SiteOf) -> None:
+def test_the_status_is_a_page_for_a_browser_with_names_escaped(site_of: SiteOf) -> None:
     hostile = '"><script>alert(1)</script>&amp;'
     driver = at_work(policy(output(f"file:/{hostile}")))
     received = site_of(Daemon(driver)).call("/status", accept=BROWSER)
@@ -280,16 +280,14 @@ def test_the_status_is_a_page_for_a_browser_whatever_the_names_in_it(site_of: Si
         (";;,,q=1", 0.0, 0.0),
     ],
 )
-def test_the_most_specific_range_tells_how_much_a_type_is_wanted(
-    accept: str, html: float, plain: float
-) -> None:
+def test_the_most_specific_range_gives_the_weight_of_a_type(accept: str, html: float, plain: float) -> None:
     assert (quality(accept, "text/html"), quality(accept, "text/plain")) == (html, plain)
 
 
 # /metrics
 
 
-def test_metrics_are_in_the_format_that_the_scraper_prefers(site_of: SiteOf) -> None:
+def test_metrics_have_the_format_that_the_scraper_prefers(site_of: SiteOf) -> None:
     site = site_of(Daemon(at_work()))
     plain, open_metrics = site.call("/metrics"), site.call("/metrics", accept=SCRAPER)
     assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -315,13 +313,13 @@ def test_metrics_are_in_the_format_that_the_scraper_prefers(site_of: SiteOf) -> 
         "text/plain;version=",
     ],
 )
-def test_metrics_are_given_whatever_is_asked_for(site_of: SiteOf, accept: str) -> None:
+def test_metrics_are_served_for_every_accept_header(site_of: SiteOf, accept: str) -> None:
     received = site_of(Daemon(at_work())).call("/metrics", accept=accept)
     assert received.status == 200
     assert b"token_refresher_token_expiry_timestamp_seconds" in received.body
 
 
-def test_the_lines_that_the_log_has_dropped_are_a_metric(serve_endpoints: ServeEndpoints) -> None:
+def test_dropped_log_lines_are_a_metric(serve_endpoints: ServeEndpoints) -> None:
     daemon = Daemon(at_work())
     endpoints = Endpoints(
         daemon.view, lambda: daemon.last_turn, daemon, Counters(), "1", log_lines_dropped=lambda: 7

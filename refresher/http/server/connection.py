@@ -1,4 +1,4 @@
-"""One accepted socket, plain or TLS, non-blocking, and the protocol on it."""
+"""One accepted, non-blocking socket, plain or TLS, with its protocol."""
 
 import selectors
 import socket
@@ -13,11 +13,11 @@ from refresher.http.server.protocol import Phase, Protocol
 if TYPE_CHECKING:
     import ssl
 
-_PIECE = 16 * 2**10  # bytes read at once; the largest TLS record, so that nothing is left inside of OpenSSL
+_PIECE = 16 * 2**10  # bytes read at once; the largest TLS record, so nothing stays buffered in OpenSSL
 
 
 class Connection:
-    """A socket, and the protocol on it. ``later``: what the application promised."""
+    """A socket with its protocol. ``later``: the response that the application has promised."""
 
     def __init__(self, sock: socket.socket, tls: "ssl.SSLContext | None", protocol: Protocol) -> None:
         self.protocol = protocol
@@ -29,7 +29,8 @@ class Connection:
         if tls is not None:
             import ssl  # noqa: PLC0415 -- loaded already, with the context
 
-            # The first reads do the handshake. One that fails is an OSError as if the client had gone.
+            # The first reads perform the handshake. If it fails, they raise OSError as if the client had
+            # gone.
             sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self._would_block = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
         self.sock = sock
@@ -38,25 +39,25 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def receive(self) -> bytes | None:
-        """What has come; nothing if the client has closed its side, None if there is nothing yet."""
+        """The received bytes: empty if the client has closed its side, None if there are none yet."""
         try:
             return self.sock.recv(_PIECE)
         except self._would_block:
             return None
 
     def send(self) -> None:
-        """Send as much as one call takes. After the last response, close our side."""
+        """Send as much as one call accepts. After the last response, close our side."""
         protocol = self.protocol
         if protocol.outgoing:
             with suppress(*self._would_block):
                 protocol.sent(self.sock.send(protocol.outgoing), time.monotonic())
         if protocol.phase is Phase.FAREWELL and not self._is_shut:
-            # Closing with unread bytes is a TCP reset, which may overtake our answer (RFC 9112 §9.6).
+            # Closing with unread bytes sends a TCP reset, which may overtake our response (RFC 9112 §9.6).
             self._is_shut = True
             socket.socket.shutdown(self.sock, socket.SHUT_WR)
 
     def listen(self, selector: selectors.BaseSelector) -> None:
-        """Have the selector report what this connection waits for."""
+        """Register the events that this connection waits for with `selector`."""
         reading = selectors.EVENT_READ if self.protocol.wants_more else 0
         events = reading | (selectors.EVENT_WRITE if self.protocol.outgoing else 0)
         if events == self._events:
@@ -70,19 +71,19 @@ class Connection:
         self._events = events
 
     def abandon(self) -> None:
-        """Wait for the application no longer."""
+        """Stop waiting for the application."""
         later, self.later = self.later, None
         if later is not None:
             later.future.cancel()
 
     def release(self, selector: selectors.BaseSelector) -> None:
-        """Nothing happens on this connection any more, as far as the serving thread is concerned."""
+        """Detach this connection from the serving thread. The socket stays open."""
         if self._events:
             selector.unregister(self.sock)
             self._events = 0
         self.abandon()
 
     def sever(self) -> None:
-        """Wake the thread that took over. Below TLS, whose state is that thread's."""
-        with suppress(OSError):  # it has ended by itself
+        """Wake the thread that took over. Bypasses TLS, because that thread owns its state."""
+        with suppress(OSError):  # the connection has ended already
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 
 def is_own_host(host: str, listens_on: str = "") -> bool:
-    """Whether a request to this `host` can only be meant for a server that listens on `listens_on`.
+    """Whether a request to `host` can only be meant for a server that listens on `listens_on`.
 
-    A browser resolves ``localhost`` and what ends in it by itself, and an IP address needs no resolving: no
-    web page can point any of them elsewhere, as it can point a name of its own at this machine.
+    A web page can point its own domain at this machine. It cannot redirect ``localhost`` and its subdomains,
+    which the browser resolves itself, or an IP address, which needs no resolving.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""

@@ -1,27 +1,24 @@
-"""What clients may take, each of them and all together."""
+"""Limits for each client and for all clients together."""
 
 import resource
 from typing import NamedTuple
 
-_RESERVE = (
-    24  # descriptors: standard streams, sockets and files of one refresh, and room for what is imported
-)
+_RESERVE = 24  # descriptors: standard streams, sockets and files of one refresh, modules being imported
 
 
 class Limits(NamedTuple):
-    """Seconds, bytes, and a number of connections.
+    """Limits in seconds, bytes and connections.
 
-    ``head``: until the whole head of a request has come. ``body``: then, until its body has come.
-    ``answer``: until the whole answer has gone, as long as Prometheus waits by default (scrape_timeout).
-    ``idle``: between two requests; 0 closes each connection after one. ``farewell``: until the client has
-    closed its side.
+    Seconds: ``head`` to receive the head of a request, then ``body`` to receive its body. ``answer`` to send
+    the response; Prometheus waits as long by default (scrape_timeout). ``idle`` between two requests; 0
+    closes each connection after one request. ``farewell`` for the client to close its side.
 
-    ``head_size``, ``body_size``: of one request. ``responses``: of all answers in memory; for more than that,
-    the oldest of several is closed.
+    Bytes: ``head_size``, ``body_size`` of one request. ``responses`` of all responses in memory; above that,
+    the server closes the connections with the oldest requests, but never the newest.
 
-    ``connections``: for one more, another is closed: the one that has been idle longest, else the one with
-    the oldest request. One connection is accepted a turn, so that a prompt client is through long before it
-    is the oldest, however many others come.
+    ``connections``: for one more, the server closes the one that has been idle longest, else the one with the
+    oldest request. It accepts one connection per turn of its loop, so a prompt client is served long before
+    it is the oldest, however many others come.
     """
 
     head: float = 5.0
@@ -36,9 +33,9 @@ class Limits(NamedTuple):
 
 
 def affordable_connections(wanted: int, descriptors: int | None = None) -> int:
-    """How many connections, up to `wanted`, leave the rest of the process the descriptors that it needs.
+    """The number of connections, up to `wanted`, that leaves the rest of the process enough descriptors.
 
-    `descriptors`: how many the process may have; else what the system says.
+    `descriptors`: the limit of this process; by default the system's (RLIMIT_NOFILE).
     """
     if descriptors is None:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

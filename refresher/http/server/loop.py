@@ -1,9 +1,9 @@
-"""All connections of one HTTP server, on one thread, so that nobody can keep it busy.
+"""All connections of one HTTP server on one thread, so that no client can keep it busy.
 
-A client that is silent, drips or does not read costs a descriptor for a few seconds and holds up nobody. The
-application computes quick answers on this thread, and slow ones elsewhere (`Later`), so a probe never waits
-for a scrape. However many clients there are, they cost the interpreter one thread, plus the threads that the
-application starts.
+A client that is silent, sends slowly or does not read costs a descriptor for a few seconds and delays no
+other client. The application computes quick responses on this thread and slow ones elsewhere (`Later`), so a
+probe never waits for a scrape. Any number of clients costs one thread, plus the threads that the application
+starts.
 """
 
 import logging
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("refresher")
 
-_ACCEPT_PAUSE = 0.1  # seconds, when not even an end to our own connections lets another one in
-_STOP_WITHIN = 2.0  # seconds that applications that took over get to end
+_ACCEPT_PAUSE = 0.1  # seconds to wait if accepting fails and there is no own connection to close
+_STOP_WITHIN = 2.0  # seconds for takeovers to end after `stop`
 _WARN_EVERY = 60.0  # seconds
 
 
 class Server:
-    """Serves an application on a listening socket, which is then its own.
+    """Serves an application on a listening socket, and owns that socket.
 
-    `tls`: for HTTPS. `name`: how warnings call this server. An exception of the application is logged, and
-    answered with 500. Raises OSError without a free descriptor.
+    `tls`: for HTTPS. `name`: the server's name in warnings. If the application raises an exception, the
+    server logs it and responds with 500. Raises OSError without a free descriptor.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Server:
         self._wake.settimeout(0)
         self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._open: dict[Connection, None] = {}  # the oldest first
-        self._eager: dict[Connection, None] = {}  # have more to do, whatever their sockets say
-        self._taken: dict[Connection, None] = {}  # an application has their sockets
-        self._wake_at = NEVER  # monotonic; not later than the nearest deadline
+        self._eager: dict[Connection, None] = {}  # have received more to process, so do not wait for sockets
+        self._taken: dict[Connection, None] = {}  # the application has their sockets
+        self._wake_at = NEVER  # monotonic; at the nearest deadline or earlier
         self._next_warning = 0.0  # monotonic
         self._is_stopping = False
 
     def serve(self) -> None:
-        """Serve until `stop` is called; then close everything."""
+        """Serve until `stop` is called, then close all sockets."""
         self._listening.settimeout(0)
         with self._selector, self._woken, self._wake:
             self._selector.register(self._listening, selectors.EVENT_READ)
@@ -80,16 +80,16 @@ class Server:
             self._await_taken()
 
     def stop(self) -> None:
-        """Let `serve` end, whatever the connections are doing. Called from any thread."""
+        """Make `serve` return, regardless of open connections. Any thread may call this."""
         self._post(self._stopped)
 
     def _stopped(self) -> None:
         self._is_stopping = True
 
     def _post(self, call: Callable[[], None]) -> None:
-        """Have this called on the serving thread. From any thread."""
+        """Run `call` on the serving thread. Any thread may call this."""
         self._posted.put(call)
-        with suppress(OSError):  # it is awake already (BlockingIOError), or has ended
+        with suppress(OSError):  # the serving thread is awake already (BlockingIOError), or has ended
             self._wake.send(b"\0")
 
     def _turn(self) -> None:
@@ -106,14 +106,14 @@ class Server:
             if connection in self._open:
                 self._perform(connection, partial(self._asked, connection))
         if self._woken in ready:
-            self._called()
+            self._run_posted()
         if self._wake_at <= time.monotonic():
             self._expire()
-        # Last, because it may end a connection that was ready.
+        # Accept last, because it may close a connection that was ready.
         if self._listening in ready and not self._is_stopping:
             self._accept()
 
-    def _called(self) -> None:
+    def _run_posted(self) -> None:
         with suppress(BlockingIOError):
             self._woken.recv(4096)
         while not self._posted.empty():
@@ -130,12 +130,12 @@ class Server:
             else:
                 protocol.expire(now)
                 self._settle(connection)
-        self._wake_at = min((each.protocol.deadline for each in self._open), default=NEVER)
+        self._wake_at = min((connection.protocol.deadline for connection in self._open), default=NEVER)
 
     def _accept(self) -> None:
         try:
             sock, _ = self._listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):  # the client has gone already
+        except (BlockingIOError, ConnectionAbortedError):  # the client has already gone
             return
         except OSError as error:
             self._make_room(error)
@@ -143,7 +143,7 @@ class Server:
         protocol = Protocol(self._application, self._limits, time.monotonic())
         try:
             connection = Connection(sock, self._tls, protocol)
-        except OSError:  # the client has gone already
+        except OSError:  # the client has already gone
             sock.close()
             return
         self._open[connection] = None
@@ -152,21 +152,24 @@ class Server:
             self._evict()
 
     def _evict(self) -> None:
-        self._end(min(self._open, key=lambda each: (not each.protocol.is_idle, each.protocol.since)))
+        def order(connection: Connection) -> tuple[bool, float]:
+            return not connection.protocol.is_idle, connection.protocol.since
+
+        self._end(min(self._open, key=order))
 
     def _make_room(self, error: OSError) -> None:
-        """There is no descriptor or memory left for another connection, which stays in the backlog."""
+        """Close a connection: descriptors or memory are used up. The new connection stays in the backlog."""
         now = time.monotonic()
         if now >= self._next_warning:
             self._next_warning = now + _WARN_EVERY
-            log.warning("%s cannot take another connection: %s", self._name, error.strerror)
+            log.warning("%s cannot accept another connection: %s", self._name, error.strerror)
         if self._open:
             self._evict()
         else:
             time.sleep(_ACCEPT_PAUSE)
 
     def _exchange(self, connection: Connection, events: int) -> None:
-        """Read from this connection and write to it as far as that goes without waiting."""
+        """Read from this connection and write to it, without waiting."""
         if events & selectors.EVENT_READ:
             try:
                 octets = connection.receive()
@@ -182,7 +185,7 @@ class Server:
         return None if request is None else self._application.answer(request)
 
     def _perform(self, connection: Connection, step: Callable[[], Reply | None]) -> None:
-        """Do what this step replies; a bug in one answer must not end the others."""
+        """Run `step` and send its reply. A bug in one response must not affect other connections."""
         try:
             reply = step()
             if reply is not None:
@@ -219,7 +222,7 @@ class Server:
         return otherwise or self._application.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _settle(self, connection: Connection) -> None:
-        """Send what can be sent now, and see to what is to happen next."""
+        """Send what can be sent now, then wait for the next event, continue soon, or end the connection."""
         protocol = connection.protocol
         try:
             connection.send()
@@ -237,9 +240,9 @@ class Server:
             self._bound_responses()
 
     def _bound_responses(self) -> None:
-        holding = [each for each in self._open if each.protocol.held]
-        holding.sort(key=lambda each: each.protocol.since)
-        total = sum(each.protocol.held for each in holding)
+        holding = [connection for connection in self._open if connection.protocol.held]
+        holding.sort(key=lambda connection: connection.protocol.since)
+        total = sum(connection.protocol.held for connection in holding)
         for connection in holding[:-1]:
             if total > self._limits.responses:
                 total -= connection.protocol.held
@@ -253,7 +256,7 @@ class Server:
         else:
             connection.sock.close()
 
-    # What an application takes over
+    # Takeovers
 
     def _hand_over(self, connection: Connection, reply: Takeover) -> None:
         connection.release(self._selector)
@@ -265,14 +268,15 @@ class Server:
         self._taken[connection] = None
         try:
             thread.start()
-        except RuntimeError:  # no thread is to be had: the client may try again
+        except RuntimeError:  # no thread is available: the client may try again
             del self._taken[connection]
             connection.protocol.phase = Phase.OVER
 
     def _let_serve(self, connection: Connection, reply: Takeover) -> None:
-        """On its own thread. Only the serving thread closes a socket, lest it sever another's descriptor."""
+        """Run the takeover, on its own thread. Only the serving thread closes sockets: otherwise it might
+        sever a new connection that reuses the descriptor."""
         try:
-            with suppress(OSError):  # the client has gone, or we are stopping
+            with suppress(OSError):  # the client has gone, or the server is stopping
                 reply.serve(connection.sock)
         finally:
             self._post(partial(self._returned, connection))
@@ -283,8 +287,8 @@ class Server:
         connection.sock.close()
 
     def _await_taken(self) -> None:
-        until = time.monotonic() + _STOP_WITHIN
+        deadline = time.monotonic() + _STOP_WITHIN
         for connection in tuple(self._taken):
             if connection.thread is not None:
-                connection.thread.join(max(0.0, until - time.monotonic()))
-        self._called()
+                connection.thread.join(max(0.0, deadline - time.monotonic()))
+        self._run_posted()

@@ -1,4 +1,4 @@
-"""What an application receives and what it returns, as values, and the bytes of a response. No I/O."""
+"""The values that an application receives and returns, and the bytes of a response. No I/O."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -14,11 +14,11 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Request(NamedTuple):
-    """``path`` is as it was sent, percent-encoded, without origin and query.
+    """``path``: as sent, percent-encoded, without origin and query.
 
-    ``headers`` have lower-case names; several of one name are joined by a comma (RFC 9110 §5.2). ``body`` is
-    empty in `Application.admit`. ``host``: the host that the client meant, from an absolute target or the
-    ``Host`` header; empty if there is neither. ``old``: the client speaks HTTP/1.0.
+    ``headers``: names in lower case; several of one name are joined by a comma (RFC 9110 §5.2). ``body``:
+    empty in `Application.admit`. ``host``: from an absolute target, else from the ``Host`` header; empty if
+    there is neither. ``old``: the client speaks HTTP/1.0.
     """
 
     method: str
@@ -31,8 +31,8 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """``headers``: all but ``Content-Type``, ``Content-Length`` and ``Connection``, which are added; so is
-    ``Date``, if it is missing."""
+    """``headers``: without ``Content-Type``, ``Content-Length`` and ``Connection``. The server adds these,
+    and ``Date`` if it is missing."""
 
     status: int
     body: bytes = b""
@@ -43,19 +43,19 @@ class Response(NamedTuple):
 class Takeover(NamedTuple):
     """The application reads and writes the socket itself, on a thread of its own, until the connection ends.
 
-    ``serve`` gets the socket, whose calls time out after `Limits.answer`. When the server stops or needs the
-    room, it shuts the socket down: the calls then fail. ``serve`` may let any OSError pass through.
+    ``serve`` gets the socket, whose calls time out after `Limits.answer`. When the server stops or needs
+    room, it shuts the socket down, so the calls fail. ``serve`` may let any OSError pass through.
     """
 
     serve: Callable[[socket], None]
 
 
 class Later(NamedTuple):
-    """A response that does not exist yet.
+    """A response that is not ready yet.
 
-    Any thread may resolve ``future``. The server cancels it when the client has gone, so give each request
-    a future of its own, or one that is running already. An exception in it is a bug and is answered with 500.
-    After ``within`` seconds, if given, ``otherwise`` is the reply.
+    Any thread may resolve ``future``. The server cancels it when the client has gone, so give each request a
+    future of its own, or one that is already running. An exception in it is a bug; the server responds with
+    500. After ``within`` seconds, if given, the reply is ``otherwise``, or a 503 without one.
     """
 
     future: "Future[Response]"
@@ -67,25 +67,25 @@ Reply = Response | Later | Takeover
 
 
 class Application(Protocol):
-    """What a server serves. All methods run on the server's thread and must not wait."""
+    """The interface of an application. All methods run on the server's thread and must not wait."""
 
     def admit(self, request: Request) -> Response | None:
-        """The response to a request that is refused by its head, before its body is read; else None."""
+        """A response to refuse this request before its body is read, or None to accept it."""
 
     def answer(self, request: Request) -> Reply:
-        """The reply to GET and all other methods; to HEAD as well: the server leaves the body out."""
+        """The reply to a request of any method. The server leaves out the body of a response to HEAD."""
 
     def refuse(self, status: HTTPStatus) -> Response:
-        """The response to what the server refuses by itself. Nothing of the request may be repeated."""
+        """The response to a request that the server refuses. It must not repeat any part of the request."""
 
 
 def has_no_body(status: int) -> bool:
-    """Whether a response of this status never has a body (RFC 9110 §6.4.1)."""
+    """Whether a response with this status never has a body (RFC 9110 §6.4.1)."""
     return status < 200 or status in _NO_BODY
 
 
 def rendered(response: Response, *, connection: str | None = None, head_only: bool = False) -> bytes:
-    """The bytes of a response. `connection`: the value of that header, if it is sent."""
+    """The bytes of a response. `connection`: the value of that header; None to leave it out."""
     if has_no_body(response.status):
         return rendered_head(response, (), connection)
     head = rendered_head(response, (("Content-Length", str(len(response.body))),), connection)
@@ -93,9 +93,9 @@ def rendered(response: Response, *, connection: str | None = None, head_only: bo
 
 
 def rendered_head(response: Response, framing: Headers, connection: str | None) -> bytes:
-    """Status line and headers; `framing` says where the body ends.
+    """The status line and headers. `framing`: the headers that define where the body ends.
 
-    Raises ValueError for a header that could not be sent as one line.
+    Raises ValueError for a header that cannot be sent as one line.
     """
     headers = [*response.headers, *framing]
     if not has_no_body(response.status):
@@ -106,12 +106,12 @@ def rendered_head(response: Response, framing: Headers, connection: str | None) 
         headers.append(("Date", formatdate(usegmt=True)))
     lines = [f"{name}: {value}" for name, value in headers]
     if not all(line.isprintable() for line in lines):
-        raise ValueError("a header has a line break or another control character in it")
+        raise ValueError("a header contains a line break or another control character")
     status_line = f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}"
     return "\r\n".join([status_line, *lines, "", ""]).encode("ascii")
 
 
 @lru_cache(maxsize=8)
 def http_date(second: int) -> str:
-    """A moment, in whole wall seconds, as a ``Date`` header has it."""
+    """The value of a ``Date`` header for `second`, in whole wall seconds."""
     return formatdate(second, usegmt=True)

@@ -1,8 +1,10 @@
-"""The head of a request (RFC 9112), read strictly: what two servers might read differently is refused.
+"""Parses the head of a request (RFC 9112) strictly: it refuses everything that two servers may read
+differently.
 
-Where a proxy in front and this server disagree about the end of a request, one client can slip a request into
-the connection of another ("request smuggling"). So these are refused, although some servers accept them: bare
-line feeds, folded lines, space before a colon, a ``Content-Length`` twice or beside ``Transfer-Encoding``.
+If a proxy and this server disagree about the end of a request, one client can smuggle a request into another
+client's connection ("request smuggling"). So the parser refuses these, although some servers accept them:
+bare line feeds, folded lines, space before a colon, a ``Content-Length`` twice or beside
+``Transfer-Encoding``.
 """
 
 import re
@@ -12,21 +14,21 @@ from typing import NamedTuple
 
 from refresher.http.server.messages import Request
 
-HEADERS = 100  # as many as `http.server` accepts
+HEADERS = 100  # the limit of `http.server`
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(%b) ([!-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _FIELD = re.compile(rb"(%b):([\t -~\x80-\xff]*)" % _TOKEN)
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"[-._~%!$&'()*+,;=:@\[\]0-9A-Za-z]*")
 _LENGTH = re.compile(r"[0-9]+")
-_LONGEST_LENGTH = 18  # digits; more is more than any body we read
+_LONGEST_LENGTH = 18  # digits; a longer number exceeds every limit
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _END_OF_HEAD = b"\r\n\r\n"
 
 
 class Head(NamedTuple):
-    """``length``: bytes of the body. ``keep``: the client would go on with this connection. ``waits``: it
-    sends its body when it gets 100 Continue."""
+    """``length``: bytes of the body. ``keep``: the client wants to keep the connection. ``waits``: it sends
+    its body only after 100 Continue."""
 
     request: Request
     length: int
@@ -35,7 +37,7 @@ class Head(NamedTuple):
 
 
 class RefusedError(Exception):
-    """The head is not accepted. It repeats nothing of it."""
+    """The head is refused. The exception repeats no part of it."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status.phrase)
@@ -43,10 +45,10 @@ class RefusedError(Exception):
 
 
 def end_of_head(received: bytearray, seen: int, limit: int) -> int | None:
-    """Where the head ends that `received` begins with; None while it is not complete.
+    """The length of the head at the beginning of `received`, in bytes; None while the head is incomplete.
 
-    `seen`: as many bytes were looked at before. Raises RefusedError: 414 or 431 if it is longer than `limit`,
-    400 if it has a bare line feed.
+    `seen`: the number of bytes that an earlier call has searched. Raises RefusedError: 414 or 431 for a head
+    longer than `limit`, 400 for a bare line feed.
     """
     end = received.find(_END_OF_HEAD, max(0, seen - len(_END_OF_HEAD)))
     size = len(received) if end == -1 else end
@@ -61,18 +63,18 @@ def end_of_head(received: bytearray, seen: int, limit: int) -> int | None:
 
 
 def parsed(head: bytes) -> Head:
-    """What a complete head says. Raises RefusedError."""
+    """Parse a complete head. Raises RefusedError."""
     first, *lines = head.removesuffix(_END_OF_HEAD).split(b"\r\n")
     found = _REQUEST_LINE.fullmatch(first)
     if found is None:
         raise RefusedError(HTTPStatus.BAD_REQUEST)
-    method, target, major, minor = (each.decode("ascii") for each in found.groups())
+    method, target, major, minor = (part.decode("ascii") for part in found.groups())
     if major != "1":
         raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     old = minor == "0"
     headers = _headers(lines)
     host, path, query = _destination(method, target, headers.get("host"), old=old)
-    options = {each.strip() for each in headers.get("connection", "").lower().split(",")}
+    options = {option.strip() for option in headers.get("connection", "").lower().split(",")}
     return Head(
         Request(method, path, headers, query=query, host=host, old=old),
         length=_length(headers),
@@ -90,13 +92,13 @@ def _headers(lines: Iterable[bytes]) -> dict[str, str]:
         if found is None:
             raise RefusedError(HTTPStatus.BAD_REQUEST)
         name, value = found[1].decode("ascii").lower(), found[2].strip().decode("latin-1")
-        # Joined, a header that must be there once only (Host, Content-Length) is none that is accepted.
+        # A header that may occur only once (Host, Content-Length) is invalid once it is joined.
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 
 def _destination(method: str, target: str, host: str | None, *, old: bool) -> tuple[str, str, str]:
-    """Host, path and query. An absolute target names the host, whatever the header says (RFC 9112 §3.2.2)."""
+    """Host, path and query. The host in an absolute target overrides the header (RFC 9112 §3.2.2)."""
     if (host is None and not old) or not _AUTHORITY.fullmatch(host or ""):
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     if not target.startswith("/") and target != "*" and method != "CONNECT":
@@ -125,7 +127,7 @@ def _length(headers: dict[str, str]) -> int:
 
 
 def _waits(expectation: str | None, *, old: bool) -> bool:
-    if expectation is None or old:  # RFC 9110 §10.1.1: from HTTP/1.0 it means nothing
+    if expectation is None or old:  # RFC 9110 §10.1.1: ignore it in HTTP/1.0
         return False
     if expectation.lower() != "100-continue":
         raise RefusedError(HTTPStatus.EXPECTATION_FAILED)

@@ -10,10 +10,10 @@
             │                                           └─ the application takes over           ▼
             └─ the client has gone: OVER                                                    FAREWELL ─► OVER
 
-The owner of the socket passes in what it has read (`receive`), asks for the next request (`next_request`),
-passes the application's response (`respond`), sends `outgoing`, reports how much it has sent (`sent`), and
-calls `expire` when `deadline` has passed. Requests of one connection are answered one at a time, in their
-order; what a client sends ahead (pipelining) waits in the buffer, or unread, until its turn comes.
+The owner of the socket passes in the bytes that it has read (`receive`), asks for the next request
+(`next_request`), passes the application's response (`respond`), sends `outgoing`, reports how much it has
+sent (`sent`), and calls `expire` when `deadline` has passed. The requests of one connection are processed one
+at a time, in order. If a client sends more ahead (pipelining), it waits in the buffer or unread.
 """
 
 from enum import Enum, auto
@@ -25,7 +25,7 @@ from refresher.http.server.parsing import Head, RefusedError, end_of_head, parse
 
 NEVER = float("inf")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_DRAINED = 2**20  # bytes of an unread body that are thrown away so that the client gets to our answer
+_DRAINED = 2**20  # bytes of an unread body to discard, so that the client reads our response
 
 
 class Phase(Enum):
@@ -41,10 +41,10 @@ _READING = frozenset((Phase.HEAD, Phase.BODY, Phase.FAREWELL))
 
 
 class Protocol:
-    """HTTP/1.1 on one connection. `now` is monotonic throughout, and so are `deadline` and `since`.
+    """HTTP/1.1 on one connection. `now`, `deadline` and `since` are monotonic seconds.
 
-    ``since``: when the connection, the present request, or the idle time began. An exception of the
-    application passes through `next_request`; answer it with `respond`.
+    ``since``: when the connection, the current request, or the idle time began. An exception of the
+    application passes through `next_request`; the caller must then call `respond`.
     """
 
     def __init__(self, application: Application, limits: Limits, now: float) -> None:
@@ -54,7 +54,7 @@ class Protocol:
         self.deadline = now + limits.head
         self.outgoing = memoryview(b"")
         self._received = bytearray()
-        self._seen = 0  # bytes of it in which no end of a head was found
+        self._seen = 0  # bytes of `_received` already searched for the end of a head
         self._head: Head | None = None
         self._is_first = True
         self._keeps = False
@@ -69,21 +69,21 @@ class Protocol:
 
     @property
     def has_more(self) -> bool:
-        """Whether `next_request` may find something in what was received already."""
+        """Whether `next_request` may find another request in the received bytes."""
         return self.phase is Phase.HEAD and self._seen < len(self._received)
 
     @property
     def is_idle(self) -> bool:
-        """Whether all requests are answered, and the client may send another."""
+        """Whether every request has its response, and the connection waits for another request."""
         return self.phase is Phase.HEAD and not self._is_first and not self._received
 
     @property
     def held(self) -> int:
-        """Bytes of a response in memory, because they have not all been sent."""
+        """Bytes of a response that stays in memory until all of it is sent."""
         return self._size if self.outgoing else 0
 
     def receive(self, octets: bytes, now: float) -> None:
-        """Take in what the client has sent; nothing: it has closed its side."""
+        """Accept `octets` from the client. Empty: the client has closed its side."""
         if not octets:
             self._has_ended = True
             if self.phase is Phase.FAREWELL:
@@ -98,7 +98,7 @@ class Protocol:
             self._received += octets
 
     def next_request(self, now: float) -> Request | None:
-        """The next request, once it is there as a whole. Then respond to it, or take over."""
+        """The next request once it is complete. Then call `respond`, or take the socket over."""
         try:
             if self.phase is Phase.HEAD:
                 self._read_head(now)
@@ -111,13 +111,13 @@ class Protocol:
         return request
 
     def wait_until(self, deadline: float) -> None:
-        """Wait for the application no longer than this."""
+        """Wait for the application until `deadline`."""
         self.deadline = deadline
 
     def respond(self, response: Response, now: float, *, close: bool = False) -> None:
-        """Send this; `close`: and nothing more.
+        """Send `response`. `close`: close the connection afterwards.
 
-        Raises ValueError if it cannot be sent as it is; the connection then waits for another response.
+        Raises ValueError if a header cannot be sent; the connection then waits for another response.
         """
         head = self._head
         keeps = head is not None and head.keep and not close and self._limits.idle > 0
@@ -130,7 +130,7 @@ class Protocol:
         self.phase, self.deadline = Phase.WRITING, now + self._limits.answer
 
     def sent(self, size: int, now: float) -> None:
-        """So many bytes of `outgoing` are sent."""
+        """Report that `size` bytes of `outgoing` have been sent."""
         self.outgoing = self.outgoing[size:]
         if self.outgoing:
             return
@@ -139,7 +139,7 @@ class Protocol:
             self._finish(now)
 
     def expire(self, now: float) -> None:
-        """The deadline has passed. Not for ANSWERING: the application decides what happens then."""
+        """Handle a passed deadline. Not for use in ANSWERING: the application decides what happens then."""
         is_under_way = self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._received)
         if is_under_way and not self.outgoing:
             self.respond(self._application.refuse(HTTPStatus.REQUEST_TIMEOUT), now, close=True)
@@ -150,7 +150,7 @@ class Protocol:
         self.since, self.deadline = now, now + self._limits.head
 
     def _finish(self, now: float) -> None:
-        """The response has been sent as a whole."""
+        """Go on after the whole response has been sent."""
         if not self._keeps:
             self._received.clear()
             self.phase = Phase.FAREWELL
@@ -162,7 +162,7 @@ class Protocol:
             self.deadline = now + self._limits.idle
 
     def _read_head(self, now: float) -> None:
-        while self._received.startswith(b"\r\n"):  # empty lines before a request are ignored (RFC 9112 §2.2)
+        while self._received.startswith(b"\r\n"):  # ignore empty lines before a request (RFC 9112 §2.2)
             del self._received[:2]
             self._seen = 0
         end = end_of_head(self._received, self._seen, self._limits.head_size)

@@ -1,5 +1,5 @@
-"""Listening sockets. Nothing here takes long to import: an address in use is reported before the first token,
-when no server is needed yet."""
+"""Listening sockets. This module is cheap to import: the daemon reports an address in use before the first
+token, when it does not need the server yet."""
 
 import errno
 import os
@@ -9,30 +9,30 @@ from contextlib import suppress
 
 from refresher.errors import ListenError
 
-BACKLOG = 128  # connections that wait while nobody serves them yet; the kernel's usual bound
+BACKLOG = 128  # connections that may wait until the server accepts them; the kernel's usual bound
 LONGEST_PATH = 107  # bytes (unix(7))
 
 _REMEDIES = {
     errno.EADDRINUSE: "another process listens there; stop it or choose another {}",
-    errno.EACCES: "not permitted; ports below 1024 take CAP_NET_BIND_SERVICE: choose a higher one",
-    errno.EADDRNOTAVAIL: "this machine has no such address; choose one that it has, or :PORT for all of them",
+    errno.EACCES: "not permitted; a port below 1024 needs CAP_NET_BIND_SERVICE: choose a higher port",
+    errno.EADDRNOTAVAIL: "this machine has no such address; choose one of its own, or :PORT for all of them",
 }
 _UNIX_REMEDIES = {
     errno.ENOENT: "its directory does not exist; create it",
-    errno.ENOTDIR: "its directory is no directory; choose another {}",
+    errno.ENOTDIR: "its parent is not a directory; choose another {}",
     errno.EACCES: "not permitted; this process must be able to write to its directory",
     errno.EROFS: "its directory is read-only; choose another {}",
 }
-# What a machine without IPv6 says: to the making of such a socket, or to its binding.
+# The errors on a machine without IPv6 when creating such a socket, or when binding it.
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 def bind(host: str, port: int, *, option: str = "--listen", backlog: int = BACKLOG) -> socket.socket:
-    """A TCP socket that listens on `host` and `port`, which a predecessor may have left a moment ago.
+    """A TCP socket that listens on `host` and `port`, even if a predecessor has just closed that port.
 
-    Without a host: on every address of this machine, IPv4 and, where there is one, IPv6. A host name stands
-    for the first of its addresses that can be listened on, IPv4 first. Raises ListenError, which says what to
-    do; `option` is how the user has chosen the address.
+    With an empty host it listens on every address of this machine, IPv4 and, if available, IPv6. With a host
+    name it listens on the first usable address of that name, IPv4 first. Raises ListenError with advice;
+    `option` is the option that chose the address.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -41,10 +41,10 @@ def bind(host: str, port: int, *, option: str = "--listen", backlog: int = BACKL
         return _every_address(port, backlog) if not host else _named(host, port, backlog)
     except (socket.gaierror, UnicodeError) as error:
         reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
-        why = f"no such host{reason}; give an address of this machine, or :PORT for all of them"
+        why = f"no such host{reason}; give an address of this machine, or :PORT for all its addresses"
         raise ListenError(f"cannot listen on {where}: {why}") from error
     except OSError as error:
-        # create_server adds the address in its own words to strerror.
+        # create_server appends " (while attempting to bind on address …)" to strerror.
         why = _REMEDIES.get(error.errno or 0, "").format(option)
         why = why or str(error.strerror or error).partition(" (while")[0]
         raise ListenError(f"cannot listen on {where}: {why}") from error
@@ -58,9 +58,9 @@ def bind_unix(
     option: str = "--serve",
     backlog: int = BACKLOG,
 ) -> socket.socket:
-    """A Unix socket that listens at `path`. Users who may write to it, by `mode` and `group`, may connect.
+    """A Unix socket that listens at `path`. Users with write permission, by `mode` and `group`, may connect.
 
-    A socket that nobody listens on is replaced; nothing else is. `close` removes it. Raises ListenError.
+    It replaces an abandoned socket, but no other file. `close` removes it. Raises ListenError.
     """
     where = f"cannot listen on unix:{path}"
     if len(os.fsencode(path)) > LONGEST_PATH:
@@ -69,7 +69,7 @@ def bind_unix(
     try:
         number = -1 if group is None else _group_number(group)
         _bind_path(sock, path)
-        # Nobody connects before it listens, so nobody does before it has its group and mode.
+        # No client can connect before `listen`, so none connects before group and mode are set.
         os.chown(path, -1, number)
         os.chmod(path, mode)
         sock.listen(backlog)
@@ -81,7 +81,7 @@ def bind_unix(
 
 
 def close(listening: socket.socket) -> None:
-    """Close a listening socket; a Unix socket leaves no file."""
+    """Close a listening socket. Removes the file of a Unix socket."""
     path = listening.getsockname() if listening.family is socket.AF_UNIX else None
     listening.close()
     if path:
@@ -102,16 +102,16 @@ def _every_address(port: int, backlog: int) -> socket.socket:
 
 
 def _named(host: str, port: int, backlog: int) -> socket.socket:
-    name = host.encode("ascii")  # bytes: for text the codec of international names would be imported
+    name = host.encode("ascii")  # bytes: text would import the codec of international names
     found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    found.sort(key=lambda each: each[0] is not socket.AF_INET)  # "localhost" is for most 127.0.0.1
-    for place, (family, _, _, _, where) in enumerate(found, start=1):
+    found.sort(key=lambda entry: entry[0] is not socket.AF_INET)  # most users expect localhost = 127.0.0.1
+    for number, (family, _, _, _, address) in enumerate(found, start=1):
         try:
-            return socket.create_server(where, family=family, backlog=backlog)
+            return socket.create_server(address, family=family, backlog=backlog)
         except OSError as error:
-            if error.errno not in _NO_IPV6 or place == len(found):
+            if error.errno not in _NO_IPV6 or number == len(found):
                 raise
-    raise socket.gaierror(socket.EAI_NONAME, "it has no address")
+    raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
 
 
 def _bind_path(sock: socket.socket, path: str) -> None:
@@ -125,18 +125,18 @@ def _bind_path(sock: socket.socket, path: str) -> None:
 
 
 def _is_abandoned(path: str) -> bool:
-    """Whether it is a socket on which nobody listens: its process was killed."""
+    """Whether `path` is a socket without a listening process, for example after a kill."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0)  # where the backlog is full, somebody listens
+        probe.settimeout(0)  # a full backlog means that a process listens
         return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
 def _group_number(group: str) -> int:
     if group.isdecimal():
         return int(group)
-    import grp  # noqa: PLC0415 -- only where wanted
+    import grp  # noqa: PLC0415 -- only for a group
 
     return grp.getgrnam(group).gr_gid
 
@@ -145,9 +145,9 @@ def _unix_reason(error: OSError | LookupError, path: str, group: str | None, opt
     if isinstance(error, LookupError):
         return f"no such group: {group}"
     if error.errno == errno.EPERM:
-        return f"this process may not give it to group {group}; a member of the group may"
+        return f"this process may not give it to group {group}; run it as a member of that group"
     if error.errno == errno.EADDRINUSE:
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             return _REMEDIES[errno.EADDRINUSE].format(option)
-        return f"a file is there that is no socket; remove it or choose another {option}"
+        return f"a file that is not a socket exists there; remove it or choose another {option}"
     return _UNIX_REMEDIES.get(error.errno or 0, "").format(option) or error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""A server on loopback, and plain ways to talk to it as a client."""
+"""A server on loopback, and simple clients for it."""
 
 import http.client
 import socket
@@ -23,7 +23,7 @@ class Received(NamedTuple):
 
 
 class Site:
-    """A server that serves, and what a client does with it."""
+    """A running server, and the actions of a client."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -37,7 +37,7 @@ class Site:
         accept: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Received:
-        """One request over a connection of its own."""
+        """Send one request over its own connection."""
         headers = dict(headers or {}) | ({} if accept is None else {"Accept": accept})
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         try:
@@ -53,7 +53,7 @@ class Site:
             yield sock
 
     def raw(self, *pieces: bytes) -> bytes:
-        """What comes back on a connection on which these bytes are sent."""
+        """The bytes that come back after these bytes are sent."""
         with self.client() as sock:
             for piece in pieces:
                 sock.sendall(piece)
@@ -61,7 +61,7 @@ class Site:
 
 
 def everything(sock: socket.socket) -> bytes:
-    """All that comes until the other side closes the connection, or resets it."""
+    """All bytes until the other side closes or resets the connection."""
     received = b""
     with suppress(ConnectionResetError):
         while piece := sock.recv(65536):
@@ -78,7 +78,7 @@ def has_ipv6() -> bool:
 
 
 class Plain:
-    """An application that one function is, and that admits everything unless told otherwise."""
+    """An application made of one function; by default it admits everything."""
 
     def __init__(self, answer: Callable[[Request], Reply]) -> None:
         self._answer = answer
@@ -95,7 +95,7 @@ class Plain:
 
 @contextmanager
 def running() -> Iterator[Callable[[Callable[[socket.socket], Server]], Site]]:
-    """Runs what is made of a listening socket until the end; fails if it ends before."""
+    """Runs the server made of a listening socket until the end; fails if it ends earlier."""
     running: list[tuple[Server, threading.Thread]] = []
 
     def run(make: Callable[[socket.socket], Server]) -> Site:
@@ -113,12 +113,12 @@ def running() -> Iterator[Callable[[Callable[[socket.socket], Server]], Site]]:
         server.stop()
         thread.join(DEADLINE)
         assert lived, "the server has ended before the test"
-        assert not thread.is_alive(), "the server did not end when told to"
+        assert not thread.is_alive(), "the server did not stop"
 
 
 @contextmanager
 def serving() -> Iterator["Serve"]:
-    """Serves with this function answering; one request a connection, unless the limits say otherwise."""
+    """Serves with this function as the application; by default one request per connection."""
     with running() as run:
 
         def start(answer: Callable[[Request], Reply], limits: Limits = ONE_REQUEST) -> Site:

@@ -1,4 +1,4 @@
-"""Which hosts no web page can point elsewhere."""
+"""Hosts that no web page can redirect."""
 
 import pytest
 
@@ -28,10 +28,10 @@ OTHER_HOSTS = [
 
 
 @pytest.mark.parametrize("host", OWN_HOSTS)
-def test_a_host_that_can_only_be_this_machine_is_accepted(host: str) -> None:
+def test_a_host_that_can_only_mean_this_machine_is_accepted(host: str) -> None:
     assert is_own_host(host, "Emulator")
 
 
 @pytest.mark.parametrize("host", [*OTHER_HOSTS, "emulator"])
-def test_any_other_host_is_not(host: str) -> None:
+def test_any_other_host_is_refused(host: str) -> None:
     assert not is_own_host(host, "")

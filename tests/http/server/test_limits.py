@@ -1,4 +1,4 @@
-"""How much the clients of a server may take."""
+"""The number of connections that a server allows."""
 
 import resource
 

@@ -1,4 +1,4 @@
-"""The HTTP server: what its applications and clients get, and whom it does not wait for."""
+"""The HTTP server, as its applications and clients see it. No client can make it wait."""
 
 import http.client
 import logging
@@ -19,7 +19,7 @@ from refresher.http.server.messages import Later, Reply, Request, Response, Take
 from tests.http.server.site import DEADLINE, Serve, Site, everything, serving
 
 GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"
-PATIENT = Limits(60.0, 60.0, 60.0, 0.0, 60.0)  # longer than a test: nothing here ends by its time-out
+PATIENT = Limits(60.0, 60.0, 60.0, 0.0, 60.0)  # longer than a test: no time-out ends a connection
 KEPT = PATIENT._replace(idle=60.0)
 
 
@@ -28,17 +28,17 @@ def hello(request: Request) -> Response:
 
 
 def send_for_ever(sock: socket.socket, piece: bytes, pause: float = 0.0) -> None:
-    """Send this over and over, until the other side has closed the connection for good."""
+    """Send this repeatedly, until the other side has closed the connection."""
     until = time.monotonic() + DEADLINE
     while time.monotonic() < until:
         sock.sendall(piece)
         threading.Event().wait(pause)
 
 
-# What is asked, and what is answered
+# Requests and responses
 
 
-def test_a_request_is_given_to_who_answers_it_and_the_answer_to_the_client(serve: Serve) -> None:
+def test_a_request_reaches_the_application_and_its_response_the_client(serve: Serve) -> None:
     seen: list[Request] = []
 
     def answer(request: Request) -> Response:
@@ -87,30 +87,30 @@ def test_a_request_may_come_in_pieces(serve: Serve) -> None:
     ("sent", "status"),
     [(b"not http at all\r\n\r\n", 400), (b"GET /there HTTP/1.1\r\nX: " + b"y" * 20_000, 431)],
 )
-def test_what_cannot_be_read_is_refused_and_not_repeated(serve: Serve, sent: bytes, status: int) -> None:
+def test_an_invalid_request_is_refused_and_not_repeated(serve: Serve, sent: bytes, status: int) -> None:
     response = serve(hello).raw(sent)
     assert response.startswith(f"HTTP/1.1 {status} ".encode())
     assert not [word for word in (b"hello", b"there", b"yyy", b"http at all") if word in response]
 
 
-def test_a_body_that_nobody_reads_does_not_keep_the_answer_from_its_client(serve: Serve) -> None:
+def test_a_client_with_an_unread_body_gets_its_response(serve: Serve) -> None:
     site = serve(hello, PATIENT._replace(body_size=100))
     with site.client() as sock:
         sock.sendall(GET.replace(b"Host", b"Content-Length: 30000\r\nHost"))
         assert everything(sock).startswith(b"HTTP/1.1 413 ")
-        for _ in range(3):  # this client sends all of it before it looks at the answer, and is not reset
+        for _ in range(3):  # the client sends everything before it reads the response, and is not reset
             sock.sendall(b"x" * 10_000)
             threading.Event().wait(0.01)
 
 
-def test_a_body_without_an_end_is_not_read_without_an_end(serve: Serve) -> None:
+def test_an_endless_body_is_read_up_to_a_bound(serve: Serve) -> None:
     with serve(hello, PATIENT).client() as sock:
         sock.sendall(GET)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             send_for_ever(sock, b"x" * 4096)
 
 
-# One connection after the other, or one for many requests
+# Keep-alive
 
 POST = b"POST /there HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
 LAST = GET.replace(b"Host", b"Connection: close\r\nHost")
@@ -135,7 +135,7 @@ def test_requests_follow_each_other_on_one_connection_until_the_client_ends_it(s
         assert b"\r\nConnection: close\r\n" in received
 
 
-def test_requests_that_are_sent_ahead_are_answered_in_their_order(serve: Serve) -> None:
+def test_pipelined_requests_get_their_responses_in_order(serve: Serve) -> None:
     bodies = [b"x" * size for size in (0, 1, 5000, 2, 0, 30_000)]
     sent = b"".join(POST % (len(body), body) for body in bodies)
     received = serve(echo, KEPT).raw(sent + LAST)
@@ -145,17 +145,17 @@ def test_requests_that_are_sent_ahead_are_answered_in_their_order(serve: Serve) 
     ]
 
 
-def test_a_client_that_sends_ahead_without_an_end_is_read_no_faster_than_it_is_answered(serve: Serve) -> None:
+def test_endless_pipelined_requests_are_read_no_faster_than_served(serve: Serve) -> None:
     site = serve(lambda request: Later(Future()) if request.path == "/later" else hello(request), KEPT)
     with ExitStack() as stack:
         sock = ask(stack, site, "/later")
         sock.settimeout(0.5)
-        with pytest.raises(TimeoutError):  # the system's buffers are full, and nobody empties them
+        with pytest.raises(TimeoutError):  # the system's buffers are full and stay full
             send_for_ever(sock, GET * 1000)
         assert site.call("/there").status == 200
 
 
-def test_those_who_send_ahead_and_those_who_do_not_take_turns(serve: Serve) -> None:
+def test_pipelining_clients_and_others_take_turns(serve: Serve) -> None:
     site = serve(hello, KEPT)
     with site.client() as greedy:
         greedy.sendall(GET * 300)
@@ -164,13 +164,13 @@ def test_those_who_send_ahead_and_those_who_do_not_take_turns(serve: Serve) -> N
         assert everything(greedy).count(b"hello") == 301
 
 
-def test_with_no_time_between_requests_each_has_its_connection(serve: Serve) -> None:
+def test_with_an_idle_limit_of_zero_each_request_has_its_connection(serve: Serve) -> None:
     response = serve(hello, PATIENT).raw(GET.replace(b"Host", b"Connection: keep-alive\r\nHost") + GET)
     assert response.count(b"hello") == 1
     assert b"\r\nConnection: close\r\n" in response
 
 
-def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(serve: Serve) -> None:
+def test_a_client_that_waits_for_100_continue_gets_it(serve: Serve) -> None:
     with serve(echo, PATIENT).client() as sock:
         head, _, _ = (POST % (3, b"")).partition(b"\r\n\r\n")
         sock.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
@@ -182,19 +182,17 @@ def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(serve: Serve) ->
 @pytest.mark.parametrize(
     ("path", "size", "status"), [(b"/forbidden", 3, 403), (b"/there", 10**9, 413), (b"/there", 10**30, 413)]
 )
-def test_it_gets_no_leave_for_what_is_refused_by_its_head(
-    serve: Serve, path: bytes, size: int, status: int
-) -> None:
+def test_a_refused_head_gets_no_100_continue(serve: Serve, path: bytes, size: int, status: int) -> None:
     head = (POST % (size, b"")).replace(b"/there", path).replace(b"Host", b"Expect: 100-continue\r\nHost")
     with serve(echo, KEPT).client() as sock:
         sock.sendall(head)
         assert everything(sock).startswith(b"HTTP/1.1 %d " % status)
 
 
-# Who is not waited for
+# Slow clients
 
 
-def test_a_hundred_silent_clients_keep_nobody_from_an_answer(serve: Serve) -> None:
+def test_a_hundred_silent_clients_delay_no_response(serve: Serve) -> None:
     site = serve(hello, PATIENT)
     with ExitStack() as hoard:
         for _ in range(100):
@@ -202,8 +200,8 @@ def test_a_hundred_silent_clients_keep_nobody_from_an_answer(serve: Serve) -> No
         assert site.call("/there").body == b"hello GET /there"
 
 
-def test_clients_that_do_not_read_their_answers_keep_nobody_from_one(serve: Serve) -> None:
-    large = bytes(6_000_000)  # more than the buffers of both sides take
+def test_clients_that_do_not_read_delay_no_response(serve: Serve) -> None:
+    large = bytes(6_000_000)  # more than the buffers of both sides hold
     site = serve(
         lambda request: hello(request)._replace(body=large if request.path == "/large" else b""), PATIENT
     )
@@ -213,20 +211,20 @@ def test_clients_that_do_not_read_their_answers_keep_nobody_from_one(serve: Serv
         assert site.call("/there").status == 200
 
 
-def test_of_too_many_answers_that_nobody_reads_the_oldest_is_dropped(serve: Serve) -> None:
+def test_of_too_many_unread_responses_the_oldest_is_dropped(serve: Serve) -> None:
     large = bytes(6_000_000)
     site = serve(lambda _: Response(200, large), PATIENT._replace(responses=15_000_000))
     with ExitStack() as hoard:
         oldest, *others = [hoard.enter_context(site.client()) for _ in range(3)]
         for sock in (oldest, *others):
             sock.sendall(GET)
-            sock.recv(1, socket.MSG_PEEK)  # its answer has begun
+            sock.recv(1, socket.MSG_PEEK)  # its response has begun
         assert len(everything(oldest)) < len(large)
         for sock in others:
             assert len(everything(sock)) > len(large)
 
 
-def test_a_head_that_drips_is_given_up_though_it_never_stops(serve: Serve) -> None:
+def test_a_dripping_head_times_out(serve: Serve) -> None:
     over = threading.Event()
     with serve(hello, PATIENT._replace(head=0.3)).client() as sock:
 
@@ -249,28 +247,28 @@ def test_a_head_that_drips_is_given_up_though_it_never_stops(serve: Serve) -> No
             dripping.join()
 
 
-def test_a_silent_client_is_given_up(serve: Serve) -> None:
+def test_a_silent_client_times_out(serve: Serve) -> None:
     with serve(hello, PATIENT._replace(head=0.2)).client() as sock:
         assert sock.recv(1) == b""
 
 
-def test_a_client_that_reads_too_slowly_is_given_up(serve: Serve) -> None:
+def test_a_client_that_reads_too_slowly_times_out(serve: Serve) -> None:
     large = bytes(64_000_000)
     site = serve(lambda _: Response(200, large), PATIENT._replace(answer=0.3))
     with site.client() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)  # little is taken in advance
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)  # a small receive buffer
         sock.sendall(GET)
         received, until = 0, time.monotonic() + 0.8
-        while time.monotonic() < until:  # reading a little all the time
+        while time.monotonic() < until:  # read a little all the time
             received += len(sock.recv(65536))
             threading.Event().wait(0.005)
         with suppress(ConnectionResetError):
-            while size := len(sock.recv(1 << 20)):  # what the system had taken from the server
+            while size := len(sock.recv(1 << 20)):  # the bytes that the system had already received
                 received += size
         assert 0 < received < len(large)
 
 
-def test_a_client_that_does_not_close_its_side_is_left(serve: Serve) -> None:
+def test_a_client_that_does_not_close_its_side_is_closed(serve: Serve) -> None:
     with serve(hello, PATIENT._replace(farewell=0.2)).client() as sock:
         sock.sendall(GET)
         assert everything(sock).endswith(b"hello GET /there")
@@ -278,7 +276,7 @@ def test_a_client_that_does_not_close_its_side_is_left(serve: Serve) -> None:
             send_for_ever(sock, b"x", pause=0.01)
 
 
-def test_of_too_many_connections_the_oldest_is_closed(serve: Serve) -> None:
+def test_with_too_many_connections_the_oldest_is_closed(serve: Serve) -> None:
     site = serve(hello, PATIENT._replace(connections=3))
     with site.client() as oldest, site.client() as older, site.client(), site.client() as newest:
         assert oldest.recv(1) == b""
@@ -288,7 +286,7 @@ def test_of_too_many_connections_the_oldest_is_closed(serve: Serve) -> None:
         assert everything(older).endswith(b"hello GET /there")
 
 
-def test_a_connection_between_two_requests_makes_room_before_an_older_one_with_a_request(
+def test_an_idle_connection_is_closed_before_an_older_busy_one(
     serve: Serve,
 ) -> None:
     site = serve(hello, KEPT._replace(connections=3))
@@ -304,20 +302,20 @@ def test_a_connection_between_two_requests_makes_room_before_an_older_one_with_a
         assert at_work.recv(4096).endswith(b"hello GET /there")
 
 
-def test_a_body_that_drips_is_given_up(serve: Serve) -> None:
+def test_a_dripping_body_times_out(serve: Serve) -> None:
     with serve(echo, PATIENT._replace(body=0.2)).client() as sock:
         sock.sendall(POST % (3, b"a"))
         assert everything(sock).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_that_nobody_uses_is_closed(serve: Serve) -> None:
+def test_an_idle_connection_is_closed(serve: Serve) -> None:
     with serve(hello, PATIENT._replace(idle=0.2)).client() as sock:
         sock.sendall(GET)
         assert everything(sock).endswith(b"hello GET /there")
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /", GET])
-def test_a_client_that_goes_at_any_time_is_no_error(
+def test_a_client_may_go_away_at_any_time(
     serve: Serve, sent: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     large = bytes(16_000_000)
@@ -325,18 +323,18 @@ def test_a_client_that_goes_at_any_time_is_no_error(
     for reset in (False, True):
         with site.client() as sock:
             sock.sendall(sent)
-            if reset:  # linger 0: closing is a reset
+            if reset:  # linger 0: closing sends a reset
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     assert len(site.call("/there").body) == len(large)
     assert caplog.records == []
     assert capfd.readouterr() == ("", "")
 
 
-# What comes later
+# Later
 
 
 class Promises:
-    """Promises an answer to ``/later…``; everything else at once."""
+    """Returns `Later` for ``/later…``, and a response for everything else."""
 
     def __init__(self, within: float | None = None, otherwise: Response | None = None) -> None:
         self._within, self._otherwise = within, otherwise
@@ -359,7 +357,7 @@ def ask(stack: ExitStack, site: Site, path: str) -> socket.socket:
     return sock
 
 
-def test_what_is_there_does_not_wait_for_what_comes_later(serve: Serve) -> None:
+def test_other_responses_do_not_wait_for_a_later_one(serve: Serve) -> None:
     promises = Promises()
     site = serve(promises, PATIENT)
     with ExitStack() as stack:
@@ -372,13 +370,13 @@ def test_what_is_there_does_not_wait_for_what_comes_later(serve: Serve) -> None:
         assert everything(first).endswith(b"the first")
 
 
-def test_an_answer_may_be_there_before_it_is_promised(serve: Serve) -> None:
+def test_a_later_may_be_resolved_already(serve: Serve) -> None:
     future: Future[Response] = Future()
     future.set_result(Response(200, b"already"))
     assert serve(lambda _: Later(future)).call("/").body == b"already"
 
 
-def test_many_may_wait_for_one_answer(serve: Serve) -> None:
+def test_many_clients_may_wait_for_one_future(serve: Serve) -> None:
     future: Future[Response] = Future()
     future.set_running_or_notify_cancel()
     site = serve(lambda request: Later(future) if request.path == "/later" else hello(request), PATIENT)
@@ -389,13 +387,15 @@ def test_many_may_wait_for_one_answer(serve: Serve) -> None:
         assert all(everything(sock).endswith(b"for all") for sock in asked)
 
 
-def test_a_client_does_not_run_out_of_time_while_its_answer_is_computed(serve: Serve) -> None:
+def test_a_client_does_not_time_out_while_its_response_is_computed(serve: Serve) -> None:
     promises = Promises()
     site = serve(promises, PATIENT._replace(head=0.1))
     with ExitStack() as stack:
         sock = ask(stack, site, "/later")
         future = promises.next()
-        assert stack.enter_context(site.client()).recv(1) == b""  # this one did, and it came later
+        assert (
+            stack.enter_context(site.client()).recv(1) == b""
+        )  # this client timed out, although it came later
         future.set_result(Response(200, b"at last"))
         assert everything(sock).endswith(b"at last")
 
@@ -403,17 +403,17 @@ def test_a_client_does_not_run_out_of_time_while_its_answer_is_computed(serve: S
 @pytest.mark.parametrize(
     ("otherwise", "expected"), [(Response(202, b"not yet"), b"not yet"), (None, b"Service Unavailable")]
 )
-def test_what_does_not_come_in_time_is_answered_otherwise(
+def test_a_later_that_is_late_gets_the_other_reply(
     serve: Serve, otherwise: Response | None, expected: bytes
 ) -> None:
     promises = Promises(0.05, otherwise)
     received = serve(promises, PATIENT).call("/later")
     assert received.body == expected
     future = promises.next()
-    assert future.cancelled()  # who computes it need not go on
+    assert future.cancelled()  # the computation may stop
 
 
-def test_what_comes_too_late_is_not_taken_for_the_answer_to_the_next_request(serve: Serve) -> None:
+def test_a_late_response_is_not_sent_for_the_next_request(serve: Serve) -> None:
     soon, whenever = Promises(0.05, Response(202, b"not yet")), Promises()
     site = serve(lambda request: (soon if request.path == "/later/1" else whenever)(request), KEPT)
     with site.client() as sock:
@@ -423,7 +423,7 @@ def test_what_comes_too_late_is_not_taken_for_the_answer_to_the_next_request(ser
     assert statuses == [b"202", b"200", b"200"]
 
 
-def test_nothing_is_computed_for_a_client_that_was_closed(serve: Serve) -> None:
+def test_the_future_of_a_closed_client_is_cancelled(serve: Serve) -> None:
     promises = Promises()
     site = serve(promises, PATIENT._replace(connections=2))
     with ExitStack() as stack:
@@ -437,7 +437,7 @@ def test_nothing_is_computed_for_a_client_that_was_closed(serve: Serve) -> None:
             assert everything(sock).endswith(b"done")
 
 
-def test_clients_that_close_their_sides_early_are_answered_and_cost_nothing(serve: Serve) -> None:
+def test_clients_that_close_their_sides_early_get_responses_and_cost_nothing(serve: Serve) -> None:
     promises = Promises()
     site = serve(promises, PATIENT)
     with ExitStack() as stack:
@@ -451,7 +451,7 @@ def test_clients_that_close_their_sides_early_are_answered_and_cost_nothing(serv
         assert everything(sock).endswith(b"at last")
 
 
-# What takes the socket over
+# Takeovers
 
 
 def test_an_application_may_take_the_socket_over(serve: Serve) -> None:
@@ -467,7 +467,7 @@ def test_an_application_may_take_the_socket_over(serve: Serve) -> None:
         assert everything(sock) == b"you"
 
 
-def test_what_was_taken_over_holds_up_nobody_and_ends_with_its_client_or_the_server() -> None:
+def test_a_takeover_delays_no_other_and_ends_with_client_or_server() -> None:
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def wait(sock: socket.socket) -> None:
@@ -490,7 +490,7 @@ def test_what_was_taken_over_holds_up_nobody_and_ends_with_its_client_or_the_ser
         assert ended.get(timeout=DEADLINE) == "ended"
 
 
-def test_what_was_taken_over_makes_room_for_others_when_it_is_the_oldest(serve: Serve) -> None:
+def test_a_takeover_is_closed_when_it_is_the_oldest_connection(serve: Serve) -> None:
     def wait(sock: socket.socket) -> None:
         sock.settimeout(None)
         sock.recv(1)
@@ -534,7 +534,7 @@ sys.stdin.readline()
 """
 
 
-def test_without_a_thread_to_be_had_only_what_needs_one_is_closed() -> None:
+def test_if_no_thread_starts_only_the_takeover_is_closed() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", NO_THREADS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -550,7 +550,7 @@ def test_without_a_thread_to_be_had_only_what_needs_one_is_closed() -> None:
         process.stdin.close()
 
 
-# What goes wrong on our side
+# Failures of the server
 
 
 def fail(request: Request) -> Response:
@@ -568,7 +568,7 @@ def fail_later(request: Request) -> Reply:
 
 
 @pytest.mark.parametrize("answer", [fail, fail_later])
-def test_a_bug_in_an_answer_is_logged_and_not_shown_and_the_server_lives_on(
+def test_a_bug_in_the_application_is_logged_and_the_server_lives_on(
     serve: Serve, caplog: pytest.LogCaptureFixture, answer: Callable[[Request], Reply]
 ) -> None:
     site = serve(answer)
@@ -576,7 +576,7 @@ def test_a_bug_in_an_answer_is_logged_and_not_shown_and_the_server_lives_on(
     assert (received.status, received.body) == (500, b"Internal Server Error")
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("refresher", logging.ERROR)
-    assert "fails" not in record.getMessage()  # what clients write stays out of the log
+    assert "fails" not in record.getMessage()  # text from clients stays out of the log
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "the inner text"
     assert site.call("/fails", "HEAD").body == b""
@@ -590,7 +590,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("path", ["/bullet", "/split"])
-def test_an_answer_that_cannot_be_sent_is_a_mistake_like_any_other(serve: Serve, path: str) -> None:
+def test_an_unsendable_response_is_handled_like_a_bug(serve: Serve, path: str) -> None:
     site = serve(lambda request: ODD.get(request.path) or hello(request))
     assert site.call(path).status == 500
     assert site.call("/there").status == 200
@@ -610,7 +610,7 @@ server = Server(
     listening, Plain(lambda _: Response(200, b"hello")), Limits(60.0, 60.0, 60.0, 60.0, 60.0), name="this one"
 )
 resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
-if "others" in sys.argv:  # it is not our connections that take them all
+if "others" in sys.argv:  # other files use up the descriptors
     others = []
     while len(others) < 16:
         try:
@@ -629,7 +629,7 @@ print((time.process_time() - worked) / (time.monotonic() - began), flush=True)
 
 
 @pytest.mark.parametrize("culprit", ["ours", "others"])
-def test_without_a_descriptor_left_it_neither_dies_nor_spins(culprit: str) -> None:
+def test_without_free_descriptors_it_neither_dies_nor_spins(culprit: str) -> None:
     program = [sys.executable, "-c", OUT_OF_DESCRIPTORS, culprit]
     with (
         subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
@@ -640,8 +640,8 @@ def test_without_a_descriptor_left_it_neither_dies_nor_spins(culprit: str) -> No
         port = int(process.stdout.readline())
         for _ in range(40):
             hoard.enter_context(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE))
-        told = process.stdout.readline()
-        assert told.startswith("this one cannot take another connection: Too many open files")
+        warning = process.stdout.readline()
+        assert warning.startswith("this one cannot accept another connection: Too many open files")
         threading.Event().wait(0.5)  # a loop that spins would be at work all the time
         process.stdin.write("\n")
         process.stdin.flush()
@@ -651,5 +651,5 @@ def test_without_a_descriptor_left_it_neither_dies_nor_spins(culprit: str) -> No
         connection.close()
         process.stdin.write("\n")
         process.stdin.flush()
-        (share_of_time,) = process.stdout.read().splitlines()  # and the warning is not repeated
+        (share_of_time,) = process.stdout.read().splitlines()  # the warning is not repeated
         assert float(share_of_time) < 0.5

@@ -1,4 +1,4 @@
-"""What is a request, what is refused, and with which status (RFC 9112)."""
+"""Valid requests, refused requests, and the status for each refusal (RFC 9112)."""
 
 import pytest
 from hypothesis import given, settings
@@ -45,14 +45,14 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_a_request_is_what_it_says(name: str) -> None:
+def test_a_valid_request_is_parsed(name: str) -> None:
     head, expected = ACCEPTED[name]
     sent = head + b"\r\n" + (b"seven.." if expected.body else b"")
     assert outcome([sent]) == (200, [expected])
     assert outcome(sent[at : at + 1] for at in range(len(sent))) == (200, [expected])
 
 
-# What two servers might read differently: each would let a client smuggle a request past a proxy, or in.
+# Requests that two servers may read differently, so that a client can smuggle a request past a proxy.
 AMBIGUOUS = {
     "a length and a coding": (
         POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -122,7 +122,7 @@ REFUSED = AMBIGUOUS | {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_all_else_is_refused_and_nothing_after_it_is_read(name: str) -> None:
+def test_an_invalid_request_is_refused_and_nothing_after_it_is_read(name: str) -> None:
     sent, status = REFUSED[name]
     assert outcome([sent + SMUGGLED]) == (status, [])
     sent += SMUGGLED
@@ -143,10 +143,10 @@ HEADS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(HEADS | st.binary(max_size=100))
-def test_whatever_is_sent_it_is_a_request_or_refused(sent: bytes) -> None:
+def test_any_input_is_a_request_or_refused(sent: bytes) -> None:
     status, requests = outcome([sent + b"\r\n\r\n"])
     if status is None:
-        assert not sent.strip(b"\r\n")  # empty lines only: they begin nothing
+        assert not sent.strip(b"\r\n")  # only empty lines, which begin no request
     else:
         assert status == 200 or 400 <= status < 600
     for request in requests:
@@ -163,23 +163,23 @@ def test_whatever_is_sent_it_is_a_request_or_refused(sent: bytes) -> None:
     | HEADS,
     st.data(),
 )
-def test_it_is_the_same_however_it_is_cut(sent: bytes, data: st.DataObject) -> None:
+def test_the_result_does_not_depend_on_how_the_input_is_split(sent: bytes, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(sent)))
     assert outcome(filter(None, [sent[:cut], sent[cut:]])) == outcome(filter(None, [sent]))
 
 
-def test_bare_line_feeds_are_refused_at_once_and_not_when_the_time_is_up() -> None:
+def test_bare_line_feeds_are_refused_at_once() -> None:
     assert outcome([b"GET /there HTTP/1.1\nHost: x\n\n"]) == (400, [])
     assert outcome([b"GET /there HTTP/1.1\r", b"\nHost: x\r", b"\n\r\n"])[0] == 200
 
 
-def test_a_length_that_is_longer_than_a_number_may_be_is_too_large() -> None:
+def test_a_length_with_too_many_digits_is_too_large() -> None:
     with pytest.raises(RefusedError) as raised:
         parsed(POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n")
     assert raised.value.status == 413
 
 
-def test_a_refusal_repeats_nothing() -> None:
+def test_a_refusal_repeats_no_part_of_the_request() -> None:
     with pytest.raises(RefusedError) as raised:
         parsed(b"GET /a-secret HTTP/7.0\r\n\r\n")
     assert str(raised.value) == "HTTP Version Not Supported"

@@ -13,7 +13,7 @@ POST = b"POST /there HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 WAITING = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-Continue\r\n\r\n"
 
 
-# Whether the connection stays
+# Keep-alive
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ WAITING = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-Con
         ((POST % 3).replace(b"there", b"forbidden"), False, b"close"),
     ],
 )
-def test_the_connection_stays_if_the_client_may_use_it_again(
+def test_the_connection_stays_if_the_client_can_use_it_again(
     sent: bytes, stays: bool, header: bytes | None
 ) -> None:
     wire = Wire()
@@ -43,13 +43,13 @@ def test_the_connection_stays_if_the_client_may_use_it_again(
     assert wire.send(GET).startswith(b"HTTP/1.1 200") is stays
 
 
-def test_with_no_idle_time_it_never_stays() -> None:
+def test_with_an_idle_limit_of_zero_it_never_stays() -> None:
     wire = Wire(LIMITS._replace(idle=0.0))
     assert b"\r\nConnection: close\r\n" in wire.send(OLD + b"Connection: keep-alive\r\n\r\n")
     assert wire.is_closing
 
 
-def test_a_client_that_has_closed_its_side_gets_all_its_answers() -> None:
+def test_a_client_that_has_closed_its_side_gets_all_responses() -> None:
     wire = Wire()
     wire.protocol.receive(GET * 3, 0.0)
     wire.protocol.receive(b"", 0.0)
@@ -58,13 +58,13 @@ def test_a_client_that_has_closed_its_side_gets_all_its_answers() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /", POST % 3 + b"ab"])
-def test_a_client_that_goes_before_its_request_is_there_gets_nothing(sent: bytes) -> None:
+def test_a_client_that_goes_before_its_request_is_complete_gets_nothing(sent: bytes) -> None:
     wire = Wire()
     assert wire.send(*([sent] if sent else []), b"") == b""
     assert wire.protocol.phase is Phase.OVER
 
 
-# What an answer looks like
+# Responses
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_client_that_goes_before_its_request_is_there_gets_nothing(sent: bytes
         (b"GET", 599, b"5", b"hello"),
     ],
 )
-def test_an_answer_says_how_long_its_body_is(
+def test_a_response_has_its_content_length(
     method: bytes, status: int, length: bytes | None, body: bytes
 ) -> None:
     protocol = Protocol(Admitting(), LIMITS, 0.0)
@@ -96,7 +96,7 @@ def test_an_answer_says_how_long_its_body_is(
     assert fields[b"Date"].endswith(b" GMT")
 
 
-def test_a_date_of_the_application_is_the_date() -> None:
+def test_a_date_of_the_application_is_kept() -> None:
     protocol = Protocol(Admitting(), LIMITS, 0.0)
     protocol.receive(GET, 0.0)
     protocol.next_request(0.0)
@@ -104,25 +104,25 @@ def test_a_date_of_the_application_is_the_date() -> None:
     assert bytes(protocol.outgoing).count(b"Date: ") == 1
 
 
-def test_a_refused_head_request_is_answered_without_a_body() -> None:
+def test_the_refusal_of_a_head_request_has_no_body() -> None:
     assert Wire().send(b"HEAD / HTTP/1.1\r\n\r\n").endswith(b"\r\n\r\n")
 
 
 # Bodies
 
 
-def test_leave_to_send_a_body_is_given_once_and_only_where_it_is_waited_for() -> None:
+def test_100_continue_is_sent_once_and_only_to_a_waiting_client() -> None:
     wire = Wire()
     assert wire.send(WAITING % (b"/there", 3)) == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert wire.send(b"a") == b""
     assert wire.send(b"bc").endswith(b"<abc>")
-    assert wire.send(WAITING % (b"/there", 3) + b"abc").startswith(b"HTTP/1.1 200")  # did not wait
-    assert wire.send(WAITING % (b"/there", 0)).startswith(b"HTTP/1.1 200")  # waits for nothing
+    assert wire.send(WAITING % (b"/there", 3) + b"abc").startswith(b"HTTP/1.1 200")  # it did not wait
+    assert wire.send(WAITING % (b"/there", 0)).startswith(b"HTTP/1.1 200")  # nothing to wait for
     old = (WAITING % (b"/there", 3)).replace(b"HTTP/1.1", b"HTTP/1.0")
     assert wire.send(old) == b""
 
 
-def test_leave_that_is_half_sent_is_sent_to_its_end_before_the_answer() -> None:
+def test_a_half_sent_100_continue_is_completed_before_the_response() -> None:
     protocol = Protocol(Admitting(), LIMITS, 0.0)
     protocol.receive(WAITING % (b"/there", 3), 0.0)
     assert protocol.next_request(0.0) is None
@@ -134,11 +134,11 @@ def test_leave_that_is_half_sent_is_sent_to_its_end_before_the_answer() -> None:
 
 
 @pytest.mark.parametrize(("path", "size", "status"), [(b"/forbidden", 3, 403), (b"/there", 101, 413)])
-def test_what_is_refused_by_its_head_gets_no_leave(path: bytes, size: int, status: int) -> None:
+def test_a_refused_head_gets_no_100_continue(path: bytes, size: int, status: int) -> None:
     assert Wire().send(WAITING % (path, size)).startswith(b"HTTP/1.1 %d " % status)
 
 
-def test_what_a_client_sends_ahead_is_kept_to_a_bound() -> None:
+def test_pipelined_bytes_are_kept_up_to_a_bound() -> None:
     protocol = Protocol(Admitting(), LIMITS, 0.0)
     protocol.receive(GET * 30, 0.0)
     assert protocol.next_request(0.0) is not None
@@ -149,7 +149,7 @@ def test_what_a_client_sends_ahead_is_kept_to_a_bound() -> None:
     assert not protocol.wants_more
 
 
-def test_what_still_comes_after_a_refusal_is_thrown_away_to_a_bound() -> None:
+def test_bytes_after_a_refusal_are_discarded_up_to_a_bound() -> None:
     wire = Wire()
     wire.send(b"nonsense\r\n\r\n")
     for _ in range(15):
@@ -190,7 +190,7 @@ def test_every_phase_has_its_deadline() -> None:
     assert protocol.phase is Phase.OVER
 
 
-def test_a_request_that_does_not_come_whole_in_time_is_answered_408() -> None:
+def test_an_incomplete_request_gets_408_at_its_deadline() -> None:
     for sent in (b"GET /", POST % 3 + b"ab"):
         wire = Wire()
         wire.send(sent)
@@ -199,14 +199,14 @@ def test_a_request_that_does_not_come_whole_in_time_is_answered_408() -> None:
 
 
 @pytest.mark.parametrize("before", [b"", GET, b"\r\n"])
-def test_a_client_that_asks_nothing_is_closed_without_a_word(before: bytes) -> None:
+def test_a_client_without_a_request_is_closed_without_a_response(before: bytes) -> None:
     wire = Wire()
     wire.send(*([before] if before else []))
     assert wire.expire(30.0) == b""
     assert wire.protocol.phase is Phase.OVER
 
 
-def test_an_answer_that_is_not_read_in_time_is_the_last() -> None:
+def test_a_response_not_read_in_time_ends_the_connection() -> None:
     protocol = Protocol(Admitting(), LIMITS, 0.0)
     protocol.receive(GET, 0.0)
     protocol.next_request(0.0)
@@ -215,16 +215,16 @@ def test_an_answer_that_is_not_read_in_time_is_the_last() -> None:
     assert protocol.phase is Phase.OVER
 
 
-def test_the_time_of_a_request_sent_ahead_begins_with_the_end_of_the_one_before() -> None:
+def test_the_time_of_a_pipelined_request_begins_after_the_previous_response() -> None:
     wire = Wire()
     wire.send(GET + b"GET /", now=3.0)
     assert wire.protocol.since == 3.0
     assert wire.protocol.deadline == 3.0 + LIMITS.head
 
 
-def test_it_is_idle_only_between_two_requests() -> None:
+def test_it_is_idle_only_between_requests() -> None:
     wire = Wire(Limits())
-    assert not wire.protocol.is_idle  # its first may be on the way
+    assert not wire.protocol.is_idle  # the first request may be on its way
     wire.send(GET)
     assert wire.protocol.is_idle
     wire.protocol.receive(b"G", 1.0)

@@ -1,4 +1,4 @@
-"""Listening sockets, and what is reported when one cannot be had."""
+"""Listening sockets, and the errors when listening fails."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ def opened() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def taken(opened: ExitStack) -> int:
-    """A port on 127.0.0.1 at which somebody listens."""
+    """A port on 127.0.0.1 that is in use."""
     other = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
     port: int = other.getsockname()[1]
     return port
@@ -53,13 +53,13 @@ def test_without_a_host_it_listens_on_ipv6_too(opened: ExitStack) -> None:
 
 
 @needs_ipv6
-def test_an_ipv6_address_is_that_address_only(opened: ExitStack) -> None:
+def test_with_an_ipv6_address_it_listens_on_no_other(opened: ExitStack) -> None:
     port = opened.enter_context(bind("::1", 0)).getsockname()[1]
     assert connects("::1", port)
     assert not connects("127.0.0.1", port)
 
 
-def test_an_address_is_that_address_only(opened: ExitStack) -> None:
+def test_with_an_address_it_listens_on_no_other(opened: ExitStack) -> None:
     port = opened.enter_context(bind("127.0.0.1", 0)).getsockname()[1]
     assert connects("127.0.0.1", port)
     assert not connects("127.0.0.2", port)
@@ -70,7 +70,7 @@ def test_localhost_can_be_reached_by_ipv4(opened: ExitStack) -> None:
     assert connects("127.0.0.1", port)
 
 
-def test_a_restart_is_not_refused_because_of_connections_that_the_predecessor_closed(
+def test_a_restart_can_listen_after_connections_of_its_predecessor(
     opened: ExitStack,
 ) -> None:
     first = bind("127.0.0.1", 0)
@@ -83,7 +83,7 @@ def test_a_restart_is_not_refused_because_of_connections_that_the_predecessor_cl
     opened.enter_context(bind("127.0.0.1", port))
 
 
-def test_a_port_in_use_is_told_with_what_to_do(taken: int) -> None:
+def test_a_port_in_use_is_reported_with_advice(taken: int) -> None:
     with pytest.raises(ListenError) as raised:
         bind("127.0.0.1", taken)
     assert str(raised.value) == (
@@ -98,7 +98,7 @@ def test_a_port_in_use_on_one_address_is_in_use_for_every_address(taken: int) ->
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "reported"),
     [
         ("192.0.2.1", "192.0.2.1:9464: this machine has no such address; choose"),
         pytest.param(
@@ -110,10 +110,10 @@ def test_a_port_in_use_on_one_address_is_in_use_for_every_address(taken: int) ->
         ("not..a.host", "not..a.host:9464: no such host"),
     ],
 )
-def test_an_address_that_cannot_be_listened_on_is_told(host: str, told: str) -> None:
+def test_an_unusable_address_is_reported(host: str, reported: str) -> None:
     with pytest.raises(ListenError) as raised:
         bind(host, 9464)
-    assert str(raised.value).startswith(f"cannot listen on {told}")
+    assert str(raised.value).startswith(f"cannot listen on {reported}")
     assert isinstance(raised.value.__cause__, OSError)
 
 
@@ -130,7 +130,7 @@ except ListenError as error:
 """
 
 
-def test_a_port_that_takes_a_privilege_is_told() -> None:
+def test_a_privileged_port_is_reported() -> None:
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as start:
         if int(start.read()) <= 1:
             pytest.skip("on this machine no port takes a privilege (net.ipv4.ip_unprivileged_port_start)")
@@ -138,13 +138,13 @@ def test_a_port_that_takes_a_privilege_is_told() -> None:
         [sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout == (
-        "cannot listen on 127.0.0.1:1: not permitted; ports below 1024 take CAP_NET_BIND_SERVICE: "
-        "choose a higher one\n"
+        "cannot listen on 127.0.0.1:1: not permitted; a port below 1024 needs CAP_NET_BIND_SERVICE: "
+        "choose a higher port\n"
     )
 
 
-def test_what_has_no_remedy_of_ours_is_told_in_the_words_of_the_system(opened: ExitStack) -> None:
-    with pytest.raises(ListenError) as raised:  # a multicast address cannot be listened on
+def test_another_error_is_reported_in_the_words_of_the_system(opened: ExitStack) -> None:
+    with pytest.raises(ListenError) as raised:  # no socket can listen on a multicast address
         opened.enter_context(bind("ff02::1", 0))
     assert "while attempting" not in str(raised.value)
     assert os.strerror(errno.EINVAL) in str(raised.value) or "no such address" in str(raised.value)
@@ -158,7 +158,7 @@ print([module for module in sys.argv[1:] if module in sys.modules])
 """
 
 
-def test_what_takes_long_to_import_is_not_needed_for_it() -> None:
+def test_it_imports_no_slow_module() -> None:
     unwanted = ["http.server", "http.client", "email", "encodings.idna", "prometheus_client"]
     done = subprocess.run(
         [sys.executable, "-c", FRUGAL, *unwanted], capture_output=True, text=True, check=True, timeout=30

@@ -1,4 +1,4 @@
-"""Unix sockets: who may connect, what is replaced, and what is reported when one cannot be had."""
+"""Unix sockets: permissions, replacement of abandoned sockets, and errors."""
 
 import grp
 import os
@@ -22,7 +22,7 @@ from tests.http.server.site import DEADLINE, ONE_REQUEST, Plain, everything
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Of a socket: short, because the directories of tests are long."""
+    """A short path of a socket, because the directories of tests are long."""
     monkeypatch.chdir(tmp_path)
     return "token.sock"
 
@@ -38,7 +38,7 @@ def connected(path: str) -> socket.socket:
     return sock
 
 
-def test_requests_are_served_on_it_and_at_the_end_it_is_gone(path: str) -> None:
+def test_it_serves_requests_and_is_removed_at_the_end(path: str) -> None:
     server = Server(bound(path), Plain(lambda request: Response(200, request.path.encode())), ONE_REQUEST)
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -53,7 +53,7 @@ def test_requests_are_served_on_it_and_at_the_end_it_is_gone(path: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
-def test_it_has_the_mode_and_the_group_that_were_wanted(path: str, mode: int) -> None:
+def test_it_has_the_given_mode_and_group(path: str, mode: int) -> None:
     own = grp.getgrgid(os.getgid())
     for group in (own.gr_name, str(own.gr_gid), None):
         listening = bound(path, mode, group)
@@ -74,7 +74,7 @@ print(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[1]))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(("mode", "connects"), [(0o660, False), (0o666, True)])
-def test_another_user_connects_only_where_the_mode_says_so(mode: int, connects: bool) -> None:
+def test_another_user_connects_only_if_the_mode_allows_it(mode: int, connects: bool) -> None:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)  # others may enter it, unlike the directories of tests
         listening = bound(f"{directory}/socket", mode)
@@ -84,7 +84,7 @@ def test_another_user_connects_only_where_the_mode_says_so(mode: int, connects: 
         close(listening)
 
 
-def test_a_socket_that_a_killed_process_has_left_is_replaced(path: str) -> None:
+def test_a_socket_left_by_a_killed_process_is_replaced(path: str) -> None:
     bound(path).close()  # without removing it
     assert os.path.lexists(path)
     listening = bound(path)
@@ -92,7 +92,7 @@ def test_a_socket_that_a_killed_process_has_left_is_replaced(path: str) -> None:
     close(listening)
 
 
-def test_a_socket_that_somebody_listens_on_is_left_alone(path: str) -> None:
+def test_a_socket_in_use_is_not_replaced(path: str) -> None:
     first = bound(path)
     with pytest.raises(ListenError) as raised:
         bound(path)
@@ -103,7 +103,7 @@ def test_a_socket_that_somebody_listens_on_is_left_alone(path: str) -> None:
     close(first)
 
 
-def test_a_socket_whose_backlog_is_full_is_not_taken_for_left(path: str) -> None:
+def test_a_socket_with_a_full_backlog_is_not_replaced(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as first:
         first.bind(path)
         first.listen(0)
@@ -111,14 +111,14 @@ def test_a_socket_whose_backlog_is_full_is_not_taken_for_left(path: str) -> None
             bound(path)
 
 
-def test_what_is_no_socket_is_left_alone(path: str, tmp_path: Path) -> None:
+def test_another_file_is_not_replaced(path: str, tmp_path: Path) -> None:
     Path(path).write_text("precious")
-    with pytest.raises(ListenError, match="a file is there that is no socket; remove it or choose"):
+    with pytest.raises(ListenError, match="a file that is not a socket exists there; remove it or choose"):
         bound(path)
     assert Path(path).read_text() == "precious"
     Path(path).unlink()
     Path(path).symlink_to("nowhere")
-    with pytest.raises(ListenError, match="a file is there that is no socket"):
+    with pytest.raises(ListenError, match="a file that is not a socket exists there"):
         bound(path)
 
 
@@ -126,25 +126,25 @@ def test_what_is_no_socket_is_left_alone(path: str, tmp_path: Path) -> None:
     ("path", "reported"),
     [
         ("missing/socket", "unix:missing/socket: its directory does not exist; create it"),
-        (f"{__file__}/socket", "its directory is no directory; choose another --serve"),
+        (f"{__file__}/socket", "its parent is not a directory; choose another --serve"),
         ("x" * (LONGEST_PATH + 1), f"the path has more than {LONGEST_PATH} bytes; choose a shorter --serve"),
         ("\N{SNOWMAN}" * 40, "the path has more than 107 bytes"),
     ],
 )
-def test_a_path_where_no_socket_can_be_is_reported(path: str, reported: str) -> None:
+def test_an_unusable_path_is_reported(path: str, reported: str) -> None:
     with pytest.raises(ListenError) as raised:
         bound(path)
     assert reported in str(raised.value)
 
 
-def test_a_group_that_does_not_exist_is_reported_and_nothing_is_left(path: str) -> None:
+def test_an_unknown_group_is_reported_and_leaves_no_file(path: str) -> None:
     with pytest.raises(ListenError, match=r"unix:token\.sock: no such group: nobody-has-this"):
         bound(path, group="nobody-has-this")
     assert not os.path.lexists(path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="as root, which then gives its rights away")
-def test_what_takes_a_right_is_reported() -> None:
+def test_a_missing_permission_is_reported() -> None:
     code = """
 import os, sys
 from refresher.errors import ListenError
@@ -166,5 +166,5 @@ for path, group in (("/socket", None), (sys.argv[1], "0")):
     assert done.stdout == (
         "cannot listen on unix:/socket: not permitted; this process must be able to write to its "
         f"directory\ncannot listen on unix:{directory}/s: this process may not give it to group 0; "
-        "a member of the group may\n"
+        "run it as a member of that group\n"
     )

@@ -24,7 +24,7 @@ class Admitting:
 
 
 class Wire:
-    """What a client sends and gets, with an answer to each request as soon as it is there."""
+    """A client of a protocol: each complete request gets its response at once."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.protocol = Protocol(Admitting(), limits, 0.0)
@@ -32,7 +32,7 @@ class Wire:
         self.sent = b""
 
     def send(self, *pieces: bytes, now: float = 0.0) -> bytes:
-        """What comes back for these, as long as the client is read from."""
+        """The bytes that come back for these, while the protocol reads."""
         before = len(self.sent)
         for piece in pieces:
             self.protocol.receive(piece, now)
@@ -40,7 +40,7 @@ class Wire:
         return self.sent[before:]
 
     def expire(self, now: float) -> bytes:
-        """What comes back when the deadline has passed."""
+        """The bytes that come back when the deadline has passed."""
         before = len(self.sent)
         self.protocol.expire(now)
         self._flush(now)
@@ -68,7 +68,7 @@ class Wire:
 
 
 def outcome(pieces: Iterable[bytes]) -> tuple[int | None, list[Request]]:
-    """The status of the last answer to a client that sends this, and what got to the application."""
+    """The last status for a client that sends this, and the requests that reached the application."""
     wire = Wire()
     for piece in pieces:
         if wire.protocol.wants_more:

@@ -1,4 +1,4 @@
-{{/* What the objects are called: after the release, which `inlive-token-refresher` is the best name for. */}}
+{{/* The name of the objects: that of the release, for which `inlive-token-refresher` is the best name. */}}
 {{- define "refresher.fullname" -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- if .Values.fullnameOverride -}}
@@ -10,7 +10,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* By these the Pods that work are known, and that of `helm test` is none of them. */}}
+{{/* The labels that select the working Pods, and not the Pod of `helm test`. */}}
 {{- define "refresher.selector" -}}
 app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -42,12 +42,12 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 
 {{- define "refresher.config" -}}
 {{- if and .Values.config.leader_election (ne .Values.mode "ha") -}}
-{{- fail (printf "config.leader_election: two processes are mode: ha, and this is mode: %s" .Values.mode) -}}
+{{- fail (printf "config.leader_election: needs mode: ha, but this is mode: %s" .Values.mode) -}}
 {{- end -}}
 {{- .Values.config | toYaml -}}
 {{- end }}
 
-{{/* JSON: the names of the Secrets that are written, by namespace. The release's own is always there. */}}
+{{/* JSON: the names of the Secrets to write, by namespace. The release's namespace is always included. */}}
 {{- define "refresher.secrets" -}}
 {{- $places := dict .Release.Namespace list -}}
 {{- range .Values.config.tokens -}}
@@ -60,12 +60,12 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 {{- if has .Values.applicationKeySecret (index $places .Release.Namespace) -}}
-{{- fail (printf "config: who reads a token in the Secret %s reads the application key, too: name another one" .Values.applicationKeySecret) -}}
+{{- fail (printf "config: readers of a token in the Secret %s would also read the application key: use another Secret" .Values.applicationKeySecret) -}}
 {{- end -}}
 {{- $places | toJson -}}
 {{- end }}
 
-{{/* What runs in every Pod here is configured by its variables, so that `kubectl exec … -- refresher check` means the same. */}}
+{{/* Variables configure every Pod, so that `kubectl exec … -- refresher check` uses the same configuration. */}}
 {{- define "refresher.env" -}}
 - { name: REFRESHER_CONFIG, value: /etc/inlive/refresher.yaml }
 {{- if eq .Values.mode "ha" }}
@@ -80,7 +80,7 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* The specification of a Pod but for its container's own: [root, the container's other fields]. */}}
+{{/* The specification of a Pod. Argument: [root, further fields of the container]. */}}
 {{- define "refresher.pod" -}}
 {{- $container := index . 1 -}}
 {{- with index . 0 -}}
@@ -91,7 +91,7 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
-  fsGroup: 65532 # the key is root's; kubelet gives it to this group and makes 0440 of 0400
+  fsGroup: 65532 # root owns the key; kubelet gives it to this group and changes 0400 to 0440
   seccompProfile: { type: RuntimeDefault }
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}

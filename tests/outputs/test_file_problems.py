@@ -1,4 +1,4 @@
-"""A file output in trouble: killed, out of space, without rights, and read all the time."""
+"""A file output under faults: killed, out of space, without permissions, and read all the time."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from refresher.config.targets import LOCK_FILE
+from refresher.config.output_kinds import LOCK_FILE
 from tests.outputs.mounts import mounting
 from tests.outputs.tokens import NOW, SEALER, a_token
-from tests.outputs.victims import LARGE, NOBODY, output_at, told_by
+from tests.outputs.victims import LARGE, NOBODY, output_at, result_of
 
 KILLS = 40
 
@@ -23,7 +23,7 @@ def debris_in(folder):
 
 
 def check_what_a_killed_writer_left(path):
-    """One whole value, which the record describes; a successor clears the rest away and goes on writing."""
+    """A complete value that the record describes. The next process removes the rest and keeps writing."""
     successor = output_at(path)
     content = path.read_bytes()
     access = json.loads(content)["access_token"]
@@ -39,7 +39,7 @@ def check_what_a_killed_writer_left(path):
     return access
 
 
-def test_killed_before_any_line_the_value_is_whole_and_described(victim, tmp_path):
+def test_a_kill_before_any_line_leaves_a_complete_and_recorded_value(victim, tmp_path):
     process = victim("die-before-every-line", tmp_path)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -53,7 +53,7 @@ def test_killed_before_any_line_the_value_is_whole_and_described(victim, tmp_pat
     assert littered > 10
 
 
-def test_killed_at_any_moment_the_value_is_whole_and_described(victim, tmp_path):
+def test_a_kill_at_any_moment_leaves_a_complete_and_recorded_value(victim, tmp_path):
     path = tmp_path / "access-token"
     output_at(path).write(a_token(), NOW, SEALER)
     dice = random.Random(1)
@@ -67,7 +67,7 @@ def test_killed_at_any_moment_the_value_is_whole_and_described(victim, tmp_path)
         check_what_a_killed_writer_left(path)
 
 
-def test_a_reader_never_sees_anything_but_a_whole_value(tmp_path):
+def test_a_reader_always_sees_a_complete_value(tmp_path):
     path = tmp_path / "access-token"
     output = output_at(path)
     tokens = [a_token(1), a_token(2, size=LARGE)]
@@ -91,8 +91,8 @@ def test_a_reader_never_sees_anything_but_a_whole_value(tmp_path):
     }
 
 
-def test_two_processes_at_the_same_file_never_mix_their_values(victim, tmp_path):
-    """Which is a mistake of the operator, and still no reader must suffer."""
+def test_two_processes_never_mix_their_values_in_one_file(victim, tmp_path):
+    """This is a mistake of the operator, but it must not harm any reader."""
     path = tmp_path / "access-token"
     output_at(path).write(a_token(), NOW, SEALER)
     writers = [victim("write-without-end", path) for _ in range(2)]
@@ -103,61 +103,61 @@ def test_two_processes_at_the_same_file_never_mix_their_values(victim, tmp_path)
         assert len(access) == LARGE or "x" not in access
 
 
-def test_a_directory_without_write_permission_is_an_error_that_says_who_needs_what(victim, open_folder):
+def test_a_directory_without_write_permission_is_reported_with_the_user(victim, open_folder):
     path = open_folder / "access-token"
     open_folder.chmod(0o555)
-    told = told_by(victim("write-as-nobody", path))
+    result = result_of(victim("write-as-nobody", path))
     user = NOBODY if os.geteuid() == 0 else os.geteuid()
-    assert told["small"] == (
+    assert result["small"] == (
         f"file:{path} cannot be written: Permission denied (EACCES); "
         f"let user {user} read the file, and list and write {open_folder}"
     )
-    assert told["found"] is None
-    assert told["files"] == []
+    assert result["found"] is None
+    assert result["files"] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
-def test_another_users_file_cannot_be_told_but_can_be_replaced(victim, open_folder):
+def test_another_users_file_cannot_be_read_but_can_be_replaced(victim, open_folder):
     path = open_folder / "access-token"
     path.write_text("root's")
     path.chmod(0o600)
     open_folder.chmod(0o777)
-    assert told_by(victim("write-as-nobody", path))["found"] == a_token(2, size=LARGE).facts.fingerprint
+    assert result_of(victim("write-as-nobody", path))["found"] == a_token(2, size=LARGE).facts.fingerprint
     assert path.stat().st_uid == NOBODY
     path.unlink()
     path.write_text("root's")
     path.chmod(0o600)
     os.chmod(open_folder, 0o555)
-    assert "(EACCES)" in told_by(victim("write-as-nobody", path))["found"]
+    assert "(EACCES)" in result_of(victim("write-as-nobody", path))["found"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="which groups the user is in is not known")
-def test_a_group_that_the_user_is_not_in_is_an_error_that_says_so(victim, open_folder):
+def test_a_group_without_the_user_is_reported(victim, open_folder):
     open_folder.chmod(0o777)
-    told = told_by(victim("write-as-nobody", open_folder / "access-token", "4242"))
-    assert f"(EPERM); make user {NOBODY} a member of the group" in told["small"]
-    assert told["files"] == [LOCK_FILE]
+    result = result_of(victim("write-as-nobody", open_folder / "access-token", "4242"))
+    assert f"(EPERM); make user {NOBODY} a member of the group" in result["small"]
+    assert result["files"] == [LOCK_FILE]
 
 
-def test_a_full_file_system_leaves_the_old_value_and_no_debris(victim, tmp_path):
+def test_a_full_file_system_keeps_the_old_value_and_no_temporary_file(victim, tmp_path):
     path = tmp_path / "access-token"
-    told = told_by(
+    result = result_of(
         victim("write-and-look", path, before=mounting('mount -t tmpfs -o size=16k tmpfs "$1"', tmp_path))
     )
-    assert told["small"] is None
-    assert told["large"].endswith(
+    assert result["small"] is None
+    assert result["large"].endswith(
         f"No space left on device (ENOSPC); free space or inodes in {tmp_path}, or enlarge the volume"
     )
-    assert told["found"] == a_token(1).facts.fingerprint
-    assert told["files"] == [".access-token.meta.json", LOCK_FILE, "access-token"]
+    assert result["found"] == a_token(1).facts.fingerprint
+    assert result["files"] == [".access-token.meta.json", LOCK_FILE, "access-token"]
 
 
-def test_a_read_only_file_system_is_an_error_that_says_so(victim, tmp_path):
-    told = told_by(
+def test_a_read_only_file_system_is_reported(victim, tmp_path):
+    result = result_of(
         victim(
             "write-and-look",
             tmp_path / "access-token",
             before=mounting('mount -t tmpfs -o ro tmpfs "$1"', tmp_path),
         )
     )
-    assert told["small"].endswith(f"Read-only file system (EROFS); mount the volume of {tmp_path} writable")
+    assert result["small"].endswith(f"Read-only file system (EROFS); mount the volume of {tmp_path} writable")

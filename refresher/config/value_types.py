@@ -1,4 +1,4 @@
-"""The kinds of values that options take. Each kind is told once for the loader and for the JSON Schema."""
+"""The types of values that options take. Each is declared once, for the loader and for the JSON Schema."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,27 +7,27 @@ from typing import Any, NamedTuple
 
 from refresher.config import durations
 from refresher.config.durations import format_duration, parse_duration
-from refresher.config.located import Ambiguous
-from refresher.config.wording import LONGEST_QUOTE, described, did_you_mean, plain, shown
+from refresher.config.quoting import LONGEST_QUOTE, described, did_you_mean, plain, shown
+from refresher.config.source_map import Ambiguous
 from refresher.core import formats
 
-LONGEST_PATH = 4095  # PATH_MAX without the NUL, limits.h
-LONGEST_TEMPLATE = 65536
+LONGEST_TEMPLATE = 65536  # characters
 
 
-class Kind(NamedTuple):
-    """`parse` takes a value of a document or a text of the command line and returns the setting, or raises
-    ValueError that says what was given and what is accepted. `show` is its inverse, for defaults."""
+class ValueType(NamedTuple):
+    """`parse` takes a value from a document, or a text from the command line, and returns the setting. It
+    raises ValueError with what was given and what is accepted. `show` is its inverse, for defaults."""
 
     parse: Callable[[object], Any]
     schema: Mapping[str, object]
     metavar: str
     show: Callable[[Any], object] = lambda setting: setting
+    choices: Callable[[Any], tuple[str, ...]] = lambda setting: (setting,)  # the words that a setting holds
     is_path: bool = False  # relative ones are resolved where the option was given
 
 
-class MisfitsError(ValueError):
-    """What is wrong inside of a mapping: each key with its problem."""
+class MappingError(ValueError):
+    """Problems inside a mapping: each key with its problem."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{shown(key)}: {problem}" for key, problem in problems))
@@ -35,42 +35,42 @@ class MisfitsError(ValueError):
 
 
 class UnquotedError(ValueError):
-    """YAML took the value for something else than a text, which it would be in quotes: `text`."""
+    """YAML did not read the value as a text. In quotes it would be `text`."""
 
     def __init__(self, problem: str, text: str) -> None:
         super().__init__(problem)
         self.text = text
 
 
-def read(kind: Kind, value: object) -> Any:
-    """The setting that `value` means. Raises ValueError; what it says to write is accepted."""
+def read(value_type: ValueType, value: object) -> Any:
+    """The setting for `value`. Raises ValueError; whatever its text suggests is accepted."""
     try:
-        return kind.parse(value)
+        return value_type.parse(value)
     except UnquotedError as error:
-        kind.parse(error.text)  # raises what is wrong with it beside the quotes
+        value_type.parse(error.text)  # raises any problem that quotes would not solve
         raise
 
 
 def anchored(pattern: str) -> str:
-    """`pattern` as JSON Schema takes it: there a match anywhere would do."""
+    """`pattern` for a JSON Schema, where an unanchored one matches anywhere."""
     return f"^(?:{pattern})$"
 
 
-SECTION = Kind(lambda node: node, {}, "")  # of options that have options of their own
+SECTION = ValueType(lambda node: node, {}, "")  # for options that have options of their own
 
 
 def text_of(value: object, accepted: str, *, echo: bool = True) -> str:
-    """`value` if it is a text. Raises ValueError otherwise, which quotes the value only with `echo`."""
+    """`value` if it is a text. Raises ValueError otherwise, and quotes the value only with `echo`."""
     if isinstance(value, str):
         if not _is_encodable(value, "surrogateescape"):  # JSON can spell half a character: "\ud800"
-            raise misfit("a text with half a character is given", accepted)
+            raise not_accepted("a text with half a character is given", accepted)
         return value
     if isinstance(value, Ambiguous):
-        raise misread(value, "write it in quotes", value.text, echo=echo)
+        raise ambiguous(value, "write it in quotes", value.text, echo=echo)
     if isinstance(value, bool | int | float):
         given = f"{shown(value)} is {described(value)}" if echo else f"{described(value)} is given"
         raise UnquotedError(f"{given}; write it in quotes; accepted: {accepted}", str(value).lower())
-    raise misfit(f"{described(value)} is given", accepted)
+    raise not_accepted(f"{described(value)} is given", accepted)
 
 
 def _is_encodable(text: str, errors: str = "strict") -> bool:
@@ -81,13 +81,13 @@ def _is_encodable(text: str, errors: str = "strict") -> bool:
     return True
 
 
-def misfit(problem: str, accepted: str) -> ValueError:
+def not_accepted(problem: str, accepted: str) -> ValueError:
     """The error that says what was given and what is accepted."""
     return ValueError(f"{problem}; accepted: {accepted}")
 
 
-def misread(value: Ambiguous, remedy: str, quoted: str | None = None, *, echo: bool = True) -> ValueError:
-    """The error about a word that does not mean in YAML what it says. `quoted`: what to write in quotes."""
+def ambiguous(value: Ambiguous, remedy: str, quoted: str | None = None, *, echo: bool = True) -> ValueError:
+    """The error about a word that YAML reads as something else. `quoted`: the text to write in quotes."""
     problem = f"YAML reads {plain(value.text) if echo else 'it'} as {value.meaning}; {remedy}"
     if quoted is None:
         return ValueError(problem)
@@ -99,16 +99,16 @@ def misread(value: Ambiguous, remedy: str, quoted: str | None = None, *, echo: b
 # Durations
 
 
-def duration(shortest: float, longest: float, accepted: str, *, whole: bool = False) -> Kind:
-    """Seconds between `shortest` and `longest`; `accepted` tells these limits to people."""
+def duration(shortest: float, longest: float, accepted: str, *, whole: bool = False) -> ValueType:
+    """Seconds between `shortest` and `longest`; `accepted` states these limits in messages."""
 
     def parse(value: object) -> float:
         text = value.text if isinstance(value, Ambiguous) else value
         if readings := durations.clock_readings(text):
-            fitting = [each for each in readings if fits(parse_duration(each))]
+            fitting = [reading for reading in readings if fits(parse_duration(reading))]
             raise durations.two_meanings(str(text), fitting) if fitting else out_of_range(text)
         if isinstance(value, Ambiguous):
-            raise misread(value, f"accepted: {accepted}")
+            raise ambiguous(value, f"accepted: {accepted}")
         seconds = parse_duration(value)
         if not fits(seconds):
             raise out_of_range(value)
@@ -118,12 +118,12 @@ def duration(shortest: float, longest: float, accepted: str, *, whole: bool = Fa
         return shortest <= seconds <= longest and not (whole and seconds != int(seconds))
 
     def out_of_range(value: object) -> ValueError:
-        return misfit(f"{shown(value)} is out of range", accepted)
+        return not_accepted(f"{shown(value)} is out of range", accepted)
 
     limits = {"minimum": shortest, "maximum": longest} | ({"multipleOf": 1} if whole else {})
     pattern = anchored(durations.PATTERN)
     schema = {"type": ["string", "number"], "pattern": pattern, "maxLength": durations.LONGEST_TEXT, **limits}
-    return Kind(parse, schema, "DURATION", format_duration)
+    return ValueType(parse, schema, "DURATION", format_duration)
 
 
 _SHARE_ACCEPTED = "20% to 95% of the lifetime, such as 70% or 0.7"
@@ -132,8 +132,8 @@ _FRACTION = r"0\.(?:[2-8][0-9]{0,8}|9[0-4][0-9]{0,7}|950{0,7}|9)"
 
 
 def parse_share(value: object) -> float:
-    """A share of the lifetime, 0.20 to 0.95, from ``70%`` or ``0.7``. Earlier than a fifth mints in a hot
-    loop, later than 95 % leaves nothing for retries."""
+    """A share of the lifetime, 0.20 to 0.95, from ``70%`` or ``0.7``. A smaller share would mint in a hot
+    loop, a larger one would leave no time for retries."""
     if isinstance(value, str):
         if re.fullmatch(rf"{_PERCENT}|{_FRACTION}", value):
             return float(value[:-1]) / 100 if value.endswith("%") else float(value)
@@ -143,14 +143,14 @@ def parse_share(value: object) -> float:
             return float(value)
         number = value
     elif isinstance(value, Ambiguous):
-        raise misfit(f"{shown(value.text)} is not a share", _SHARE_ACCEPTED)
+        raise not_accepted(f"{shown(value.text)} is not a share", _SHARE_ACCEPTED)
     else:
         number = None
     hint = f"did you mean {number:g}%? " if number is not None and 20 <= number <= 95 else ""
     raise ValueError(f"{shown(value)} is not a share; {hint}accepted: {_SHARE_ACCEPTED}")
 
 
-SHARE = Kind(
+SHARE = ValueType(
     parse_share,
     {
         "type": ["string", "number"],
@@ -172,14 +172,16 @@ _NAME_ACCEPTED = "1 to 63 of a-z, 0-9 and -, neither beginning nor ending in -"
 def parse_name(value: object) -> str:
     text = text_of(value, _NAME_ACCEPTED)
     if not re.fullmatch(_NAME, text):
-        raise misfit(f"{shown(text)} is not a token name", _NAME_ACCEPTED)
+        raise not_accepted(f"{shown(text)} is not a token name", _NAME_ACCEPTED)
     return text
 
 
-NAME = Kind(parse_name, {"type": "string", "pattern": anchored(_NAME)}, "NAME")
+NAME = ValueType(parse_name, {"type": "string", "pattern": anchored(_NAME)}, "NAME")
 
 
-def choice(what: str, names: tuple[str, ...], metavar: str, fold: Callable[[str], str] = str) -> Kind:
+def choice(what: str, names: tuple[str, ...], metavar: str, fold: Callable[[str], str] = str) -> ValueType:
+    """One of `names`. `fold` maps other spellings to them; messages say `what` they are."""
+
     def parse(value: object) -> str:
         text = fold(text_of(value, ", ".join(names)))
         if text not in names:
@@ -187,14 +189,14 @@ def choice(what: str, names: tuple[str, ...], metavar: str, fold: Callable[[str]
             raise ValueError(f"{shown(text)} is not a {what}{hint} accepted: {', '.join(names)}")
         return text
 
-    return Kind(parse, {"enum": list(names)}, metavar)
+    return ValueType(parse, {"enum": list(names)}, metavar)
 
 
 FORMAT = choice("format", formats.NAMES, "FORMAT")
 
 _GROUP = r"[^\u0000-\u0020:+\-][^\u0000-\u001f\u007f:]{0,255}"
 _GROUP_ACCEPTED = "a group's name or number"
-LARGEST_GROUP = 2**32 - 2  # the next one is (gid_t) -1, by which chown(2) means "leave as it is"
+LARGEST_GROUP = 2**32 - 2  # the next one is (gid_t) -1, which means "leave it unchanged" to chown(2)
 
 
 def parse_group(value: object) -> str:
@@ -205,68 +207,46 @@ def parse_group(value: object) -> str:
     else:
         text = text_of(value, _GROUP_ACCEPTED)
     if not re.fullmatch(_GROUP, text) or (re.fullmatch("[0-9]+", text) and int(text) > LARGEST_GROUP):
-        raise misfit(f"{shown(value)} is not a group", _GROUP_ACCEPTED)
+        raise not_accepted(f"{shown(value)} is not a group", _GROUP_ACCEPTED)
     return text
 
 
-GROUP = Kind(
+GROUP = ValueType(
     parse_group,
     {"type": ["string", "integer"], "pattern": anchored(_GROUP), "minimum": 0, "maximum": LARGEST_GROUP},
     "GROUP",
 )
 
 
-# Files
+# Permissions of files
 
 _MODE = r"0?[67][0-7][0145]"
 _MODE_ACCEPTED = 'octal digits in quotes such as "0600" or "0640"'
 
 
 def parse_mode(value: object) -> int:
-    """Permission bits, from octal digits as a text: as a number, 0640 is 416 to YAML 1.1 and 640 to 1.2."""
+    """Permission bits from octal digits in a text. YAML 1.1 reads the number 0640 as 416, YAML 1.2 as 640."""
     if isinstance(value, Ambiguous):
-        raise misread(value, "write it in quotes", value.text.replace("o", ""))
+        raise ambiguous(value, "write it in quotes", value.text.replace("o", ""))
     if not isinstance(value, str):
-        raise misfit(f"{shown(value)} is not a text", _MODE_ACCEPTED)
+        raise not_accepted(f"{shown(value)} is not a text", _MODE_ACCEPTED)
     if not re.fullmatch(r"[0-7]{3,4}", value):
-        raise misfit(f"{shown(value)} is not a file mode", _MODE_ACCEPTED)
+        raise not_accepted(f"{shown(value)} is not a file mode", _MODE_ACCEPTED)
     mode = int(value, 8)
     if mode & 0o7000:
-        raise misfit(f"{value} sets setuid, setgid or sticky", _MODE_ACCEPTED)
+        raise not_accepted(f"{value} sets setuid, setgid or sticky", _MODE_ACCEPTED)
     if mode & 0o600 != 0o600:
-        raise misfit(f"{value} lets its owner, the refresher, not read and write it", _MODE_ACCEPTED)
+        raise not_accepted(
+            f"{value} keeps its owner, the refresher, from reading and writing it", _MODE_ACCEPTED
+        )
     if mode & 0o002:
-        raise misfit(f"{value} lets everybody write it", _MODE_ACCEPTED)
+        raise not_accepted(f"{value} lets everybody write it", _MODE_ACCEPTED)
     return mode
 
 
-MODE = Kind(parse_mode, {"type": "string", "pattern": anchored(_MODE)}, "MODE", lambda mode: f"{mode:04o}")
-
-_PATH = r"(?!~)(?!(?:.*/)?\.{0,2}$)[^\u0000-\u001f\u007f]+"
-_PATH_ACCEPTED = "the path of a file, absolute or relative"
-
-
-def _path(*, secretive: bool = False) -> Kind:
-    """`secretive`: the value is not quoted, as somebody may have put a secret where its path belongs."""
-
-    def parse(value: object) -> str:
-        text = text_of(value, _PATH_ACCEPTED, echo=not secretive)
-        given = "the value" if secretive else shown(text)
-        if text.startswith("~"):
-            raise ValueError(f"{given} begins with ~, which is not expanded; write the whole path")
-        if len(text) > LONGEST_PATH:
-            raise misfit(f"{given} is longer than {LONGEST_PATH} characters", _PATH_ACCEPTED)
-        if not re.fullmatch(_PATH, text):
-            problem = "names a directory" if re.search(r"(^|/)\.{0,2}$", text) and text else "is not a path"
-            raise misfit(f"{given} {problem}", _PATH_ACCEPTED)
-        return text
-
-    schema = {"type": "string", "pattern": anchored(_PATH), "maxLength": LONGEST_PATH}
-    return Kind(parse, schema, "FILE", is_path=True)
-
-
-FILE = _path()
-SECRET_FILE = _path(secretive=True)
+MODE = ValueType(
+    parse_mode, {"type": "string", "pattern": anchored(_MODE)}, "MODE", lambda mode: f"{mode:04o}"
+)
 
 
 # Templates
@@ -275,25 +255,25 @@ _TEMPLATE_ACCEPTED = f"text with {', '.join('$' + name for name in formats.PLACE
 
 
 def parse_template(value: object) -> str:
-    """A `string.Template` that names the access token. Its text is not quoted: it is the user's own."""
+    """A `string.Template` with the access token in it. Messages do not quote it: it may hold a secret."""
     text = text_of(value, _TEMPLATE_ACCEPTED, echo=False)
     if len(text) > LONGEST_TEMPLATE or not _is_encodable(text):
-        raise misfit(f"not a text of at most {LONGEST_TEMPLATE} characters", _TEMPLATE_ACCEPTED)
+        raise not_accepted(f"not a text of at most {LONGEST_TEMPLATE} characters", _TEMPLATE_ACCEPTED)
     for match in Template.pattern.finditer(text):
         if match["invalid"] is not None:
             line = text.count("\n", 0, match.start()) + 1
-            raise misfit(f"a lone $ in line {line}; write $$ for a dollar", _TEMPLATE_ACCEPTED)
+            raise not_accepted(f"a lone $ in line {line}; write $$ for a dollar", _TEMPLATE_ACCEPTED)
     names = Template(text).get_identifiers()
     for name in names:
         if name not in formats.PLACEHOLDERS:
-            hint = did_you_mean(f"${name}", [f"${each}" for each in formats.PLACEHOLDERS]) or ";"
-            raise ValueError(f"${plain(name)} is no placeholder{hint} accepted: {_TEMPLATE_ACCEPTED}")
+            hint = did_you_mean(f"${name}", [f"${known}" for known in formats.PLACEHOLDERS]) or ";"
+            raise ValueError(f"${plain(name)} is not a placeholder{hint} accepted: {_TEMPLATE_ACCEPTED}")
     if "access_token" not in names:
-        raise misfit("the token is not in it, $access_token", _TEMPLATE_ACCEPTED)
+        raise not_accepted("the token, $access_token, is not in it", _TEMPLATE_ACCEPTED)
     return text
 
 
-TEMPLATE = Kind(
+TEMPLATE = ValueType(
     parse_template,
     {"type": "string", "pattern": r"\$(access_token|\{access_token\})", "maxLength": LONGEST_TEMPLATE},
     "TEXT",

@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 
 from refresher.config import flags
 from refresher.config.declarations import (
-    FileOutputSettings,
+    IssuerSettings,
     LeaderElectionSettings,
     ListenAddress,
-    SecretOutputSettings,
     Settings,
     TokenSettings,
 )
-from refresher.config.loader import load
-from refresher.config.overrides import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS, effective_values, load
+from refresher.config.options import options_of
+from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.errors import ConfigurationError
 
 ONE = (
@@ -28,10 +28,10 @@ def of_flags(environ=None, **flags):
     return load(flags, environ or {}, "/here")
 
 
-def mistakes_of(environ=None, *, needs=(KEY, OUTPUTS), command="run", **flags):
+def problems_of(environ=None, *, needs=(KEY, OUTPUTS), command="run", **flags):
     with pytest.raises(ConfigurationError) as caught:
         load(flags, environ or {}, "/here", needs=needs, command=command)
-    return [str(mistake) for mistake in caught.value.mistakes]
+    return [str(problem) for problem in caught.value.problems]
 
 
 def test_two_flags_make_a_token():
@@ -96,7 +96,7 @@ def test_a_secret_of_flags_alone_takes_every_default():
     assert found.leader_election == LeaderElectionSettings("b", 15.0)
 
 
-def test_files_and_secrets_side_by_side_take_of_the_flags_what_is_for_them():
+def test_files_and_secrets_side_by_side_each_take_their_flags():
     [token] = of_flags(
         key_file="/k", to_file=["/t"], to_secret=["s"], format="json", mode="640"
     ).settings.tokens
@@ -106,7 +106,7 @@ def test_files_and_secrets_side_by_side_take_of_the_flags_what_is_for_them():
     )
 
 
-def test_several_secrets_of_a_variable_are_separated_by_a_colon():
+def test_a_variable_separates_several_secrets_by_a_colon():
     environ = {"REFRESHER_KEY_FILE": "/k", "REFRESHER_TO_SECRET": "a:studio/b:", "REFRESHER_LEASE": "c"}
     found = of_flags(environ).settings
     assert [output.secret for output in found.tokens[0].outputs] == ["a", "studio/b"]
@@ -122,12 +122,12 @@ def test_every_flag_has_its_variable_and_beats_it():
     assert (token.lifetime, [output.path for output in token.outputs]) == (7200.0, ["/c"])
 
 
-def test_an_empty_variable_is_as_good_as_none():
+def test_an_empty_variable_does_not_count():
     environ = {"REFRESHER_LIFETIME": "", "REFRESHER_CONFIG": "", "REFRESHER_TO_FILE": ":"}
     assert (
         of_flags(environ | {"REFRESHER_TO_FILE": "a::"}, key_file="key").settings.tokens[0].lifetime == 3600.0
     )
-    assert "--to-file: is missing" in mistakes_of(environ, key_file="key")[0]
+    assert "--to-file: is missing" in problems_of(environ, key_file="key")[0]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_flags_change_the_one_token_and_the_one_output_of_a_file(tmp_path, loade
     )
 
 
-def test_to_file_takes_the_place_of_the_files_outputs(loaded):
+def test_to_file_replaces_the_outputs_of_the_file(loaded):
     [token] = loaded(TWO_OUTPUTS, to_file=["/a"], format="env").settings.tokens
     assert token.outputs == (FileOutputSettings("/a", "env"),), "its mode does not stay behind"
 
@@ -170,19 +170,19 @@ def test_flags_change_the_one_secret_of_a_file(loaded):
     assert token.outputs == (SecretOutputSettings("s", (("a", "template"),), "x $access_token"),)
 
 
-def test_to_secret_takes_the_place_of_the_files_outputs(loaded):
+def test_to_secret_replaces_the_outputs_of_the_file(loaded):
     [token] = loaded(TWO_OUTPUTS, to_secret=["a"]).settings.tokens
     assert token.outputs == (SecretOutputSettings("a"),)
 
 
-def test_permissions_are_refused_where_there_is_no_file(mistakes):
-    told = "is for files, and every output is a Secret"
-    assert mistakes_of({"REFRESHER_MODE": "640"}, key_file="k", to_secret=["a"], group="0") == [
-        f"--group: {told}",
-        f"REFRESHER_MODE: {told}",
+def test_permissions_are_refused_without_a_file_output(problems):
+    refused = "is for a file, and every output is a Secret"
+    assert problems_of({"REFRESHER_MODE": "640"}, key_file="k", to_secret=["a"], group="0") == [
+        f"--group: {refused}",
+        f"REFRESHER_MODE: {refused}",
     ]
-    assert mistakes(ONE.replace("{file: token, mode: '0640'}", "{secret: s}"), mode="640") == [
-        f"--mode: {told}"
+    assert problems(ONE.replace("{file: token, mode: '0640'}", "{secret: s}"), mode="640") == [
+        f"--mode: {refused}"
     ]
 
 
@@ -208,9 +208,9 @@ IN_A_SECRET = ONE.replace("{file: token, mode: '0640'}", "{secret: s}")
     ],
     ids=["key_file", "name", "outputs", "lease"],
 )
-def test_what_is_required_may_come_from_a_flag_or_variable(loaded, mistakes, text, flags, environ):
-    """Each option by itself, whatever else of its section stands in the file."""
-    assert len(mistakes(text)) == 1
+def test_a_required_option_may_come_from_a_flag_or_variable(loaded, problems, text, flags, environ):
+    """Each option by itself, whatever else the file says about its section."""
+    assert len(problems(text)) == 1
     found = loaded(text, environ=environ, **flags).settings
     assert found.tokens[0].name == "studio"
     assert found.tokens[0].key_file.endswith("/key")
@@ -219,24 +219,24 @@ def test_what_is_required_may_come_from_a_flag_or_variable(loaded, mistakes, tex
         assert found.leader_election == LeaderElectionSettings("a", 5.0)
 
 
-def test_a_template_beside_another_format_is_told_and_not_dropped(mistakes):
+def test_a_template_beside_another_format_is_reported_and_not_dropped(problems):
     for output in ("{file: token}", "{secret: s}"):
         text = ONE.replace("{file: token, mode: '0640'}", output)
-        [mistake] = mistakes(text, format="json", template="$access_token")
-        assert mistake.startswith("--template: is for format 'template', the format is 'json'")
+        [problem] = problems(text, format="json", template="$access_token")
+        assert problem.startswith("--template: is for format 'template', and the format is 'json'")
 
 
-def test_mistakes_in_the_data_that_a_variable_gives_a_secret_name_the_variable():
-    [mistake] = mistakes_of({"REFRESHER_FORMAT": "template"}, key_file="k", to_secret=["s"])
-    assert mistake.startswith("REFRESHER_FORMAT: 'template' needs template")
+def test_problems_of_a_secret_that_a_variable_describes_name_the_variable():
+    [problem] = problems_of({"REFRESHER_FORMAT": "template"}, key_file="k", to_secret=["s"])
+    assert problem.startswith("REFRESHER_FORMAT: 'template' needs template")
 
 
-def test_a_leases_duration_without_a_lease_is_a_mistake():
-    [mistake] = mistakes_of(key_file="k", to_secret=["a"], lease_duration="4s")
-    assert mistake == "--lease: is missing; only with a Lease there is leader election"
+def test_a_lease_duration_without_a_lease_is_reported():
+    [problem] = problems_of(key_file="k", to_secret=["a"], lease_duration="4s")
+    assert problem == "--lease: is missing; leader election needs a Lease"
 
 
-def test_another_format_takes_the_template_of_the_file_along(loaded):
+def test_another_format_drops_the_template_of_the_file(loaded):
     text = ONE.replace("mode: '0640'", "format: template, template: $access_token")
     assert loaded(text, format="json").settings.tokens[0].outputs[0].template is None
     assert (
@@ -244,16 +244,16 @@ def test_another_format_takes_the_template_of_the_file_along(loaded):
     )
 
 
-def test_flags_for_one_token_do_not_fit_a_file_of_several(mistakes):
-    assert mistakes(TWO, lifetime="1h", to_file=["a", "b"], environ={"REFRESHER_MODE": "0600"}) == [
+def test_flags_for_one_token_are_refused_with_a_file_of_several(problems):
+    assert problems(TWO, lifetime="1h", to_file=["a", "b"], environ={"REFRESHER_MODE": "0600"}) == [
         f"{flag}: for one token only, and the file has 2; write it into the file"
         for flag in ("--lifetime", "--to-file", "REFRESHER_MODE")
     ]
 
 
-def test_flags_for_one_output_do_not_fit_a_token_of_several(mistakes):
-    [mistake] = mistakes(TWO_OUTPUTS, format="json")
-    assert mistake.startswith("--format: for one output only, and the file has 2; ")
+def test_flags_for_one_output_are_refused_with_a_token_of_several(problems):
+    [problem] = problems(TWO_OUTPUTS, format="json")
+    assert problem.startswith("--format: for one output only, and the file has 2; ")
 
 
 def test_issuer_and_listen_fit_any_file(loaded):
@@ -266,14 +266,14 @@ def test_a_file_may_leave_its_token_to_flags(loaded):
     assert (found.issuer.timeout, found.tokens[0].key_file) == (3.0, "/k")
 
 
-def test_a_mistake_of_the_file_is_told_even_where_a_flag_beats_it(mistakes):
-    [mistake] = mistakes(ONE.replace("2h", "2 hours"), lifetime="1h")
-    assert "tokens[0].lifetime: '2 hours' is not a duration" in mistake
+def test_a_problem_in_the_file_is_reported_even_if_a_flag_beats_the_value(problems):
+    [problem] = problems(ONE.replace("2h", "2 hours"), lifetime="1h")
+    assert "tokens[0].lifetime: '2 hours' is not a duration" in problem
 
 
-def test_mistakes_name_the_flag_or_the_variable():
-    found = mistakes_of({"REFRESHER_MODE": "rwx"}, key_file="~/k", to_file=["t", "./t"], lifetime="1:30")
-    assert [mistake.split(": ")[0] for mistake in found] == [
+def test_problems_name_the_flag_or_the_variable():
+    found = problems_of({"REFRESHER_MODE": "rwx"}, key_file="~/k", to_file=["t", "./t"], lifetime="1:30")
+    assert [problem.split(": ")[0] for problem in found] == [
         "--key-file",
         "--lifetime",
         "REFRESHER_MODE",
@@ -293,9 +293,9 @@ def test_mistakes_name_the_flag_or_the_variable():
         ({"lease": "a"}, "--to-file"),
     ],
 )
-def test_rules_between_options_hold_for_flags_too(flags, where):
-    [mistake] = mistakes_of(key_file="k", to_file=["t"], **flags)
-    assert mistake.startswith(f"{where}: ")
+def test_rules_across_options_hold_for_flags_too(flags, where):
+    [problem] = problems_of(key_file="k", to_file=["t"], **flags)
+    assert problem.startswith(f"{where}: ")
 
 
 @pytest.mark.parametrize(
@@ -312,24 +312,24 @@ def test_rules_between_options_hold_for_flags_too(flags, where):
     ],
 )
 def test_rules_hold_for_flags_about_kubernetes(flags, where):
-    [mistake] = mistakes_of(**({"key_file": "k", "to_secret": ["s"]} | flags))
-    assert mistake.startswith(f"{where}: ")
+    [problem] = problems_of(**({"key_file": "k", "to_secret": ["s"]} | flags))
+    assert problem.startswith(f"{where}: ")
 
 
-def test_with_nothing_given_the_shortest_command_that_works_is_told():
-    assert mistakes_of(command="once") == [
-        "--config: no token is configured; the shortest that works: "
+def test_without_any_flags_the_shortest_command_that_works_is_shown():
+    assert problems_of(command="once") == [
+        "--config: no token is configured; the shortest command that works: "
         "refresher once --key-file KEY_FILE --to-file FILE"
     ]
-    assert "refresher mint --key-file KEY_FILE" in mistakes_of(needs=(KEY,), command="mint")[0]
+    assert "refresher mint --key-file KEY_FILE" in problems_of(needs=(KEY,), command="mint")[0]
 
 
-def test_what_is_half_given_is_told_by_the_flag_that_lacks():
-    assert mistakes_of(key_file="k")[0].startswith("--to-file: is missing, a token needs an output (")
-    assert mistakes_of(to_file=["t"])[0].startswith("--key-file: is missing; ")
+def test_an_incomplete_token_is_reported_by_its_missing_flag():
+    assert problems_of(key_file="k")[0].startswith("--to-file: is missing, a token needs an output (")
+    assert problems_of(to_file=["t"])[0].startswith("--key-file: is missing; ")
 
 
-def test_a_command_that_needs_no_outputs_is_content_without(loaded):
+def test_a_command_that_needs_no_outputs_accepts_a_token_without(loaded):
     found = load({"key_file": "/k", "format": "env"}, {}, "/", needs=(KEY,))
     assert found.settings.tokens == (TokenSettings("default", "/k", ()),)
     assert found.format == "env"
@@ -343,10 +343,10 @@ def test_a_command_that_needs_no_outputs_changes_none_by_its_format(tmp_path, wr
 
 
 def test_format_and_template_belong_together_without_outputs_too():
-    assert mistakes_of(key_file="k", format="template", needs=(KEY,))[0].startswith("--format: ")
+    assert problems_of(key_file="k", format="template", needs=(KEY,))[0].startswith("--format: ")
 
 
-def test_a_command_that_needs_no_key_is_content_without():
+def test_a_command_that_needs_no_key_accepts_a_token_without():
     found = load({"to_file": ["/t"]}, {}, "/", needs=(OUTPUTS,)).settings
     assert found.tokens == (TokenSettings("default", "", (FileOutputSettings("/t"),)),)
 
@@ -362,8 +362,60 @@ def test_a_command_that_needs_nothing_may_have_no_token():
     ),
     st.sampled_from([(KEY, OUTPUTS), (KEY,), (OUTPUTS,), ()]),
 )
-def test_whatever_flags_say_nothing_but_a_configuration_error_comes_of_it(arguments, needs):
+def test_any_values_of_flags_raise_only_a_configuration_error(arguments, needs):
     for repeated in {"to_file", "to_secret"} & arguments.keys():
         arguments[repeated] = [arguments[repeated], "x"]
     with suppress(ConfigurationError):
         load(arguments, {}, "/nowhere", needs=needs)
+
+
+# Where each value comes from
+
+
+def origins(tmp_path, environ=None, **flags):
+    return {
+        value.path: (value.value, value.origin)
+        for value in effective_values(flags, environ or {}, str(tmp_path))
+    }
+
+
+def test_each_value_of_a_file_has_its_line_flag_variable_or_default(tmp_path, written):
+    written(TWO_OUTPUTS.replace("file: other", "secret: s"))
+    environ = {"REFRESHER_KEY_FILE": "/k", "REFRESHER_LIFETIME": "3h"}
+    flags = {"lifetime": "4h", "issuer_timeout": "5s", "listen": "[::1]:9464"}
+    found = origins(tmp_path, environ, config="refresher.yaml", **flags)
+    assert found["tokens[0].name"] == ("studio", "refresher.yaml:2")
+    assert found["tokens[0].key_file"] == ("/k", "REFRESHER_KEY_FILE")
+    assert found["tokens[0].lifetime"] == ("4h", "--lifetime")
+    assert found["tokens[0].refresh_at"] == ("70%", None)
+    assert found["tokens[0].outputs[0].mode"] == ("0640", "refresher.yaml:6")
+    assert found["tokens[0].outputs[0].template"] == (None, None)
+    assert found["tokens[0].outputs[1].data"] == ({"access-token": "token"}, None)
+    assert found["issuer.timeout"] == ("5s", "--issuer-timeout")
+    assert found["listen"] == ("[::1]:9464", "--listen")
+    assert found["issuer.url"] == ("https://api.inlive.app", None)
+
+
+def test_each_value_of_flags_alone_has_its_flag_or_default(tmp_path):
+    found = origins(tmp_path, {"REFRESHER_FORMAT": "json"}, key_file="/k", to_file=["a"], to_secret=["b"])
+    assert found["tokens[0].name"] == ("default", None)
+    assert found["tokens[0].outputs[0].file"] == (f"{tmp_path}/a", "--to-file")
+    assert found["tokens[0].outputs[0].format"] == ("json", "REFRESHER_FORMAT")
+    assert found["tokens[0].outputs[1].data"] == ({"access-token": "json"}, "REFRESHER_FORMAT")
+    assert found["tokens[0].outputs[1].propagation_delay"] == ("2m", None)
+
+
+def test_every_option_in_effect_is_listed_once(tmp_path):
+    found = list(effective_values({"key_file": "/k", "to_file": ["a"]}, {}, str(tmp_path)))
+    sections = (TokenSettings, IssuerSettings, FileOutputSettings)
+    expected = sum(not option.sections for section in sections for option in options_of(section).values())
+    assert len({value.path for value in found}) == len(found) == expected + len(("listen",))
+
+
+def test_the_values_in_effect_are_those_that_are_loaded(tmp_path, written):
+    written(ONE)
+    flags = {"config": "refresher.yaml", "format": "json"}
+    [token] = load(flags, {}, str(tmp_path)).settings.tokens
+    found = origins(tmp_path, **flags)
+    assert found["tokens[0].key_file"][0] == token.key_file
+    assert found["tokens[0].outputs[0].format"] == (token.outputs[0].format, "--format")

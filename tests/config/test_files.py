@@ -1,10 +1,83 @@
+import os
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.config.located import Ambiguous, MalformedError, line_of
-from refresher.config.yaml_source import read_yaml
+from refresher.config.files import LARGEST, read_document, read_yaml
+from refresher.config.source_map import Ambiguous, MalformedError, line_of
+
+
+def problem(path):
+    with pytest.raises(MalformedError) as caught:
+        read_document(str(path))
+    return caught.value
+
+
+def test_yaml_and_json_give_the_same_document(written):
+    assert read_document(str(written("a: [1, {b: x}]"))) == {"a": [1, {"b": "x"}]}
+    assert read_document(str(written('{"a": [1, {"b": "x"}]}', "c.json"))) == {"a": [1, {"b": "x"}]}
+
+
+def test_a_byte_order_mark_is_ignored(written):
+    assert read_document(str(written("a: 1".encode("utf-8-sig")))) == {"a": 1}
+    assert read_document(str(written('{"a": 1}'.encode("utf-8-sig"), "c.json"))) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "line"),
+    [
+        ("c.yaml", b"", "is empty", None),
+        ("c.yaml", b"# nothing\n", "is empty", None),
+        ("c.json", b" ", "is empty", None),
+        ("c.json", b"null", "is empty", None),
+        ("c.yaml", b"a: 1\nb: \xff\n", "not UTF-8 text", 2),
+        ("c.yaml", "a: 1".encode("utf-16"), "not UTF-8 text", 1),
+        ("c.yaml", b"a: 1\nb: \0\n", "a NUL character", 2),
+        ("c.json", b'{"a": 1,\n "b": }', "not JSON: Expecting value", 2),
+        ("c.json", b"[" * 100_000, "nested too deep", None),
+        ("c.json", b"1" * 5000, "thousands of digits", None),
+        ("c.json", b'{"a": NaN}', "not JSON: NaN", None),
+    ],
+)
+def test_a_malformed_file_is_reported_with_its_line(written, name, content, message, line):
+    found = problem(written(content, name))
+    assert message in found.problem
+    assert found.line == line
+
+
+def test_json_reports_a_repeated_key_but_no_lines(written):
+    document = read_document(str(written('{"a": 1, "b": {"c": 1, "c": 2, "c": 3}}', "c.json")))
+    assert document["b"].duplicates == [("c", None), ("c", None)]
+    assert line_of(document, ("b", "c")) is None
+
+
+def test_an_unreadable_file_is_reported_with_the_reason(tmp_path):
+    assert "No such file or directory" in problem(tmp_path / "none.yaml").problem
+    assert "Is a directory" in problem(tmp_path).problem
+    loop = tmp_path / "loop.yaml"
+    loop.symlink_to(loop)
+    assert "symbolic links" in problem(loop).problem
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_read_permission_is_reported(written):
+    path = written("a: 1")
+    path.chmod(0)
+    assert "Permission denied" in problem(path).problem
+
+
+def test_a_fifo_is_refused_without_waiting_for_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "c.yaml")
+    assert "not a regular file" in problem(tmp_path / "c.yaml").problem
+
+
+def test_a_file_of_more_than_sixteen_mebibytes_is_refused_unparsed(written):
+    assert "larger than 16 MiB" in problem(written(b"[" * (LARGEST + 1))).problem
+
+
+# YAML
 
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
 
@@ -14,14 +87,14 @@ def read(request):
     return lambda text: read_yaml(text, request.param)
 
 
-def test_values_are_what_every_yaml_and_json_agree_on(read):
+def test_values_are_those_that_every_yaml_and_json_agree_on(read):
     text = "{a: b, n: 12, f: 0.7, neg: -1, t: true, null: ~, empty: , list: [1, x], quoted: 'no'}"
     values = {"a": "b", "n": 12, "f": 0.7, "neg": -1, "t": True, "null": None, "empty": None}
     assert read(text) == values | {"list": [1, "x"], "quoted": "no"}
 
 
 @pytest.mark.parametrize("word", ["1h", "70%", ":9464", "127.0.0.1:9464", "/a/b", "a:b", "y"])
-def test_a_word_that_only_looks_like_a_number_is_a_text(read, word):
+def test_a_word_that_resembles_a_number_is_a_text(read, word):
     assert read(f"- {word}") == [word]
 
 
@@ -48,7 +121,7 @@ def test_a_word_that_only_looks_like_a_number_is_a_text(read, word):
         ("2026-01-01 10:00:00", "a date"),
     ],
 )
-def test_a_word_that_means_something_else_in_yaml_is_kept_with_what_it_means(read, word, meaning):
+def test_an_ambiguous_word_is_kept_with_its_meaning_in_yaml(read, word, meaning):
     [value] = read(f"- {word}")
     assert isinstance(value, Ambiguous)
     assert (value.text, value.meaning) == (word, meaning)
@@ -63,7 +136,7 @@ def test_the_line_of_every_value_is_known(read):
     assert line_of(document, ("tokens", 0, "outputs", 0, "mode")) == 6, "the nearest there is"
 
 
-def test_a_key_given_twice_is_known_with_its_first_line(read):
+def test_a_repeated_key_is_kept_with_its_first_line(read):
     document = read("a: 1\nb: 2\na: 3\n")
     assert document.duplicates == [("a", 1)]
     assert line_of(document, ("a",)) == 3
@@ -89,7 +162,7 @@ def test_a_key_given_twice_is_known_with_its_first_line(read):
         ("- " * 1000 + "x", "nested more than 20 deep", 1),
     ],
 )
-def test_what_a_configuration_does_not_need_is_refused_where_it_stands(read, text, problem, line):
+def test_unsupported_yaml_is_refused_with_its_line(read, text, problem, line):
     with pytest.raises(MalformedError) as caught:
         read(text)
     assert problem in caught.value.problem
@@ -105,18 +178,18 @@ def test_an_alias_bomb_is_refused_at_its_first_alias(read):
     assert (caught.value.line, caught.value.column) == (2, 8)
 
 
-def test_a_character_that_yaml_forbids_is_told(read):
+def test_a_character_that_yaml_forbids_is_reported(read):
     with pytest.raises(MalformedError, match="control character"):
         read("a: \x07")
 
 
-def test_the_parsers_words_come_without_the_documents(read):
+def test_messages_of_the_parser_do_not_quote_the_document(read):
     with pytest.raises(MalformedError) as caught:
         read("key: hunter2\n  : - [hunter2\n")
     assert "hunter2" not in caught.value.problem
 
 
-def test_an_empty_document_is_nothing(read):
+def test_an_empty_document_is_none(read):
     assert read("") is None
     assert read("# only a remark\n---\n") is None
 
@@ -128,7 +201,7 @@ MARKS = st.sampled_from(
 
 @pytest.mark.parametrize("loader", LOADERS, ids=lambda loader: loader.__name__)
 @given(st.lists(MARKS | st.text(max_size=4) | st.just("hunter2"), max_size=20).map("".join))
-def test_any_text_is_a_document_or_malformed_and_told_without_its_words(loader, text):
+def test_any_text_is_a_document_or_malformed_and_never_quoted(loader, text):
     try:
         read_yaml(text, loader)
         problem = ""

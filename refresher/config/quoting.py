@@ -1,7 +1,7 @@
-"""How a mistake is put into words: what was given, safely quoted, and what was probably meant.
+"""How messages quote what users gave, and guess what they meant.
 
-A value in the wrong place may be the application key. So no message quotes more of a refused value than its
-first characters: enough to recognise a mistake, too few to use. Every message that quotes what a user gave
+A value in the wrong place may be the application key. So no message quotes more than the first characters of
+a refused value: enough to recognise a typing error, too few to use. Every message that quotes a user's value
 does so by a function of this module.
 """
 
@@ -9,8 +9,8 @@ import os
 import re
 from collections.abc import Iterable
 
-LONGEST_QUOTE = 12
-LONGEST_NAME = 60  # of which it is guessed what was meant
+LONGEST_QUOTE = 12  # characters
+LONGEST_NAME = 60  # characters; longer names get no suggestion
 
 _SEVERAL_NAMES = r"[a-z0-9._-]+(?:/[a-z0-9._-]+)+"  # base64 has slashes too, but also capitals
 _HARMLESS = r"[\w./@+$…-]+"
@@ -28,19 +28,21 @@ def shown(value: object) -> str:
 
 
 def beginning(text: str) -> str:
-    """As much of a text as may be shown: 12 characters, and nothing of the password in a URL."""
+    """The first 12 characters of `text`, without any password in a URL."""
     before_password = re.match(r"(?s)((?:[a-z]+://)?[^:@]*):.*@", text)
     return (before_password[1] if before_password else text)[:LONGEST_QUOTE]
 
 
 def plain(key: str, longest: int = LONGEST_QUOTE) -> str:
-    """A key or name as it stands in a location: as it is if harmless and short, quoted and cut otherwise."""
+    """A key or name as locations show it: unchanged if harmless and short, else quoted and cut."""
     return key if len(key) <= longest and re.fullmatch(_HARMLESS, key) else shown(key)
 
 
 def shown_path(path: str, base: str = "") -> str:
-    """A path, relative to `base`, as a message may show it: what exists of it, and the rest if it has the
-    form of a path. Of anything else, a secret perhaps, no more than of any other value.
+    """A path, relative to `base`, as a message may show it.
+
+    The part that exists is shown in full, and the rest if it looks like a path. Anything else could be a
+    secret, and is cut like any value.
     """
     there = path
     while there and not os.path.lexists(os.path.join(base, there)) and there != os.path.dirname(there):
@@ -53,35 +55,35 @@ def shown_path(path: str, base: str = "") -> str:
 
 
 def shown_url(url: str) -> str:
-    """Scheme, host and port of a URL: the rest of it may be a password. Of anything else as `shown`."""
+    """Scheme, host and port of a URL; the rest may hold a password. Other texts as by `shown`."""
     text = re.sub(r"(?s)^(https?://).*@", r"\1", url)
     match = re.match(r"https?://(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?![^/?#])", text)
     return match[0] if match else shown(text)
 
 
 def described(value: object) -> str:
-    """What sort of value it is, without the value: it may be a secret."""
-    sorts = (
+    """The type of `value` in words, without the value, which may be a secret."""
+    words = (
         (str, "a text"),
         (bool, "a boolean"),
         (int | float, "a number"),
         (dict, "a mapping"),
         (list, "a list"),
     )
-    return next((name for sort, name in sorts if isinstance(value, sort)), "nothing")
+    return next((word for type_, word in words if isinstance(value, type_)), "nothing")
 
 
 def did_you_mean(given: str, known: Iterable[str], likeness: float = 0.6) -> str:
-    """``; did you mean lifetime?``, or nothing when no name is near."""
+    """``; did you mean lifetime?``, or an empty text if no name is similar."""
     near = nearest(given, known, likeness)
     return f"; did you mean {near}?" if near else ""
 
 
 def nearest(given: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The one of `known` that `given` was probably meant to be: capitals, hyphens and typing errors aside."""
+    """The name in `known` most like `given`; capitals and punctuation do not count."""
     if len(given) > LONGEST_NAME:
         return None
-    import difflib  # noqa: PLC0415 - 6 ms, and only for who made a mistake
+    import difflib  # noqa: PLC0415 - 6 ms, and only for mistakes
 
     names = {_folded(name): name for name in known}
     found = difflib.get_close_matches(_folded(given), names, n=1, cutoff=likeness)

@@ -1,10 +1,10 @@
-"""The retries of seconds, inside one attempt."""
+"""Quick retries within one attempt."""
 
 from collections.abc import Callable, Iterator
 
 from refresher.core.instant import Instant
 from refresher.core.model import Declined, Granted, MintResult, Outcome, SecretStr, Try
-from refresher.issuer.quick_retry import persist
+from refresher.issuer.retries import retry
 
 
 def failed(seconds: float) -> MintResult:
@@ -20,19 +20,21 @@ def tries(*results: tuple[MintResult, bool]) -> Callable[[], tuple[MintResult, b
     return lambda: next(coming)
 
 
-def test_the_last_result_counts_and_every_try_is_told() -> None:
-    result = persist(failed(1), tries((failed(2), True), (GRANTED, False)), left=lambda: 5.0)
+def test_the_last_result_counts_and_has_every_try() -> None:
+    result = retry(failed(1), tries((failed(2), True), (GRANTED, False)), time_left=lambda: 5.0)
     assert (result.answer, result.sent, result.skew) == (GRANTED.answer, GRANTED.sent, GRANTED.skew)
     assert result.tries == (Try(Outcome.SERVER_ERROR, 1), Try(Outcome.SERVER_ERROR, 2), Try(Outcome.OK, 9))
 
 
-def test_a_failure_that_does_not_pass_by_itself_ends_it() -> None:
-    assert len(persist(failed(1), tries((failed(2), False)), left=lambda: 5.0).tries) == 2
+def test_a_lasting_failure_ends_the_retries() -> None:
+    assert len(retry(failed(1), tries((failed(2), False)), time_left=lambda: 5.0).tries) == 2
 
 
-def test_the_third_failure_ends_it() -> None:
-    assert len(persist(failed(1), tries((failed(2), True), (failed(3), True)), left=lambda: 5.0).tries) == 3
+def test_the_third_failure_ends_the_retries() -> None:
+    assert (
+        len(retry(failed(1), tries((failed(2), True), (failed(3), True)), time_left=lambda: 5.0).tries) == 3
+    )
 
 
-def test_a_budget_without_room_for_another_try_ends_it() -> None:
-    assert len(persist(failed(1), tries(), left=lambda: 0.3).tries) == 1
+def test_too_little_time_ends_the_retries() -> None:
+    assert len(retry(failed(1), tries(), time_left=lambda: 0.3).tries) == 1

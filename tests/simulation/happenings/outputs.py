@@ -1,0 +1,65 @@
+"""Troubles of the outputs."""
+
+import errno
+
+from refresher.core.backoff import INSPECT_EVERY
+from refresher.core.machine import STALLED
+from refresher.executor import GIVE_UP
+from refresher.lanes import COUNTS_FOR
+from tests.simulation.disk import Hang
+from tests.simulation.happenings.base import Base
+from tests.simulation.troubles import Trouble
+
+HANGS = ("goes on", "fails", "for ever")
+REPORTED = INSPECT_EVERY + STALLED + 5.0  # seconds, the longest until an output that hangs is reported
+LONG_FOR_EVER = 3 * GIVE_UP  # what hangs on a server that is gone holds its thread, and there are four
+DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+class OfTheOutputs(Base):
+    """An output hangs, cannot be written, or is changed by somebody else."""
+
+    def output_hangs(self, trouble: Trouble) -> float:
+        """A step in flight is given up after a while at the latest, and tried anew within half a minute."""
+        files = tuple(name for name, place in self.here.outputs.items() if place.kind == "file")
+        which = self._pick(trouble, (*((name,) for name in files), files))
+        how = self._pick(trouble._replace(pick=trouble.pick * 7 % 1), HANGS)
+        spare = 40.0
+        if how == "for ever":
+            holder = self.here.leader().name
+            before = self._hung_for_ever[holder]
+            self._hung_for_ever[holder] += 1
+            spare += GIVE_UP + before * 8 * COUNTS_FOR  # it is the longer, the more threads are lost already
+        lasts = trouble.lasts * self._bearable(spare=spare)
+        if how == "for ever":
+            lasts = min(lasts, LONG_FOR_EVER) if before < 2 else 0.0
+        self.here.disk.hang = Hang(which, self.world.now + lasts, how == "fails", how == "for ever")
+        self._along_with(trouble, lasts)
+        if trouble.also is None and lasts > REPORTED:
+            told = self.promise.seen["OutputFailed"]
+            self.world.plan(self.world.now + REPORTED, lambda: self.promise.check_told("OutputFailed", told))
+        undo = lambda: setattr(self.here.disk, "hang", None)  # noqa: E731
+        return self._until(lasts, f"{len(which)} of the files hang; what hangs {how}", undo)
+
+    def output_cannot_be_written(self, trouble: Trouble) -> float:
+        name = self._pick(trouble, tuple(self.here.outputs))
+        code = self._pick(trouble._replace(pick=trouble.pick * 7 % 1), DISK_ERRORS)
+        disk = self.here.disk
+        disk.fails_with[name], disk.fails_reads = code, code == errno.EIO
+        lasts = trouble.lasts * self._bearable(spare=20.0)
+        text = f"{self.here.outputs[name].name} cannot be written: {errno.errorcode[code]}"
+        return self._until(lasts, text, disk.fails_with.clear)
+
+    def output_is_deleted(self, trouble: Trouble) -> float:
+        return self._damage(trouble, None)
+
+    def output_is_altered(self, trouble: Trouble) -> float:
+        return self._damage(trouble, b"something else")
+
+    def _damage(self, trouble: Trouble, content: bytes | None) -> float:
+        name = self._pick(trouble, tuple(self.here.outputs))
+        self.promise.tell(f"{self.here.outputs[name].name} is {'deleted' if content is None else 'altered'}")
+        self.promise.excuse(60.0, name)
+        self.promise.may_cost_a_mint("where the value of an adopted token is not known")
+        self.here.damage(name, content)
+        return 60.0

@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     with _listening(settings) as listening:
         if listening.endpoints is not None:
             make = partial(_endpoints, listening.endpoints, runtime, counters, dropped)
-            runtime.workers.run(partial(_serve, make, "the endpoints are", first_token), "endpoints")
+            runtime.workers.run(partial(_serve, make, "the endpoints", first_token), "endpoints")
         if listening.consumers is not None:
             make = partial(_consumers, listening.consumers, runtime, served)
-            runtime.workers.run(partial(_serve, make, "the consumers' listener is", first_token), "consumers")
+            runtime.workers.run(partial(_serve, make, "the consumers' listener", first_token), "consumers")
         logging.getLogger("refresher").info(
             "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
             __version__,
@@ -147,7 +147,7 @@ def _serve(make: "Callable[[], Server]", name: str, first_token: FirstToken) -> 
             break
         except (ImportError, OSError) as error:
             log = logging.getLogger("refresher")
-            log.warning("%s not served yet: %s; trying again", name, error)
+            log.warning("cannot serve %s yet: %s; retrying", name, error)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
     server.serve()

@@ -31,7 +31,11 @@ from refresher.lanes import Limit, Work, pool_of
 from refresher.ports import Clock, Mailbox, ManagedToken, Message
 from refresher.workers import Workers
 
-KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"  # pools; those of outputs are "file" and "secret"
+KEYS, ISSUER, VERIFIER = (
+    "keys",
+    "issuer",
+    "verify",
+)  # pools; those of outputs are "file", "secret" and "serve"
 MINTS_AT_ONCE = 16
 # Several threads write the outputs of one directory, because a write mostly waits for the disk.
 LIMITS: Mapping[str, Limit] = {
@@ -39,6 +43,7 @@ LIMITS: Mapping[str, Limit] = {
     VERIFIER: Limit(MINTS_AT_ONCE, pool=2 * MINTS_AT_ONCE),
     "file": Limit(8, pool=128),
     "secret": Limit(20, pool=40),
+    "serve": Limit(1, pool=4),
 }
 POLLS = 32  # polls of the keys at once: one, and one more for each directory that hangs
 MINT_GRACE = 5.0  # seconds beyond the budget; an attempt needs them only if the system hangs

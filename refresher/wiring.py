@@ -4,7 +4,7 @@ import math
 import os
 import random
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
     from refresher.kube.elector import Elector
     from refresher.kube.events import EventRecorder
+    from refresher.outputs.memory import MemoryOutput
 
 
 def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> Issuer:
@@ -60,13 +61,30 @@ class Runtime(NamedTuple):
     events: "EventRecorder | None"
 
 
-def installation(settings: Settings, observers: Sequence[Observer], horizon: float = 0.0) -> Runtime:
-    """The engine for these settings, not started yet. `horizon`: see `TokenPolicy`. Raises ConfigurationError
-    and KubeConfigError."""
+def served_tokens(settings: Settings) -> "dict[str, MemoryOutput]":
+    """An output for the consumers' listener for each token, by its name."""
+    if settings.serve is None:
+        return {}
+    from refresher.outputs.memory import MemoryOutput  # noqa: PLC0415 -- only where wanted
+
+    return {
+        token.name: MemoryOutput(token.name, includes_refresh_token=token.serve_refresh_token)
+        for token in settings.tokens
+    }
+
+
+def installation(
+    settings: Settings,
+    observers: Sequence[Observer],
+    horizon: float = 0.0,
+    served: "Mapping[str, MemoryOutput] | None" = None,
+) -> Runtime:
+    """The engine for these settings, not started yet. `horizon`: see `TokenPolicy`; `served`: see
+    `served_tokens`. Raises ConfigurationError and KubeConfigError."""
     clock, mailbox, index = SystemClock(), Mailbox[Message](), SecretIndex()
     connect = cache(kubernetes)
     elector = _elector(settings.leader_election, connect, clock, mailbox)
-    published = published_tokens(settings, horizon, connect, elector)
+    published = [_also_served(each, served) for each in published_tokens(settings, horizon, connect, elector)]
     tokens = managed_tokens(settings, clock, published, elector)
     events = _events(settings, connect, lambda token: secrets_of(engine.managed(token)))
     workers = Workers({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: POLLS})
@@ -156,6 +174,16 @@ def published_tokens(
         policy = _policy(token, settings.issuer, outputs)
         published.append(Published(policy._replace(horizon=horizon, elected=elector is not None), outputs))
     return published
+
+
+def _also_served(published: Published, served: "Mapping[str, MemoryOutput] | None") -> Published:
+    """The token with the output that the consumers' listener serves from."""
+    policy, outputs = published
+    output = (served or {}).get(policy.name)
+    if output is None:
+        return published
+    wants = OutputPolicy(output.name, 0.0, output.includes_refresh_token)
+    return Published(policy._replace(outputs=(*policy.outputs, wants)), (*outputs, output))
 
 
 def _policy(token: TokenSettings, issuer: IssuerSettings, outputs: Sequence[Output]) -> TokenPolicy:

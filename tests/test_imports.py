@@ -36,6 +36,7 @@ NOT_FOR_THE_FIRST_TOKEN = {
     "refresher.http.server": "for the endpoints",
     "refresher.kube": "for Secrets",
     "refresher.metrics": "for a scrape",
+    "refresher.outputs.memory": "for the consumers' listener",
     "refresher.status": "for the endpoints",
     "refresher.systemd": "for a service manager",
     "refresher.web": "for the endpoints",

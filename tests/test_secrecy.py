@@ -27,6 +27,7 @@ from refresher.config.declarations import (
 from refresher.config.flags import declared_flags
 from refresher.config.options import options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
+from refresher.config.serving import ServeSettings
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.chaos.place import limit_file_size
@@ -455,6 +456,9 @@ def test_a_secret_anywhere_in_the_configuration_is_not_shown(call, tmp_path, whe
         SecretOutputSettings: document["tokens"][0]["outputs"][0],
         LeaderElectionSettings: document.setdefault("leader_election", {"lease": "l"})
         if secret_output
+        else {},
+        ServeSettings: document.setdefault("serve", {"address": "unix:/s"})
+        if section is ServeSettings
         else {},
     }[section]
     if as_a_key:

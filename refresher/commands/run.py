@@ -7,16 +7,17 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from refresher import __version__, cli_options, exit_codes, signals, wiring
 from refresher.config import flags
+from refresher.config.declarations import Settings
 from refresher.config.loader import KEY, OUTPUTS
-from refresher.core.events import Event, RefreshRequested, Stopping
+from refresher.core.events import Event, ExpiryReported, RefreshRequested, Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted
 from refresher.logs.observer import LogObserver
@@ -25,9 +26,11 @@ from refresher.ports import Message
 
 if TYPE_CHECKING:
     from refresher.http.server.loop import Server
+    from refresher.outputs.memory import MemoryOutput
 
-LONGEST_PAUSE = 30.0  # seconds between two attempts to serve the endpoints
-SERVE_AFTER = 1.0  # seconds: the endpoints respond after the first token, or this long after the start
+LONGEST_PAUSE = 30.0  # seconds between two tries to serve them
+SERVE_BACKLOG = 1024  # consumers that come at once
+SERVE_AFTER = 1.0  # seconds: the endpoints answer after the first token, or this long after the start
 
 EXAMPLE = """\
   refresher run --key-file /var/run/secrets/inlive/application-key \\
@@ -46,33 +49,75 @@ def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS))
     settings = found.settings
     counters, first_token = Counters(), FirstToken()
-    runtime = wiring.installation(settings, [LogObserver(), counters, first_token])
+    served = wiring.served_tokens(settings)
+    runtime = wiring.installation(settings, [LogObserver(), counters, first_token], served=served)
     dropped = cli_options.configure_log(found.log, runtime.secrets.blot_out)
-    endpoints = "no endpoints (no --listen)"
-    if settings.listen is not None:
-        from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only with --listen
-
-        # Bind now, to report an address in use before anything is minted.
-        listening = bind(settings.listen.host, settings.listen.port)
-        endpoints = f"endpoints on port {listening.getsockname()[1]}"
-        serve = partial(_serve, listening, runtime, counters, first_token, dropped)
-        runtime.workers.run(serve, "endpoints")
-    logging.getLogger("refresher").info(
-        "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
-        __version__,
-        os.getpid(),
-        settings.issuer.url,
-        len(settings.tokens),
-        endpoints,
-    )
-    with _service(runtime) as stopping:
-        _obey_signals(runtime, stopping)
-        if runtime.elector is not None:
-            runtime.elector.start(runtime.workers.run)
-        runtime.engine.run()
-        if runtime.elector is not None:
-            runtime.elector.release()
+    with _listening(settings) as listening:
+        if listening.endpoints is not None:
+            make = partial(_endpoints, listening.endpoints, runtime, counters, dropped)
+            runtime.workers.run(partial(_serve, make, "the endpoints", first_token), "endpoints")
+        if listening.consumers is not None:
+            make = partial(_consumers, listening.consumers, runtime, served)
+            runtime.workers.run(partial(_serve, make, "the consumers' listener", first_token), "consumers")
+        logging.getLogger("refresher").info(
+            "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
+            __version__,
+            os.getpid(),
+            settings.issuer.url,
+            len(settings.tokens),
+            listening.described(),
+        )
+        with _service(runtime) as stopping:
+            _obey_signals(runtime, stopping)
+            if runtime.elector is not None:
+                runtime.elector.start(runtime.workers.run)
+            runtime.engine.run()
+            if runtime.elector is not None:
+                runtime.elector.release()
     return exit_codes.DONE
+
+
+class Listening(NamedTuple):
+    """The sockets that are bound, and served later."""
+
+    endpoints: socket.socket | None = None
+    consumers: socket.socket | None = None
+
+    def described(self) -> str:
+        words = "no endpoints (no --listen)"
+        if self.endpoints is not None:
+            words = f"endpoints on port {self.endpoints.getsockname()[1]}"
+        if self.consumers is None:
+            return words
+        address = self.consumers.getsockname()
+        where = f"unix:{address}" if isinstance(address, str) else f"port {address[1]}"
+        return f"{words}, tokens served on {where}"
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[Listening]:
+    """Bind now, so that an address in use is reported before anything is minted. Leaves no socket file."""
+    if settings.listen is None and settings.serve is None:
+        yield Listening()
+        return
+    from refresher.http.server import sockets  # noqa: PLC0415 -- only where wanted
+
+    listen, serve, endpoints, consumers = settings.listen, settings.serve, None, None
+    if listen is not None:
+        endpoints = sockets.bind(listen.host, listen.port)
+    if serve is not None and serve.address.path:
+        consumers = sockets.bind_unix(
+            serve.address.path, mode=serve.mode, group=serve.group, backlog=SERVE_BACKLOG
+        )
+    elif serve is not None:
+        host, port = serve.address.host, serve.address.port
+        consumers = sockets.bind(host, port, option="--serve", backlog=SERVE_BACKLOG)
+    try:
+        yield Listening(endpoints, consumers)
+    finally:
+        if serve is not None and serve.address.path:
+            with suppress(OSError):
+                os.unlink(serve.address.path)
 
 
 class FirstToken:
@@ -90,45 +135,52 @@ class FirstToken:
         self._seen.wait(timeout)
 
 
-def _serve(
-    listening: socket.socket,
-    runtime: wiring.Runtime,
-    counters: Counters,
-    first_token: "FirstToken",
-    dropped: Callable[[], int],
-) -> None:
-    """Serve the endpoints. Their modules are imported only after the first token; until then connections wait
-    in the backlog."""
+def _serve(make: "Callable[[], Server]", name: str, first_token: FirstToken) -> None:
+    """Serve. What a server is made of is imported when the first token is out: connections wait in the
+    backlog meanwhile. One that cannot be made now, without a free descriptor for it, is made later: the
+    refresher goes on meanwhile."""
     first_token.wait(SERVE_AFTER)
     pause = SERVE_AFTER
-    while (server := _server(listening, runtime, counters, dropped)) is None:
+    while True:
+        try:
+            server = make()
+            break
+        except (ImportError, OSError) as error:
+            log = logging.getLogger("refresher")
+            log.warning("cannot serve %s yet: %s; retrying", name, error)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
     server.serve()
 
 
-def _server(
+def _endpoints(
     listening: socket.socket, runtime: wiring.Runtime, counters: Counters, dropped: Callable[[], int]
-) -> "Server | None":
-    """The server of the endpoints. None if it cannot be created now, for example without a free descriptor;
-    the daemon keeps running, so the caller must retry."""
-    try:
-        from refresher.web.endpoints import Endpoints, server_of  # noqa: PLC0415 -- after the first token
+) -> "Server":
+    from refresher.web.endpoints import Endpoints, server_of  # noqa: PLC0415 -- after the first token
 
-        engine = runtime.engine
-        endpoints = Endpoints(
-            engine.view,
-            lambda: engine.last_turn,
-            runtime.clock,
-            counters,
-            __version__,
-            stuck=engine.stuck,
-            log_lines_dropped=dropped,
-        )
-        return server_of(endpoints, listening)
-    except (ImportError, OSError) as error:
-        logging.getLogger("refresher").warning("cannot serve the endpoints yet: %s; retrying", error)
-        return None
+    engine = runtime.engine
+    endpoints = Endpoints(
+        engine.view,
+        lambda: engine.last_turn,
+        runtime.clock,
+        counters,
+        __version__,
+        stuck=engine.stuck,
+        log_lines_dropped=dropped,
+    )
+    return server_of(endpoints, listening)
+
+
+def _consumers(
+    listening: socket.socket, runtime: wiring.Runtime, served: "Mapping[str, MemoryOutput]"
+) -> "Server":
+    from refresher.web.consumers import Consumers, server_of  # noqa: PLC0415 -- after the first token
+
+    def report(token: str, fingerprint: str) -> None:
+        runtime.mailbox.post(Message(token, ExpiryReported(fingerprint)))
+
+    guarded = listening.family is not socket.AF_UNIX
+    return server_of(Consumers(served, report, runtime.clock, guarded=guarded), listening)
 
 
 @contextmanager

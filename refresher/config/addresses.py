@@ -27,8 +27,8 @@ _PORT = r"(?::[0-9]{1,5})?"
 _REST = r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/\-]*)?"
 # Not left to a URL parser: this check must agree with what the HTTP client will do.
 _HOST = r"(?:[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:.]+\])"
-_LOOPBACK = rf"(?:localhost|127(?:\.{_OCTET}){{3}}|\[::1\])"
-_ANY_URL = rf"(?:https://{_HOST}|http://{_LOOPBACK}){_PORT}{_REST}"
+LOOPBACK = rf"(?:localhost|127(?:\.{_OCTET}){{3}}|\[::1\])"
+_ANY_URL = rf"(?:https://{_HOST}|http://{LOOPBACK}){_PORT}{_REST}"
 _URL = rf"(?!.*{MINT_PATH}/*$){_ANY_URL}"
 _URL_ACCEPTED = "https://HOST[:PORT][/PATH], or http:// to this machine (localhost, 127.0.0.1, [::1])"
 
@@ -61,7 +61,7 @@ def _safe_url(value: object, meant: str, secret: str) -> str:
     if match is None:
         raise not_accepted(f"{given} is not {meant}", _URL_ACCEPTED)
     scheme, host, port, _ = match.groups()
-    if scheme == "http" and not re.fullmatch(_LOOPBACK, host):
+    if scheme == "http" and not re.fullmatch(LOOPBACK, host):
         raise not_accepted(f"{given} would send the {secret} unencrypted", _URL_ACCEPTED)
     if not _is_host(host) or (port and not 0 < int(port[1:]) <= LARGEST_PORT):
         raise not_accepted(f"{given} has no valid host or port", _URL_ACCEPTED)
@@ -80,7 +80,7 @@ def _url_schema(pattern: str) -> dict[str, object]:
 URL = ValueType(parse_url, _url_schema(_URL), "URL")
 VERIFY_URL = ValueType(parse_verify_url, _url_schema(_ANY_URL), "URL")
 
-_LISTEN = r"(?:[A-Za-z0-9_.\-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?\]):[0-9]{1,5}"
+LISTEN = r"(?:[A-Za-z0-9_.\-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?\]):[0-9]{1,5}"
 _LISTEN_ACCEPTED = '[HOST]:PORT such as ":9464", "127.0.0.1:9464" or "[::1]:9464"'
 
 
@@ -88,7 +88,7 @@ def split_listen(value: object) -> tuple[str, int]:
     """Host and port. An empty host means every address of the machine. IPv6 comes without brackets."""
     text = text_of(value, _LISTEN_ACCEPTED)
     host, _, port = text.rpartition(":")
-    fits = len(text) <= LONGEST_HOST and re.fullmatch(_LISTEN, text)
+    fits = len(text) <= LONGEST_HOST and re.fullmatch(LISTEN, text)
     if not fits or int(port) > LARGEST_PORT or not _is_host(host):
         is_port = re.fullmatch("[0-9]{1,5}", text) and int(text) <= LARGEST_PORT
         hint = f"did you mean :{text}? " if is_port else ""
@@ -96,7 +96,7 @@ def split_listen(value: object) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-LISTEN_SCHEMA = {"type": "string", "pattern": anchored(_LISTEN), "maxLength": LONGEST_HOST}
+LISTEN_SCHEMA = {"type": "string", "pattern": anchored(LISTEN), "maxLength": LONGEST_HOST}
 
 
 def _is_host(host: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 from refresher.config import addresses, output_kinds, value_types
 from refresher.config.options import Option, options_of, sections_below
 from refresher.config.output_kinds import LONGEST_LIFETIME, OutputSettings
+from refresher.config.serving import REFRESH_TOKEN, ServeSettings
 from refresher.config.value_types import ValueType, duration
 from refresher.core.schedule import RETRY_ROOM
 
@@ -126,6 +127,7 @@ class TokenSettings(NamedTuple):
             group="token",
         ),
     ] = 0.70
+    serve_refresh_token: Annotated[bool, REFRESH_TOKEN] = False
 
 
 class ListenAddress(NamedTuple):
@@ -182,6 +184,9 @@ class Settings(NamedTuple):
             group="listen",
         ),
     ] = None
+    serve: Annotated[ServeSettings | None, Option("The consumers' listener.", sections=(ServeSettings,))] = (
+        None
+    )
     leader_election: Annotated[
         LeaderElectionSettings | None,
         Option("How several processes agree on the one that works.", sections=(LeaderElectionSettings,)),

@@ -17,7 +17,7 @@ from refresher.errors import Problem
 PREFIX = "REFRESHER_"
 _LEVELS = ("debug", "info", "warning", "error")
 OWNER_VARIABLE = "REFRESHER_OWNER"  # the name of this installation; it has no flag
-GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen", "election", "log")
+GROUPS = ("config", "key", "token", "format", "output", "issuer", "listen", "serve", "election", "log")
 CONFIG = Option(
     "File with the configuration: YAML, or JSON when named .json. Flags and variables beat it.",
     addresses.FILE,

@@ -17,6 +17,7 @@ from refresher.config.options import by_flag, first_of, options_of
 from refresher.config.output_kinds import KINDS, PRINTED, kind_of
 from refresher.config.quoting import shown_path
 from refresher.config.rules import check_conditional_options, check_rules, check_targets
+from refresher.config.serving import ServeSettings
 from refresher.config.source_map import MalformedError, Path, Place, Problems
 from refresher.errors import Problem
 
@@ -155,11 +156,12 @@ class Overlay:
         self.token = Draft(TokenSettings)
         self.issuer = Draft(IssuerSettings)
         self.election = Draft(LeaderElectionSettings)
+        self.serve = Draft(ServeSettings)
         self.root = Draft(Settings)
         self.log = Draft(flags.LogSettings)
         self.targets: list[Draft] = []  # outputs with nothing but their target
         self._for_outputs: dict[str, tuple[Any, str]] = {}  # by flag: value and place
-        sections = (self.token, self.issuer, self.election, self.root, self.log)
+        sections = (self.token, self.issuer, self.election, self.serve, self.root, self.log)
         drafts = {draft.section: draft for draft in sections}
         for section, option, text, where in collected:
             value = parsed(option, text, where, cwd, problems)
@@ -196,8 +198,9 @@ class Overlay:
         if not isinstance(issuer, Draft):
             issuer = root.values["issuer"] = Draft(IssuerSettings, ("issuer",))
         issuer.overlay(self.issuer)
-        if self.election.values:
-            self._lay_over_election(root, problems)
+        needs_lease = "leader election needs a Lease"
+        self._lay_over_section("leader_election", self.election, root, needs_lease, problems)
+        self._lay_over_section("serve", self.serve, root, "the listener needs an address", problems)
         tokens = root.values.get("tokens")
         if tokens is None:
             root.values["tokens"] = self._own_token(root, needs, command, problems)
@@ -211,12 +214,16 @@ class Overlay:
                     place, f"for one token only, and the file has {len(tokens)}; write it into the file"
                 )
 
-    def _lay_over_election(self, root: Draft, problems: Problems) -> None:
-        election = root.values.setdefault("leader_election", Draft(LeaderElectionSettings))
-        election.overlay(self.election)
-        if "lease" not in election.values:
-            election.values["lease"] = INVALID
-            problems.add("--lease", "is missing; leader election needs a Lease")
+    def _lay_over_section(self, key: str, over: Draft, root: Draft, why: str, problems: Problems) -> None:
+        """Change a section that may be absent, and that needs its first option."""
+        if not over.values:
+            return
+        section = root.values.setdefault(key, Draft(over.section))
+        section.overlay(over)
+        first = first_of(over.section)
+        if first.attribute not in section.values:
+            section.values[first.attribute] = INVALID
+            problems.add(str(first.flag), f"is missing; {why}")
 
     def _places(self, *, with_outputs: bool) -> list[str]:
         drafts = [self.token, *self.targets] if with_outputs else [self.token]

@@ -33,6 +33,11 @@ def check_rules(root: Draft, problems: Problems) -> None:
     if isinstance(election, Draft):
         for token in root.drafts("tokens"):
             _check_election(election, token, problems)
+        serve = root.get("serve")
+        if isinstance(serve, Draft):
+            lease = problems.reference(election.place("lease"))
+            problem = f"serve and leader election, {lease}, exclude each other"
+            problems.add(serve.place("address"), f"{problem}: a standby has no token to serve; take one out")
 
 
 def check_conditional_options(draft: Draft, problems: Problems) -> None:

@@ -1,1 +1,2 @@
-"""HTTP endpoints for Prometheus, the kubelet's probes and people with a browser. All are read-only."""
+"""Who asks over HTTP: Prometheus, the kubelet's probes, people with a browser; and the consumers of tokens.
+Consumers may report that a token has expired. Nobody else influences anything."""

@@ -249,7 +249,7 @@ def test_an_unknown_option_is_reported_with_a_suggestion(problems, given, meant)
         ("", "refresher.yaml: is empty"),
         (
             "a b c",
-            "refresher.yaml: a text is given; accepted: a mapping with tokens, issuer, listen, leader",
+            "refresher.yaml: a text is given; accepted: a mapping with tokens, issuer, listen, serve, leader",
         ),
         ("- a", "refresher.yaml: a list is given"),
         ("tokens: {studio: {}}", "refresher.yaml:1: tokens: a mapping is given; accepted: a list"),

@@ -9,6 +9,7 @@ from refresher.config.declarations import IssuerSettings, LeaderElectionSettings
 from refresher.config.loader import load
 from refresher.config.options import json_schema, options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
+from refresher.config.serving import ServeSettings
 from refresher.config.source_map import Mapping
 from refresher.errors import ConfigurationError
 
@@ -19,6 +20,7 @@ ROOMS = {
     Settings: (),
     IssuerSettings: ("issuer",),
     LeaderElectionSettings: ("leader_election",),
+    ServeSettings: ("serve",),
     TokenSettings: ("tokens",),
     FileOutputSettings: ("tokens", "outputs", 0),
     SecretOutputSettings: ("tokens", "outputs", 1),
@@ -48,6 +50,7 @@ WEAKER = {
     "url",
     "verify",
     "listen",
+    "address",
     "group",
     "template",
 }

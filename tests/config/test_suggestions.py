@@ -15,11 +15,13 @@ from refresher.config.declarations import (
 from refresher.config.drafts import example_of
 from refresher.config.options import Option, options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
+from refresher.config.serving import ServeSettings
 
 # A configuration in which one line is still to be written.
 AROUND: dict[type, str] = {
     Settings: "{line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
     IssuerSettings: "issuer:\n  {line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
+    ServeSettings: "serve:\n  {line}\ntokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     LeaderElectionSettings: "leader_election:\n  {line}\n"
     "tokens: [{{name: t, key_file: k, outputs: [{{secret: s}}]}}]\n",
     TokenSettings: "tokens:\n- outputs: [{{file: f}}]\n  {line}\n",

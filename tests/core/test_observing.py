@@ -536,6 +536,22 @@ def test_tokens_that_are_expired_at_birth_cause_no_storm_of_mints():
     assert min(later - earlier for earlier, later in pairwise(times)) >= 250.0
 
 
+def test_reports_in_a_loop_cause_no_more_mints_than_the_schedule_allows():
+    """A consumer reports every second whatever token it has: fewer than fifteen mints in an hour."""
+    driver = at_work()
+    times = [driver.now.boot]
+    for _ in range(3 * 3600):
+        driver.passes(1.0)
+        driver.observe(ExpiryReported(driver.state.facts.fingerprint))
+        steps = driver.steps()
+        driver.perform([step for step in steps if not isinstance(step, Mint)])
+        if driver.state.minting:
+            times.append(driver.now.boot)
+            driver.perform(driver.minted(token(len(times), age=NOW.boot - driver.now.boot)))
+    assert len(times) > 3
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 250.0
+
+
 def test_a_report_about_a_short_lived_token_causes_a_mint_sooner():
     driver = at_work(first=token(lifetime=60.0, requested=3600.0))
     driver.observe(ExpiryReported(token().facts.fingerprint))

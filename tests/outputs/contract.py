@@ -12,16 +12,20 @@ from refresher.ports import Output
 from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 
-class Place(Protocol):
-    """The place where an output publishes, with faults."""
-
-    tells_value: bool  # whether what is written can be read back
+class Publisher(Protocol):
+    """Where an output publishes."""
 
     def output(self) -> Output:
-        """A new output for this place, as after a restart."""
+        """An output for this place."""
 
     def content(self) -> bytes | None:
         """The value that a consumer reads."""
+
+
+class Place(Publisher, Protocol):
+    """A place outside this process, with faults. `output` is a new one, as after a restart."""
+
+    tells_value: bool  # whether what is written can be read back
 
     def alter(self, content: bytes) -> None:
         """Another process writes."""
@@ -41,39 +45,86 @@ def is_nothing(found: Holding) -> bool:
     return found._replace(owner="") == Holding()
 
 
-class OutputContract:
-    def test_an_empty_place_holds_nothing(self, place: Place):
+class PublishingContract:
+    """The contract of every output, one in memory included."""
+
+    def test_an_empty_place_holds_nothing(self, place: Publisher):
         assert is_nothing(place.output().inspect(NOW))
 
-    def test_a_written_token_is_intact(self, place: Place):
+    def test_a_written_token_is_intact(self, place: Publisher):
         output, token = place.output(), a_token()
         output.write(token, NOW, SEALER)
         found = output.inspect(NOW)
         assert found.facts == token.facts
         assert found.intact
 
-    def test_consumers_read_the_written_value(self, place: Place):
+    def test_consumers_read_the_written_value(self, place: Publisher):
         place.output().write(a_token(), NOW, SEALER)
         assert b"acc3ss-1-" in (place.content() or b"")
 
-    def test_the_refresh_token_is_written_if_the_output_includes_it(self, place: Place):
+    def test_the_refresh_token_is_written_if_the_output_includes_it(self, place: Publisher):
         output = place.output()
         output.write(a_token(), NOW, SEALER)
         assert (b"r3fresh-1-" in (place.content() or b"")) is output.includes_refresh_token
 
-    def test_a_newer_token_replaces_the_older(self, place: Place):
+    def test_a_newer_token_replaces_the_older(self, place: Publisher):
         output = place.output()
         output.write(a_token(1), NOW, SEALER)
         output.write(a_token(2), NOW + 10, SEALER)
         assert output.inspect(NOW + 10).facts == a_token(2).facts
         assert b"acc3ss-1-" not in (place.content() or b"")
 
-    def test_writing_the_same_token_again_changes_nothing(self, place: Place):
+    def test_writing_the_same_token_again_changes_nothing(self, place: Publisher):
         output, token = place.output(), a_token()
         output.write(token, NOW, SEALER)
         output.write(token, NOW + 10, SEALER)
         found = output.inspect(NOW + 10)
         assert (found.facts, found.intact) == (token.facts, True)
+
+    def test_the_requested_and_the_granted_lifetime_are_both_kept(self, place: Publisher):
+        token = a_token(lifetime=1800.0)
+        place.output().write(token, NOW, SEALER)
+        found = place.output().inspect(NOW).facts
+        assert found is not None
+        assert (found.lifetime, found.requested) == (1800.0, 3600.0)
+
+    def test_an_expired_token_is_reported_as_written(self, place: Publisher):
+        place.output().write(a_token(), NOW, SEALER)
+        found = place.output().inspect(NOW + LIFETIME + 1)
+        assert found.facts is not None
+        assert found.facts.remaining(NOW + LIFETIME + 1) == -1
+        assert found.remaining(NOW + LIFETIME + 1) == 0
+
+    def test_a_clock_set_back_does_not_change_the_recorded_times(self, place: Publisher):
+        """The core decides whether to trust them. It also knows the token by the other clock."""
+        place.output().write(a_token(), NOW, SEALER)
+        found = place.output().inspect(Instant(NOW.wall - 600, NOW.boot + 1))
+        assert found.facts is not None
+        assert found.facts.issued.wall == pytest.approx(NOW.wall, abs=1e-6, rel=0)
+
+    def test_claiming_an_output_keeps_its_value(self, place: Publisher):
+        output = place.output()
+        output.claim()  # an empty place
+        output.write(a_token(), NOW, SEALER)
+        output.claim()
+        assert output.inspect(NOW).intact
+
+    def test_a_dry_run_changes_nothing(self, place: Publisher):
+        output = place.output()
+        output.dry_run()
+        assert place.content() is None
+        output.write(a_token(), NOW, SEALER)
+        before = place.content()
+        output.dry_run()
+        assert place.content() == before
+        assert output.inspect(NOW).intact
+
+    def test_every_instance_has_the_same_name(self, place: Publisher):
+        assert place.output().name == place.output().name
+
+
+class OutputContract(PublishingContract):
+    """The contract of an output that others can reach, and that outlives the process."""
 
     def test_a_restart_finds_all_that_adoption_needs(self, place: Place):
         place.output().write(a_token(), NOW, SEALER)
@@ -104,27 +155,6 @@ class OutputContract:
             assert found.refresh_token == (token.refresh_token if output.includes_refresh_token else None)
         else:
             assert found is None
-
-    def test_the_requested_and_the_granted_lifetime_are_both_kept(self, place: Place):
-        token = a_token(lifetime=1800.0)
-        place.output().write(token, NOW, SEALER)
-        found = place.output().inspect(NOW).facts
-        assert found is not None
-        assert (found.lifetime, found.requested) == (1800.0, 3600.0)
-
-    def test_an_expired_token_is_reported_as_written(self, place: Place):
-        place.output().write(a_token(), NOW, SEALER)
-        found = place.output().inspect(NOW + LIFETIME + 1)
-        assert found.facts is not None
-        assert found.facts.remaining(NOW + LIFETIME + 1) == -1
-        assert found.remaining(NOW + LIFETIME + 1) == 0
-
-    def test_a_clock_set_back_does_not_change_the_recorded_times(self, place: Place):
-        """The core decides whether to trust them. It also knows the token by the other clock."""
-        place.output().write(a_token(), NOW, SEALER)
-        found = place.output().inspect(Instant(NOW.wall - 600, NOW.boot + 1))
-        assert found.facts is not None
-        assert found.facts.issued.wall == pytest.approx(NOW.wall, abs=1e-6, rel=0)
 
     @pytest.mark.parametrize("content", [b"", b"acc3ss-2-", b"\x00\xff" * 50])
     def test_an_altered_value_is_neither_intact_nor_trusted(self, place: Place, content: bytes):
@@ -196,28 +226,8 @@ class OutputContract:
             output.inspect(NOW)
         assert output.name in str(failure.value)
 
-    def test_claiming_an_output_keeps_its_value(self, place: Place):
-        output = place.output()
-        output.claim()  # an empty place
-        output.write(a_token(), NOW, SEALER)
-        output.claim()
-        assert output.inspect(NOW).intact
-
-    def test_a_dry_run_changes_nothing(self, place: Place):
-        output = place.output()
-        output.dry_run()
-        assert place.content() is None
-        output.write(a_token(), NOW, SEALER)
-        before = place.content()
-        output.dry_run()
-        assert place.content() == before
-        assert output.inspect(NOW).intact
-
     def test_a_dry_run_fails_if_a_write_would(self, place: Place):
         output = place.output()
         with place.refusing_writes(), pytest.raises(OutputError) as failure:
             output.dry_run()
         assert output.name in str(failure.value)
-
-    def test_every_instance_has_the_same_name(self, place: Place):
-        assert place.output().name == place.output().name

@@ -42,3 +42,14 @@ def affordable_connections(wanted: int, descriptors: int | None = None) -> int:
     if descriptors == resource.RLIM_INFINITY:
         return wanted
     return max(1, min(wanted, (descriptors - _RESERVE) // 2))
+
+
+def allow_connections(wanted: int) -> None:
+    """Raise this process' soft limit of descriptors, as far as the hard one allows, until so many connections
+    are affordable."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * wanted + _RESERVE
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

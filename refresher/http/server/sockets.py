@@ -51,7 +51,12 @@ def bind(host: str, port: int, *, option: str = "--listen", backlog: int = BACKL
 
 
 def bind_unix(
-    path: str, *, mode: int = 0o660, group: str | None = None, option: str = "--serve"
+    path: str,
+    *,
+    mode: int = 0o660,
+    group: str | None = None,
+    option: str = "--serve",
+    backlog: int = BACKLOG,
 ) -> socket.socket:
     """A Unix socket that listens at `path`. Users with write permission, by `mode` and `group`, may connect.
 
@@ -67,7 +72,7 @@ def bind_unix(
         # No client can connect before `listen`, so none connects before group and mode are set.
         os.chown(path, -1, number)
         os.chmod(path, mode)
-        sock.listen(BACKLOG)
+        sock.listen(backlog)
     except (OSError, LookupError) as error:
         reason = _unix_reason(error, path, group, option)
         close(sock)

@@ -1,0 +1,106 @@
+"""Options of the consumers' listener."""
+
+import re
+from typing import Annotated, NamedTuple
+
+from refresher.config import addresses, value_types
+from refresher.config.options import Option
+from refresher.config.quoting import shown
+from refresher.config.value_types import ValueType, anchored, not_accepted, text_of
+
+_SOCKET = r"unix:/(?:[^\u0000-\u001f\u007f]*[^/\u0000-\u001f\u007f])"
+_TCP = rf"{addresses.LOOPBACK}:[0-9]{{1,5}}"
+_ACCEPTED = 'unix:/PATH, or a port of this machine alone such as "127.0.0.1:9470"'
+LONGEST_ADDRESS = 255
+
+
+class ServeAddress(NamedTuple):
+    """Of a Unix socket, its `path`; else `host` and `port`."""
+
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(value: object) -> ServeAddress:
+    """An address that nobody reaches from another machine: what is served there is a secret."""
+    text = text_of(value, _ACCEPTED)
+    if len(text) <= LONGEST_ADDRESS and re.fullmatch(_SOCKET, text):
+        return ServeAddress(text.removeprefix("unix:"))
+    if re.fullmatch(_TCP, text):
+        host, port = addresses.split_listen(text)
+        return ServeAddress(host=host, port=port)
+    if len(text) <= LONGEST_ADDRESS and re.fullmatch(addresses.LISTEN, text):
+        raise not_accepted(f"{shown(text)} is reached from other machines", _ACCEPTED)
+    raise not_accepted(f"{shown(text)} is no address to serve tokens at", _ACCEPTED)
+
+
+_ADDRESS = ValueType(
+    parse_address,
+    {"type": "string", "pattern": anchored(f"{_SOCKET}|{_TCP}"), "maxLength": LONGEST_ADDRESS},
+    "unix:PATH|HOST:PORT",
+    str,
+)
+
+
+def _parse_switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value in ("true", "false"):
+        return value == "true"
+    raise not_accepted(f"{shown(value)} is neither", "true, false")
+
+
+_SWITCH = ValueType(
+    _parse_switch,
+    {"enum": [True, False, "true", "false"]},
+    "true|false",
+    lambda setting: str(setting).lower(),
+)
+REFRESH_TOKEN = Option(
+    "Whether the refresh token, which can mint, is served as well; see serve.",
+    _SWITCH,
+    example="true",
+    flag="--serve-refresh-token",
+    group="serve",
+)
+
+
+class ServeSettings(NamedTuple):
+    address: Annotated[
+        ServeAddress,
+        Option(
+            "Where programs on this machine get the token and report that it has expired; nowhere when not "
+            "given.",
+            _ADDRESS,
+            example="unix:/run/inlive/token.sock",
+            flag="--serve",
+            group="serve",
+        ),
+    ]
+    group: Annotated[
+        str | None,
+        Option(
+            "Group that the Unix socket is given to, name or number.",
+            value_types.GROUP,
+            example="www-data",
+            flag="--serve-group",
+            group="serve",
+        ),
+    ] = None
+    mode: Annotated[
+        int,
+        Option(
+            "Permissions of the Unix socket in octal digits (in YAML: in quotes). Who may write to it may "
+            "have the token.",
+            value_types.MODE,
+            example="0660",
+            flag="--serve-mode",
+            group="serve",
+        ),
+    ] = 0o660

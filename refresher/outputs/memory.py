@@ -1,0 +1,82 @@
+"""The token that the consumers' listener serves: an output in the memory of this process."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from refresher.core.instant import Instant
+from refresher.core.model import Holding, Token
+from refresher.core.seal import Sealer
+
+Answer = TypeVar("Answer")
+
+
+class MemoryOutput:
+    """Holds one token, and lets any thread wait for the next one. Nobody else can alter or lose it.
+
+    A restarted process begins with an empty one. `includes_refresh_token`: otherwise the refresh token is
+    dropped, so that it cannot be served by mistake.
+    """
+
+    secret: tuple[str, str] | None = None
+
+    def __init__(self, token_name: str, *, includes_refresh_token: bool = False) -> None:
+        self.name = self.lane = f"serve:{token_name}"
+        self.includes_refresh_token = includes_refresh_token
+        self._lock = threading.Lock()  # around these two
+        self._token: Token | None = None
+        self._waiting: dict[object, Callable[[Token], None]] = {}  # by future
+
+    @property
+    def token(self) -> Token | None:
+        """What was written last, from any thread. It may have expired."""
+        return self._token
+
+    def successor(self, known: str, answer: Callable[[Token], Answer]) -> "Future[Answer]":
+        """`answer` of the first token that has another fingerprint than `known`; maybe at once.
+
+        A cancelled future is forgotten. `answer` runs on the thread that writes, so it must be quick.
+        """
+        future: Future[Answer] = Future()
+
+        def resolve(token: Token) -> None:
+            if future.set_running_or_notify_cancel():
+                future.set_result(answer(token))
+
+        with self._lock:
+            token = self._token
+            if token is None or token.facts.fingerprint == known:
+                self._waiting[future] = resolve
+                future.add_done_callback(self._forget)
+                return future
+        resolve(token)
+        return future
+
+    def _forget(self, future: object) -> None:
+        with self._lock:
+            self._waiting.pop(future, None)
+
+    # ports.Output
+
+    def inspect(self, now: Instant) -> Holding:  # noqa: ARG002 -- what is in memory is as it was written
+        token = self._token
+        return Holding() if token is None else Holding(token.facts, token, intact=True)
+
+    def write(self, token: Token, now: Instant, sealer: Sealer) -> None:  # noqa: ARG002 -- nothing to seal
+        if not self.includes_refresh_token:
+            token = token._replace(refresh_token=None)
+        with self._lock:
+            is_news = self._token is None or self._token.facts.fingerprint != token.facts.fingerprint
+            self._token = token
+            if not is_news:
+                return
+            waiting, self._waiting = self._waiting, {}
+        for resolve in waiting.values():
+            resolve(token)
+
+    def claim(self) -> None:
+        """Nothing to do: no other process can reach it."""
+
+    def dry_run(self) -> tuple[str, ...]:
+        return ()

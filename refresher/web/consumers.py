@@ -1,0 +1,260 @@
+"""The consumers' listener: serves tokens, and takes reports that one has expired.
+
+A report becomes an event for the engine, and the rules of the core decide what follows. So any number of
+reports of one token costs one mint, and false reports cost no more than the schedule allows.
+"""
+
+import json
+import math
+import socket
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+from refresher.core import inlive
+from refresher.core.formats import Format, render
+from refresher.core.model import SecretStr, Token, fingerprint
+from refresher.core.schedule import soonest
+from refresher.http.server.limits import Limits, affordable_connections, allow_connections
+from refresher.http.server.loop import Server
+from refresher.http.server.messages import Later, Reply, Request, Response, http_date
+from refresher.outputs.memory import MemoryOutput
+from refresher.ports import Clock
+from refresher.web import guard, responses
+
+WAIT = 10.0  # seconds; most clients wait longer for a response
+REPORT_EVERY = 1.0  # seconds between two events for the same report: a caller in a loop is no load
+IDLE = 75.0  # seconds; longer than proxies keep their connections (nginx: 60), so they close first
+LARGEST_BODY = 16 * 2**10  # bytes: a report holds one token
+CONNECTIONS = 2048
+GET, POST, ANY = ("GET", "HEAD"), ("POST",), ()
+TOKEN, EXPIRED, AUTHORIZE = "token", "expired", "authorize"
+METHODS = {TOKEN: GET, EXPIRED: POST, AUTHORIZE: ANY, inlive.MINT_PATH: POST}
+PATHS = f"GET /token/NAME, POST /expired/NAME, GET /authorize/NAME, POST {inlive.MINT_PATH}"
+
+Answer = Callable[[Token], Response]
+
+
+class Target(NamedTuple):
+    """What a request is about: one of METHODS, and a token's name; empty if it names none."""
+
+    action: str
+    name: str
+
+
+class Consumers:
+    """Answers requests for the tokens in `served`, by name.
+
+    `report` is called with a token's name and the fingerprint of the token that a consumer found expired.
+    `guarded`: it listens on TCP, see `guard`. `wait`: seconds for which a request waits for the next token.
+    """
+
+    def __init__(
+        self,
+        served: Mapping[str, MemoryOutput],
+        report: Callable[[str, str], None],
+        clock: Clock,
+        *,
+        guarded: bool,
+        wait: float = WAIT,
+    ) -> None:
+        self._served, self._report, self._clock, self._guarded = served, report, clock, guarded
+        self._wait = wait
+        self._documents: dict[tuple[str, int], Response] = {}  # of this second, by fingerprint
+        self._reported: dict[str, tuple[str, float]] = {}  # by token: the last report, and its boot second
+
+    def admit(self, request: Request) -> Response | None:
+        """Refuse strangers, and what no path is for, before a body is read."""
+        target = _target(request.path)
+        methods = METHODS.get(target.action)
+        if self._guarded and (refused := guard.refusal(request, is_post=methods == POST)):
+            return refused
+        if methods is None:
+            return responses.text(HTTPStatus.NOT_FOUND, f"not found; there are {PATHS}")
+        if methods and request.method not in methods:
+            allowed = ", ".join(methods)
+            return responses.text(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}", ("Allow", allowed))
+        if target.action != inlive.MINT_PATH and self._name(target.name) is None:
+            return responses.text(HTTPStatus.NOT_FOUND, f"no such token; there are {self._names}")
+        return None
+
+    def answer(self, request: Request) -> Reply:
+        target = _target(request.path)
+        if target.action == inlive.MINT_PATH:
+            return self._mint(request)
+        name = self._name(target.name) or ""  # `admit` has refused what is none
+        if target.action == TOKEN:
+            return _unless_known(self._current(name, self._document), request)
+        if target.action == AUTHORIZE:
+            return self._authorize(name, request)
+        reported = _reported(request.body)
+        if reported is None:
+            accepted = 'accepted: {"access_token": "…"} or {"fingerprint": "…"} of the expired token'
+            return responses.text(HTTPStatus.BAD_REQUEST, accepted)
+        return self._after(name, reported, self._document)
+
+    def refuse(self, status: HTTPStatus) -> Response:
+        """The response to what is no request."""
+        return responses.text(status, status.phrase)
+
+    def _name(self, given: str) -> str | None:
+        """The name of the token that is meant; with one token it may be left out."""
+        if given in self._served:
+            return given
+        return next(iter(self._served)) if not given and len(self._served) == 1 else None
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self._served)
+
+    def _valid(self, name: str) -> Token | None:
+        token = self._served[name].token
+        return token if token is not None and token.facts.remaining(self._clock.now()) > 0 else None
+
+    def _current(self, name: str, answer: Answer) -> Response:
+        token = self._valid(name)
+        return _unavailable() if token is None else answer(token)
+
+    def _after(self, name: str, reported: str, answer: Answer) -> Reply:
+        """The current token if it is another than the reported one; else the next, as soon as it is there."""
+        valid, held = self._valid(name), self._served[name].token
+        if valid is not None and valid.facts.fingerprint != reported:
+            return answer(valid)
+        if held is None or held.facts.fingerprint != reported:
+            known = "" if held is None else held.facts.fingerprint
+            return self._next(name, known, answer)
+        self._pass_on(name, reported)
+        patience = soonest(held.facts.lifetime) - held.facts.issued.age(self._clock.now())
+        # The schedule replaces no token that young, whoever asks.
+        return (
+            self._next(name, reported, answer) if patience < self._wait else _unavailable(math.ceil(patience))
+        )
+
+    def _next(self, name: str, known: str, answer: Answer) -> Later:
+        return Later(self._served[name].successor(known, answer), within=self._wait, otherwise=_unavailable())
+
+    def _pass_on(self, name: str, reported: str) -> None:
+        now = self._clock.now().boot
+        before, at = self._reported.get(name, ("", now))
+        if before != reported or now - at >= REPORT_EVERY:
+            self._reported[name] = (reported, now)
+            self._report(name, reported)
+
+    # What each path answers
+
+    def _document(self, token: Token) -> Response:
+        """The format json, with the fingerprint as ETag. It is at most a second old."""
+        now = self._clock.now()
+        key = (token.facts.fingerprint, int(now.boot))
+        known = self._documents.get(key)
+        if known is not None:
+            return known
+        # The issuer's URL stands in no document of this format.
+        body = render(Format("json"), token, now, issuer_url="")
+        headers = (_etag(token), ("Date", http_date(int(now.wall))))
+        response = responses.of_type("application/json", body, headers=headers)
+        current = {each: made for each, made in self._documents.items() if each[1] == key[1]}
+        self._documents = {**current, key: response}  # never changed in place: another thread may read it
+        return response
+
+    def _authorize(self, name: str, request: Request) -> Reply:
+        """What a proxy puts into the requests that it passes on. It may ask with the fingerprint of the token
+        that has expired, which is in the ETag of our answer, or with any other value."""
+        value = request.headers.get(inlive.EXPIRED_HEADER.lower())
+        if value is None:
+            return self._current(name, _authorization)
+        given, token = value.strip('"'), self._valid(name)
+        if not _is_fingerprint(given):
+            given = token.facts.fingerprint if token is not None and self._is_replaceable(token) else ""
+        return self._after(name, given, _authorization)
+
+    def _is_replaceable(self, token: Token) -> bool:
+        """A younger one has only just come: a report that does not name its token means the one before."""
+        return token.facts.issued.age(self._clock.now()) >= soonest(token.facts.lifetime)
+
+    def _mint(self, request: Request) -> Reply:
+        """The issuer's own wire format, for a program that mints for itself.
+
+        In the place of the key it may send the token's name, or what we gave it as a refresh token: the name
+        and the fingerprint of a token. The SDK mints with its refresh token when a token has expired.
+        """
+        _, _, credential = request.headers.get("authorization", "").partition(" ")
+        name, reported = self._meant(credential.strip())
+        if name is None:
+            line = f"several tokens are served; put the name of one in the place of the key: {self._names}"
+            return _enveloped(HTTPStatus.NOT_FOUND, line)
+        return self._after(name, reported, lambda token: _issued(name, token))
+
+    def _meant(self, credential: str) -> tuple[str | None, str]:
+        """The name of the token that this bearer stands for, and the fingerprint of one that has expired."""
+        secret = SecretStr(credential)
+        for name, output in self._served.items():
+            if output.includes_refresh_token and output.token and output.token.refresh_token == secret:
+                return name, output.token.facts.fingerprint
+        given, _, reported = credential.partition(":")
+        return self._name(given) or self._name(""), reported
+
+
+def server_of(consumers: Consumers, listening: socket.socket) -> Server:
+    """What serves the consumers. Raises OSError without a free descriptor."""
+    allow_connections(CONNECTIONS)
+    limits = Limits(idle=IDLE, body_size=LARGEST_BODY, connections=affordable_connections(CONNECTIONS))
+    return Server(listening, consumers, limits, name="the consumers' listener")
+
+
+def _target(path: str) -> Target:
+    if path == inlive.MINT_PATH:
+        return Target(path, "")
+    _, _, rest = path.partition("/")
+    action, _, name = rest.partition("/")
+    # Envoy puts the path of the request that it asks about behind ours.
+    return Target(action, name.partition("/")[0] if action == AUTHORIZE else name)
+
+
+def _reported(body: bytes) -> str | None:
+    """The fingerprint of the token that the body of a report names."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    match document:
+        case {"access_token": str(access)}:
+            return fingerprint(access)
+        case {"fingerprint": str(given)}:
+            return given
+    return None
+
+
+def _is_fingerprint(text: str) -> bool:
+    return len(text) == 16 and all(digit in "0123456789abcdef" for digit in text)
+
+
+def _etag(token: Token) -> tuple[str, str]:
+    return "ETag", f'"{token.facts.fingerprint}"'
+
+
+def _unless_known(response: Response, request: Request) -> Response:
+    """304 to a client that has this token already."""
+    etag = dict(response.headers).get("ETag")
+    if etag is None or request.headers.get("if-none-match") != etag:
+        return response
+    return response._replace(status=HTTPStatus.NOT_MODIFIED)
+
+
+def _authorization(token: Token) -> Response:
+    headers = (("Authorization", f"Bearer {token.access.reveal()}"), _etag(token))
+    return responses.of_type("text/plain; charset=utf-8", b"", headers=headers)
+
+
+def _issued(name: str, token: Token) -> Response:
+    refresh = token.refresh_token.reveal() if token.refresh_token else f"{name}:{token.facts.fingerprint}"
+    return _enveloped(HTTPStatus.OK, "", inlive.issued(token.access.reveal(), refresh))
+
+
+def _enveloped(status: HTTPStatus, message: str, data: object = None) -> Response:
+    return responses.json(status, json.dumps(inlive.envelope(status, message, data)))
+
+
+def _unavailable(seconds: int = 1) -> Response:
+    line = f"there is no token to give now; ask again in {seconds} s"
+    return responses.text(HTTPStatus.SERVICE_UNAVAILABLE, line, ("Retry-After", str(seconds)))

@@ -154,9 +154,9 @@ def test_the_socket_is_for_its_owner_and_group_and_goes_with_the_daemon(
     place: Path, daemon: Callable[..., Daemon]
 ) -> None:
     with daemon("--serve-group", str(os.getgid()), "--serve-mode", "0600") as running:
-        found = eventually(lambda: (place / "socket").exists() and os.stat(place / "socket"), "it listens")
+        running.wait_for("OutputWritten", output="serve:default")  # it listens by then
+        found = os.stat(place / "socket")
         assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o600, os.getgid())
-        running.wait_for("OutputWritten", output="serve:default")
         assert running.end() == 0
     assert not os.path.lexists(place / "socket")
 

@@ -195,7 +195,7 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
     if any(holding.remaining(now) <= 0 for holding in others):
         return Reason.FIRST, now.boot
     in_use = (facts, *(holding.facts for holding in others))
-    due = min(_scheduled(known, policy, now) for known in in_use if known)
+    due = min(scheduled(known, policy, now) for known in in_use if known)
     if state.requested_reason is Reason.REPORTED_EXPIRED:
         if state.observed_lifetime is None or facts.lifetime > state.observed_lifetime:
             due = min(due, _when_aged(facts, schedule.soonest(facts.lifetime), now))
@@ -204,7 +204,7 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
     return Reason.SCHEDULED, due
 
 
-def _scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
+def scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
     """When (boot seconds) the schedule replaces this token. The policy's horizon makes it earlier."""
     jitter = schedule.jitter_of(facts.fingerprint)
     age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter)

@@ -152,7 +152,7 @@ def mint_failed(
     failures = credential.retry.failures + 1
     wait = backoff.wait_after(declined, failures, left, policy.attempt_budget, event.roll)
     is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
-    retry = credential.retry.failed(declined, now.boot + wait)
+    retry = credential.retry.failed(declined, now.boot + wait, now.boot)
     state = _with_credential(state, Credential(key, retry, is_refused))
     return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
 

@@ -142,7 +142,6 @@ class Reason(StrEnum):
     KEY_CHANGED = "key_changed"
     REPORTED_EXPIRED = "reported_expired"
     REQUESTED = "requested"  # SIGUSR1
-    ADOPTED = "adopted"
 
 
 class Outcome(StrEnum):

@@ -43,7 +43,8 @@ def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
         return state, ()
     remaining = output.holding.remaining(now) if output.holding else 0.0
     wait = backoff.write_wait(output.writes.failures + 1, remaining, event.retry_after, event.roll)
-    after = output._replace(writes=output.writes.failed(event.message, now.boot + wait), writable=False)
+    writes = output.writes.failed(event.message, now.boot + wait, now.boot)
+    after = output._replace(writes=writes, writable=False)
     return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
 
 
@@ -60,7 +61,8 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
         "check the file system or the API server behind it"
     )
     if event.writing:
-        output = output._replace(writes=output.writes.failed(message, output.writes.next_try))
+        writes = output.writes.failed(message, output.writes.next_try, now.boot - event.seconds)
+        output = output._replace(writes=writes)
     else:
         output = output._replace(reads=output.reads._replace(problem=message))
     return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
@@ -151,7 +153,7 @@ def inspect_failed(state: State, event: InspectFailed, now: Instant, began: floa
     after = output._replace(
         holding=output.holding if event.out_of_sight else Holding(),
         inspected_at=began,
-        reads=output.reads.failed(event.message, next_try)
+        reads=output.reads.failed(event.message, next_try, now.boot)
         if event.out_of_sight
         else Retry(problem=event.message),
     )

@@ -61,19 +61,20 @@ class TokenPolicy(NamedTuple):
 
 @distinct
 class Retry(NamedTuple, Generic[Problem]):
-    """The progress of something that may fail and is tried again.
+    """The progress of something that may fail and is tried again. Times are boot seconds.
 
-    `failures`: the number in a row. `next_try`: the earliest time (boot seconds). `problem`: of the last try;
-    None if it succeeded.
+    `failures`: the number in a row. `next_try`: the earliest time. `problem`: of the last try; None if it
+    succeeded. `since`: when the first of these failures happened; None without one.
     """
 
     failures: int = 0
     next_try: float = NEVER
     problem: Problem | None = None
+    since: float | None = None
 
-    def failed(self, problem: Problem, next_try: float) -> "Retry[Problem]":
-        """After one more failure."""
-        return Retry(self.failures + 1, next_try, problem)
+    def failed(self, problem: Problem, next_try: float, at: float) -> "Retry[Problem]":
+        """After one more failure, which happened `at`."""
+        return Retry(self.failures + 1, next_try, problem, at if self.since is None else self.since)
 
 
 @distinct

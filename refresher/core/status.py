@@ -95,6 +95,19 @@ def next_attempt(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reaso
     return planned and planned[1:]
 
 
+def refresh_due(state: State, policy: TokenPolicy, now: Instant) -> float | None:
+    """When (boot seconds) the schedule replaces the token in hand. Neither retries nor requests move it. None
+    without a token."""
+    return None if state.facts is None else machine.scheduled(state.facts, policy, now)
+
+
+def failing_since(state: State) -> float | None:
+    """Since when (boot seconds) attempts to mint fail in a row; None while none does."""
+    credentials = (state.candidate, state.proven)
+    times = (credential.retry.since for credential in credentials if credential is not None)
+    return min((time for time in times if time is not None), default=None)
+
+
 def holds_valid_token(output: OutputState, now: Instant) -> bool:
     """Whether the output holds a valid token."""
     return output.holding is not None and output.holding.remaining(now) > 0

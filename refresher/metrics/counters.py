@@ -6,6 +6,7 @@ from typing import NamedTuple, Self, TypeVar
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, Try, Verdict
 from refresher.core.notifications import (
+    Crashed,
     IssuerAnswered,
     LeaderChanged,
     LeaseFailed,
@@ -13,7 +14,6 @@ from refresher.core.notifications import (
     OutputFailed,
     OutputWritten,
     RefreshFailed,
-    TokenAdopted,
     TokenMinted,
     TokenRemoved,
     TokenVerified,
@@ -60,13 +60,14 @@ class Counters:
         self._verifications: dict[str, int] = {}
         self._output_writes: dict[str, dict[tuple[str, str], int]] = {}  # by token
         self.durations = Durations()  # of all requests to the issuer, failed ones too
+        self.crashes = 0  # internal errors (bugs) after which the engine went on
         self.clock_skew: float | None = None  # seconds that we are ahead of the issuer; None: unknown
         self.leases: tuple[
             LeaseStatus, ...
         ] = ()  # by name; empty without election and before its first result
 
     def refreshes(self, token: str) -> dict[tuple[Reason, str], int]:
-        """How often this token was obtained (SUCCESS) and how often an attempt failed (FAILURE), by reason
+        """How often this token was minted (SUCCESS) and how often an attempt failed (FAILURE), by reason
         and result, without those that never happened."""
         return self._refreshes.get(token, {}).copy()
 
@@ -88,6 +89,8 @@ class Counters:
             case TokenRemoved():
                 self._refreshes.pop(token, None)
                 self._output_writes.pop(token, None)
+            case Crashed():
+                self.crashes += 1
             case TokenVerified(verdict=verdict):
                 _count(self._verifications, verdict)
             case LeaderChanged(lease=lease, leads=leads, holder=holder):
@@ -104,8 +107,6 @@ class Counters:
         match notification:
             case TokenMinted(reason=reason):
                 _count(self._refreshes.setdefault(token, {}), (reason, SUCCESS))
-            case TokenAdopted():
-                _count(self._refreshes.setdefault(token, {}), (Reason.ADOPTED, SUCCESS))
             case RefreshFailed(reason=reason):
                 _count(self._refreshes.setdefault(token, {}), (reason, FAILURE))
             case OutputWritten(output=output):

@@ -79,6 +79,12 @@ class Metrics:
         )
         yield _leader(self._counters)
         yield from _of_issuer(self._counters)
+        yield _counter(
+            "crashes_total",
+            "Internal errors (bugs) after which the refresher went on. The log has the traceback.",
+            None,
+            [("", self._counters.crashes)],
+        )
         if self._log_lines_dropped is not None:
             yield _counter(
                 "log_lines_dropped_total",

@@ -49,6 +49,17 @@ NEXT_REFRESH = Description(
     f"{PREFIX}next_refresh_timestamp_seconds",
     "When the next attempt to mint is planned; now, if it is due. Absent without a key.",
 )
+REFRESH_DUE = Description(
+    "gauge",
+    f"{PREFIX}refresh_due_timestamp_seconds",
+    "When the schedule replaces the current token. Retries do not move it: in the past, a refresh is "
+    "overdue. Absent without a token.",
+)
+FAILING_SINCE = Description(
+    "gauge",
+    f"{PREFIX}refresh_failing_since_timestamp_seconds",
+    "When the first of the failed attempts in a row ended. Absent while no attempt fails.",
+)
 KEY_ACCEPTED = Description(
     "gauge",
     f"{PREFIX}key_accepted",
@@ -64,14 +75,28 @@ OUTPUT_EXPIRY = Description(
 REFRESHES = Description(
     "counter",
     f"{PREFIX}refreshes_total",
-    "Tokens obtained (success) and failed attempts (failure: the log says why), by reason. adopted: the "
-    "token was found in an output, not minted. A series begins with its first event.",
+    "Tokens minted (success) and failed attempts (failure: the log says why), by reason. Adopting a token "
+    "from an output does not count. A series begins with its first event.",
 )
 WRITES = Description(
     "counter",
     f"{PREFIX}output_writes_total",
     "Writes of this output. After a failed write it keeps its value, and is written again within 30 s. The "
     "series of failures begins with the first failure.",
+)
+
+
+METRICS = (
+    EXPIRY,
+    ISSUED,
+    SHORTFALL,
+    REFRESH_DUE,
+    NEXT_REFRESH,
+    FAILING_SINCE,
+    KEY_ACCEPTED,
+    OUTPUT_EXPIRY,
+    REFRESHES,
+    WRITES,
 )
 
 
@@ -84,8 +109,7 @@ class TokenSeries:
     """
 
     def __init__(self, view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: Instant) -> None:
-        metrics = EXPIRY, ISSUED, SHORTFALL, NEXT_REFRESH, KEY_ACCEPTED, OUTPUT_EXPIRY, REFRESHES, WRITES
-        self.lines: dict[Description, list[str]] = {metric: [] for metric in metrics}
+        self.lines: dict[Description, list[str]] = {metric: [] for metric in METRICS}
         self._now = now
         for policy, state in view:
             token = f'token="{_escaped(policy.name)}"'
@@ -104,7 +128,9 @@ class TokenSeries:
                 self._seconds(SHORTFALL, token, facts.requested - facts.lifetime)
         planned = status.next_attempt(state, policy, now)
         if planned is not None:
-            self._seconds(NEXT_REFRESH, token, now.wall + planned[1] - now.boot)
+            self._at(NEXT_REFRESH, token, planned[1])
+        self._at(REFRESH_DUE, token, status.refresh_due(state, policy, now))
+        self._at(FAILING_SINCE, token, status.failing_since(state))
         if state.newest is not None:
             self._count(KEY_ACCEPTED, token, not state.newest.is_refused)
 
@@ -119,6 +145,11 @@ class TokenSeries:
             failed = writes.get((output.name, FAILURE))
             if failed is not None:
                 self._count(WRITES, f'{name},result="{FAILURE}",{token}', failed)
+
+    def _at(self, metric: Description, labels: str, boot: float | None) -> None:
+        """A time, given in boot seconds; nothing for None."""
+        if boot is not None:
+            self._seconds(metric, labels, self._now.wall + boot - self._now.boot)
 
     def _seconds(self, metric: Description, labels: str, value: float) -> None:
         """A time or a duration, in milliseconds. The two clocks are read a moment apart; with more digits an

@@ -147,7 +147,7 @@ def test_a_restored_key_is_tried_at_once_and_keeps_its_last_problem():
     driver.observe(KeyRead(NEW_KEY))
     driver.observe(KeyRead(KEY))
     proven = driver.state.proven
-    assert proven.retry == Retry(1, NEVER, UNREACHABLE)
+    assert proven.retry == Retry(1, NEVER, UNREACHABLE, driver.now.boot)
 
 
 def test_an_unreadable_key_changes_only_the_key_problem():

@@ -6,6 +6,7 @@ import pytest
 
 from refresher.core.model import Outcome, Reason, Try
 from refresher.core.notifications import (
+    Crashed,
     IssuerAnswered,
     KeyLoaded,
     LeaderChanged,
@@ -41,15 +42,19 @@ def counters_of(*notifications: Notification) -> Counters:
     return counters
 
 
-@pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.ADOPTED])
+@pytest.mark.parametrize("reason", list(Reason))
 def test_a_minted_token_and_a_failed_attempt_are_counted_by_their_reason(reason: Reason) -> None:
     minted = TokenMinted(reason, FACTS, failures=1)
     refreshes = counters_of(failed(reason), minted, minted).refreshes("studio")
     assert refreshes == {(reason, FAILURE): 1, (reason, SUCCESS): 2}
 
 
-def test_an_adopted_token_is_a_refresh_of_its_own_reason() -> None:
-    assert counters_of(TokenAdopted("file", FACTS)).refreshes("studio") == {(Reason.ADOPTED, SUCCESS): 1}
+def test_an_adopted_token_is_no_mint() -> None:
+    assert counters_of(TokenAdopted("file", FACTS)).refreshes("studio") == {}
+
+
+def test_internal_errors_are_counted_whatever_token_they_concern() -> None:
+    assert counters_of(*[Crashed("Mint", ValueError())] * 3).crashes == 3
 
 
 def test_each_token_has_its_own_counts() -> None:

@@ -9,13 +9,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.registry import Collector
 
-from refresher.core.events import MintFailed, WriteFailed
+from refresher.core.effects import Mint
+from refresher.core.events import KeyRead, MintFailed, RefreshRequested, WriteFailed
 from refresher.core.instant import Instant
-from refresher.core.model import Outcome, Reason, Verdict
-from refresher.core.notifications import LeaderChanged, RefreshFailed, TokenMinted, TokenVerified
+from refresher.core.model import Reason, Verdict
+from refresher.core.notifications import LeaderChanged, TokenMinted, TokenVerified
 from refresher.core.state import OutputPolicy
 from tests import needs
-from tests.core.builders import KEY, KEY_REFUSED, NOW, token
+from tests.core.builders import KEY, KEY_REFUSED, NEW_KEY, NOW, UNREACHABLE, token
 from tests.observed import Daemon, at_work
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -27,7 +28,9 @@ PROMISED = {
     "token_expiry_timestamp_seconds": ({"token"}, "gauge"),
     "token_issued_timestamp_seconds": ({"token"}, "gauge"),
     "token_lifetime_shortfall_seconds": ({"token"}, "gauge"),
+    "refresh_due_timestamp_seconds": ({"token"}, "gauge"),
     "next_refresh_timestamp_seconds": ({"token"}, "gauge"),
+    "refresh_failing_since_timestamp_seconds": ({"token"}, "gauge"),
     "refreshes_total": ({"token", "reason", "result"}, "counter"),
     "mint_requests_total": ({"outcome"}, "counter"),
     "verifications_total": ({"result"}, "counter"),
@@ -40,6 +43,7 @@ PROMISED = {
     "clock_skew_seconds": (set(), "gauge"),
     "last_loop_timestamp_seconds": (set(), "gauge"),
     "log_lines_dropped_total": (set(), "counter"),
+    "crashes_total": (set(), "counter"),
 }
 OUTCOMES = ("ok", "key_refused", "throttled", "server_error", "unreachable", "timeout", "bad_response")
 ODD_NAMES = (
@@ -94,6 +98,7 @@ def with_everything() -> Daemon:
     daemon.begin("studio")
     daemon.mints("studio", token(lifetime=1800.0, requested=3600.0))
     daemon.counters.on_notification("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
+    daemon.observe("studio", MintFailed(KEY, UNREACHABLE, roll=1.0))
     return daemon
 
 
@@ -236,14 +241,64 @@ def test_counters_of_tokens_and_outputs_omit_zeros_except_successful_writes() ->
     assert [of["output"] for of in writes] == ["file:/a", "file:/b"]  # so that the alert finds them
 
 
-def test_a_token_with_one_output_has_twelve_series_at_most_after_a_day_of_trouble() -> None:
-    daemon = with_everything()
-    for reason in (Reason.FIRST, Reason.SCHEDULED):
-        daemon.counters.on_notification("studio", TokenMinted(reason, token().facts, 0), NOW)
-        failed = RefreshFailed(reason, Outcome.TIMEOUT, "timed out", KEY.fingerprint, wait=1.0, left=60.0)
-        daemon.counters.on_notification("studio", failed, NOW)
+def test_a_token_with_one_output_has_twelve_series_at_most_while_refreshes_and_writes_fail() -> None:
+    daemon = at_work("studio")
+    daemon.counters.on_notification("studio", TokenMinted(Reason.SCHEDULED, token().facts, 0), NOW)
+    daemon.observe("studio", MintFailed(KEY, UNREACHABLE, roll=1.0))
     daemon.observe("studio", WriteFailed("file:/a", "disk full", roll=1.0))
-    assert len([of for _, of in scraped(daemon) if ("token", "studio") in of]) <= 12
+    found = [name for name, of in scraped(daemon) if ("token", "studio") in of]
+    assert "token_refresher_refresh_failing_since_timestamp_seconds" in found
+    assert len(found) <= 12
+
+
+def test_the_due_time_is_that_of_the_schedule_and_no_retry_moves_it() -> None:
+    daemon = at_work("studio")
+    driver = daemon.tokens["studio"]
+    due = value(scraped(daemon), "refresh_due_timestamp_seconds", token="studio")
+    assert due == value(scraped(daemon), "next_refresh_timestamp_seconds", token="studio")
+    driver.passes(3000.0)
+    daemon.clock.time = driver.now
+    driver.observe(MintFailed(KEY, UNREACHABLE, roll=1.0))
+    series = scraped(daemon)
+    assert value(series, "refresh_due_timestamp_seconds", token="studio") == due
+    assert value(series, "next_refresh_timestamp_seconds", token="studio") > driver.now.wall > due
+
+
+def test_a_request_to_refresh_does_not_move_the_due_time() -> None:
+    daemon = at_work("studio")
+    due = value(scraped(daemon), "refresh_due_timestamp_seconds", token="studio")
+    daemon.observe("studio", RefreshRequested())
+    assert value(scraped(daemon), "refresh_due_timestamp_seconds", token="studio") == due
+
+
+def test_without_a_token_nothing_is_due() -> None:
+    daemon = Daemon("studio")
+    daemon.begin("studio")
+    assert value(scraped(daemon), "refresh_due_timestamp_seconds", token="studio") is None
+
+
+def test_failing_since_is_the_first_failure_in_a_row_and_goes_with_a_success() -> None:
+    daemon, name = at_work("studio"), "refresh_failing_since_timestamp_seconds"
+    driver = daemon.tokens["studio"]
+    assert value(scraped(daemon), name, token="studio") is None
+    began = driver.now.wall
+    for _ in range(3):
+        driver.observe(MintFailed(KEY, UNREACHABLE, roll=1.0))
+        driver.passes(60.0)
+        daemon.clock.time = driver.now
+        assert value(scraped(daemon), name, token="studio") == pytest.approx(began)
+    driver.passes(3600.0)
+    driver.until(Mint)
+    driver.perform(driver.minted(token(2, age=NOW.boot - driver.now.boot)))
+    assert value(scraped(daemon), name, token="studio") is None
+
+
+def test_a_refused_new_key_fails_although_the_old_one_works() -> None:
+    daemon = at_work("studio")
+    daemon.observe("studio", KeyRead(NEW_KEY))
+    daemon.observe("studio", MintFailed(NEW_KEY, KEY_REFUSED, roll=1.0))
+    began = value(scraped(daemon), "refresh_failing_since_timestamp_seconds", token="studio")
+    assert began == pytest.approx(NOW.wall)
 
 
 def test_events_are_counted_for_their_token_and_output() -> None:

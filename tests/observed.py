@@ -35,9 +35,14 @@ class Daemon:
     ) -> None:
         self.tokens = {name: Driver(policy(*outputs)._replace(name=name)) for name in names}
         self.clock, self.counters = Clock(), Counters()
+        self.last_turn: Instant | None = None  # None: now
+        self.minted = 0
         self.metrics = Metrics(
-            self.view, self.clock.now, self.clock, self.counters, "1.2.3", log_lines_dropped
+            self.view, self._turn, self.clock, self.counters, "1.2.3", log_lines_dropped
         )
+
+    def _turn(self) -> Instant:
+        return self.last_turn or self.clock.time
 
     def view(self) -> Iterator[tuple[TokenPolicy, State]]:
         for driver in self.tokens.values():

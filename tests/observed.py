@@ -37,9 +37,7 @@ class Daemon:
         self.clock, self.counters = Clock(), Counters()
         self.last_turn: Instant | None = None  # None: now
         self.minted = 0
-        self.metrics = Metrics(
-            self.view, self._turn, self.clock, self.counters, "1.2.3", log_lines_dropped
-        )
+        self.metrics = Metrics(self.view, self._turn, self.clock, self.counters, "1.2.3", log_lines_dropped)
 
     def _turn(self) -> Instant:
         return self.last_turn or self.clock.time

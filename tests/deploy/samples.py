@@ -134,7 +134,8 @@ class Course:
     def input_series(self) -> list[dict[str, Any]]:
         """For promtool. A series that is missing from a scrape is stale, as Prometheus marks it."""
         return [
-            {"series": name, "values": " ".join(self._notation(values))} for name, values in self._values.items()
+            {"series": name, "values": " ".join(self._notation(values))}
+            for name, values in self._values.items()
         ]
 
     def _notation(self, values: dict[int, float]) -> list[str]:

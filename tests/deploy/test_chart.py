@@ -15,6 +15,7 @@ from refresher.cli import build_parser
 from refresher.config.durations import parse_duration
 from refresher.config.rules import problems_of_period
 from refresher.kube.rbac import to_create_secret
+from release import alerts
 from release.chart import SCHEMA, configuration
 from tests.deploy.chart import (
     BUILDING,
@@ -205,6 +206,9 @@ def test_documented_values_take_effect():
     assert {each["metadata"]["namespace"] for each in two.of("Role")} == {NAMESPACE, "reports"}
     watched = without_hooks(rendered(SETS["watched.yaml"]))
     assert watched.the("PodMonitor")["metadata"]["labels"]["release"] == "prometheus"
+    rule = watched.the("PrometheusRule")
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    assert rule["spec"]["groups"] == yaml.safe_load(alerts.SOURCE.read_text())["groups"]
     assert watched.the("Deployment")["spec"]["replicas"] == 2
     assert without_hooks(rendered(SETS["passes.yaml"])).the("CronJob")["spec"]["schedule"] == "*/5 * * * *"
     proxied = without_hooks(rendered(SETS["behind-a-proxy.yaml"]))

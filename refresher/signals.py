@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[int, FrameType | None], None]
 
-GRACE = 4.0  # seconds for clean-up: any command ends within five (design §3)
+GRACE = 4.0  # seconds for clean-up: any command ends within five (docs/reliability.md, promise 7)
 
 # A stopped command ends with 128 + the number of the signal, as in shells, except these: stopping is the
 # normal end of the first two, and an interrupted `once` should be tried again.

@@ -29,7 +29,7 @@ from refresher.executor import Executor, kind_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import ManagedToken, Message, Observer
 
-SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended (design §3)
+SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended
 
 
 class Token(NamedTuple):

@@ -45,7 +45,7 @@ def check(ended: Ended, code: int, *facts: str) -> None:
     assert [line for line in lines if all(words in line for words in facts)], f"{facts} in:\n{ended.said}"
 
 
-# The response of the issuer (design §3, "Failures", row by row)
+# The response of the issuer (docs/reliability.md, row by row)
 
 
 def granting(access: object = SECRET, **more: object) -> bytes:

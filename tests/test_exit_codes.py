@@ -1,4 +1,4 @@
-"""Exit codes: the gravest failure counts, 78 before 77 before 73 before 75 (design §2)."""
+"""Exit codes: the gravest failure counts, 78 before 77 before 73 before 75 (README)."""
 
 from itertools import combinations
 

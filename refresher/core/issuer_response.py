@@ -1,4 +1,4 @@
-"""Interprets a response of the issuer, by the table in design §3, "Failures"."""
+"""Interprets a response of the issuer, by the table in docs/reliability.md."""
 
 import json
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 All arguments and results are seconds. Fractions are of the token's expected lifetime.
 """
 
-RETRY_ROOM = 60.0  # reserved for retries before a consumer loses its token (design §3)
+RETRY_ROOM = 60.0  # reserved for retries before a consumer loses its token
 JITTER = 0.10  # of the lifetime: tokens minted together must drift apart
 SOONEST = 0.10  # of the lifetime: the least age at which a token is replaced
 

@@ -1,4 +1,4 @@
-"""All metrics in the formats that Prometheus scrapes (design §2), computed at each scrape."""
+"""All metrics in the formats that Prometheus scrapes, computed at each scrape."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate

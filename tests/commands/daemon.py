@@ -21,7 +21,7 @@ from refresher.outputs.file import FileOutput, Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 15.0  # seconds; far more than any step takes unless a test slows it down
-STOP_WITHIN = 5.0  # seconds from SIGTERM to the end (design §3)
+STOP_WITHIN = 5.0  # seconds from SIGTERM to the end (docs/reliability.md)
 
 # A shell reports 130. CPython dies by the signal itself if it arrives while a NamedTuple is created.
 INTERRUPTED = {128 + signal.SIGINT, -signal.SIGINT}

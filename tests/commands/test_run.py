@@ -24,7 +24,7 @@ from tests.commands.daemon import (
 
 NEW_KEY = "application-key-after-rotation-8Hn2"
 NOTICED = 5.0  # seconds from a changed key file to a token of the new key
-LOOKED_AFTER = 60.0  # seconds until a disturbed output is put right (design §3)
+LOOKED_AFTER = 60.0  # seconds until a disturbed output is put right
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from refresher.core import schedule
 from refresher.core.model import SecretStr
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-SECRET_PROPAGATION_DELAY = 2 * MINUTE  # the default of a Secret (design §3)
+SECRET_PROPAGATION_DELAY = 2 * MINUTE  # the default of a Secret
 
 # The accepted configurations (config/rules.py): ten seconds to thirty days, 20 % to 95 %, a propagation
 # delay of less than half the lifetime.

@@ -75,6 +75,8 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     keys: dict[str, SecretStr] = {}
     for key_file in dict.fromkeys(token.key_file for token in settings.tokens):
         yield from _key_findings(KeyFile(key_file), keys)
+    if settings.serve is not None and settings.serve.secret_file is not None:
+        yield listening.secret_finding(settings.serve.secret_file)
     if offline:
         yield Finding("issuer", 0, f"{settings.issuer.url} was not contacted (--offline)")
     else:

@@ -7,8 +7,9 @@ from refresher.commands.findings import Finding
 from refresher.commands.status import of_daemon
 from refresher.config.declarations import ListenAddress
 from refresher.config.serving import ServeAddress, ServeSettings
-from refresher.errors import AddressInUseError, ListenError, UnreachableDaemonError
+from refresher.errors import AddressInUseError, KeyUnreadableError, ListenError, UnreachableDaemonError
 from refresher.http.server import sockets
+from refresher.keys.keyfile import KeyFile
 
 _PATIENCE = 2.0  # seconds, for a process on this machine
 _PROBE = b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -49,6 +50,15 @@ def serve_finding(serve: ServeSettings) -> Finding:
     except ListenError as error:
         return Finding("serve", exit_codes.CONFIGURATION, str(error))
     return Finding("serve", 0, f"{address} is free")
+
+
+def secret_finding(path: str) -> Finding:
+    """Whether the client secret of OAuth2 clients can be read."""
+    try:
+        secret = KeyFile(path, "client secret").read()
+    except KeyUnreadableError as error:
+        return Finding("client secret", exit_codes.CONFIGURATION, str(error))
+    return Finding("client secret", 0, f"file:{path}, fingerprint {secret.fingerprint}")
 
 
 def _answers_like_us(address: ServeAddress) -> bool:

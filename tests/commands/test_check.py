@@ -563,7 +563,10 @@ def test_a_free_serve_address_is_ok_and_stays_free(check, short):
         (("--serve", "unix:{}/missing/socket"), "its directory does not exist; create it or choose another"),
         (("--serve", "unix:{}/secret"), "a file that is not a socket exists there; remove it or choose"),
         (("--serve", "unix:{}/" + "x" * 107), "the path has more than 107 bytes; choose a shorter --serve"),
-        (("--serve", "unix:{}/s", "--serve-group", "nobody-at-all"), "this machine has no group 'nobody-at-al'…"),
+        (
+            ("--serve", "unix:{}/s", "--serve-group", "nobody-at-all"),
+            "this machine has no group 'nobody-at-al'…",
+        ),
     ],
 )
 def test_a_serve_address_that_cannot_be_used_is_a_failure(check, short, words, finding):

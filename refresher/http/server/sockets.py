@@ -173,10 +173,11 @@ def _group_number(group: str) -> int:
 
 
 def _unix_reason(error: OSError | LookupError, path: str, group: str | None, option: str) -> str:
+    name = plain(group or "")
     if isinstance(error, LookupError):
-        return f"this machine has no group {plain(group)}; create it or choose another {option}-group"
+        return f"this machine has no group {name}; create it or choose another {option}-group"
     if error.errno == errno.EPERM:
-        return f"this process may not give it to group {plain(group)}; run it as a member of that group"
+        return f"this process may not give it to group {name}; run it as a member of that group"
     if error.errno == errno.EADDRINUSE:
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             return _REMEDIES[errno.EADDRINUSE].format(option)

@@ -33,6 +33,11 @@ def basic(name: str, secret: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
+def raw_basic(name: str, secret: str) -> dict[str, str]:
+    """Without the encoding of RFC 6749 §2.3.1, as curl sends it."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"}
+
+
 def ask(listener: Listener, fields: object, *, content_type: str = FORM, **headers: str) -> Received:
     body = fields if isinstance(fields, bytes) else urlencode(fields).encode()  # type: ignore[arg-type]
     return listener.site.call(PATH, "POST", body, headers={"Content-Type": content_type} | headers)
@@ -44,6 +49,7 @@ def test_a_client_gets_the_token_by_either_way_to_authenticate(listener: Listene
     for answer in (
         ask(listener, GRANT | CLIENT),
         ask(listener, GRANT, **basic("studio", SECRET)),
+        ask(listener, GRANT, **raw_basic("studio", SECRET)),
         ask(listener, GRANT | {"client_id": "studio", "scope": "x"}, **basic("studio", SECRET)),
         ask(listener, GRANT | CLIENT, content_type=f"{FORM}; charset=UTF-8"),
     ):

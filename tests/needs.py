@@ -89,6 +89,17 @@ def helm() -> str:
     return told.stdout.strip()
 
 
+def sdk(package: Path) -> None:
+    """Install the locked npm packages of `package` into it, unless they are there already; or skip."""
+    installed = package / "node_modules" / ".package-lock.json"  # npm writes it last
+    if installed.exists() and installed.stat().st_mtime >= (package / "package-lock.json").stat().st_mtime:
+        return
+    command = [tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        _lack("the official JavaScript SDK", f"a registry of npm packages; {done.stderr.strip()}")
+
+
 def prometheus_operator() -> Path:
     """The directory with the custom resource definitions of the Prometheus operator, or no test."""
     module = Path(__file__).parent / "kube" / "prometheus_operator"

@@ -1,6 +1,7 @@
 """`refresher check`: one line for each thing that a deployment depends on, with advice for each failure."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -576,6 +578,16 @@ def test_a_serve_address_that_cannot_be_used_is_a_failure(check, short, words, f
     assert finding in line(checked, "serve")
 
 
+def respond_to_the_second(listening):
+    """As a server of others: `check` connects first only to see whether somebody listens."""
+    for response in (b"", b"HTTP/1.1 200 OK\r\nServer: another\r\nContent-Length: 0\r\n\r\n"):
+        sock, _ = listening.accept()
+        with sock, contextlib.suppress(OSError):
+            if response:
+                sock.recv(4096)
+                sock.sendall(response)
+
+
 @pytest.mark.parametrize("by", ["the daemon", "another process"])
 def test_a_serve_address_used_by_a_refresher_is_a_hint_by_another_a_failure(check, inlive, place, short, by):
     address = f"{short}/socket"
@@ -594,8 +606,11 @@ def test_a_serve_address_used_by_a_refresher_is_a_hint_by_another_a_failure(chec
         return
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(address)
-        other.listen(0)
+        other.listen()
+        thread = threading.Thread(target=respond_to_the_second, args=(other,))
+        thread.start()
         checked = check("--offline", *serve)
+        thread.join()
     assert checked.code == 78
     assert "another process listens there; stop it or choose another --serve" in line(checked, "serve")
 

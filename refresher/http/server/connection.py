@@ -131,5 +131,3 @@ class OpenConnections:
             self._idle.pop(connection, None)
         if protocol.is_idle:
             self._idle[connection] = None
-        else:
-            self._idle.pop(connection, None)

@@ -152,7 +152,7 @@ def test_an_unknown_group_is_reported_and_leaves_no_file(path: str) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="as root, which then gives its rights away")
 def test_a_missing_permission_is_reported() -> None:
     code = """
-import os, sys
+import os, sys, tempfile  # the last one now, while the library may be read
 from refresher.errors import ListenError
 from refresher.http.server.sockets import bind_unix, try_unix
 os.setgroups([])
@@ -174,8 +174,8 @@ for path, group in (("/socket", None), (sys.argv[1], "0")):
         "cannot listen on unix:/socket: not permitted; this process must be able to write to its directory"
     )
     group_line = (
-        f"cannot listen on unix:{directory}/s: this process may not give it to group 0; run it as a member of "
-        "that group"
+        f"cannot listen on unix:{directory}/s: this process may not give it to group 0; run it as a member "
+        "of that group"
     )
     assert done.stdout.splitlines() == [directory_line] * 2 + [group_line] * 2
 

@@ -578,6 +578,18 @@ def test_a_serve_address_that_cannot_be_used_is_a_failure(check, short, words, f
     assert finding in line(checked, "serve")
 
 
+def test_the_client_secret_is_read(check, short):
+    serve = ("--serve", f"unix:{short}/socket", "--serve-secret-file")
+    checked = check("--offline", *serve, short / "secret")
+    assert checked.code == 0
+    assert line(checked, "client secret").startswith(f"ok   client secret: file:{short}/secret, fingerprint ")
+    checked = check("--offline", *serve, short / "none")
+    assert checked.code == 78
+    assert line(checked, "client secret").startswith(
+        f"FAIL client secret: the client secret file {short}/none cannot be read: No such file or directory"
+    )
+
+
 def respond_to_the_second(listening):
     """As a server of others: `check` connects first only to see whether somebody listens."""
     for response in (b"", b"HTTP/1.1 200 OK\r\nServer: another\r\nContent-Length: 0\r\n\r\n"):

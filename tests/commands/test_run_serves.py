@@ -137,7 +137,8 @@ def test_a_token_that_cannot_be_read_back_is_minted_again(
         with daemon(*words) as running:
             running.wait_for("OutputWritten", output="serve:default")
             token = json.loads(ask(place / "socket", "GET /token")[1])["access_token"]
-            eventually(lambda: token in (place / "token").read_text(), "the file has the same")  # noqa: B023
+            running.wait_for("OutputWritten", output=f"file:{place}/token")
+            assert token in (place / "token").read_text()
             assert issuer.counts.mints == mints
             assert running.end() == 0
 

@@ -44,7 +44,8 @@ def place() -> Iterator[Place]:
         words = ("--key-file", files["key"], "--to-file", files["token"], "--issuer-url", inlive.url)
         serve = ("--serve", f"127.0.0.1:{port}", "--serve-secret-file", files["secret"])
         with Daemon(*words, *serve) as running:
-            running.wait_for("OutputWritten", output="serve:default")
+            for output in ("serve:default", f"file:{files['token']}"):
+                running.wait_for("OutputWritten", output=output)
             yield Place(inlive, f"http://127.0.0.1:{port}/oauth2/token", files["token"], files["secret"])
             assert running.end() == 0
             assert SECRET not in running.said

@@ -25,17 +25,30 @@ class Place(NamedTuple):
 
 @pytest.fixture
 def place() -> Iterator[Place]:
+    """A daemon that serves a token of an hour."""
+    with Emulator(keys=[KEY]) as inlive:
+        yield from serving(inlive, "1h")
+
+
+@pytest.fixture
+def expiring() -> Iterator[Place]:
     """A daemon that serves a token of 30 s, replaced after 3 s at the earliest. The first one expires after
     two seconds, and nobody knows."""
-    with Emulator(keys=[KEY]) as inlive, tempfile.TemporaryDirectory() as folder:
+    with Emulator(keys=[KEY]) as inlive:
         inlive.faults(lifetime=2.0)
+        yield from serving(inlive, "30s")
+
+
+def serving(inlive: Emulator, lifetime: str) -> Iterator[Place]:
+    with tempfile.TemporaryDirectory() as folder:
         for name in ("key", "secret"):
             Path(folder, name).write_text(KEY if name == "key" else "client-secret")
         port, file = free_port(), Path(folder, "token")
         words = ("--key-file", f"{folder}/key", "--to-file", file, "--issuer-url", inlive.url)
         serve = ("--serve", f"127.0.0.1:{port}", "--serve-secret-file", f"{folder}/secret")
-        with Daemon(*words, *serve, "--lifetime", "30s") as running:
-            running.wait_for("OutputWritten", output="serve:default")
+        with Daemon(*words, *serve, "--lifetime", lifetime) as running:
+            for output in ("serve:default", f"file:{file}"):
+                running.wait_for("OutputWritten", output=output)
             inlive.heal()
             yield Place(inlive, running, f"http://127.0.0.1:{port}", file)
 
@@ -69,13 +82,13 @@ def test_a_thousand_calls_cost_one_mint(place: Place) -> None:
     assert place.issuer.counts.mints == 1
 
 
-def test_the_sdk_reports_an_expired_token_and_replays_its_call(place: Place) -> None:
-    process = start("renewal", place.url, place.issuer.url)
+def test_the_sdk_reports_an_expired_token_and_replays_its_call(expiring: Place) -> None:
+    process = start("renewal", expiring.url, expiring.issuer.url)
     with process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline()) == 200
-        token = place.file.read_text()
-        eventually(lambda: not place.issuer.valid(token), "the first token has expired")
+        token = expiring.file.read_text()
+        eventually(lambda: not expiring.issuer.valid(token), "the first token has expired")
         assert result(process, "go on\n") == 200
-    assert len(place.daemon.entries("TokenMinted", reason="reported_expired")) == 1
-    assert place.issuer.counts.mints == 2
+    assert len(expiring.daemon.entries("TokenMinted", reason="reported_expired")) == 1
+    assert expiring.issuer.counts.mints == 2

@@ -76,7 +76,11 @@ class UnreachableDaemonError(RefresherError):
 
 
 class ListenError(RefresherError):
-    """Listening on the address of the endpoints failed."""
+    """Listening on a configured address failed. The text says what to do."""
+
+
+class AddressInUseError(ListenError):
+    """Something else has this address already: a process, or a file."""
 
 
 class Problem(NamedTuple):

@@ -24,6 +24,9 @@ HOW = {
     "kubectl": "see https://kubernetes.io/docs/tasks/tools",
     "mmdebstrap": "it makes a Debian to build the image on (Debian: apt-get install mmdebstrap)",
     "podman": "see https://podman.io/docs/installation (Debian: apt-get install podman)",
+    "node": "Debian: apt-get install nodejs",
+    "npm": "Debian: apt-get install npm",
+    "prometheus": "Debian: apt-get install prometheus",
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
     "runc": "it runs what podman is told to (Debian: apt-get install runc)",
     "go": "see https://go.dev/doc/install",
@@ -84,6 +87,17 @@ def helm() -> str:
     if told.returncode != 0:
         _lack("helm", f"{HOW['helm']}; {told.stderr.strip()}")
     return told.stdout.strip()
+
+
+def sdk(package: Path) -> None:
+    """Install the locked npm packages of `package` into it, unless they are there already; or skip."""
+    installed = package / "node_modules" / ".package-lock.json"  # npm writes it last
+    if installed.exists() and installed.stat().st_mtime >= (package / "package-lock.json").stat().st_mtime:
+        return
+    command = [tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        _lack("the official JavaScript SDK", f"a registry of npm packages; {done.stderr.strip()}")
 
 
 def prometheus_operator() -> Path:

@@ -3,14 +3,15 @@
 import argparse
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
-from refresher.commands.status import of_daemon
+from refresher.commands import listening
+from refresher.commands.findings import Finding
 from refresher.config import flags
 from refresher.config.addresses import namespaced
-from refresher.config.declarations import IssuerSettings, ListenAddress, Settings
+from refresher.config.declarations import IssuerSettings, Settings
 from refresher.config.durations import format_duration
 from refresher.config.loader import KEY, OUTPUTS
 from refresher.config.output_kinds import secret_names
@@ -23,10 +24,8 @@ from refresher.errors import (
     KeyUnreadableError,
     KubeDeniedError,
     KubeError,
-    ListenError,
     OutputError,
     OutputHeldError,
-    UnreachableDaemonError,
 )
 from refresher.keys.keyfile import KeyFile
 from refresher.ports import Issuer, Output
@@ -49,21 +48,6 @@ EXAMPLE = """\
 Proves each key with a real mint of the shortest lifetime that the issuer accepts, and publishes nothing.
 --offline uses no network. A hint is worth reading, but is not a failure. In Kubernetes, run it with the
 daemon's service account. It prints the missing Role and Secrets last, ready to paste."""
-
-
-class Finding(NamedTuple):
-    """One line of the report. `code`: the exit code, 0 for success and for hints. `remedy`: text to paste to
-    fix the failure; `run` prints each remedy once, after all lines."""
-
-    subject: str
-    code: int
-    text: str
-    is_hint: bool = False
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        mark = "FAIL" if self.code else "hint" if self.is_hint else "ok"
-        return f"{mark:5}{self.subject}: {self.text}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,12 +75,16 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     keys: dict[str, SecretStr] = {}
     for key_file in dict.fromkeys(token.key_file for token in settings.tokens):
         yield from _key_findings(KeyFile(key_file), keys)
+    if settings.serve is not None and settings.serve.secret_file is not None:
+        yield listening.secret_finding(settings.serve.secret_file)
     if offline:
         yield Finding("issuer", 0, f"{settings.issuer.url} was not contacted (--offline)")
     else:
         yield from _issuer_findings(settings, keys)
     if settings.listen is not None:
-        yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
+        yield listening.listen_finding(settings.listen, {token.name for token in settings.tokens})
+    if settings.serve is not None:
+        yield listening.serve_finding(settings.serve)
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
@@ -251,27 +239,6 @@ def _permission_findings(
         if permission in optional:
             text = f"not granted: {permission}; failures are reported in the log only, not as Events"
             yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
-
-
-def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
-    """Whether a daemon can listen there, or the daemon of `tokens` already does."""
-    from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only with --listen
-
-    try:
-        bind(address.host, address.port).close()
-    except ListenError as error:
-        host = f"[{address.host}]" if ":" in address.host else address.host or "localhost"
-        try:
-            answer = of_daemon(f"http://{host}:{address.port}")
-        except UnreachableDaemonError:
-            return Finding("listen", exit_codes.CONFIGURATION, str(error))
-        if {token.get("name") for token in answer["tokens"] if isinstance(token, dict)} != tokens:
-            text = f"{error}; a refresher with other tokens listens there"
-            return Finding("listen", exit_codes.CONFIGURATION, text)
-        return Finding(
-            "listen", 0, f"port {address.port} is used by the daemon of these tokens", is_hint=True
-        )
-    return Finding("listen", 0, f"port {address.port} is free")
 
 
 def _output_findings(output: Output) -> Iterator[Finding]:

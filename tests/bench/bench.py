@@ -1,7 +1,8 @@
 """The figures of the README. Each is a count, or a ratio of two things measured in turn on this machine.
 
-make bench              everything, about seven minutes
-make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, mints
+make bench              everything, about ten minutes
+make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, consumers,
+                        mints
 """
 
 import json
@@ -23,7 +24,7 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
-from tests.bench import failover, scale
+from tests.bench import consumers, failover, scale
 from tests.bench.secret import served
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
@@ -247,6 +248,12 @@ def mints(url: str, key: str) -> None:
     report(what, f"{ratio:.2f} x", "at least 0.9")
 
 
+def served_to_consumers(url: str, folder: Path) -> None:
+    """The consumers' listener: speed, one mint for all reports, and refreshes under attack."""
+    for measure in (consumers.throughput, consumers.reports, consumers.attack):
+        measure(url, folder, report)
+
+
 def rate(way: Callable[[int], bool]) -> float:
     with ThreadPoolExecutor(WORKERS) as pool:
         began = time.perf_counter()
@@ -266,6 +273,7 @@ def main(only: str = "") -> None:
             "secret": lambda: secret(url, folder),
             "failover": lambda: succession(folder),
             "scale": lambda: at_scale(url, key),
+            "consumers": lambda: served_to_consumers(url, folder),
             "mints": lambda: mints(url, key),  # last, because it makes the issuer slow
         }
         for wanted, measure in measures.items():

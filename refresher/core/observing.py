@@ -1,13 +1,14 @@
 """How each event changes the state: one function for each event. Call it through `machine`."""
 
-from refresher.core import mints, output_events
-from refresher.core.effects import MINT_SLOT, OUTPUT, Adopt, RaiseAlarm
+from refresher.core import hooks, mints, output_events
+from refresher.core.effects import MINT_SLOT, Adopt, RaiseAlarm
 from refresher.core.events import (
     DryRunPassed,
     Ending,
     Event,
     ExpiryReported,
     Found,
+    HookEnded,
     InspectFailed,
     KeyRead,
     KeyUnreadable,
@@ -58,7 +59,7 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
 
 def _ended(state: State, policy: TokenPolicy, event: Ending, now: Instant) -> Observed:  # noqa: PLR0911
     """An effect has ended, so its slot is free."""
-    if event.slot.kind == OUTPUT and not state.has_output(event.slot.target):
+    if event.slot.target and not state.has_output(event.slot.target):
         return state, ()  # the output is no longer configured
     flight = state.flight(event.slot)
     began = flight.since if flight else now.boot
@@ -71,15 +72,17 @@ def _ended(state: State, policy: TokenPolicy, event: Ending, now: Instant) -> Ob
         case Verified():
             return mints.verified(state, policy, event, now)
         case Written():
-            return output_events.written(state, event, now)
+            return output_events.written(state, policy, event, now)
         case WriteFailed():
             return output_events.write_failed(state, event, now)
         case DryRunPassed():
             return output_events.dry_run_passed(state, event), ()
         case Found():
-            return output_events.found(state, event, now, began)
+            return output_events.found(state, policy, event, now, began)
         case InspectFailed():
             return output_events.inspect_failed(state, event, now, began)
+        case HookEnded():
+            return hooks.ended(state, event, now)
 
 
 def _started(state: State, event: Started, now: Instant) -> Observed:
@@ -140,7 +143,7 @@ def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Obser
             ):
                 return state, ()
             return mints.minted(state, policy, late, now, mints.Attempt.of(state.flight(MINT_SLOT), now))
-        case MintFailed() | Verified():
+        case MintFailed() | Verified() | HookEnded():
             return state, ()
         case ended if not state.has_output(ended.output):
             return state, ()

@@ -57,7 +57,9 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
             return state._replace(stopping=True), ()
 
 
-def _ended(state: State, policy: TokenPolicy, event: Ending, now: Instant) -> Observed:  # noqa: PLR0911
+def _ended(  # noqa: C901, PLR0911 -- a line for each event
+    state: State, policy: TokenPolicy, event: Ending, now: Instant
+) -> Observed:
     """An effect has ended, so its slot is free."""
     if event.slot.target and not state.has_output(event.slot.target):
         return state, ()  # the output is no longer configured

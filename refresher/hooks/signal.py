@@ -97,7 +97,7 @@ def _require_trusted(path: str, found: os.stat_result) -> None:
         raise HookError(f"{path} is no regular file")
     if found.st_uid not in (0, os.geteuid()):
         raise HookError(
-            f"{path} belongs to user {found.st_uid}: only root's and those of the refresher's user are trusted"
+            f"{path} belongs to user {found.st_uid}: only root and the refresher's user are trusted"
         )
     if found.st_mode & 0o022:
         raise HookError(

@@ -23,6 +23,7 @@ HOW = {
     "groff": "Debian: apt-get install groff",
     "kubectl": "see https://kubernetes.io/docs/tasks/tools",
     "mmdebstrap": "it makes a Debian to build the image on (Debian: apt-get install mmdebstrap)",
+    "nginx": "Debian: apt-get install nginx-light",
     "podman": "see https://podman.io/docs/installation (Debian: apt-get install podman)",
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
     "runc": "it runs what podman is told to (Debian: apt-get install runc)",

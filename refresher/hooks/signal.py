@@ -52,7 +52,10 @@ def _of_pid_file(path: str, number: int) -> int:
         if process is None:
             raise HookError(f"{path} is stale: process {pid} does not run; start the consumer")
         found = processes.find(pid)
-        if found is None or found.is_zombie:
+        if found is None:
+            hidden = "is not visible in /proc (hidepid; systemd: ProtectProc=default shows it)"
+            raise HookError(f"process {pid}, from {path}, {hidden}, so it cannot be checked")
+        if found.is_zombie:
             raise HookError(f"{path} is stale: process {pid} has ended; start the consumer")
         late = age - (SystemClock().now().boot - found.began)
         if late > SLACK:

@@ -36,10 +36,10 @@ def ended(state: State, event: HookEnded, now: Instant) -> Observed:
     output = state.output(event.output)
     hook = output.hook
     if event.problem is None:
-        after = hook._replace(settled=event.write, runs=Retry())
+        after = hook._replace(settled=max(event.write, hook.settled), runs=Retry())
         return state.with_output(output._replace(hook=after)), (HookRan(output.name, event.did or ""),)
     wait = 0.0
-    if event.write == hook.writes:
+    if event.write == hook.writes and hook.is_owed:
         wait = backoff.hook_wait(hook.runs.failures + 1, event.roll)
         hook = hook._replace(runs=hook.runs.failed(event.problem, now.boot + wait))
     failed = HookFailed(output.name, event.problem, wait)

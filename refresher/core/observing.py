@@ -134,7 +134,7 @@ def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
 
 def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Observed:
     """A given-up effect has ended after all. Use its token if it is fresher than the token in hand. Inspect
-    its output again: a later effect may have used it since."""
+    its output again: a later effect may have used it since. A hook that succeeded need not run again."""
     match event.event:
         case Minted() as late:
             known = state.facts
@@ -145,10 +145,12 @@ def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Obser
             ):
                 return state, ()
             return mints.minted(state, policy, late, now, mints.Attempt.of(state.flight(MINT_SLOT), now))
-        case MintFailed() | Verified() | HookEnded():
+        case MintFailed() | Verified():
             return state, ()
         case ended if not state.has_output(ended.output):
             return state, ()
+        case HookEnded() as ended:
+            return hooks.ended(state, ended, now) if ended.problem is None else (state, ())
         case ended:
             output = state.output(ended.output)
             again = output.reads._replace(failures=1, next_try=NEVER)

@@ -164,13 +164,33 @@ def test_it_stays_owed_while_the_output_is_out_of_sight():
     assert at_work.steps() == [RunHook("file", 1)]
 
 
-def test_a_run_that_ends_after_it_was_given_up_changes_nothing():
+def test_a_run_that_succeeds_after_it_was_given_up_is_not_repeated():
     at_work = written()
     at_work.steps()
     at_work.observe(ended(1, "given up"))
     before = at_work.state
-    assert at_work.observe(Late(ended(1))) == []
-    assert at_work.state == before
+    assert at_work.observe(Late(ended(1, "killed"))) == []
+    assert at_work.state == before, "its failure is known already"
+    at_work.passes(2.0)
+    assert RunHook("file", 1) in at_work.steps()
+    assert at_work.observe(Late(ended(1))) == [HookRan("file", "sent HUP")]
+    at_work.observe(ended(1, "no such process"))
+    assert hook(at_work) == HookState(writes=1, settled=1)
+
+
+def test_an_old_run_that_succeeds_late_settles_no_newer_write():
+    at_work = written()
+    at_work.steps()
+    at_work.observe(ended(1, "given up"))
+    at_work.observe(RefreshRequested())
+    at_work.steps()
+    at_work.perform(at_work.minted(token(2)))
+    at_work.observe(Late(ended(1)))
+    assert hook(at_work).is_owed
+    at_work.steps()
+    at_work.observe(ended(2))
+    at_work.observe(Late(ended(1)))
+    assert not hook(at_work).is_owed
 
 
 def test_the_wait_for_the_next_run_has_a_name():

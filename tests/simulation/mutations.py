@@ -247,5 +247,6 @@ MUTATIONS = (
         "executor.py",
         "is_owed = hook is not None and hook.is_owed()",
         "is_owed = False",
+        seeds=(81, 125, 189),
     ),
 )

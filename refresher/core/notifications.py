@@ -95,10 +95,10 @@ class OutputForged(NamedTuple):
 
 @distinct
 class HookRan(NamedTuple):
-    """The hook of an output succeeded. `did`: a sentence about what it did."""
+    """The hook of an output succeeded. `message`: what it did."""
 
     output: str
-    did: str
+    message: str
 
 
 @distinct

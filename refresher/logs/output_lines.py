@@ -53,7 +53,7 @@ def held(event: notifications.OutputHeld, *, retries: bool) -> Line:
 
 
 def hook_ran(event: notifications.HookRan) -> Line:
-    text = f"hook of {event.output}: {event.did}"
+    text = f"hook of {event.output}: {event.message}"
     return Line(logging.INFO, text, {"output": event.output}, recovered=(f"hook {event.output}",))
 
 

@@ -32,6 +32,10 @@ class OutputOutOfSightError(OutputError):
     Consumers still have the content."""
 
 
+class HookError(RefresherError):
+    """The hook of an output failed. The text says why, and what to do."""
+
+
 class KubeError(RefresherError):
     """A request to Kubernetes failed. The text contains no token and no data of a Secret."""
 

@@ -23,6 +23,7 @@ HOW = {
     "groff": "Debian: apt-get install groff",
     "kubectl": "see https://kubernetes.io/docs/tasks/tools",
     "mmdebstrap": "it makes a Debian to build the image on (Debian: apt-get install mmdebstrap)",
+    "nginx": "Debian: apt-get install nginx-light",
     "podman": "see https://podman.io/docs/installation (Debian: apt-get install podman)",
     "node": "Debian: apt-get install nodejs",
     "npm": "Debian: apt-get install npm",

@@ -33,6 +33,7 @@ NOT_FOR_THE_FIRST_TOKEN = {
     "prometheus_client": "for a scrape",
     "pydantic": "for Kubernetes",
     "refresher.emulator": "for development",
+    "refresher.hooks": "for an output with a hook",
     "refresher.http.server": "for the endpoints",
     "refresher.keys.followed": "for the consumers' listener",
     "refresher.kube": "for Secrets",

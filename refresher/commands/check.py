@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.commands import listening
-from refresher.commands.findings import Finding
+from refresher.commands.findings import Finding, of_clock, of_headroom, of_hook, of_output
 from refresher.config import flags
 from refresher.config.addresses import namespaced
 from refresher.config.declarations import IssuerSettings, Settings
@@ -19,16 +19,13 @@ from refresher.core import schedule
 from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Verdict
-from refresher.core.state import TokenPolicy
 from refresher.errors import (
     KeyUnreadableError,
     KubeDeniedError,
     KubeError,
-    OutputError,
-    OutputHeldError,
 )
 from refresher.keys.keyfile import KeyFile
-from refresher.ports import Issuer, Output
+from refresher.ports import Issuer
 
 if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
@@ -69,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
     connect = cache(wiring.kubernetes)
     tokens = wiring.published_tokens(settings, connect=connect)  # raises what stops `run` at start
+    hooks = wiring.hooks_of(settings, tokens, redact=str)
     count = len(settings.tokens)
     source = path or "flags and variables"
     yield Finding("configuration", 0, f"{source}, {count} token{'s' if count > 1 else ''}")
@@ -88,13 +86,14 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
-    for published in tokens:
+    for published, after in zip(tokens, hooks, strict=True):
         for output in published.outputs:
             if asks_kubernetes or output.secret is None:
-                yield from _output_findings(output)
+                yield from of_output(output)
             else:
                 yield Finding("output", 0, f"{output.name} was not tested", is_hint=True)
-        yield _headroom_finding(published.policy)
+        yield from (of_hook(hook, offline=offline) for hook in after)
+        yield of_headroom(published.policy)
 
 
 def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Finding]:
@@ -136,7 +135,7 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
         if untried:
             break
     if skew is not None:
-        yield _clock_finding(skew)
+        yield of_clock(skew)
 
 
 def _prove(
@@ -168,15 +167,6 @@ def _verify_findings(settings: IssuerSettings, token: SecretStr) -> Iterator[Fin
         yield Finding("verify", exit_codes.TRY_AGAIN, f"{text}; {advice}")
     else:
         yield Finding("verify", 0, text, is_hint=found.verdict is not Verdict.GOOD)
-
-
-def _clock_finding(skew: float) -> Finding:
-    if abs(skew) < 1.0:
-        return Finding("clock", 0, "within a second of the issuer's")
-    ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the issuer's"
-    if abs(skew) <= TOLERATED_SKEW:
-        return Finding("clock", 0, ahead)
-    return Finding("clock", 0, f"{ahead}; check time synchronisation (chrony, ntpd)", is_hint=True)
 
 
 def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Finding, None, bool]:
@@ -239,29 +229,3 @@ def _permission_findings(
         if permission in optional:
             text = f"not granted: {permission}; failures are reported in the log only, not as Events"
             yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
-
-
-def _output_findings(output: Output) -> Iterator[Finding]:
-    try:
-        caveats = output.dry_run()
-    except OutputHeldError as error:  # most likely by the daemon; otherwise it can be written
-        yield Finding("output", 0, str(error), is_hint=True)
-    except OutputError as error:
-        yield Finding("output", exit_codes.CANT_CREATE, str(error))
-    else:
-        yield Finding("output", 0, f"{output.name} can be written")
-        for caveat in caveats:
-            yield Finding("output", 0, f"{output.name}: {caveat}", is_hint=True)
-
-
-def _headroom_finding(policy: TokenPolicy) -> Finding:
-    headroom = policy.headroom
-    due = schedule.latest_due_age(policy.lifetime, policy.refresh_at, policy.propagation_delay)
-    consumers = "do not notice a shorter outage" if headroom else "may notice every outage"
-    return Finding(
-        f"token {policy.name}",
-        0,
-        f"lives {format_duration(policy.lifetime)}, is replaced after {format_duration(round(due))} at the "
-        f"latest; headroom {format_duration(round(headroom))}: consumers {consumers} of the issuer",
-        is_hint=not headroom,
-    )

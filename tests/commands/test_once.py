@@ -260,12 +260,15 @@ def test_two_passes_on_one_file_leave_one_complete_token(issuer, place):
 def test_curl_reads_its_header_from_a_file(issuer, place):
     assert once(issuer, place, "--format", "header").code == 0
     called = subprocess.run(
-        [tool("curl"), "--silent", "--show-error", "--noproxy", "*", "--header", f"@{place / 'token'}"]
-        + ["--json", '{"name": "My Room"}', f"{issuer.url}/v1/rooms/create"],
+        [
+            tool("curl"), "--silent", "--show-error", "--noproxy", "*",
+            "--header", f"@{place / 'token'}", "--json", '{"name": "My Room"}',
+            f"{issuer.url}/v1/rooms/create",
+        ],
         capture_output=True,
         text=True,
         timeout=STOP_WITHIN,
         check=True,
-    )
+    )  # fmt: skip
     assert json.loads(called.stdout)["message"] == "room created"
     assert issuer.counts.product == {"ok": 1}

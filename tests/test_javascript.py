@@ -69,7 +69,7 @@ def test_a_token_that_ends_early_is_reported_and_the_call_sent_again(inlive, tmp
     with Daemon(
         *arguments(inlive, tmp_path), "--to-file", tmp_path / "token", "--lifetime", "10s", *serve
     ) as daemon:
-        daemon.wait_for("OutputWritten")
+        daemon.wait_for("OutputWritten", times=2)  # the file, and the listener's
         inlive.expire_token((tmp_path / "token").read_text())
         status, _ = create_a_room(inlive, tmp_path, REFRESHER_SOCKET=str(tmp_path / "s"))
     assert (status, inlive.counts.product) == (200, {"expired": 1, "ok": 1})

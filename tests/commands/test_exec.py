@@ -82,8 +82,13 @@ def test_the_command_has_no_key_and_none_of_our_variables(issuer, place):
 
 
 def test_the_command_starts_with_the_signals_and_limits_of_our_caller(issuer, place):
-    found = shown(run_python(issuer, place))
-    ours = resource.getrlimit(resource.RLIMIT_CORE)
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    ours = (4096, before[1])
+    resource.setrlimit(resource.RLIMIT_CORE, ours)
+    try:
+        found = shown(run_python(issuer, place))
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
     assert tuple(found["core"]) == ours
     assert (found["blocked"], found["ignored"] & ~PYTHON_IGNORES) == (0, 0)
 

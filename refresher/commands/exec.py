@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     variable = _checked_variable(arguments.env)
-    needs = (KEY, OUTPUTS) if flags.name_outputs(vars(arguments), os.environ) else (KEY,)
+    needs = (KEY, OUTPUTS) if flags.concern_outputs(vars(arguments), os.environ) else (KEY,)
     found = cli_options.loaded(arguments, command="exec", needs=needs)
     token_settings = cli_options.chosen_token(found.settings, arguments.token)
     settings = found.settings._replace(tokens=(token_settings,), leader_election=None, serve=None)

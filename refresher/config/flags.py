@@ -126,9 +126,9 @@ def collect(arguments: Mapping[str, object], environ: Mapping[str, str]) -> list
     return found
 
 
-def name_outputs(arguments: Mapping[str, object], environ: Mapping[str, str]) -> bool:
-    """Whether flags or variables name an output: only these flags may be repeated."""
-    return any(given.option.repeated for given in collect(arguments, environ))
+def concern_outputs(arguments: Mapping[str, object], environ: Mapping[str, str]) -> bool:
+    """Whether flags or variables name or describe an output."""
+    return any(given.option.group in ("format", "output") for given in collect(arguments, environ))
 
 
 def doubtful_variables(environ: Mapping[str, str]) -> tuple[Problem, ...]:

@@ -165,6 +165,12 @@ def test_a_missing_command_is_a_wrong_use_and_mints_nothing(issuer, place, more)
     assert issuer.counts.mints == 0
 
 
+@pytest.mark.parametrize("words_of_an_output", [("--format", "json"), ("--mode", "0640")])
+def test_an_option_of_an_output_needs_an_output(issuer, place, words_of_an_output):
+    done = run_python(issuer, place, *words_of_an_output)
+    assert (done.code, "--to-file: is missing" in done.said) == (78, True)
+
+
 @pytest.mark.parametrize("name", ["", "1A", "A=B", "REFRESHER_TOKEN"])
 def test_a_bad_name_of_the_variable_is_refused(issuer, place, name):
     done = run_python(issuer, place, f"--env={name}")

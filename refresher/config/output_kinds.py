@@ -45,7 +45,7 @@ class FileOutputSettings(NamedTuple):
     format: Annotated[
         str,
         Option(
-            "What is written: token, bearer, env, json, inlive-sdk or template.",
+            "What is written: token, bearer, header, env, json, inlive-sdk, envoy-sds or template.",
             value_types.FORMAT,
             example="json",
             flag=FORMAT_FLAG,

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from tests.simulation.wants import Place, Wants
 
-FILE_FORMS = ("token", "json", "env", "bearer", "inlive-sdk", "template")
+FILE_FORMS = ("token", "json", "env", "bearer", "header", "inlive-sdk", "envoy-sds", "template")
 ONLY_FILES = ("reboot", "output_cannot_be_written")
 ONLY_SECRETS = ("api_fault",)
 ANY_FILE = ("output_hangs",)

@@ -1,0 +1,140 @@
+"""Zero-code consumers: the examples of examples/proxies with the real proxies, a real daemon and real calls."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from refresher.core.model import fingerprint
+from refresher.core.schedule import soonest
+from refresher.emulator.server import Emulator
+from tests.client.serving import LIFETIME, daemon, with_an_ended_token
+from tests.commands.daemon import Daemon, eventually
+from tests.http.server.site import Received, Site
+from tests.proxies.proxies import PROXIES, Proxy, Running, places_of, running
+
+CALLERS = 8
+ROOM = b'{"name": "My Room"}'
+
+every_proxy = pytest.mark.parametrize("name", PROXIES)
+that_repeats = pytest.mark.parametrize("name", [name for name, proxy in PROXIES.items() if proxy.repeats])
+
+
+def create(site: Site, body: bytes = ROOM, **headers: str) -> Received:
+    return site.call("/v1/rooms/create", "POST", body, headers={"Authorization": "Bearer mine", **headers})
+
+
+@contextmanager
+def served(
+    proxy: Proxy, inlive: Emulator, place: Path, *, ended: bool = False
+) -> Iterator[tuple[Daemon, Running]]:
+    """The daemon and the proxy. `ended`: the first token has ended early, which only Inlive knows."""
+    places = places_of(place, inlive)
+    serve = f"127.0.0.1:{places.listener}" if proxy.listener == "tcp" else f"unix:{place}/socket"
+    trusted = ("--ca-file", place / "authority.pem")
+    start = with_an_ended_token if ended else daemon
+    with start(inlive, place, *trusted, serve=serve) as refresher, running(proxy, places) as started:
+        yield refresher, started
+
+
+@every_proxy
+def test_the_token_takes_the_place_of_the_clients_own(name: str, inlive: Emulator, place: Path) -> None:
+    with served(PROXIES[name], inlive, place) as (_, proxy):
+        answer = create(proxy.site)
+        assert (answer.status, json.loads(answer.body)["data"]["name"]) == (200, "My Room")
+        room = json.loads(answer.body)["data"]["id"]
+        assert proxy.site.call(f"/v1/rooms/{room}").status == 200
+        assert proxy.site.call("/v1/rooms/none").status == 404
+        assert "-/token" not in answer.body.decode()
+    assert inlive.counts.product == {"ok": 3}
+
+
+@that_repeats
+def test_an_expired_token_is_replaced_and_the_request_repeated(
+    name: str, inlive: Emulator, place: Path
+) -> None:
+    with served(PROXIES[name], inlive, place, ended=True) as (refresher, proxy):
+        answer = create(proxy.site)
+        assert (answer.status, json.loads(answer.body)["data"]["name"]) == (200, "My Room")
+        assert inlive.counts.product == {"expired": 1, "ok": 1}
+        assert len(refresher.entries("TokenMinted", reason="reported_expired")) == 1
+        assert proxy.site.call("/v1/rooms/none").status == 404
+    assert inlive.counts.product == {"expired": 1, "ok": 2}
+
+
+@that_repeats
+def test_many_clients_with_an_expired_token_cost_one_mint(name: str, inlive: Emulator, place: Path) -> None:
+    with served(PROXIES[name], inlive, place, ended=True) as (_, proxy), ThreadPoolExecutor(CALLERS) as pool:
+        assert {each.status for each in pool.map(create, [proxy.site] * CALLERS)} == {200}
+    assert inlive.counts.mints == 2
+
+
+@that_repeats
+def test_a_body_of_the_documented_size_is_sent_again(name: str, inlive: Emulator, place: Path) -> None:
+    body = json.dumps({"name": "x" * PROXIES[name].repeats}).encode()
+    with served(PROXIES[name], inlive, place, ended=True) as (_, proxy):
+        answer = create(proxy.site, body)
+        assert (answer.status, len(json.loads(answer.body)["data"]["name"])) == (200, PROXIES[name].repeats)
+
+
+@every_proxy
+def test_a_request_is_repeated_only_once(name: str, inlive: Emulator, place: Path) -> None:
+    """Inlive ends every token at once."""
+    with served(PROXIES[name], inlive, place, ended=True) as (_, proxy):
+        inlive.faults(lifetime=0)
+        answer = create(proxy.site)
+        assert (answer.status, answer.headers["X-Access-Token-Expired"]) == (403, "true")
+        assert json.loads(answer.body)["message"] == "access token expired"
+    assert inlive.counts.product == {"expired": 2 if PROXIES[name].repeats else 1}
+
+
+@every_proxy
+def test_a_403_of_another_kind_reaches_the_client_whole_and_costs_no_mint(
+    name: str, inlive: Emulator, place: Path
+) -> None:
+    with served(PROXIES[name], inlive, place) as (refresher, proxy):
+        inlive.faults(status=403, scope="product", body='{"message": "not yours"}')
+        answer = create(proxy.site)
+        assert (answer.status, json.loads(answer.body)) == (403, {"message": "not yours"})
+        assert refresher.end() == 0
+    assert inlive.counts.mints == 1
+
+
+@every_proxy
+def test_a_client_can_report_nothing(name: str, inlive: Emulator, place: Path) -> None:
+    """Only a response of Inlive's says that a token has expired."""
+    with served(PROXIES[name], inlive, place) as (refresher, proxy):
+        known = fingerprint((place / "token").read_text())
+        old_enough = (place / "token").stat().st_mtime + soonest(LIFETIME) + 0.1
+        eventually(lambda: time.time() > old_enough, "a report of this token would cost a mint")
+        for value in (known, "true"):
+            answer = create(proxy.site, **{"X-Access-Token-Expired": value, "x-envoy-attempt-count": "2"})
+            assert answer.status == 200
+        assert refresher.end() == 0
+    assert inlive.counts.mints == 1
+
+
+@every_proxy
+def test_without_the_refresher_no_request_reaches_inlive(name: str, inlive: Emulator, place: Path) -> None:
+    with served(PROXIES[name], inlive, place) as (refresher, proxy):
+        assert refresher.end() == 0
+        assert create(proxy.site).status >= 500
+    assert inlive.counts.product == {}
+
+
+@every_proxy
+def test_no_token_gets_to_a_client_or_into_a_log(name: str, inlive: Emulator, place: Path) -> None:
+    ended = bool(PROXIES[name].repeats)
+    with served(PROXIES[name], inlive, place, ended=ended) as (_, proxy):
+        tokens = [(place / "token").read_text()]
+        answer = create(proxy.site)
+        assert answer.status == 200
+        tokens.append((place / "token").read_text())
+        log = proxy.said
+    shown = str(answer.headers) + answer.body.decode() + log + proxy.said
+    assert [token for token in tokens if token in shown] == []
+    assert answer.headers["Authorization"] is None

@@ -20,21 +20,19 @@ STOP_WITHIN = 10.0  # seconds
 
 
 class Places(NamedTuple):
-    """Where everything is in one test. `listener`: the daemon's TCP port."""
+    """Where everything is in one test. `listener`: the daemon's TCP port. `authority`: the certificate
+    that the proxy trusts."""
 
     folder: Path
     port: int
     hub: int
     listener: int
-
-    @property
-    def authority(self) -> str:
-        return f"{self.folder}/authority.pem"
+    authority: Path
 
 
 class Proxy(NamedTuple):
-    """`example`: its file. `command`: how it is run with a configuration. `replaced`: the texts of the example
-    that stand for a place, and what takes their place."""
+    """`example`: its file. `command`: how it is run with a configuration. `replaced`: the texts of the
+    example that stand for a place, and what takes their place."""
 
     example: str
     command: Callable[[Path, Places], list[str]]
@@ -42,6 +40,7 @@ class Proxy(NamedTuple):
     wrapped: str = "{}"  # what a complete configuration has around the example
     listener: str = "unix"
     repeats: int = 0  # bytes of the largest body that is sent again; 0 if the proxy repeats no request
+    names_the_token: bool = True  # in its report; otherwise a young token is believed to be good
     also: str = ""  # another file beside the example
 
 
@@ -57,6 +56,7 @@ def configured(proxy: Proxy, places: Places) -> Path:
 
 
 class Running(NamedTuple):
+    places: Places
     site: Site
     log: list[str]
 
@@ -67,7 +67,7 @@ class Running(NamedTuple):
 
 @contextmanager
 def running(proxy: Proxy, places: Places) -> Iterator[Running]:
-    """The proxy, once it listens."""
+    """The proxy, once it passes requests on."""
     command = proxy.command(configured(proxy, places), places)
     environ = os.environ | {"XDG_CONFIG_HOME": str(places.folder), "XDG_DATA_HOME": str(places.folder)}
     process = subprocess.Popen(
@@ -79,13 +79,13 @@ def running(proxy: Proxy, places: Places) -> Iterator[Running]:
     reader = threading.Thread(target=lambda: log.extend(stream))
     reader.start()
 
-    def listens() -> bool:
+    def is_ready() -> bool:
         assert process.poll() is None, f"{command[0]} has ended: {''.join(log)}"
-        return answers(places.port)
+        return passes_on(places.port)
 
     try:
-        eventually(listens, f"{command[0]} listens")
-        yield Running(Site(places.port), log)
+        eventually(is_ready, f"{command[0]} passes requests on")
+        yield Running(places, Site(places.port), log)
     finally:
         process.terminate()
         try:
@@ -97,16 +97,16 @@ def running(proxy: Proxy, places: Places) -> Iterator[Running]:
         stream.close()
 
 
-def answers(port: int) -> bool:
+def passes_on(port: int) -> bool:
     try:
-        Site(port).call("/-/is-it-up", "OPTIONS")
+        # A preflight needs no token. Traefik answers 404 until it has read its configuration.
+        return Site(port).call("/", "OPTIONS").status != 404
     except OSError:
         return False
-    return True
 
 
-def places_of(folder: Path, inlive: Emulator) -> Places:
-    return Places(folder, free_port(), inlive.port, free_port())
+def places_of(folder: Path, inlive: Emulator, authority: Path) -> Places:
+    return Places(folder, free_port(), inlive.port, free_port(), authority)
 
 
 def _common(places: Places) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _common(places: Places) -> dict[str, str]:
         "/run/inlive/token.sock": f"{places.folder}/socket",
         "127.0.0.1:8080": f"127.0.0.1:{places.port}",
         "hub.inlive.app:443": f"127.0.0.1:{places.hub}",
-        "/etc/ssl/certs/ca-certificates.crt": places.authority,
+        "/etc/ssl/certs/ca-certificates.crt": str(places.authority),
     }
 
 
@@ -152,5 +152,35 @@ PROXIES = {
         },
         wrapped="{\nadmin off\nauto_https off\nlog default {\nlevel DEBUG\n}\n}\n{}",
         repeats=60_000,
+    ),
+    "envoy": Proxy(
+        "envoy.yaml",
+        lambda file, _: [needs.tool("envoy"), "-c", str(file), "--use-dynamic-base-id", "--concurrency", "1"],
+        lambda places: _common(places)
+        | {
+            "address: 127.0.0.1, port_value: 8080": f"address: 127.0.0.1, port_value: {places.port}",
+            "address: hub.inlive.app, port_value: 443": f"address: 127.0.0.1, port_value: {places.hub}",
+            "@inlive": f"@inlive-{places.port}",
+        },
+        repeats=60_000,
+        names_the_token=False,
+    ),
+    "traefik": Proxy(
+        "traefik-dynamic.yaml",
+        lambda file, places: [
+            needs.tool("traefik"),
+            f"--entrypoints.inlive.address=127.0.0.1:{places.port}",
+            f"--providers.file.filename={file}",
+            "--accesslog=true",
+            "--log.level=DEBUG",
+            "--global.checknewversion=false",
+            "--global.sendanonymoususage=false",
+        ],
+        lambda places: {
+            "127.0.0.1:9470": f"127.0.0.1:{places.listener}",
+            "https://hub.inlive.app": f"https://127.0.0.1:{places.hub}",
+            "serverName: hub.inlive.app": f"serverName: hub.inlive.app\n      rootCAs: [{places.authority}]",
+        },
+        listener="tcp",
     ),
 }

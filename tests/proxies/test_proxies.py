@@ -1,4 +1,4 @@
-"""Zero-code consumers: the examples of examples/proxies with the real proxies, a real daemon and real calls."""
+"""Zero-code consumers: the examples of examples/proxies in the real proxies, with a real daemon."""
 
 import json
 import time
@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
+from refresher.client.listener import TokenListener
 from refresher.core.model import fingerprint
 from refresher.core.schedule import soonest
 from refresher.emulator.server import Emulator
@@ -19,6 +21,7 @@ from tests.proxies.proxies import PROXIES, Proxy, Running, places_of, running
 
 CALLERS = 8
 ROOM = b'{"name": "My Room"}'
+LARGE = json.dumps({"name": "x" * 50_000}).encode()
 
 every_proxy = pytest.mark.parametrize("name", PROXIES)
 that_repeats = pytest.mark.parametrize("name", [name for name, proxy in PROXIES.items() if proxy.repeats])
@@ -30,15 +33,22 @@ def create(site: Site, body: bytes = ROOM, **headers: str) -> Received:
 
 @contextmanager
 def served(
-    proxy: Proxy, inlive: Emulator, place: Path, *, ended: bool = False
+    proxy: Proxy, inlive: Emulator, place: Path, *, ended: bool = False, authority: str = "authority.pem"
 ) -> Iterator[tuple[Daemon, Running]]:
     """The daemon and the proxy. `ended`: the first token has ended early, which only Inlive knows."""
-    places = places_of(place, inlive)
+    places = places_of(place, inlive, place / authority)
     serve = f"127.0.0.1:{places.listener}" if proxy.listener == "tcp" else f"unix:{place}/socket"
     trusted = ("--ca-file", place / "authority.pem")
     start = with_an_ended_token if ended else daemon
     with start(inlive, place, *trusted, serve=serve) as refresher, running(proxy, places) as started:
+        if ended and not proxy.names_the_token:
+            wait_until_replaceable(place)
         yield refresher, started
+
+
+def wait_until_replaceable(place: Path) -> None:
+    old_enough = (place / "token").stat().st_mtime + soonest(LIFETIME) + 0.1
+    eventually(lambda: time.time() > old_enough, "a report of this token costs a mint")
 
 
 @every_proxy
@@ -82,6 +92,35 @@ def test_a_body_of_the_documented_size_is_sent_again(name: str, inlive: Emulator
 
 
 @every_proxy
+def test_a_large_body_passes(name: str, inlive: Emulator, place: Path) -> None:
+    with served(PROXIES[name], inlive, place) as (_, proxy):
+        assert create(proxy.site, LARGE).status == 200
+
+
+@every_proxy
+def test_after_a_403_that_is_not_repeated_the_next_request_has_the_new_token(
+    name: str, inlive: Emulator, place: Path
+) -> None:
+    """Traefik reports nothing, so another consumer has to."""
+    with served(PROXIES[name], inlive, place, ended=True) as (_, proxy):
+        if PROXIES[name].repeats < len(LARGE):
+            assert create(proxy.site, LARGE).status == 403
+        if name == "traefik":
+            listener = TokenListener(f"127.0.0.1:{proxy.places.listener}")
+            assert listener.replacement((place / "token").read_text()) is not None
+        assert create(proxy.site, LARGE).status == 200
+    assert inlive.counts.mints == 2
+
+
+@every_proxy
+def test_only_the_certificate_of_inlive_is_accepted(name: str, inlive: Emulator, place: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(str(place / "other.pem"))
+    with served(PROXIES[name], inlive, place, authority="other.pem") as (_, proxy):
+        assert create(proxy.site).status >= 500
+    assert inlive.counts.product == {}
+
+
+@every_proxy
 def test_a_request_is_repeated_only_once(name: str, inlive: Emulator, place: Path) -> None:
     """Inlive ends every token at once."""
     with served(PROXIES[name], inlive, place, ended=True) as (_, proxy):
@@ -109,8 +148,7 @@ def test_a_client_can_report_nothing(name: str, inlive: Emulator, place: Path) -
     """Only a response of Inlive's says that a token has expired."""
     with served(PROXIES[name], inlive, place) as (refresher, proxy):
         known = fingerprint((place / "token").read_text())
-        old_enough = (place / "token").stat().st_mtime + soonest(LIFETIME) + 0.1
-        eventually(lambda: time.time() > old_enough, "a report of this token would cost a mint")
+        wait_until_replaceable(place)
         for value in (known, "true"):
             answer = create(proxy.site, **{"X-Access-Token-Expired": value, "x-envoy-attempt-count": "2"})
             assert answer.status == 200

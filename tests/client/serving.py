@@ -1,5 +1,6 @@
 """A daemon that serves a token from the emulator, whose first token Inlive has already ended."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,8 @@ def daemon(inlive: Emulator, place: Path, *words: object, serve: str = "") -> It
     begun = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", inlive.url)
     lifetime = ("--lifetime", f"{LIFETIME:g}s")
     with Daemon(*begun, *lifetime, "--serve", serve or f"unix:{place}/socket", *words) as started:
-        started.wait_for("OutputWritten", output="serve:default")
+        for output in ("serve:default", f"file:{place}/token"):
+            started.wait_for("OutputWritten", output=output)
         yield started
 
 
@@ -50,11 +52,12 @@ class Elsewhere(NamedTuple):
     """Another host. It keeps what it receives."""
 
     url: str
+    port: int
     received: list[Request]
 
 
 @contextmanager
-def elsewhere(answer: Callable[[Request], Reply]) -> Iterator[Elsewhere]:
+def elsewhere(answer: Callable[[Request], Reply], tls: ssl.SSLContext | None = None) -> Iterator[Elsewhere]:
     """What answers so, under a name that is not the emulator's."""
     received: list[Request] = []
 
@@ -63,8 +66,8 @@ def elsewhere(answer: Callable[[Request], Reply]) -> Iterator[Elsewhere]:
         return answer(request)
 
     with running() as run:
-        site = run(lambda listening: Server(listening, Plain(keep)))
-        yield Elsewhere(f"http://localhost:{site.port}", received)
+        site = run(lambda listening: Server(listening, Plain(keep), tls=tls))
+        yield Elsewhere(f"http://localhost:{site.port}", site.port, received)
 
 
 def redirect(to: str, status: int = 307) -> Response:

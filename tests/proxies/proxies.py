@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from refresher.emulator.server import Emulator
 from tests import needs
 from tests.commands.daemon import ROOT, eventually, free_port
 from tests.http.server.site import Site
@@ -105,8 +104,8 @@ def passes_on(port: int) -> bool:
         return False
 
 
-def places_of(folder: Path, inlive: Emulator, authority: Path) -> Places:
-    return Places(folder, free_port(), inlive.port, free_port(), authority)
+def places_of(folder: Path, hub: int, authority: Path) -> Places:
+    return Places(folder, free_port(), hub, free_port(), authority)
 
 
 def _common(places: Places) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Zero-code consumers: the examples of examples/proxies in the real proxies, with a real daemon."""
 
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ from refresher.client.listener import TokenListener
 from refresher.core.model import fingerprint
 from refresher.core.schedule import soonest
 from refresher.emulator.server import Emulator
-from tests.client.serving import LIFETIME, daemon, with_an_ended_token
+from refresher.http.server.messages import Request, Response
+from tests.client.serving import EXPIRED, LIFETIME, daemon, elsewhere, with_an_ended_token
 from tests.commands.daemon import Daemon, eventually
 from tests.http.server.site import Received, Site
 from tests.proxies.proxies import PROXIES, Proxy, Running, places_of, running
@@ -33,10 +35,16 @@ def create(site: Site, body: bytes = ROOM, **headers: str) -> Received:
 
 @contextmanager
 def served(
-    proxy: Proxy, inlive: Emulator, place: Path, *, ended: bool = False, authority: str = "authority.pem"
+    proxy: Proxy,
+    inlive: Emulator,
+    place: Path,
+    *,
+    ended: bool = False,
+    authority: str = "authority.pem",
+    hub: int = 0,
 ) -> Iterator[tuple[Daemon, Running]]:
     """The daemon and the proxy. `ended`: the first token has ended early, which only Inlive knows."""
-    places = places_of(place, inlive, place / authority)
+    places = places_of(place, hub or inlive.port, place / authority)
     serve = f"127.0.0.1:{places.listener}" if proxy.listener == "tcp" else f"unix:{place}/socket"
     trusted = ("--ca-file", place / "authority.pem")
     start = with_an_ended_token if ended else daemon
@@ -113,6 +121,32 @@ def test_after_a_403_that_is_not_repeated_the_next_request_has_the_new_token(
 
 
 @every_proxy
+def test_inlive_gets_the_token_and_no_other_header_for_it(name: str, inlive: Emulator, place: Path) -> None:
+    """Neither with the first try nor with the second."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(place / "certificate.pem")
+
+    def answer(request: Request) -> Response:
+        return Response(204) if request.method == "OPTIONS" else Response(403, headers=(EXPIRED,))
+
+    with (
+        elsewhere(answer, tls) as hub,
+        served(PROXIES[name], inlive, place, hub=hub.port) as (refresher, proxy),
+    ):
+        wait_until_replaceable(place)
+        hub.received.clear()  # without what showed that the proxy is ready
+        assert create(proxy.site).status == 403
+        minted = [entry["token_fingerprint"] for entry in refresher.entries("TokenMinted")]
+    tokens = [each.headers["authorization"].removeprefix("Bearer ") for each in hub.received]
+    assert [fingerprint(token) for token in tokens] == minted[: len(tokens)]  # HAProxy reports the second too
+    assert len(tokens) == (2 if PROXIES[name].repeats else 1)
+    assert {each.headers["host"] for each in hub.received} <= {"hub.inlive.app", f"127.0.0.1:{hub.port}"}
+    assert [each.body for each in hub.received] == [ROOM] * len(tokens)
+    named = {header for each in hub.received for header in each.headers}
+    assert {header for header in named if "token" in header} == set()
+
+
+@every_proxy
 def test_only_the_certificate_of_inlive_is_accepted(name: str, inlive: Emulator, place: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(place / "other.pem"))
     with served(PROXIES[name], inlive, place, authority="other.pem") as (_, proxy):
@@ -171,8 +205,9 @@ def test_no_token_gets_to_a_client_or_into_a_log(name: str, inlive: Emulator, pl
         tokens = [(place / "token").read_text()]
         answer = create(proxy.site)
         assert answer.status == 200
-        tokens.append((place / "token").read_text())
-        log = proxy.said
-    shown = str(answer.headers) + answer.body.decode() + log + proxy.said
+        if ended:
+            eventually(lambda: (place / "token").read_text() != tokens[0], "the file has the second token")
+            tokens.append((place / "token").read_text())
+    shown = str(answer.headers) + answer.body.decode() + proxy.said
     assert [token for token in tokens if token in shown] == []
     assert answer.headers["Authorization"] is None

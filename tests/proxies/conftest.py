@@ -20,12 +20,21 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def inlive(place: Path) -> Iterator[Emulator]:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(place / "authority.pem"))
-    certificate = place / "certificate.pem"
-    authority.issue_cert("hub.inlive.app", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-        str(certificate)
-    )
-    with Emulator(keys=[KEY], cert=str(certificate)) as started:
+def authority(place: Path) -> trustme.CA:
+    """Issues Inlive's certificate. The proxies trust it."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(str(place / "authority.pem"))
+    return made
+
+
+@pytest.fixture
+def inlive(authority: trustme.CA, place: Path) -> Iterator[Emulator]:
+    certificate = issued(authority, place / "certificate.pem", "hub.inlive.app", "127.0.0.1")
+    with Emulator(keys=[KEY], cert=certificate) as started:
         yield started
+
+
+def issued(authority: trustme.CA, path: Path, *names: str) -> str:
+    """A new certificate with its key, in the file `path`."""
+    authority.issue_cert(*names).private_key_and_cert_chain_pem.write_to_path(str(path))
+    return str(path)

@@ -19,6 +19,7 @@ from refresher.http.server.messages import Request, Response
 from tests.client.serving import EXPIRED, LIFETIME, daemon, elsewhere, with_an_ended_token
 from tests.commands.daemon import Daemon, eventually
 from tests.http.server.site import Received, Site
+from tests.proxies.conftest import issued
 from tests.proxies.proxies import PROXIES, Proxy, Running, places_of, running
 
 CALLERS = 8
@@ -52,6 +53,12 @@ def served(
         if ended and not proxy.names_the_token:
             wait_until_replaceable(place)
         yield refresher, started
+
+
+def tls_of(certificate: str) -> ssl.SSLContext:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    return tls
 
 
 def wait_until_replaceable(place: Path) -> None:
@@ -123,8 +130,7 @@ def test_after_a_403_that_is_not_repeated_the_next_request_has_the_new_token(
 @every_proxy
 def test_inlive_gets_the_token_and_no_other_header_for_it(name: str, inlive: Emulator, place: Path) -> None:
     """Neither with the first try nor with the second."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(place / "certificate.pem")
+    tls = tls_of(str(place / "certificate.pem"))
 
     def answer(request: Request) -> Response:
         return Response(204) if request.method == "OPTIONS" else Response(403, headers=(EXPIRED,))
@@ -147,11 +153,24 @@ def test_inlive_gets_the_token_and_no_other_header_for_it(name: str, inlive: Emu
 
 
 @every_proxy
-def test_only_the_certificate_of_inlive_is_accepted(name: str, inlive: Emulator, place: Path) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused(name: str, inlive: Emulator, place: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(place / "other.pem"))
     with served(PROXIES[name], inlive, place, authority="other.pem") as (_, proxy):
         assert create(proxy.site).status >= 500
     assert inlive.counts.product == {}
+
+
+@every_proxy
+def test_a_certificate_of_another_host_is_refused(
+    name: str, inlive: Emulator, place: Path, authority: trustme.CA
+) -> None:
+    tls = tls_of(issued(authority, place / "other.pem", "hub.elsewhere.test"))
+    with (
+        elsewhere(lambda _: Response(200), tls) as hub,
+        served(PROXIES[name], inlive, place, hub=hub.port) as (_, proxy),
+    ):
+        assert create(proxy.site).status >= 500
+    assert hub.received == []
 
 
 @every_proxy

@@ -40,6 +40,7 @@ class Proxy(NamedTuple):
     listener: str = "unix"
     repeats: int = 0  # bytes of the largest body that is sent again; 0 if the proxy repeats no request
     names_the_token: bool = True  # in its report; otherwise a young token is believed to be good
+    status_alone: int = 503  # what a client gets while the daemon is stopped
     also: str = ""  # another file beside the example
 
 
@@ -130,6 +131,7 @@ PROXIES = {
             "uwsgi_temp_path FOLDER/u; scgi_temp_path FOLDER/s;\n{}\n}\n"
         ),
         repeats=60_000,
+        status_alone=500,
     ),
     "haproxy": Proxy(
         "haproxy.cfg",
@@ -151,6 +153,7 @@ PROXIES = {
         },
         wrapped="{\nadmin off\nauto_https off\nlog default {\nlevel DEBUG\n}\n}\n{}",
         repeats=60_000,
+        status_alone=502,
     ),
     "envoy": Proxy(
         "envoy.yaml",
@@ -181,5 +184,6 @@ PROXIES = {
             "serverName: hub.inlive.app": f"serverName: hub.inlive.app\n      rootCAs: [{places.authority}]",
         },
         listener="tcp",
+        status_alone=500,
     ),
 }

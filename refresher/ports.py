@@ -80,9 +80,9 @@ class Output(Protocol):
         """
 
     def claim(self) -> None:
-        """Prepare for writing, once at start. Remove incomplete files of a killed predecessor. Keep other
-        processes out, if the kind of output allows that. Raises OutputError, and OutputHeldError like
-        `write`."""
+        """Prepare for writing, once at start. Remove incomplete files of a killed predecessor, now or with a
+        later call of `inspect` or `write`. Keep other processes out, if the kind of output allows that.
+        Raises OutputError, and OutputHeldError like `write`."""
 
     def dry_run(self) -> tuple[str, ...]:
         """Check whether a write would succeed, as far as possible without changing what readers see.

@@ -85,19 +85,25 @@ class Directory:
                 self._open(os.O_RDWR)
             return None if self._lock_file is None else _holder(self._lock_file, _position(name))
 
-    def clear(self, *names: str) -> None:
+    def clear(self, *names: str) -> bool:
         """Remove the temporary files of the files `names` that no running process is writing. Lists the
-        directory once per process."""
+        directory once per process.
+
+        Returns False if another thread hangs in this directory. Call it again then, and after an OSError.
+        """
         with self._exclusive() as has_mutex:
             if not has_mutex:
-                return
+                return False
             if self._temporaries is None:
                 with suppress(FileNotFoundError):
                     self._temporaries = atomic.temporaries(self.path)
             found = self._temporaries or {}
-            candidates = [temporary for name in names for temporary in found.pop(name, ())]
+            candidates = [temporary for name in names for temporary in found.get(name, ())]
         if candidates:
             atomic.remove_stale(self.path, candidates)
+            for name in names:
+                found.pop(name, None)
+        return True
 
     @contextmanager
     def _exclusive(self) -> Iterator[bool]:

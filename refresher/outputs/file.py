@@ -55,6 +55,7 @@ class FileOutput:
         self._directories = directories or Directories()
         self._directory: Directory | None = None  # of the resolved path; shared while in use
         self._reported: tuple[str, ...] = ()
+        self._may_have_stale = False  # temporary files of a killed process, to remove as soon as possible
 
     def inspect(self, now: Instant) -> Holding:
         """See `ports.Output`. If the record does not describe the content, its expiry is unknown."""
@@ -64,6 +65,8 @@ class FileOutput:
                 content, status = atomic.read(target, LARGEST_FILE)
             except FileNotFoundError:
                 return Holding()
+            finally:
+                self._try_clear(target)
         recorded = _recorded(target, now)
         owner = recorded.owner if self._is_foreign(recorded) else ""
         entry = recorded.entries.get(record.digest(content))
@@ -94,6 +97,7 @@ class FileOutput:
                     value.put_in_place()
                     found, _ = atomic.read(target, LARGEST_FILE)
                 caveats = _caveats(value.file, os.path.dirname(target), wanted)
+            self._try_clear(target)
         if found != content:
             raise OutputError(
                 f"{self.name} does not hold the value that was just written: check for another writer of it"
@@ -121,8 +125,19 @@ class FileOutput:
         with self._output_errors("cleared of temporary files"):
             target = self._target()
             self._claim(target)
-            folder, name = os.path.split(target)
-            self._at(folder).clear(name, os.path.basename(record_path(target)))
+            self._may_have_stale = True
+            self._clear(target)
+
+    def _clear(self, target: str) -> None:
+        folder, name = os.path.split(target)
+        if self._at(folder).clear(name, os.path.basename(record_path(target))):
+            self._may_have_stale = False
+
+    def _try_clear(self, target: str) -> None:
+        """Remove what `claim` could not remove: the directory was read-only, or another thread hung in it."""
+        if self._may_have_stale:
+            with suppress(OSError):  # `claim` has reported it
+                self._clear(target)
 
     def _target(self) -> str:
         """The path of the file, with links resolved. Raises OSError if it exists and is no regular file."""

@@ -95,7 +95,7 @@ class Proxy:
         self._upstream, self._dice, self._asking = upstream, dice, asking
         self._answered = threading.Semaphore(0)
         self._peer = Peer(self._serve, tls=tls)
-        self.url, self.close = self._peer.url, self._peer.close
+        self.url, self.close, self.finish = self._peer.url, self._peer.close, self._peer.finish
 
     def await_answer(self, timeout: float) -> bool:
         """Wait for an unspoiled response after this call. Returns False if none came."""

@@ -22,23 +22,30 @@ class Wire:
 
     def __init__(self, inlive: Emulator, seed: int = 0) -> None:
         self.asked = 0
+        self.lag = 0.0  # seconds until the proxy sees a request
         self.inlive = inlive
         self.proxy = Proxy(inlive.port, random.Random(seed), self._count)
 
     def _count(self) -> None:
+        threading.Event().wait(self.lag)
         self.asked += 1
 
     def mint(self):
         return mint(self.proxy.url, BUDGET)
 
-    def pieces(self) -> list[bytes]:
-        """The bytes returned for a request until the connection ends. ConnectionResetError after RST."""
+    def connected(self) -> socket.socket:
+        """A connection that has sent a request."""
         body = b'{"expiry_seconds": 60}'
         head = f"POST /v1/keys/accesstoken HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
         head += f"Content-Type: application/json\r\nAuthorization: Bearer {KEY.reveal()}\r\n\r\n"
         port = int(self.proxy.url.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=BUDGET) as sock:
-            sock.sendall(head.encode() + body)
+        sock = socket.create_connection(("127.0.0.1", port), timeout=BUDGET)
+        sock.sendall(head.encode() + body)
+        return sock
+
+    def pieces(self) -> list[bytes]:
+        """The bytes returned for a request until the connection ends. ConnectionResetError after RST."""
+        with self.connected() as sock:
             return list(iter(lambda: sock.recv(65536), b""))
 
     def received(self) -> bytes:
@@ -103,6 +110,14 @@ def test_the_client_reports_the_right_outcome_for_each_fault(wire, fault, outcom
     assert wire.proxy.met[fault] == len(result.tries) == wire.asked
     wire.proxy.fault = None
     assert isinstance(wire.mint().answer, Granted), "it is over with the fault"
+
+
+@pytest.mark.parametrize("fault", [None, "hang", "slow"])
+def test_it_can_finish_the_requests_of_a_client_that_has_ended(wire, fault):
+    wire.proxy.fault, wire.lag = fault, 0.1
+    wire.connected().close()
+    wire.proxy.finish()
+    assert wire.asked == 1
 
 
 def test_close_sends_nothing(wire):

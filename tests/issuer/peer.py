@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -59,6 +60,7 @@ class Peer:
         self.over = threading.Event()
         self._scripts, self._tls = scripts, tls
         self._sockets: list[socket.socket] = []
+        self._served: dict[object, threading.Thread] = {}  # by the client's address
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
@@ -82,7 +84,7 @@ class Peer:
     def _accept(self) -> None:
         while True:
             try:
-                sock, _ = self._listener.accept()
+                sock, client = self._listener.accept()
             except OSError:
                 return
             script = self._scripts[min(self.connections, len(self._scripts) - 1)]
@@ -91,6 +93,17 @@ class Peer:
             thread = threading.Thread(target=self._serve, args=(sock, script))
             self._threads.append(thread)
             thread.start()
+            self._served[client] = thread
+
+    def finish(self) -> None:
+        """Serve what clients have sent that have ended since. Waits for running clients until they close."""
+        with socket.create_connection(("127.0.0.1", self.port)) as last:
+            address = last.getsockname()
+        while address not in self._served:  # a listener accepts connections in their order
+            time.sleep(0.001)
+        for thread in tuple(self._served.values()):
+            thread.join()
+        self._served.clear()
 
     def _serve(self, sock: socket.socket, script: Script) -> None:
         sock.settimeout(10)

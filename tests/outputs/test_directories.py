@@ -215,6 +215,27 @@ def test_a_directory_created_later_is_listed_then(tmp_path):
     assert os.listdir(folder) == []
 
 
+LATER = {
+    "inspection": lambda output: output.inspect(NOW),
+    "write": lambda output: output.write(a_token(2), NOW, SEALER),
+}
+
+
+@pytest.mark.parametrize("act", LATER.values(), ids=LATER)
+def test_stale_files_are_removed_later_if_another_thread_hung_at_the_start(path, act):
+    directories = Directories()
+    output = of_installation(path, "", directories)
+    output.write(a_token(), NOW, SEALER)
+    stale = path.with_name(f".{path.name}.0123456789ab.tmp")
+    stale.touch()
+    with directories.at(str(path.parent))._exclusive():
+        output.claim()
+        act(output)
+    assert stale.exists()
+    act(output)
+    assert not stale.exists()
+
+
 # The owner while no process writes
 
 

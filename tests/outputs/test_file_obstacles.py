@@ -6,9 +6,11 @@ import subprocess
 
 import pytest
 
+from refresher.errors import OutputError
 from refresher.outputs import obstacles
 from tests import needs
 from tests.outputs.mounts import mounting
+from tests.outputs.tokens import NOW, SEALER, a_token
 from tests.outputs.victims import NOBODY, output_at, result_of
 
 RECORD, VALUE = ".access-token.meta.json", "access-token"
@@ -29,7 +31,12 @@ def attribute():
 
     yield give
     for flag, path in given:
-        subprocess.run([chattr, f"-{flag}", path], check=True)
+        if path.exists():
+            take(flag, path)
+
+
+def take(flag, path):
+    subprocess.run([needs.tool("chattr"), f"-{flag}", path], check=True)
 
 
 def expect_same_refusal(result, advice):
@@ -94,6 +101,22 @@ def test_a_directory_with_an_attribute_is_refused(victim, tmp_path, attribute, f
     result = result_of(victim("write-and-look", tmp_path / VALUE))
     advice = f"(EPERM); the directory has the attribute {flag}: chattr -{flag} {tmp_path}"
     expect_same_refusal(result, advice)
+
+
+@pytest.mark.parametrize("act", ["inspect", "write"])
+def test_a_stale_file_that_cannot_be_removed_at_the_start_is_removed_later(tmp_path, attribute, act):
+    output, stale = output_at(tmp_path / VALUE), tmp_path / f".{VALUE}.0123456789ab.tmp"
+    acts = {"inspect": output.inspect, "write": lambda now: output.write(a_token(2), now, SEALER)}
+    output.write(a_token(), NOW, SEALER)
+    stale.touch()
+    attribute("i", stale)
+    with pytest.raises(OutputError, match="cleared of temporary files"):
+        output.claim()
+    acts[act](NOW)
+    assert stale.exists()
+    take("i", stale)
+    acts[act](NOW)
+    assert not stale.exists()
 
 
 def test_a_read_only_mount_is_refused(victim, tmp_path):

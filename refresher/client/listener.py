@@ -15,7 +15,7 @@ from refresher.client.source import TokenSource, TokenUnavailableError
 TIMEOUT = 15.0  # seconds; the listener answers a report after 10 s at the latest
 ASK_EVERY = 60.0  # seconds, or a tenth of what the token has left: to learn of a new one without a 403
 ASK_AGAIN = 1.0  # seconds, after a failure that did not matter yet
-REQUIRED = ("X-Token-Refresher", "1")  # on TCP, see SECURITY.md
+REQUIRED = ("X-Token-Refresher", "1")  # by the listener on TCP: what a web page cannot send
 _LARGEST = 64 * 2**10  # bytes of a response
 _TCP = re.compile(r"(localhost|127(?:\.\d{1,3}){3}|\[::1\]):(\d{1,5})")
 

@@ -24,7 +24,7 @@ def main() -> None:
 def _run(command: str) -> int:
     _open_descriptors()
     signals.watch(command)
-    hardening.keep_secrets_in()
+    hardening.keep_secrets_in(for_good=command != "exec")
     _prepare_streams()
     from refresher.cli import main as run_command_line  # noqa: PLC0415 -- a slow import: signals first
 

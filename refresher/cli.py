@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "run the daemon: keep every token fresh until stopped",
     "once": "make one pass, for cron: mint the tokens that are due, write them, exit",
     "mint": "print one fresh token",
+    "exec": "become another program, with a fresh token in its environment and no key",
     "check": "test configuration, key, issuer and outputs, and report how to fix each failure",
     "status": "show the state of every token and output, but no secret",
     "wait": "block until every output holds a valid token",
@@ -40,6 +41,7 @@ exit codes:
       or an output holds no valid token
   77  the issuer refused the key
   78  wrong configuration
+      `exec` ends with the exit code of its command
 """
 
 

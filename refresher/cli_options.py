@@ -5,9 +5,11 @@ import os
 import sys
 from collections.abc import Callable, Collection
 
+from refresher.config.declarations import Settings, TokenSettings
 from refresher.config.durations import parse_duration
 from refresher.config.flags import LogSettings
 from refresher.config.loader import Loaded, load
+from refresher.config.quoting import shown
 from refresher.errors import ConfigurationError, Problem
 from refresher.logs import setup
 
@@ -43,3 +45,17 @@ def configure_log(
     """Set up the log. `level` applies unless `settings` name one. `redact` removes the secrets from a text.
     Returns a function that returns the number of lines dropped so far."""
     return setup.configure(settings.format, settings.level or level, sys.stderr, redact)
+
+
+def chosen_token(settings: Settings, name: str | None) -> TokenSettings:
+    """The token with this name; without a name the only one. Raises ConfigurationError."""
+    names = [token.name for token in settings.tokens]
+    if name is None and len(names) == 1:
+        return settings.tokens[0]
+    for token in settings.tokens:
+        if token.name == name:
+            return token
+    problem = "is missing, and the configuration has several tokens"
+    if name is not None:
+        problem = f"{shown(name)} is not in the configuration"
+    raise ConfigurationError((Problem("NAME", f"{problem}; accepted: {', '.join(names)}"),))

@@ -13,6 +13,7 @@ reported, and is tried again. If it ends after all, the loop applies its event a
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from refresher.core.events import KeysPolled, Stopping
+from refresher.core.hooks import RUN_TIMEOUT
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED
 from refresher.core.model import SecretStr
@@ -63,19 +64,24 @@ class Engine:
         self._begin()
         while not self._is_over():
             self._turn()
+        self._tokens.stop_hooks()
 
     def settle(self) -> None:
         """Do everything that is due now, once, and return (``refresher once``).
 
         Requests to the issuer end within their budget, but a file system or name resolution may hang. If no
-        effect has ended for as long as any may take, all effects in flight count as failed.
+        effect has ended for as long as any may take, all effects in flight count as failed. A hook runs once;
+        if it fails, it is left to the next call.
         """
         self._begin()
         patience = STALLED + max((policy.attempt_budget for policy, _ in self.view()), default=0)
+        if any(managed.hooks for managed in self._tokens.all_managed()):
+            patience = max(patience, STALLED + RUN_TIMEOUT)
         while self._tokens.unsettled and not self._is_over():
             self._turn()
             if (now := self._clock.now()).boot - self._last_news > patience:
                 self._tokens.settle_without_answers(now)
+        self._tokens.stop_hooks()
 
     def view(self) -> tuple[tuple[TokenPolicy, State], ...]:
         """Every token with its state: a snapshot, from any thread."""

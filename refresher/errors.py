@@ -32,6 +32,10 @@ class OutputOutOfSightError(OutputError):
     Consumers still have the content."""
 
 
+class HookError(RefresherError):
+    """The hook of an output failed. The text says why, and what to do."""
+
+
 class KubeError(RefresherError):
     """A request to Kubernetes failed. The text contains no token and no data of a Secret."""
 
@@ -76,7 +80,11 @@ class UnreachableDaemonError(RefresherError):
 
 
 class ListenError(RefresherError):
-    """Listening on the address of the endpoints failed."""
+    """Listening on a configured address failed. The text says what to do."""
+
+
+class AddressInUseError(ListenError):
+    """Something else has this address already: a process, or a file."""
 
 
 class Problem(NamedTuple):

@@ -8,11 +8,12 @@ effect stays in flight for ever.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from refresher.core.effects import DryRun, Effect, Inspect, Mint, Verify, Write
+from refresher.core.effects import DryRun, Effect, Inspect, Mint, RunHook, Verify, Write
 from refresher.core.events import (
     DryRunPassed,
     Ending,
     Found,
+    HookEnded,
     InspectFailed,
     KeysPolled,
     Minted,
@@ -21,11 +22,12 @@ from refresher.core.events import (
     WriteFailed,
     Written,
 )
+from refresher.core.hooks import RUN_TIMEOUT
 from refresher.core.mints import token_of
 from refresher.core.model import Declined, Outcome, Verdict, Verification
 from refresher.core.notifications import Crashed, IssuerAnswered, Notification, OutputFailed
 from refresher.core.state import TokenPolicy
-from refresher.errors import OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
+from refresher.errors import HookError, OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit, Work, pool_of
 from refresher.ports import Clock, Mailbox, ManagedToken, Message
@@ -35,7 +37,7 @@ KEYS, ISSUER, VERIFIER = (
     "keys",
     "issuer",
     "verify",
-)  # pools; those of outputs are "file", "secret" and "serve"
+)  # pools; those of outputs are "file", "secret" and "serve", that of hooks is "hook"
 MINTS_AT_ONCE = 16
 # Several threads write the outputs of one directory, because a write mostly waits for the disk.
 LIMITS: Mapping[str, Limit] = {
@@ -44,9 +46,11 @@ LIMITS: Mapping[str, Limit] = {
     "file": Limit(8, pool=128),
     "secret": Limit(20, pool=40),
     "serve": Limit(1, pool=4),
+    "hook": Limit(1, pool=16),
 }
 POLLS = 32  # polls of the keys at once: one, and one more for each directory that hangs
 MINT_GRACE = 5.0  # seconds beyond the budget; an attempt needs them only if the system hangs
+HOOK_GRACE = 5.0  # seconds beyond the time-out of a run; needed only if the system hangs
 GIVE_UP = 60.0  # seconds for an effect on an output; two calls to a slow API server take 20 s
 
 AnEffect = TypeVar("AnEffect", bound=Effect)
@@ -99,6 +103,8 @@ def _write(managed: ManagedToken, step: Write | DryRun, clock: Clock, roll: floa
         if isinstance(step, DryRun):
             output.dry_run()
             return Done(DryRunPassed(step.output))
+        if hook := managed.hook(step.output):
+            hook.owe()
         output.write(step.token, clock.now(), step.sealer)
     except OutputError as error:
         return Done(WriteFailed(step.output, str(error), roll, error.retry_after))
@@ -117,10 +123,22 @@ def _inspect(managed: ManagedToken, step: Inspect, clock: Clock, _roll: float) -
         except OutputError as error:  # report it; the output may still be readable
             notifications = (OutputFailed(step.output, str(error), None, writing=False),)
     try:
-        return Done(Found(step.output, output.inspect(clock.now()), held), notifications)
+        hook = managed.hook(step.output) if step.first and not held else None
+        is_owed = hook is not None and hook.is_owed()
+        return Done(Found(step.output, output.inspect(clock.now()), held, is_owed), notifications)
     except OutputError as error:
         out_of_sight = isinstance(error, OutputOutOfSightError)
         return Done(InspectFailed(step.output, str(error), out_of_sight), notifications)
+
+
+def _run_hook(managed: ManagedToken, step: RunHook, _clock: Clock, roll: float) -> Done:
+    hook = managed.hook(step.output)
+    if hook is None:
+        raise TypeError("cannot run the hook of an output without one")
+    try:
+        return Done(HookEnded(step.output, step.write, hook.run(), None, roll))
+    except HookError as error:
+        return Done(HookEnded(step.output, step.write, None, str(error), roll))
 
 
 def _write_failed(step: Write | DryRun, message: str, _outcome: Outcome, roll: float) -> Ending:
@@ -168,6 +186,13 @@ KINDS: Mapping[type, Kind[Any]] = {
         patience=_give_up,
         subject=_output_of,
         reports_stalls=True,
+    ),
+    RunHook: Kind[RunHook](
+        perform=_run_hook,
+        failed=lambda step, message, _outcome, roll: HookEnded(step.output, step.write, None, message, roll),
+        patience=lambda _policy, _step: RUN_TIMEOUT + HOOK_GRACE,
+        subject=lambda step: f"the hook of {step.output}",
+        reports_stalls=False,
     ),
 }
 

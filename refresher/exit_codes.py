@@ -8,7 +8,7 @@ from refresher.core.state import State
 
 DONE = 0
 USAGE = 2  # as in argparse
-CANT_CREATE = 73  # an output cannot be written
+CANT_CREATE = 73  # an output cannot be written, or its hook failed
 TRY_AGAIN = 75  # the issuer could not be reached or asked us to wait, or the pass was cut short
 NO_PERMISSION = 77  # the issuer refused the key
 CONFIGURATION = 78
@@ -28,8 +28,8 @@ def of_outcome(outcome: Outcome) -> int:
 
 
 def of_states(states: Iterable[State], now: Instant) -> int:
-    """The exit code for tokens in these states. It is 0 only if nothing failed and every output holds a valid
-    token."""
+    """The exit code for tokens in these states. It is 0 only if nothing failed, every output holds a valid
+    token, and no hook is owed."""
     return gravest(code for state in states for code in _codes(state, now))
 
 
@@ -41,5 +41,10 @@ def _codes(state: State, now: Instant) -> Iterable[int]:
             yield of_outcome(credential.retry.problem.outcome)
     if any(output.writes.problem or output.reads.problem for output in state.outputs):
         yield CANT_CREATE
-    if any(output.holding is None or not output.holding.remaining(now) for output in state.outputs):
+    if any(output.hook.runs.problem for output in state.outputs):
+        yield CANT_CREATE  # the consumer may not have read the token
+    if any(
+        output.holding is None or not output.holding.remaining(now) or output.hook.is_owed
+        for output in state.outputs
+    ):
         yield TRY_AGAIN  # a signal may have come before anything could fail

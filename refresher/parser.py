@@ -4,6 +4,7 @@ It shows no message of argparse about a value: the value may be the application 
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -50,6 +51,22 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Raises UsageError, also for unknown arguments, so the returned list is always empty."""
+        if self.get_default("command") is not None:
+            return self._before_command(list(sys.argv[1:] if args is None else args), namespace)
+        return self._parse(args, namespace), []
+
+    def _before_command(
+        self, words: list[str], namespace: argparse.Namespace | None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse the words before ``--``. Those after it are another program's, whatever they look like."""
+        end = words.index("--") if "--" in words else len(words)
+        found = self._parse(words[:end], namespace)
+        found.command = words[end + 1 :]
+        if not found.command:
+            self._refuse(Problem("COMMAND", f"is missing; write it after --, as in {self.prog} … -- COMMAND"))
+        return found, []
+
+    def _parse(self, args: Sequence[str] | None, namespace: argparse.Namespace | None) -> argparse.Namespace:
         try:
             found, unknown = super().parse_known_args(args, namespace)
         except argparse.ArgumentError as error:
@@ -58,7 +75,7 @@ class Parser(argparse.ArgumentParser):
             self._refuse(self._misused(error))
         if unknown:
             self._refuse(*self._unknown(unknown))
-        return found, []
+        return found
 
     def error(self, message: str) -> NoReturn:
         """argparse calls this when required arguments are missing; the message ends with their names."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from refresher.core.effects import MINT_SLOT, OUTPUT, VERIFY_SLOT, Slot
+from refresher.core.effects import HOOK, MINT_SLOT, OUTPUT, VERIFY_SLOT, Slot
 from refresher.core.events import Event, KeysPolled
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, MintResult, SecretStr, Token, Verification
@@ -93,6 +93,29 @@ class Output(Protocol):
         """
 
 
+class Hook(Protocol):
+    """What runs after each write of an output. One thread at a time runs it.
+
+    A run that is owed is remembered beside the output, if the kind of output allows that, for the next
+    process."""
+
+    output: str  # the name of the output
+    lane: str  # "hook:file:/var/run/inlive/access-token"
+
+    def owe(self) -> None:
+        """Remember that it is owed. Called before a write. Never raises."""
+
+    def is_owed(self) -> bool:
+        """Whether a former process left it owed."""
+
+    def run(self) -> str:
+        """Run it, within `core.hooks.RUN_TIMEOUT` seconds, and forget that it was owed. Returns a sentence
+        about what it did. Raises HookError."""
+
+    def stop(self) -> None:
+        """Kill what it has started and what is still running. Later runs fail. Any thread may call this."""
+
+
 def _forever() -> float:
     return math.inf
 
@@ -101,7 +124,7 @@ class ManagedToken(NamedTuple):
     """One token to keep fresh: its configuration and adapters.
 
     `verifier`: checks new tokens, if `policy.verifies`. `time_left`: returns the seconds, from now on, for
-    which this process may still act as the leader."""
+    which this process may still act as the leader. `hooks`: of outputs that have one."""
 
     policy: TokenPolicy
     key: KeySource
@@ -109,9 +132,14 @@ class ManagedToken(NamedTuple):
     issuer: Issuer
     verifier: Verifier | None = None
     time_left: Callable[[], float] = _forever
+    hooks: tuple[Hook, ...] = ()
 
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)
+
+    def hook(self, output: str) -> Hook | None:
+        """The hook of this output; None if it has none."""
+        return next((hook for hook in self.hooks if hook.output == output), None)
 
     def lane(self, slot: Slot) -> str:
         """The lane of the effects in this slot."""
@@ -123,12 +151,13 @@ class ManagedToken(NamedTuple):
         """The slots of this token whose effects take this lane."""
         return {slot for slot, adapter in self.adapters().items() if adapter.lane == lane}
 
-    def adapters(self) -> dict[Slot, Issuer | Verifier | Output]:
+    def adapters(self) -> dict[Slot, Issuer | Verifier | Output | Hook]:
         """The adapter that performs the effects of each slot."""
-        adapters: dict[Slot, Issuer | Verifier | Output] = {MINT_SLOT: self.issuer}
+        adapters: dict[Slot, Issuer | Verifier | Output | Hook] = {MINT_SLOT: self.issuer}
         if self.verifier is not None:
             adapters[VERIFY_SLOT] = self.verifier
-        return adapters | {Slot(OUTPUT, output.name): output for output in self.outputs}
+        adapters |= {Slot(OUTPUT, output.name): output for output in self.outputs}
+        return adapters | {Slot(HOOK, hook.output): hook for hook in self.hooks}
 
     def replaced_by(self, new: "ManagedToken") -> set[Slot]:
         """The slots that have another adapter in `new`. Effects in flight there are useless to it."""

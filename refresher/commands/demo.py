@@ -1,8 +1,13 @@
-"""`refresher demo`: the whole system on one machine, with an outage and a key rotation, in half a minute."""
+"""`refresher demo`: the whole system on one machine in half a minute.
+
+With an outage, a key rotation, and a token that expires early.
+"""
 
 import argparse
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -10,17 +15,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from refresher import exit_codes
+from refresher.core.inlive import EXPIRED_HEADER
 from refresher.core.model import SecretStr
+from refresher.core.schedule import soonest
 from refresher.emulator.server import Emulator
+
+if TYPE_CHECKING:
+    import requests
 
 LIFETIME = 12.0  # seconds; the daemon replaces it after 40 to 50 %, so the demo is short
 OUTAGE = 3.5  # seconds; the headroom of such a token is 3.8 s (core/schedule.py)
 CALL_EVERY = 0.02  # seconds between two calls of the consumer
 PATIENCE = 20.0  # seconds to wait for each step: two refreshes, and time for a slow machine
 FAILED = 1
+FORBIDDEN = 403
 
 EXAMPLE = """\
   refresher demo
@@ -50,14 +61,17 @@ class StoryBrokenError(Exception):
 
 
 class Consumer(threading.Thread):
-    """An application: reads the token from its file and calls the product API with it, again and again."""
+    """An application: reads the token from its file and calls the product API with it, again and again.
 
-    def __init__(self, path: str, url: str) -> None:
+    It reports an expired token to the listener at `socket_path`, and calls again with the next one.
+    """
+
+    def __init__(self, path: str, url: str, socket_path: str) -> None:
         import requests  # noqa: PLC0415 -- not for `--help`, nor for a build that generates files from it
 
         super().__init__(name="consumer", daemon=True)
-        self._path, self._url = path, url
-        self.made = self.refused = 0
+        self._path, self._url, self._socket_path = path, url, socket_path
+        self.made = self.refused = self.reported = 0
         self.enough = threading.Event()
         self._session = requests.Session()
         self._session.trust_env = False  # use neither a proxy nor .netrc on this machine
@@ -76,10 +90,33 @@ class Consumer(threading.Thread):
         """Call the API once. Returns whether it accepted the token."""
         try:
             with open(self._path, encoding="ascii") as file:
-                headers = {"Authorization": f"Bearer {file.read()}"}
-            return self._session.post(f"{self._url}/v1/rooms/create", json={}, headers=headers).ok
-        except OSError:  # no token in the file, or no connection: as bad as a refusal
+                token = file.read()
+            response = self._create_room(token)
+            if response.status_code == FORBIDDEN and EXPIRED_HEADER in response.headers:
+                response = self._create_room(self._successor(token))
+                self.reported += 1
+        except (
+            OSError,
+            ValueError,
+        ):  # no token in the file, no connection, no successor: as bad as a refusal
             return False
+        return response.ok
+
+    def _create_room(self, token: str) -> "requests.Response":
+        headers = {"Authorization": f"Bearer {token}"}
+        return self._session.post(f"{self._url}/v1/rooms/create", json={}, headers=headers)
+
+    def _successor(self, expired: str) -> str:
+        """Report a token as expired. Returns the next one. Raises OSError, ValueError."""
+        body = json.dumps({"access_token": expired})
+        head = f"POST /expired/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.settimeout(PATIENCE)
+            listener.connect(self._socket_path)
+            listener.sendall(f"{head}Connection: close\r\n\r\n{body}".encode())
+            with listener.makefile("rb") as reply:
+                _, _, document = reply.read().partition(b"\r\n\r\n")
+        return str(json.loads(document)["access_token"])
 
 
 class Stage:
@@ -89,6 +126,7 @@ class Stage:
         self._inlive = inlive
         self._key_file = os.path.join(folder, "application-key")
         self._token_file = os.path.join(folder, "access-token")
+        self._socket = os.path.join(folder, "sock")
         self._daemon: subprocess.Popen[str] | None = None
         self._began = time.monotonic()
         self._put_key(inlive.keys[0])
@@ -105,6 +143,7 @@ class Stage:
         self.narrate("A new token has replaced it in time. The consumer noticed nothing.")
         self._outage()
         self._rotation()
+        self._early_expiry(consumer)
         self.narrate(f"Done: {consumer.made} calls in {time.monotonic() - self._began:.0f} s.")
 
     def _outage(self) -> None:
@@ -131,6 +170,17 @@ class Stage:
         self.narrate("The daemon has minted with the new key, which proves it. Now the old key is revoked.")
         self._until("a refresh with the new key", lambda: self._minted_with(new) > 1)
 
+    def _early_expiry(self, consumer: Consumer) -> None:
+        """The token expires long before its time. The consumer finds out, and gets the next one."""
+        time.sleep(2 * soonest(LIFETIME))  # the schedule replaces no younger token, whoever reports it
+        self.narrate("EARLY EXPIRY: the issuer ends the token now, and nobody announces it.")
+        self._inlive.expire_token()
+        self._until("a report of the expired token", lambda: consumer.reported > 0)
+        self.narrate(
+            "A call came back with 403 and X-Access-Token-Expired. The consumer reported the token to the"
+        )
+        self.narrate("daemon, got the next one in the response, and called again. Nobody else noticed.")
+
     def _minted_with(self, key: SecretStr) -> int:
         return self._inlive.counts.by_key.get(key.fingerprint, 0)
 
@@ -154,7 +204,14 @@ class Stage:
         """Run the daemon as users do, and show its log."""
         command = [sys.executable, "-m", "refresher", "run", "--log-format", "text"]
         command += ["--key-file", self._key_file, "--to-file", self._token_file]
-        command += ["--issuer-url", self._inlive.url, "--lifetime", f"{LIFETIME:.0f}s"]
+        command += [
+            "--serve",
+            f"unix:{self._socket}",
+            "--issuer-url",
+            self._inlive.url,
+            "--lifetime",
+            f"{LIFETIME:.0f}s",
+        ]
         self.narrate("$ refresher " + " ".join(command[3:]))
         # The caller's own settings must not change the demo.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REFRESHER_")}
@@ -179,7 +236,7 @@ class Stage:
 
     @contextmanager
     def consumer(self) -> Iterator[Consumer]:
-        consumer = Consumer(self._token_file, self._inlive.url)
+        consumer = Consumer(self._token_file, self._inlive.url, self._socket)
         consumer.start()
         try:
             yield consumer
@@ -194,6 +251,7 @@ def print_result(consumer: Consumer, inlive: Emulator) -> None:
     rows = {
         "calls made": consumer.made,
         "calls refused": consumer.refused,
+        "calls repeated": consumer.reported,
         "mint requests": counts.mints,
         "failed mints": counts.mints - counts.issued,
         "refreshes": counts.issued - 1,

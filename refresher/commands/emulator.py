@@ -22,11 +22,15 @@ EXAMPLE = """\
   refresher run --issuer-url http://127.0.0.1:8787 --key-file emulator.key --to-file token --lifetime 1m
   curl -X PUT http://127.0.0.1:8787/_emulator/faults -H 'X-Emulator-Control: 1' \\
       -d '{"status": 503, "retry_after": 5, "count": 3}'
+  curl -X POST http://127.0.0.1:8787/_emulator/tokens/expire -H 'X-Emulator-Control: 1' -d '{"all": true}'
 
 faults, alone or combined; a list of faults is a script:
   latency, status, retry_after, body, garbage, redirect, endless, reset, hang, same_token, lifetime,
   content_type, drip, drip_head, cut_body, clock_offset
-  scope (mint, product, all) and count select the requests that a fault applies to"""
+  scope (mint, product, all) and count select the requests that a fault applies to
+
+tokens/expire and tokens/revoke end a token before its time: {"access_token": TOKEN}, {"fingerprint": HEX} or
+{"all": true}. The product API then answers 403, for an expired token with X-Access-Token-Expired."""
 
 
 EXPOSED = """\

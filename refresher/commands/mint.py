@@ -6,15 +6,12 @@ import sys
 from refresher import cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
 from refresher.config import flags
-from refresher.config.declarations import Settings, TokenSettings
 from refresher.config.loader import KEY
-from refresher.config.quoting import shown
 from refresher.core.advice import ADVICE
 from refresher.core.formats import Format, render
 from refresher.core.mints import token_of
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
-from refresher.errors import ConfigurationError, Problem
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\
@@ -33,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="mint", needs=(KEY,))
-    token_settings = _chosen(found.settings, arguments.token)
+    token_settings = cli_options.chosen_token(found.settings, arguments.token)
     clock = SystemClock()
     key = KeyFile(token_settings.key_file).read()
     issuer = wiring.issuer(found.settings.issuer, clock)
@@ -50,16 +47,3 @@ def run(arguments: argparse.Namespace) -> int:
     needs_newline = sys.stdout.isatty() and not text.endswith(b"\n")  # the prompt starts on its own line
     sys.stdout.buffer.write(text + b"\n" * needs_newline)
     return exit_codes.DONE
-
-
-def _chosen(settings: Settings, name: str | None) -> TokenSettings:
-    names = [token.name for token in settings.tokens]
-    if name is None and len(names) == 1:
-        return settings.tokens[0]
-    for token in settings.tokens:
-        if token.name == name:
-            return token
-    problem = "is missing, and the configuration has several tokens"
-    if name is not None:
-        problem = f"{shown(name)} is not in the configuration"
-    raise ConfigurationError((Problem("NAME", f"{problem}; accepted: {', '.join(names)}"),))

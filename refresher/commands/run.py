@@ -17,6 +17,7 @@ from refresher import __version__, cli_options, exit_codes, signals, wiring
 from refresher.config import flags
 from refresher.config.declarations import Settings
 from refresher.config.loader import KEY, OUTPUTS
+from refresher.config.serving import ServeSettings
 from refresher.core.events import Event, ExpiryReported, RefreshRequested, Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted
@@ -25,11 +26,12 @@ from refresher.metrics.counters import Counters
 from refresher.ports import Message
 
 if TYPE_CHECKING:
+    from refresher.core.model import SecretStr
     from refresher.http.server.loop import Server
     from refresher.outputs.memory import MemoryOutput
 
-LONGEST_PAUSE = 30.0  # seconds between two tries to serve them
-SERVE_BACKLOG = 1024  # consumers that come at once
+LONGEST_PAUSE = 30.0  # seconds between two attempts to create a server
+SERVE_BACKLOG = 1024  # consumers that connect at once
 SERVE_AFTER = 1.0  # seconds: the endpoints answer after the first token, or this long after the start
 
 EXAMPLE = """\
@@ -56,8 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         if listening.endpoints is not None:
             make = partial(_endpoints, listening.endpoints, runtime, counters, dropped)
             runtime.workers.run(partial(_serve, make, "the endpoints", first_token), "endpoints")
-        if listening.consumers is not None:
-            make = partial(_consumers, listening.consumers, runtime, served)
+        if listening.consumers is not None and settings.serve is not None:
+            secret = _client_secret(settings.serve, runtime)
+            make = partial(_consumers, listening.consumers, secret, runtime, served)
             runtime.workers.run(partial(_serve, make, "the consumers' listener", first_token), "consumers")
         logging.getLogger("refresher").info(
             "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
@@ -78,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class Listening(NamedTuple):
-    """The sockets that are bound, and served later."""
+    """The sockets that are bound now and served later."""
 
     endpoints: socket.socket | None = None
     consumers: socket.socket | None = None
@@ -96,11 +99,12 @@ class Listening(NamedTuple):
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[Listening]:
-    """Bind now, so that an address in use is reported before anything is minted. Leaves no socket file."""
+    """Bind now, so that an address in use is reported before the first mint. Removes the Unix socket at the
+    end."""
     if settings.listen is None and settings.serve is None:
         yield Listening()
         return
-    from refresher.http.server import sockets  # noqa: PLC0415 -- only where wanted
+    from refresher.http.server import sockets  # noqa: PLC0415 -- only if configured
 
     listen, serve, endpoints, consumers = settings.listen, settings.serve, None, None
     if listen is not None:
@@ -136,9 +140,8 @@ class FirstToken:
 
 
 def _serve(make: "Callable[[], Server]", name: str, first_token: FirstToken) -> None:
-    """Serve. What a server is made of is imported when the first token is out: connections wait in the
-    backlog meanwhile. One that cannot be made now, without a free descriptor for it, is made later: the
-    refresher goes on meanwhile."""
+    """Serve. The modules of the server are imported after the first token; connections wait in the backlog
+    until then. If the server cannot be created, for lack of a descriptor, this is retried later."""
     first_token.wait(SERVE_AFTER)
     pause = SERVE_AFTER
     while True:
@@ -172,15 +175,36 @@ def _endpoints(
 
 
 def _consumers(
-    listening: socket.socket, runtime: wiring.Runtime, served: "Mapping[str, MemoryOutput]"
+    listening: socket.socket,
+    client_secret: "Callable[[], SecretStr | None] | None",
+    runtime: wiring.Runtime,
+    served: "Mapping[str, MemoryOutput]",
 ) -> "Server":
     from refresher.web.consumers import Consumers, server_of  # noqa: PLC0415 -- after the first token
 
     def report(token: str, fingerprint: str) -> None:
         runtime.mailbox.post(Message(token, ExpiryReported(fingerprint)))
 
-    guarded = listening.family is not socket.AF_UNIX
-    return server_of(Consumers(served, report, runtime.clock, guarded=guarded), listening)
+    consumers = Consumers(
+        served,
+        report,
+        runtime.clock,
+        guarded=listening.family is not socket.AF_UNIX,
+        client_secret=client_secret,
+    )
+    return server_of(consumers, listening)
+
+
+def _client_secret(serve: ServeSettings, runtime: wiring.Runtime) -> "Callable[[], SecretStr | None] | None":
+    """A function that returns the present client secret of OAuth2 clients; None if they need none."""
+    if serve.secret_file is None:
+        return None
+    from refresher.keys.followed import FollowedSecret  # noqa: PLC0415 -- only with this option
+    from refresher.keys.keyfile import KeyFile  # noqa: PLC0415
+
+    secret = FollowedSecret(KeyFile(serve.secret_file, "client secret"))
+    runtime.workers.run(secret.follow, "client-secret")
+    return lambda: secret.value
 
 
 @contextmanager

@@ -80,6 +80,23 @@ def _url_schema(pattern: str) -> dict[str, object]:
 URL = ValueType(parse_url, _url_schema(_URL), "URL")
 VERIFY_URL = ValueType(parse_verify_url, _url_schema(_ANY_URL), "URL")
 
+_LOOPBACK_URL = rf"http://{LOOPBACK}(?::([0-9]{{1,5}}))?{_REST}"
+_LOOPBACK_URL_ACCEPTED = "http:// to this machine (localhost, 127.0.0.1, [::1]), without a query"
+
+
+def parse_loopback_url(value: object) -> str:
+    """A URL that no other machine serves."""
+    text = text_of(value, _LOOPBACK_URL_ACCEPTED)
+    match = re.fullmatch(_LOOPBACK_URL, text) if len(text) <= LONGEST_URL else None
+    if match is None:
+        raise not_accepted(f"{_shown_url(text)} is not a URL of this machine", _LOOPBACK_URL_ACCEPTED)
+    if match[1] and not 0 < int(match[1]) <= LARGEST_PORT:
+        raise not_accepted(f"{_shown_url(text)} has no valid port", _LOOPBACK_URL_ACCEPTED)
+    return text
+
+
+LOOPBACK_URL = ValueType(parse_loopback_url, _url_schema(_LOOPBACK_URL), "URL")
+
 LISTEN = r"(?:[A-Za-z0-9_.\-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?\]):[0-9]{1,5}"
 _LISTEN_ACCEPTED = '[HOST]:PORT such as ":9464", "127.0.0.1:9464" or "[::1]:9464"'
 

@@ -177,6 +177,8 @@ def _example(option: Option) -> str:
         return f"[{item}]" if option.repeated else item
     if isinstance(option.example, dict):
         return "{" + ", ".join(f"{key}: {value}" for key, value in option.example.items()) + "}"
+    if isinstance(option.example, list):
+        return f"[{', '.join(option.example)}]"
     text = repr(option.example)[1:-1]
     return text if text[0] in "/" or text[0].isalpha() else f'"{text}"'
 

@@ -126,6 +126,11 @@ def collect(arguments: Mapping[str, object], environ: Mapping[str, str]) -> list
     return found
 
 
+def concern_outputs(arguments: Mapping[str, object], environ: Mapping[str, str]) -> bool:
+    """Whether flags or variables name or describe an output."""
+    return any(given.option.group in ("format", "output") for given in collect(arguments, environ))
+
+
 def doubtful_variables(environ: Mapping[str, str]) -> tuple[Problem, ...]:
     """A warning for each variable that has no effect and was probably meant for us.
 

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 from refresher.config import addresses, value_types
 from refresher.config.addresses import namespaced
+from refresher.config.hooks import AFTER, HookSettings
 from refresher.config.options import Option
 from refresher.config.value_types import duration
 
@@ -44,7 +45,7 @@ class FileOutputSettings(NamedTuple):
     format: Annotated[
         str,
         Option(
-            "What is written: token, bearer, env, json, inlive-sdk or template.",
+            "What is written: token, bearer, header, env, json, inlive-sdk, envoy-sds or template.",
             value_types.FORMAT,
             example="json",
             flag=FORMAT_FLAG,
@@ -83,6 +84,7 @@ class FileOutputSettings(NamedTuple):
             group="output",
         ),
     ] = 0.0
+    after: Annotated[HookSettings | None, AFTER] = None
 
 
 class SecretOutputSettings(NamedTuple):
@@ -120,6 +122,7 @@ class SecretOutputSettings(NamedTuple):
             flag_note=f"Of a Secret: {_PROPAGATION_DELAY.show(DELAY_OF_SECRETS)}.",
         ),
     ] = DELAY_OF_SECRETS
+    after: Annotated[HookSettings | None, AFTER] = None
 
 
 OutputSettings = FileOutputSettings | SecretOutputSettings
@@ -157,6 +160,12 @@ def secret_names(outputs: Iterable[OutputSettings], home: str) -> list[tuple[str
 # What file outputs write beside their target (see `refresher.outputs.file` and `.directories`)
 
 LOCK_FILE = ".token-refresher.lock"  # in each directory with outputs
+
+
+def hook_owed_path(target: str) -> str:
+    """The file beside the file `target` that exists while its hook is owed."""
+    directory, _, name = target.rpartition("/")
+    return f"{directory}/.{name}.hook-owed"
 
 
 def record_path(target: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 LONGEST_QUOTE = 12  # characters
 LONGEST_NAME = 60  # characters; longer names get no suggestion
 
+_DOTTED_NAMES = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)+"  # a host name or an IPv4 address
 _SEVERAL_NAMES = r"[a-z0-9._-]+(?:/[a-z0-9._-]+)+"  # base64 has slashes too, but also capitals
 _HARMLESS = r"[\w./@+$…-]+"
 
@@ -59,6 +60,11 @@ def shown_url(url: str) -> str:
     text = re.sub(r"(?s)^(https?://).*@", r"\1", url)
     match = re.match(r"https?://(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?![^/?#])", text)
     return match[0] if match else shown(text)
+
+
+def shown_host(host: str) -> str:
+    """A host name or an IP address. Anything else could be a secret, and is cut like any value."""
+    return host if len(host) <= LONGEST_QUOTE or re.fullmatch(_DOTTED_NAMES, host) else shown(host)
 
 
 def described(value: object) -> str:

@@ -29,15 +29,27 @@ def check_rules(root: Draft, problems: Problems) -> None:
         for output in token.drafts("outputs"):
             check_conditional_options(output, problems)
             _check_propagation_delay(output, token, problems)
-    election = root.get("leader_election")
+    serve, election = root.get("serve"), root.get("leader_election")
+    if isinstance(serve, Draft):
+        _check_client_secret(serve, problems)
     if isinstance(election, Draft):
         for token in root.drafts("tokens"):
             _check_election(election, token, problems)
-        serve = root.get("serve")
         if isinstance(serve, Draft):
             lease = problems.reference(election.place("lease"))
             problem = f"serve and leader election, {lease}, exclude each other"
             problems.add(serve.place("address"), f"{problem}: a standby has no token to serve; take one out")
+
+
+def _check_client_secret(serve: Draft, problems: Problems) -> None:
+    """Every program on this machine reaches a TCP port, so OAuth2 clients need a secret there."""
+    address = serve.get("address")
+    if address is not INVALID and not address.path and serve.get("secret_file") is None:
+        problems.add(
+            serve.place("address"),
+            f"a TCP port needs secret_file, the client secret of OAuth2 clients; write "
+            f"{example_of(options_of(serve.section)['secret_file'])}, or serve on a Unix socket",
+        )
 
 
 def check_conditional_options(draft: Draft, problems: Problems) -> None:
@@ -140,6 +152,7 @@ def check_targets(root: Draft, config_path: str | None, problems: Problems) -> N
     """Report outputs with the same target. Report files that would overwrite a key, the CA file, the
     configuration, or the record of another output. Asks the file system about symlinks."""
     paths = RealPaths()
+    _check_secret_is_no_key(root, paths, problems)
     inputs = _inputs(root, config_path, paths)
     taken: dict[str, Place] = {}
     files: list[tuple[Place, str]] = []
@@ -206,6 +219,21 @@ class RealPaths:
         return os.path.realpath(path) if os.path.islink(path) else path
 
 
+def _check_secret_is_no_key(root: Draft, paths: RealPaths, problems: Problems) -> None:
+    """OAuth2 clients know the client secret, and must not know an application key."""
+    serve = root.get("serve")
+    secret = serve.get("secret_file") if isinstance(serve, Draft) else None
+    if not isinstance(secret, str):
+        return
+    for token in root.drafts("tokens"):
+        key_file = token.get("key_file")
+        if key_file and key_file is not INVALID and paths.real(key_file) == paths.real(secret):
+            key = problems.reference(token.place("key_file"))
+            text = f"is the file of an application key, {key}; give the clients a secret of their own"
+            problems.add(serve.place("secret_file"), text)
+            return
+
+
 def _targets(root: Draft) -> list[tuple[Place, bool, str]]:
     """Where the target of each output is given, whether it is a file, and the target."""
     found = []
@@ -225,6 +253,9 @@ def _inputs(root: Draft, config_path: str | None, paths: RealPaths) -> dict[str,
     ca_file = root.values["issuer"].get("ca_file")
     if isinstance(ca_file, str):
         read[paths.real(ca_file)] = "issuer.ca_file"
+    serve = root.get("serve")
+    if isinstance(serve, Draft) and isinstance(secret_file := serve.get("secret_file"), str):
+        read[paths.real(secret_file)] = "serve.secret_file"
     for token in root.drafts("tokens"):
         key_file = token.get("key_file")
         if key_file and key_file is not INVALID:

@@ -10,12 +10,12 @@ from refresher.config.value_types import ValueType, anchored, not_accepted, text
 
 _SOCKET = r"unix:/(?:[^\u0000-\u001f\u007f]*[^/\u0000-\u001f\u007f])"
 _TCP = rf"{addresses.LOOPBACK}:[0-9]{{1,5}}"
-_ACCEPTED = 'unix:/PATH, or a port of this machine alone such as "127.0.0.1:9470"'
+_ACCEPTED = 'unix:/PATH, or a loopback port such as "127.0.0.1:9470"'
 LONGEST_ADDRESS = 255
 
 
 class ServeAddress(NamedTuple):
-    """Of a Unix socket, its `path`; else `host` and `port`."""
+    """`path` of a Unix socket, or else `host` and `port`."""
 
     path: str = ""
     host: str = ""
@@ -28,7 +28,7 @@ class ServeAddress(NamedTuple):
 
 
 def parse_address(value: object) -> ServeAddress:
-    """An address that nobody reaches from another machine: what is served there is a secret."""
+    """A Unix socket or a loopback port. Other machines must not reach it, because it serves secrets."""
     text = text_of(value, _ACCEPTED)
     if len(text) <= LONGEST_ADDRESS and re.fullmatch(_SOCKET, text):
         return ServeAddress(text.removeprefix("unix:"))
@@ -36,8 +36,8 @@ def parse_address(value: object) -> ServeAddress:
         host, port = addresses.split_listen(text)
         return ServeAddress(host=host, port=port)
     if len(text) <= LONGEST_ADDRESS and re.fullmatch(addresses.LISTEN, text):
-        raise not_accepted(f"{shown(text)} is reached from other machines", _ACCEPTED)
-    raise not_accepted(f"{shown(text)} is no address to serve tokens at", _ACCEPTED)
+        raise not_accepted(f"{shown(text)} can be reached from other machines", _ACCEPTED)
+    raise not_accepted(f"{shown(text)} is not an address to serve tokens at", _ACCEPTED)
 
 
 _ADDRESS = ValueType(
@@ -53,7 +53,7 @@ def _parse_switch(value: object) -> bool:
         return value
     if isinstance(value, str) and value in ("true", "false"):
         return value == "true"
-    raise not_accepted(f"{shown(value)} is neither", "true, false")
+    raise not_accepted(f"{shown(value)} is not a switch", "true, false")
 
 
 _SWITCH = ValueType(
@@ -63,7 +63,7 @@ _SWITCH = ValueType(
     lambda setting: str(setting).lower(),
 )
 REFRESH_TOKEN = Option(
-    "Whether the refresh token, which can mint, is served as well; see serve.",
+    "Whether the consumers' listener (serve) also serves the refresh token, which can mint.",
     _SWITCH,
     example="true",
     flag="--serve-refresh-token",
@@ -75,8 +75,8 @@ class ServeSettings(NamedTuple):
     address: Annotated[
         ServeAddress,
         Option(
-            "Where programs on this machine get the token and report that it has expired; nowhere when not "
-            "given.",
+            "Where programs on this machine get the token and report that it has expired; nowhere by "
+            "default.",
             _ADDRESS,
             example="unix:/run/inlive/token.sock",
             flag="--serve",
@@ -86,7 +86,7 @@ class ServeSettings(NamedTuple):
     group: Annotated[
         str | None,
         Option(
-            "Group that the Unix socket is given to, name or number.",
+            "Group of the Unix socket, by name or number.",
             value_types.GROUP,
             example="www-data",
             flag="--serve-group",
@@ -96,11 +96,22 @@ class ServeSettings(NamedTuple):
     mode: Annotated[
         int,
         Option(
-            "Permissions of the Unix socket in octal digits (in YAML: in quotes). Who may write to it may "
-            "have the token.",
+            "Permissions of the Unix socket in octal digits (in YAML: in quotes). Users with write "
+            "permission can get the token.",
             value_types.MODE,
             example="0660",
             flag="--serve-mode",
             group="serve",
         ),
     ] = 0o660
+    secret_file: Annotated[
+        str | None,
+        Option(
+            "File with the client secret of OAuth2 clients. Required on a TCP port. On a Unix socket, "
+            "clients need no secret without it.",
+            addresses.SECRET_FILE,
+            example="/etc/inlive/client-secret",
+            flag="--serve-secret-file",
+            group="serve",
+        ),
+    ] = None

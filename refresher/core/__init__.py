@@ -39,13 +39,17 @@ state follows from facts, so two fields cannot disagree.
                     │           └────► holds another, or nothing ──► Write ──► Written
                     └► InspectFailed: out of sight: keep the last holding; else: it holds nothing
 
+*The hook of an output* (`HookState`): each write owes one run. A failed run is a `Retry`. A newer write
+replaces a run that is still owed. An adoption owes none.
+
 *Leadership* (`State.leads`): a process that does not lead inspects and adopts. It mints and writes nothing.
 
 Rules that hold throughout
 --------------------------
 1. The machine waits until every output was inspected, or has had `STALLED` seconds to answer. So a restart
    adopts the published token instead of minting.
-2. A slot (the mint, the trial, one output) has one effect in flight. Slots do not wait for each other.
+2. A slot (the mint, the trial, one output, its hook) has one effect in flight. Slots do not wait for each
+   other.
 3. A worse value never overwrites a good one. A rejected token is not published, and neither is a token that
    the issuer gave before. An adopted token does not replace a published one that lives longer.
 4. Everything that may fail is a `Retry`: failures in a row, when to try next, the last problem.
@@ -57,7 +61,8 @@ Rules that hold throughout
 Where the rules are
 -------------------
 `machine`: which step comes first, and which steps wait. `observing`, `mints`, `output_events`: what each
-event changes. `schedule`: when a token is due. `backoff`: how long to wait. `adoption`, `seal`: which found
-token is believed. `expiry`: how long a token lives. `consumers`: how long consumers have a valid token.
-`election`: who leads. `status`: the public status of a token. `notifications`: reports to observers.
+event changes. `hooks`: when the hook of an output runs. `schedule`: when a token is due. `backoff`: how
+long to wait. `adoption`, `seal`: which found token is believed. `expiry`: how long a token lives.
+`consumers`: how long consumers have a valid token. `election`: who leads. `status`: the public status of a
+token. `notifications`: reports to observers.
 """

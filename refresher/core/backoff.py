@@ -32,6 +32,11 @@ def write_wait(failures: int, left: float, asked: float | None, roll: float) -> 
     return max(wait, min(asked, LONGEST, left / 2 if left > 0 else LONGEST_WITHOUT_TOKEN))
 
 
+def hook_wait(failures: int, roll: float) -> float:
+    """The wait after the `failures`-th failed run of a hook in a row: as for the issuer, a minute at most."""
+    return retry_wait(failures, 10 * LONGEST, roll)
+
+
 def wait_after(declined: Declined, failures: int, left: float, budget: float, roll: float) -> float:
     """The wait after the `failures`-th mint in a row that was `declined`.
 

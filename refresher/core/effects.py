@@ -10,14 +10,14 @@ from refresher.core.model import Holding, Reason, SecretStr, Token
 from refresher.core.seal import Sealer
 from refresher.core.values import distinct
 
-MINT, VERIFY, OUTPUT = "mint", "verify", "output"
+MINT, VERIFY, OUTPUT, HOOK = "mint", "verify", "output", "hook"
 
 
 @distinct
 class Slot(NamedTuple):
     """The place of an effect while it is in flight. One slot holds one effect at a time.
 
-    `kind`: MINT, VERIFY or OUTPUT. `target`: the output's name; empty for the issuer and the verifier.
+    `kind`: MINT, VERIFY, OUTPUT or HOOK. `target`: the output's name; empty for the issuer and the verifier.
     """
 
     kind: str
@@ -89,6 +89,18 @@ class DryRun(NamedTuple):
 
 
 @distinct
+class RunHook(NamedTuple):
+    """Run the hook of one output after its write number `write` (`HookState.writes`)."""
+
+    output: str
+    write: int
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(HOOK, self.output)
+
+
+@distinct
 class Adopt(NamedTuple):
     """Use the valid token that `output` holds instead of minting."""
 
@@ -111,7 +123,7 @@ class Wait(NamedTuple):
     reason: str
 
 
-Effect = Mint | Verify | Write | Inspect | DryRun  # ends with an event
+Effect = Mint | Verify | Write | Inspect | DryRun | RunHook  # ends with an event
 Decision = Adopt | RaiseAlarm  # applies when `Started` is observed
 Action = Effect | Decision
 Step = Action | Wait

@@ -5,7 +5,7 @@ They are named tuples rather than dataclasses: as frozen, but seven times faster
 
 from typing import NamedTuple
 
-from refresher.core.effects import MINT_SLOT, OUTPUT, VERIFY_SLOT, Action, Slot
+from refresher.core.effects import HOOK, MINT_SLOT, OUTPUT, VERIFY_SLOT, Action, Slot
 from refresher.core.model import Declined, Holding, SecretStr, Token, Verification
 from refresher.core.values import distinct
 
@@ -90,11 +90,13 @@ class DryRunPassed(NamedTuple):
 
 @distinct
 class Found(NamedTuple):
-    """The output holds `holding`. `held`: a sentence about the other process that owns it; else empty."""
+    """The output holds `holding`. `held`: a sentence about the other process that owns it; else empty.
+    `hook_owed`: a former process wrote the output, and its hook has not succeeded since."""
 
     output: str
     holding: Holding
     held: str = ""
+    hook_owed: bool = False
 
     @property
     def slot(self) -> Slot:
@@ -114,7 +116,25 @@ class InspectFailed(NamedTuple):
         return Slot(OUTPUT, self.output)
 
 
-Ending = Minted | MintFailed | Verified | Written | WriteFailed | DryRunPassed | Found | InspectFailed
+@distinct
+class HookEnded(NamedTuple):
+    """The hook of the output ran after its write number `write`. `did`: a sentence about what it did; None if
+    it failed. `problem`: why it failed; None if it succeeded."""
+
+    output: str
+    write: int
+    did: str | None
+    problem: str | None
+    roll: float
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(HOOK, self.output)
+
+
+Ending = (
+    Minted | MintFailed | Verified | Written | WriteFailed | DryRunPassed | Found | InspectFailed | HookEnded
+)
 
 # --- All other events.
 

@@ -12,7 +12,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import SecretStr, Token, fingerprint
 from refresher.core.values import distinct
 
-NAMES = ("token", "bearer", "env", "json", "inlive-sdk", "template")
+NAMES = ("token", "bearer", "header", "env", "json", "inlive-sdk", "envoy-sds", "template")
 PLACEHOLDERS = ("access_token", "refresh_token", "token_type", "issued_at", "expires_at", "expires_in")
 TOKEN_TYPE = "Bearer"  # noqa: S105 -- RFC 6750, section 4
 # b64token of RFC 6750 §2.1. It has no shell metacharacters, so it needs no quotes in an env file.
@@ -22,8 +22,17 @@ Credentials = tuple[SecretStr, SecretStr | None]
 """An access token, and the refresh token if the format includes it."""
 
 # The text before and after the token.
-_AROUND = {"token": ("", ""), "bearer": (f"{TOKEN_TYPE} ", ""), "env": ("INLIVE_ACCESS_TOKEN=", "\n")}
+_AROUND = {
+    "token": ("", ""),
+    "bearer": (f"{TOKEN_TYPE} ", ""),
+    "header": (f"Authorization: {TOKEN_TYPE} ", "\n"),
+    "env": ("INLIVE_ACCESS_TOKEN=", "\n"),
+}
+_IS_JSON = ("json", "inlive-sdk", "envoy-sds")
 _IN_JSON = ("access_token", "token_type", "expires_at", "expires_in")
+# Envoy refuses a Secret with a name other than that in its `SdsSecretConfig`.
+SDS_NAME = "inlive-access-token"
+SDS_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
 @distinct
@@ -64,6 +73,8 @@ def render(format_: Format, token: Token, now: Instant, issuer_url: str) -> byte
             text = _json_line({name: fields[name] for name in _IN_JSON})
         case "inlive-sdk":
             text = _json_line(_sdk_auth(token, issuer_url))
+        case "envoy-sds":
+            text = _json_line(_sds_resources(token))
         case "template":
             text = Template(format_.template or "").substitute(_fields(token, now))
         case plain:
@@ -76,7 +87,7 @@ def read_back(format_: Format, content: bytes) -> Credentials | None:
     """The credentials in `content` from `render`; None for a template and for any other content."""
     try:
         text = content.decode()
-        document = json.loads(text) if format_.name in ("json", "inlive-sdk") else None
+        document = json.loads(text) if format_.name in _IS_JSON else None
     except (ValueError, RecursionError):  # not UTF-8, not JSON, or JSON nested too deep to be ours
         return None
     match format_.name, document:
@@ -85,7 +96,9 @@ def read_back(format_: Format, content: bytes) -> Credentials | None:
         case "inlive-sdk", _:
             tokens = inlive.sdk_tokens(document)
             return _credentials(*tokens) if tokens else None
-        case ("token" | "bearer" | "env") as plain, _:
+        case "envoy-sds", {"resources": [{"generic_secret": {"secret": {"inline_string": str(value)}}}]}:
+            return _credentials(_between(value, *_AROUND["bearer"]))
+        case plain, _ if plain in _AROUND:
             return _credentials(_between(text, *_AROUND[plain]))
     return None
 
@@ -109,6 +122,15 @@ def _fields(token: Token, now: Instant) -> dict[str, str | int]:
 def _sdk_auth(token: Token, issuer_url: str) -> dict[str, object]:
     refresh = token.refresh_token.reveal() if token.refresh_token else ""
     return inlive.sdk_auth(issuer_url, token.access.reveal(), refresh, int(token.facts.requested))
+
+
+def _sds_resources(token: Token) -> dict[str, object]:
+    """A DiscoveryResponse with one generic Secret, for `path_config_source`. Envoy's credential injector puts
+    the secret into the header ``Authorization`` as it is, so it includes the token type."""
+    before, after = _AROUND["bearer"]
+    secret = {"inline_string": before + token.access.reveal() + after}
+    resource = {"@type": SDS_TYPE, "name": SDS_NAME, "generic_secret": {"secret": secret}}
+    return {"resources": [resource]}
 
 
 def _json_line(document: Mapping[str, object]) -> str:

@@ -7,7 +7,7 @@ simulator and the tests with a simulated world. Neither makes decisions.
 from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
-from refresher.core import adoption, observing, output_events, schedule
+from refresher.core import adoption, hooks, observing, output_events, schedule
 from refresher.core.backoff import INSPECT_EVERY, MOMENT
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.effects import (
@@ -53,12 +53,12 @@ def next_step(
     if state.stopping:
         rules: tuple[Rule, ...] = (_verify, _publish) if state.leads else ()
     elif _is_still_inspecting(state, now):
-        rules = (_verify, _inspect_first) if state.leads else (_inspect_first,)
+        rules = (_verify, _inspect_first, hooks.due) if state.leads else (_inspect_first, hooks.due)
     elif not state.leads:
-        rules = (_adopt, _inspect_again, _raise_alarm)
+        rules = (_adopt, _inspect_again, _raise_alarm, hooks.due)
     else:
         mint = _mint if may_mint else _await_leadership
-        rules = (_verify, _adopt, _publish, _inspect_again, _dry_run, mint)
+        rules = (_verify, _adopt, _publish, _inspect_again, _dry_run, mint, hooks.due)
     nearest = Wait(FOREVER, "nothing to do")
     for rule in rules:
         for step in rule(state, policy, now):

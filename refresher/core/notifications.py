@@ -94,6 +94,23 @@ class OutputForged(NamedTuple):
 
 
 @distinct
+class HookRan(NamedTuple):
+    """The hook of an output succeeded. `message`: what it did."""
+
+    output: str
+    message: str
+
+
+@distinct
+class HookFailed(NamedTuple):
+    """The hook of an output failed. `wait`: seconds until it runs again."""
+
+    output: str
+    message: str
+    wait: float
+
+
+@distinct
 class OutputHeld(NamedTuple):
     """Another process, which `message` names, owns an output. This process does not write it."""
 
@@ -191,6 +208,8 @@ Notification = (
     | OutputFailed
     | OutputDisturbed
     | OutputForged
+    | HookRan
+    | HookFailed
     | OutputHeld
     | IssuerAnswered
     | TokenVerified

@@ -1,13 +1,14 @@
 """How each event changes the state: one function for each event. Call it through `machine`."""
 
-from refresher.core import mints, output_events
-from refresher.core.effects import MINT_SLOT, OUTPUT, Adopt, RaiseAlarm
+from refresher.core import hooks, mints, output_events
+from refresher.core.effects import MINT_SLOT, Adopt, RaiseAlarm
 from refresher.core.events import (
     DryRunPassed,
     Ending,
     Event,
     ExpiryReported,
     Found,
+    HookEnded,
     InspectFailed,
     KeyRead,
     KeyUnreadable,
@@ -56,9 +57,11 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
             return state._replace(stopping=True), ()
 
 
-def _ended(state: State, policy: TokenPolicy, event: Ending, now: Instant) -> Observed:  # noqa: PLR0911
+def _ended(  # noqa: C901, PLR0911 -- a line for each event
+    state: State, policy: TokenPolicy, event: Ending, now: Instant
+) -> Observed:
     """An effect has ended, so its slot is free."""
-    if event.slot.kind == OUTPUT and not state.has_output(event.slot.target):
+    if event.slot.target and not state.has_output(event.slot.target):
         return state, ()  # the output is no longer configured
     flight = state.flight(event.slot)
     began = flight.since if flight else now.boot
@@ -71,15 +74,17 @@ def _ended(state: State, policy: TokenPolicy, event: Ending, now: Instant) -> Ob
         case Verified():
             return mints.verified(state, policy, event, now)
         case Written():
-            return output_events.written(state, event, now)
+            return output_events.written(state, policy, event, now)
         case WriteFailed():
             return output_events.write_failed(state, event, now)
         case DryRunPassed():
             return output_events.dry_run_passed(state, event), ()
         case Found():
-            return output_events.found(state, event, now, began)
+            return output_events.found(state, policy, event, now, began)
         case InspectFailed():
             return output_events.inspect_failed(state, event, now, began)
+        case HookEnded():
+            return hooks.ended(state, event, now)
 
 
 def _started(state: State, event: Started, now: Instant) -> Observed:
@@ -129,7 +134,7 @@ def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
 
 def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Observed:
     """A given-up effect has ended after all. Use its token if it is fresher than the token in hand. Inspect
-    its output again: a later effect may have used it since."""
+    its output again: a later effect may have used it since. A hook that succeeded need not run again."""
     match event.event:
         case Minted() as late:
             known = state.facts
@@ -144,6 +149,8 @@ def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Obser
             return state, ()
         case ended if not state.has_output(ended.output):
             return state, ()
+        case HookEnded() as ended:
+            return hooks.ended(state, ended, now) if ended.problem is None else (state, ())
         case ended:
             output = state.output(ended.output)
             again = output.reads._replace(failures=1, next_try=NEVER)

@@ -21,15 +21,14 @@ from refresher.core.notifications import (
     OutputWritten,
 )
 from refresher.core.seal import Sealer
-from refresher.core.state import OutputState, Retry, State
+from refresher.core.state import OutputState, Retry, State, TokenPolicy
 
 
-def written(state: State, event: Written, now: Instant) -> Observed:
+def written(state: State, policy: TokenPolicy, event: Written, now: Instant) -> Observed:
     output = state.output(event.output)
     facts = event.token.facts
     holding = Holding(facts, None, intact=True, owner=output.holding.owner if output.holding else "")
-    after = OutputState(output.name, holding, facts.fingerprint, inspected_at=now.boot, writable=True)
-    return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
+    return _settled(state, policy, output, holding, facts, now.boot)
 
 
 def kind_of_write(output: OutputState, facts: TokenFacts) -> str:
@@ -68,7 +67,7 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
     return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
 
 
-def found(state: State, event: Found, now: Instant, began: float) -> Observed:
+def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: float) -> Observed:
     """`began`: when (boot seconds) the inspection began. Its result may be as old as that."""
     output = state.output(event.output)
     holding, is_forged = _sealed(_believed(event.holding, state, now), state)
@@ -77,7 +76,8 @@ def found(state: State, event: Found, now: Instant, began: float) -> Observed:
     was_in_place = output.published is not None and _holds(output.holding) == output.published
     disturbed = writes and was_in_place and held != output.published
     if writes and output.writes.failures and state.facts and held == state.facts.fingerprint:
-        return _landed(state, output, holding, state.facts, began)
+        # The write that counted as failed did succeed; only its answer was lost.
+        return _settled(state, policy, output, holding, state.facts, began)
     published = output.published if writes else held
     after = output._replace(
         holding=holding,
@@ -86,6 +86,7 @@ def found(state: State, event: Found, now: Instant, began: float) -> Observed:
         reads=Retry(),
         held=event.held,
         forged=is_forged,
+        hook=output.hook.owed_again() if event.hook_owed else output.hook,
     )
     notifications: tuple[Notification, ...] = (OutputDisturbed(output.name),) if disturbed else ()
     if is_forged:
@@ -124,9 +125,12 @@ def with_service(state: State, now: Instant) -> State:
     return state if state.unserved_since is not None else state._replace(unserved_since=now.boot)
 
 
-def _landed(state: State, output: OutputState, found: Holding, facts: TokenFacts, began: float) -> Observed:
-    """A write that counted as failed did succeed; only its answer was lost."""
-    after = OutputState(output.name, found, facts.fingerprint, inspected_at=began, writable=True)
+def _settled(  # noqa: PLR0913 -- what a write changes
+    state: State, policy: TokenPolicy, output: OutputState, found: Holding, facts: TokenFacts, at: float
+) -> Observed:
+    """The output holds the token with these `facts` since a write, seen at boot second `at`."""
+    hook = output.hook.owed_again() if policy.has_hook(output.name) else output.hook
+    after = OutputState(output.name, found, facts.fingerprint, inspected_at=at, writable=True, hook=hook)
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 

@@ -17,11 +17,13 @@ Problem = TypeVar("Problem")
 
 @distinct
 class OutputPolicy(NamedTuple):
-    """`propagation_delay`: the longest time, in seconds, until consumers see a new value."""
+    """`propagation_delay`: the longest time, in seconds, until consumers see a new value. `has_hook`: run a
+    hook after each write."""
 
     name: str
     propagation_delay: float
     includes_refresh_token: bool
+    has_hook: bool = False
 
 
 @distinct
@@ -42,6 +44,10 @@ class TokenPolicy(NamedTuple):
     horizon: float = 0.0
     elected: bool = False
     verifies: bool = False
+
+    def has_hook(self, output: str) -> bool:
+        """Whether a hook runs after each write of this output."""
+        return any(known.has_hook for known in self.outputs if known.name == output)
 
     @property
     def propagation_delay(self) -> float:
@@ -90,6 +96,25 @@ class Credential(NamedTuple):
 
 
 @distinct
+class HookState(NamedTuple):
+    """The progress of an output's hook. `writes`: how many writes call for it. `settled`: the number of the
+    last of them after which it succeeded. `runs`: the progress of running it after the last write."""
+
+    writes: int = 0
+    settled: int = 0
+    runs: Retry[str] = Retry()
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether it has not succeeded since the last write."""
+        return self.settled < self.writes
+
+    def owed_again(self) -> "HookState":
+        """After one more write. It replaces a run that was still owed."""
+        return HookState(self.writes + 1, self.settled)
+
+
+@distinct
 class OutputState(NamedTuple):
     """One output as last seen. Times are boot seconds.
 
@@ -97,7 +122,7 @@ class OutputState(NamedTuple):
     the token last written or adopted there. `writes`: the progress of writing. `reads`: the progress of
     inspecting; it counts only failures to reach the output. `writable`: the last write or dry run succeeded.
     `forged`: its record names our key but lacks the seal. `held`: a sentence about the other process that
-    owns it; empty if none does.
+    owns it; empty if none does. `hook`: the progress of its hook, if it has one.
     """
 
     name: str
@@ -109,6 +134,7 @@ class OutputState(NamedTuple):
     writable: bool = False
     forged: bool = False
     held: str = ""
+    hook: HookState = HookState()
 
     @property
     def slot(self) -> Slot:

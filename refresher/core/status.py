@@ -10,9 +10,20 @@ from refresher.core.values import distinct
 
 
 @distinct
+class HookStatus(NamedTuple):
+    """The status of an output's hook. `owed`: it has not succeeded since the last write. `failures`: in a
+    row. `problem`: why it failed; None if it did not."""
+
+    owed: bool
+    failures: int
+    problem: str | None
+
+
+@distinct
 class OutputStatus(NamedTuple):
     """The status of one output. `issued`, `expires`: wall times; None if the output holds no token with a
-    known expiry. `owner`: the installation that the record names; None if it names none."""
+    known expiry. `owner`: the installation that the record names; None if it names none. `hook`: None if it
+    has none."""
 
     name: str
     valid: bool
@@ -21,6 +32,7 @@ class OutputStatus(NamedTuple):
     token_fingerprint: str | None
     owner: str | None
     problem: str | None
+    hook: HookStatus | None = None
 
 
 @distinct
@@ -58,7 +70,10 @@ class TokenStatus(NamedTuple):
 
 def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
     """The status of the token at `now`."""
-    outputs = tuple(output_status(output, now, state.busy_since(output)) for output in state.outputs)
+    outputs = tuple(
+        output_status(output, now, state.busy_since(output))._replace(hook=_hook_status(output, policy))
+        for output in state.outputs
+    )
     facts = current(state, now)
     planned = next_attempt(state, policy, now)
     newest = state.newest
@@ -135,6 +150,12 @@ def output_status(output: OutputState, now: Instant, busy_since: float | None) -
     )
 
 
+def _hook_status(output: OutputState, policy: TokenPolicy) -> HookStatus | None:
+    if not policy.has_hook(output.name):
+        return None
+    return HookStatus(output.hook.is_owed, output.hook.runs.failures, output.hook.runs.problem)
+
+
 def _problems(state: State, outputs: tuple[OutputStatus, ...]) -> tuple[str, ...]:
     problems = [] if state.key_problem is None else [state.key_problem]
     problems.extend(
@@ -143,4 +164,9 @@ def _problems(state: State, outputs: tuple[OutputStatus, ...]) -> tuple[str, ...
         if credential is not None and (declined := credential.retry.problem) is not None
     )
     problems.extend(f"{output.name}: {output.problem}" for output in outputs if output.problem)
+    problems.extend(
+        f"{output.name}: hook: {output.hook.problem}"
+        for output in outputs
+        if output.hook and output.hook.problem
+    )
     return tuple(problems)

@@ -6,7 +6,7 @@ is called our choice.
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from refresher.core.inlive import DEFAULT_EXPIRY, EXPIRED_HEADER, EXPIRY_SECONDS, MINT_PATH, issued
@@ -90,6 +90,25 @@ class Upstream:
 
     def accepts(self, key_fingerprint: str) -> bool:
         return self._keys.get(key_fingerprint, False)
+
+    # Tokens
+
+    def end_tokens(self, token_fingerprint: str | None, now: float, *, expired: bool) -> int:
+        """End this token before its time, or every access token if None. Returns how many were in force.
+
+        The API then calls it expired, or with `expired=False` invalid, as if it had been revoked. The refresh
+        token that came with an access token stays in force. It can be ended by its own fingerprint.
+        """
+        if token_fingerprint is None:
+            names = [name for name, issued in self._issued.items() if not issued.is_refresh]
+        else:
+            names = [token_fingerprint]
+        ending = [name for name in names if name in self._issued and now < self._issued[name].expires]
+        for name in ending:
+            issued = self._issued.pop(name)
+            if expired:
+                self._issued[name] = replace(issued, expires=now)
+        return len(ending)
 
     # Inspection and control
 

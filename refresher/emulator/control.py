@@ -1,7 +1,8 @@
 """The emulator's own endpoints, under ``/_emulator/``, to inspect and control it.
 
 ``GET state`` · ``PUT faults`` (one fault or a list of them), ``DELETE faults`` · ``POST keys`` {"key": …},
-``DELETE keys/<fingerprint>`` · ``POST counts/reset``. No response contains a key or a token.
+``DELETE keys/<fingerprint>`` · ``POST tokens/expire`` and ``POST tokens/revoke`` {"access_token": …},
+{"fingerprint": …} or {"all": true} · ``POST counts/reset``. No response contains a key or a token.
 
 No web page may control the emulator. A request that changes something needs the header ``X-Emulator-Control``
 with any value: a browser sends such a header to another origin only after a preflight, which is refused here.
@@ -14,6 +15,7 @@ import json
 import re
 
 from refresher.core.keytext import LONGEST_KEY
+from refresher.core.model import fingerprint
 from refresher.emulator.api import Upstream
 from refresher.emulator.exchange import document_of, envelope, wrong_method
 from refresher.emulator.faults import Fault
@@ -26,9 +28,10 @@ HEADER = "X-Emulator-Control"
 _KEY = re.compile(rf"(?=.{{1,{LONGEST_KEY}}}\Z)[!-~]([ -~]*[!-~])?")
 
 
-def respond(request: Request, upstream: Upstream, listens_on: str) -> Response:
-    """The response to a request whose path starts with `PREFIX`. `listens_on`: the emulator's own host."""
-    return _refusal(request, listens_on) or _answer(request, upstream)
+def respond(request: Request, upstream: Upstream, listens_on: str, now: float) -> Response:
+    """The response to a request whose path starts with `PREFIX`. `listens_on`: the emulator's own host.
+    `now`: wall seconds."""
+    return _refusal(request, listens_on) or _answer(request, upstream, now)
 
 
 def _refusal(request: Request, listens_on: str) -> Response | None:
@@ -41,7 +44,7 @@ def _refusal(request: Request, listens_on: str) -> Response | None:
     return None
 
 
-def _answer(request: Request, upstream: Upstream) -> Response:
+def _answer(request: Request, upstream: Upstream, now: float) -> Response:
     place, _, rest = request.path.removeprefix(PREFIX).partition("/")
     try:
         match place, rest, request.method:
@@ -58,6 +61,9 @@ def _answer(request: Request, upstream: Upstream) -> Response:
                 answer = envelope(201, "key added", {"fingerprint": added})
             case "keys", name, "DELETE" if name:
                 answer = _revoked(name, upstream)
+            case "tokens", ("expire" | "revoke") as how, "POST":
+                ended = upstream.end_tokens(_named_token(request), now, expired=how == "expire")
+                answer = envelope(200, f"tokens ended: {ended}", {"ended": ended})
             case "counts", "reset", "POST":
                 upstream.reset_counts()
                 answer = envelope(200, "counts are zero")
@@ -99,10 +105,23 @@ def _revoked(name: str, upstream: Upstream) -> Response:
     return envelope(404, "no key with this fingerprint is in force")
 
 
+def _named_token(request: Request) -> str | None:
+    """The fingerprint of the token that the body names; None for all access tokens. Raises ValueError."""
+    match document_of(request):
+        case {"access_token": str(text), **rest} if not rest:
+            return fingerprint(text)
+        case {"fingerprint": str(name), **rest} if not rest:
+            return name
+        case {"all": True, **rest} if not rest:
+            return None
+    raise ValueError('accepted: {"access_token": TOKEN}, {"fingerprint": FINGERPRINT} or {"all": true}')
+
+
 def _misplaced(place: str, rest: str) -> Response:
     if place == "keys" and rest:
         return wrong_method("DELETE")
-    methods = {"state": ("GET",), "faults": ("PUT", "DELETE"), "keys": ("POST",), "counts/reset": ("POST",)}
+    posts = ("keys", "tokens/expire", "tokens/revoke", "counts/reset")
+    methods = {"state": ("GET",), "faults": ("PUT", "DELETE"), **dict.fromkeys(posts, ("POST",))}
     accepted = methods.get(f"{place}/{rest}".rstrip("/"))
     if accepted is not None:
         return wrong_method(*accepted)

@@ -163,6 +163,25 @@ class Emulator:
         with self._lock:
             return self._upstream.is_valid(_text_of(token), self._now())
 
+    def expire_token(self, token: str | SecretStr | None = None) -> None:
+        """End this token, or every access token, before its time. The product API then answers 403 with the
+        header ``X-Access-Token-Expired``. Raises ConfigurationError if it is not in force."""
+        self._end_tokens(token, expired=True)
+
+    def revoke_token(self, token: str | SecretStr | None = None) -> None:
+        """End this token, or every access token. The product API then answers 403 without the header.
+
+        Raises ConfigurationError if it is not in force.
+        """
+        self._end_tokens(token, expired=False)
+
+    def _end_tokens(self, token: str | SecretStr | None, *, expired: bool) -> None:
+        name = None if token is None else fingerprint(_text_of(token))
+        with self._lock:
+            ended = self._upstream.end_tokens(name, self._now(), expired=expired)
+        if name is not None and not ended:
+            raise ConfigurationError((Problem("token", f"no token with fingerprint {name} is in force"),))
+
     # Faults
 
     def faults(self, *faults: Fault, **settings: object) -> None:
@@ -195,7 +214,7 @@ class Emulator:
         with self._lock:
             now = self._now()
             if request.path.startswith(control.PREFIX):
-                return Reply(control.respond(request, self._upstream, self._host), None, now)
+                return Reply(control.respond(request, self._upstream, self._host, now), None, now)
             return self._upstream.respond(request, now)
 
     def _now(self) -> float:

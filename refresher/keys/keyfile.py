@@ -1,4 +1,5 @@
-"""An application key in a file: an ordinary one, a systemd credential, or a mounted Kubernetes Secret."""
+"""A secret in a file, usually an application key. The file is an ordinary one, a systemd credential, or a
+mounted Kubernetes Secret."""
 
 import os
 import stat
@@ -21,10 +22,11 @@ class KeyFile:
 
     Each reading opens the file anew and follows symbolic links. kubelet replaces a mounted Secret by pointing
     the link ``..data`` to another directory, so each reading finds the old content or the new one, whole.
+    `kind`: how messages name the content.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, kind: str = "key") -> None:
+        self.path, self._kind = path, kind
         self.name = f"file:{path}"
         self.lane = f"key:{os.path.dirname(path)}"
 
@@ -39,7 +41,9 @@ class KeyFile:
         try:
             return parse_key(raw)
         except ValueError as error:
-            raise KeyUnreadableError(f"the key file {self.path} holds no key: {error}") from error
+            raise KeyUnreadableError(
+                f"the {self._kind} file {self.path} holds no {self._kind}: {error}"
+            ) from error
 
     def permissions_warning(self) -> str | None:
         """A sentence for `check` if others than the owner may read the file, else None.
@@ -53,7 +57,8 @@ class KeyFile:
             raise self._unreadable(error) from error
         if not mode & 0o077:
             return None
-        return f"the key file {self.path} is open to others than its owner (mode {mode:04o}): chmod 600 it"
+        file = f"the {self._kind} file {self.path}"
+        return f"{file} is open to others than its owner (mode {mode:04o}): chmod 600 it"
 
     def _expect_regular(self, file: BinaryIO) -> None:
         """Refuse pipes and devices: they can be read only once, and a key file is read every few seconds."""
@@ -63,7 +68,9 @@ class KeyFile:
     def _unreadable(self, error: OSError | ValueError) -> KeyUnreadableError:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         remedy = _REMEDIES.get(type(error), "name a file that can be read")
-        return KeyUnreadableError(f"the key file {shown_path(self.path)} cannot be read: {why}; {remedy}")
+        return KeyUnreadableError(
+            f"the {self._kind} file {shown_path(self.path)} cannot be read: {why}; {remedy}"
+        )
 
 
 def _open(path: str, flags: int) -> int:

@@ -6,45 +6,19 @@ notification needs one function here and its entry in `_LINES`.
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from refresher.core import notifications
 from refresher.core.advice import ADVICE
 from refresher.core.durations import humanized
 from refresher.core.instant import Instant
-from refresher.core.model import Outcome, TokenFacts, Verdict
+from refresher.core.model import Outcome, Verdict
 from refresher.core.notifications import Notification
 from refresher.core.rfc3339 import to_second
-from refresher.core.values import distinct
+from refresher.logs import output_lines
+from refresher.logs.line import Failure, Line, of_token, until
 
 _WHEN_READ = ": the refresher reads it within seconds (with LoadCredential=: after a restart)"
-
-
-@distinct
-class Failure(NamedTuple):
-    """`subject`: what failed; the next success with it ends the failures. `kind`: in which way it failed. A
-    failure of another kind has a log line at once, a repeated one of the same kind has not (`Repeats`)."""
-
-    subject: str
-    kind: str
-
-
-@distinct
-class Line(NamedTuple):
-    """One line of the log. `fields`: the facts, for machines. `error`: the exception to log with a traceback.
-
-    `vouched`: it consists of names, fingerprints and times only, so it cannot contain a secret. `failure`:
-    the failure that it reports, None if it has to be logged each time. `recovered`: the subjects that work
-    again.
-    """
-
-    level: int
-    text: str
-    fields: dict[str, object]
-    vouched: bool = False
-    error: Exception | None = None
-    failure: Failure | None = None
-    recovered: tuple[str, ...] = ()
 
 
 def line_of(notification: Notification, now: Instant, *, retries: bool = True) -> Line:
@@ -54,13 +28,15 @@ def line_of(notification: Notification, now: Instant, *, retries: bool = True) -
         case notifications.RefreshFailed():
             return _refresh_failed(notification, now, retries=retries)
         case notifications.OutputHeld():
-            return _output_held(notification, retries=retries)
+            return output_lines.held(notification, retries=retries)
+        case notifications.HookFailed():
+            return output_lines.hook_failed(notification, retries=retries)
     return _LINES[type(notification)](notification)
 
 
 def _token_minted(event: notifications.TokenMinted) -> Line:
     facts = event.facts
-    text = f"minted a token ({event.reason}), {_until(facts)}"
+    text = f"minted a token ({event.reason}), {until(facts)}"
     if facts.lifetime < facts.requested:
         text += f"; expected lifetime {humanized(facts.lifetime)}, requested {humanized(facts.requested)}"
     if event.failures:
@@ -68,15 +44,15 @@ def _token_minted(event: notifications.TokenMinted) -> Line:
     return Line(
         logging.INFO,
         text,
-        {"reason": event.reason.value, "failures": event.failures, **_of_token(facts)},
+        {"reason": event.reason.value, "failures": event.failures, **of_token(facts)},
         vouched=True,
         recovered=(f"mint {facts.key_fingerprint}",),
     )
 
 
 def _token_adopted(event: notifications.TokenAdopted) -> Line:
-    text = f"adopted the token in {event.output} instead of minting, {_until(event.facts)}"
-    return Line(logging.INFO, text, {"output": event.output, **_of_token(event.facts)}, vouched=True)
+    text = f"adopted the token in {event.output} instead of minting, {until(event.facts)}"
+    return Line(logging.INFO, text, {"output": event.output, **of_token(event.facts)}, vouched=True)
 
 
 def _refresh_failed(event: notifications.RefreshFailed, now: Instant, *, retries: bool) -> Line:
@@ -136,50 +112,6 @@ def _issuer_answered(event: notifications.IssuerAnswered) -> Line:
         direction = "ahead of" if event.skew > 0 else "behind"
         text += f"; our clock is {abs(event.skew):.1f} s {direction} the issuer's"
     return Line(logging.DEBUG, text, fields, vouched=True)
-
-
-def _output_written(event: notifications.OutputWritten) -> Line:
-    verb = "restored" if event.reason == "repair" else "wrote"
-    return Line(
-        logging.INFO,
-        f"{verb} {event.output}, {_until(event.facts)}",
-        {"output": event.output, "reason": event.reason, **_of_token(event.facts)},
-        vouched=True,
-        recovered=(f"write {event.output}", f"read {event.output}"),
-    )
-
-
-def _output_failed(event: notifications.OutputFailed) -> Line:
-    fields: dict[str, object] = {"output": event.output}
-    verb, text = "write" if event.writing else "read", event.message
-    if event.expiry is not None:
-        fields["expires_at"] = to_second(event.expiry.wall)
-        text += f"; it holds a token valid until {fields['expires_at']}"
-    elif event.writing:
-        text += "; IT HOLDS NO VALID TOKEN"
-    return Line(
-        logging.ERROR if event.writing else logging.WARNING,
-        text,
-        fields,
-        failure=Failure(f"{verb} {event.output}", f"{event.expiry is None} {event.message}"),
-    )
-
-
-def _output_disturbed(event: notifications.OutputDisturbed) -> Line:
-    text = f"{event.output} was deleted or altered from outside; restoring it"
-    return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
-
-
-def _output_forged(event: notifications.OutputForged) -> Line:
-    text = (
-        f"the record of {event.output} is not sealed with our key: another program or an early version wrote "
-        "it; ignoring its token and replacing it"
-    )
-    return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
-
-
-def _output_held(event: notifications.OutputHeld, *, retries: bool) -> Line:
-    return Line(logging.WARNING if retries else logging.INFO, event.message, {"output": event.output})
 
 
 def _key_loaded(event: notifications.KeyLoaded) -> Line:
@@ -260,29 +192,17 @@ def _request_ignored(event: notifications.RequestIgnored) -> Line:
     return Line(logging.WARNING, event.message, {})
 
 
-def _until(facts: TokenFacts) -> str:
-    return f"valid until {to_second(facts.expiry.wall)}"
-
-
-def _of_token(facts: TokenFacts) -> dict[str, object]:
-    return {
-        "token_fingerprint": facts.fingerprint,
-        "key_fingerprint": facts.key_fingerprint,
-        "issued_at": to_second(facts.issued.wall),
-        "expires_at": to_second(facts.expiry.wall),
-    }
-
-
 _LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
     notifications.TokenMinted: _token_minted,
     notifications.TokenAdopted: _token_adopted,
     notifications.TokenVerified: _token_verified,
     notifications.LifetimeShortened: _lifetime_shortened,
     notifications.IssuerAnswered: _issuer_answered,
-    notifications.OutputWritten: _output_written,
-    notifications.OutputFailed: _output_failed,
-    notifications.OutputDisturbed: _output_disturbed,
-    notifications.OutputForged: _output_forged,
+    notifications.OutputWritten: output_lines.written,
+    notifications.OutputFailed: output_lines.failed,
+    notifications.OutputDisturbed: output_lines.disturbed,
+    notifications.OutputForged: output_lines.forged,
+    notifications.HookRan: output_lines.hook_ran,
     notifications.KeyLoaded: _key_loaded,
     notifications.KeySourceFailed: _key_source_failed,
     notifications.KeyProven: _key_proven,

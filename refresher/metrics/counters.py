@@ -7,6 +7,8 @@ from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, Try, Verdict
 from refresher.core.notifications import (
     Crashed,
+    HookFailed,
+    HookRan,
     IssuerAnswered,
     LeaderChanged,
     LeaseFailed,
@@ -59,6 +61,7 @@ class Counters:
         self._mint_requests: dict[str, int] = {}
         self._verifications: dict[str, int] = {}
         self._output_writes: dict[str, dict[tuple[str, str], int]] = {}  # by token
+        self._hook_runs: dict[str, dict[tuple[str, str], int]] = {}  # by token
         self.durations = Durations()  # of all requests to the issuer, failed ones too
         self.crashes = 0  # internal errors (bugs) after which the engine went on
         self.clock_skew: float | None = None  # seconds that we are ahead of the issuer; None: unknown
@@ -84,11 +87,17 @@ class Counters:
         output and result, without those that never happened."""
         return self._output_writes.get(token, {}).copy()
 
+    def hook_runs(self, token: str) -> dict[tuple[str, str], int]:
+        """How many runs of this token's hooks succeeded (SUCCESS) and failed (FAILURE), by output and result,
+        without those that never happened."""
+        return self._hook_runs.get(token, {}).copy()
+
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
         match notification:
             case TokenRemoved():
                 self._refreshes.pop(token, None)
                 self._output_writes.pop(token, None)
+                self._hook_runs.pop(token, None)
             case Crashed():
                 self.crashes += 1
             case TokenVerified(verdict=verdict):
@@ -113,6 +122,10 @@ class Counters:
                 _count(self._output_writes.setdefault(token, {}), (output, SUCCESS))
             case OutputFailed(output=output, writing=True):
                 _count(self._output_writes.setdefault(token, {}), (output, FAILURE))
+            case HookRan(output=output):
+                _count(self._hook_runs.setdefault(token, {}), (output, SUCCESS))
+            case HookFailed(output=output):
+                _count(self._hook_runs.setdefault(token, {}), (output, FAILURE))
 
     def _observe_lease(self, current: LeaseStatus) -> None:
         others = (status for status in self.leases if status.lease != current.lease)

@@ -84,6 +84,12 @@ WRITES = Description(
     "Writes of this output. After a failed write it keeps its value, and is written again within 30 s. The "
     "series of failures begins with the first failure.",
 )
+HOOK_RUNS = Description(
+    "counter",
+    f"{PREFIX}hook_runs_total",
+    "Runs of the hook of this output (after). A failed run is repeated after a minute at most; until it "
+    "succeeds, the consumer may use the former token. A series begins with its first run.",
+)
 
 
 METRICS = (
@@ -97,6 +103,7 @@ METRICS = (
     OUTPUT_EXPIRY,
     REFRESHES,
     WRITES,
+    HOOK_RUNS,
 )
 
 
@@ -117,6 +124,8 @@ class TokenSeries:
             self._add_outputs(token, state, counters.output_writes(policy.name))
             for (reason, result), count in counters.refreshes(policy.name).items():
                 self._count(REFRESHES, f'reason="{reason}",result="{result}",{token}', count)
+            for (output, result), count in counters.hook_runs(policy.name).items():
+                self._count(HOOK_RUNS, f'output="{_escaped(output)}",result="{result}",{token}', count)
 
     def _add_token(self, token: str, policy: TokenPolicy, state: State) -> None:
         now = self._now

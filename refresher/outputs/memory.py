@@ -1,4 +1,4 @@
-"""The token that the consumers' listener serves: an output in the memory of this process."""
+"""An output in the memory of this process: the consumers' listener serves its token."""
 
 import threading
 from collections.abc import Callable
@@ -13,10 +13,9 @@ Answer = TypeVar("Answer")
 
 
 class MemoryOutput:
-    """Holds one token, and lets any thread wait for the next one. Nobody else can alter or lose it.
+    """Holds one token, and lets any thread wait for the next one. It is empty after a restart.
 
-    A restarted process begins with an empty one. `includes_refresh_token`: otherwise the refresh token is
-    dropped, so that it cannot be served by mistake.
+    `includes_refresh_token`: if false, `write` drops the refresh token, so it cannot be served by mistake.
     """
 
     secret: tuple[str, str] | None = None
@@ -24,19 +23,19 @@ class MemoryOutput:
     def __init__(self, token_name: str, *, includes_refresh_token: bool = False) -> None:
         self.name = self.lane = f"serve:{token_name}"
         self.includes_refresh_token = includes_refresh_token
-        self._lock = threading.Lock()  # around these two
+        self._lock = threading.Lock()  # protects the two below
         self._token: Token | None = None
         self._waiting: dict[object, Callable[[Token], None]] = {}  # by future
 
     @property
     def token(self) -> Token | None:
-        """What was written last, from any thread. It may have expired."""
+        """The token that was written last; it may have expired. Any thread may call this."""
         return self._token
 
     def successor(self, known: str, answer: Callable[[Token], Answer]) -> "Future[Answer]":
-        """`answer` of the first token that has another fingerprint than `known`; maybe at once.
+        """A future with `answer` of the first token whose fingerprint is not `known`; done if it is there.
 
-        A cancelled future is forgotten. `answer` runs on the thread that writes, so it must be quick.
+        `answer` runs on the thread that writes, so it must be quick. Cancel the future to stop waiting.
         """
         future: Future[Answer] = Future()
 
@@ -59,7 +58,7 @@ class MemoryOutput:
 
     # ports.Output
 
-    def inspect(self, now: Instant) -> Holding:  # noqa: ARG002 -- what is in memory is as it was written
+    def inspect(self, now: Instant) -> Holding:  # noqa: ARG002 -- nobody else can alter it
         token = self._token
         return Holding() if token is None else Holding(token.facts, token, intact=True)
 

@@ -60,6 +60,7 @@ def _of_output(output: OutputStatus, now: Instant) -> dict[str, Any]:
         "token_fingerprint": output.token_fingerprint,
         "owner": output.owner,
         "problem": output.problem,
+        "hook": output.hook and output.hook._asdict(),
     }
 
 

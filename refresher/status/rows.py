@@ -57,8 +57,18 @@ def _output_row(output: Mapping[str, Any], time: float | None) -> Row:
         expires=shown(output.get("expires_at")),
         next_mint="",
         remark=_remark(output, time),
-        problems=() if problem is None else (shown(problem),),
+        problems=(*(() if problem is None else (shown(problem),)), *_hook_problems(output)),
     )
+
+
+def _hook_problems(output: Mapping[str, Any]) -> Iterator[str]:
+    """Without a problem, a hook that is owed is about to run."""
+    hook = output.get("hook")
+    if isinstance(hook, Mapping):
+        if hook.get("problem"):
+            yield f"hook: {shown(hook['problem'])}"
+        elif hook.get("owed") is True:
+            yield "hook: not run yet"
 
 
 def headline(document: Mapping[str, Any]) -> str:

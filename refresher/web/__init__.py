@@ -1,2 +1,2 @@
-"""Who asks over HTTP: Prometheus, the kubelet's probes, people with a browser; and the consumers of tokens.
-Consumers may report that a token has expired. Nobody else influences anything."""
+"""Serves HTTP: the endpoints for Prometheus, probes and people, and the consumers' listener. Only a
+report of an expired token influences the engine."""

@@ -1,7 +1,7 @@
 """The consumers' listener: serves tokens, and takes reports that one has expired.
 
-A report becomes an event for the engine, and the rules of the core decide what follows. So any number of
-reports of one token costs one mint, and false reports cost no more than the schedule allows.
+A report becomes an event for the engine, and the rules of the core decide what follows. Any number of
+reports about one token cost one mint, and false reports cost no more than the schedule allows.
 """
 
 import json
@@ -20,23 +20,26 @@ from refresher.http.server.loop import Server
 from refresher.http.server.messages import Later, Reply, Request, Response, http_date
 from refresher.outputs.memory import MemoryOutput
 from refresher.ports import Clock
-from refresher.web import guard, responses
+from refresher.web import guard, oauth2, responses
 
 WAIT = 10.0  # seconds; most clients wait longer for a response
 REPORT_EVERY = 1.0  # seconds between two events for the same report: a caller in a loop is no load
 IDLE = 75.0  # seconds; longer than proxies keep their connections (nginx: 60), so they close first
 LARGEST_BODY = 16 * 2**10  # bytes: a report holds one token
 CONNECTIONS = 2048
-GET, POST, ANY = ("GET", "HEAD"), ("POST",), ()
+GET, POST, ANY = ("GET", "HEAD"), ("POST",), ()  # methods that a path accepts
 TOKEN, EXPIRED, AUTHORIZE = "token", "expired", "authorize"
-METHODS = {TOKEN: GET, EXPIRED: POST, AUTHORIZE: ANY, inlive.MINT_PATH: POST}
-PATHS = f"GET /token/NAME, POST /expired/NAME, GET /authorize/NAME, POST {inlive.MINT_PATH}"
+METHODS = {TOKEN: GET, EXPIRED: POST, AUTHORIZE: ANY, inlive.MINT_PATH: POST, oauth2.PATH: POST}
+NAMELESS = (inlive.MINT_PATH, oauth2.PATH)  # these have no name in their path
+PATHS = (
+    f"GET /token/NAME, POST /expired/NAME, GET /authorize/NAME, POST {inlive.MINT_PATH}, POST {oauth2.PATH}"
+)
 
 Answer = Callable[[Token], Response]
 
 
 class Target(NamedTuple):
-    """What a request is about: one of METHODS, and a token's name; empty if it names none."""
+    """The target of a request: a key of METHODS, and the name of a token, which may be empty."""
 
     action: str
     name: str
@@ -45,44 +48,49 @@ class Target(NamedTuple):
 class Consumers:
     """Answers requests for the tokens in `served`, by name.
 
-    `report` is called with a token's name and the fingerprint of the token that a consumer found expired.
-    `guarded`: it listens on TCP, see `guard`. `wait`: seconds for which a request waits for the next token.
+    `report` receives the name of a token, and the fingerprint that a consumer reported as expired. `guarded`:
+    the listener is on TCP, see `guard`. `client_secret`: returns the secret of OAuth2 clients, or None while
+    it is unknown; without this function, they need none. `wait`: how many seconds a request waits for the
+    next token.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the last three have names
         self,
         served: Mapping[str, MemoryOutput],
         report: Callable[[str, str], None],
         clock: Clock,
         *,
         guarded: bool,
+        client_secret: Callable[[], SecretStr | None] | None = None,
         wait: float = WAIT,
     ) -> None:
         self._served, self._report, self._clock, self._guarded = served, report, clock, guarded
-        self._wait = wait
-        self._documents: dict[tuple[str, int], Response] = {}  # of this second, by fingerprint
+        self._client_secret, self._wait = client_secret, wait
+        self._documents: dict[tuple[str, int], Response] = {}  # of this second, by fingerprint and second
         self._reported: dict[str, tuple[str, float]] = {}  # by token: the last report, and its boot second
 
     def admit(self, request: Request) -> Response | None:
-        """Refuse strangers, and what no path is for, before a body is read."""
+        """Refuse a request by its head: of a web page, for an unknown path, with a wrong method."""
         target = _target(request.path)
         methods = METHODS.get(target.action)
         if self._guarded and (refused := guard.refusal(request, is_post=methods == POST)):
             return refused
         if methods is None:
-            return responses.text(HTTPStatus.NOT_FOUND, f"not found; there are {PATHS}")
+            return responses.text(HTTPStatus.NOT_FOUND, f"not found; accepted: {PATHS}")
         if methods and request.method not in methods:
             allowed = ", ".join(methods)
-            return responses.text(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}", ("Allow", allowed))
-        if target.action != inlive.MINT_PATH and self._name(target.name) is None:
-            return responses.text(HTTPStatus.NOT_FOUND, f"no such token; there are {self._names}")
+            return responses.text(HTTPStatus.METHOD_NOT_ALLOWED, f"accepted: {allowed}", ("Allow", allowed))
+        if target.action not in NAMELESS and self._name(target.name) is None:
+            return responses.text(HTTPStatus.NOT_FOUND, f"no such token; accepted: {self._names}")
         return None
 
     def answer(self, request: Request) -> Reply:
         target = _target(request.path)
         if target.action == inlive.MINT_PATH:
             return self._mint(request)
-        name = self._name(target.name) or ""  # `admit` has refused what is none
+        if target.action == oauth2.PATH:
+            return self._grant(request)
+        name = self._name(target.name) or ""  # `admit` has refused unknown names
         if target.action == TOKEN:
             return _unless_known(self._current(name, self._document), request)
         if target.action == AUTHORIZE:
@@ -94,11 +102,11 @@ class Consumers:
         return self._after(name, reported, self._document)
 
     def refuse(self, status: HTTPStatus) -> Response:
-        """The response to what is no request."""
+        """The response to a request that the server refuses."""
         return responses.text(status, status.phrase)
 
     def _name(self, given: str) -> str | None:
-        """The name of the token that is meant; with one token it may be left out."""
+        """The name of the requested token, or None. With one token, the name may be empty."""
         if given in self._served:
             return given
         return next(iter(self._served)) if not given and len(self._served) == 1 else None
@@ -116,7 +124,7 @@ class Consumers:
         return _unavailable() if token is None else answer(token)
 
     def _after(self, name: str, reported: str, answer: Answer) -> Reply:
-        """The current token if it is another than the reported one; else the next, as soon as it is there."""
+        """Respond with the current token unless it is the reported one, else with the next token."""
         valid, held = self._valid(name), self._served[name].token
         if valid is not None and valid.facts.fingerprint != reported:
             return answer(valid)
@@ -124,32 +132,33 @@ class Consumers:
             known = "" if held is None else held.facts.fingerprint
             return self._next(name, known, answer)
         self._pass_on(name, reported)
+        # The schedule does not replace a younger token than `soonest`.
         patience = soonest(held.facts.lifetime) - held.facts.issued.age(self._clock.now())
-        # The schedule replaces no token that young, whoever asks.
-        return (
-            self._next(name, reported, answer) if patience < self._wait else _unavailable(math.ceil(patience))
-        )
+        if patience >= self._wait:
+            return _unavailable(math.ceil(patience))
+        return self._next(name, reported, answer)
 
     def _next(self, name: str, known: str, answer: Answer) -> Later:
         return Later(self._served[name].successor(known, answer), within=self._wait, otherwise=_unavailable())
 
     def _pass_on(self, name: str, reported: str) -> None:
+        """Pass a report on to the engine, unless the same one was passed on a moment ago."""
         now = self._clock.now().boot
         before, at = self._reported.get(name, ("", now))
         if before != reported or now - at >= REPORT_EVERY:
             self._reported[name] = (reported, now)
             self._report(name, reported)
 
-    # What each path answers
+    # The responses of each path
 
     def _document(self, token: Token) -> Response:
-        """The format json, with the fingerprint as ETag. It is at most a second old."""
+        """The token in the format json, with its fingerprint as ETag. At most a second old."""
         now = self._clock.now()
         key = (token.facts.fingerprint, int(now.boot))
         known = self._documents.get(key)
         if known is not None:
             return known
-        # The issuer's URL stands in no document of this format.
+        # This format does not contain the issuer's URL.
         body = render(Format("json"), token, now, issuer_url="")
         headers = (_etag(token), ("Date", http_date(int(now.wall))))
         response = responses.of_type("application/json", body, headers=headers)
@@ -158,8 +167,11 @@ class Consumers:
         return response
 
     def _authorize(self, name: str, request: Request) -> Reply:
-        """What a proxy puts into the requests that it passes on. It may ask with the fingerprint of the token
-        that has expired, which is in the ETag of our answer, or with any other value."""
+        """The header that a proxy adds to its requests.
+
+        The proxy may report an expired token in the request: by its fingerprint, the ETag of an earlier
+        response, or by any other value.
+        """
         value = request.headers.get(inlive.EXPIRED_HEADER.lower())
         if value is None:
             return self._current(name, _authorization)
@@ -169,24 +181,40 @@ class Consumers:
         return self._after(name, given, _authorization)
 
     def _is_replaceable(self, token: Token) -> bool:
-        """A younger one has only just come: a report that does not name its token means the one before."""
+        """Whether the token is old enough to be replaced. A report without a fingerprint is about an older
+        token if this one is younger: many requests fail with one token, and the last ones report late."""
         return token.facts.issued.age(self._clock.now()) >= soonest(token.facts.lifetime)
 
     def _mint(self, request: Request) -> Reply:
-        """The issuer's own wire format, for a program that mints for itself.
+        """The current token in the issuer's wire format, for a program that mints for itself.
 
-        In the place of the key it may send the token's name, or what we gave it as a refresh token: the name
-        and the fingerprint of a token. The SDK mints with its refresh token when a token has expired.
+        Instead of the key, the program may send the name of a token, or NAME:FINGERPRINT. The latter is the
+        refresh token in our response. The JavaScript SDK needs one: when its token has expired, it calls this
+        path with its refresh token, and fails if that is empty. So this value reports which token has
+        expired. Without the fingerprint, the SDK would get the same token again and retry in an endless loop.
         """
         _, _, credential = request.headers.get("authorization", "").partition(" ")
         name, reported = self._meant(credential.strip())
         if name is None:
-            line = f"several tokens are served; put the name of one in the place of the key: {self._names}"
+            line = f"several tokens are served; send the name of one instead of the key: {self._names}"
             return _enveloped(HTTPStatus.NOT_FOUND, line)
         return self._after(name, reported, lambda token: _issued(name, token))
 
+    def _grant(self, request: Request) -> Reply:
+        """The current token for an OAuth2 client."""
+        expected = None
+        if self._client_secret is not None:
+            expected = self._client_secret()
+            if expected is None:
+                return _unavailable()  # serve.secret_file cannot be read; the log has the reason
+        try:
+            name = oauth2.token_name(request, self._served, expected)
+        except oauth2.RefusedError as error:
+            return oauth2.refusal(error)
+        return self._after(name, "", lambda token: oauth2.granted(token, self._clock.now()))
+
     def _meant(self, credential: str) -> tuple[str | None, str]:
-        """The name of the token that this bearer stands for, and the fingerprint of one that has expired."""
+        """The name of the requested token, and the fingerprint of an expired token, which may be empty."""
         secret = SecretStr(credential)
         for name, output in self._served.items():
             if output.includes_refresh_token and output.token and output.token.refresh_token == secret:
@@ -196,23 +224,23 @@ class Consumers:
 
 
 def server_of(consumers: Consumers, listening: socket.socket) -> Server:
-    """What serves the consumers. Raises OSError without a free descriptor."""
+    """The server for consumers. Raises OSError without a free descriptor."""
     allow_connections(CONNECTIONS)
     limits = Limits(idle=IDLE, body_size=LARGEST_BODY, connections=affordable_connections(CONNECTIONS))
     return Server(listening, consumers, limits, name="the consumers' listener")
 
 
 def _target(path: str) -> Target:
-    if path == inlive.MINT_PATH:
+    if path in NAMELESS:
         return Target(path, "")
     _, _, rest = path.partition("/")
     action, _, name = rest.partition("/")
-    # Envoy puts the path of the request that it asks about behind ours.
+    # Envoy appends the path of the original request.
     return Target(action, name.partition("/")[0] if action == AUTHORIZE else name)
 
 
 def _reported(body: bytes) -> str | None:
-    """The fingerprint of the token that the body of a report names."""
+    """The fingerprint of the reported token; None if the body is not a report."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -234,7 +262,7 @@ def _etag(token: Token) -> tuple[str, str]:
 
 
 def _unless_known(response: Response, request: Request) -> Response:
-    """304 to a client that has this token already."""
+    """304 if the client has this token already, else `response`."""
     etag = dict(response.headers).get("ETag")
     if etag is None or request.headers.get("if-none-match") != etag:
         return response
@@ -256,5 +284,5 @@ def _enveloped(status: HTTPStatus, message: str, data: object = None) -> Respons
 
 
 def _unavailable(seconds: int = 1) -> Response:
-    line = f"there is no token to give now; ask again in {seconds} s"
+    line = f"no valid token is available; retry in {seconds} s"
     return responses.text(HTTPStatus.SERVICE_UNAVAILABLE, line, ("Retry-After", str(seconds)))

@@ -1,10 +1,12 @@
-"""Who may ask the consumers' listener on a TCP port, which every program and every web page on this machine
-can reach. A Unix socket needs no guard: its mode and its group decide.
+"""Which requests the consumers' listener refuses on a TCP port, because every program and every web page on
+this machine can reach it. A Unix socket needs no guard: its mode and group decide.
 
-Three rules keep out browsers and servers that fetch a URL for somebody else (SSRF). The ``Host`` must be a
-loopback name, so no web page gets here by a name of its own (DNS rebinding). A request with an ``Origin``
-comes from a web page. And whatever a link, an image or a fetched URL can cause needs the header
-``X-Token-Refresher: 1``, which those cannot add (cloud metadata services have the same rule).
+Three rules keep out browsers and servers that fetch a URL for somebody else (SSRF):
+
+- ``Host`` must be a loopback name. So a web page cannot get here by a name of its own (DNS rebinding).
+- ``Origin`` must be missing, because only web pages send it.
+- Every request to a path that accepts more than POST needs the header ``X-Token-Refresher: 1``. A link, an
+  image or a fetched URL cannot add it. Cloud metadata services have the same rule.
 """
 
 from http import HTTPStatus
@@ -17,14 +19,15 @@ HEADER = "X-Token-Refresher"
 
 
 def refusal(request: Request, *, is_post: bool) -> Response | None:
-    """The response to a request that must not be answered; None for any other. `is_post`: it goes to a path
-    that takes nothing but POST."""
+    """The response that refuses this request, or None to accept it. `is_post`: its path accepts only POST."""
     if not is_loopback_host(request.host):
-        line = "Host names another machine; accepted: localhost, 127.0.0.1, [::1]"
+        line = "the header Host names another machine; accepted: localhost, 127.0.0.1, [::1]"
     elif "origin" in request.headers:
-        line = "requests of web pages (with the header Origin) are refused"
+        line = "requests from web pages (with the header Origin) are refused"
     elif not is_post and request.headers.get(HEADER.lower()) != "1":
-        line = f"send the header {HEADER}: 1 as well, which a web page cannot"
+        line = (
+            f"the header {HEADER}: 1 is missing; send it to show that this is not a request from a web page"
+        )
     else:
         return None
     return text(HTTPStatus.FORBIDDEN, line)

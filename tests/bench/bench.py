@@ -1,7 +1,8 @@
 """The figures of the README. Each is a count, or a ratio of two things measured in turn on this machine.
 
-make bench              everything, about seven minutes
-make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, mints
+make bench              everything, about twelve minutes
+make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, consumers,
+                        proxies, mints
 """
 
 import json
@@ -23,7 +24,7 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
-from tests.bench import failover, scale
+from tests.bench import consumers, failover, proxies, scale
 from tests.bench.secret import served
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
@@ -211,6 +212,20 @@ def at_scale(url: str, key: str) -> None:
     report("failures a second in an outage", f"{figures.failures:.0f} /s", "more than 300 /s")
 
 
+def through_proxies(url: str, folder: Path) -> None:
+    """nginx that asks for the token before each request, compared with nginx that does not."""
+    if not proxies.available():
+        report("left out: it needs nginx", "", "")
+        return
+    for clients, rounds in proxies.measured(url, folder).items():
+        for what, unit, factor in (("rate", "/s", 1), ("median", "ms", 1000), ("p99", "ms", 1000)):
+            pairs = [(getattr(plain, what), getattr(ours, what)) for plain, ours in rounds]
+            ratio = statistics.median(ours / plain for plain, ours in pairs)
+            plain, ours = (statistics.median(pair[which] for pair in pairs) * factor for which in (0, 1))
+            figures = f"{what} {plain:.4g} {unit}, with the token {ours:.4g} {unit}"
+            report(f"nginx, clients: {clients}, {figures}", f"{ratio:.2f} x", "")
+
+
 def let_fail(url: str, faults: dict[str, object]) -> None:
     opener = build_opener(ProxyHandler({}))
     body, control = json.dumps(faults).encode(), {"X-Emulator-Control": "1"}
@@ -247,6 +262,12 @@ def mints(url: str, key: str) -> None:
     report(what, f"{ratio:.2f} x", "at least 0.9")
 
 
+def served_to_consumers(url: str, folder: Path) -> None:
+    """The consumers' listener: speed, one mint for all reports, and refreshes under attack."""
+    for measure in (consumers.throughput, consumers.reports, consumers.attack):
+        measure(url, folder, report)
+
+
 def rate(way: Callable[[int], bool]) -> float:
     with ThreadPoolExecutor(WORKERS) as pool:
         began = time.perf_counter()
@@ -266,6 +287,8 @@ def main(only: str = "") -> None:
             "secret": lambda: secret(url, folder),
             "failover": lambda: succession(folder),
             "scale": lambda: at_scale(url, key),
+            "consumers": lambda: served_to_consumers(url, folder),
+            "proxies": lambda: through_proxies(url, folder),
             "mints": lambda: mints(url, key),  # last, because it makes the issuer slow
         }
         for wanted, measure in measures.items():

@@ -1,6 +1,7 @@
 """`refresher check`: one line for each thing that a deployment depends on, with advice for each failure."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
+from pathlib import Path
 
 import pytest
 import requests
@@ -492,12 +496,20 @@ def test_a_key_in_base64_is_a_hint(check, place):
     )
 
 
+@pytest.fixture
+def short():
+    """A directory with a path short enough for a socket, and a client secret in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "secret").write_text("a-client-secret-of-this-machine")
+        yield Path(folder)
+
+
 # The port
 
 
-def daemon_on(port, inlive, place):
+def daemon_on(port, inlive, place, *more):
     words = ("--issuer-url", inlive.url, "--key-file", place / "key", "--to-file", place / "token")
-    return start("run", *words, "--listen", f"127.0.0.1:{port}")
+    return start("run", *words, "--listen", f"127.0.0.1:{port}", *more)
 
 
 def test_a_free_port_is_ok(check):
@@ -533,6 +545,86 @@ def test_a_port_used_by_our_daemon_is_a_hint_by_another_a_failure(check, inlive,
         assert finding.endswith("; a refresher with other tokens listens there")
     else:
         assert finding == f"hint listen: port {port} is used by the daemon of these tokens"
+
+
+# The consumers' listener
+
+
+def test_a_free_serve_address_is_ok_and_stays_free(check, short):
+    port = free_port()
+    for address in (f"unix:{short}/socket", f"127.0.0.1:{port}"):
+        words = () if address.startswith("unix") else ("--serve-secret-file", short / "secret")
+        checked = check("--offline", "--serve", address, *words)
+        assert (checked.code, line(checked, "serve")) == (0, f"ok   serve: {address} is free")
+    assert os.listdir(short) == ["secret"]
+
+
+@pytest.mark.parametrize(
+    ("words", "finding"),
+    [
+        (("--serve", "unix:{}/missing/socket"), "its directory does not exist; create it or choose another"),
+        (("--serve", "unix:{}/secret"), "a file that is not a socket exists there; remove it or choose"),
+        (("--serve", "unix:{}/" + "x" * 107), "the path has more than 107 bytes; choose a shorter --serve"),
+        (
+            ("--serve", "unix:{}/s", "--serve-group", "nobody-at-all"),
+            "this machine has no group 'nobody-at-al'…",
+        ),
+    ],
+)
+def test_a_serve_address_that_cannot_be_used_is_a_failure(check, short, words, finding):
+    checked = check("--offline", *(word.format(short) for word in words))
+    assert checked.code == 78
+    assert line(checked, "serve").startswith("FAIL serve: cannot listen on unix:")
+    assert finding in line(checked, "serve")
+
+
+def test_the_client_secret_is_read(check, short):
+    serve = ("--serve", f"unix:{short}/socket", "--serve-secret-file")
+    checked = check("--offline", *serve, short / "secret")
+    assert checked.code == 0
+    assert line(checked, "client secret").startswith(f"ok   client secret: file:{short}/secret, fingerprint ")
+    checked = check("--offline", *serve, short / "none")
+    assert checked.code == 78
+    assert line(checked, "client secret").startswith(
+        f"FAIL client secret: the client secret file {short}/none cannot be read: No such file or directory"
+    )
+
+
+def respond_to_the_second(listening):
+    """As a server of others: `check` connects first only to see whether somebody listens."""
+    for response in (b"", b"HTTP/1.1 200 OK\r\nServer: another\r\nContent-Length: 0\r\n\r\n"):
+        sock, _ = listening.accept()
+        with sock, contextlib.suppress(OSError):
+            if response:
+                sock.recv(4096)
+                sock.sendall(response)
+
+
+@pytest.mark.parametrize("by", ["the daemon", "another process"])
+def test_a_serve_address_used_by_a_refresher_is_a_hint_by_another_a_failure(check, inlive, place, short, by):
+    address = f"{short}/socket"
+    serve = ("--serve", f"unix:{address}")
+    if by == "the daemon":
+        with daemon_on(free_port(), inlive, place, *serve) as process:
+            try:
+                eventually(lambda: os.path.exists(address), "it listens")
+                checked = check("--offline", *serve)
+            finally:
+                process.kill()
+        assert checked.code == 0
+        assert line(checked, "serve") == (
+            f"hint serve: unix:{address} is used by a refresher, most likely the daemon"
+        )
+        return
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(address)
+        other.listen()
+        thread = threading.Thread(target=respond_to_the_second, args=(other,))
+        thread.start()
+        checked = check("--offline", *serve)
+        thread.join()
+    assert checked.code == 78
+    assert "another process listens there; stop it or choose another --serve" in line(checked, "serve")
 
 
 def answers(port):

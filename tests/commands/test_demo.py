@@ -27,7 +27,9 @@ def test_the_demo_runs_to_its_end_without_a_refused_call(tmp_path):
     assert table["calls refused"] == "0"
     assert int(table["failed mints"]) >= 1  # only the daemon noticed the outage
     assert int(table["refreshes"]) >= 4  # one by the schedule, one after the outage, two with the new key
-    assert ended.stdout.index("OUTAGE") < ended.stdout.index("ROTATION") < ended.stdout.index("Done: ")
+    assert int(table["calls repeated"]) >= 1  # the consumer noticed the early expiry
+    scenes = [ended.stdout.index(scene) for scene in ("OUTAGE", "ROTATION", "EARLY EXPIRY", "Done: ")]
+    assert scenes == sorted(scenes)
 
 
 def test_a_stopped_demo_leaves_no_files_and_no_processes(tmp_path):
@@ -44,7 +46,7 @@ def test_a_stopped_demo_leaves_no_files_and_no_processes(tmp_path):
 
 
 def served(inlive: Emulator, path: str, enough: Callable[[Consumer], bool]) -> bool:
-    consumer = Consumer(path, inlive.url)
+    consumer = Consumer(path, inlive.url, f"{path}.sock")
     consumer.start()
     waiting = threading.Event()
     while not enough(consumer):

@@ -76,6 +76,13 @@ def text_after(before):
         ((), text_after("")),
         (("--format", "token"), text_after("")),
         (("--format", "bearer"), text_after("Bearer ")),
+        (("--format", "header"), lambda out: text_after("Authorization: Bearer ")(out).removesuffix("\n")),
+        (
+            ("--format", "envoy-sds"),
+            lambda out: text_after("Bearer ")(
+                json.loads(out)["resources"][0]["generic_secret"]["secret"]["inline_string"]
+            ),
+        ),
         (("--format", "env"), lambda out: text_after("INLIVE_ACCESS_TOKEN=")(out).removesuffix("\n")),
         (("--format", "json"), lambda out: json.loads(out)["access_token"]),
         (("--format", "inlive-sdk"), lambda out: json.loads(out)["data"]["accessToken"]),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, STOP_WITHIN, Ended, ended, eventually, plant, refresher, start
 from tests.issuer.peer import answering, peer
+from tests.needs import tool
 
 HOUR = 3600.0
 
@@ -250,3 +252,23 @@ def test_two_passes_on_one_file_leave_one_complete_token(issuer, place):
         assert issuer.valid((place / "token").read_text())
         assert sorted(os.listdir(place)) == [LOCK_FILE, ".token.meta.json", "key", "token"]
         (place / "token").unlink()
+
+
+# Formats, in the hands of the programs they are for
+
+
+def test_curl_reads_its_header_from_a_file(issuer, place):
+    assert once(issuer, place, "--format", "header").code == 0
+    called = subprocess.run(
+        [
+            tool("curl"), "--silent", "--show-error", "--noproxy", "*",
+            "--header", f"@{place / 'token'}", "--json", '{"name": "My Room"}',
+            f"{issuer.url}/v1/rooms/create",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=STOP_WITHIN,
+        check=True,
+    )  # fmt: skip
+    assert json.loads(called.stdout)["message"] == "room created"
+    assert issuer.counts.product == {"ok": 1}

@@ -1,4 +1,4 @@
-"""`refresher run --serve`, a real daemon: its consumers ask for the token and report that it has expired."""
+"""`refresher run --serve`: a real daemon whose consumers get the token and report that it has expired."""
 
 import asyncio
 import json
@@ -19,6 +19,7 @@ from refresher.http.server.limits import allow_connections
 from tests.commands.daemon import DEADLINE, KEY, Daemon, eventually, free_port, plant, refresher
 
 CALLERS = 1000
+SECRET = "client-secret-8Kq2"
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def issuer() -> Iterator[Emulator]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory with a key in it, with a path short enough for a socket. Others may enter it."""
+    """A directory with a key, open to all users. Its path is short enough for a socket."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         (Path(folder) / "key").write_text(KEY)
@@ -38,7 +39,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def daemon(issuer: Emulator, place: Path) -> Callable[..., Daemon]:
-    """A daemon that serves the token at `place`/socket, with more words for its command line."""
+    """Starts a daemon that serves the token at `place`/socket, with more arguments."""
 
     def make(*more: object, serve: str = f"unix:{place}/socket", **options: Any) -> Daemon:
         words = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", issuer.url)
@@ -48,7 +49,7 @@ def daemon(issuer: Emulator, place: Path) -> Callable[..., Daemon]:
 
 
 async def answered(address: Path | int, request: str, body: bytes = b"") -> tuple[int, bytes]:
-    """Status and body of the answer to a request on a connection of its own."""
+    """Status and body of the response to a request on its own connection."""
     if isinstance(address, Path):
         reader, writer = await asyncio.open_unix_connection(address)
     else:
@@ -73,7 +74,7 @@ async def all_at_once(address: Path | int, request: str, body: bytes) -> list[tu
 
 
 @pytest.mark.parametrize("how", ["unix", "tcp"])
-def test_a_thousand_reports_at_once_cost_one_mint_and_all_get_its_token(
+def test_a_thousand_simultaneous_reports_cost_one_mint_and_all_get_its_token(
     issuer: Emulator, place: Path, daemon: Callable[..., Daemon], how: str
 ) -> None:
     """A token of half a minute is replaced after 3 s at the earliest, so the callers wait that long."""
@@ -82,7 +83,8 @@ def test_a_thousand_reports_at_once_cost_one_mint_and_all_get_its_token(
     address, serve = (
         (place / "socket", f"unix:{place}/socket") if how == "unix" else (port, f"127.0.0.1:{port}")
     )
-    with daemon("--lifetime", "30s", serve=serve) as running:
+    (place / "secret").write_text(SECRET)
+    with daemon("--lifetime", "30s", "--serve-secret-file", place / "secret", serve=serve) as running:
         running.wait_for("OutputWritten", output="serve:default")
         token = json.loads(ask(address, "GET /token")[1])["access_token"]
         report = json.dumps({"access_token": token}).encode()
@@ -102,7 +104,7 @@ def test_a_thousand_reports_at_once_cost_one_mint_and_all_get_its_token(
 def test_a_thousand_programs_that_mint_for_themselves_cost_one_mint(
     issuer: Emulator, place: Path, daemon: Callable[..., Daemon]
 ) -> None:
-    """They need no key: what they send in its place is looked at only for a token's name."""
+    """They need no key: the listener reads only the name of a token from the credential."""
     allow_connections(CALLERS)
     with daemon():
         eventually((place / "socket").exists, "it listens")
@@ -127,7 +129,7 @@ def test_an_adopted_token_is_served_without_a_mint(
         assert issuer.counts.mints == 0
 
 
-def test_a_token_whose_value_cannot_be_read_back_is_minted_anew(
+def test_a_token_that_cannot_be_read_back_is_minted_again(
     issuer: Emulator, place: Path, daemon: Callable[..., Daemon]
 ) -> None:
     words = ("--format", "template", "--template", "token = $access_token\n")
@@ -135,12 +137,13 @@ def test_a_token_whose_value_cannot_be_read_back_is_minted_anew(
         with daemon(*words) as running:
             running.wait_for("OutputWritten", output="serve:default")
             token = json.loads(ask(place / "socket", "GET /token")[1])["access_token"]
-            eventually(lambda: token in (place / "token").read_text(), "the file has the same")  # noqa: B023
+            running.wait_for("OutputWritten", output=f"file:{place}/token")
+            assert token in (place / "token").read_text()
             assert issuer.counts.mints == mints
             assert running.end() == 0
 
 
-def test_readiness_and_metrics_count_what_is_served(place: Path, daemon: Callable[..., Daemon]) -> None:
+def test_readiness_and_metrics_include_the_listener(place: Path, daemon: Callable[..., Daemon]) -> None:
     with daemon(endpoints=True) as running:
         running.wait_for("OutputWritten", output="serve:default")
         eventually(lambda: running.get("/readyz").status == 200, "ready")
@@ -150,7 +153,7 @@ def test_readiness_and_metrics_count_what_is_served(place: Path, daemon: Callabl
         assert {output["name"] for output in outputs} == {f"file:{place}/token", "serve:default"}
 
 
-def test_the_socket_is_for_its_owner_and_group_and_goes_with_the_daemon(
+def test_the_socket_has_its_mode_and_group_and_is_removed_at_the_end(
     place: Path, daemon: Callable[..., Daemon]
 ) -> None:
     with daemon("--serve-group", str(os.getgid()), "--serve-mode", "0600") as running:
@@ -207,7 +210,7 @@ def test_an_address_in_use_is_reported_before_anything_is_minted(
         assert ask(place / "socket", "GET /token")[0] == 200, "the first one still serves"
 
 
-def test_attackers_on_the_socket_do_not_delay_a_refresh(
+def test_hostile_clients_do_not_delay_a_refresh(
     issuer: Emulator, place: Path, daemon: Callable[..., Daemon]
 ) -> None:
     """Idle connections, half a request, and reports in a loop. The token of 10 s is due after 5 s at most."""

@@ -51,6 +51,7 @@ class BoardOutputSettings(NamedTuple):
     propagation_delay: Annotated[
         float, Option("How slow.", _PROPAGATION_DELAY, example="5s", flag="--propagation-delay")
     ] = 20.0
+    after: Annotated[HookSettings | None, AFTER] = None
 
 
 KINDS = (

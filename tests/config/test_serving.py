@@ -19,25 +19,27 @@ SECRET = "tokens: [{name: t, key_file: key, outputs: [{secret: s}]}]\n"
     ],
 )
 def test_a_socket_or_a_port_of_this_machine_is_accepted(loaded, address, read):
-    settings = loaded(f'serve: {{address: "{address}", group: www-data, mode: "0600"}}\n' + FILE).settings
-    assert settings.serve == ServeSettings(read, "www-data", 0o600)
-    assert loaded(FILE, serve=address).settings.serve == ServeSettings(read, None, 0o660)
+    more = 'group: www-data, mode: "0600", secret_file: /secret'
+    settings = loaded(f'serve: {{address: "{address}", {more}}}\n' + FILE).settings
+    assert settings.serve == ServeSettings(read, "www-data", 0o600, "/secret")
+    found = loaded(FILE, serve=address, serve_secret_file="/secret").settings.serve
+    assert found == ServeSettings(read, None, 0o660, "/secret")
 
 
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
-        (":9470", "is reached from other machines"),
-        ("0.0.0.0:9470", "is reached from other machines"),
-        ("[::]:9470", "is reached from other machines"),
-        ("token.example:9470", "is reached from other machines"),
-        ("localhost.example:9470", "is reached from other machines"),
-        ("127.0.0.1.example:9470", "is reached from other machines"),
-        ("unix:token.sock", "is no address"),
-        ("unix:/run/", "is no address"),
-        ("/run/token.sock", "is no address"),
-        ("9470", "is no address"),
-        ("127.0.0.1", "is no address"),
+        (":9470", "can be reached from other machines"),
+        ("0.0.0.0:9470", "can be reached from other machines"),
+        ("[::]:9470", "can be reached from other machines"),
+        ("token.example:9470", "can be reached from other machines"),
+        ("localhost.example:9470", "can be reached from other machines"),
+        ("127.0.0.1.example:9470", "can be reached from other machines"),
+        ("unix:token.sock", "is not an address"),
+        ("unix:/run/", "is not an address"),
+        ("/run/token.sock", "is not an address"),
+        ("9470", "is not an address"),
+        ("127.0.0.1", "is not an address"),
         ("127.0.0.1:99999", "is not an address"),
     ],
 )
@@ -74,3 +76,24 @@ def test_serve_and_leader_election_exclude_each_other(problems):
         "refresher.yaml:1: serve.address: serve and leader election, leader_election.lease (line 2), "
         "exclude each other: a standby has no token to serve; take one out"
     )
+
+
+def test_a_tcp_port_needs_a_client_secret(loaded, problems):
+    assert loaded(FILE, serve="unix:/s").settings.serve.secret_file is None
+    [found] = problems(FILE, serve="127.0.0.1:9470")
+    assert found == (
+        "--serve: a TCP port needs secret_file, the client secret of OAuth2 clients; write a value such as "
+        "secret_file: /etc/inlive/client-secret, or serve on a Unix socket"
+    )
+    [found] = problems('serve: {address: "localhost:1"}\n' + FILE)
+    assert found.startswith("refresher.yaml:1: serve.address: a TCP port needs secret_file")
+
+
+def test_the_client_secret_is_no_application_key_and_no_output(problems, tmp_path):
+    (tmp_path / "link").symlink_to("key")
+    for path in ("key", "link"):
+        [found] = problems(f"serve: {{address: 'unix:/a', secret_file: {path}}}\n" + FILE)
+        assert found.startswith("refresher.yaml:1: serve.secret_file: is the file of an application key, tok")
+        assert found.endswith("(line 2); give the clients a secret of their own")
+    [found] = problems("serve: {address: 'unix:/a', secret_file: token}\n" + FILE)
+    assert "would overwrite serve.secret_file" in found

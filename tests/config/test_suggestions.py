@@ -13,6 +13,7 @@ from refresher.config.declarations import (
     TokenSettings,
 )
 from refresher.config.drafts import example_of
+from refresher.config.hooks import ExecHook, HttpHook, PidFileSignal, ProcessSignal
 from refresher.config.options import Option, options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings
@@ -28,6 +29,9 @@ AROUND: dict[type, str] = {
     FileOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",
     SecretOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",
 }
+_HOOK = "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - file: f\n    after: "
+AROUND[PidFileSignal] = AROUND[ProcessSignal] = _HOOK + "{{signal: {{{line}}}}}\n"
+AROUND[ExecHook] = AROUND[HttpHook] = _HOOK + "{{{line}}}\n"
 WRONG_VALUES = (
     "9464", "99999", "0", "-1", "1", "0640", "0o640", "0777", "640", "1:30", "12:00", "9999:59", "100:75",
     "70", "0.5", "1.0", "1e3", "0x1F", "no", "Yes", "true", "~", "2026-11-28", "12345678901234567890",

@@ -90,7 +90,7 @@ REFUSED = [
     (
         value_types.FORMAT,
         "jsn",
-        "'jsn' is not a format; did you mean json? accepted: token, bearer, env",
+        "'jsn' is not a format; did you mean json? accepted: token, bearer, header, env",
     ),
     (value_types.FORMAT, "wholly else", "'wholly else' is not a format; accepted"),
     (value_types.GROUP, -1, "-1 is not a group"),

@@ -29,7 +29,12 @@ def rendered(form, of, now=NOW, url=URL):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("token", b"a.b-c"), ("bearer", b"Bearer a.b-c"), ("env", b"INLIVE_ACCESS_TOKEN=a.b-c\n")],
+    [
+        ("token", b"a.b-c"),
+        ("bearer", b"Bearer a.b-c"),
+        ("header", b"Authorization: Bearer a.b-c\n"),
+        ("env", b"INLIVE_ACCESS_TOKEN=a.b-c\n"),
+    ],
 )
 def test_a_plain_format_is_the_token_with_its_prefix_and_suffix(name, content):
     assert rendered(Format(name), token()) == content
@@ -41,6 +46,18 @@ def test_json_contains_token_type_and_expiry():
         "token_type": "Bearer",
         "expires_at": "2026-11-05T11:00:00Z",  # of …00.75
         "expires_in": 3589,  # of 3589.5
+    }
+
+
+def test_the_envoy_secret_is_a_whole_header_value_under_a_fixed_name():
+    assert json.loads(rendered(Format("envoy-sds"), token(refresh="r"))) == {
+        "resources": [
+            {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+                "name": "inlive-access-token",
+                "generic_secret": {"secret": {"inline_string": "Bearer a.b-c"}},
+            }
+        ]
     }
 
 
@@ -65,7 +82,7 @@ def test_a_slash_at_the_end_of_the_issuer_is_not_doubled():
     assert document["url"] == "https://host/inlive/v1/keys/accesstoken"
 
 
-@pytest.mark.parametrize("name", ["json", "inlive-sdk", "env"])
+@pytest.mark.parametrize("name", ["json", "inlive-sdk", "envoy-sds", "env", "header"])
 def test_printable_formats_end_with_a_newline(name):
     assert rendered(Format(name), token()).endswith(b"\n")
 
@@ -150,6 +167,12 @@ def test_a_template_is_not_read_back():
         ("inlive-sdk", b'{"access_token": "a"}'),
         ("inlive-sdk", b'{"data": "a"}'),
         ("inlive-sdk", b'{"data": {"accessToken": "a"}}'),
+        ("header", b"Authorization: Bearer a"),
+        ("header", b"Bearer a\n"),
+        ("header", b"Authorization: Bearer a\nX: b\n"),
+        ("envoy-sds", b'{"resources": []}'),
+        ("envoy-sds", b'{"resources": [{"generic_secret": {"secret": {"inline_string": "a"}}}]}'),
+        ("envoy-sds", b'{"resources": [{"generic_secret": {"secret": {"inline_string": 7}}}]}'),
         ("a format of tomorrow", b"a.b-c"),
     ],
 )

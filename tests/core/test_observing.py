@@ -545,7 +545,7 @@ def test_reports_in_a_loop_cause_no_more_mints_than_the_schedule_allows():
         driver.observe(ExpiryReported(driver.state.facts.fingerprint))
         steps = driver.steps()
         driver.perform([step for step in steps if not isinstance(step, Mint)])
-        if driver.state.minting:
+        if driver.state.is_minting:
             times.append(driver.now.boot)
             driver.perform(driver.minted(token(len(times), age=NOW.boot - driver.now.boot)))
     assert len(times) > 3

@@ -1,5 +1,5 @@
-"""What Prometheus scrapes from refreshers in the course of hours or days: the real rules and the real metrics on
-a virtual clock, as input for ``promtool test rules``."""
+"""What Prometheus scrapes from refreshers in the course of hours or days: the real rules and the real metrics
+on a virtual clock, as input for ``promtool test rules``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +18,8 @@ LATENCY = 0.3  # seconds of a mint
 
 
 class Refresher:
-    """One process. `instance`: the label of its target. Its tokens are minted while `issuer` is None, else they
-    fail with it. Its outputs can be written while `disk` is None."""
+    """One process. `instance`: the label of its target. Mints succeed while `issuer` is None, else they fail
+    with it. Writes succeed while `disk` is None, else they fail with it."""
 
     def __init__(self, instance: str, daemon: Daemon) -> None:
         self.instance, self.daemon = instance, daemon
@@ -133,10 +133,8 @@ class Course:
 
     def input_series(self) -> list[dict[str, Any]]:
         """For promtool. A series that is missing from a scrape is stale, as Prometheus marks it."""
-        return [
-            {"series": name, "values": " ".join(self._notation(values))}
-            for name, values in self._values.items()
-        ]
+        series = self._values.items()
+        return [{"series": name, "values": " ".join(self._notation(values))} for name, values in series]
 
     def _notation(self, values: dict[int, float]) -> list[str]:
         notation, was_there = [], False

@@ -1,5 +1,5 @@
-"""The alerts fire in time, and only for their own problem. The samples are those of the real rules and metrics on
-a virtual clock (`samples`); promtool evaluates the alerts."""
+"""The alerts fire in time, and only for their own problem. The samples are those of the real rules and
+metrics on a virtual clock (`samples`); promtool evaluates the alerts."""
 
 import re
 import subprocess
@@ -170,7 +170,7 @@ def test_one_failed_attempt_is_silent(tmp_path):
 # --- Alerts
 
 
-# The lifetime, the propagation delay, and by how many seconds before consumers are hurt the alert fires at least.
+# Lifetime, output, seconds between two scrapes, and how long before consumers are hurt the alert fires.
 LEAD = [
     (MINUTE, FILE, 5, 15),
     (5 * MINUTE, FILE, 15, 60),

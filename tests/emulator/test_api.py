@@ -190,6 +190,44 @@ def test_only_a_key_in_force_can_be_revoked(upstream: Upstream) -> None:
     assert not upstream.revoke_key(fingerprint(KEY))
 
 
+@pytest.mark.parametrize(("expired", "header"), [(True, "true"), (False, None)])
+def test_a_token_ended_early_is_refused_at_once_and_no_other(
+    upstream: Upstream, expired: bool, header: str | None
+) -> None:
+    (ended, refresh), (other, _) = minted(upstream), minted(upstream)
+    assert upstream.end_tokens(fingerprint(ended), NOW + 1, expired=expired) == 1
+    answer = use(upstream, ended, NOW + 1).answer
+    assert answer is not None
+    assert (answer.status, dict(answer.headers).get("X-Access-Token-Expired")) == (403, header)
+    assert status(use(upstream, other, NOW + 1)) == 200
+    assert status(ask(upstream, bearer=refresh, now=NOW + 1)) == 200
+
+
+def test_all_access_tokens_end_and_no_refresh_token(upstream: Upstream) -> None:
+    pairs = [minted(upstream) for _ in range(3)]
+    assert upstream.end_tokens(None, NOW, expired=True) == 3
+    assert [status(use(upstream, access)) for access, _ in pairs] == [403] * 3
+    assert [status(ask(upstream, bearer=refresh)) for _, refresh in pairs] == [200] * 3
+
+
+@pytest.mark.parametrize("expired", [True, False])
+def test_a_refresh_token_ended_early_no_longer_mints(upstream: Upstream, expired: bool) -> None:
+    access, refresh = minted(upstream)
+    assert upstream.end_tokens(fingerprint(refresh), NOW, expired=expired) == 1
+    assert status(ask(upstream, bearer=refresh)) == 401
+    assert status(use(upstream, access)) == 200
+
+
+def test_only_a_token_in_force_can_end(upstream: Upstream) -> None:
+    access, _ = minted(upstream, 60)
+    assert upstream.end_tokens("0" * 16, NOW, expired=True) == 0
+    assert upstream.end_tokens(fingerprint(access), NOW + 60, expired=False) == 0
+    assert upstream.end_tokens(None, NOW + 60, expired=False) == 0
+    answer = use(upstream, access, NOW + 61).answer
+    assert answer is not None
+    assert ("X-Access-Token-Expired", "true") in answer.headers  # it had expired, and stays so
+
+
 def test_a_created_room_can_be_read(upstream: Upstream) -> None:
     access, _ = minted(upstream)
     bearer = {"authorization": f"Bearer {access}"}

@@ -66,6 +66,41 @@ def test_keys_are_added_and_revoked_over_http(control: Callable[..., Any], mint:
     assert control("DELETE", path).status == 404
 
 
+@pytest.mark.parametrize("how", ["expire", "revoke"])
+@pytest.mark.parametrize("by", ["access_token", "fingerprint", "all"])
+def test_a_token_is_ended_over_http(
+    control: Callable[..., Any], call: Callable[..., Any], mint: Callable[..., Any], how: str, by: str
+) -> None:
+    token = mint().data["access_token"]
+    body = {by: {"access_token": token, "fingerprint": fingerprint(token), "all": True}[by]}
+    ended = control("POST", f"/_emulator/tokens/{how}", content=body)
+    assert (ended.status, ended.data) == (200, {"ended": 1})
+    used = call("POST", "/v1/rooms/create", token, {})
+    assert (used.status, "X-Access-Token-Expired" in used.headers) == (403, how == "expire")
+    assert control("POST", f"/_emulator/tokens/{how}", content=body).data == {"ended": 0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"access_token": 5},
+        {"access_token": "\ud800"},
+        {"fingerprint": None},
+        {"all": False},
+        {"all": True, "fingerprint": "0"},
+        [],
+        b"{",
+    ],
+)
+def test_a_request_that_names_no_token_ends_none(
+    control: Callable[..., Any], mint: Callable[..., Any], emulator: Emulator, content: Any
+) -> None:
+    token = mint().data["access_token"]
+    assert control("POST", "/_emulator/tokens/revoke", content=content).status == 400
+    assert emulator.valid(token)
+
+
 @pytest.mark.parametrize(
     "content", [{}, {"key": ""}, {"key": 5}, {"key": "a b\n"}, {"key": "\ud800"}, [], b"{"]
 )
@@ -119,6 +154,9 @@ def test_control_requests_are_not_counted(control: Callable[..., Any], emulator:
         ("GET", "/_emulator/keys", 405, "POST"),
         ("GET", "/_emulator/keys/0123456789abcdef", 405, "DELETE"),
         ("GET", "/_emulator/counts/reset", 405, "POST"),
+        ("GET", "/_emulator/tokens/expire", 405, "POST"),
+        ("GET", "/_emulator/tokens/revoke", 405, "POST"),
+        ("POST", "/_emulator/tokens", 404, None),
         ("GET", "/_emulator/counts", 404, None),
         ("GET", "/_emulator/", 404, None),
         ("GET", "/_emulator/state/more", 404, None),
@@ -138,6 +176,8 @@ CHANGES = [
     ("DELETE", "/_emulator/faults", None),
     ("POST", "/_emulator/keys", {"key": "the-key-of-a-page"}),
     ("DELETE", f"/_emulator/keys/{fingerprint('the-application-key')}", None),
+    ("POST", "/_emulator/tokens/expire", {"all": True}),
+    ("POST", "/_emulator/tokens/revoke", {"all": True}),
     ("POST", "/_emulator/counts/reset", None),
     ("POST", "/_emulator/none-such", None),
 ]
@@ -153,6 +193,7 @@ def test_nothing_is_changed_without_the_header_that_a_page_cannot_send(
     path: str,
     content: Any,
 ) -> None:
+    token = mint().data["access_token"]
     emulator.faults(status=418, count=1)
     mint()
     before = emulator.counts
@@ -162,6 +203,7 @@ def test_nothing_is_changed_without_the_header_that_a_page_cannot_send(
     assert answer.status == 403
     assert f"{HEADER}: 1" in answer.document["message"]
     assert emulator.counts == before
+    assert emulator.valid(token)
     assert mint().status == 200
     assert mint("the-key-of-a-page").status == 401
 

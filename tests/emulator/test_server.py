@@ -20,7 +20,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from refresher.core.instant import Instant
-from refresher.core.model import SecretStr
+from refresher.core.model import SecretStr, fingerprint
 from refresher.emulator.application import CONNECTIONS
 from refresher.emulator.server import Emulator
 from refresher.errors import ConfigurationError, ListenError
@@ -100,6 +100,18 @@ def test_an_unknown_key_cannot_be_revoked(emulator: Emulator) -> None:
     with pytest.raises(ConfigurationError, match="is in force") as raised:
         emulator.revoke_key("never-added")
     assert "never-added" not in str(raised.value)
+
+
+@pytest.mark.parametrize("end", [Emulator.expire_token, Emulator.revoke_token])
+def test_a_token_is_ended_while_it_runs(emulator: Emulator, end: Callable[..., None]) -> None:
+    first, second = (mint(emulator).json()["data"]["access_token"] for _ in range(2))
+    end(emulator, first)
+    assert (emulator.valid(first), emulator.valid(second)) == (False, True)
+    with pytest.raises(ConfigurationError, match=f"no token with fingerprint {fingerprint(first)} is in"):
+        end(emulator, first)
+    end(emulator)
+    assert not emulator.valid(second)
+    end(emulator)  # all of none: nothing to report
 
 
 def test_a_token_expires_by_the_given_clock() -> None:

@@ -180,6 +180,7 @@ TARGETS = {
             "token",
             "template",
             "inlive-sdk",
+            "envoy-sds",
             '"="',
             '"data"',
             '"immutable"',

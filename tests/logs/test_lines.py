@@ -13,6 +13,8 @@ from refresher.core.model import Outcome, Reason, SecretStr, Try, Verdict
 from refresher.core.notifications import (
     ConsumersUnserved,
     Crashed,
+    HookFailed,
+    HookRan,
     IssuerAnswered,
     KeyLoaded,
     KeyProven,
@@ -152,6 +154,13 @@ CASES = [
         {"output": FILE},
         (f"{FILE} belongs to the refresher with process 7",),
     ),
+    Case(HookRan(FILE, "ran /bin/true"), INFO, {"output": FILE}, (FILE, "ran /bin/true")),
+    Case(
+        HookFailed(FILE, "no such process", wait=4.0),
+        ERROR,
+        {"output": FILE, "wait_seconds": 4.0},
+        (FILE, "no such process", "may use the former token", "next run in "),
+    ),
     Case(KeyLoaded(KEY, changed=False), INFO, {"key_fingerprint": KEY}, (KEY,)),
     Case(KeyLoaded(KEY, changed=True), INFO, {"key_fingerprint": KEY}, (KEY, "changed")),
     Case(KeySourceFailed("/k cannot be read: gone", kept=True), WARNING, {}, ("/k cannot be read: gone",)),
@@ -273,7 +282,7 @@ def test_a_process_that_does_not_retry_leaves_an_output_to_its_owner():
 
 # --- Which failure a line reports, and which ones it ends.
 
-REPEATED = {RefreshFailed, OutputFailed, LeaseFailed, Crashed}
+REPEATED = {RefreshFailed, OutputFailed, HookFailed, LeaseFailed, Crashed}
 
 
 @each_case

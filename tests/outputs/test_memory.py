@@ -51,18 +51,18 @@ def write(output: MemoryOutput, number: int) -> str:
     return a_token(number).facts.fingerprint
 
 
-def test_a_new_one_holds_nothing(output: MemoryOutput) -> None:
+def test_a_new_output_is_empty(output: MemoryOutput) -> None:
     assert (output.name, output.token, output.inspect(NOW)) == ("serve:studio", None, Holding())
 
 
-def test_who_waits_for_the_first_token_gets_it(output: MemoryOutput) -> None:
+def test_a_client_that_waits_for_the_first_token_gets_it(output: MemoryOutput) -> None:
     future = output.successor("", value)
     assert not future.done()
     write(output, 1)
     assert future.result(DEADLINE).startswith("acc3ss-1")
 
 
-def test_who_waits_for_another_token_gets_that_and_not_the_same_written_again(output: MemoryOutput) -> None:
+def test_a_client_that_waits_gets_another_token_not_the_same_written_again(output: MemoryOutput) -> None:
     known = write(output, 1)
     futures = [output.successor(known, value) for _ in range(3)]
     write(output, 1)
@@ -71,23 +71,23 @@ def test_who_waits_for_another_token_gets_that_and_not_the_same_written_again(ou
     assert {future.result(DEADLINE)[:8] for future in futures} == {"acc3ss-2"}
 
 
-def test_who_knows_an_older_token_gets_the_present_one_at_once(output: MemoryOutput) -> None:
+def test_a_client_with_an_older_token_gets_the_current_one_at_once(output: MemoryOutput) -> None:
     known = write(output, 1)
     write(output, 2)
     assert output.successor(known, value).done()
 
 
-def test_who_waits_no_longer_is_forgotten(output: MemoryOutput) -> None:
-    """A client that comes, asks and goes in a loop would fill the memory otherwise."""
+def test_a_cancelled_wait_is_forgotten(output: MemoryOutput) -> None:
+    """Otherwise a client that connects, asks and leaves in a loop would fill the memory."""
     asked: list[Token] = []
     future: Future[None] = output.successor("", asked.append)
     assert future.cancel()
+    assert not output._waiting
     write(output, 1)
     assert not asked
-    assert not output._waiting
 
 
-def test_nobody_who_asks_while_a_token_is_written_waits_for_the_one_after(output: MemoryOutput) -> None:
+def test_a_client_that_asks_during_a_write_gets_the_token_that_is_written(output: MemoryOutput) -> None:
     for number in range(2, 200):
         known = write(output, number - 1)
         writer = threading.Thread(target=write, args=(output, number))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from refresher.core import status
-from refresher.core.effects import Effect, Mint, Verify, Write
+from refresher.core.effects import Effect, Mint, RunHook, Verify, Write
 from refresher.core.election import Election, timing_of
 from refresher.core.formats import Format, includes_refresh_token
 from refresher.core.machine import why_write
@@ -21,6 +21,7 @@ from refresher.outputs.secret import SecretOutput
 from refresher.ports import ManagedToken
 from tests.simulation.apiserver import ApiLine, ApiServer, VirtualElector
 from tests.simulation.disk import Disk, FileOnDisk
+from tests.simulation.hooks import HookLine, Hooks
 from tests.simulation.issuer import Issuer, IssuerLine, KeyFile, VerifierLine
 from tests.simulation.machine import Machine
 from tests.simulation.process import Process
@@ -48,6 +49,7 @@ class Installation:
 
     def __init__(self, world: World, wants: Wants) -> None:
         self.world, self.wants = world, wants
+        self.hooks = Hooks(world)
         self.issuer = Issuer(world, {"s3cr3t-key-0"}, wants.slow, wants.longest)
         self.key = KeyFile(world, "s3cr3t-key-0")
         self.disk, self.api = Disk(), ApiServer(world)
@@ -59,7 +61,9 @@ class Installation:
             timeout=10.0,
             issuer=URL,
             outputs=tuple(
-                OutputPolicy(name, place.propagation_delay, includes_refresh_token(format_of(place)))
+                OutputPolicy(
+                    name, place.propagation_delay, includes_refresh_token(format_of(place)), wants.hooks
+                )
                 for name, place in self.outputs.items()
             ),
             elected=wants.processes > 1,
@@ -111,6 +115,7 @@ class Installation:
         for name, place in self.outputs.items():
             if name in self.configured and name not in made:
                 made[name] = self._build(place, process, parts.api, parts.time_left)
+                made[f"hook of {name}"] = HookLine(self.hooks, process, name, place.kind)
         if not self.is_configured:
             return []
         outputs = tuple(each for each in self.policy.outputs if each.name in self.configured)
@@ -121,6 +126,7 @@ class Installation:
             made["issuer"],
             made["verifier"],
             parts.time_left,
+            tuple(made[f"hook of {each.name}"] for each in outputs if each.has_hook),
         )
         return [managed]
 
@@ -208,6 +214,7 @@ class Installation:
             or output.holding.facts is None
             or output.holding.facts.fingerprint != state.facts.fingerprint
             or why_write(state, output, wants, now)
+            or output.hook.is_owed
             for output, wants in zip(state.outputs, policy.outputs, strict=True)
         )
 
@@ -249,7 +256,7 @@ class Installation:
     # --- Outputs.
 
     def takes_time(self, effect: Effect) -> bool:
-        if isinstance(effect, Mint | Verify):
+        if isinstance(effect, Mint | Verify | RunHook):
             return True
         if self.outputs[effect.output].kind == "file":
             return self.disk.hangs(effect.output)

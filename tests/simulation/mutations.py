@@ -228,4 +228,25 @@ MUTATIONS = (
         "holding=output.holding if event.out_of_sight else Holding(),",
         "holding=Holding(),",
     ),
+    Mutation(
+        "a hook runs for an adopted token",
+        "core/observing.py",
+        "    adopted = state._replace(facts=holding.facts, token=holding.token)\n",
+        "    adopted = state._replace(facts=holding.facts, token=holding.token)\n"
+        "    known = adopted.output(output)\n"
+        "    adopted = adopted.with_output(known._replace(hook=known.hook.owed_again()))\n",
+    ),
+    Mutation(
+        "a hook that fails is not run again",
+        "core/hooks.py",
+        "    if event.problem is None:\n",
+        "    if True:\n",
+    ),
+    Mutation(
+        "a hook that a killed process owed is forgotten",
+        "executor.py",
+        "is_owed = hook is not None and hook.is_owed()",
+        "is_owed = False",
+        seeds=(81, 125, 189),
+    ),
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from refresher.core.effects import Effect, Inspect, Mint, Verify
+from refresher.core.effects import Effect, Inspect, Mint, RunHook, Verify
 from refresher.core.events import KeysPolled
 from refresher.core.machine import attempts
 from refresher.engine import KEY_POLL, MOMENT, Engine
@@ -104,7 +104,7 @@ class Process(VirtualProcess):
         for output in state.outputs:
             held = output.holding.facts if output.holding is not None and output.holding.intact else None
             is_as_wanted = held is not None and (held.fingerprint == facts.fingerprint or not state.leads)
-            if not is_as_wanted or output.inspected_at < since:
+            if not is_as_wanted or output.inspected_at < since or output.hook.is_owed:
                 return self.world.now
         due = min((at for _, _, at in attempts(state, policy, now)), default=NOT_SOON)
         return self.world.now + (due - now.boot) / self.machine.rate
@@ -136,6 +136,8 @@ class VirtualExecutor(Executor):
             process.effect("the answer of the issuer is told")
         elif isinstance(step, Verify):
             process.effect("a verdict is told")
+        elif isinstance(step, RunHook):
+            process.effect("the end of a hook is told")
         elif not isinstance(step, Inspect):
             process.effect("a write is told")
         process.ends(step)

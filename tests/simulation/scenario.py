@@ -92,6 +92,7 @@ class Scenario:
     def _await_well(self, since: float) -> None:
         if self.world.now >= since + 60.0 and self.here.is_well():
             self.promise.tell("all is well")
+            self.here.hooks.check(self.here)
             self._prepare()
         elif self.world.now > since + TOO_LONG:
             self.promise.violated(f"all is not well {TOO_LONG:.0f} s after the trouble was over")

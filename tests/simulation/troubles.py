@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from tests.simulation.wants import Place, Wants
 
-FILE_FORMS = ("token", "json", "env", "bearer", "inlive-sdk", "template")
+FILE_FORMS = ("token", "json", "env", "bearer", "header", "inlive-sdk", "envoy-sds", "template")
 ONLY_FILES = ("reboot", "output_cannot_be_written")
 ONLY_SECRETS = ("api_fault",)
 ANY_FILE = ("output_hangs",)
@@ -85,7 +85,7 @@ class Plan(NamedTuple):
 def drawn(seed: int, days: float | None = None) -> Plan:
     """The scenario of this seed, of so many days, or of as many as fit its tokens' life."""
     dice = random.Random(seed)
-    wants = _wants(dice)
+    wants = _wants(dice)._replace(hooks=seed % 4 == 1)
     days = days or min(30.0, 40 * wants.lives / 86400) / (10 if wants.dense else 1)
     kinds = [kind for kind in KINDS if _is_possible(kind, wants)]
     return Plan(seed, wants, days, tuple(_trouble(dice, kinds) for _ in range(200)))

@@ -32,6 +32,7 @@ class Wants(NamedTuple):
     drift: float  # of the machines' clocks, relative
     dense: bool  # without lulls
     verifies: bool = False  # new tokens are tried out (issuer.verify)
+    hooks: bool = False  # each output has a hook
 
     @property
     def lives(self) -> float:

@@ -50,6 +50,7 @@ def test_the_document_of_a_token_at_work() -> None:
                         "token_fingerprint": token().facts.fingerprint,
                         "owner": None,
                         "problem": None,
+                        "hook": None,
                     }
                 ],
             }

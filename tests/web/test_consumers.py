@@ -1,90 +1,22 @@
-"""The consumers' listener on loopback: what is answered, who is refused, and which reports are passed on."""
+"""The consumers' listener on loopback: its responses, its refusals, and the reports that it passes on."""
 
 import json
 import threading
-from collections.abc import Iterator
 
 import pytest
 
-from refresher.clock import SystemClock
-from refresher.core.instant import Instant
-from refresher.core.model import SecretStr, Token
-from refresher.outputs.memory import MemoryOutput
-from refresher.web.consumers import LARGEST_BODY, Consumers, server_of
+from refresher.core.model import SecretStr
+from refresher.web.consumers import LARGEST_BODY
 from tests.commands.daemon import eventually
-from tests.http.server.site import DEADLINE, Received, Site, running
-from tests.outputs.tokens import SEALER, a_token
-
-ASKED = {"X-Token-Refresher": "1"}
-MINT = "/v1/keys/accesstoken"
-
-
-class Listener:
-    """A guarded listener with the tokens of these names, on a clock that the test moves."""
-
-    def __init__(self, *names: str, wait: float = DEADLINE) -> None:
-        self.served = {
-            name: MemoryOutput(name, includes_refresh_token=name == "refreshing") for name in names
-        }
-        self.start = self.time = SystemClock().now()
-        self.reports: list[tuple[str, str]] = []
-        self.reported = threading.Event()
-        self.site: Site
-        self.consumers = Consumers(self.served, self._report, self, guarded=True, wait=wait)
-
-    def now(self) -> Instant:
-        return self.time
-
-    def _report(self, name: str, fingerprint: str) -> None:
-        self.reports.append((name, fingerprint))
-        self.reported.set()
-
-    def write(self, number: int, name: str = "studio") -> Token:
-        token = a_token(number, issued=self.time)
-        self.served[name].write(token, self.time, SEALER)
-        return token
-
-    def get(self, path: str, **headers: str) -> Received:
-        return self.site.call(
-            path, headers=ASKED | {name.replace("_", "-"): headers[name] for name in headers}
-        )
-
-    def post(self, path: str, document: object = None, **headers: str) -> Received:
-        body = b"" if document is None else json.dumps(document).encode()
-        return self.site.call(path, "POST", body, headers=headers)
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    yield from a_listener("studio")
-
-
-@pytest.fixture
-def several() -> Iterator[Listener]:
-    yield from a_listener("studio", "refreshing")
-
-
-@pytest.fixture
-def impatient() -> Iterator[Listener]:
-    yield from a_listener("studio", wait=0.1)
-
-
-def a_listener(*names: str, wait: float = DEADLINE) -> Iterator[Listener]:
-    listener = Listener(*names, wait=wait)
-    with running() as run:
-        listener.site = run(lambda listening: server_of(listener.consumers, listening))
-        yield listener
-
-
-def value(token: Token) -> str:
-    return token.access.reveal()
-
+from tests.http.server.site import DEADLINE, Received
+from tests.outputs.tokens import a_token
+from tests.web.listener import ASKED, MINT, Listener, value
 
 # GET /token
 
 
 @pytest.mark.parametrize("path", ["/token/studio", "/token", "/token/"])
-def test_the_token_is_served_as_json_that_nobody_stores(listener: Listener, path: str) -> None:
+def test_the_token_is_served_as_json_that_must_not_be_stored(listener: Listener, path: str) -> None:
     token = listener.write(1)
     answer = listener.get(path)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
@@ -98,7 +30,7 @@ def test_the_token_is_served_as_json_that_nobody_stores(listener: Listener, path
     assert b"r3fresh" not in answer.body
 
 
-def test_who_has_the_token_already_is_told_so(listener: Listener) -> None:
+def test_a_client_that_has_the_token_already_gets_304(listener: Listener) -> None:
     etag = f'"{listener.write(1).facts.fingerprint}"'
     assert listener.get("/token", If_None_Match=etag).status == 304
     listener.write(2)
@@ -106,7 +38,7 @@ def test_who_has_the_token_already_is_told_so(listener: Listener) -> None:
 
 
 @pytest.mark.parametrize("path", ["/token/studio", "/authorize/studio"])
-def test_without_a_valid_token_the_answer_is_to_try_again(listener: Listener, path: str) -> None:
+def test_without_a_valid_token_the_response_is_503_with_retry_after(listener: Listener, path: str) -> None:
     answer = listener.get(path)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     listener.write(1)
@@ -135,7 +67,7 @@ def test_without_a_valid_token_the_answer_is_to_try_again(listener: Listener, pa
         ("GET", "/authorize/other", 404),
     ],
 )
-def test_what_is_no_request_of_ours_is_refused(
+def test_unknown_paths_names_and_methods_are_refused(
     listener: Listener, method: str, path: str, status: int
 ) -> None:
     listener.write(1)
@@ -144,7 +76,7 @@ def test_what_is_no_request_of_ours_is_refused(
     assert not listener.reports
 
 
-def test_with_several_tokens_a_request_has_to_name_one(several: Listener) -> None:
+def test_with_several_tokens_a_request_must_name_one(several: Listener) -> None:
     several.write(1), several.write(2, "refreshing")
     assert several.get("/token").status == 404
     assert b"acc3ss-2-" in several.get("/token/refreshing").body
@@ -155,7 +87,7 @@ def test_with_several_tokens_a_request_has_to_name_one(several: Listener) -> Non
     assert named["data"] == {"access_token": "acc3ss-2-", "refresh_token": "r3fresh-2-"}
 
 
-# Strangers
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -181,10 +113,10 @@ def test_with_several_tokens_a_request_has_to_name_one(several: Listener) -> Non
         ("OPTIONS", "/token", {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}),
     ],
 )
-def test_web_pages_and_fetched_addresses_are_refused(
+def test_web_pages_and_fetched_urls_are_refused(
     listener: Listener, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    """A wrong Host is what a page sends whose name was pointed at this machine (DNS rebinding)."""
+    """A page sends a wrong Host if its own name resolves to this machine (DNS rebinding)."""
     token = listener.write(1)
     body = json.dumps({"access_token": value(token)}).encode() if method == "POST" else None
     answer = listener.site.call(path, method, body, headers=headers)
@@ -196,12 +128,12 @@ def test_web_pages_and_fetched_addresses_are_refused(
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9470", "127.0.0.1", "127.0.0.53:1", "[::1]:9470"])
-def test_this_machine_by_any_of_its_names_is_served(listener: Listener, host: str) -> None:
+def test_every_name_of_this_machine_is_accepted(listener: Listener, host: str) -> None:
     listener.write(1)
     assert listener.get("/token", Host=host).status == 200
 
 
-def test_a_large_body_is_refused_before_it_comes(listener: Listener) -> None:
+def test_a_large_body_is_refused_before_it_is_sent(listener: Listener) -> None:
     head = f"POST /expired HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2**30}\r\n\r\n"
     assert listener.site.raw(head.encode()).startswith(b"HTTP/1.1 413 ")
     head = f"POST /expired HTTP/1.1\r\nHost: localhost\r\nContent-Length: {LARGEST_BODY + 1}\r\n\r\n"
@@ -217,7 +149,7 @@ def test_a_large_body_is_refused_before_it_comes(listener: Listener) -> None:
     ],
     ids=["one long header", "many headers", "two lengths"],
 )
-def test_a_head_that_is_a_weapon_is_refused(listener: Listener, head: bytes, status: int) -> None:
+def test_a_hostile_head_is_refused(listener: Listener, head: bytes, status: int) -> None:
     answer = listener.site.raw(b"POST /expired HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n{}")
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
@@ -226,13 +158,13 @@ def test_a_head_that_is_a_weapon_is_refused(listener: Listener, head: bytes, sta
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"access_token": 1}', b"\xff", b"[" * 16000, b'"x"'])
-def test_a_report_that_names_no_token_is_refused(listener: Listener, body: bytes) -> None:
+def test_a_report_without_a_token_is_refused(listener: Listener, body: bytes) -> None:
     listener.write(1)
     assert listener.site.call("/expired", "POST", body).status == 400
     assert not listener.reports
 
 
-def test_a_report_of_another_token_than_the_current_gets_that_at_once(listener: Listener) -> None:
+def test_a_report_about_an_older_token_gets_the_current_one_at_once(listener: Listener) -> None:
     old, new = listener.write(1), listener.write(2)
     for document in (
         {"access_token": value(old)},
@@ -245,7 +177,7 @@ def test_a_report_of_another_token_than_the_current_gets_that_at_once(listener: 
 
 
 @pytest.mark.parametrize("by", ["access_token", "fingerprint"])
-def test_a_report_of_the_current_token_is_passed_on_and_gets_the_next(listener: Listener, by: str) -> None:
+def test_a_report_about_the_current_token_is_passed_on_and_gets_the_next(listener: Listener, by: str) -> None:
     token = listener.write(1)
     listener.time += 400  # older than the schedule demands
     answers: list[Received] = []
@@ -264,7 +196,7 @@ def test_a_report_of_the_current_token_is_passed_on_and_gets_the_next(listener: 
     assert listener.reports == [("studio", token.facts.fingerprint)]
 
 
-def test_a_report_of_a_token_that_the_schedule_will_not_replace_soon_is_told_when(listener: Listener) -> None:
+def test_a_report_about_a_token_that_is_too_young_gets_503_with_the_wait(listener: Listener) -> None:
     token = listener.write(1)
     listener.time += 100
     answer = listener.post("/expired", {"access_token": value(token)})
@@ -272,8 +204,8 @@ def test_a_report_of_a_token_that_the_schedule_will_not_replace_soon_is_told_whe
     assert listener.reports == [("studio", token.facts.fingerprint)]
 
 
-def test_reports_in_a_loop_are_passed_on_once_a_second(listener: Listener) -> None:
-    """What the engine does for each is little, but a loop makes thousands."""
+def test_repeated_reports_are_passed_on_once_a_second(listener: Listener) -> None:
+    """A caller in a loop sends thousands, and the engine must not work for each."""
     token = listener.write(1)
     for _ in range(50):
         listener.post("/expired", {"access_token": value(token)})
@@ -288,10 +220,8 @@ def test_reports_in_a_loop_are_passed_on_once_a_second(listener: Listener) -> No
 
 @pytest.mark.parametrize("path", ["/authorize/studio", "/authorize", "/authorize/studio/v1/rooms?x=y"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
-def test_proxies_get_the_header_that_they_put_into_requests(
-    listener: Listener, path: str, method: str
-) -> None:
-    """Envoy asks with the method of the request, and with its path behind ours."""
+def test_a_proxy_gets_the_header_for_its_requests(listener: Listener, path: str, method: str) -> None:
+    """Envoy uses the method of the original request, and appends its path."""
     token = listener.write(1)
     answer = listener.site.call(path, method, headers=ASKED)
     assert (answer.status, answer.body) == (200, b"")
@@ -303,7 +233,7 @@ def authorized(answer: Received) -> str | None:
     return answer.headers["Authorization"]
 
 
-def test_a_proxy_that_names_the_expired_token_causes_no_mint_once_another_is_there(
+def test_a_proxys_report_about_an_older_token_causes_no_mint(
     listener: Listener,
 ) -> None:
     etag = f'"{listener.write(1).facts.fingerprint}"'
@@ -315,13 +245,13 @@ def test_a_proxy_that_names_the_expired_token_causes_no_mint_once_another_is_the
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_proxy_that_was_told_of_an_expired_token_gets_the_next(listener: Listener, named: bool) -> None:
+def test_a_proxys_report_about_the_current_token_gets_the_next(listener: Listener, named: bool) -> None:
     token = listener.write(1)
     listener.time += 400
     answers: list[Received] = []
-    told = token.facts.fingerprint if named else "true"
+    reported = token.facts.fingerprint if named else "true"
     proxy = threading.Thread(
-        target=lambda: answers.append(listener.get("/authorize", X_Access_Token_Expired=told))
+        target=lambda: answers.append(listener.get("/authorize", X_Access_Token_Expired=reported))
     )
     proxy.start()
     assert listener.reported.wait(DEADLINE)
@@ -330,8 +260,8 @@ def test_a_proxy_that_was_told_of_an_expired_token_gets_the_next(listener: Liste
     assert authorized(answers[0]) == f"Bearer {value(new)}"
 
 
-def test_a_proxy_that_names_no_token_means_the_one_before_where_this_one_is_new(listener: Listener) -> None:
-    """Of a thousand requests that failed with one token, the last are told when the next is there already."""
+def test_a_report_without_a_name_is_about_an_older_token_if_this_one_is_young(listener: Listener) -> None:
+    """If a thousand requests fail with one token, the last reports arrive after the next token."""
     token = listener.write(1)
     answer = listener.get("/authorize", X_Access_Token_Expired="true")
     assert authorized(answer) == f"Bearer {value(token)}"
@@ -352,18 +282,18 @@ def test_a_program_that_mints_gets_the_current_token(listener: Listener, credent
     assert b"r3fresh" not in answer.body
 
 
-def test_what_stands_for_the_refresh_token_is_a_report(listener: Listener) -> None:
-    """The SDK mints with it when it learns that its token has expired."""
+def test_the_substitute_for_the_refresh_token_reports_an_expired_token(listener: Listener) -> None:
+    """The SDK calls the mint path with it when its token has expired."""
     old = listener.write(1)
-    stand_in = json.loads(listener.post(MINT, {}).body)["data"]["refresh_token"]
-    answer = listener.post(MINT, {}, Authorization=f"Bearer {stand_in}")
+    substitute = json.loads(listener.post(MINT, {}).body)["data"]["refresh_token"]
+    answer = listener.post(MINT, {}, Authorization=f"Bearer {substitute}")
     assert (answer.status, listener.reports) == (503, [("studio", old.facts.fingerprint)])
     new = listener.write(2)
-    answer = listener.post(MINT, {}, Authorization=f"Bearer {stand_in}")
+    answer = listener.post(MINT, {}, Authorization=f"Bearer {substitute}")
     assert json.loads(answer.body)["data"]["access_token"] == value(new)
 
 
-def test_so_is_the_refresh_token_itself_where_it_is_served(several: Listener) -> None:
+def test_a_served_refresh_token_reports_an_expired_token_too(several: Listener) -> None:
     token = several.write(1, "refreshing")
     several.post(MINT, {}, Authorization="Bearer refreshing:x")
     assert not several.reports
@@ -373,7 +303,7 @@ def test_so_is_the_refresh_token_itself_where_it_is_served(several: Listener) ->
 
 
 @pytest.mark.parametrize("path", ["/expired", MINT])
-def test_a_request_that_waits_in_vain_is_told_to_try_again(impatient: Listener, path: str) -> None:
+def test_a_request_that_waits_too_long_gets_503_with_retry_after(impatient: Listener, path: str) -> None:
     token = a_token(1)
     if path == "/expired":
         token = impatient.write(1)
@@ -382,7 +312,7 @@ def test_a_request_that_waits_in_vain_is_told_to_try_again(impatient: Listener, 
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
 
 
-def test_a_program_that_comes_before_the_first_token_waits_for_it(listener: Listener) -> None:
+def test_a_program_that_calls_before_the_first_token_waits_for_it(listener: Listener) -> None:
     answers: list[Received] = []
     program = threading.Thread(target=lambda: answers.append(listener.post(MINT, {})))
     program.start()
@@ -392,7 +322,7 @@ def test_a_program_that_comes_before_the_first_token_waits_for_it(listener: List
     assert json.loads(answers[0].body)["data"]["access_token"] == value(token)
 
 
-def test_nothing_that_a_client_sends_is_repeated(listener: Listener) -> None:
+def test_no_response_repeats_what_a_client_sent(listener: Listener) -> None:
     listener.write(1)
     secret = "s3cret-of-the-client"
     for path in ("/token", "/token/x", f"/{secret}", f"/token/{secret}", MINT, "/expired"):

@@ -4,6 +4,8 @@ import selectors
 import socket
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ class Connection:
 
     def __init__(self, sock: socket.socket, tls: "ssl.SSLContext | None", protocol: Protocol) -> None:
         self.protocol = protocol
+        self.since = protocol.since  # as of the last time that the server looked
         self.later: Later | None = None
         self.thread: threading.Thread | None = None
         self._events = 0
@@ -87,3 +90,44 @@ class Connection:
         """Wake the thread that took over. Bypasses TLS, because that thread owns its state."""
         with suppress(OSError):  # the connection has ended already
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+class OpenConnections:
+    """All open connections, in the order in which the server closes them for lack of room: the one that has
+    been idle longest, or else the one with the oldest request. Nothing here searches: there may be thousands.
+    """
+
+    def __init__(self) -> None:
+        self._all: OrderedDict[Connection, None] = OrderedDict()  # by `since`
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._all)
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._all
+
+    @property
+    def first_to_evict(self) -> Connection:
+        return next(iter(self._idle or self._all))
+
+    def add(self, connection: Connection) -> None:
+        self._all[connection] = None
+
+    def remove(self, connection: Connection) -> None:
+        """Remove a connection, if it is there."""
+        self._all.pop(connection, None)
+        self._idle.pop(connection, None)
+
+    def sort(self, connection: Connection) -> None:
+        """Put a connection into its place. Call this after each exchange."""
+        protocol = connection.protocol
+        if connection.since != protocol.since:
+            connection.since = protocol.since
+            self._all.move_to_end(connection)
+            self._idle.pop(connection, None)
+        if protocol.is_idle:
+            self._idle[connection] = None

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from refresher.http.server import sockets
-from refresher.http.server.connection import Connection
+from refresher.http.server.connection import Connection, OpenConnections
 from refresher.http.server.limits import Limits
 from refresher.http.server.messages import Application, Reply, Response, Takeover
 from refresher.http.server.protocol import NEVER, Phase, Protocol
@@ -59,7 +59,7 @@ class Server:
         self._woken.settimeout(0)
         self._wake.settimeout(0)
         self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._open: dict[Connection, None] = {}  # the oldest first
+        self._open = OpenConnections()
         self._eager: dict[Connection, None] = {}  # have received more to process, so do not wait for sockets
         self._taken: dict[Connection, None] = {}  # the application has their sockets
         self._wake_at = NEVER  # monotonic; at the nearest deadline or earlier
@@ -146,16 +146,13 @@ class Server:
         except OSError:  # the client has already gone
             sock.close()
             return
-        self._open[connection] = None
+        self._open.add(connection)
         self._settle(connection)
         if len(self._open) > self._limits.connections:
             self._evict()
 
     def _evict(self) -> None:
-        def order(connection: Connection) -> tuple[bool, float]:
-            return not connection.protocol.is_idle, connection.protocol.since
-
-        self._end(min(self._open, key=order))
+        self._end(self._open.first_to_evict)
 
     def _make_room(self, error: OSError) -> None:
         """Close a connection: descriptors or memory are used up. The new connection stays in the backlog."""
@@ -233,6 +230,7 @@ class Server:
         if protocol.phase is Phase.OVER:
             self._end(connection)
             return
+        self._open.sort(connection)
         if protocol.has_more:
             self._eager[connection] = None
         self._wake_at = min(self._wake_at, protocol.deadline)
@@ -251,7 +249,7 @@ class Server:
                 self._end(connection)
 
     def _end(self, connection: Connection) -> None:
-        del self._open[connection]
+        self._open.remove(connection)
         connection.release(self._selector)
         if connection in self._taken:
             connection.sever()
@@ -285,7 +283,7 @@ class Server:
 
     def _returned(self, connection: Connection) -> None:
         del self._taken[connection]
-        self._open.pop(connection, None)
+        self._open.remove(connection)
         connection.sock.close()
 
     def _await_taken(self) -> None:

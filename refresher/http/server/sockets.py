@@ -7,7 +7,8 @@ import socket
 import stat
 from contextlib import suppress
 
-from refresher.errors import ListenError
+from refresher.config.quoting import plain, shown_host, shown_path
+from refresher.errors import AddressInUseError, ListenError
 
 BACKLOG = 128  # connections that may wait until the server accepts them; the kernel's usual bound
 LONGEST_PATH = 107  # bytes (unix(7))
@@ -18,7 +19,7 @@ _REMEDIES = {
     errno.EADDRNOTAVAIL: "this machine has no such address; choose one of its own, or :PORT for all of them",
 }
 _UNIX_REMEDIES = {
-    errno.ENOENT: "its directory does not exist; create it",
+    errno.ENOENT: "its directory does not exist; create it or choose another {}",
     errno.ENOTDIR: "its parent is not a directory; choose another {}",
     errno.EACCES: "not permitted; this process must be able to write to its directory",
     errno.EROFS: "its directory is read-only; choose another {}",
@@ -34,7 +35,7 @@ def bind(host: str, port: int, *, option: str = "--listen", backlog: int = BACKL
     name it listens on the first usable address of that name, IPv4 first. Raises ListenError with advice;
     `option` is the option that chose the address.
     """
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = f"[{host}]:{port}" if ":" in host else f"{shown_host(host)}:{port}"
     try:
         if not 0 <= port <= 65535:  # the resolver would take it modulo 65536
             raise ListenError(f"cannot listen on {where}: ports are 0 to 65535")
@@ -47,7 +48,7 @@ def bind(host: str, port: int, *, option: str = "--listen", backlog: int = BACKL
         # create_server appends " (while attempting to bind on address …)" to strerror.
         why = _REMEDIES.get(error.errno or 0, "").format(option)
         why = why or str(error.strerror or error).partition(" (while")[0]
-        raise ListenError(f"cannot listen on {where}: {why}") from error
+        raise _failed(error)(f"cannot listen on {where}: {why}") from error
 
 
 def bind_unix(
@@ -62,9 +63,7 @@ def bind_unix(
 
     It replaces an abandoned socket, but no other file. `close` removes it. Raises ListenError.
     """
-    where = f"cannot listen on unix:{path}"
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise ListenError(f"{where}: the path has more than {LONGEST_PATH} bytes; choose a shorter {option}")
+    where = _checked(path, option)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         number = -1 if group is None else _group_number(group)
@@ -76,8 +75,22 @@ def bind_unix(
     except (OSError, LookupError) as error:
         reason = _unix_reason(error, path, group, option)
         close(sock)
-        raise ListenError(f"{where}: {reason}") from error
+        raise _failed(error)(f"{where}: {reason}") from error
     return sock
+
+
+def try_unix(path: str, *, group: str | None = None, option: str = "--serve") -> None:
+    """Raise the ListenError that `bind_unix` would raise. Leaves no file: a daemon may be starting."""
+    import tempfile  # noqa: PLC0415 -- only for `check`
+
+    where = _checked(path, option)
+    try:
+        number = -1 if group is None else _group_number(group)
+        _expect_free(path)
+        with tempfile.TemporaryFile(dir=os.path.dirname(path)) as file:
+            os.chown(file.fileno(), -1, number)
+    except (OSError, LookupError) as error:
+        raise _failed(error)(f"{where}: {_unix_reason(error, path, group, option)}") from error
 
 
 def close(listening: socket.socket) -> None:
@@ -114,6 +127,19 @@ def _named(host: str, port: int, backlog: int) -> socket.socket:
     raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
 
 
+def _checked(path: str, option: str) -> str:
+    """The beginning of a message about `path`. Raises ListenError for a path that no socket can have."""
+    where = f"cannot listen on unix:{shown_path(path)}"
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise ListenError(f"{where}: the path has more than {LONGEST_PATH} bytes; choose a shorter {option}")
+    return where
+
+
+def _failed(error: OSError | LookupError) -> type[ListenError]:
+    in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    return AddressInUseError if in_use else ListenError
+
+
 def _bind_path(sock: socket.socket, path: str) -> None:
     try:
         sock.bind(path)
@@ -122,6 +148,11 @@ def _bind_path(sock: socket.socket, path: str) -> None:
             raise
         os.unlink(path)
         sock.bind(path)
+
+
+def _expect_free(path: str) -> None:
+    if os.path.lexists(path) and not _is_abandoned(path):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _is_abandoned(path: str) -> bool:
@@ -142,10 +173,11 @@ def _group_number(group: str) -> int:
 
 
 def _unix_reason(error: OSError | LookupError, path: str, group: str | None, option: str) -> str:
+    name = plain(group or "")
     if isinstance(error, LookupError):
-        return f"no such group: {group}"
+        return f"this machine has no group {name}; create it or choose another {option}-group"
     if error.errno == errno.EPERM:
-        return f"this process may not give it to group {group}; run it as a member of that group"
+        return f"this process may not give it to group {name}; run it as a member of that group"
     if error.errno == errno.EADDRINUSE:
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             return _REMEDIES[errno.EADDRINUSE].format(option)

@@ -107,13 +107,15 @@ def running() -> Iterator[Callable[[Callable[[socket.socket], Server]], Site]]:
         running.append((server, thread))
         return Site(port)
 
-    yield run
-    for server, thread in running:
-        lived = thread.is_alive()
-        server.stop()
-        thread.join(DEADLINE)
-        assert lived, "the server has ended before the test"
-        assert not thread.is_alive(), "the server did not stop"
+    try:
+        yield run
+    finally:  # a failed test must not leave a thread that keeps pytest from ending
+        for server, thread in running:
+            lived = thread.is_alive()
+            server.stop()
+            thread.join(DEADLINE)
+            assert lived, "the server has ended before the test"
+            assert not thread.is_alive(), "the server did not stop"
 
 
 @contextmanager

@@ -302,6 +302,31 @@ def test_an_idle_connection_is_closed_before_an_older_busy_one(
         assert at_work.recv(4096).endswith(b"hello GET /there")
 
 
+def test_of_two_idle_connections_the_one_with_the_older_request_is_closed(serve: Serve) -> None:
+    site = serve(hello, KEPT._replace(connections=2))
+    with site.client() as first, site.client() as second:
+        for sock in (first, second, first):
+            sock.sendall(GET)
+            assert sock.recv(4096).endswith(b"hello GET /there")
+        assert site.call("/there").status == 200
+        assert second.recv(1) == b""
+        first.sendall(GET)
+        assert first.recv(4096).endswith(b"hello GET /there")
+
+
+def test_of_two_busy_connections_the_one_with_the_older_request_is_closed(serve: Serve) -> None:
+    site = serve(hello, KEPT._replace(connections=2))
+    with site.client() as first, site.client() as second:
+        for sock in (second, first):
+            sock.sendall(GET)
+            assert sock.recv(4096).endswith(b"hello GET /there")
+            sock.sendall(GET[:10])
+        assert site.call("/there").status == 200
+        assert second.recv(1) == b""
+        first.sendall(GET[10:])
+        assert first.recv(4096).endswith(b"hello GET /there")
+
+
 def test_a_dripping_body_times_out(serve: Serve) -> None:
     with serve(echo, PATIENT._replace(body=0.2)).client() as sock:
         sock.sendall(POST % (3, b"a"))

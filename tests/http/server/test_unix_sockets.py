@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from refresher.errors import ListenError
+from refresher.errors import AddressInUseError, ListenError
 from refresher.http.server.loop import Server
 from refresher.http.server.messages import Response
-from refresher.http.server.sockets import LONGEST_PATH, bind_unix, close
+from refresher.http.server.sockets import LONGEST_PATH, bind, bind_unix, close, try_unix
 from tests.http.server.site import DEADLINE, ONE_REQUEST, Plain, everything
 
 
@@ -125,20 +125,26 @@ def test_another_file_is_not_replaced(path: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "reported"),
     [
-        ("missing/socket", "unix:missing/socket: its directory does not exist; create it"),
+        (
+            "missing/socket",
+            "unix:missing/socket: its directory does not exist; create it or choose another --serve",
+        ),
         (f"{__file__}/socket", "its parent is not a directory; choose another --serve"),
         ("x" * (LONGEST_PATH + 1), f"the path has more than {LONGEST_PATH} bytes; choose a shorter --serve"),
         ("\N{SNOWMAN}" * 40, "the path has more than 107 bytes"),
     ],
 )
 def test_an_unusable_path_is_reported(path: str, reported: str) -> None:
-    with pytest.raises(ListenError) as raised:
-        bound(path)
-    assert reported in str(raised.value)
+    for attempt in (bound, try_unix):
+        with pytest.raises(ListenError) as raised:
+            attempt(path)
+        assert reported in str(raised.value)
 
 
 def test_an_unknown_group_is_reported_and_leaves_no_file(path: str) -> None:
-    with pytest.raises(ListenError, match=r"unix:token\.sock: no such group: nobody-has-this"):
+    with pytest.raises(
+        ListenError, match=r"unix:token\.sock: this machine has no group 'nobody-has-t'…; create it"
+    ):
         bound(path, group="nobody-has-this")
     assert not os.path.lexists(path)
 
@@ -146,25 +152,63 @@ def test_an_unknown_group_is_reported_and_leaves_no_file(path: str) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="as root, which then gives its rights away")
 def test_a_missing_permission_is_reported() -> None:
     code = """
-import os, sys
+import os, sys, tempfile  # the last one now, while the library may be read
 from refresher.errors import ListenError
-from refresher.http.server.sockets import bind_unix
+from refresher.http.server.sockets import bind_unix, try_unix
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
 for path, group in (("/socket", None), (sys.argv[1], "0")):
-    try:
-        bind_unix(path, group=group, option="--serve")
-    except ListenError as error:
-        print(error)
+    for attempt in (bind_unix, try_unix):
+        try:
+            attempt(path, group=group, option="--serve")
+        except ListenError as error:
+            print(error)
 """
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o777)
         program = [sys.executable, "-c", code, f"{directory}/s"]
         done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=DEADLINE)
         assert os.listdir(directory) == []
-    assert done.stdout == (
-        "cannot listen on unix:/socket: not permitted; this process must be able to write to its "
-        f"directory\ncannot listen on unix:{directory}/s: this process may not give it to group 0; "
-        "run it as a member of that group\n"
+    directory_line = (
+        "cannot listen on unix:/socket: not permitted; this process must be able to write to its directory"
     )
+    group_line = (
+        f"cannot listen on unix:{directory}/s: this process may not give it to group 0; run it as a member "
+        "of that group"
+    )
+    assert done.stdout.splitlines() == [directory_line] * 2 + [group_line] * 2
+
+
+def test_a_trial_reports_the_same_and_leaves_everything_as_it_was(path: str, tmp_path: Path) -> None:
+    absolute = str(tmp_path / path)
+    with tempfile.TemporaryDirectory() as folder:
+        try_unix(f"{folder}/socket")
+        assert os.listdir(folder) == []
+        bound(f"{folder}/socket").close()  # abandoned
+        try_unix(f"{folder}/socket")
+        assert os.listdir(folder) == ["socket"]
+        first = bound(f"{folder}/socket")
+        with pytest.raises(AddressInUseError, match="another process listens there"):
+            try_unix(f"{folder}/socket")
+        connected(f"{folder}/socket").close()
+        close(first)
+        Path(folder, "file").touch()
+        with pytest.raises(AddressInUseError, match="a file that is not a socket exists there"):
+            try_unix(f"{folder}/file")
+    with pytest.raises(ListenError, match="has no group"):
+        try_unix(absolute, group="nobody-has-this")
+
+
+@pytest.mark.parametrize("secret", ["NoDigitInThisKeyAtAllButCapitals", "sk.live.Zq1f0WcT5d9mN3x8Hn2XkLm"])
+def test_a_message_shows_no_secret_typed_as_an_address(secret: str, tmp_path: Path) -> None:
+    for attempt in (
+        lambda: bind_unix(f"{tmp_path}/{secret}/s"),
+        lambda: bind_unix(f"/missing/{secret}"),
+        lambda: bind_unix("/missing/s", group=secret),
+        lambda: try_unix("/missing/s", group=secret),
+        lambda: bind(secret, 80_000),
+    ):
+        with pytest.raises(ListenError) as raised:
+            attempt()
+        assert secret[:13] not in str(raised.value)

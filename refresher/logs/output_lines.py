@@ -1,0 +1,67 @@
+"""The log lines about outputs and their hooks. See `lines`."""
+
+import logging
+
+from refresher.core import notifications
+from refresher.core.durations import humanized
+from refresher.core.rfc3339 import to_second
+from refresher.logs.line import Failure, Line, of_token, until
+
+
+def written(event: notifications.OutputWritten) -> Line:
+    verb = "restored" if event.reason == "repair" else "wrote"
+    return Line(
+        logging.INFO,
+        f"{verb} {event.output}, {until(event.facts)}",
+        {"output": event.output, "reason": event.reason, **of_token(event.facts)},
+        vouched=True,
+        recovered=(f"write {event.output}", f"read {event.output}"),
+    )
+
+
+def failed(event: notifications.OutputFailed) -> Line:
+    fields: dict[str, object] = {"output": event.output}
+    verb, text = "write" if event.writing else "read", event.message
+    if event.expiry is not None:
+        fields["expires_at"] = to_second(event.expiry.wall)
+        text += f"; it holds a token valid until {fields['expires_at']}"
+    elif event.writing:
+        text += "; IT HOLDS NO VALID TOKEN"
+    return Line(
+        logging.ERROR if event.writing else logging.WARNING,
+        text,
+        fields,
+        failure=Failure(f"{verb} {event.output}", f"{event.expiry is None} {event.message}"),
+    )
+
+
+def disturbed(event: notifications.OutputDisturbed) -> Line:
+    text = f"{event.output} was deleted or altered from outside; restoring it"
+    return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
+
+
+def forged(event: notifications.OutputForged) -> Line:
+    text = (
+        f"the record of {event.output} is not sealed with our key: another program or an early version wrote "
+        "it; ignoring its token and replacing it"
+    )
+    return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
+
+
+def held(event: notifications.OutputHeld, *, retries: bool) -> Line:
+    return Line(logging.WARNING if retries else logging.INFO, event.message, {"output": event.output})
+
+
+def hook_ran(event: notifications.HookRan) -> Line:
+    text = f"hook of {event.output}: {event.message}"
+    return Line(logging.INFO, text, {"output": event.output}, recovered=(f"hook {event.output}",))
+
+
+def hook_failed(event: notifications.HookFailed, *, retries: bool) -> Line:
+    then = f"next run in {humanized(event.wait)}" if retries else "this pass does not run it again"
+    return Line(
+        logging.ERROR,
+        f"hook of {event.output} failed: {event.message}; its consumer may use the former token; {then}",
+        {"output": event.output, "wait_seconds": round(event.wait, 3)},
+        failure=Failure(f"hook {event.output}", event.message),
+    )

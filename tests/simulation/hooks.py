@@ -1,0 +1,69 @@
+"""Hooks that take a while and fail at random: they run after each write, and for no other reason."""
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from refresher.errors import HookError
+from tests.simulation.virtual import World
+
+if TYPE_CHECKING:
+    from tests.simulation.installation import Installation
+    from tests.simulation.process import Process
+
+FAILS = 0.3  # of all runs
+LONGEST = 20.0  # seconds that a run takes
+
+
+class Hooks:
+    """What became of all hooks. `owed`: writes since the last success; a file's outlive its process."""
+
+    def __init__(self, world: World) -> None:
+        self.dice = random.Random(world.now)  # their own: other stories stay as they are
+        self.owed: Counter[tuple[str, str]] = Counter()
+        self.served: dict[str, int] = {}  # by output: the token that its last run that succeeded found there
+
+    def check(self, here: "Installation") -> None:
+        """All is well: the consumer of each file has been told of the newest token. A Secret does not
+        remember what is owed, so it is not checked once a process was killed."""
+        for name, place in here.outputs.items():
+            shows = here.promise.displays[name].shows
+            is_remembered = place.kind == "file" or not here.deaths
+            if (
+                here.wants.hooks
+                and name in here.configured
+                and is_remembered
+                and self.served.get(name) != shows
+            ):
+                here.promise.violated(f"no hook has run for token {shows} in {place.name}")
+
+
+class HookLine:
+    """`ports.Hook` of one process."""
+
+    def __init__(self, hooks: Hooks, process: "Process", output: str, kind: str) -> None:
+        self.output, self.lane = output, f"hook:{output}"
+        self._hooks, self._process = hooks, process
+        self._key = (output, "" if kind == "file" else process.name)
+        self._remembers = kind == "file"
+
+    def owe(self) -> None:
+        self._hooks.owed[self._key] += 1
+
+    def is_owed(self) -> bool:
+        return self._remembers and self._hooks.owed[self._key] > 0
+
+    def run(self) -> str:
+        owed, dice, promise = self._hooks.owed[self._key], self._hooks.dice, self._process.here.promise
+        if not owed:
+            promise.violated(f"the hook of {self.output} runs, and nothing was written")
+        shows = promise.displays[self.output].shows
+        self._process.sleep(dice.choice((0.05, 1.0, LONGEST)))
+        if dice.random() < FAILS:
+            raise HookError("it failed")
+        self._hooks.owed[self._key] -= owed  # not those that came meanwhile
+        self._hooks.served[self.output] = shows
+        return "told the consumer"
+
+    def stop(self) -> None:
+        """A run in virtual time ends with its process."""

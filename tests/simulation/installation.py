@@ -152,6 +152,8 @@ class Installation:
         state = self.state_of(process)
         if (state and state.is_minting) or self.holds_unpublished(process):
             self.promise.may_cost_a_mint("killed between a mint and its first write")
+        if self.threads_refused or self.disk.hang is not None:
+            self.promise.may_cost_a_mint("killed while its successor cannot inspect the outputs")
         self.electors.pop(process, None)
         del self._parts[process]
         number = self.processes.index(process)

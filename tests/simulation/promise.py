@@ -161,7 +161,7 @@ class Promise:
         excuses = sorted(self.excuses)
         last = float("-inf")
         for token in self._issuer.minted:
-            if not token.got:  # the answer was lost: nobody knows of it
+            if not token.got or token.rejected:  # nobody knows of it, or the verifier wanted another one
                 continue
             if token.minted - last < shortest - attempt:
                 paid = [each for each in excuses if last - EFFECT <= each[0] <= token.minted]

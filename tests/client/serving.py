@@ -14,9 +14,7 @@ from refresher.http.server.messages import Reply, Request, Response
 from tests.commands.daemon import KEY, Daemon
 from tests.http.server.site import Plain, running
 
-LIFETIME = (
-    20.0  # seconds; a token is replaced after 2 s at the earliest, and unasked after 8 s at the earliest
-)
+LIFETIME = 20.0  # seconds; a token is replaced after 2 s at the earliest, and unasked after 8 s
 EXPIRED = ("X-Access-Token-Expired", "true")
 
 
@@ -34,7 +32,9 @@ def daemon(inlive: Emulator, place: Path, *words: object, serve: str = "") -> It
     (place / "key").write_text(KEY)
     begun = ("--key-file", place / "key", "--to-file", place / "token", "--issuer-url", inlive.url)
     lifetime = ("--lifetime", f"{LIFETIME:g}s")
-    with Daemon(*begun, *lifetime, "--serve", serve or f"unix:{place}/socket", *words) as started:
+    (place / "secret").write_text("client-secret-Zq1f0WcT")
+    secret = ("--serve-secret-file", place / "secret") if serve and not serve.startswith("unix:") else ()
+    with Daemon(*begun, *lifetime, "--serve", serve or f"unix:{place}/socket", *secret, *words) as started:
         for output in ("serve:default", f"file:{place}/token"):
             started.wait_for("OutputWritten", output=output)
         yield started

@@ -81,12 +81,12 @@ def test_while_there_is_no_token_it_reports_the_reason(inlive: Emulator, place: 
     with Daemon(*words, "--serve", f"unix:{place}/socket") as running:
         running.wait_for("RefreshFailed")
         source = TokenListener(f"unix:{place}/socket")
-        with pytest.raises(TokenUnavailableError, match="has no token to give: 503 there is no token"):
+        with pytest.raises(TokenUnavailableError, match="has no token to give: 503 no valid token"):
             source.token()
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(inlive: Emulator, place: Path) -> None:
-    refused = pytest.raises(TokenUnavailableError, match="404 no such token; there are default")
+    refused = pytest.raises(TokenUnavailableError, match="404 no such token; accepted: default")
     with daemon(inlive, place), refused:
         TokenListener(f"unix:{place}/socket", "studio").token()
 

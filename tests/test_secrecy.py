@@ -25,6 +25,7 @@ from refresher.config.declarations import (
     TokenSettings,
 )
 from refresher.config.flags import declared_flags
+from refresher.config.hooks import ExecHook, HttpHook, PidFileSignal, ProcessSignal, SignalHook
 from refresher.config.options import options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings
@@ -436,6 +437,17 @@ IN_THE_FILE = {
 }
 
 
+def _hooks(section: type, output: dict[str, Any]) -> dict[type, Any]:
+    """The node of a hook's section, which is then part of the `output`."""
+    signal = {PidFileSignal: {"pid_file": "/p"}, ProcessSignal: {"process": "p"}}
+    after = {SignalHook: {"signal": {"process": "p"}}, ExecHook: {"exec": ["true"]}}
+    after[HttpHook] = {"http": "http://127.0.0.1:1/"}
+    after |= {kind: {"signal": node} for kind, node in signal.items()}
+    if section in after:
+        output["after"] = after[section]
+    return after | signal
+
+
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("where", IN_THE_FILE)
 @pytest.mark.parametrize("as_a_key", [False, True], ids=["as value", "as key"])
@@ -460,6 +472,7 @@ def test_a_secret_anywhere_in_the_configuration_is_not_shown(call, tmp_path, whe
         ServeSettings: document.setdefault("serve", {"address": "unix:/s"})
         if section is ServeSettings
         else {},
+        **_hooks(section, document["tokens"][0]["outputs"][0]),
     }[section]
     if as_a_key:
         node[secret] = "x"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from refresher.clock import SystemClock
 from refresher.config.hooks import PidFileSignal, ProcessSignal
+from refresher.config.quoting import shown_path
 from refresher.errors import HookError
 from refresher.hooks import processes
 
@@ -87,7 +88,7 @@ def _read(path: str) -> tuple[int, float]:
         finally:
             os.close(file)
     except OSError as error:
-        raise HookError(f"{path} cannot be read: {error.strerror}; is the consumer running?") from error
+        raise HookError(f"{shown_path(path)} cannot be read: {error.strerror}; is the consumer running?") from error
     text = content.strip()
     if not (text.isdigit() and len(text) <= 10):  # bytes: ASCII digits only
         raise HookError(f"{path} does not hold the number of a process")

@@ -108,7 +108,7 @@ def test_a_token_is_complete_if_its_refresh_token_is_known_or_was_not_issued(wha
 
 
 def test_reasons_are_the_values_of_the_metric_label():
-    assert {*Reason} >= {"first", "scheduled", "key_changed", "reported_expired", "adopted"}
+    assert {*Reason} >= {"first", "scheduled", "key_changed", "reported_expired", "requested"}
 
 
 def test_the_propagation_delay_of_a_token_is_the_longest_of_its_outputs():

@@ -26,7 +26,9 @@ def server(tmp_path, name="consumer"):
     if not program.exists():
         program.write_bytes(Path("/bin/bash").read_bytes())
         program.chmod(0o755)
-    process = subprocess.Popen([program, "-c", SERVER, name, name], stdout=subprocess.PIPE, text=True)
+    # A shell cannot trap a signal that its caller ignores, as nohup does.
+    line = ["env", "--default-signal=HUP", program, "-c", SERVER, name, name]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == f"{name} is ready\n"
         yield process

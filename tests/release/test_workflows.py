@@ -123,7 +123,13 @@ def test_pip_installs_only_pinned_packages(path):
     text = path.read_text().replace("\\\n", " ")
     installed = re.findall(r"\bpip3? .*\b(?:install|download)\b [^;&|]*", text)
     assert [each for each in installed if not re.search(r"--(require-hashes|no-index)\b", each)] == []
-    assert re.findall(r"\b(?:uvx|npx|pipx|uv tool|uv pip|npm (?:i|install|exec|x)|go install|go run|curl|wget)\b.*", text) == []
+    assert (
+        re.findall(
+            r"\b(?:uvx|npx|pipx|uv tool|uv pip|npm (?:i|install|exec|x)|go install|go run|curl|wget)\b.*",
+            text,
+        )
+        == []
+    )
 
 
 def test_some_workflow_uses_pip():

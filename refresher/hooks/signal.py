@@ -88,7 +88,8 @@ def _read(path: str) -> tuple[int, float]:
         finally:
             os.close(file)
     except OSError as error:
-        raise HookError(f"{shown_path(path)} cannot be read: {error.strerror}; is the consumer running?") from error
+        problem = f"{shown_path(path)} cannot be read: {error.strerror}; is the consumer running?"
+        raise HookError(problem) from error
     text = content.strip()
     if not (text.isdigit() and len(text) <= 10):  # bytes: ASCII digits only
         raise HookError(f"{path} does not hold the number of a process")

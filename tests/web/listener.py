@@ -28,7 +28,9 @@ class Listener:
         self.served = {
             name: MemoryOutput(name, includes_refresh_token=name == "refreshing") for name in names
         }
-        self.start = self.time = SystemClock().now()
+        now = SystemClock().now()
+        # Whole seconds, so that an age is exact.
+        self.start = self.time = Instant(float(round(now.wall)), float(round(now.boot)))
         self.reports: list[tuple[str, str]] = []
         self.reported = threading.Event()
         self.site: Site

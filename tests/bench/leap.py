@@ -114,11 +114,10 @@ def rss_of(pid: int | str) -> int:
 def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     token = TokenSettings("bench", key_file, (FileOutputSettings(token_file),), lifetime=LIFETIME)
     settings = Settings((token,), IssuerSettings(url))
-    managed_tokens = wiring.managed_tokens(settings)
-    clock, workers = (
-        LeapingClock(),
-        CountingCrew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: 1}),
-    )
+    clock = LeapingClock()
+    workers = CountingCrew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: 1})
+    published = wiring.published_tokens(settings)
+    managed_tokens = wiring.managed_tokens(settings, clock, published, None, hooks=[()])
     mailbox = LeapingMailbox(clock, workers)
     counters = Counters()
     served: list[str] = []
@@ -137,7 +136,7 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     )
     engine = Engine(
         managed_tokens,
-        executor=Executor(wiring.issuer(settings.issuer, clock), clock, mailbox, workers, random.random),
+        executor=Executor(clock, mailbox, workers, random.random),
         clock=clock,
         mailbox=mailbox,
         observers=[LogObserver(), counters, meter],

@@ -30,18 +30,6 @@ print(json.dumps({
 PYTHON_IGNORES = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1  # each new interpreter does so
 
 
-@pytest.fixture
-def issuer():
-    with Emulator(keys=[KEY]) as inlive:
-        yield inlive
-
-
-@pytest.fixture
-def place(tmp_path):
-    (tmp_path / "key").write_text(KEY)
-    return tmp_path
-
-
 def words(issuer: Emulator, place: Path, *more: object) -> tuple[object, ...]:
     return ("exec", "--key-file", place / "key", "--issuer-url", issuer.url, *more)
 

@@ -7,14 +7,7 @@ import time
 
 import pytest
 
-from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, STOP_WITHIN, Daemon, eventually, plant, refresher
-
-
-@pytest.fixture
-def issuer():
-    with Emulator(keys=[KEY]) as inlive:
-        yield inlive
 
 
 @pytest.fixture

@@ -12,24 +12,11 @@ import pytest
 from refresher.config.output_kinds import LOCK_FILE
 from refresher.emulator.faults import Fault
 from refresher.emulator.server import Emulator
-from tests.commands.daemon import KEY, STOP_WITHIN, Ended, ended, eventually, plant, refresher, start
+from tests.commands.daemon import STOP_WITHIN, Ended, ended, eventually, plant, refresher, start
 from tests.issuer.peer import answering, peer
 from tests.needs import tool
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def issuer():
-    with Emulator(keys=[KEY]) as inlive:
-        yield inlive
-
-
-@pytest.fixture
-def place(tmp_path):
-    """A directory with a key and a path for the token."""
-    (tmp_path / "key").write_text(KEY)
-    return tmp_path
 
 
 def words(issuer: Emulator, place: Path) -> tuple[object, ...]:

@@ -28,19 +28,6 @@ LOOKED_AFTER = 60.0  # seconds until a disturbed output is put right
 
 
 @pytest.fixture
-def issuer():
-    with Emulator(keys=[KEY]) as inlive:
-        yield inlive
-
-
-@pytest.fixture
-def place(tmp_path):
-    """A directory with a key and a path for the token."""
-    (tmp_path / "key").write_text(KEY)
-    return tmp_path
-
-
-@pytest.fixture
 def daemon(issuer, place) -> Callable[..., Daemon]:
     """Starts a daemon that keeps `place`/token fresh, with more words on its command line."""
 

@@ -23,12 +23,6 @@ SECRET = "client-secret-8Kq2"
 
 
 @pytest.fixture
-def issuer() -> Iterator[Emulator]:
-    with Emulator(keys=[KEY]) as inlive:
-        yield inlive
-
-
-@pytest.fixture
 def place() -> Iterator[Path]:
     """A directory with a key, open to all users. Its path is short enough for a socket."""
     with tempfile.TemporaryDirectory() as folder:

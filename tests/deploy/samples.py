@@ -1,7 +1,6 @@
 """What Prometheus scrapes from refreshers in the course of hours or days: the real rules and the real metrics
 on a virtual clock, as input for ``promtool test rules``."""
 
-from collections.abc import Callable
 from typing import Any
 
 from refresher.core.effects import Write
@@ -102,15 +101,14 @@ class Course:
         self.refreshers.append(refresher)
         refresher.start(self.now)
 
-    def goes_on(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> int:
-        """Scrape for so long, or until something has happened. Returns the second of the end."""
+    def goes_on(self, seconds: float) -> None:
+        """Scrape for so long."""
         end = self.second + seconds
-        while self.second < end and not until():
+        while self.second < end:
             for each in self.refreshers:
                 each.run(self.now)
                 self._scrape(each)
             self.ticks += 1
-        return self.second
 
     def _scrape(self, it: Refresher) -> None:
         if not it.is_target:

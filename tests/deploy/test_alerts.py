@@ -13,7 +13,7 @@ from refresher.core.events import RefreshRequested
 from refresher.core.notifications import Crashed
 from refresher.core.state import OutputPolicy, TokenPolicy
 from tests import needs
-from tests.core.builders import ISSUER_URL, KEY_REFUSED, NOW, UNREACHABLE
+from tests.core.builders import ISSUER_URL, KEY_REFUSED, NOW, UNREACHABLE, Driver
 from tests.deploy.rendering import DEPLOY
 from tests.deploy.samples import Course, Refresher
 from tests.metrics.test_exposition import PROMISED
@@ -33,10 +33,9 @@ def refresher(
     elected: bool = False,
     name: str = "studio",
 ) -> Refresher:
-    daemon = Daemon(name, outputs=outputs or (FILE,))
-    driver = daemon.tokens[name]
-    plan = TokenPolicy(name, lifetime, 0.7, 10.0, ISSUER_URL, driver.policy.outputs, elected=elected)
-    daemon.tokens[name] = type(driver)(plan)
+    policy = TokenPolicy(name, lifetime, 0.7, 10.0, ISSUER_URL, outputs or (FILE,), elected=elected)
+    daemon = Daemon()
+    daemon.tokens[name] = Driver(policy)
     return Refresher(instance, daemon)
 
 

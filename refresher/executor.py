@@ -33,11 +33,8 @@ from refresher.lanes import Limit, Work, pool_of
 from refresher.ports import Clock, Mailbox, ManagedToken, Message
 from refresher.workers import Workers
 
-KEYS, ISSUER, VERIFIER = (
-    "keys",
-    "issuer",
-    "verify",
-)  # pools; those of outputs are "file", "secret" and "serve", that of hooks is "hook"
+# Pools. Those of outputs are "file", "secret" and "serve"; that of hooks is "hook".
+KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"
 MINTS_AT_ONCE = 16
 # Several threads write the outputs of one directory, because a write mostly waits for the disk.
 LIMITS: Mapping[str, Limit] = {

@@ -172,7 +172,7 @@ class Stage:
 
     def _early_expiry(self, consumer: Consumer) -> None:
         """The token expires long before its time. The consumer finds out, and gets the next one."""
-        time.sleep(2 * soonest(LIFETIME))  # the schedule replaces no younger token, whoever reports it
+        time.sleep(2 * soonest(LIFETIME))  # no report replaces a younger token
         self.narrate("EARLY EXPIRY: the issuer ends the token now, and nobody announces it.")
         self._inlive.expire_token()
         self._until("a report of the expired token", lambda: consumer.reported > 0)

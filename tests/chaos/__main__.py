@@ -65,7 +65,7 @@ def main() -> int:
         broken = _play(installations, arguments, began)
         totals = Counter({"seconds": round(time.monotonic() - began), "mints": issuer.counts.issued})
     print(table(installations, totals))
-    for error in broken:  # last, where whoever reads the end of a log sees it
+    for error in broken:  # last, so that the end of a log shows them
         print(f"\nVIOLATION with --seed {arguments.seed}: {error}", flush=True)
     return 1 if broken else 0
 

@@ -60,7 +60,7 @@ def _section(row: Row) -> str:
         f'<section class="{kind} {row.valid if row.valid in ("yes", "NO") else "unknown"}">',
         f"<{heading}>{escape(row.name)}</{heading}>",
         f"<p>{escape(' · '.join(known))}</p>",
-        *(f'<p class="problem">{escape(problem)}</p>' for problem in row.problems),
+        *(f'<p class="problem">{escape(str(problem))}</p>' for problem in row.problems),
         "</section>",
     ]
     return "\n".join(lines) + "\n"

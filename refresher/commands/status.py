@@ -96,9 +96,9 @@ def _checked(arguments: argparse.Namespace) -> int:
     except RefresherError as error:
         print(line(Level.UNKNOWN, str(error)))
         return Level.UNKNOWN
-    level, summary = verdict(document)
-    print(_text(document, arguments) if arguments.json else f"{summary}\n{_text(document, arguments)}")
-    return level
+    found, text = verdict(document), _text(document, arguments)
+    print(text if arguments.json else f"{found.summary}\n{text}")
+    return found.level
 
 
 def _text(document: Document, arguments: argparse.Namespace) -> str:

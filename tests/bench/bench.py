@@ -53,6 +53,8 @@ def emulated_inlive() -> Iterator[tuple[str, str]]:
         [sys.executable, "-c", ISSUER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with process:
+        assert process.stdout is not None
+        assert process.stdin is not None
         url, key = process.stdout.readline().split()
         yield url, key
         process.stdin.close()
@@ -280,7 +282,7 @@ def main(only: str = "") -> None:
     with emulated_inlive() as (url, key), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "key").write_text(key)
-        measures = {
+        measures: dict[str, Callable[[], None]] = {
             "start": lambda: start(url, folder),
             "memory": lambda: memory(url, folder),
             "idle": lambda: idle(url, folder),

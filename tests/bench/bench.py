@@ -24,7 +24,7 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
-from tests.bench import consumers, failover, proxies, scale
+from tests.bench import consumers, failover, hooks, proxies, scale
 from tests.bench.secret import served
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
@@ -291,6 +291,7 @@ def main(only: str = "") -> None:
             "scale": lambda: at_scale(url, key),
             "consumers": lambda: served_to_consumers(url, folder),
             "proxies": lambda: through_proxies(url, folder),
+            "hooks": lambda: hooks.lateness(url, folder, report),
             "mints": lambda: mints(url, key),  # last, because it makes the issuer slow
         }
         for wanted, measure in measures.items():

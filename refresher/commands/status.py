@@ -16,7 +16,7 @@ from refresher.config import flags
 from refresher.config.daemon_url import local_url, parse_daemon_url
 from refresher.config.declarations import Settings
 from refresher.config.loader import OUTPUTS
-from refresher.config.quoting import shown_url
+from refresher.config.quoting import shown_host
 from refresher.core.events import Event, Found, InspectFailed
 from refresher.core.machine import observe
 from refresher.core.rfc3339 import to_second
@@ -124,7 +124,7 @@ def _source(arguments: argparse.Namespace) -> Callable[[], Document]:
             url = parse_daemon_url(arguments.url)
         except ValueError as error:
             raise ConfigurationError((Problem("--url", str(error)),)) from error
-        return lambda: {**of_daemon(url), "source_detail": f"from the daemon at {shown_url(url)}"}
+        return lambda: {**of_daemon(url), "source_detail": f"from the daemon at {_shown(url)}"}
     settings = cli_options.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
     return lambda: _of_settings(settings)
 
@@ -191,14 +191,21 @@ def of_daemon(url: str, timeout: float = TIMEOUT) -> Document:
         and isinstance(document.get("tokens"), list)
     ):
         return document
-    raise UnreachableDaemonError(f"{shown_url(url)}: the server there is not a refresher")
+    raise UnreachableDaemonError(f"{_shown(url)}: the server there is not a refresher")
 
 
 def _unreachable(url: str, error: Exception) -> NoReturn:
     raise UnreachableDaemonError(
-        f"{shown_url(url)}: no refresher responds ({type(error).__name__}); give the address of its "
+        f"{_shown(url)}: no refresher responds ({type(error).__name__}); give the address of its "
         "--listen, such as http://localhost:9464"
     ) from error
+
+
+def _shown(url: str) -> str:
+    """Scheme, host and port. A host that may be a secret in the wrong place is cut."""
+    scheme, _, rest = url.partition("://")
+    host, _, port = rest.partition("/")[0].rpartition(":")
+    return f"{scheme}://{shown_host(host)}:{port}"
 
 
 def _body(blocks: Iterable[bytes]) -> bytearray:

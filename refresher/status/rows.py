@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 def rows(document: Mapping[str, Any]) -> Iterator[Row]:
     """A row for each token, followed by the rows of its outputs."""
-    time = _wall(document.get("time"))
+    time = wall(document.get("time"))
     for token in objects(document, "tokens"):
         outputs = [_output_row(output, time) for output in objects(token, "outputs")]
         below = {f"{output.name}: {problem}" for output in outputs for problem in output.problems}
@@ -108,12 +108,19 @@ def _validity(value: object) -> str:
 
 
 def _span(seconds: object) -> str:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return UNKNOWN
-    return humanized(seconds) if abs(seconds) < 1e12 else UNKNOWN  # Python's JSON has NaN and Infinity
+    known = number(seconds)
+    return UNKNOWN if known is None else humanized(known)
 
 
-def _wall(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """A number that is not absurdly large, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 1e12 else None  # Python's JSON has NaN and Infinity
+
+
+def wall(value: object) -> float | None:
+    """An RFC 3339 time as seconds since the epoch; None if it is not one."""
     try:
         return parse(value) if isinstance(value, str) else None
     except ValueError:
@@ -121,7 +128,7 @@ def _wall(value: object) -> float | None:
 
 
 def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
-    at = _wall(token.get("next_refresh_at"))
+    at = wall(token.get("next_refresh_at"))
     if at is None or time is None:
         return UNKNOWN
     when = f"in {humanized(at - time)}" if at > time else "now"
@@ -131,6 +138,6 @@ def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
 def _remark(output: Mapping[str, Any], time: float | None) -> str:
     if not output.get("owner"):
         return ""
-    issued = _wall(output.get("issued_at"))
+    issued = wall(output.get("issued_at"))
     age = "" if issued is None or time is None else f"issued {humanized(time - issued)} ago, "
     return f"{age}belongs to {shown(output.get('owner'))}"

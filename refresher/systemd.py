@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from refresher.core.instant import Instant
+from refresher.core.problems import Problem
+from refresher.core.rfc3339 import to_second
 from refresher.core.state import State, TokenPolicy
 from refresher.core.status import TokenStatus, status_of
 from refresher.ports import Clock
@@ -116,10 +118,18 @@ def summary(statuses: Iterable[TokenStatus]) -> str:
     """The status in one line, without a secret."""
     statuses = list(statuses)
     ready = sum(status.valid for status in statuses)
-    problems = [f"{status.name}: {problem}" for status in statuses for problem in status.problems]
+    problems = [_sentence(status.name, problem) for status in statuses for problem in status.problems]
     parts = [f"tokens: {len(statuses)}, valid in all their outputs: {ready}"]
     if problems:
         parts.append(" ".join(problems[0].split())[:LONGEST_PROBLEM])
     if len(problems) > 1:
         parts.append(f"and {len(problems) - 1} more")
     return "; ".join(parts)
+
+
+def _sentence(token: str, problem: Problem) -> str:
+    """Which token has which problem, since when and how often."""
+    history = f"since {to_second(problem.since)}" if problem.since is not None else ""
+    times = f"{problem.failures} in a row" if problem.failures else ""
+    when = ", ".join(filter(None, (history, times)))
+    return f"{token}: {problem.code}{f' ({when})' if when else ''}: {problem.message}"

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ from refresher.core.state import State
 from refresher.core.status import TokenStatus, status_of
 from refresher.errors import OutputError, UnreachableDaemonError
 from refresher.ports import Clock, Output
-from refresher.status.document import status_document
+from refresher.status.document import OUTPUTS as OUTPUTS_ALONE
+from refresher.status.document import Origin, status_document
 from refresher.status.table import table
 
 TIMEOUT = 5.0  # seconds to connect to the daemon, and between two parts of its response
@@ -46,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         settings = cli_options.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
         clock = SystemClock()
         statuses = [_of_outputs(published, clock) for published in wiring.published_tokens(settings)]
-        document = status_document(statuses, clock.now(), __version__)
+        origin = Origin(OUTPUTS_ALONE, __version__, socket.gethostname())
+        document = status_document(statuses, clock.now(), origin)
     print(json.dumps(document, indent=2) if arguments.json else table(document))
     return exit_codes.DONE if document.get("valid") is True else exit_codes.TRY_AGAIN
 

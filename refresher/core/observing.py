@@ -42,7 +42,7 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
         case KeyRead():
             return output_events.verified(*_key_read(state, event))
         case KeyUnreadable():
-            return _key_unreadable(state, event)
+            return _key_unreadable(state, event, now)
         case Stalled():
             return output_events.stalled(state, event, now)
         case Late():
@@ -114,7 +114,7 @@ def _name(credential: Credential) -> str:
 def _key_read(state: State, event: KeyRead) -> Observed:
     fingerprint = event.key.fingerprint
     recovered = state.key_problem is not None
-    state = state._replace(key_problem=None)
+    state = state._replace(key_reads=Retry())
     if state.newest is not None and _name(state.newest) == fingerprint:
         return state, ((KeyLoaded(fingerprint, changed=False),) if recovered else ())
     if state.proven is not None and _name(state.proven) == fingerprint:
@@ -125,11 +125,12 @@ def _key_read(state: State, event: KeyRead) -> Observed:
     return state._replace(candidate=Credential(event.key)), (KeyLoaded(fingerprint, changed),)
 
 
-def _key_unreadable(state: State, event: KeyUnreadable) -> Observed:
+def _key_unreadable(state: State, event: KeyUnreadable, now: Instant) -> Observed:
     if state.key_problem == event.message:
         return state, ()
     kept = state.newest is not None
-    return state._replace(key_problem=event.message), (KeySourceFailed(event.message, kept),)
+    reads = state.key_reads.failed(event.message, NEVER, now.boot)
+    return state._replace(key_reads=reads), (KeySourceFailed(event.message, kept),)
 
 
 def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Observed:

@@ -21,7 +21,7 @@ from refresher.core.notifications import (
     OutputWritten,
 )
 from refresher.core.seal import Sealer
-from refresher.core.state import OutputState, Retry, State, TokenPolicy
+from refresher.core.state import NEVER, OutputState, Retry, State, TokenPolicy
 
 
 def written(state: State, policy: TokenPolicy, event: Written, now: Instant) -> Observed:
@@ -63,7 +63,8 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
         writes = output.writes.failed(message, output.writes.next_try, now.boot - event.seconds)
         output = output._replace(writes=writes)
     else:
-        output = output._replace(reads=output.reads._replace(problem=message))
+        reads = output.reads.failed(message, output.reads.next_try, now.boot - event.seconds)
+        output = output._replace(reads=reads._replace(failures=output.reads.failures))
     return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
 
 
@@ -159,7 +160,7 @@ def inspect_failed(state: State, event: InspectFailed, now: Instant, began: floa
         inspected_at=began,
         reads=output.reads.failed(event.message, next_try, now.boot)
         if event.out_of_sight
-        else Retry(problem=event.message),
+        else output.reads.failed(event.message, NEVER, now.boot)._replace(failures=0),
     )
     if output.reads.problem == event.message:
         return state.with_output(after), ()

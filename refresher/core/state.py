@@ -178,7 +178,8 @@ class State(NamedTuple):
     """All that is known about one token. Times are boot seconds.
 
     `proven`: the last key that minted a token, or whose token was adopted. `candidate`: a newer key, not
-    proven yet. `facts`, `token`: the token in hand; the value of an adopted one may be unknown.
+    proven yet. `key_reads`: the progress of reading the key; it counts only changes of the problem.
+    `facts`, `token`: the token in hand; the value of an adopted one may be unknown.
     `minted_here`: this process minted it. `in_flight`: the effects that have not ended. `trial`: the token
     being checked.
     `requested_reason`: why a refresh was requested, if it was. `requested_during_mint`: the request came
@@ -191,7 +192,7 @@ class State(NamedTuple):
     outputs: tuple[OutputState, ...]
     proven: Credential | None = None
     candidate: Credential | None = None
-    key_problem: str | None = None
+    key_reads: Retry[str] = Retry()
     facts: TokenFacts | None = None
     token: Token | None = None
     minted_here: bool = False
@@ -210,6 +211,11 @@ class State(NamedTuple):
     def initial(cls, policy: TokenPolicy) -> Self:
         """The state at the start, when nothing is known."""
         return cls(tuple(OutputState(output.name) for output in policy.outputs), leads=not policy.elected)
+
+    @property
+    def key_problem(self) -> str | None:
+        """Why the source of the key is unreadable now; None if it is readable."""
+        return self.key_reads.problem
 
     @property
     def newest(self) -> Credential | None:

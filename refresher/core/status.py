@@ -1,10 +1,12 @@
 """The public status of a token, without secrets: for readiness, status, metrics and exit codes."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from refresher.core import machine
+from refresher.core import machine, problems
 from refresher.core.instant import Instant
 from refresher.core.model import Reason, TokenFacts
+from refresher.core.problems import Problem
 from refresher.core.state import OutputState, State, TokenPolicy
 from refresher.core.values import distinct
 
@@ -16,7 +18,7 @@ class HookStatus(NamedTuple):
 
     owed: bool
     failures: int
-    problem: str | None
+    problem: Problem | None
 
 
 @distinct
@@ -31,7 +33,7 @@ class OutputStatus(NamedTuple):
     expires: float | None
     token_fingerprint: str | None
     owner: str | None
-    problem: str | None
+    problem: Problem | None
     hook: HookStatus | None = None
 
 
@@ -49,8 +51,8 @@ class LeaseStatus(NamedTuple):
 @distinct
 class TokenStatus(NamedTuple):
     """The status of one token. `issued`, `expires`, `next_refresh`: wall times. `shortfall`: seconds by which
-    the expected lifetime is shorter than requested; None without a token. `problems`: sentences on why
-    consumers have no valid token, or will have none; empty if all is well."""
+    the expected lifetime is shorter than requested; None without a token. `problems`: all of them,
+    also those of its outputs, whose messages begin with the output's name; empty if all is well."""
 
     name: str
     valid: bool
@@ -64,14 +66,14 @@ class TokenStatus(NamedTuple):
     key_fingerprint: str | None
     key_accepted: bool | None
     token_fingerprint: str | None
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
     outputs: tuple[OutputStatus, ...]
 
 
 def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
     """The status of the token at `now`."""
     outputs = tuple(
-        output_status(output, now, state.busy_since(output))._replace(hook=_hook_status(output, policy))
+        output_status(output, now, state.busy_since(output))._replace(hook=_hook_status(output, policy, now))
         for output in state.outputs
     )
     facts = current(state, now)
@@ -90,7 +92,7 @@ def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
         key_fingerprint=newest.key.fingerprint if newest else None,
         key_accepted=not newest.is_refused if newest else None,
         token_fingerprint=facts.fingerprint if facts else None,
-        problems=_problems(state, outputs),
+        problems=(*problems.of_key(state, now), *_below(outputs)),
         outputs=outputs,
     )
 
@@ -132,13 +134,6 @@ def output_status(output: OutputState, now: Instant, busy_since: float | None) -
     """The status of one output at `now`. `busy_since`: when (boot seconds) the effect in flight began."""
     holding = output.holding
     facts = output.facts
-    problem = output.problem
-    if busy_since is not None and now.boot - busy_since > machine.STALLED:
-        problem = f"has not answered for {now.boot - busy_since:.0f} s"
-    elif holding is None:
-        problem = problem or "not inspected yet"
-    elif holding.remaining(now) <= 0:
-        problem = problem or ("its token has expired" if facts else "holds no token known to be valid")
     return OutputStatus(
         name=output.name,
         valid=holds_valid_token(output, now),
@@ -146,27 +141,21 @@ def output_status(output: OutputState, now: Instant, busy_since: float | None) -
         expires=now.wall + facts.remaining(now) if facts else None,
         token_fingerprint=facts.fingerprint if facts else None,
         owner=(holding.owner or None) if holding else None,
-        problem=problem,
+        problem=problems.of_output(output, now, busy_since),
     )
 
 
-def _hook_status(output: OutputState, policy: TokenPolicy) -> HookStatus | None:
+def _hook_status(output: OutputState, policy: TokenPolicy, now: Instant) -> HookStatus | None:
     if not policy.has_hook(output.name):
         return None
-    return HookStatus(output.hook.is_owed, output.hook.runs.failures, output.hook.runs.problem)
+    return HookStatus(output.hook.is_owed, output.hook.runs.failures, problems.of_hook(output, now))
 
 
-def _problems(state: State, outputs: tuple[OutputStatus, ...]) -> tuple[str, ...]:
-    problems = [] if state.key_problem is None else [state.key_problem]
-    problems.extend(
-        f"{declined.outcome} (key {credential.key.fingerprint}): {declined.message}"
-        for credential in (state.candidate, state.proven)
-        if credential is not None and (declined := credential.retry.problem) is not None
-    )
-    problems.extend(f"{output.name}: {output.problem}" for output in outputs if output.problem)
-    problems.extend(
-        f"{output.name}: hook: {output.hook.problem}"
-        for output in outputs
-        if output.hook and output.hook.problem
-    )
-    return tuple(problems)
+def _below(outputs: tuple[OutputStatus, ...]) -> Iterator[Problem]:
+    """The problems of the outputs, then those of their hooks."""
+    for output in outputs:
+        if output.problem:
+            yield output.problem._replace(message=f"{output.name}: {output.problem.message}")
+    for output in outputs:
+        if output.hook and (problem := output.hook.problem):
+            yield problem._replace(message=f"{output.name}: hook: {problem.message}")

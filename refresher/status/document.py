@@ -4,16 +4,29 @@ They are made of `TokenStatus` values, which contain no secret.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from refresher.core.instant import Instant
+from refresher.core.problems import Problem, of_output
 from refresher.core.rfc3339 import to_second
 from refresher.core.state import State, TokenPolicy
-from refresher.core.status import LeaseStatus, OutputStatus, TokenStatus, holds_valid_token, output_status
+from refresher.core.status import HookStatus, LeaseStatus, OutputStatus, TokenStatus, holds_valid_token
+
+DAEMON, OUTPUTS = "daemon", "outputs"
+
+
+class Origin(NamedTuple):
+    """Where a status comes from. `source`: DAEMON, or OUTPUTS if it was read from the outputs alone. `host`:
+    the machine's name. `started`: since when the daemon runs; None if no daemon was asked."""
+
+    source: str
+    version: str
+    host: str
+    started: Instant | None = None
 
 
 def status_document(
-    statuses: Iterable[TokenStatus], now: Instant, version: str, leases: Iterable[LeaseStatus] = ()
+    statuses: Iterable[TokenStatus], now: Instant, origin: Origin, leases: Iterable[LeaseStatus] = ()
 ) -> dict[str, Any]:
     """What ``/status`` and ``refresher status --json`` show.
 
@@ -22,7 +35,10 @@ def status_document(
     """
     tokens = [_of_token(status, now) for status in statuses]
     return {
-        "version": version,
+        "source": origin.source,
+        "version": origin.version,
+        "host": origin.host,
+        "started_at": _time(now.wall + origin.started.boot - now.boot) if origin.started else None,
         "time": to_second(now.wall),
         "valid": all(token["valid"] for token in tokens),
         "leases": [lease._asdict() for lease in leases],
@@ -45,7 +61,7 @@ def _of_token(token: TokenStatus, now: Instant) -> dict[str, Any]:
         "key_fingerprint": token.key_fingerprint,
         "key_accepted": token.key_accepted,
         "token_fingerprint": token.token_fingerprint,
-        "problems": list(token.problems),
+        "problems": [_of_problem(problem) for problem in token.problems],
         "outputs": [_of_output(output, now) for output in token.outputs],
     }
 
@@ -59,8 +75,22 @@ def _of_output(output: OutputStatus, now: Instant) -> dict[str, Any]:
         "remaining_seconds": _remaining(output.expires, now),
         "token_fingerprint": output.token_fingerprint,
         "owner": output.owner,
-        "problem": output.problem,
-        "hook": output.hook and output.hook._asdict(),
+        "problem": output.problem and _of_problem(output.problem),
+        "hook": output.hook and _of_hook(output.hook),
+    }
+
+
+def _of_hook(hook: HookStatus) -> dict[str, Any]:
+    return {**hook._asdict(), "problem": hook.problem and _of_problem(hook.problem)}
+
+
+def _of_problem(problem: Problem) -> dict[str, Any]:
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "since": _time(problem.since),
+        "count": problem.failures,
+        "advice": problem.advice,
     }
 
 
@@ -72,15 +102,16 @@ def _remaining(expires: float | None, now: Instant) -> float | None:
     return None if expires is None else round(expires - now.wall, 3)
 
 
-def unready_outputs(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dict[str, str | None]]:
+def unready_outputs(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dict[str, Any]]:
     """Token, output and problem of each output that holds no valid token. Empty when all outputs hold one."""
     return [
         {
             "token": policy.name,
             "output": output.name,
-            "problem": output_status(output, now, state.busy_since(output)).problem,
+            "problem": problem and _of_problem(problem),
         }
         for policy, state in view
         for output in state.outputs
         if not holds_valid_token(output, now)
+        for problem in (of_output(output, now, state.busy_since(output)),)
     ]

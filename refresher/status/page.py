@@ -11,10 +11,10 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from refresher.core.durations import humanized
-from refresher.status.rows import UNKNOWN, number, objects, shown, wall
+from refresher.status.rows import UNKNOWN, Row, RowProblem, lease_lines, number, objects, rows, shown, wall
 
 EVERY = 10  # seconds between two renewals
 
@@ -72,22 +72,33 @@ _VERDICTS = {
     "bad": "✗ NOT EVERY OUTPUT HOLDS A VALID TOKEN",
     "unknown": "? It is unknown whether every output holds a valid token",
 }
+_LINKS = (
+    ("metrics", "Metrics"),
+    ("status?format=json", "JSON"),
+    ("readyz", "Readiness"),
+    ("livez", "Liveness"),
+)
 Object = Mapping[str, Any]
+
+
+class _Entry(NamedTuple):
+    """A token or an output. `status`: its part of the document. `kind`: a key of _WORDS, and a class of the
+    style."""
+
+    status: Object
+    row: Row
+    kind: str
+    outputs: tuple["_Entry", ...] = ()
 
 
 def page(document: Object, *, renews: bool = False) -> str:
     """A status document as HTML, with all its texts escaped. Fields that are missing or misformed are left
     out. `renews`: the browser loads the page again every EVERY seconds."""
-    tokens = objects(document, "tokens")
-    now = wall(document.get("time"))
-    kinds = [_kind(token) for token in tokens]
-    kind = _verdict(document, kinds)
+    tokens = list(_entries(document))
+    kind = _verdict(document, tokens)
     host = shown(document.get("host"))
     title = f"{'' if kind == 'good' else '! '}{'' if host == UNKNOWN else f'{host}: '}inlive-token-refresher"
     renewal = f'<meta http-equiv="refresh" content="{EVERY}">\n' if renews else ""
-    sections = "".join(
-        _token(number, *found, now) for number, found in enumerate(zip(tokens, kinds, strict=True))
-    )
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -101,193 +112,143 @@ def page(document: Object, *, renews: bool = False) -> str:
 <header>
 <h1>inlive-token-refresher</h1>
 <p class="state {kind}">{_VERDICTS[kind]}</p>
-{_facts(_of_daemon(document))}
-{_links(renews=renews)}
+{_facts(_of_daemon(document))}{_links(renews=renews)}
 </header>
 <main>
-{_attention(tokens, kinds)}<h2>Tokens</h2>
+{_attention(tokens)}<h2>Tokens</h2>
 <p class="legend faint">A bar shows the time left. The line across it marks the next mint.</p>
-{sections or "<p>There are no tokens.</p>"}</main>
+{"".join(map(_token, range(len(tokens)), tokens)) or "<p>There are no tokens.</p>"}</main>
 </body>
 </html>
 """
 
 
-def _kind(status: Object) -> str:
-    """The state of a token or output: a key of _WORDS and a class of the style."""
-    if not isinstance(status.get("valid"), bool):
+def _entries(document: Object) -> Iterator[_Entry]:
+    row = rows(document)
+    for token in objects(document, "tokens"):
+        of_token = next(row)
+        below = [(output, next(row)) for output in objects(token, "outputs")]
+        outputs = tuple(_Entry(output, of_output, _kind(of_output)) for output, of_output in below)
+        problems = any(entry.row.problems for entry in outputs)
+        yield _Entry(token, of_token, _kind(of_token, fails=problems), outputs)
+
+
+def _kind(row: Row, *, fails: bool = False) -> str:
+    valid = "late" if row.problems or fails else "good"
+    return {"yes": valid, "NO": "bad"}.get(row.valid, "unknown")
+
+
+def _verdict(document: Object, tokens: list[_Entry]) -> str:
+    """The kind of the whole document."""
+    if not isinstance(document.get("valid"), bool):
         return "unknown"
-    if not status["valid"]:
-        return "bad"
-    fails = status.get("problems") or status.get("problem") or _hook(status).get("problem")
-    return "late" if fails else "good"
-
-
-def _verdict(document: Object, kinds: Iterable[str]) -> str:
-    whole = _kind({"valid": document.get("valid")})
-    fails = any(lease.get("problem") for lease in objects(document, "leases")) or "late" in kinds
-    return "late" if whole == "good" and fails else whole
+    fails = any(token.kind != "good" for token in tokens) or any(
+        lease.get("problem") for lease in objects(document, "leases")
+    )
+    return "bad" if document["valid"] is False else "late" if fails else "good"
 
 
 def _of_daemon(document: Object) -> Iterator[tuple[str, str]]:
-    yield "Host", _foreign(document.get("host"))
-    yield "Version", _foreign(document.get("version"))
-    yield "Time", _foreign(document.get("time"))
-    yield "Running since", _foreign(document.get("started_at"))
-    for lease in objects(document, "leases"):
-        leads = "this process leads" if lease.get("leads") is True else "standby"
-        holder = f"; {_foreign(lease['holder'])} leads" if lease.get("holder") else ""
-        problem = f"; {_foreign(lease['problem'])}" if lease.get("problem") else ""
-        yield "Lease", f"{_foreign(lease.get('lease'))}, {leads}{holder}{problem}"
+    terms = {"Host": "host", "Version": "version", "Time": "time", "Running since": "started_at"}
+    yield from ((term, _foreign(shown(document.get(field)))) for term, field in terms.items())
+    yield "Leader election", "<br>".join(map(_foreign, lease_lines(document)))
 
 
 def _links(*, renews: bool) -> str:
     renewal = ("?", "Stop renewing") if renews else ("?renew", f"Renew every {EVERY} s")
-    links = (
-        renewal,
-        ("metrics", "Metrics"),
-        ("status?format=json", "JSON"),
-        ("readyz", "Readiness"),
-        ("livez", "Liveness"),
-    )
-    items = "".join(f'<li><a href="{href}">{text}</a></li>' for href, text in links)
+    items = "".join(f'<li><a href="{href}">{text}</a></li>' for href, text in (*_LINKS, renewal))
     return f'<nav aria-label="Endpoints"><ul>{items}</ul></nav>'
 
 
-def _attention(tokens: list[Object], kinds: list[str]) -> str:
+def _attention(tokens: list[_Entry]) -> str:
     """Links to the tokens that are not well. Empty when all are."""
     items = [
-        f'<li><a href="#token-{number}">{_foreign(token.get("name"))}</a> '
+        f'<li><a href="#token-{number}">{_foreign(row.name)}</a> '
         f'<span class="state {kind}">{_WORDS[kind]}</span></li>'
-        for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
+        for number, (_, row, kind, _) in enumerate(tokens)
         if kind != "good"
     ]
-    if not items:
-        return ""
-    heading = f"Tokens that need attention: {len(items)} of {len(tokens)}"
-    return f"<h2>{heading}</h2>\n<ul>{''.join(items)}</ul>\n"
+    heading = f"<h2>Tokens that need attention: {len(items)} of {len(tokens)}</h2>"
+    return f"{heading}\n<ul>{''.join(items)}</ul>\n" if items else ""
 
 
-def _token(number: int, token: Object, kind: str, now: float | None) -> str:
-    due = wall(token.get("next_refresh_at"))
-    held = token.get("token_fingerprint")
-    outputs = "".join(
-        _output(output, due if output.get("token_fingerprint") == held else None, now)
-        for output in objects(token, "outputs")
+def _token(number: int, token: _Entry) -> str:
+    status, row, kind, outputs = token
+    due, held = wall(status.get("next_refresh_at")), status.get("token_fingerprint")
+    facts = [*_terms(token), ("Next mint", _foreign(row.next_mint)), ("Key", _key(status))]
+    below = "".join(
+        f"""\
+<li><div class="head"><p class="name">{_foreign(output.row.name)}</p>
+<p class="state {output.kind}">{_WORDS[output.kind]}</p></div>
+{_bar(output, due if output.status.get("token_fingerprint") == held else None)}{_facts(_terms(output))}\
+{_problems(output.row)}</li>
+"""
+        for output in outputs
     )
     return f"""\
 <section class="token {kind}" aria-labelledby="token-{number}">
-<div class="head"><h3 id="token-{number}">{_foreign(token.get("name"))}</h3>
+<div class="head"><h3 id="token-{number}">{_foreign(row.name)}</h3>
 <p class="state {kind}">{_WORDS[kind]}</p></div>
-{_bar(token, kind, due)}{_facts(_of_token(token, due, now))}
-{_problems(_of_token_alone(token), now)}<h4>Outputs</h4>
-<ul class="outputs">{outputs}</ul>
+{_bar(token, due)}{_facts(facts)}{_problems(row)}<h4>Outputs</h4>
+<ul class="outputs">
+{below}</ul>
 </section>
 """
 
 
-def _of_token(token: Object, due: float | None, now: float | None) -> Iterator[tuple[str, str]]:
-    yield from _terms(token)
-    if due is not None and now is not None:
-        when = f"in {humanized(due - now)}" if due > now else "now"
-        yield "Next mint", f"{when}, {_foreign(token.get('next_reason'))}"
-    if key := _foreign(token.get("key_fingerprint")):
-        verdicts = ((True, "accepted"), (False, "refused"))
-        accepted = next(
-            (word for value, word in verdicts if token.get("key_accepted") is value), "not tried yet"
-        )
-        yield "Key", f"{key}, {accepted}"
+def _terms(entry: _Entry) -> Iterator[tuple[str, str]]:
+    status, row, *_ = entry
+    is_past = row.left.startswith("-") and row.left != UNKNOWN
+    whole = _lifetime(status)
+    if is_past:
+        yield "Expired", f"{row.left[1:]} ago"
+    elif row.left != UNKNOWN:
+        yield "Left", f"{row.left} of {humanized(whole)}" if whole else row.left
+    yield "Expires", _foreign(row.expires)
+    yield "Origin", _foreign(row.remark)
 
 
-def _terms(status: Object) -> Iterator[tuple[str, str]]:
-    left, issued, expires = (
-        number(status.get("remaining_seconds")),
-        wall(status.get("issued_at")),
-        wall(status.get("expires_at")),
-    )
-    if left is not None and left <= 0:
-        yield "Expired", f"{humanized(-left)} ago"
-    elif left is not None:
-        whole = "" if issued is None or expires is None else f" of {humanized(expires - issued)}"
-        yield "Left", f"{humanized(left)}{whole}"
-    yield "Expires", _foreign(status.get("expires_at"))
+def _lifetime(status: Object) -> float | None:
+    """Seconds from issue to expiry; None if they are unknown."""
+    issued, expires = wall(status.get("issued_at")), wall(status.get("expires_at"))
+    return expires - issued if issued is not None and expires is not None and expires > issued else None
 
 
-def _output(output: Object, due: float | None, now: float | None) -> str:
-    kind = _kind(output)
-    hook = _hook(output)
-    facts = [*_terms(output), ("Owner", _foreign(output.get("owner")))]
-    if hook.get("owed") is True:
-        facts.append(("Hook", "not run yet"))
-    return f"""\
-<li><div class="head"><p class="name">{_foreign(output.get("name"))}</p>
-<p class="state {kind}">{_WORDS[kind]}</p></div>
-{_bar(output, kind, due)}{_facts(facts)}{_problems(_of_output(output), now)}</li>
-"""
+def _key(status: Object) -> str:
+    key, accepted = _foreign(shown(status.get("key_fingerprint"))), status.get("key_accepted")
+    verdict = "accepted" if accepted is True else "refused" if accepted is False else "not tried yet"
+    return f"{key}, {verdict}" if key else ""
 
 
-def _hook(output: Object) -> Object:
-    hook = output.get("hook")
-    return hook if isinstance(hook, Mapping) else {}
-
-
-def _of_output(output: Object) -> list[Object]:
-    """The problems of an output and of its hook."""
-    problem, of_hook = output.get("problem"), _hook(output).get("problem")
-    found = [problem] if isinstance(problem, Mapping) else []
-    if isinstance(of_hook, Mapping):
-        found.append({**of_hook, "message": f"hook: {of_hook.get('message')}"})
-    return found
-
-
-def _of_token_alone(token: Object) -> list[Object]:
-    """The problems of a token, without those that its outputs show."""
-    below = {
-        f"{output.get('name')}: {problem.get('message')}"
-        for output in objects(token, "outputs")
-        for problem in _of_output(output)
-    }
-    return [problem for problem in objects(token, "problems") if problem.get("message") not in below]
-
-
-def _problems(problems: list[Object], now: float | None) -> str:
-    items = "".join(f"<li>{_problem(problem, now)}</li>" for problem in problems)
+def _problems(row: Row) -> str:
+    items = "".join(f"<li>{_problem(problem)}</li>" for problem in row.problems)
     return f'<ul class="problems">{items}</ul>\n' if items else ""
 
 
-def _problem(problem: Object, now: float | None) -> str:
-    since, count = wall(problem.get("since")), number(problem.get("count"))
-    how_often = [] if count is None else [f"{count:.0f} failures in a row"]
-    if since is not None:
-        ago = "" if now is None else f" ({humanized(now - since)} ago)"
-        how_often.append(f"since {_foreign(problem['since'])}{ago}")
-    lines = [
-        f"<p><strong>{_foreign(problem.get('code'))}</strong>: {_foreign(problem.get('message'))}</p>",
-        f"<p>{', '.join(how_often)}</p>" if how_often else "",
-        f"<p>What to do: {_foreign(problem['advice'])}</p>" if problem.get("advice") else "",
-    ]
-    return "".join(lines)
+def _problem(problem: RowProblem) -> str:
+    code, message, history, advice = map(_foreign, problem)
+    failing = f"<p>Failing {history}</p>" if history else ""
+    return f"<p><strong>{code}</strong>: {message}</p>{failing}" + (
+        f"<p>What to do: {advice}</p>" if advice else ""
+    )
 
 
-def _bar(status: Object, kind: str, due: float | None) -> str:
-    """How much of the token's life is left, and where the next mint is planned. The text beside it has the
+def _bar(entry: _Entry, due: float | None) -> str:
+    """How much of the token's life is left, and where the next mint is planned. The text below it has the
     same facts, so a screen reader skips it."""
-    left, issued, expires = (
-        number(status.get("remaining_seconds")),
-        wall(status.get("issued_at")),
-        wall(status.get("expires_at")),
+    left, whole, expires = (
+        number(entry.status.get("remaining_seconds")),
+        _lifetime(entry.status),
+        wall(entry.status.get("expires_at")),
     )
-    if left is None or issued is None or expires is None or expires <= issued:
+    if left is None or whole is None or expires is None:
         return ""
-    share = 100 * min(max(left / (expires - issued), 0.0), 1.0)
     mark = ""
-    if due is not None and issued <= due <= expires:
-        at = 100 * (expires - due) / (expires - issued)
-        mark = f'<rect class="due" x="{at:.2f}%" width="3" height="100%"/>'
-    return (
-        f'<svg class="{kind}" aria-hidden="true">'
-        f'<rect class="left" width="{share:.2f}%" height="100%"/>{mark}</svg>\n'
-    )
+    if due is not None and 0 <= expires - due <= whole:
+        mark = f'<rect class="due" x="{100 * (expires - due) / whole:.2f}%" width="3" height="100%"/>'
+    share = 100 * min(max(left / whole, 0.0), 1.0)
+    filled = f'<rect class="left" width="{share:.2f}%" height="100%"/>'
+    return f'<svg class="{entry.kind}" aria-hidden="true">{filled}{mark}</svg>\n'
 
 
 def _facts(pairs: Iterable[tuple[str, str]]) -> str:
@@ -296,7 +257,7 @@ def _facts(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{items}</dl>\n" if items else ""
 
 
-def _foreign(value: object) -> str:
-    """A text from outside as HTML. Right-to-left letters do not reorder the text around it."""
-    text = shown(value)
-    return "" if text == UNKNOWN else f"<bdi>{escape(text)}</bdi>"
+def _foreign(text: str) -> str:
+    """A printable text as HTML; empty if it is empty or UNKNOWN. Right-to-left letters in it do not reorder
+    the text around it."""
+    return "" if text in ("", UNKNOWN) else f"<bdi>{escape(text)}</bdi>"

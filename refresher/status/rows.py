@@ -8,9 +8,23 @@ from typing import Any, NamedTuple
 
 from refresher.core.disclosure import printable
 from refresher.core.durations import humanized
-from refresher.core.rfc3339 import parse
+from refresher.core.rfc3339 import parse, to_second
 
 UNKNOWN = "-"
+LARGEST_COUNT = 10**9  # more failures in a row than any daemon has
+
+
+class RowProblem(NamedTuple):
+    """A problem of a row. All texts are printable. `history`: for how long, since when and how often, such as
+    ``for 5m (since 2026-11-28T03:10:00Z, 6 in a row)``; empty if unknown. `advice`: empty if unknown."""
+
+    code: str
+    message: str
+    history: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.code}{' ' if self.history else ''}{self.history}: {self.message}"
 
 
 class Row(NamedTuple):
@@ -23,7 +37,7 @@ class Row(NamedTuple):
     expires: str
     next_mint: str  # empty for an output
     remark: str  # the age of an output's token and the owner of the output; empty if the owner is unknown
-    problems: tuple[str, ...]
+    problems: tuple[RowProblem, ...]
 
 
 def rows(document: Mapping[str, Any]) -> Iterator[Row]:
@@ -31,9 +45,8 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
     time = wall(document.get("time"))
     for token in objects(document, "tokens"):
         outputs = [_output_row(output, time) for output in objects(token, "outputs")]
-        below = {f"{output.name}: {problem}" for output in outputs for problem in output.problems}
-        problems = token.get("problems")
-        texts = [shown(problem) for problem in problems] if isinstance(problems, list) else []
+        below = {f"{output.name}: {problem.message}" for output in outputs for problem in output.problems}
+        problems = [_problem(problem, time) for problem in objects(token, "problems")]
         yield Row(
             shown(token.get("name")),
             is_output=False,
@@ -42,7 +55,7 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
             expires=shown(token.get("expires_at")),
             next_mint=_next_mint(token, time),
             remark="",
-            problems=tuple(text for text in texts if text not in below),
+            problems=tuple(problem for problem in problems if problem.message not in below),
         )
         yield from outputs
 
@@ -57,25 +70,53 @@ def _output_row(output: Mapping[str, Any], time: float | None) -> Row:
         expires=shown(output.get("expires_at")),
         next_mint="",
         remark=_remark(output, time),
-        problems=(*(() if problem is None else (shown(problem),)), *_hook_problems(output)),
+        problems=(
+            *(() if problem is None else (_problem(problem, time),)),
+            *_hook_problems(output, time),
+        ),
     )
 
 
-def _hook_problems(output: Mapping[str, Any]) -> Iterator[str]:
+def _hook_problems(output: Mapping[str, Any], time: float | None) -> Iterator[RowProblem]:
     """Without a problem, a hook that is owed is about to run."""
     hook = output.get("hook")
     if isinstance(hook, Mapping):
         if hook.get("problem"):
-            yield f"hook: {shown(hook['problem'])}"
+            problem = _problem(hook["problem"], time)
+            yield problem._replace(message=f"hook: {problem.message}")
         elif hook.get("owed") is True:
-            yield "hook: not run yet"
+            yield RowProblem("hook_owed", "hook: not run yet", "", "")
+
+
+def _problem(problem: object, time: float | None) -> RowProblem:
+    if not isinstance(problem, Mapping):
+        return RowProblem(UNKNOWN, shown(problem), "", "")
+    advice = shown(problem.get("advice"))
+    return RowProblem(
+        code=shown(problem.get("code")),
+        message=shown(problem.get("message")),
+        history=_history(problem, time),
+        advice="" if advice == UNKNOWN else advice,
+    )
+
+
+def _history(problem: Mapping[str, Any], time: float | None) -> str:
+    since, count = wall(problem.get("since")), problem.get("count")
+    times = ""
+    if isinstance(count, int) and 0 < count < LARGEST_COUNT:
+        times = "once" if count == 1 else f"{count} in a row"
+    if since is None or time is None:
+        return f"({times})" if times else ""
+    when = ", ".join(filter(None, (f"since {to_second(since)}", times)))
+    return f"for {humanized(max(0.0, time - since))} ({when})"
 
 
 def headline(document: Mapping[str, Any]) -> str:
     """The whole status in one sentence."""
     summaries = {"yes": "every output holds a valid token", "NO": "NOT EVERY OUTPUT HOLDS A VALID TOKEN"}
     summary = summaries.get(_validity(document.get("valid")), "whether all outputs are valid is unknown")
-    return f"refresher {shown(document.get('version'))} at {shown(document.get('time'))}: {summary}"
+    place = f" on {shown(document['host'])}" if document.get("host") else ""
+    return f"refresher {shown(document.get('version'))}{place} at {shown(document.get('time'))}: {summary}"
 
 
 def lease_lines(document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The status as a table for a terminal."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from refresher.status.rows import UNKNOWN, headline, lease_lines, rows
@@ -31,9 +31,17 @@ def table(document: Mapping[str, Any]) -> str:
         if row.remark:
             lines += [f"{indent}{line}" for line in wrapped(row.remark, WIDTH - len(indent))]
         for problem in row.problems:
-            first, *more = wrapped(problem, WIDTH - len(indent) - 2)
-            lines += [f"{indent}! {first}", *(f"{indent}  {line}" for line in more)]
+            lines += _bullet("! ", str(problem), indent)
+            if problem.advice:
+                lines += _bullet("> ", problem.advice, indent)
     return "\n".join(lines)
+
+
+def _bullet(mark: str, text: str, indent: str) -> Iterator[str]:
+    """`text` after `mark`; further lines are indented like the first."""
+    for line in wrapped(text, WIDTH - len(indent) - len(mark)):
+        yield f"{indent}{mark}{line}"
+        mark = " " * len(mark)
 
 
 def _line(cells: Iterable[str], widths: Iterable[int]) -> str:

@@ -17,7 +17,7 @@ from refresher.http.server.messages import Later, Reply, Request, Response
 from refresher.metrics.counters import Counters
 from refresher.metrics.exposition import Metrics
 from refresher.ports import Clock
-from refresher.status.document import status_document, unready_outputs
+from refresher.status.document import DAEMON, Origin, status_document, unready_outputs
 from refresher.status.liveness import is_alive, silence
 from refresher.web import responses
 from refresher.web.background import Background
@@ -51,8 +51,9 @@ class Endpoints:
         stuck: Callable[[], str | None] = lambda: None,
         log_lines_dropped: Callable[[], int] | None = None,
     ) -> None:
-        self._view, self._last_turn, self._clock, self._version = view, last_turn, clock, version
+        self._view, self._last_turn, self._clock = view, last_turn, clock
         self._counters, self._stuck = counters, stuck
+        self._origin = Origin(DAEMON, version, socket.gethostname(), started=clock.now())
         self._metrics = Metrics(view, last_turn, clock, counters, version, log_lines_dropped)
         self._background: Background[Response] = Background()
         self._routes: dict[str, Callable[[Request], Reply]] = {
@@ -120,7 +121,7 @@ class Endpoints:
         def status() -> Response:
             now = self._clock.now()
             statuses = [status_of(state, policy, now) for policy, state in self._view()]
-            document = status_document(statuses, now, self._version, self._counters.leases)
+            document = status_document(statuses, now, self._origin, self._counters.leases)
             if not as_page:
                 return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))
             from refresher.status.page import POLICY, page  # noqa: PLC0415 -- only for a browser

@@ -207,8 +207,10 @@ def test_its_failure_shows_in_the_status_and_in_the_exit_code():
     at_work.steps()
     at_work.observe(ended(1, "no such process"))
     status = status_of(at_work.state, at_work.policy, at_work.now)
-    assert status.outputs[0].hook == HookStatus(owed=True, failures=1, problem="no such process")
-    assert status.problems == ("file: hook: no such process",)
+    (problem,) = status.problems
+    assert problem[:4] == ("hook_failed", "file: hook: no such process", at_work.now.wall, 1)
+    of_hook = problem._replace(message="no such process")
+    assert status.outputs[0].hook == HookStatus(owed=True, failures=1, problem=of_hook)
     assert status.valid, "the output itself holds a valid token"
     assert exit_codes.of_states([at_work.state], at_work.now) == exit_codes.CANT_CREATE
     at_work.passes(2.0)

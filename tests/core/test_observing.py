@@ -153,11 +153,11 @@ def test_a_restored_key_is_tried_at_once_and_keeps_its_last_problem():
 def test_an_unreadable_key_changes_only_the_key_problem():
     driver = at_work()
     driver.observe(KeyRead(NEW_KEY))
-    assert changes_by(driver, GONE) == {"key_problem"}
+    assert changes_by(driver, GONE) == {"key_reads"}
     assert driver.observe(KeyUnreadable("key file /k: permission denied")) == [
         KeySourceFailed("key file /k: permission denied", kept=True)
     ]
-    assert changes_by(driver, KeyRead(NEW_KEY)) == {"key_problem"}
+    assert changes_by(driver, KeyRead(NEW_KEY)) == {"key_reads"}
     assert driver.state.key_problem is None
 
 

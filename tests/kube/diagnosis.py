@@ -27,7 +27,7 @@ def wait_until_reported(daemon: Daemon, says: str, event: str = "OutputFailed") 
     assert says in str(problems(daemon))
 
 
-def problems(daemon: Daemon) -> list[str]:
+def problems(daemon: Daemon) -> list[dict[str, Any]]:
     """The problems in /status."""
     (token,) = daemon.get("/status").document["tokens"]
     return list(token["problems"])

@@ -200,8 +200,8 @@ MUTATIONS = (
     Mutation(
         "a key that cannot be read is forgotten",
         "core/observing.py",
-        "    return state._replace(key_problem=event.message), (KeySourceFailed(event.message, kept),)",
-        "    state = state._replace(key_problem=event.message, proven=None, candidate=None)\n"
+        "    return state._replace(key_reads=reads), (KeySourceFailed(event.message, kept),)",
+        "    state = state._replace(key_reads=reads, proven=None, candidate=None)\n"
         "    return state, (KeySourceFailed(event.message, kept),)",
     ),
     Mutation(

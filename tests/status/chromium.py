@@ -68,7 +68,7 @@ class Tab:
         while not self._loaded:
             self._note(self._next())
 
-    def run(self, script: str) -> Any:  # noqa: ANN401 -- any JSON value
+    def run(self, script: str) -> Any:
         """The value of a JavaScript expression on the page; of a promise, what it resolves to."""
         answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from refresher.core.events import MintFailed, WriteFailed
 from refresher.core.state import OutputPolicy
 from refresher.core.status import LeaseStatus, status_of
-from refresher.status.document import status_document
-from tests.core.builders import KEY, KEY_REFUSED
+from refresher.status.document import DAEMON, Origin, status_document
+from tests.core.builders import KEY, KEY_REFUSED, NOW
 from tests.observed import Daemon
 
 FILE = "file:/var/run/inlive/access-token"
@@ -18,7 +18,7 @@ ONE = (OutputPolicy(FILE, 0.0, False),)
 def document(daemon: Daemon, *leases: LeaseStatus) -> dict[str, Any]:
     now = daemon.clock.now()
     statuses = [status_of(state, policy, now) for policy, state in daemon.view()]
-    return status_document(statuses, now, "1.2.3", leases)
+    return status_document(statuses, now, Origin(DAEMON, "1.2.3", "host-1", started=NOW), leases)
 
 
 def in_trouble() -> Daemon:
@@ -40,16 +40,30 @@ ANYTHING = st.recursive(
 )
 TIMES = st.just("2027-01-15T08:00:00Z") | st.just("0001-01-01T00:00:00+23:59") | ANYTHING
 
+PROBLEMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "code": WORDS | ANYTHING,
+        "message": WORDS | ANYTHING,
+        "since": TIMES,
+        "count": st.integers() | ANYTHING,
+        "advice": WORDS | ANYTHING,
+    },
+)
+HOOKS = st.fixed_dictionaries({}, optional={"owed": ANYTHING, "problem": PROBLEMS | ANYTHING})
+
 
 def foreign_documents() -> st.SearchStrategy[dict[str, Any]]:
     """Documents with our field names and arbitrary values."""
     common = {"name": WORDS | ANYTHING, "valid": st.booleans() | ANYTHING, "expires_at": TIMES}
     common |= {"remaining_seconds": st.floats() | st.integers() | ANYTHING}
-    outputs = st.fixed_dictionaries({}, optional=common | {"problem": WORDS | ANYTHING})
+    outputs = st.fixed_dictionaries(
+        {}, optional=common | {"problem": PROBLEMS | ANYTHING, "hook": HOOKS | ANYTHING}
+    )
     token_fields = common | {
         "next_refresh_at": TIMES,
         "next_reason": WORDS | ANYTHING,
-        "problems": st.lists(WORDS, max_size=3) | ANYTHING,
+        "problems": st.lists(PROBLEMS | ANYTHING, max_size=3) | ANYTHING,
         "outputs": st.lists(outputs | ANYTHING, max_size=3) | ANYTHING,
     }
     tokens = st.fixed_dictionaries({}, optional=token_fields)
@@ -57,5 +71,6 @@ def foreign_documents() -> st.SearchStrategy[dict[str, Any]]:
         "tokens": st.lists(tokens | ANYTHING, max_size=3) | ANYTHING,
         "time": TIMES,
         "version": ANYTHING,
+        "host": ANYTHING,
     }
     return st.fixed_dictionaries({}, optional=fields | {"valid": ANYTHING})

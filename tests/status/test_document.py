@@ -1,18 +1,35 @@
 """The status as a document, and the reasons for not being ready."""
 
 import json
+from typing import Any
 
 import pytest
 
+from refresher.core.advice import ADVICE_ON, Code
 from refresher.core.events import WriteFailed
 from refresher.core.status import LeaseStatus
-from refresher.status.document import unready_outputs
+from refresher.status.document import OUTPUTS, Origin, status_document, unready_outputs
 from tests.core.builders import KEY, token
 from tests.observed import Daemon, at_work
 from tests.status.documents import FILE, ONE, document, in_trouble
 
+NO_TOKEN = {
+    "code": "no_token",
+    "message": "holds no token known to be valid",
+    "since": None,
+    "count": None,
+    "advice": ADVICE_ON[Code.NO_TOKEN],
+}
+FULL = {
+    "code": "not_written",
+    "message": "cannot write /full/token: no space left",
+    "since": "2027-01-15T08:00:00Z",
+    "count": 1,
+    "advice": ADVICE_ON[Code.NOT_WRITTEN],
+}
 
-def unready(daemon: Daemon) -> list[dict[str, str | None]]:
+
+def unready(daemon: Daemon) -> list[dict[str, Any]]:
     return unready_outputs(daemon.view(), daemon.clock.now())
 
 
@@ -20,7 +37,10 @@ def test_the_document_of_a_token_at_work() -> None:
     daemon = at_work("studio", outputs=ONE)
     daemon.clock.time += 600.25
     assert document(daemon) == {
+        "source": "daemon",
         "version": "1.2.3",
+        "host": "host-1",
+        "started_at": "2027-01-15T08:00:00Z",
         "time": "2027-01-15T08:10:00Z",
         "valid": True,
         "leases": [],
@@ -76,6 +96,12 @@ def test_each_lease_is_an_object(leases: tuple[LeaseStatus, ...]) -> None:
     ]
 
 
+def test_a_status_that_no_daemon_gave_names_its_source() -> None:
+    now = at_work("studio").clock.now()
+    read = status_document((), now, Origin(OUTPUTS, "1.2.3", "host-1"))
+    assert (read["source"], read["started_at"]) == ("outputs", None)
+
+
 def test_an_unknown_value_is_null() -> None:
     (shown,) = document(Daemon("studio"))["tokens"]
     assert shown.keys() == document(at_work("studio"))["tokens"][0].keys()
@@ -122,11 +148,11 @@ def test_the_document_is_json_without_secrets() -> None:
 
 def test_each_output_without_a_valid_token_is_not_ready() -> None:
     assert unready(in_trouble()) == [
-        {"token": "studio", "output": FILE, "problem": "holds no token known to be valid"},
+        {"token": "studio", "output": FILE, "problem": NO_TOKEN},
         {
             "token": "studio",
             "output": "file:/full/token",
-            "problem": "cannot write /full/token: no space left",
+            "problem": FULL,
         },
     ]
 
@@ -134,5 +160,5 @@ def test_each_output_without_a_valid_token_is_not_ready() -> None:
 def test_a_failing_output_that_holds_a_valid_token_is_ready() -> None:
     daemon = at_work("studio", outputs=ONE)
     daemon.observe("studio", WriteFailed(FILE, "no space left", roll=1.0))
-    assert document(daemon)["tokens"][0]["outputs"][0]["problem"] == "no space left"
+    assert document(daemon)["tokens"][0]["outputs"][0]["problem"]["message"] == "no space left"
     assert unready(daemon) == []

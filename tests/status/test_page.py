@@ -43,8 +43,15 @@ class Reader(HTMLParser):
 
 def stranger(text: str) -> dict[str, Any]:
     """A document with `text` in every field."""
-    output = {"name": text, "valid": True, "expires_at": text, "problem": text}
-    shown = {"name": text, "expires_at": text, "next_reason": text, "problems": [text], "outputs": [output]}
+    problem = {"code": text, "message": text, "since": text, "count": text, "advice": text}
+    output = {"name": text, "valid": True, "expires_at": text, "problem": problem}
+    shown = {
+        "name": text,
+        "expires_at": text,
+        "next_reason": text,
+        "problems": [problem],
+        "outputs": [output],
+    }
     return {"version": text, "time": text, "valid": text, "tokens": [shown]}
 
 
@@ -61,8 +68,8 @@ def test_a_problem_shows_in_the_title_the_sections_and_the_text() -> None:
     read = Reader(page(document(in_trouble())))
     assert "! inlive-token-refresher" in read.texts
     assert [section["class"] for section in read.named("section")] == ["token NO", "output NO", "output NO"]
-    assert read.texts.count("cannot write /full/token: no space left") == 1
-    assert f"key_refused (key {KEY.fingerprint}): the issuer answered 403" in read.texts
+    assert [text.count("cannot write /full/token: no space left") for text in read.texts].count(1) == 1
+    assert any(f"the issuer answered 403 (key {KEY.fingerprint})" in text for text in read.texts)
 
 
 def test_an_expired_token_shows_how_long_ago_it_expired() -> None:
@@ -91,7 +98,7 @@ def test_no_name_or_problem_becomes_markup() -> None:
     evil = "</p><script>alert('1')</script> & \"quoted\" <b onclick=x>"
     read = Reader(page(stranger(evil)))
     assert {tag for tag, _ in read.elements} == {tag for tag, _ in Reader(page(stranger("good"))).elements}
-    assert read.texts.count(evil) == 4  # two names and two problems, as they are
+    assert sum(text.count(evil) for text in read.texts) > 4  # names, codes and messages, as they are
 
 
 @settings(deadline=None)

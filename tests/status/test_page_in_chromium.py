@@ -12,14 +12,13 @@ import pytest
 from refresher.core.events import MintFailed, WriteFailed
 from refresher.core.notifications import LeaderChanged, LeaseFailed
 from refresher.core.state import OutputPolicy
-from refresher.metrics.counters import Counters
 from refresher.web.endpoints import Endpoints, server_of
 from tests import needs
 from tests.core.builders import KEY, KEY_REFUSED, UNREACHABLE, token
 from tests.http.server.site import running
 from tests.observed import Daemon, at_work
 from tests.status.chromium import Tab, chromium
-from tests.status.documents import FILE, ONE, in_trouble
+from tests.status.documents import FILE, in_trouble
 
 AXE = Path(__file__).parent / "axe"
 RUN_AXE = (

@@ -6,7 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.events import KeyUnreadable
+from refresher.core.model import Outcome
 from refresher.core.state import OutputPolicy
 from refresher.status import table as layout
 from refresher.status.rows import UNKNOWN
@@ -27,7 +29,7 @@ def test_the_table_has_a_line_for_each_token_and_each_output() -> None:
     daemon = at_work("studio", outputs=ONE)
     daemon.clock.time += 600.0
     assert table(daemon) == [
-        "refresher 1.2.3 at 2027-01-15T08:10:00Z: every output holds a valid token",
+        "refresher 1.2.3 on host-1 at 2027-01-15T08:10:00Z: every output holds a valid token",
         "",
         "TOKEN                                VALID  LEFT  EXPIRES               NEXT MINT",
         "studio                               yes    50m   2027-01-15T09:00:00Z  in 32m, scheduled",
@@ -37,15 +39,21 @@ def test_the_table_has_a_line_for_each_token_and_each_output() -> None:
 
 def test_problems_stand_once_below_their_token_or_output() -> None:
     assert table(in_trouble()) == [
-        "refresher 1.2.3 at 2027-01-15T08:00:00Z: NOT EVERY OUTPUT HOLDS A VALID TOKEN",
+        "refresher 1.2.3 on host-1 at 2027-01-15T08:00:00Z: NOT EVERY OUTPUT HOLDS A VALID TOKEN",
         "",
         "TOKEN                                VALID  LEFT  EXPIRES  NEXT MINT",
         "studio                               NO     -     -        in 2s, first",
-        f"    ! key_refused (key {KEY.fingerprint}): the issuer answered 403",
+        "    ! key_refused for 0s (since 2027-01-15T08:00:00Z, once): the issuer answered 403 (key",
+        f"      {KEY.fingerprint})",
+        f"    > {ADVICE[Outcome.KEY_REFUSED]}",
         f"  {FILE}  NO     -     -",
-        "      ! holds no token known to be valid",
+        "      ! no_token: holds no token known to be valid",
+        "      > solve the other problems of its token; if it has none, start the refresher that writes this",
+        "        output",
         "  file:/full/token                   NO     -     -",
-        "      ! cannot write /full/token: no space left",
+        "      ! not_written for 0s (since 2027-01-15T08:00:00Z, once): cannot write /full/token: no space",
+        "        left",
+        f"      > {ADVICE_ON[Code.NOT_WRITTEN]}",
     ]
 
 
@@ -61,7 +69,8 @@ def test_a_long_problem_continues_in_indented_lines() -> None:
     daemon = Daemon("studio")
     daemon.observe("studio", KeyUnreadable("the key file cannot be read: " + "because " * 30))
     _, _, _, _, first, second, *_ = table(daemon)
-    assert first.startswith("    ! the key file cannot be read: because")
+    assert first.startswith("    ! key_unreadable for 0s (since 2027-01-15T08:00:00Z")
+    assert "the key file cannot be read: because" in first
     assert second.startswith("      because because")
     assert len(first) > 90
 

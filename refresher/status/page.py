@@ -53,7 +53,8 @@ code, .name { font-family: ui-monospace, monospace; font-size: .9375em }
 .problems li { border-left: .1875rem solid var(--bad); padding-left: .625rem; margin-top: .5rem }
 svg { display: block; width: 100%; height: .875rem; margin: .25rem 0; border: 1px solid var(--faint);
   background: var(--track) }
-.left { fill: var(--good) } .late .left { fill: var(--late) } .due { fill: var(--ink); stroke: var(--paper) }
+.left { fill: var(--good) } svg.late .left { fill: var(--late) }
+.due { fill: var(--ink); stroke: var(--paper); stroke-width: 3; paint-order: stroke }
 @media (forced-colors: active) {
   svg { forced-color-adjust: none; background: Canvas; border-color: CanvasText }
   svg .left { fill: CanvasText }

@@ -79,13 +79,15 @@ class Tab:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
 
     def accessible(self) -> list[tuple[str, str]]:
-        """The role and the name of each node that a screen reader gets, in order."""
-        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
-        return [
-            (node["role"]["value"], node.get("name", {}).get("value", ""))
-            for node in nodes
-            if not node["ignored"]
-        ]
+        """The role and the name of each node that a screen reader gets, in its order."""
+        nodes = {node["nodeId"]: node for node in self.call("Accessibility.getFullAXTree")["nodes"]}
+        found, waiting = [], [next(iter(nodes))]
+        while waiting:
+            node = nodes[waiting.pop()]
+            waiting.extend(child for child in reversed(node["childIds"]) if child in nodes)
+            if not node["ignored"]:
+                found.append((node["role"]["value"], node.get("name", {}).get("value", "")))
+        return found
 
     def screenshot(self, file: Path) -> None:
         """Write the page as a PNG image, down to 3000 pixels."""

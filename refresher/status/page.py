@@ -56,9 +56,9 @@ svg { display: block; width: 100%; height: .875rem; margin: .25rem 0; border: 1p
 .left { fill: var(--good) } svg.late .left { fill: var(--late) }
 .due { fill: var(--ink); stroke: var(--paper); stroke-width: 3; paint-order: stroke }
 @media (forced-colors: active) {
-  svg { forced-color-adjust: none; background: Canvas; border-color: CanvasText }
-  svg .left { fill: CanvasText }
-  .due { fill: Highlight; stroke: Canvas }
+  :root { --good: CanvasText; --late: CanvasText; --bad: CanvasText; --faint: CanvasText;
+    --track: Canvas; --paper: Canvas; --ink: CanvasText }
+  svg { forced-color-adjust: none } .due { fill: Highlight }
 }
 """
 POLICY = (

@@ -172,12 +172,11 @@ def test_a_bar_is_visible_in_forced_colours(browser: Browser) -> None:
     tab = browser.open("refused", forced=True)
     keep(tab, "refused 1280 forced")
     assert inspect(tab) == []
-    style = "getComputedStyle(document.querySelector({!r}))[{!r}]"
-    colours = [
-        tab.run(style.format(selector, value))
-        for selector, value in (("svg", "backgroundColor"), (".left", "fill"), (".due", "fill"))
-    ]
-    assert len(set(colours)) == len(colours)
+    colour = "getComputedStyle(document.querySelector({!r}))[{!r}]"
+    wanted = (("body", "color"), (".left", "fill"), ("svg", "backgroundColor"), (".due", "fill"))
+    ink, left, track, due = (tab.run(colour.format(*each)) for each in wanted)
+    assert left == ink
+    assert len({left, track, due}) == 3
 
 
 def test_a_bar_is_as_long_as_the_time_left(browser: Browser) -> None:

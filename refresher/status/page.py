@@ -199,13 +199,13 @@ def _token(number: int, token: _Entry) -> str:
 
 def _terms(entry: _Entry) -> Iterator[tuple[str, str]]:
     status, row, *_ = entry
-    is_past = row.left.startswith("-") and row.left != UNKNOWN
-    whole = _lifetime(status)
-    if is_past:
-        yield "Expired", f"{row.left[1:]} ago"
-    elif row.left != UNKNOWN:
-        yield "Left", f"{row.left} of {humanized(whole)}" if whole else row.left
-    yield "Expires", _foreign(row.expires)
+    expires, whole = _foreign(row.expires), _lifetime(status)
+    if row.left.startswith("-") and row.left != UNKNOWN:
+        yield "Expired", f"{row.left[1:]} ago, {expires}"
+    else:
+        if row.left != UNKNOWN:
+            yield "Left", f"{row.left} of {humanized(whole)}" if whole else row.left
+        yield "Expires", expires
     yield "Origin", _foreign(row.remark)
 
 

@@ -33,12 +33,13 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
 
-    def shows(self, text: str) -> None:
-        """Wait until it has shown `text` since it was last asked."""
+    def shows(self, text: str) -> str:
+        """Wait until it has shown `text` since it was last asked. Returns what came before."""
         until = time.monotonic() + DEADLINE
         while text.encode() not in self._shown:
             left = until - time.monotonic()
             ready, _, _ = select.select([self._descriptor], [], [], max(0.0, left))
             assert ready, f"not shown within {DEADLINE:g} s: {text!r}, but {self._shown!r}"
             self._shown += os.read(self._descriptor, 4096)
-        self._shown = self._shown.partition(text.encode())[2]
+        before, _, self._shown = self._shown.partition(text.encode())
+        return before.decode()

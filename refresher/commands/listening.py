@@ -5,6 +5,7 @@ import socket
 from refresher import exit_codes
 from refresher.commands.findings import Finding
 from refresher.commands.status import of_daemon
+from refresher.config.daemon_url import local_url
 from refresher.config.declarations import ListenAddress
 from refresher.config.serving import ServeAddress, ServeSettings
 from refresher.errors import AddressInUseError, KeyUnreadableError, ListenError, UnreachableDaemonError
@@ -21,9 +22,8 @@ def listen_finding(address: ListenAddress, tokens: set[str]) -> Finding:
     try:
         sockets.bind(address.host, address.port).close()
     except ListenError as error:
-        host = f"[{address.host}]" if ":" in address.host else address.host or "localhost"
         try:
-            answer = of_daemon(f"http://{host}:{address.port}")
+            answer = of_daemon(local_url(address.host, address.port))
         except UnreachableDaemonError:
             return Finding("listen", exit_codes.CONFIGURATION, str(error))
         if {token.get("name") for token in answer["tokens"] if isinstance(token, dict)} != tokens:

@@ -2,59 +2,161 @@
 
 import argparse
 import json
+import os
+import shutil
 import socket
-from collections.abc import Iterable, Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
 
 from refresher import __version__, cli_options, exit_codes, wiring
 from refresher.clock import SystemClock
+from refresher.commands import watching
 from refresher.config import flags
+from refresher.config.daemon_url import local_url, parse_daemon_url
+from refresher.config.declarations import Settings
 from refresher.config.loader import OUTPUTS
 from refresher.config.quoting import shown_url
 from refresher.core.events import Event, Found, InspectFailed
 from refresher.core.machine import observe
+from refresher.core.rfc3339 import to_second
 from refresher.core.state import State
 from refresher.core.status import TokenStatus, status_of
-from refresher.errors import OutputError, UnreachableDaemonError
+from refresher.errors import (
+    ConfigurationError,
+    OutputError,
+    Problem,
+    RefresherError,
+    UnreachableDaemonError,
+)
 from refresher.ports import Clock, Output
 from refresher.status.document import OUTPUTS as OUTPUTS_ALONE
 from refresher.status.document import Origin, status_document
-from refresher.status.table import table
+from refresher.status.table import UNLIMITED, table
+from refresher.status.verdict import Level, line, verdict
 
-TIMEOUT = 5.0  # seconds to connect to the daemon, and between two parts of its response
+TIMEOUT = 5.0  # seconds to connect to the daemon of --url, and between two parts of its response
+LOCAL_TIMEOUT = 2.0  # seconds, for the daemon at the configured `listen:`: the outputs answer otherwise
+WATCH_EVERY = "2s"
 LARGEST_BODY = 64 * 1024 * 1024  # bytes of a response; ten thousand tokens take a tenth of it
 
 _BLOCK = 64 * 1024
 
 EXAMPLE = """\
-  refresher status --url http://localhost:9464   # of a running daemon
-  refresher status --config /etc/inlive/refresher.yaml
+  refresher status --config /etc/inlive/refresher.yaml   # of the daemon at its listen:, or of the outputs
+  refresher status --url localhost:9464 --watch
   refresher status --to-file /var/run/inlive/access-token --json
+  refresher status --config /etc/inlive/refresher.yaml --exit-code   # for Nagios and Icinga
 
-Exit code 75 if an output holds no valid token."""
+Exit code 75 if an output holds no valid token. With --exit-code: 0 OK, 1 WARNING (something fails, but
+consumers are served), 2 CRITICAL (an output holds no valid token, or will soon), 3 UNKNOWN."""
+
+Document = Mapping[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", metavar="URL", help="ask the daemon that listens at this URL (its --listen)")
+    parser.add_argument(
+        "--url", metavar="URL", help="ask the daemon that listens there: HOST, HOST:PORT or http://HOST:PORT"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    flags.add_flags(parser, ("config", "format", "output"))
+    parser.add_argument(
+        "--watch",
+        metavar="DURATION",
+        nargs="?",
+        const=WATCH_EVERY,
+        help=f"show the status again and again until Ctrl-C. Default: every {WATCH_EVERY}",
+    )
+    parser.add_argument(
+        "--exit-code",
+        action="store_true",
+        help="exit codes and a first line as monitoring plugins have them (Nagios, Icinga)",
+    )
+    flags.add_flags(parser, ("config", "format", "output", "listen"))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    document: Mapping[str, Any]
-    if arguments.url is not None:
-        document = of_daemon(arguments.url)
-    else:
-        settings = cli_options.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
-        clock = SystemClock()
-        statuses = [_of_outputs(published, clock) for published in wiring.published_tokens(settings)]
-        origin = Origin(OUTPUTS_ALONE, __version__, socket.gethostname())
-        document = status_document(statuses, clock.now(), origin)
-    print(json.dumps(document, indent=2) if arguments.json else table(document))
+    if arguments.exit_code:
+        return _checked(arguments)
+    look = _source(arguments)
+    if arguments.watch is not None:
+        every = cli_options.duration("--watch", arguments.watch)
+        watching.watch(lambda: _text_or_reason(look, arguments), every)
+        return exit_codes.DONE
+    document = look()
+    print(_text(document, arguments))
     return exit_codes.DONE if document.get("valid") is True else exit_codes.TRY_AGAIN
 
 
-def _of_outputs(published: wiring.Published, clock: Clock) -> TokenStatus:
+def _checked(arguments: argparse.Namespace) -> int:
+    """Print the summary of a monitoring plugin, then the status, and return the plugin's exit code."""
+    if arguments.watch is not None:
+        raise ConfigurationError((Problem("--watch", "does not go with --exit-code"),))
+    try:
+        document = _source(arguments)()
+    except RefresherError as error:
+        print(line(Level.UNKNOWN, str(error)))
+        return Level.UNKNOWN
+    found, text = verdict(document), _text(document, arguments)
+    print(text if arguments.json else f"{found.summary}\n{text}")
+    return found.level
+
+
+def _text(document: Document, arguments: argparse.Namespace) -> str:
+    if arguments.json:
+        return json.dumps(document, indent=2)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED
+    return table(document, width, colour=watching.has_colour(sys.stdout, os.environ))
+
+
+def _text_or_reason(look: Callable[[], Document], arguments: argparse.Namespace) -> str:
+    """While watching, a daemon may go and come again."""
+    try:
+        return _text(look(), arguments)
+    except UnreachableDaemonError as error:
+        time = to_second(SystemClock().now().wall)
+        return json.dumps({"time": time, "error": str(error)}) if arguments.json else f"{time}: {error}"
+
+
+def _source(arguments: argparse.Namespace) -> Callable[[], Document]:
+    """A function that returns the present status. Raises ConfigurationError."""
+    if arguments.url is not None:
+        try:
+            url = parse_daemon_url(arguments.url)
+        except ValueError as error:
+            raise ConfigurationError((Problem("--url", str(error)),)) from error
+        return lambda: {**of_daemon(url), "source_detail": f"from the daemon at {shown_url(url)}"}
+    settings = cli_options.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
+    return lambda: _of_settings(settings)
+
+
+def _of_settings(settings: Settings) -> Document:
+    """The status by the daemon at the configured `listen:`, or else by the outputs."""
+    address = settings.listen
+    if address is None or not address.port:
+        return _of_outputs(settings, "read from the outputs: no `listen:` is configured", is_fallback=False)
+    url = local_url(address.host, address.port)
+    try:
+        document = of_daemon(url, LOCAL_TIMEOUT)
+    except UnreachableDaemonError as error:
+        cause = type(error.__cause__).__name__ if error.__cause__ else "another program does"
+        text = f"read from the outputs: no daemon answers at {url} ({cause})"
+        return _of_outputs(settings, text, is_fallback=True)
+    names = {token.get("name") for token in document["tokens"] if isinstance(token, dict)}
+    if names != {token.name for token in settings.tokens}:
+        text = f"read from the outputs: the daemon at {url} has other tokens than the configuration"
+        return _of_outputs(settings, text, is_fallback=True)
+    return {**document, "source_detail": f"from the daemon at {url}"}
+
+
+def _of_outputs(settings: Settings, detail: str, *, is_fallback: bool) -> Document:
+    clock = SystemClock()
+    statuses = [_of_published(published, clock) for published in wiring.published_tokens(settings)]
+    origin = Origin(OUTPUTS_ALONE, __version__, socket.gethostname())
+    document = status_document(statuses, clock.now(), origin)
+    return {**document, "source_detail": detail, "is_fallback": is_fallback}
+
+
+def _of_published(published: wiring.Published, clock: Clock) -> TokenStatus:
     """The status from the outputs alone: this needs neither the key nor a running daemon."""
     state = State.initial(published.policy)
     for output in published.outputs:
@@ -69,25 +171,20 @@ def _inspected(output: Output, clock: Clock) -> Event:
         return InspectFailed(output.name, str(error))
 
 
-def of_daemon(url: str) -> Mapping[str, Any]:
-    """The status document of the daemon at `url`. Raises UnreachableDaemonError."""
-    import requests  # noqa: PLC0415 -- for --url only
+def of_daemon(url: str, timeout: float = TIMEOUT) -> Document:
+    """The status document of the daemon at `url`. `timeout`: in seconds, to connect and between two parts of
+    the response. Raises UnreachableDaemonError."""
+    import requests  # noqa: PLC0415 -- only if a daemon is asked
 
     with requests.Session() as session:
         session.trust_env = False  # the daemon is nearby: use neither a proxy nor .netrc
         try:
             response = session.get(
-                f"{url.rstrip('/')}/status",
-                headers={"Accept": "application/json"},
-                timeout=TIMEOUT,
-                stream=True,
+                f"{url}/status", headers={"Accept": "application/json"}, timeout=timeout, stream=True
             )
             document = json.loads(_body(response.iter_content(_BLOCK)))
         except (requests.RequestException, ValueError, RecursionError) as error:
-            raise UnreachableDaemonError(
-                f"{shown_url(url)}: no refresher responds ({type(error).__name__}); give the address of "
-                "its --listen, such as http://localhost:9464"
-            ) from error
+            _unreachable(url, error)
     if (
         response.status_code == 200
         and isinstance(document, dict)
@@ -95,6 +192,13 @@ def of_daemon(url: str) -> Mapping[str, Any]:
     ):
         return document
     raise UnreachableDaemonError(f"{shown_url(url)}: the server there is not a refresher")
+
+
+def _unreachable(url: str, error: Exception) -> NoReturn:
+    raise UnreachableDaemonError(
+        f"{shown_url(url)}: no refresher responds ({type(error).__name__}); give the address of its "
+        "--listen, such as http://localhost:9464"
+    ) from error
 
 
 def _body(blocks: Iterable[bytes]) -> bytearray:

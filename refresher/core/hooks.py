@@ -42,5 +42,5 @@ def ended(state: State, event: HookEnded, now: Instant) -> Observed:
     if event.write == hook.writes and hook.is_owed:
         wait = backoff.hook_wait(hook.runs.failures + 1, event.roll)
         hook = hook._replace(runs=hook.runs.failed(event.problem, now.boot + wait, now.boot))
-    failed = HookFailed(output.name, event.problem, wait)
+    failed = HookFailed(output.name, event.problem, wait, hook.runs.series)
     return state.with_output(output._replace(hook=hook)), (failed,)

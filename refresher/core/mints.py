@@ -154,7 +154,8 @@ def mint_failed(
     is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
     retry = credential.retry.failed(declined, now.boot + wait, now.boot)
     state = _with_credential(state, Credential(key, retry, is_refused))
-    return state, (RefreshFailed(reason, declined.outcome, declined.message, key.fingerprint, wait, left),)
+    outcome, message = declined.outcome, declined.message
+    return state, (RefreshFailed(reason, outcome, message, key.fingerprint, wait, left, retry.series),)
 
 
 def _without_tokens(declined: Declined, state: State) -> Declined:

@@ -8,6 +8,15 @@ from refresher.core.values import distinct
 
 
 @distinct
+class Series(NamedTuple):
+    """Failures in a row. `since`: the first, in boot seconds. `failures`: how many; None if they are not
+    counted."""
+
+    since: float
+    failures: int | None
+
+
+@distinct
 class KeyLoaded(NamedTuple):
     """A key was read: the first one, a changed one, or one whose source was unreadable before."""
 
@@ -21,6 +30,7 @@ class KeySourceFailed(NamedTuple):
 
     message: str
     kept: bool
+    series: Series | None = None
 
 
 @distinct
@@ -58,6 +68,7 @@ class RefreshFailed(NamedTuple):
     key_fingerprint: str
     wait: float
     left: float
+    series: Series | None = None
 
 
 @distinct
@@ -71,12 +82,15 @@ class OutputWritten(NamedTuple):
 
 @distinct
 class OutputFailed(NamedTuple):
-    """An output could not be read or written. `expiry` of the valid token in it; None without one."""
+    """An output could not be read or written. `expiry` of the valid token in it; None without one.
+    `hung_for`: seconds for which the effect in flight has not answered; 0 if it has ended."""
 
     output: str
     message: str
     expiry: Instant | None
     writing: bool
+    hung_for: float = 0.0
+    series: Series | None = None
 
 
 @distinct
@@ -108,6 +122,7 @@ class HookFailed(NamedTuple):
     output: str
     message: str
     wait: float
+    series: Series | None = None
 
 
 @distinct

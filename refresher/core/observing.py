@@ -27,7 +27,7 @@ from refresher.core.events import (
 from refresher.core.instant import Instant
 from refresher.core.mints import Observed
 from refresher.core.model import Holding, Reason
-from refresher.core.notifications import ConsumersUnserved, KeyLoaded, KeySourceFailed, TokenAdopted
+from refresher.core.notifications import ConsumersUnserved, KeyLoaded, KeySourceFailed, Series, TokenAdopted
 from refresher.core.state import NEVER, Credential, Retry, State, TokenPolicy
 
 
@@ -130,7 +130,8 @@ def _key_unreadable(state: State, event: KeyUnreadable, now: Instant) -> Observe
         return state, ()
     kept = state.newest is not None
     reads = state.key_reads.failed(event.message, NEVER, now.boot)
-    return state._replace(key_reads=reads), (KeySourceFailed(event.message, kept),)
+    series = Series(now.boot if reads.since is None else reads.since, None)
+    return state._replace(key_reads=reads), (KeySourceFailed(event.message, kept, series),)
 
 
 def _late(state: State, policy: TokenPolicy, event: Late, now: Instant) -> Observed:

@@ -44,7 +44,7 @@ def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     wait = backoff.write_wait(output.writes.failures + 1, remaining, event.retry_after, event.roll)
     writes = output.writes.failed(event.message, now.boot + wait, now.boot)
     after = output._replace(writes=writes, writable=False)
-    return state.with_output(after), (_output_failed(output, event.message, now, writing=True),)
+    return state.with_output(after), (_output_failed(after, event.message, now, writing=True),)
 
 
 def dry_run_passed(state: State, event: DryRunPassed) -> State:
@@ -55,17 +55,15 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
     """Report an output that does not answer, again and again: a hung file system raises no error."""
     output = state.output(event.output)
     step = "write" if event.writing else "read"
-    message = (
-        f"{output.name} does not answer: a {step} has not ended after {event.seconds:.0f} s; "
-        "check the file system or the API server behind it"
-    )
+    message = f"{output.name} does not answer: a {step} has not ended after {event.seconds:.0f} s"
     if event.writing:
         writes = output.writes.failed(message, output.writes.next_try, now.boot - event.seconds)
         output = output._replace(writes=writes)
     else:
         reads = output.reads.failed(message, output.reads.next_try, now.boot - event.seconds)
         output = output._replace(reads=reads._replace(failures=output.reads.failures))
-    return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
+    failed = _output_failed(output, message, now, writing=event.writing)
+    return state.with_output(output), (failed._replace(hung_for=event.seconds),)
 
 
 def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: float) -> Observed:
@@ -164,10 +162,12 @@ def inspect_failed(state: State, event: InspectFailed, now: Instant, began: floa
     )
     if output.reads.problem == event.message:
         return state.with_output(after), ()
-    return state.with_output(after), (_output_failed(output, event.message, now, writing=False),)
+    failed = _output_failed(output, event.message, now, writing=False)
+    return state.with_output(after), (failed._replace(series=after.reads.series),)
 
 
 def _output_failed(output: OutputState, message: str, now: Instant, *, writing: bool) -> OutputFailed:
     facts = output.facts
     expiry = facts.expiry if facts and facts.remaining(now) > 0 else None
-    return OutputFailed(output.name, message, expiry, writing)
+    progress = output.writes if writing else output.reads
+    return OutputFailed(output.name, message, expiry, writing, series=progress.series)

@@ -8,6 +8,7 @@ from refresher.core.effects import MINT_SLOT, OUTPUT, Effect, Slot
 from refresher.core.events import Minted
 from refresher.core.instant import Instant
 from refresher.core.model import Declined, Holding, Reason, SecretStr, Token, TokenFacts
+from refresher.core.notifications import Series
 from refresher.core.values import distinct
 
 NEVER = float("-inf")
@@ -81,6 +82,11 @@ class Retry(NamedTuple, Generic[Problem]):
     def failed(self, problem: Problem, next_try: float, at: float) -> "Retry[Problem]":
         """After one more failure, which happened `at`."""
         return Retry(self.failures + 1, next_try, problem, at if self.since is None else self.since)
+
+    @property
+    def series(self) -> Series | None:
+        """The failures in a row; None without one."""
+        return None if self.since is None else Series(self.since, self.failures or None)
 
 
 @distinct

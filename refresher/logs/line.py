@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from refresher.core.model import TokenFacts
+from refresher.core.notifications import Series
 from refresher.core.rfc3339 import to_second
 from refresher.core.values import distinct
 
@@ -10,10 +11,12 @@ from refresher.core.values import distinct
 @distinct
 class Failure(NamedTuple):
     """`subject`: what failed; the next success with it ends the failures. `kind`: in which way it failed. A
-    failure of another kind has a log line at once, a repeated one of the same kind has not (`Repeats`)."""
+    failure of another kind has a log line at once, a repeated one of the same kind has not (`Repeats`).
+    `series`: since when and how often, as the status shows it; None if the notification does not say."""
 
     subject: str
     kind: str
+    series: Series | None = None
 
 
 @distinct

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from refresher.core import notifications
-from refresher.core.advice import ADVICE
+from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.durations import humanized
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Verdict
@@ -74,11 +74,12 @@ def _refresh_failed(event: notifications.RefreshFailed, now: Instant, *, retries
         {
             "reason": event.reason.value,
             "outcome": event.outcome.value,
+            "advice": ADVICE[event.outcome],
             "key_fingerprint": event.key_fingerprint,
             "wait_seconds": round(event.wait, 3),
             "left_seconds": round(event.left, 3),
         },
-        failure=Failure(f"mint {event.key_fingerprint}", f"{event.outcome} {event.message}"),
+        failure=Failure(f"mint {event.key_fingerprint}", f"{event.outcome} {event.message}", event.series),
     )
 
 
@@ -121,14 +122,17 @@ def _key_loaded(event: notifications.KeyLoaded) -> Line:
             f"the key has changed to {event.fingerprint}; a key that works stays in use until the issuer "
             "accepts the new one"
         )
-    return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
+    fields: dict[str, object] = {"key_fingerprint": event.fingerprint}
+    return Line(logging.INFO, text, fields, vouched=True, recovered=("key",))
 
 
 def _key_source_failed(event: notifications.KeySourceFailed) -> Line:
+    level, then = logging.ERROR, "without a key no token can be minted"
     if event.kept:
-        text = f"{event.message}; the last key stays in use, but a restart would lose it"
-        return Line(logging.WARNING, text, {})
-    return Line(logging.ERROR, f"{event.message}; without a key no token can be minted", {})
+        level, then = logging.WARNING, "the last key stays in use, but a restart would lose it"
+    advice = ADVICE_ON[Code.KEY_UNREADABLE]
+    text = f"{event.message}; {then}; {advice}"
+    return Line(level, text, {"advice": advice}, failure=Failure("key", event.message, event.series))
 
 
 def _key_proven(event: notifications.KeyProven) -> Line:

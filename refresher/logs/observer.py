@@ -3,7 +3,7 @@
 import logging
 
 from refresher.core.instant import Instant
-from refresher.core.notifications import Notification
+from refresher.core.notifications import Notification, Series
 from refresher.core.rfc3339 import to_second
 from refresher.logs.formats import OURS
 from refresher.logs.lines import line_of
@@ -34,8 +34,11 @@ class LogObserver:
             episode = self._repeats.failed(token, line.failure.subject, kind, now)
             if episode is None:
                 return
-            text += _history(episode)
-            fields |= {"since": to_second(episode.since.wall), "failures": episode.failures}
+            since_wall, failures = _facts(episode, line.failure.series, now)
+            text += _history(since_wall, failures, episode.unlogged)
+            fields["since"] = to_second(since_wall)
+            if failures is not None:
+                fields["failures"] = failures
         ended = [self._repeats.recovered(token, subject, now) for subject in line.recovered]
         if since := [episode.since.wall for episode in ended if episode is not None]:
             text += f"; had failed since {to_second(min(since))}"
@@ -47,9 +50,17 @@ class LogObserver:
         )
 
 
-def _history(episode: Episode) -> str:
+def _facts(episode: Episode, series: Series | None, now: Instant) -> tuple[float, int | None]:
+    """Since when (wall time) and how often something fails: as the status shows it, if the core counts it."""
+    if series is None:
+        return episode.since.wall, episode.failures
+    return now.wall + series.since - now.boot, series.failures
+
+
+def _history(since: float, failures: int | None, unlogged: int) -> str:
     """What to add to the line of a failure. The first failure has no history."""
-    if episode.failures == 1:
+    if failures == 1:
         return ""
-    text = f"; failing since {to_second(episode.since.wall)}, {episode.failures} times so far"
-    return text + (f", {episode.unlogged} of them not logged" if episode.unlogged else "")
+    text = f"; failing since {to_second(since)}"
+    text += f", {failures} times so far" if failures is not None else ""
+    return text + (f", {unlogged} of them not logged" if unlogged else "")

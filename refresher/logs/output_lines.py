@@ -3,6 +3,7 @@
 import logging
 
 from refresher.core import notifications
+from refresher.core.advice import ADVICE_ON, Code
 from refresher.core.durations import humanized
 from refresher.core.rfc3339 import to_second
 from refresher.logs.line import Failure, Line, of_token, until
@@ -20,18 +21,23 @@ def written(event: notifications.OutputWritten) -> Line:
 
 
 def failed(event: notifications.OutputFailed) -> Line:
-    fields: dict[str, object] = {"output": event.output}
+    advice = ADVICE_ON[Code.NOT_WRITTEN if event.writing else Code.NOT_READ]
+    fields: dict[str, object] = {"output": event.output, "advice": advice}
+    if event.hung_for:
+        advice = ADVICE_ON[Code.HANGS]
+        fields["advice"] = advice
     verb, text = "write" if event.writing else "read", event.message
     if event.expiry is not None:
         fields["expires_at"] = to_second(event.expiry.wall)
         text += f"; it holds a token valid until {fields['expires_at']}"
     elif event.writing:
         text += "; IT HOLDS NO VALID TOKEN"
+    text += f"; {advice}"
     return Line(
         logging.ERROR if event.writing else logging.WARNING,
         text,
         fields,
-        failure=Failure(f"{verb} {event.output}", f"{event.expiry is None} {event.message}"),
+        failure=Failure(f"{verb} {event.output}", f"{event.expiry is None} {event.message}", event.series),
     )
 
 
@@ -58,10 +64,11 @@ def hook_ran(event: notifications.HookRan) -> Line:
 
 
 def hook_failed(event: notifications.HookFailed, *, retries: bool) -> Line:
+    advice = ADVICE_ON[Code.HOOK_FAILED]
     then = f"next run in {humanized(event.wait)}" if retries else "this pass does not run it again"
     return Line(
         logging.ERROR,
-        f"hook of {event.output} failed: {event.message}; its consumer may use the former token; {then}",
-        {"output": event.output, "wait_seconds": round(event.wait, 3)},
-        failure=Failure(f"hook {event.output}", event.message),
+        f"hook of {event.output} failed: {event.message}; {then}; {advice}",
+        {"output": event.output, "wait_seconds": round(event.wait, 3), "advice": advice},
+        failure=Failure(f"hook {event.output}", event.message, event.series),
     )

@@ -119,6 +119,12 @@ def headline(document: Mapping[str, Any]) -> str:
     return f"refresher {shown(document.get('version'))}{place} at {shown(document.get('time'))}: {summary}"
 
 
+def source_line(document: Mapping[str, Any]) -> str:
+    """Which daemon gave the status, or why it was read from the outputs; empty if unknown."""
+    detail = document.get("source_detail")
+    return shown(detail) if detail else ""
+
+
 def lease_lines(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Who leads by each Lease, and its problem. Empty without leader election."""
     return tuple(line for lease in objects(document, "leases") for line in _of_lease(lease))
@@ -146,6 +152,13 @@ def objects(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 def _validity(value: object) -> str:
     return {True: "yes", False: "NO"}[value] if isinstance(value, bool) else UNKNOWN
+
+
+def number(value: object) -> float | None:
+    """`value` if it is a number of a reasonable size. Python's JSON has NaN and Infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 1e12 else None
 
 
 def _span(seconds: object) -> str:

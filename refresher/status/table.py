@@ -1,52 +1,74 @@
-"""The status as a table for a terminal."""
+"""The status as a table for a terminal or a pipe."""
 
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from refresher.status.rows import UNKNOWN, headline, lease_lines, rows
+from refresher.status.rows import UNKNOWN, Row, headline, lease_lines, rows, source_line
 
-WIDTH = 100  # columns of a terminal that a table takes at most
+UNLIMITED = sys.maxsize  # the width of a pipe
+NARROW = 80  # columns; a narrower table does not show EXPIRES, because LEFT says the same
+SHORTEST_NAME = 12  # columns
 HEADS = ("TOKEN", "VALID", "LEFT", "EXPIRES", "NEXT MINT")
-WIDEST = (5, 9, 20, 28)  # columns of each head after the first; the names have the rest, at least 30
+WIDEST = (5, 9, 20, 28)  # columns of each head after the first; the names have the rest
+GOOD, BAD, WARN, TODO, PLAIN = "32", "1;31", "33", "1", ""  # SGR parameters (ECMA-48): colours of lines
 
 
-def table(document: Mapping[str, Any]) -> str:
-    """The lines of a status document, at most WIDTH columns wide: one for each token and, indented, for each
-    output. Problems follow below."""
-    found = list(rows(document))
+def table(document: Mapping[str, Any], width: int = UNLIMITED, *, colour: bool = False) -> str:
+    """The lines of a status document: one for each token and, indented, for each output. Problems follow
+    below, each with what to do.
+
+    A line takes at most `width` columns, if that is at least 60. Only a name without enough room is
+    shortened. `colour`: add escape sequences for a terminal.
+    """
+    lines = [*_above(document, width), (PLAIN, ""), *_lines(list(rows(document)), width)]
+    return "\n".join(f"\x1b[{style}m{text}\x1b[0m" if colour and style else text for style, text in lines)
+
+
+def _above(document: Mapping[str, Any], width: int) -> Iterator[tuple[str, str]]:
+    style = GOOD if document.get("valid") is True else BAD
+    for text in filter(None, (headline(document), source_line(document), *lease_lines(document))):
+        yield from ((style, line) for line in wrapped(text, width))
+        style = PLAIN
+
+
+def _lines(found: list[Row], width: int) -> Iterator[tuple[str, str]]:
     cells = [(row.valid, row.left, row.expires, row.next_mint) for row in found]
     names = [f"{'  ' if row.is_output else ''}{row.name}" for row in found]
     widths = [
         min(widest, max(map(columns, column)))
         for widest, column in zip(WIDEST, zip(HEADS[1:], *cells, strict=True), strict=True)
     ]
-    room = min(WIDTH - sum(widths) - 2 * len(widths), max(map(columns, (HEADS[0], *names))))
+    if width < NARROW:
+        widths[2] = 0
+    rest = sum(widths) + sum(2 for columns_ in widths if columns_)
+    room = min(max(SHORTEST_NAME, width - rest), max(map(columns, (HEADS[0], *names))))
     widths.insert(0, room)
-    above = (headline(document), *lease_lines(document))
-    lines = [*(line for text in above for line in wrapped(text, WIDTH)), "", _line(HEADS, widths)]
-    for row, name, rest in zip(found, names, cells, strict=True):
-        lines.append(_line((name, *rest), widths))
+    yield PLAIN, _line(HEADS, widths)
+    for row, name, others in zip(found, names, cells, strict=True):
+        yield BAD if row.valid == "NO" else PLAIN, _line((name, *others), widths)
         indent = "      " if row.is_output else "    "
         if row.remark:
-            lines += [f"{indent}{line}" for line in wrapped(row.remark, WIDTH - len(indent))]
+            yield from ((PLAIN, f"{indent}{line}") for line in wrapped(row.remark, width - len(indent)))
         for problem in row.problems:
-            lines += _bullet("! ", str(problem), indent)
+            style = BAD if row.valid == "NO" else WARN
+            yield from ((style, line) for line in _bullet("! ", str(problem), indent, width))
             if problem.advice:
-                lines += _bullet("> ", problem.advice, indent)
-    return "\n".join(lines)
+                yield from ((TODO, line) for line in _bullet("> ", problem.advice, indent, width))
 
 
-def _bullet(mark: str, text: str, indent: str) -> Iterator[str]:
+def _bullet(mark: str, text: str, indent: str, width: int) -> Iterator[str]:
     """`text` after `mark`; further lines are indented like the first."""
-    for line in wrapped(text, WIDTH - len(indent) - len(mark)):
+    for line in wrapped(text, width - len(indent) - len(mark)):
         yield f"{indent}{mark}{line}"
         mark = " " * len(mark)
 
 
 def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
-    fitted = [shortened(cell, width) for cell, width in zip(cells, widths, strict=True)]
-    padded = [cell + " " * (width - columns(cell)) for cell, width in zip(fitted, widths, strict=True)]
+    """`cells` side by side. A column of width 0 is left out."""
+    fitted = [(shortened(cell, width), width) for cell, width in zip(cells, widths, strict=True) if width]
+    padded = [cell + " " * (width - columns(cell)) for cell, width in fitted]
     return "  ".join(padded).rstrip()
 
 

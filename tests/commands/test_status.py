@@ -37,8 +37,11 @@ def test_a_valid_token(status, tmp_path):
     plant(tmp_path / "token", age=60.0)
     called = status("token")
     assert (called.code, called.err) == (0, "")
-    headline, empty, heads, token, output = called.out.splitlines()
-    assert re.fullmatch(rf"refresher {__version__} at [-0-9T:]+Z: every output holds a valid token", headline)
+    headline, source, empty, heads, token, output = called.out.splitlines()
+    assert re.fullmatch(
+        rf"refresher {__version__} on \S+ at [-0-9T:]+Z: every output holds a valid token", headline
+    )
+    assert source == "read from the outputs: no `listen:` is configured"
     assert (empty, heads.split()) == ("", ["TOKEN", "VALID", "LEFT", "EXPIRES", "NEXT", "MINT"])
     assert token.split()[:2] == ["default", "yes"]
     assert output.split()[0].endswith("/token")
@@ -73,13 +76,13 @@ def test_an_expired_token(status, tmp_path):
     called = status("token")
     assert called.code == 75
     assert "NOT EVERY OUTPUT HOLDS A VALID TOKEN" in called.out
-    assert "! its token has expired" in called.out
+    assert ": its token has expired" in called.out
 
 
 def test_a_missing_token(status):
     called = status("token")
     assert called.code == 75
-    assert "! holds no token known to be valid" in called.out
+    assert "! no_token: holds no token known to be valid" in called.out
 
 
 def test_an_unreadable_output(status, tmp_path):
@@ -109,13 +112,14 @@ def test_every_token_of_a_configuration(call, tmp_path):
     assert re.findall(r"^(\w+) +(yes|NO) ", called.out, re.MULTILINE) == [("studio", "NO"), ("stage", "yes")]
 
 
-def test_it_fits_a_terminal_of_a_hundred_columns(status, tmp_path):
+def test_a_pipe_gets_whole_paths(status, tmp_path):
     folder = tmp_path / "/".join(["a-directory-with-a-long-name"] * 5)
     folder.mkdir(parents=True)
     plant(folder / "token", age=60.0)
     called = status(folder / "token", folder / "absent", folder)
-    assert len(called.out.splitlines()) > 5
-    assert all(len(line) <= 100 for line in called.out.splitlines())
+    assert f"  file:{folder}/token " in called.out
+    assert "…" not in called.out
+    assert "\x1b" not in called.out
 
 
 def test_without_outputs_status_is_an_error(call):
@@ -150,7 +154,7 @@ def test_a_daemon_also_reports_its_key_and_its_next_mint(call, daemon, tmp_path)
     (token,) = document["tokens"]
     assert token["key_fingerprint"] == fingerprint(KEY)
     assert (token["key_accepted"], token["next_reason"]) == (True, "scheduled")
-    assert call("status", "--url", f"{url}/").out.splitlines()[3].split()[:2] == ["default", "yes"]
+    assert call("status", "--url", f"{url}/").out.splitlines()[4].split()[:2] == ["default", "yes"]
     assert KEY not in called.said
     assert (tmp_path / "token").read_text() not in called.said
 
@@ -174,7 +178,7 @@ def test_a_daemon_without_a_token(call, inlive, tmp_path):
         called = call("status", "--url", f"http://127.0.0.1:{without.port}")
     assert called.code == 75
     assert "! server_error" in called.out
-    assert "! holds no token known to be valid" in called.out
+    assert "! no_token: holds no token known to be valid" in called.out
 
 
 def test_status_uses_neither_a_proxy_nor_netrc(call, monkeypatch, tmp_path):
@@ -224,13 +228,20 @@ def test_a_document_without_valid_true_is_a_failure(call, document):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost", "localhost:9464", ":9464", "ftp://localhost", "http://", "http://[::"]
+    "url",
+    ["", "ftp://localhost", "http://", "http://[::", "::1", "localhost:0", "localhost:99999", "a b", "h?q=1"],
 )
 def test_an_invalid_address_is_reported(call, url):
     called = call("status", "--url", url)
-    assert (called.code, called.out) == (75, "")
-    assert "no refresher responds" in called.err
-    assert "such as http://localhost:9464" in called.err
+    assert (called.code, called.out) == (78, "")
+    assert called.err.startswith("refresher: --url: ")
+    assert "accepted: HOST, HOST:PORT, :PORT or http://HOST:PORT" in called.err
+
+
+def test_a_password_in_an_address_is_not_shown(call):
+    called = call("status", "--url", "http://me:password@localhost:9464")
+    assert called.code == 78
+    assert "password" not in called.err
 
 
 def test_a_refused_connection_is_reported(call):

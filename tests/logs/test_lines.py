@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from refresher.core.advice import ADVICE
+from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.model import Outcome, Reason, SecretStr, Try, Verdict
 from refresher.core.notifications import (
     ConsumersUnserved,
@@ -64,10 +64,14 @@ def of_failure(outcome: str, left: float) -> dict[str, object]:
     return {
         "reason": "scheduled",
         "outcome": outcome,
+        "advice": ADVICE[Outcome(outcome)],
         "key_fingerprint": KEY,
         "wait_seconds": 8.25,
         "left_seconds": left,
     }
+
+
+NO_KEY: dict[str, object] = {"advice": ADVICE_ON[Code.KEY_UNREADABLE]}
 
 
 class Case(NamedTuple):
@@ -131,19 +135,19 @@ CASES = [
     Case(
         OutputFailed(FILE, f"{FILE} cannot be written: no space", WHOLE.expiry, writing=True),
         ERROR,
-        {"output": FILE, "expires_at": END},
+        {"output": FILE, "expires_at": END, "advice": ADVICE_ON[Code.NOT_WRITTEN]},
         (f"{FILE} cannot be written: no space", END),
     ),
     Case(
         OutputFailed(FILE, f"{FILE} cannot be written: no space", None, writing=True),
         ERROR,
-        {"output": FILE},
+        {"output": FILE, "advice": ADVICE_ON[Code.NOT_WRITTEN]},
         (f"{FILE} cannot be written: no space", "NO VALID TOKEN"),
     ),
     Case(
         OutputFailed(FILE, f"{FILE} cannot be read: permission denied", WHOLE.expiry, writing=False),
         WARNING,
-        {"output": FILE, "expires_at": END},
+        {"output": FILE, "expires_at": END, "advice": ADVICE_ON[Code.NOT_READ]},
         (f"{FILE} cannot be read: permission denied", END),
     ),
     Case(OutputDisturbed(FILE), WARNING, {"output": FILE}, (FILE,)),
@@ -158,13 +162,15 @@ CASES = [
     Case(
         HookFailed(FILE, "no such process", wait=4.0),
         ERROR,
-        {"output": FILE, "wait_seconds": 4.0},
+        {"output": FILE, "wait_seconds": 4.0, "advice": ADVICE_ON[Code.HOOK_FAILED]},
         (FILE, "no such process", "may use the former token", "next run in "),
     ),
     Case(KeyLoaded(KEY, changed=False), INFO, {"key_fingerprint": KEY}, (KEY,)),
     Case(KeyLoaded(KEY, changed=True), INFO, {"key_fingerprint": KEY}, (KEY, "changed")),
-    Case(KeySourceFailed("/k cannot be read: gone", kept=True), WARNING, {}, ("/k cannot be read: gone",)),
-    Case(KeySourceFailed("/k cannot be read: gone", kept=False), ERROR, {}, ("/k cannot be read: gone",)),
+    Case(
+        KeySourceFailed("/k cannot be read: gone", kept=True), WARNING, NO_KEY, ("/k cannot be read: gone",)
+    ),
+    Case(KeySourceFailed("/k cannot be read: gone", kept=False), ERROR, NO_KEY, ("/k cannot be read: gone",)),
     Case(KeyProven(KEY), INFO, {"key_fingerprint": KEY}, (KEY,)),
     Case(
         IssuerAnswered((Try(Outcome.SERVER_ERROR, 0.25), Try(Outcome.OK, 0.0421)), skew=-1.25),
@@ -256,7 +262,8 @@ def test_a_failed_refresh_is_an_error_if_consumers_have_no_token_or_the_key_is_r
 def test_a_line_claims_nothing_about_an_output_that_cannot_be_read():
     """What the output holds is unknown; or it is a file beside it that cannot be read."""
     message = f"{FILE} cannot be read: permission denied"
-    assert line_of(OutputFailed(FILE, message, None, writing=False), NOW).text == message
+    line = line_of(OutputFailed(FILE, message, None, writing=False), NOW)
+    assert line.text == f"{message}; {ADVICE_ON[Code.NOT_READ]}"
 
 
 @each_case
@@ -282,7 +289,7 @@ def test_a_process_that_does_not_retry_leaves_an_output_to_its_owner():
 
 # --- Which failure a line reports, and which ones it ends.
 
-REPEATED = {RefreshFailed, OutputFailed, HookFailed, LeaseFailed, Crashed}
+REPEATED = {KeySourceFailed, RefreshFailed, OutputFailed, HookFailed, LeaseFailed, Crashed}
 
 
 @each_case
@@ -293,6 +300,7 @@ def test_failures_that_repeat_themselves_name_their_subject_and_other_lines_none
 FAILED_MINT = failed(Outcome.TIMEOUT, "no", 60.0)._replace(key_fingerprint=WHOLE.key_fingerprint)
 FAILED_READ = OutputFailed(FILE, "no", None, writing=False)
 FAILED_WRITE = OutputFailed(FILE, "no", None, writing=True)
+FAILED_KEY = KeySourceFailed("no", kept=True)
 FAILED_LEASE = LeaseFailed(LEASE, "no", leads=True)
 
 
@@ -307,9 +315,10 @@ FAILED_LEASE = LeaseFailed(LEASE, "no", leads=True)
         (OutputWritten("file:/other", "new", WHOLE), set()),
         (LeaderChanged("inlive/other", leads=True, holder=""), set()),
         (KeyProven(WHOLE.key_fingerprint), set()),
+        (KeyLoaded(WHOLE.key_fingerprint, changed=False), {FAILED_KEY}),
     ],
 )
 def test_a_success_ends_the_failures_of_the_same_subject(success, ended):
     recovered = line_of(success, NOW).recovered
-    failures = (FAILED_MINT, FAILED_READ, FAILED_WRITE, FAILED_LEASE)
+    failures = (FAILED_KEY, FAILED_MINT, FAILED_READ, FAILED_WRITE, FAILED_LEASE)
     assert {each for each in failures if line_of(each, NOW).failure.subject in recovered} == ended

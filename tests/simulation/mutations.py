@@ -201,9 +201,9 @@ MUTATIONS = (
     Mutation(
         "a key that cannot be read is forgotten",
         "core/observing.py",
-        "    return state._replace(key_reads=reads), (KeySourceFailed(event.message, kept),)",
+        "    return state._replace(key_reads=reads), (KeySourceFailed(event.message, kept, series),)",
         "    state = state._replace(key_reads=reads, proven=None, candidate=None)\n"
-        "    return state, (KeySourceFailed(event.message, kept),)",
+        "    return state, (KeySourceFailed(event.message, kept, series),)",
     ),
     Mutation(
         "a rejected token is published",

@@ -26,10 +26,7 @@ def test_a_mutation_that_does_not_fit_any_more_is_told() -> None:
 
 def test_values_of_the_wrong_kind_are_planted_where_tests_once_did_not_notice() -> None:
     planted = {mutation.name.partition(" ")[2] for mutation in wrong_kinds(PACKAGE)}
-    assert planted >= {
-        "makes OutputDisturbed in place of KeyProven",
-        "makes KeyLoaded in place of KeySourceFailed",
-    }
+    assert "makes OutputDisturbed in place of KeyProven" in planted
 
 
 def test_only_the_value_of_the_wrong_kind_is_changed() -> None:

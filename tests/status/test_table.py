@@ -1,5 +1,6 @@
 """The status as a table in a terminal of 100 columns."""
 
+import re
 import unicodedata
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.status.documents import FILE, ONE, WORDS, document, foreign_documents
 
 
 def table(daemon: Daemon) -> list[str]:
-    return layout.table(document(daemon)).splitlines()
+    return layout.table(document(daemon), 100).splitlines()
 
 
 def columns(line: str) -> int:
@@ -65,6 +66,34 @@ def test_a_long_path_keeps_its_end() -> None:
     assert max(map(columns, (header, of_token, of_output))) == 100  # all of the room is used
 
 
+def test_a_pipe_gets_whole_names_and_one_line_for_each_problem() -> None:
+    name = f"file:/srv/{'deep/' * 40}access-token"
+    daemon = at_work("studio", outputs=(OutputPolicy(name, 0.0, False),))
+    daemon.observe("studio", KeyUnreadable("the key file cannot be read: " + "because " * 30 + "of it"))
+    lines = layout.table(document(daemon)).splitlines()
+    assert f"  {name}  yes" in "\n".join(lines)
+    assert any("the key file" in line and line.endswith("of it") for line in lines)
+
+
+def test_a_narrow_terminal_shows_no_times_of_expiry() -> None:
+    daemon = at_work("studio", outputs=ONE)
+    lines = layout.table(document(daemon), 70).splitlines()
+    assert "EXPIRES" not in "\n".join(lines)
+    assert lines[-1].split()[1:] == ["yes", "1h"]
+    assert "2027-01-15T09:00:00Z" in layout.table(document(daemon), 80)
+
+
+def test_colours_are_only_added_around_lines() -> None:
+    plain, coloured = (layout.table(document(in_trouble()), 100, colour=colour) for colour in (False, True))
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    styles = {
+        line.partition("m")[2]: line.partition("m")[0] for line in coloured.splitlines() if "\x1b" in line
+    }
+    red = [text for text, style in styles.items() if style == "\x1b[1;31"]
+    assert {text.split()[0] for text in red} >= {"refresher", "studio", FILE, "!"}
+
+
 def test_a_long_problem_continues_in_indented_lines() -> None:
     daemon = Daemon("studio")
     daemon.observe("studio", KeyUnreadable("the key file cannot be read: " + "because " * 30))
@@ -76,12 +105,10 @@ def test_a_long_problem_continues_in_indented_lines() -> None:
 
 
 @settings(deadline=None)
-@given(foreign_documents())
-def test_every_document_is_printable_and_at_most_100_columns_wide(
-    stranger: dict[str, Any],
-) -> None:
-    text = layout.table(stranger)
-    assert all(line.isprintable() and columns(line) <= 100 for line in text.split("\n"))
+@given(foreign_documents(), st.integers(min_value=60, max_value=150))
+def test_every_document_is_printable_and_fits_the_terminal(stranger: dict[str, Any], width: int) -> None:
+    text = layout.table(stranger, width)
+    assert all(line.isprintable() and columns(line) <= width for line in text.split("\n"))
     text.encode()
 
 

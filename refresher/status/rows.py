@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 def rows(document: Mapping[str, Any]) -> Iterator[Row]:
     """A row for each token, followed by the rows of its outputs."""
-    time = _wall(document.get("time"))
+    time = wall(document.get("time"))
     for token in objects(document, "tokens"):
         outputs = [_output_row(output, time) for output in objects(token, "outputs")]
         below = {f"{output.name}: {problem.message}" for output in outputs for problem in output.problems}
@@ -101,7 +101,7 @@ def _problem(problem: object, time: float | None) -> RowProblem:
 
 
 def _history(problem: Mapping[str, Any], time: float | None) -> str:
-    since, count = _wall(problem.get("since")), problem.get("count")
+    since, count = wall(problem.get("since")), problem.get("count")
     times = ""
     if isinstance(count, int) and 0 < count < LARGEST_COUNT:
         times = "once" if count == 1 else f"{count} in a row"
@@ -166,7 +166,8 @@ def _span(seconds: object) -> str:
     return UNKNOWN if known is None else humanized(known)
 
 
-def _wall(value: object) -> float | None:
+def wall(value: object) -> float | None:
+    """An RFC 3339 time as seconds since the epoch; None if it is not one."""
     try:
         return parse(value) if isinstance(value, str) else None
     except ValueError:
@@ -174,7 +175,7 @@ def _wall(value: object) -> float | None:
 
 
 def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
-    at = _wall(token.get("next_refresh_at"))
+    at = wall(token.get("next_refresh_at"))
     if at is None or time is None:
         return UNKNOWN
     when = f"in {humanized(at - time)}" if at > time else "now"
@@ -184,6 +185,6 @@ def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
 def _remark(output: Mapping[str, Any], time: float | None) -> str:
     if not output.get("owner"):
         return ""
-    issued = _wall(output.get("issued_at"))
+    issued = wall(output.get("issued_at"))
     age = "" if issued is None or time is None else f"issued {humanized(time - issued)} ago, "
     return f"{age}belongs to {shown(output.get('owner'))}"

@@ -19,7 +19,6 @@ from refresher.metrics.exposition import Metrics
 from refresher.ports import Clock
 from refresher.status.document import DAEMON, Origin, status_document, unready_outputs
 from refresher.status.liveness import is_alive, silence
-from refresher.status.page import page
 from refresher.web import responses
 from refresher.web.background import Background
 from refresher.web.responses import text
@@ -30,7 +29,7 @@ ENDPOINTS = {
     "/metrics": "for Prometheus, in its text format or as OpenMetrics",
     "/livez": "200 while the engine makes progress: for a liveness probe",
     "/readyz": "200 while every output of every token holds a valid token: for a readiness probe",
-    "/status": "the state of every token and output: JSON, or HTML for a browser",
+    "/status": "every token and output: a page in a browser, else JSON (with ?format=json always)",
 }
 
 
@@ -57,8 +56,8 @@ class Endpoints:
         self._origin = Origin(DAEMON, version, socket.gethostname(), started=clock.now())
         self._metrics = Metrics(view, last_turn, clock, counters, version, log_lines_dropped)
         self._background: Background[Response] = Background()
-        self._routes: dict[str, Callable[[str], Reply]] = {
-            "/": _index,
+        self._routes: dict[str, Callable[[Request], Reply]] = {
+            "/": self._index,
             "/metrics": self._exposition,
             "/livez": self._liveness,
             "/readyz": self._readiness,
@@ -79,20 +78,26 @@ class Endpoints:
         route = self._routes.get(request.path)
         if route is None:
             return text(HTTPStatus.NOT_FOUND, f"not found; available: {', '.join(self._routes)}")
-        return route(request.headers.get("accept", ""))
+        return route(request)
 
     def refuse(self, status: HTTPStatus) -> Response:
         """The response to an invalid request."""
         return text(status, status.phrase)
 
-    def _exposition(self, accept: str) -> Later:
+    def _index(self, request: Request) -> Reply:
+        """The status page for a browser, which links to the other endpoints, and a list for programs."""
+        if _prefers_html(request, "text/plain"):
+            return self._status(request)
+        return text(HTTPStatus.OK, "\n".join(f"{path:10}{summary}" for path, summary in ENDPOINTS.items()))
+
+    def _exposition(self, request: Request) -> Later:
         def exposition() -> Response:
-            body, content_type = self._metrics.exposition(accept)
+            body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
             return responses.of_type(content_type, body)
 
         return Later(self._background.submit(exposition))
 
-    def _liveness(self, _accept: str) -> Response:
+    def _liveness(self, _request: Request) -> Response:
         last_turn, now = self._last_turn(), self._clock.now()
         problem = self._stuck()
         if not is_alive(last_turn, now):
@@ -101,7 +106,7 @@ class Endpoints:
             return text(HTTPStatus.OK, "ok")
         return text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
-    def _readiness(self, _accept: str) -> Response:
+    def _readiness(self, _request: Request) -> Response:
         reasons = unready_outputs(self._view(), self._clock.now())
         if not reasons:
             return responses.json(HTTPStatus.OK, json.dumps({"ready": True}, indent=2))
@@ -109,14 +114,19 @@ class Endpoints:
         document = json.dumps({"ready": False, "reasons": reasons})
         return responses.json(HTTPStatus.SERVICE_UNAVAILABLE, document)
 
-    def _status(self, accept: str) -> Later:
+    def _status(self, request: Request) -> Later:
+        options = request.query.split("&")
+        as_page = _prefers_html(request, "application/json") and "format=json" not in options
+
         def status() -> Response:
             now = self._clock.now()
             statuses = [status_of(state, policy, now) for policy, state in self._view()]
             document = status_document(statuses, now, self._origin, self._counters.leases)
-            if quality(accept, "text/html") > quality(accept, "application/json"):
-                return responses.html(page(document))
-            return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))
+            if not as_page:
+                return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))
+            from refresher.status.page import POLICY, page  # noqa: PLC0415 -- only for a browser
+
+            return responses.html(page(document, renews="renew" in options), POLICY)
 
         return Later(self._background.submit(status))
 
@@ -153,14 +163,7 @@ def _ranges(accept: str) -> Iterable[tuple[str, float]]:
             yield media_range, 0.0
 
 
-def _index(accept: str) -> Response:
-    if quality(accept, "text/html") > quality(accept, "text/plain"):
-        items = "".join(
-            f'<dt><a href="{path}">{path}</a></dt><dd>{summary}</dd>' for path, summary in ENDPOINTS.items()
-        )
-        title = "inlive-token-refresher"
-        return responses.html(
-            '<!DOCTYPE html><html lang="en"><meta charset="utf-8">'
-            f"<title>{title}</title><h1>{title}</h1><dl>{items}</dl></html>\n"
-        )
-    return text(HTTPStatus.OK, "\n".join(f"{path:10}{summary}" for path, summary in ENDPOINTS.items()))
+def _prefers_html(request: Request, other: str) -> bool:
+    """Whether the client is a browser: it accepts HTML rather than the media type `other`."""
+    accept = request.headers.get("accept", "")
+    return quality(accept, "text/html") > quality(accept, other)

@@ -8,11 +8,6 @@ _ON_ALL: Headers = (
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
 )
-# No scripts, no requests, no frames: a page is only for reading, and it shows names that others chose.
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 def of_type(content_type: str, body: bytes, status: int = 200, headers: Headers = ()) -> Response:
@@ -28,5 +23,7 @@ def json(status: int, document: str) -> Response:
     return of_type(_JSON, f"{document}\n".encode(), status)
 
 
-def html(page: str) -> Response:
-    return of_type(_HTML, page.encode(), headers=(("Content-Security-Policy", _POLICY),))
+def html(page: str, policy: str) -> Response:
+    """A page. `policy`: what the browser may load and run for it (Content-Security-Policy)."""
+    headers = (("Content-Security-Policy", policy), ("Referrer-Policy", "no-referrer"))
+    return of_type(_HTML, page.encode(), headers=headers)

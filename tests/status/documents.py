@@ -56,12 +56,14 @@ HOOKS = st.fixed_dictionaries({}, optional={"owed": ANYTHING, "problem": PROBLEM
 def foreign_documents() -> st.SearchStrategy[dict[str, Any]]:
     """Documents with our field names and arbitrary values."""
     common = {"name": WORDS | ANYTHING, "valid": st.booleans() | ANYTHING, "expires_at": TIMES}
-    common |= {"remaining_seconds": st.floats() | st.integers() | ANYTHING}
+    common |= {"remaining_seconds": st.floats() | st.integers() | ANYTHING, "issued_at": TIMES}
     outputs = st.fixed_dictionaries(
         {}, optional=common | {"problem": PROBLEMS | ANYTHING, "hook": HOOKS | ANYTHING}
     )
     token_fields = common | {
         "next_refresh_at": TIMES,
+        "key_fingerprint": WORDS | ANYTHING,
+        "key_accepted": ANYTHING,
         "next_reason": WORDS | ANYTHING,
         "problems": st.lists(PROBLEMS | ANYTHING, max_size=3) | ANYTHING,
         "outputs": st.lists(outputs | ANYTHING, max_size=3) | ANYTHING,

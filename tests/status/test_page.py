@@ -1,17 +1,25 @@
 """The status as a page in a browser."""
 
+import hashlib
 import re
+from base64 import b64encode
 from html.parser import HTMLParser
 from typing import Any
 
 from hypothesis import given, settings
 
-from refresher.status.page import page
+from refresher.core.events import WriteFailed
+from refresher.core.status import LeaseStatus
+from refresher.status.page import POLICY, page
 from tests.core.builders import KEY, token
 from tests.observed import at_work
 from tests.status.documents import document, foreign_documents, in_trouble
 
-VOID = {"meta"}
+VOID = {"meta", "br"}
+ELEMENTS = VOID | {
+    *("html", "head", "title", "style", "body", "header", "nav", "main", "section", "h1", "h2", "h3", "h4"),
+    *("div", "p", "ul", "li", "dl", "dt", "dd", "a", "span", "strong", "bdi", "svg", "rect"),
+}
 
 
 class Reader(HTMLParser):
@@ -55,43 +63,110 @@ def stranger(text: str) -> dict[str, Any]:
     return {"version": text, "time": text, "valid": text, "tokens": [shown]}
 
 
+def shape(read: Reader) -> list[tuple[str, float, float | None]]:
+    """Of each bar: the kind, the percentage that is filled, and where the mark of the next mint is."""
+    found: list[tuple[str, float, float | None]] = []
+    for tag, attributes in read.elements:
+        if tag == "svg":
+            found.append((attributes["class"] or "", 0.0, None))
+        elif tag == "rect" and attributes["class"] == "left":
+            found[-1] = (found[-1][0], float((attributes["width"] or "").rstrip("%")), None)
+        elif tag == "rect":
+            found[-1] = (*found[-1][:2], float((attributes["x"] or "").rstrip("%")))
+    return found
+
+
 def test_the_page_shows_each_token_and_output() -> None:
     daemon = at_work("studio")
     daemon.clock.time += 600.0
     read = Reader(page(document(daemon)))
-    assert [section["class"] for section in read.named("section")] == ["token yes", "output yes"]
-    assert "valid · 50m left · expires 2027-01-15T09:00:00Z · next mint in 32m, scheduled" in read.texts
-    assert "inlive-token-refresher" in read.texts  # the title: nothing is wrong
+    for text in ("studio", "file:/a", "50m of 1h", "2027-01-15T09:00:00Z", "in 32m, scheduled", "✓ valid"):
+        assert text in read.texts
+    for text in ("host-1", "1.2.3", "2027-01-15T08:00:00Z", "2027-01-15T08:10:00Z"):
+        assert text in read.texts  # the daemon, when it started, and the time
+    assert "host-1: inlive-token-refresher" in read.texts  # the title: nothing is wrong
+    assert "Tokens that need attention" not in "".join(read.texts)
 
 
-def test_a_problem_shows_in_the_title_the_sections_and_the_text() -> None:
-    read = Reader(page(document(in_trouble())))
-    assert "! inlive-token-refresher" in read.texts
-    assert [section["class"] for section in read.named("section")] == ["token NO", "output NO", "output NO"]
-    assert [text.count("cannot write /full/token: no space left") for text in read.texts].count(1) == 1
-    assert any(f"the issuer answered 403 (key {KEY.fingerprint})" in text for text in read.texts)
+def test_a_bar_shows_the_share_of_the_time_that_is_left_and_when_the_refresh_is_due() -> None:
+    daemon = at_work("studio")
+    daemon.clock.time += 600.0
+    bar = ("good", 83.33, 30.0)  # 50 of 60 minutes are left; the refresh is due when 18 minutes are
+    assert shape(Reader(page(document(daemon)))) == [bar, bar]
+    daemon.clock.time += 3000.0
+    assert [filled for _, filled, _ in shape(Reader(page(document(daemon))))] == [0.0, 0.0]
+
+
+def test_a_bar_of_another_token_in_an_output_has_no_mark() -> None:
+    status = document(at_work("studio"))
+    status["tokens"][0]["outputs"][0]["token_fingerprint"] = "another"
+    assert [mark for _, _, mark in shape(Reader(page(status)))] == [30.0, None]
+
+
+def test_a_problem_shows_since_when_how_often_and_what_to_do() -> None:
+    daemon = in_trouble()
+    daemon.clock.time += 300.0
+    text = page(document(daemon))
+    read = Reader(text)
+    assert "! host-1: inlive-token-refresher" in read.texts
+    assert read.named("section") == [{"class": "token bad", "aria-labelledby": "token-0"}]
+    assert {"href": "#token-0"} in read.named("a")
+    assert read.texts.count("cannot write /full/token: no space left") == 1  # below the output, not twice
+    assert read.texts.count(f"the issuer answered 403 (key {KEY.fingerprint})") == 1
+    assert read.texts.count("for 5m (since 2027-01-15T08:00:00Z, once)") == 2
+    for problem in document(daemon)["tokens"][0]["problems"]:
+        assert problem["code"] in read.texts
+        assert problem["advice"] in read.texts
+
+
+def test_a_failure_while_every_token_is_valid_shows_in_title_verdict_and_token() -> None:
+    daemon = at_work("studio", "lobby")
+    daemon.observe("lobby", WriteFailed("file:/a", "no space left", roll=1.0))
+    read = Reader(page(document(daemon)))
+    assert "! host-1: inlive-token-refresher" in read.texts
+    assert "! Every output holds a valid token, but something fails" in read.texts
+    assert [section["class"] for section in read.named("section")] == ["token good", "token late"]
+    assert "Tokens that need attention: 1 of 2" in read.texts
 
 
 def test_an_expired_token_shows_how_long_ago_it_expired() -> None:
     daemon = at_work("studio")
     daemon.clock.time += 3660.0
     texts = Reader(page(document(daemon))).texts
-    assert "NOT VALID · expired 1m ago · expires 2027-01-15T09:00:00Z" in texts
+    assert texts.count("✗ NOT VALID") == 3  # in the list on top, of the token, and of its output
+    assert texts.count("1m ago, ") == 2
 
 
-def test_the_page_renews_itself_fits_a_phone_and_follows_dark_mode() -> None:
-    text = page(document(at_work("studio")))
-    metas = Reader(text).named("meta")
-    assert {"http-equiv": "refresh", "content": "10"} in metas
-    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
-    assert re.search(r"color-scheme:\s*light dark", text)
+def test_a_problem_with_a_lease_shows_in_the_title() -> None:
+    lease = LeaseStatus("inlive/a", leads=False, problem="403: forbidden")
+    texts = Reader(page(document(at_work("studio"), lease))).texts
+    assert "! host-1: inlive-token-refresher" in texts
+    assert "! 403: forbidden" in texts
+
+
+def test_the_page_renews_itself_only_when_asked() -> None:
+    status = document(at_work("studio"))
+    still, renewing = Reader(page(status)), Reader(page(status, renews=True))
+    refresh = {"http-equiv": "refresh", "content": "10"}
+    assert refresh not in still.named("meta")
+    assert refresh in renewing.named("meta")
+    assert {"href": "?renew"} in still.named("a")
+    assert {"href": "?"} in renewing.named("a")
 
 
 def test_the_page_has_no_script_and_loads_nothing() -> None:
     read = Reader(page(document(in_trouble())))
-    assert {tag for tag, _ in read.elements}.isdisjoint({"script", "link", "img", "iframe"})
-    names = {name for _, attributes in read.elements for name in attributes}
-    assert names == {"lang", "charset", "name", "content", "http-equiv", "class"}
+    assert {tag for tag, _ in read.elements}.isdisjoint({"script", "link", "img", "iframe", "form"})
+    names = {name for _, attributes in read.elements for name in attributes if name is not None}
+    assert not [name for name in names if name.startswith("on") or name in ("src", "style")]
+
+
+def test_the_policy_allows_the_style_of_the_page_and_nothing_else() -> None:
+    text = page(document(at_work("studio")))
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'; " in POLICY
+    assert POLICY.startswith("default-src 'none'; ")
 
 
 def test_no_name_or_problem_becomes_markup() -> None:
@@ -106,8 +181,7 @@ def test_no_name_or_problem_becomes_markup() -> None:
 def test_every_document_is_a_well_formed_page(foreign: dict[str, Any]) -> None:
     text = page(foreign)
     text.encode()
-    allowed = {"html", "head", "meta", "title", "style", "body", "h1", "section", "h2", "h3", "p"}
-    assert {tag for tag, _ in Reader(text).elements} <= allowed
+    assert {tag for tag, _ in Reader(text).elements} <= ELEMENTS
 
 
 def test_the_page_contains_no_secret() -> None:

@@ -1,8 +1,12 @@
 """The endpoints, over real sockets and on virtual time."""
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from urllib.parse import urljoin
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
@@ -60,13 +64,26 @@ def test_an_unknown_path_is_404_with_the_list_of_paths(site_of: SiteOf, path: st
     assert "nowhere" not in expected
 
 
-def test_the_index_lists_the_endpoints(site_of: SiteOf) -> None:
-    site = site_of(Daemon(at_work()))
-    plain, page = site.call("/"), site.call("/", accept=BROWSER)
+def test_the_index_lists_the_endpoints_for_programs(site_of: SiteOf) -> None:
+    plain = site_of(Daemon(at_work())).call("/")
     assert plain.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert [line.split()[0] for line in plain.body.decode().splitlines()] == list(ENDPOINTS)
-    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert all(f'<a href="{each}">'.encode() in page.body for each in ENDPOINTS)
+
+
+def test_the_index_is_the_status_page_for_a_browser(site_of: SiteOf) -> None:
+    site = site_of(Daemon(at_work()))
+    index, status = site.call("/", accept=BROWSER), site.call("/status", accept=BROWSER)
+    assert index.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert index.body == status.body
+
+
+@pytest.mark.parametrize("page", ["/", "/status", "/status?renew"])
+def test_every_link_of_the_page_leads_to_an_endpoint(site_of: SiteOf, page: str) -> None:
+    site = site_of(Daemon(at_work()))
+    links = [urljoin(page, link) for link in Tags(site.call(page, accept=BROWSER).body).links]
+    assert {link.partition("?")[0] for link in links} - {"/"} == set(ENDPOINTS)
+    for link in links:
+        assert site.call(link, accept=BROWSER).status == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"])
@@ -90,11 +107,12 @@ def test_every_response_forbids_storing_and_sniffing_and_names_no_version(site_o
 
 @pytest.mark.parametrize("path", ["/", "/status"])
 def test_a_page_may_run_and_load_nothing(site_of: SiteOf, path: str) -> None:
-    policy = site_of(Daemon(at_work())).call(path, accept=BROWSER).headers["Content-Security-Policy"]
+    received = site_of(Daemon(at_work())).call(path, accept=BROWSER)
+    policy = received.headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
-    assert rules["default-src"] == rules["frame-ancestors"] == rules["form-action"] == "'none'"
-    assert rules["style-src"] == "'unsafe-inline'"
-    assert "script-src" not in rules
+    assert re.fullmatch("'sha256-[A-Za-z0-9+/]{43}='", rules.pop("style-src"))
+    assert rules == dict.fromkeys(("default-src", "base-uri", "form-action", "frame-ancestors"), "'none'")
+    assert received.headers["Referrer-Policy"] == "no-referrer"
 
 
 def test_no_endpoint_shows_a_secret(site_of: SiteOf) -> None:
@@ -238,16 +256,18 @@ def test_the_status_is_json_for_programs(site_of: SiteOf) -> None:
 
 
 class Tags(HTMLParser):
-    """Collects the elements of a page, and its text."""
+    """Collects the elements, links and text of a page."""
 
     def __init__(self, page: bytes) -> None:
         super().__init__()
         self.names: list[str] = []
+        self.links: list[str] = []
         self.text = ""
         self.feed(page.decode())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
+        self.links += [value or "" for name, value in attrs if name == "href"]
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -264,6 +284,18 @@ def test_the_status_is_a_page_for_a_browser_with_names_escaped(site_of: SiteOf) 
     assert "script" not in page.names
     assert "studio" in page.text
     assert hostile in page.text
+
+
+def test_a_browser_gets_json_when_it_asks_for_it(site_of: SiteOf) -> None:
+    received = site_of(Daemon(at_work())).call("/status?format=json", accept=BROWSER)
+    assert received.headers["Content-Type"] == "application/json"
+    assert json.loads(received.body)["valid"] is True
+
+
+def test_the_page_is_imported_only_for_a_browser() -> None:
+    script = "import sys, refresher.web.endpoints; print('refresher.status.page' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def serving(inlive: Emulator, lifetime: str) -> Iterator[Place]:
 
 
 def start(scene: str, *words: str) -> subprocess.Popen[str]:
-    needs.sdk(SDK)
+    needs.npm(SDK)
     command = [needs.tool("node"), str(SDK / "sdk.mjs"), scene, *words]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

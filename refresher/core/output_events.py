@@ -77,6 +77,7 @@ def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: 
     disturbed = writes and was_in_place and held != output.published
     if writes and output.writes.failures and state.facts and held == state.facts.fingerprint:
         # The write that counted as failed did succeed; only its answer was lost.
+        output = output._replace(refresh_requested=event.holding.refresh_requested)
         return _settled(state, policy, output, holding, state.facts, began)
     published = output.published if writes else held
     after = output._replace(
@@ -87,6 +88,7 @@ def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: 
         held=event.held,
         forged=is_forged,
         hook=output.hook.owed_again() if event.hook_owed else output.hook,
+        refresh_requested=event.holding.refresh_requested,
     )
     notifications: tuple[Notification, ...] = (OutputDisturbed(output.name),) if disturbed else ()
     if is_forged:
@@ -131,6 +133,7 @@ def _settled(  # noqa: PLR0913 -- what a write changes
     """The output holds the token with these `facts` since a write, seen at boot second `at`."""
     hook = output.hook.owed_again() if policy.has_hook(output.name) else output.hook
     after = OutputState(output.name, found, facts.fingerprint, inspected_at=at, writable=True, hook=hook)
+    after = after._replace(refresh_requested=output.refresh_requested)
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 

@@ -122,7 +122,8 @@ class OutputState(NamedTuple):
     the token last written or adopted there. `writes`: the progress of writing. `reads`: the progress of
     inspecting; it counts only failures to reach the output. `writable`: the last write or dry run succeeded.
     `forged`: its record names our key but lacks the seal. `held`: a sentence about the other process that
-    owns it; empty if none does. `hook`: the progress of its hook, if it has one.
+    owns it; empty if none does. `hook`: the progress of its hook, if it has one. `refresh_requested`: see
+    `Holding`.
     """
 
     name: str
@@ -135,6 +136,7 @@ class OutputState(NamedTuple):
     forged: bool = False
     held: str = ""
     hook: HookState = HookState()
+    refresh_requested: float | None = None
 
     @property
     def slot(self) -> Slot:

@@ -16,6 +16,7 @@ from refresher.core.events import (
     LeadershipChanged,
     Minted,
     MintFailed,
+    RefreshPlaced,
     RefreshRequested,
     Stalled,
     Started,
@@ -51,6 +52,8 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
             return mints.expiry_reported(state, policy, event, now)
         case LeadershipChanged():
             return _leadership_changed(state, event, now), ()
+        case RefreshPlaced():
+            return output_events.refresh_placed(state, event), ()
         case RefreshRequested():
             return _refresh_requested(state), ()
         case Stopping():

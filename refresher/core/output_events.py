@@ -5,6 +5,7 @@ from refresher.core.events import (
     DryRunPassed,
     Found,
     InspectFailed,
+    RefreshPlaced,
     Stalled,
     WriteFailed,
     Written,
@@ -65,6 +66,13 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
     else:
         output = output._replace(reads=output.reads._replace(problem=message))
     return state.with_output(output), (_output_failed(output, message, now, writing=event.writing),)
+
+
+def refresh_placed(state: State, event: RefreshPlaced) -> State:
+    """A request that was seen between two inspections."""
+    if not state.has_output(event.output):
+        return state
+    return state.with_output(state.output(event.output)._replace(refresh_requested=event.at))
 
 
 def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: float) -> Observed:

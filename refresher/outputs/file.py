@@ -55,6 +55,7 @@ class FileOutput:
         self._directories = directories or Directories()
         self._directory: Directory | None = None  # of the resolved path; shared while in use
         self._reported: tuple[str, ...] = ()
+        self._requests_at: str | None = None
         self._may_have_stale = False  # temporary files of a killed process, to remove as soon as possible
 
     def inspect(self, now: Instant) -> Holding:
@@ -62,7 +63,8 @@ class FileOutput:
         with self._output_errors("read"):
             target = self._target()
             found = self._found(target, now)
-            return found if found.owner else found._replace(refresh_requested=refresh_file.placed(target))
+            self._requests_at = None if found.owner else target
+            return found._replace(refresh_requested=self.request_seen())
 
     def _found(self, target: str, now: Instant) -> Holding:
         try:
@@ -128,6 +130,13 @@ class FileOutput:
         """See `ports.Output`."""
         with self._output_errors("asked for a new token"):
             refresh_file.place(self._target(), at)
+
+    def request_seen(self) -> float | None:
+        """See `ports.Output`. Looks beside the file that was inspected last, if it is not another
+        installation's."""
+        with suppress(OSError):
+            return refresh_file.placed(self._requests_at) if self._requests_at is not None else None
+        return None
 
     def claim(self) -> None:
         """See `ports.Output`. Removes only our own temporary files, and only if their writer has ended."""

@@ -81,5 +81,8 @@ class MemoryOutput:
     def request_refresh(self, at: float) -> None:  # noqa: ARG002 -- see the message
         raise OutputError(f"{self.name} is in the memory of its daemon: send the daemon SIGUSR1")
 
+    def request_seen(self) -> float | None:
+        return None
+
     def dry_run(self) -> tuple[str, ...]:
         return ()

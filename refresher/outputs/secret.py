@@ -74,6 +74,10 @@ class SecretOutput:
         with self._output_errors("asked for a new token"):
             self._api.annotate(self._path, {secret_body.REFRESH: rfc3339.to_microsecond(at)})
 
+    def request_seen(self) -> float | None:
+        """See `ports.Output`. Nothing: this would be a request to the API server."""
+        return None
+
     def claim(self) -> None:
         """See `ports.Output`. Nothing to do: the API server never stores half a Secret."""
 

@@ -106,6 +106,9 @@ class Output:
         self.content = token
         self.written.append((self.process.world.now, token.facts.fingerprint))
 
+    def request_seen(self) -> float | None:
+        return None
+
     def claim(self) -> None:
         """Nobody else writes here."""
 

@@ -79,12 +79,7 @@ def _chosen(settings: Settings, arguments: argparse.Namespace) -> tuple[TokenSet
     """Raises ConfigurationError."""
     if arguments.all and arguments.token is not None:
         raise ConfigurationError((Problem("--all", "replaces every token; leave out NAME, or --all"),))
-    tokens = settings.tokens if arguments.all else (cli_options.chosen_token(settings, arguments.token),)
-    served = [token.name for token in tokens if not token.outputs]
-    if served:
-        problem = "no output to place a request at; send its daemon SIGUSR1, which replaces every token"
-        raise ConfigurationError(tuple(Problem(f"token {name!r}", problem) for name in served))
-    return tokens
+    return settings.tokens if arguments.all else (cli_options.chosen_token(settings, arguments.token),)
 
 
 def _placed(published: wiring.Published, clock: Clock) -> Iterator[Request]:

@@ -194,7 +194,8 @@ def test_name_selects_a_token_of_the_configuration(of_two, inlive, tmp_path, nam
         ),
         (
             ("sage",),
-            "refresher: NAME: 'sage' is not in the configuration; did you mean stage? accepted: studio, stage\n",
+            "refresher: NAME: 'sage' is not in the configuration; did you mean stage? "
+            "accepted: studio, stage\n",
         ),
     ],
 )

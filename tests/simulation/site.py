@@ -95,6 +95,7 @@ class Output:
     calls: int = 0
     written: list[tuple[float, str]] = field(default_factory=list)  # true time, fingerprint of the token
     includes_refresh_token: bool = False
+    requested: float | None = None
     secret: tuple[str, str] | None = None
 
     def inspect(self, now: Instant) -> Holding:
@@ -107,7 +108,7 @@ class Output:
         self.written.append((self.process.world.now, token.facts.fingerprint))
 
     def request_seen(self) -> float | None:
-        return None
+        return self.requested
 
     def claim(self) -> None:
         """Nobody else writes here."""

@@ -214,7 +214,11 @@ def _when_requested(state: State, facts: TokenFacts, now: Instant) -> float:
     another process owns is for that process.
     """
     pause = _when_aged(facts, schedule.soonest_requested(facts.lifetime), now)
-    times = (output.refresh_requested for output in state.outputs if not output.held)
+    times = (
+        output.refresh_requested
+        for output in state.outputs
+        if not output.held and output.refresh_requested != output.refresh_fulfilled
+    )
     pending = (time for time in times if time is not None and time > facts.issued.wall)
     return min((max(pause, now.boot + time - now.wall) for time in pending), default=FOREVER)
 

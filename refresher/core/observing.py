@@ -101,7 +101,7 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
 
 
 def _adopted(state: State, output: str, holding: Holding) -> Observed:
-    adopted = state._replace(facts=holding.facts, token=holding.token)
+    adopted = state._replace(facts=holding.facts, token=holding.token).with_requests_fulfilled()
     if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
         # The key is proven: its token was minted with it.
         adopted = adopted._replace(proven=state.candidate, candidate=None)

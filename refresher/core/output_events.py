@@ -141,7 +141,9 @@ def _settled(  # noqa: PLR0913 -- what a write changes
     """The output holds the token with these `facts` since a write, seen at boot second `at`."""
     hook = output.hook.owed_again() if policy.has_hook(output.name) else output.hook
     after = OutputState(output.name, found, facts.fingerprint, inspected_at=at, writable=True, hook=hook)
-    after = after._replace(refresh_requested=output.refresh_requested)
+    after = after._replace(
+        refresh_requested=output.refresh_requested, refresh_fulfilled=output.refresh_fulfilled
+    )
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 

@@ -83,6 +83,17 @@ def test_a_request_survives_a_restart_and_counts_for_the_adopted_token():
     assert REQUESTED in driver.begin()
 
 
+def test_a_fulfilled_request_stays_fulfilled_when_the_clock_is_set_back():
+    driver = asked(600.0)
+    driver.steps()
+    driver.perform(driver.minted(token(2, age=-600.0)))
+    driver.passes(1.0, wall=-7200.0)
+    assert driver.until(Mint) == (DUE - 1.0, SCHEDULED)
+    later = token(3)  # issued before the request, by the clock
+    driver.perform(driver.minted(later._replace(facts=later.facts._replace(issued=driver.now))))
+    assert driver.until(Mint) == (DUE, SCHEDULED)
+
+
 def test_a_request_does_not_shorten_the_wait_after_a_failure():
     driver = asked(600.0)
     driver.steps()

@@ -232,8 +232,8 @@ MUTATIONS = (
     Mutation(
         "a hook runs for an adopted token",
         "core/observing.py",
-        "    adopted = state._replace(facts=holding.facts, token=holding.token)\n",
-        "    adopted = state._replace(facts=holding.facts, token=holding.token)\n"
+        "    adopted = state._replace(facts=holding.facts, token=holding.token).with_requests_fulfilled()\n",
+        "    adopted = state._replace(facts=holding.facts, token=holding.token).with_requests_fulfilled()\n"
         "    known = adopted.output(output)\n"
         "    adopted = adopted.with_output(known._replace(hook=known.hook.owed_again()))\n",
     ),

@@ -28,7 +28,7 @@ EXAMPLE = """\
   refresher refresh --to-secret studio/inlive-access-token --no-wait
 
 Needs no key, only permission to write where the token is published. It leaves a request there, and the
-running daemon mints; without a daemon the next `refresher once` does. Without this command:
+running daemon mints; without a daemon the next pass of `once` does. Without this command:
   touch /var/run/inlive/.access-token.refresh
   kubectl annotate secret NAME --overwrite token-refresher.inlive.app/refresh="$(date -u +%FT%TZ)"
 

@@ -136,6 +136,7 @@ def test_a_directory_that_hangs_does_not_delay_the_others():
     gate, entered = threading.Event(), threading.Event()
 
     def hang() -> None:
+        assert not entered.is_set(), "another thread enters it"
         entered.set()
         gate.wait(15.0)
 

@@ -1,5 +1,5 @@
-"""Envoy's credential injector with our token: a file in the format ``envoy-sds``, and OAuth2 from the
-listener. The filters are those of the documentation; the rest of the configuration is the least that works."""
+"""Envoy's credential injector with our token: a file in the format ``envoy-sds``, and OAuth2 by the listener.
+The filters are those of the documentation; the rest of the configuration is the least that works."""
 
 import json
 import re

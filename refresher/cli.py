@@ -18,6 +18,7 @@ COMMANDS = {
     "once": "make one pass, for cron: mint the tokens that are due, write them, exit",
     "mint": "print one fresh token",
     "exec": "become another program, with a fresh token in its environment and no key",
+    "refresh": "have one token replaced now, by the daemon or the next `once`; needs no key",
     "check": "test configuration, key, issuer and outputs, and report how to fix each failure",
     "status": "show the state of every token and output, but no secret",
     "wait": "block until every output holds a valid token",
@@ -38,7 +39,7 @@ exit codes:
    2  wrong command line
   73  an output cannot be written
   75  try again later: the issuer cannot be reached or asked to wait, the pass was cut short,
-      or an output holds no valid token
+      or an output holds no valid or no new token
   77  the issuer refused the key
   78  wrong configuration
       `exec` ends with the exit code of its command

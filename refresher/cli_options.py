@@ -9,7 +9,7 @@ from refresher.config.declarations import Settings, TokenSettings
 from refresher.config.durations import parse_duration
 from refresher.config.flags import LogSettings
 from refresher.config.loader import Loaded, load
-from refresher.config.quoting import shown
+from refresher.config.quoting import did_you_mean, shown
 from refresher.errors import ConfigurationError, Problem
 from refresher.logs import setup
 
@@ -55,7 +55,7 @@ def chosen_token(settings: Settings, name: str | None) -> TokenSettings:
     for token in settings.tokens:
         if token.name == name:
             return token
-    problem = "is missing, and the configuration has several tokens"
+    problem = "is missing, and the configuration has several tokens;"
     if name is not None:
-        problem = f"{shown(name)} is not in the configuration"
-    raise ConfigurationError((Problem("NAME", f"{problem}; accepted: {', '.join(names)}"),))
+        problem = f"{shown(name)} is not in the configuration{did_you_mean(name, names) or ';'}"
+    raise ConfigurationError((Problem("NAME", f"{problem} accepted: {', '.join(names)}"),))

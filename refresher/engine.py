@@ -22,6 +22,7 @@ from refresher.core.state import State, TokenPolicy
 from refresher.executor import LIMITS, POLLS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit
+from refresher.outputs.request_poller import RequestPoller
 from refresher.ports import Clock, Desired, KeySource, Mailbox, ManagedToken, Message, Observer
 from refresher.tokens import SLICE, Tokens
 
@@ -52,6 +53,7 @@ class Engine:
         self._last_news = clock.now().boot
         self._tokens = Tokens(managed_tokens, executor, observers, limits, hold, began=self._last_news)
         self._keys = KeyPoller(_keys_of(self._tokens.all_managed()))
+        self._requests = RequestPoller(self._tokens.all_managed())
         self._next_poll = NEVER_YET
         self._polls = 0  # under way
         self._refused: str | None = None  # which work waits because the system refuses threads
@@ -134,9 +136,12 @@ class Engine:
     def _poll_keys(self, now: Instant) -> None:
         if now.boot < self._next_poll:
             return
+        is_first = self._next_poll == NEVER_YET
         self._polls += 1
         self._next_poll = now.boot + POLL_PATIENCE if self._polls < POLLS else NOT_SOON
         self._executor.read_keys(self._keys)
+        if not is_first:  # the first inspection finds requests too
+            self._executor.find_requests(self._requests)
 
     def _deliver(self, message: Message, now: Instant) -> None:
         match message.event:
@@ -156,6 +161,7 @@ class Engine:
     def _follow(self, desired: Mapping[str, ManagedToken], now: Instant) -> None:
         is_stopping = self._stop_by != NOT_SOON
         self._keys.follow(_keys_of(desired.values()))
+        self._requests.follow(desired.values())
         self._executor.prepare(desired.values())
         self._tokens.follow(desired, now, stopping=is_stopping)
         if not is_stopping:

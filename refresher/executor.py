@@ -30,6 +30,7 @@ from refresher.core.state import TokenPolicy
 from refresher.errors import HookError, OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit, Work, pool_of
+from refresher.outputs.request_poller import RequestPoller
 from refresher.ports import Clock, Mailbox, ManagedToken, Message
 from refresher.workers import Workers
 
@@ -231,6 +232,15 @@ class Executor:
             self._mailbox.post(Message(None, KeysPolled()))
 
         self._workers.submit(read, KEYS)
+
+    def find_requests(self, requests: RequestPoller) -> None:
+        """Look for requests at outputs on a worker thread. It posts a message for each."""
+
+        def look() -> None:
+            for message in requests.poll():
+                self._mailbox.post(message)
+
+        self._workers.submit(look, KEYS)
 
     def tend(self) -> str | None:
         """See `Workers.tend`."""

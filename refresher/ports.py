@@ -79,6 +79,14 @@ class Output(Protocol):
         running process writes this output.
         """
 
+    def request_refresh(self, at: float) -> None:
+        """Request a token that is issued at wall time `at` or later. `inspect` returns the request, in every
+        process; the newest one counts. Readers of the token see no change. Raises OutputError."""
+
+    def request_seen(self) -> float | None:
+        """The request that `inspect` would return, if that costs microseconds; else None. Any thread may call
+        this at any time. Never raises."""
+
     def claim(self) -> None:
         """Prepare for writing, once at start. Remove incomplete files of a killed predecessor, now or with a
         later call of `inspect` or `write`. Keep other processes out, if the kind of output allows that.

@@ -116,6 +116,9 @@ class AnOutput:
         if self.claim_error is not None:
             raise self.claim_error
 
+    def request_seen(self) -> None:
+        """None was placed."""
+
     def dry_run(self) -> None:
         if self.failing is not None:
             raise self.failing

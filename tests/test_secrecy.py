@@ -355,6 +355,8 @@ FLAGGED = [
 OF_COMMANDS = (
     ("status", "--url"),
     ("wait", "--timeout"),
+    ("refresh",),
+    ("refresh", "--timeout"),
     ("once", "--every"),
     ("once", "--log-format"),
     ("run", "--log-level"),
@@ -421,6 +423,7 @@ def test_a_secret_as_any_argument_is_not_shown(call, words, secret):
     needed |= {
         "mint": ["--key-file=key"],
         "wait": ["--to-file=token"],
+        "refresh": ["--to-file=token"],
         "check": ["--key-file=key", "--to-file=token"],
     }
     more = needed.get(words[0] if words else "", [])

@@ -173,6 +173,7 @@ def ways(command: str, place: Path, url: str) -> tuple[object, ...]:
         "check": (*key, *token, *issuer),
         "status": ("--url", url),
         "wait": token,
+        "refresh": token,
         "emulator": ("--listen", "127.0.0.1:0"),
         "demo": (),
         "config": ("schema",),

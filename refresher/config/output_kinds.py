@@ -168,6 +168,12 @@ def hook_owed_path(target: str) -> str:
     return f"{directory}/.{name}.hook-owed"
 
 
+def refresh_path(target: str) -> str:
+    """The file beside the file `target` that requests a new token."""
+    directory, _, name = target.rpartition("/")
+    return f"{directory}/.{name}.refresh"
+
+
 def record_path(target: str) -> str:
     """The record beside the file `target`."""
     directory, _, name = target.rpartition("/")

@@ -7,7 +7,7 @@ from refresher.config.declarations import TokenSettings
 from refresher.config.drafts import INVALID, Draft, example_of
 from refresher.config.durations import format_duration
 from refresher.config.options import by_flag, first_of, options_of
-from refresher.config.output_kinds import LOCK_FILE, kind_of, record_path, secret_names
+from refresher.config.output_kinds import LOCK_FILE, kind_of, record_path, refresh_path, secret_names
 from refresher.config.quoting import shown, shown_path
 from refresher.config.source_map import Place, Problems
 from refresher.core.schedule import margin
@@ -173,9 +173,10 @@ def check_targets(root: Draft, config_path: str | None, problems: Problems) -> N
             if written in inputs:
                 text = f"{does} {inputs[written]}, {shown_path(written)}; give the output another path"
                 problems.add(place, text)
-        if record in taken:
-            text = f"{shown_path(record)} is the record beside {problems.reference(place)}"
-            problems.add(taken[record], f"{text}; give another path")
+        for beside, what in ((record, "the record"), (refresh_path(target), "the request file")):
+            if beside in taken:
+                text = f"{shown_path(beside)} is {what} beside {problems.reference(place)}"
+                problems.add(taken[beside], f"{text}; give another path")
 
 
 def problems_of_namespace(home: str, tokens: Iterable[TokenSettings]) -> tuple[Problem, ...]:

@@ -191,6 +191,14 @@ class LeadershipChanged(NamedTuple):
 
 
 @distinct
+class RefreshPlaced(NamedTuple):
+    """A request at the output: a token that was issued before wall time `at` is to be replaced."""
+
+    output: str
+    at: float
+
+
+@distinct
 class RefreshRequested(NamedTuple):
     """An operator requests a new token now (SIGUSR1)."""
 
@@ -209,6 +217,7 @@ Event = (
     | KeyUnreadable
     | ExpiryReported
     | LeadershipChanged
+    | RefreshPlaced
     | RefreshRequested
     | Stopping
 )

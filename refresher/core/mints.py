@@ -129,7 +129,7 @@ def _taken(state: State, policy: TokenPolicy, event: Minted, now: Instant, reaso
         requested_reason=state.requested_reason if state.requested_during_mint else None,
         requested_during_mint=False,
     )
-    return state, (token_minted, *proven)
+    return state.with_requests_fulfilled(), (token_minted, *proven)
 
 
 def _believed_token(token: Token, state: State, policy: TokenPolicy) -> Token:

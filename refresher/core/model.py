@@ -120,7 +120,8 @@ class Holding(NamedTuple):
     `facts`: None if there is no token, or its expiry is unknown. `token`: None if the format does not allow
     to read it back. `intact`: content and mode are as they were written. `owner`: the installation that its
     record names; empty without one. `proof`: shows that a holder of the application key wrote the record;
-    None once it was checked.
+    None once it was checked. `refresh_requested`: a token that was issued before this wall time is to be
+    replaced; None without a request.
     """
 
     facts: TokenFacts | None = None
@@ -128,6 +129,7 @@ class Holding(NamedTuple):
     intact: bool = False
     owner: str = ""
     proof: Proof | None = None
+    refresh_requested: float | None = None
 
     def remaining(self, now: Instant) -> float:
         """Seconds for which its token is still valid; 0 without a valid token."""
@@ -141,7 +143,7 @@ class Reason(StrEnum):
     SCHEDULED = "scheduled"
     KEY_CHANGED = "key_changed"
     REPORTED_EXPIRED = "reported_expired"
-    REQUESTED = "requested"  # SIGUSR1
+    REQUESTED = "requested"  # by SIGUSR1, or at an output
 
 
 class Outcome(StrEnum):

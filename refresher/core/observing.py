@@ -16,6 +16,7 @@ from refresher.core.events import (
     LeadershipChanged,
     Minted,
     MintFailed,
+    RefreshPlaced,
     RefreshRequested,
     Stalled,
     Started,
@@ -51,6 +52,8 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
             return mints.expiry_reported(state, policy, event, now)
         case LeadershipChanged():
             return _leadership_changed(state, event, now), ()
+        case RefreshPlaced():
+            return output_events.refresh_placed(state, event), ()
         case RefreshRequested():
             return _refresh_requested(state), ()
         case Stopping():
@@ -98,7 +101,7 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
 
 
 def _adopted(state: State, output: str, holding: Holding) -> Observed:
-    adopted = state._replace(facts=holding.facts, token=holding.token)
+    adopted = state._replace(facts=holding.facts, token=holding.token).with_requests_fulfilled()
     if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
         # The key is proven: its token was minted with it.
         adopted = adopted._replace(proven=state.candidate, candidate=None)

@@ -5,6 +5,7 @@ from refresher.core.events import (
     DryRunPassed,
     Found,
     InspectFailed,
+    RefreshPlaced,
     Stalled,
     WriteFailed,
     Written,
@@ -66,6 +67,13 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
     return state.with_output(output), (failed._replace(hung_for=event.seconds),)
 
 
+def refresh_placed(state: State, event: RefreshPlaced) -> State:
+    """A request that was seen between two inspections."""
+    if not state.has_output(event.output):
+        return state
+    return state.with_output(state.output(event.output)._replace(refresh_requested=event.at))
+
+
 def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: float) -> Observed:
     """`began`: when (boot seconds) the inspection began. Its result may be as old as that."""
     output = state.output(event.output)
@@ -76,6 +84,7 @@ def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: 
     disturbed = writes and was_in_place and held != output.published
     if writes and output.writes.failures and state.facts and held == state.facts.fingerprint:
         # The write that counted as failed did succeed; only its answer was lost.
+        output = output._replace(refresh_requested=event.holding.refresh_requested)
         return _settled(state, policy, output, holding, state.facts, began)
     published = output.published if writes else held
     after = output._replace(
@@ -86,6 +95,7 @@ def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: 
         held=event.held,
         forged=is_forged,
         hook=output.hook.owed_again() if event.hook_owed else output.hook,
+        refresh_requested=event.holding.refresh_requested,
     )
     notifications: tuple[Notification, ...] = (OutputDisturbed(output.name),) if disturbed else ()
     if is_forged:
@@ -130,6 +140,9 @@ def _settled(  # noqa: PLR0913 -- what a write changes
     """The output holds the token with these `facts` since a write, seen at boot second `at`."""
     hook = output.hook.owed_again() if policy.has_hook(output.name) else output.hook
     after = OutputState(output.name, found, facts.fingerprint, inspected_at=at, writable=True, hook=hook)
+    after = after._replace(
+        refresh_requested=output.refresh_requested, refresh_fulfilled=output.refresh_fulfilled
+    )
     return state.with_output(after), (OutputWritten(output.name, kind_of_write(output, facts), facts),)
 
 

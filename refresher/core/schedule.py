@@ -6,6 +6,7 @@ All arguments and results are seconds. Fractions are of the token's expected lif
 RETRY_ROOM = 60.0  # reserved for retries before a consumer loses its token
 JITTER = 0.10  # of the lifetime: tokens minted together must drift apart
 SOONEST = 0.10  # of the lifetime: the least age at which a token is replaced
+REQUEST_PAUSE = 60.0  # between two mints that requests at an output may cause; a leak must not wait longer
 
 
 def margin(lifetime: float, propagation_delay: float) -> float:
@@ -20,6 +21,12 @@ def margin(lifetime: float, propagation_delay: float) -> float:
 def soonest(lifetime: float) -> float:
     """The least age at which a token is replaced, unless the key changes or an operator requests it."""
     return max(1.0, SOONEST * lifetime)
+
+
+def soonest_requested(lifetime: float) -> float:
+    """The least age at which a request at an output replaces a token. Any writer of the output may place one,
+    so requests without end cause one mint a minute at most."""
+    return min(REQUEST_PAUSE, soonest(lifetime))
 
 
 def due_age(lifetime: float, refresh_at: float, propagation_delay: float, jitter: float) -> float:

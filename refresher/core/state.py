@@ -128,7 +128,9 @@ class OutputState(NamedTuple):
     the token last written or adopted there. `writes`: the progress of writing. `reads`: the progress of
     inspecting; it counts only failures to reach the output. `writable`: the last write or dry run succeeded.
     `forged`: its record names our key but lacks the seal. `held`: a sentence about the other process that
-    owns it; empty if none does. `hook`: the progress of its hook, if it has one.
+    owns it; empty if none does. `hook`: the progress of its hook, if it has one. `refresh_requested`: see
+    `Holding`; `refresh_fulfilled`: the last such request that a token fulfilled, so that it stays fulfilled
+    if the wall clock is set back.
     """
 
     name: str
@@ -141,6 +143,8 @@ class OutputState(NamedTuple):
     forged: bool = False
     held: str = ""
     hook: HookState = HookState()
+    refresh_requested: float | None = None
+    refresh_fulfilled: float | None = None
 
     @property
     def slot(self) -> Slot:
@@ -270,6 +274,20 @@ class State(NamedTuple):
             return self
         return self._replace(
             in_flight=tuple(flight for flight in self.in_flight if flight.effect.slot not in slots)
+        )
+
+    def with_requests_fulfilled(self) -> Self:
+        """The state in which the token in hand has fulfilled the requests of earlier times, for good."""
+        if self.facts is None or all(output.refresh_requested is None for output in self.outputs):
+            return self
+        issued = self.facts.issued.wall
+        return self._replace(
+            outputs=tuple(
+                output._replace(refresh_fulfilled=output.refresh_requested)
+                if output.refresh_requested is not None and output.refresh_requested <= issued
+                else output
+                for output in self.outputs
+            )
         )
 
     @property

@@ -23,7 +23,7 @@ from refresher.http.connections import MOMENT
 from refresher.http.failures import Peer, failure
 from refresher.http.proxies import address, host_and_port, problem
 from refresher.kube.credentials import Pod, TokenFile
-from refresher.kube.responses import Request, parse
+from refresher.kube.responses import JSON, Request, parse
 from refresher.kube.wire import Wire
 from refresher.ports import Clock
 
@@ -34,7 +34,7 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _KUBECONFIG = "~/.kube/config"
 _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 _CONNECTIONS = 32  # idle connections that are kept; more may be in use at once
-_JSON, _APPLY = "application/json", "application/apply-patch+yaml"
+_APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 _NO_PROXY = "localhost,127.0.0.0/8,::1"  # as in https://pkg.go.dev/net/http#ProxyFromEnvironment
 # The client's messages about a kubeconfig that quote no secret. Others quote a whole user with its token.
 _SAFE_MESSAGE = re.compile(
@@ -115,7 +115,15 @@ class KubeApi:
         """
         query = (("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"))
         dry = (("dryRun", "All"),) if dry_run else ()
-        return self._call(Request("PATCH", path, body), timeout, (*query, *dry))
+        return self._call(Request("PATCH", path, body, _APPLY), timeout, (*query, *dry))
+
+    def annotate(
+        self, path: str, annotations: Mapping[str, str], *, timeout: float = TIMEOUT
+    ) -> dict[str, Any]:
+        """Set these annotations of the object at `path`, as ``kubectl annotate --overwrite`` does. A later
+        `apply` keeps them, because it did not apply them before."""
+        body = {"metadata": {"annotations": dict(annotations)}}
+        return self._call(Request("PATCH", path, body, _MERGE), timeout)
 
     def _call(
         self, request: Request, timeout: float, query: tuple[tuple[str, str], ...] = ()
@@ -135,7 +143,7 @@ class KubeApi:
         self, request: Request, query: tuple[tuple[str, str], ...], credential: str | None, seconds: float
     ) -> Response:
         """One request over the wire. Raises KubeUnreachableError."""
-        headers = {"Accept": _JSON, "Content-Type": _APPLY if request.method == "PATCH" else _JSON}
+        headers = {"Accept": JSON, "Content-Type": request.content_type}
         if credential is not None:
             headers["Authorization"] = credential
         body = None if request.body is None else dict(request.body)

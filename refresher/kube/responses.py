@@ -23,6 +23,7 @@ from refresher.errors import (
 )
 from refresher.kube.rbac import permission
 
+JSON = "application/json"
 LONGEST_REASON = 500  # characters: longer reasons are cut
 
 # The text of a denial by RBAC. A Role does not help against other 403s: a quota, Pod Security, a terminating
@@ -42,6 +43,7 @@ class Request(NamedTuple):
     method: str
     path: str
     body: Mapping[str, Any] | None = None
+    content_type: str = JSON
 
     @property
     def action(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from refresher.config.output_kinds import record_path
+from refresher.config.output_kinds import record_path, refresh_path
 from refresher.config.quoting import shown
 from refresher.core import formats
 from refresher.core.formats import Format
@@ -14,7 +14,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
 from refresher.core.seal import Sealer
 from refresher.errors import OutputError, OutputHeldError
-from refresher.outputs import atomic, links, obstacles, permissions, record
+from refresher.outputs import atomic, links, obstacles, permissions, record, refresh_file
 from refresher.outputs.directories import Directories, Directory
 from refresher.outputs.permissions import Permissions
 from refresher.outputs.problems import explained
@@ -55,18 +55,24 @@ class FileOutput:
         self._directories = directories or Directories()
         self._directory: Directory | None = None  # of the resolved path; shared while in use
         self._reported: tuple[str, ...] = ()
+        self._requests_at: str | None = None
         self._may_have_stale = False  # temporary files of a killed process, to remove as soon as possible
 
     def inspect(self, now: Instant) -> Holding:
         """See `ports.Output`. If the record does not describe the content, its expiry is unknown."""
         with self._output_errors("read"):
             target = self._target()
-            try:
-                content, status = atomic.read(target, LARGEST_FILE)
-            except FileNotFoundError:
-                return Holding()
-            finally:
-                self._try_clear(target)
+            found = self._found(target, now)
+            self._requests_at = None if found.owner else target
+            return found._replace(refresh_requested=self.request_seen())
+
+    def _found(self, target: str, now: Instant) -> Holding:
+        try:
+            content, status = atomic.read(target, LARGEST_FILE)
+        except FileNotFoundError:
+            return Holding()
+        finally:
+            self._try_clear(target)
         recorded = _recorded(target, now)
         owner = recorded.owner if self._is_foreign(recorded) else ""
         entry = recorded.entries.get(record.digest(content))
@@ -120,6 +126,18 @@ class FileOutput:
         self._require_free(target, self._at(folder).holder(name))
         return caveats
 
+    def request_refresh(self, at: float) -> None:
+        """See `ports.Output`."""
+        with self._output_errors("asked for a new token"):
+            refresh_file.place(self._target(), at)
+
+    def request_seen(self) -> float | None:
+        """See `ports.Output`. Looks beside the file that was inspected last, if it is not another
+        installation's."""
+        with suppress(OSError):
+            return refresh_file.placed(self._requests_at) if self._requests_at is not None else None
+        return None
+
     def claim(self) -> None:
         """See `ports.Output`. Removes only our own temporary files, and only if their writer has ended."""
         with self._output_errors("cleared of temporary files"):
@@ -130,7 +148,8 @@ class FileOutput:
 
     def _clear(self, target: str) -> None:
         folder, name = os.path.split(target)
-        if self._at(folder).clear(name, os.path.basename(record_path(target))):
+        beside = (os.path.basename(path(target)) for path in (record_path, refresh_path))
+        if self._at(folder).clear(name, *beside):
             self._may_have_stale = False
 
     def _try_clear(self, target: str) -> None:

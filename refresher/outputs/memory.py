@@ -8,6 +8,7 @@ from typing import TypeVar
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
 from refresher.core.seal import Sealer
+from refresher.errors import OutputError
 
 Answer = TypeVar("Answer")
 
@@ -76,6 +77,12 @@ class MemoryOutput:
 
     def claim(self) -> None:
         """Nothing to do: no other process can reach it."""
+
+    def request_refresh(self, at: float) -> None:  # noqa: ARG002 -- see the message
+        raise OutputError(f"{self.name} is in the memory of its daemon: send the daemon SIGUSR1")
+
+    def request_seen(self) -> float | None:
+        return None
 
     def dry_run(self) -> tuple[str, ...]:
         return ()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from refresher.core import formats
+from refresher.core import formats, rfc3339
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, SecretStr, Token, TokenFacts
 from refresher.core.seal import Sealer
@@ -52,7 +52,10 @@ class SecretOutput:
         """See `ports.Output`. Also describes a Secret of another installation."""
         with self._output_errors("read", OutputOutOfSightError):
             found = self._read()
-        return secret_body.holding(found, self._plan, now) if found is not None else Holding()
+        if found is None:
+            return Holding()
+        held = secret_body.holding(found, self._plan, now)
+        return held._replace(refresh_requested=_refresh_requested(found, self._plan))
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`."""
@@ -65,6 +68,15 @@ class SecretOutput:
                 f"{self.name} does not hold the value that was just written: check for an admission webhook "
                 "that changes it"
             )
+
+    def request_refresh(self, at: float) -> None:
+        """See `ports.Output`. Needs the verb patch on the Secret, which must exist."""
+        with self._output_errors("asked for a new token"):
+            self._api.annotate(self._path, {secret_body.REFRESH: rfc3339.to_microsecond(at)})
+
+    def request_seen(self) -> float | None:
+        """See `ports.Output`. Nothing: this would be a request to the API server."""
+        return None
 
     def claim(self) -> None:
         """See `ports.Output`. Nothing to do: the API server never stores half a Secret."""
@@ -130,3 +142,14 @@ class SecretOutput:
             case _:
                 return str(error)
         return f"{error}; {advice}"
+
+
+def _refresh_requested(found: Seen, plan: Plan) -> float | None:
+    """The wall time that the annotation ``refresh`` names. None if it is missing or malformed, or if another
+    installation owns the Secret."""
+    if found.owner not in ("", plan.owner):
+        return None
+    try:
+        return rfc3339.parse(found.annotations.get("refresh", ""))
+    except ValueError:
+        return None

@@ -7,6 +7,7 @@
         token-refresher.inlive.app/issued-at: 2026-11-05T10:00:00.25Z     # and so on, as in a file's `record`
         token-refresher.inlive.app/format: {"access-token": "token"}      # of each of our keys
         token-refresher.inlive.app/sha256: 9f86…                          # `digest` of their values
+        token-refresher.inlive.app/refresh: 2026-11-05T10:20:00Z          # others request a new token
     data: {access-token: …}
 
 The digest and the annotation ``seal`` prove that values and annotations are as a holder of the application
@@ -31,6 +32,7 @@ from refresher.outputs.record import Entry
 
 PREFIX = "token-refresher.inlive.app/"
 OWNER = f"{PREFIX}owner"
+REFRESH = f"{PREFIX}refresh"
 LABEL, LABELLED = "app.kubernetes.io/managed-by", "inlive-token-refresher"
 TYPE = "Opaque"
 LARGEST_SECRET = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1

@@ -192,7 +192,11 @@ def test_name_selects_a_token_of_the_configuration(of_two, inlive, tmp_path, nam
             "refresher: NAME: is missing, and the configuration has several tokens; "
             "accepted: studio, stage\n",
         ),
-        (("sage",), "refresher: NAME: 'sage' is not in the configuration; accepted: studio, stage\n"),
+        (
+            ("sage",),
+            "refresher: NAME: 'sage' is not in the configuration; did you mean stage? "
+            "accepted: studio, stage\n",
+        ),
     ],
 )
 def test_a_missing_or_unknown_name_is_reported(of_two, inlive, words, message):

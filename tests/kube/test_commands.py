@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from refresher.clock import SystemClock
+from refresher.core import rfc3339
 from refresher.core.formats import Format
 from refresher.core.model import SecretStr, Token, TokenFacts
 from refresher.core.seal import Sealer
@@ -18,7 +19,7 @@ from refresher.kube.api import connect
 from refresher.outputs import secret_body
 from refresher.outputs.record import DEFAULT_OWNER
 from refresher.outputs.secret import SecretOutput
-from tests.commands.daemon import Daemon, Ended, eventually, free_port, refresher
+from tests.commands.daemon import Daemon, Ended, ended, eventually, free_port, refresher, start
 from tests.issuer.peer import answering, peer, silent
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster
@@ -98,15 +99,20 @@ def test_a_writer_of_one_secret_does_not_choose_the_token_of_another_output(plac
 
 def forge(place: Place, value: str) -> None:
     """Publish `value` like the refresher, with all annotations and issued now, but without its key."""
+    publish(place, value, SecretStr("a guess"))
+
+
+def publish(place: Place, value: str, sealed_with: SecretStr, *, age: float = 0.0) -> None:
+    """Publish the token `value`, issued `age` seconds ago."""
     clock, access = SystemClock(), SecretStr(value)
     api = connect(clock, place.environ)
     key = place.inlive.keys[0].fingerprint
     url = place.inlive.url
     facts = TokenFacts(
-        clock.now(), 3600.0, 3600.0, key, access.fingerprint, has_refresh_token=False, issuer=url
+        clock.now() + -age, 3600.0, 3600.0, key, access.fingerprint, has_refresh_token=False, issuer=url
     )
     plan = secret_body.planned("access-token", api.namespace, DEFAULT_OWNER, {"access-token": Format()}, url)
-    SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(SecretStr("a guess")))
+    SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(sealed_with))
 
 
 # check
@@ -275,3 +281,66 @@ def test_without_permission_for_events_the_daemon_works(place):
         eventually(lambda: "cannot write Events in namespace" in daemon.said, "it is in the log")
         place.key.write_text(place.inlive.keys[0].reveal())
         daemon.wait_for("OutputWritten")
+
+
+# refresh
+
+
+def patching(place: Place) -> dict[str, str]:
+    """The environment of another service account, which may only read and patch the Secret."""
+    account = place.cluster.service_account(place.account.namespace, "operator", [NAMED])
+    return {"KUBECONFIG": str(account.kubeconfig)}
+
+
+def test_a_pass_obeys_a_request_once_and_the_command_waits_for_the_new_token(place):
+    publish(place, "acc3ss-old", place.inlive.keys[0], age=600.0)
+    asking = start("refresh", "--to-secret", "access-token", "--timeout", "15s", **patching(place))
+    eventually(lambda: secret_body.REFRESH in annotations(place), "the request is there")
+    requested = annotations(place)[secret_body.REFRESH]
+    for _ in range(2):
+        assert place.once().code == 0
+        assert place.inlive.counts.mints == 1
+    asked = ended(asking)
+    assert asked.code == 0, asked.said
+    assert f"secret:{place.account.namespace}/access-token holds a new token, valid until 2" in asked.said
+    assert annotations(place)[secret_body.REFRESH] == requested, "writes of the token keep it"
+
+
+def test_kubectl_annotate_places_a_request(place):
+    publish(place, "acc3ss-old", place.inlive.keys[0], age=600.0)
+    request = f"{secret_body.REFRESH}={rfc3339.to_second(SystemClock().now().wall)}"
+    place.cluster.kubectl(
+        "annotate", "secret", "access-token", f"--namespace={place.account.namespace}", request
+    )
+    assert place.once().code == 0
+    assert place.inlive.counts.mints == 1
+
+
+@pytest.mark.parametrize("text", ["", "now", "2026-11-05T10:00:00", "1" * 10_000, "9999-01-01T00:00:00Z"])
+def test_an_annotation_that_names_no_time_until_now_is_no_request(place, text):
+    publish(place, "acc3ss-old", place.inlive.keys[0], age=600.0)
+    connect(SystemClock(), place.environ).annotate(place.secret, {secret_body.REFRESH: text})
+    assert place.once().code == 0
+    assert place.inlive.counts.mints == 0
+
+
+def test_without_permission_to_patch_no_request_is_placed(place):
+    place.prepare()
+    assert place.once().code == 0
+    reader = place.cluster.service_account(
+        place.account.namespace, "reader", [SECRETS | {"verbs": ["get"], "resourceNames": ["access-token"]}]
+    )
+    asked = refresher("refresh", "--to-secret", "access-token", KUBECONFIG=str(reader.kubeconfig))
+    assert asked.code == 73
+    assert "patch" in asked.said
+
+
+def test_a_secret_that_does_not_exist_takes_no_request_and_is_not_created(place):
+    asked = refresher("refresh", "--to-secret", "access-token", **patching(place))
+    assert asked.code == 73
+    assert place.cluster.ask("GET", place.secret).status_code == 404
+
+
+def annotations(place: Place) -> dict[str, str]:
+    found = place.cluster.must("GET", place.secret)["metadata"]["annotations"]
+    return dict(found)

@@ -231,3 +231,27 @@ class OutputContract(PublishingContract):
         with place.refusing_writes(), pytest.raises(OutputError) as failure:
             output.dry_run()
         assert output.name in str(failure.value)
+
+    def test_a_request_for_a_new_token_is_found_in_every_process(self, place: Place):
+        place.output().write(a_token(), NOW, SEALER)
+        assert place.output().inspect(NOW).refresh_requested is None
+        place.output().request_refresh(NOW.wall + 5)
+        found = place.output().inspect(NOW + 10)
+        assert found.refresh_requested == pytest.approx(NOW.wall + 5, abs=1e-6, rel=0)
+
+    def test_a_request_does_not_disturb_the_token(self, place: Place):
+        output, token = place.output(), a_token()
+        output.write(token, NOW, SEALER)
+        before = place.content()
+        output.request_refresh(NOW.wall + 5)
+        found = output.inspect(NOW + 10)
+        assert (found.facts, found.intact, place.content()) == (token.facts, True, before)
+
+    def test_the_newest_request_counts_also_after_a_write(self, place: Place):
+        output = place.output()
+        output.write(a_token(1), NOW, SEALER)
+        output.request_refresh(NOW.wall + 5)
+        output.request_refresh(NOW.wall + 7)
+        output.write(a_token(2), NOW + 10, SEALER)
+        found = output.inspect(NOW + 10)
+        assert found.refresh_requested == pytest.approx(NOW.wall + 7, abs=1e-6, rel=0)

@@ -17,6 +17,7 @@ from refresher.errors import (
     KubeUnreachableError,
 )
 from refresher.kube.elector import Elector
+from refresher.outputs.secret_body import REFRESH
 from tests.simulation.process import Process
 from tests.simulation.virtual import World
 
@@ -50,6 +51,9 @@ class ApiServer:
         if stored is not None and asked != stored["metadata"]["resourceVersion"]:
             raise KubeConflictError(f"{path} has been modified")
         new = _copied(body)
+        if stored is not None and REFRESH in stored["metadata"].get("annotations", {}):
+            kept = {REFRESH: stored["metadata"]["annotations"][REFRESH]}  # another manager's: apply leaves it
+            new["metadata"]["annotations"] = kept | new["metadata"].get("annotations", {})
         new["metadata"]["resourceVersion"] = str(next(self._versions))
         self.objects[path] = new
         return _copied(new)

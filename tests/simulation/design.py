@@ -28,6 +28,11 @@ def soonest(wants: Wants) -> float:
     return max(1.0, 0.1 * wants.lives)
 
 
+def request_pause(wants: Wants) -> float:
+    """The age before which a request at an output leads to no new token."""
+    return min(60.0, soonest(wants))
+
+
 def headroom(wants: Wants) -> float:
     """The longest outage that no consumer feels."""
     left = wants.lives - latest(wants) - wants.propagation_delay

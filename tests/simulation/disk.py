@@ -181,6 +181,12 @@ class FileOnDisk:
         finally:  # dead or alive: what do readers see now?
             self._process.here.look(self.name)
 
+    def request_refresh(self, at: float) -> None:
+        self._output.request_refresh(at)
+
+    def request_seen(self) -> float | None:
+        return self._output.request_seen()
+
     def claim(self) -> None:
         with self._disk.used_by(self._process, self.name):
             self._output.claim()

@@ -62,7 +62,8 @@ class HookLine:
         if dice.random() < FAILS:
             raise HookError("it failed")
         self._hooks.owed[self._key] -= owed  # not those that came meanwhile
-        self._hooks.served[self.output] = shows
+        # A run of a process that was suspended meanwhile does not take the newer token back.
+        self._hooks.served[self.output] = max(shows, self._hooks.served.get(self.output, shows))
         return "told the consumer"
 
     def stop(self) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from refresher.core import status
+from refresher.core import rfc3339, status
 from refresher.core.effects import Effect, Mint, RunHook, Verify, Write
 from refresher.core.election import Election, timing_of
 from refresher.core.formats import Format, includes_refresh_token
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 from refresher.kube.paths import lease_path, secret_path
-from refresher.outputs import secret_body
+from refresher.outputs import refresh_file, secret_body
 from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.secret import SecretOutput
 from refresher.ports import ManagedToken
@@ -304,6 +304,17 @@ class Installation:
             stored["data"] = dict.fromkeys(stored["data"], base64.b64encode(content).decode())
             self.api.put(self._secret_path(place), stored)
         self.look(name)
+
+    def request_refresh(self, name: str, at: float) -> None:
+        """A writer of the output requests there a token that is issued at wall time `at` or later."""
+        place = self.outputs[name]
+        if place.kind == "file":
+            refresh_file.place(self.file_path(place), at)
+        elif self._secret_path(place) in self.api.objects:
+            stored = self.api.get(self._secret_path(place))
+            requested = {secret_body.REFRESH: rfc3339.to_microsecond(at)}
+            stored["metadata"]["annotations"] = stored["metadata"]["annotations"] | requested
+            self.api.put(self._secret_path(place), stored)
 
     def file_path(self, place: Place) -> str:
         return os.path.join(self.disk.path, place.name)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EFFECT = 10.0  # seconds: within this, a new key or an operator's word leads to its mint
 NOTHING = -1
+REQUESTED = "a request at an output"
 JUST_AFTER = 0.01  # seconds, when a token has ended
 
 _TOKEN = re.compile(rf"(?:e30\.[\w-]+\.)?{MARK}-access-(\d+)-[0-9a-f]*")
@@ -154,8 +155,9 @@ class Promise:
         else:
             self.violated(f"{process.name} mints and does not lead")
 
-    def check_mints(self, shortest: float, attempt: float) -> None:
-        """At most one mint in `shortest` seconds; each excuse pays for one that is too early.
+    def check_mints(self, shortest: float, attempt: float, pause: float) -> None:
+        """At most one mint in `shortest` seconds; each excuse pays for one that is too early. A request at an
+        output pays only after a `pause`.
 
         Counted from when the issuer decides, a whole `attempt` after the request at most."""
         excuses = sorted(self.excuses)
@@ -164,7 +166,12 @@ class Promise:
             if not token.got or token.rejected:  # nobody knows of it, or the verifier wanted another one
                 continue
             if token.minted - last < shortest - attempt:
-                paid = [each for each in excuses if last - EFFECT <= each[0] <= token.minted]
+                is_paused = token.minted - last < pause - attempt
+                paid = [
+                    (time, why)
+                    for time, why in excuses
+                    if last - EFFECT <= time <= token.minted and not (is_paused and why == REQUESTED)
+                ]
                 if paid:
                     excuses.remove(paid[0])
                 else:
@@ -187,6 +194,11 @@ class Promise:
         used = next((each.key for each in reversed(self._issuer.minted)), None)
         if used != key:
             self.violated(f"{EFFECT:.0f} s after its file changed, the new key is not in use")
+
+    def check_minted_since(self, time: float) -> None:
+        """A request at an output was obeyed."""
+        if self._issuer.minted[-1].minted < time:
+            self.violated(f"no token was minted since {time:.1f}, although one was requested")
 
     # --- 5 and 6: no secret anywhere, and no end.
 

@@ -53,7 +53,11 @@ class Scenario:
         if not promise.broken:
             promise.check_all()
             plan = self.plan
-            promise.check_mints(0.999 * design.earliest(plan.wants), design.attempt(plan.wants.lifetime))
+            promise.check_mints(
+                0.999 * design.earliest(plan.wants),
+                design.attempt(plan.wants.lifetime),
+                0.999 * design.request_pause(plan.wants),
+            )
         self.here.close()
         kills = self.here.deaths
         return Outcome(

@@ -95,6 +95,7 @@ class Output:
     calls: int = 0
     written: list[tuple[float, str]] = field(default_factory=list)  # true time, fingerprint of the token
     includes_refresh_token: bool = False
+    requested: float | None = None
     secret: tuple[str, str] | None = None
 
     def inspect(self, now: Instant) -> Holding:
@@ -105,6 +106,9 @@ class Output:
         self._call()
         self.content = token
         self.written.append((self.process.world.now, token.facts.fingerprint))
+
+    def request_seen(self) -> float | None:
+        return self.requested
 
     def claim(self) -> None:
         """Nobody else writes here."""

@@ -37,6 +37,7 @@ KINDS = (
     "output_is_deleted",
     "output_is_altered",
     "operator_asks",
+    "refresh_is_requested",
     *ONLY_FILES,
     *ANY_FILE,
     *ANY_FILE,

@@ -6,13 +6,19 @@ from refresher.core.backoff import INSPECT_EVERY
 from refresher.core.machine import STALLED
 from refresher.executor import GIVE_UP
 from refresher.lanes import COUNTS_FOR
+from tests.simulation import design
 from tests.simulation.disk import Hang
 from tests.simulation.happenings.base import Base
+from tests.simulation.machine import Machine
+from tests.simulation.promise import REQUESTED
 from tests.simulation.troubles import Trouble
 
 HANGS = ("goes on", "fails", "for ever")
 REPORTED = INSPECT_EVERY + STALLED + 5.0  # seconds, the longest until an output that hangs is reported
 LONG_FOR_EVER = 3 * GIVE_UP  # what hangs on a server that is gone holds its thread, and there are four
+NEVER = 1e9
+REQUESTED_AHEAD = (0.0, 0.0, -10.0, 30.0, 300.0, NEVER)  # seconds
+BETWEEN_REQUESTS = 20.0
 DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -55,6 +61,36 @@ class OfTheOutputs(Base):
 
     def output_is_altered(self, trouble: Trouble) -> float:
         return self._damage(trouble, b"something else")
+
+    def refresh_is_requested(self, trouble: Trouble) -> float:
+        """Once or several times, also for a time to come. Nothing is requested while the clock is behind the
+        token: such a request counts as fulfilled."""
+        name = self._pick(trouble, tuple(self.here.outputs))
+        ahead = self._pick(trouble._replace(pick=trouble.pick * 7 % 1), REQUESTED_AHEAD)
+        machine, state = self.here.leader().machine, self.here.state_of(self.here.leader())
+        if state is None or state.facts is None or state.facts.issued.wall > machine.now().wall:
+            return 0.0
+        times = 1 + int(3 * trouble.lasts)
+        for number in range(times):
+            self.world.plan(
+                self.world.now + number * BETWEEN_REQUESTS, lambda: self._request(name, machine, ahead)
+            )
+        last = self.world.now + (times - 1) * BETWEEN_REQUESTS
+        if ahead == NEVER:
+            return last - self.world.now + 1.0
+        obeyed = max(0.0, ahead) + design.request_pause(self.plan.wants) + INSPECT_EVERY + 30.0
+        if ahead >= 0:
+            self.world.plan(last + obeyed, lambda: self.promise.check_minted_since(last + ahead - 1.0))
+        return last + obeyed - self.world.now
+
+    def _request(self, name: str, machine: Machine, ahead: float) -> None:
+        self.promise.tell(f"a new token is requested at {self.here.outputs[name].name}, for {ahead:+.0f} s")
+        self.here.request_refresh(name, machine.now().wall + ahead)
+        self.world.disturb()
+        # A write meanwhile counts as an inspection there, but does not see the request.
+        self.world.plan(self.world.now + INSPECT_EVERY, self.world.disturb)
+        if ahead != NEVER:
+            self.world.plan(self.world.now + max(0.0, ahead), lambda: self.promise.may_cost_a_mint(REQUESTED))
 
     def _damage(self, trouble: Trouble, content: bytes | None) -> float:
         name = self._pick(trouble, tuple(self.here.outputs))

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from refresher.core.effects import Slot
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, TokenFacts, Try, Verdict
 from refresher.core.values import distinct
@@ -50,7 +51,7 @@ class TokenAdopted(NamedTuple):
 @distinct
 class RefreshFailed(NamedTuple):
     """An attempt gave no new token. `wait`: seconds until the next attempt. `left`: seconds for which
-    consumers still have a valid token."""
+    consumers still have a valid token. `request_id`: see `Declined`."""
 
     reason: Reason
     outcome: Outcome
@@ -58,6 +59,7 @@ class RefreshFailed(NamedTuple):
     key_fingerprint: str
     wait: float
     left: float
+    request_id: str = ""
 
 
 @distinct
@@ -77,6 +79,13 @@ class OutputFailed(NamedTuple):
     message: str
     expiry: Instant | None
     writing: bool
+
+
+@distinct
+class OutputAnswered(NamedTuple):
+    """An output that did not answer, or could not be read, was inspected again."""
+
+    output: str
 
 
 @distinct
@@ -124,6 +133,17 @@ class IssuerAnswered(NamedTuple):
 
     tries: tuple[Try, ...]
     skew: float | None
+
+
+@distinct
+class Hanging(NamedTuple):
+    """A mint, a verification or a hook has not answered for `seconds`. `subject`: what does not answer.
+    `left`: seconds until it counts as failed."""
+
+    slot: Slot
+    subject: str
+    seconds: float
+    left: float
 
 
 @distinct
@@ -206,12 +226,14 @@ Notification = (
     | RefreshFailed
     | OutputWritten
     | OutputFailed
+    | OutputAnswered
     | OutputDisturbed
     | OutputForged
     | HookRan
     | HookFailed
     | OutputHeld
     | IssuerAnswered
+    | Hanging
     | TokenVerified
     | LifetimeShortened
     | LeaderChanged

@@ -226,8 +226,8 @@ Notification = (
     | RefreshFailed
     | OutputWritten
     | OutputFailed
-    | OutputAnswered
     | OutputDisturbed
+    | OutputAnswered
     | OutputForged
     | HookRan
     | HookFailed

@@ -67,14 +67,12 @@ class Kind(NamedTuple, Generic[AnEffect]):
     `perform`: performs it; the last argument is a random number from 0 to 1. `failed`: returns the event of
     an effect that failed without an answer, from a message, an outcome and a random number. `patience`:
     returns the seconds for which it may be in flight. `subject`: names in messages what does not answer.
-    `reports_stalls`: a slow effect is reported before it is given up.
     """
 
     perform: Callable[[ManagedToken, AnEffect, Clock, float], Done]
     failed: Callable[[AnEffect, str, Outcome, float], Ending]
     patience: Callable[[TokenPolicy, AnEffect], float]
     subject: Callable[[AnEffect], str]
-    reports_stalls: bool
 
 
 def _mint(managed: ManagedToken, step: Mint, _clock: Clock, roll: float) -> Done:
@@ -162,7 +160,6 @@ KINDS: Mapping[type, Kind[Any]] = {
         failed=lambda step, message, outcome, roll: MintFailed(step.key, Declined(outcome, message), roll),
         patience=_attempt,
         subject=lambda _step: "the issuer, or the resolver of its name,",
-        reports_stalls=False,
     ),
     Verify: Kind[Verify](
         perform=_verify,
@@ -171,10 +168,9 @@ KINDS: Mapping[type, Kind[Any]] = {
         ),
         patience=_attempt,
         subject=lambda _step: "issuer.verify, or the resolver of its name,",
-        reports_stalls=False,
     ),
-    Write: Kind[Write](_write, _write_failed, _give_up, _output_of, reports_stalls=True),
-    DryRun: Kind[DryRun](_write, _write_failed, _give_up, _output_of, reports_stalls=True),
+    Write: Kind[Write](_write, _write_failed, _give_up, _output_of),
+    DryRun: Kind[DryRun](_write, _write_failed, _give_up, _output_of),
     Inspect: Kind[Inspect](
         perform=_inspect,
         # After a time-out, consumers may still have the old content. After a bug, nothing is known.
@@ -183,14 +179,12 @@ KINDS: Mapping[type, Kind[Any]] = {
         ),
         patience=_give_up,
         subject=_output_of,
-        reports_stalls=True,
     ),
     RunHook: Kind[RunHook](
         perform=_run_hook,
         failed=lambda step, message, _outcome, roll: HookEnded(step.output, step.write, None, message, roll),
         patience=lambda _policy, _step: RUN_TIMEOUT + HOOK_GRACE,
         subject=lambda step: f"the hook of {step.output}",
-        reports_stalls=False,
     ),
 }
 

@@ -93,8 +93,10 @@ class SystemdNotifier:
                 sock.sendto("\n".join(lines).encode(errors="backslashreplace"), self._address)
         except OSError as error:
             if self._is_reachable:
-                text = "cannot notify the service manager of the status: %s; trying again"
-                logging.getLogger("refresher").warning(text, error.strerror or error)
+                logging.getLogger("refresher").warning(
+                    "cannot notify the service manager of the status: %s; trying again",
+                    error.strerror or error,
+                )
             self._is_reachable = False
         else:
             self._is_reachable = True

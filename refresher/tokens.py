@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from refresher.alarms import Alarms
 from refresher.core.changes import adapted
-from refresher.core.effects import HOOK, Adopt, Effect, Inspect, RaiseAlarm, Slot, Step, Wait
+from refresher.core.effects import HOOK, OUTPUT, Adopt, Effect, Inspect, RaiseAlarm, Slot, Step, Wait
 from refresher.core.events import (
     Ending,
     Event,
@@ -23,13 +23,14 @@ from refresher.core.events import (
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED, next_step, observe
 from refresher.core.model import SecretStr, secrets_in
-from refresher.core.notifications import Crashed, Notification, TokenRemoved
+from refresher.core.notifications import Crashed, Hanging, Notification, TokenRemoved
 from refresher.core.state import State, TokenPolicy
 from refresher.executor import Executor, kind_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import ManagedToken, Message, Observer
 
 SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended
+TIMING_OUT = 1.0  # seconds; by default a mint ends itself after `STALLED`, which is no hang
 
 
 class Token(NamedTuple):
@@ -171,11 +172,19 @@ class Tokens:
         for work in self._lanes.of(name):
             if now.boot >= work.began + self._patience(work):
                 self._give_up(work, now)
-            elif kind_of(work.step).reports_stalls and now.boot >= _next_report(work):
+            elif now.boot >= _next_report(work):
                 work.reported_at = now.boot
-                writing = not isinstance(work.step, Inspect)
-                stalled = Stalled(work.step.slot.target, now.boot - work.began, writing)
-                self._apply(name, stalled, now, goes_on=False)
+                self._report_silent(work, now)
+
+    def _report_silent(self, work: Work, now: Instant) -> None:
+        """Report an effect while it hangs. Consumers depend on outputs, so the state of those changes too."""
+        slot, seconds = work.step.slot, now.boot - work.began
+        if slot.kind == OUTPUT:
+            stalled = Stalled(slot.target, seconds, writing=not isinstance(work.step, Inspect))
+            self._apply(work.token, stalled, now, goes_on=False)
+        else:
+            left = self._patience(work) - seconds
+            self.notify(work.token, Hanging(slot, _subject(work.step), seconds, left), now)
 
     def _patience(self, work: Work) -> float:
         """Seconds for which an effect may be in flight."""
@@ -184,8 +193,7 @@ class Tokens:
 
     def _next_check(self, work: Work) -> float:
         """When (boot seconds) to check next whether an effect hangs."""
-        end = work.began + self._patience(work)
-        return min(end, _next_report(work)) if kind_of(work.step).reports_stalls else end
+        return min(work.began + self._patience(work), _next_report(work))
 
     def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
         self._lanes.give_up(work, now.boot)
@@ -278,4 +286,6 @@ def _subject(step: Effect) -> str:
 
 def _next_report(work: Work) -> float:
     """When (boot seconds) to report next that an effect hangs: after `STALLED`, then every `SLICE`."""
-    return work.reported_at + (STALLED if work.reported_at == work.began else SLICE)
+    if work.reported_at > work.began:
+        return work.reported_at + SLICE
+    return work.began + (STALLED if work.step.slot.kind == OUTPUT else STALLED + TIMING_OUT)

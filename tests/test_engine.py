@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from refresher import exit_codes
+from refresher.core.effects import MINT_SLOT
 from refresher.core.events import (
     LeadershipChanged,
     Minted,
@@ -20,8 +21,10 @@ from refresher.core.machine import STALLED
 from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.notifications import (
     Crashed,
+    Hanging,
     IssuerAnswered,
     Notification,
+    OutputAnswered,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
@@ -33,6 +36,7 @@ from refresher.engine import GRACE, KEY_POLL, SLICE
 from refresher.executor import GIVE_UP, LIMITS, MINT_GRACE, POLLS
 from refresher.lanes import WEDGED
 from refresher.ports import Message
+from refresher.tokens import TIMING_OUT
 from tests.core.builders import token as new_token
 from tests.simulation.site import HOUR, STOP, Output, Site
 
@@ -502,6 +506,25 @@ def test_a_mint_that_hangs_is_given_up_and_reported_and_tried_anew():
     assert "resolver" in first.message
     assert site.memory.of(RefreshFailed)[0][0] - site.began == pytest.approx(10.0 + MINT_GRACE, abs=ERRAND)
     assert site.minted("a") == 1
+
+
+def test_a_mint_that_hangs_is_reported_while_it_hangs():
+    site = Site("a", hanging=["issuer"])
+    site.at(60.0, lambda: site.hang())
+    site.runs(120.0)
+    at, hanging = site.memory.of(Hanging, "a")[0]
+    assert at - site.began == pytest.approx(STALLED + TIMING_OUT, abs=ERRAND)
+    assert (hanging.slot, hanging.left) == (MINT_SLOT, pytest.approx(MINT_GRACE - TIMING_OUT, abs=ERRAND))
+    assert site.memory.of(RefreshFailed, "a")[0][0] > at
+
+
+def test_an_output_that_answers_again_is_reported_once():
+    site = Site("a", lifetime=24 * HOUR)
+    site.at(60.0, lambda: site.hang("output of a"))
+    site.at(65.0 + SLICE + STALLED, lambda: site.hang())
+    site.runs(600.0)
+    (answered,) = [at for at, _ in site.memory.of(OutputAnswered, "a")]
+    assert answered > max(at for at, _ in site.memory.of(OutputFailed, "a"))
 
 
 def test_a_write_that_hangs_is_reported_when_it_hangs_and_as_consumers_without_when_their_token_has_ended():

@@ -1,12 +1,15 @@
 """`refresher once`: make one pass, for cron, timers and init containers."""
 
 import argparse
+import os
 import signal
 from types import FrameType
 
 from refresher import cli_options, exit_codes, signals, wiring
+from refresher.commands import textfile
 from refresher.config import flags
 from refresher.config.loader import KEY, OUTPUTS
+from refresher.config.quoting import shown
 from refresher.config.rules import problems_of_period
 from refresher.core.events import Stopping
 from refresher.errors import ConfigurationError, Problem
@@ -30,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="time between two calls; mint now each token that would come due before the next call",
     )
+    parser.add_argument(
+        "--metrics-file",
+        metavar="PATH",
+        help="write the metrics of this pass to PATH (NAME.prom), for node_exporter's textfile collector",
+    )
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "listen"])
 
 
@@ -41,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError((Problem("leader_election", problem),))
     every = cli_options.duration("--every", arguments.every) if arguments.every else 0.0
     problems = problems_of_period(every, settings.tokens) if every else ()
+    problems += _problems_of_metrics_file(arguments.metrics_file)
     if problems:
         raise ConfigurationError(problems)
     runtime = wiring.installation(settings, [LogObserver(retries=False)], horizon=every)
@@ -57,4 +66,20 @@ def run(arguments: argparse.Namespace) -> int:
         runtime.events.flush(
             HURRIED_FLUSH_TIMEOUT if any(state.stopping for state in states) else FLUSH_TIMEOUT
         )
-    return exit_codes.of_states(states, runtime.clock.now())
+    now = runtime.clock.now()
+    code = exit_codes.of_states(states, now)
+    if arguments.metrics_file:
+        view = runtime.engine.view()
+        path, clock = os.path.abspath(arguments.metrics_file), runtime.clock
+        if not textfile.write(path, view, clock, every, lambda state: not exit_codes.of_states([state], now)):
+            return exit_codes.gravest([code, exit_codes.CANT_CREATE])
+    return code
+
+
+def _problems_of_metrics_file(path: str | None) -> tuple[Problem, ...]:
+    if path is None or (path.endswith(textfile.ENDING) and os.path.basename(path) != textfile.ENDING):
+        return ()
+    accepted = (
+        f"accepted: a path that ends in {textfile.ENDING}, such as /var/lib/node-exporter/inlive-token.prom"
+    )
+    return (Problem("--metrics-file", f"{shown(path)} is no file that node_exporter reads; {accepted}"),)

@@ -49,6 +49,11 @@ def censored(text: str, secrets: Iterable[str]) -> str:
     return _BETWEEN_SPACES.sub(unless_encoded, text) if known else text
 
 
+def unrevealing(text: str, secrets: Iterable[str]) -> str:
+    """`text`, or nothing if it reveals part of one of the `secrets`."""
+    return text if censored(text, secrets) == text else ""
+
+
 def contains(text: str, secret: str) -> bool:
     """Whether `text` contains all of `secret`, as it is or encoded."""
     return text == secret or (

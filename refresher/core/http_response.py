@@ -8,6 +8,9 @@ from typing import NamedTuple
 from refresher.core.values import distinct
 
 _DELAY = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
+# The issuer's own, the two that gateways add (W3C Trace Context, Cloudflare), in this order.
+_REQUEST_IDS = ("x-request-id", "x-correlation-id", "traceparent", "cf-ray")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=+-]{0,63}")  # a UUID has 36 characters, a traceparent 55
 _LONGEST_HEADER = 100  # characters of a Date or Retry-After; a valid date has 29
 
 
@@ -29,6 +32,13 @@ class Response(NamedTuple):
     def media_type(self) -> str:
         """Like ``application/json``, without parameters; empty if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def request_id(self) -> str:
+        """The server's name for the request, from the first of `_REQUEST_IDS`; empty if it has none, or if it
+        is longer or has other characters than an identifier."""
+        found = (self.headers.get(name, "").strip() for name in _REQUEST_IDS)
+        return next((value for value in found if _REQUEST_ID.fullmatch(value)), "")
 
     @property
     def date(self) -> float | None:

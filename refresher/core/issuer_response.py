@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from refresher.core import inlive
-from refresher.core.disclosure import contains, shown
+from refresher.core.disclosure import contains, shown, unrevealing
 from refresher.core.expiry import LONGEST_TOKEN, UselessTokenError, believed_lifetime
 from refresher.core.formats import BEARER_TOKEN
 from refresher.core.http_response import Response
@@ -22,8 +22,15 @@ def classify(response: Response, key: SecretStr, requested: float, now_wall: flo
 
     The request carried `key` and requested a token of `requested` seconds. `now_wall`: our wall time when the
     response arrived. The message of a `Declined` shows nothing of a body except a short ``message`` in JSON,
-    as `disclosure.shown` allows.
+    as `disclosure.shown` allows. Its request id is dropped if it reveals part of the key.
     """
+    meaning = _meaning(response, key, requested, now_wall)
+    if isinstance(meaning, Granted):
+        return meaning
+    return meaning._replace(request_id=unrevealing(response.request_id, (key.reveal(),)))
+
+
+def _meaning(response: Response, key: SecretStr, requested: float, now_wall: float) -> Granted | Declined:
     status = response.status
     if response.is_success:
         try:

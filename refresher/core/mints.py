@@ -4,7 +4,7 @@ from typing import NamedTuple, Self
 
 from refresher.core import backoff, expiry, schedule
 from refresher.core.consumers import left_to_consumers
-from refresher.core.disclosure import censored
+from refresher.core.disclosure import censored, unrevealing
 from refresher.core.effects import Mint
 from refresher.core.events import ExpiryReported, Minted, MintFailed, Verified
 from refresher.core.instant import Instant
@@ -154,15 +154,28 @@ def mint_failed(
     is_refused = declined.outcome is Outcome.KEY_REFUSED or credential.is_refused
     retry = credential.retry.failed(declined, now.boot + wait, now.boot)
     state = _with_credential(state, Credential(key, retry, is_refused))
-    outcome, message = declined.outcome, declined.message
-    return state, (RefreshFailed(reason, outcome, message, key.fingerprint, wait, left, retry.series),)
+    failed = RefreshFailed(
+        reason,
+        declined.outcome,
+        declined.message,
+        key.fingerprint,
+        wait,
+        left,
+        retry.series,
+        declined.request_id,
+    )
+    return state, (failed,)
 
 
 def _without_tokens(declined: Declined, state: State) -> Declined:
-    """`declined` without the parts of its message that repeat a token in use."""
+    """`declined` without the parts of its message that repeat a token in use, and without a request id that
+    does."""
     tokens = (state.trial.minted.token if state.trial else None, state.token)
-    secrets = secrets_in((tokens, *(output.holding for output in state.outputs)))
-    return declined._replace(message=censored(declined.message, (secret.reveal() for secret in secrets)))
+    found = secrets_in((tokens, *(output.holding for output in state.outputs)))
+    secrets = [secret.reveal() for secret in found]
+    return declined._replace(
+        message=censored(declined.message, secrets), request_id=unrevealing(declined.request_id, secrets)
+    )
 
 
 def _credential(state: State, key: SecretStr) -> Credential | None:

@@ -187,11 +187,13 @@ class Granted(NamedTuple):
 
 @distinct
 class Declined(NamedTuple):
-    """A failed mint. `message`: why, safe to log. `retry_after`: in seconds."""
+    """A failed mint. `message`: why, safe to log. `retry_after`: in seconds. `request_id`: the issuer's name
+    for the request, safe to log; empty without one."""
 
     outcome: Outcome
     message: str
     retry_after: float | None = None
+    request_id: str = ""
 
 
 @distinct

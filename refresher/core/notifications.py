@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from refresher.core.effects import Slot
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, TokenFacts, Try, Verdict
 from refresher.core.values import distinct
@@ -60,7 +61,7 @@ class TokenAdopted(NamedTuple):
 @distinct
 class RefreshFailed(NamedTuple):
     """An attempt gave no new token. `wait`: seconds until the next attempt. `left`: seconds for which
-    consumers still have a valid token."""
+    consumers still have a valid token. `request_id`: see `Declined`."""
 
     reason: Reason
     outcome: Outcome
@@ -69,6 +70,7 @@ class RefreshFailed(NamedTuple):
     wait: float
     left: float
     series: Series | None = None
+    request_id: str = ""
 
 
 @distinct
@@ -91,6 +93,13 @@ class OutputFailed(NamedTuple):
     writing: bool
     hung_for: float = 0.0
     series: Series | None = None
+
+
+@distinct
+class OutputAnswered(NamedTuple):
+    """An output that did not answer, or could not be read, was inspected again."""
+
+    output: str
 
 
 @distinct
@@ -139,6 +148,17 @@ class IssuerAnswered(NamedTuple):
 
     tries: tuple[Try, ...]
     skew: float | None
+
+
+@distinct
+class Hanging(NamedTuple):
+    """A mint, a verification or a hook has not answered for `seconds`. `subject`: what does not answer.
+    `left`: seconds until it counts as failed."""
+
+    slot: Slot
+    subject: str
+    seconds: float
+    left: float
 
 
 @distinct
@@ -222,11 +242,13 @@ Notification = (
     | OutputWritten
     | OutputFailed
     | OutputDisturbed
+    | OutputAnswered
     | OutputForged
     | HookRan
     | HookFailed
     | OutputHeld
     | IssuerAnswered
+    | Hanging
     | TokenVerified
     | LifetimeShortened
     | LeaderChanged

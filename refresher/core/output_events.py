@@ -15,6 +15,7 @@ from refresher.core.mints import Observed
 from refresher.core.model import Holding, TokenFacts
 from refresher.core.notifications import (
     Notification,
+    OutputAnswered,
     OutputDisturbed,
     OutputFailed,
     OutputForged,
@@ -98,6 +99,8 @@ def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: 
         refresh_requested=event.holding.refresh_requested,
     )
     notifications: tuple[Notification, ...] = (OutputDisturbed(output.name),) if disturbed else ()
+    if output.reads.problem is not None:
+        notifications = (OutputAnswered(output.name), *notifications)
     if is_forged:
         notifications = () if output.forged else (OutputForged(output.name),)
     if event.held and not output.held:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from refresher.core.effects import Slot
 from refresher.core.model import TokenFacts
 from refresher.core.notifications import Series
 from refresher.core.rfc3339 import to_second
@@ -35,6 +36,11 @@ class Line(NamedTuple):
     error: Exception | None = None
     failure: Failure | None = None
     recovered: tuple[str, ...] = ()
+
+
+def hanging(slot: Slot) -> str:
+    """The subject of the failure that an effect in this slot hangs."""
+    return f"hanging {slot.kind} {slot.target}"
 
 
 def until(facts: TokenFacts) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 from refresher.core import notifications
 from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.durations import humanized
+from refresher.core.effects import MINT_SLOT, VERIFY_SLOT
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Verdict
 from refresher.core.notifications import Notification
 from refresher.core.rfc3339 import to_second
 from refresher.logs import output_lines
-from refresher.logs.line import Failure, Line, of_token, until
+from refresher.logs.line import Failure, Line, hanging, of_token, until
 
 _WHEN_READ = ": the refresher reads it within seconds (with LoadCredential=: after a restart)"
 
@@ -46,7 +47,7 @@ def _token_minted(event: notifications.TokenMinted) -> Line:
         text,
         {"reason": event.reason.value, "failures": event.failures, **of_token(facts)},
         vouched=True,
-        recovered=(f"mint {facts.key_fingerprint}",),
+        recovered=(f"mint {facts.key_fingerprint}", hanging(MINT_SLOT)),
     )
 
 
@@ -68,9 +69,12 @@ def _refresh_failed(event: notifications.RefreshFailed, now: Instant, *, retries
         what = ""
     then = f"next attempt in {humanized(event.wait)}" if retries else "the next call tries again"
     advice = f"{ADVICE[event.outcome]}{_WHEN_READ if is_refused and retries else ''}"
+    named, fields = "", dict[str, object]()
+    if event.request_id:
+        named, fields = f"; the issuer's request id: {event.request_id}", {"request_id": event.request_id}
     return Line(
         logging.ERROR if is_refused or event.left <= 0 else logging.WARNING,
-        f"no new token ({event.reason}): {what}{event.message}; {served}; {then}; {advice}",
+        f"no new token ({event.reason}): {what}{event.message}{named}; {served}; {then}; {advice}",
         {
             "reason": event.reason.value,
             "outcome": event.outcome.value,
@@ -78,8 +82,21 @@ def _refresh_failed(event: notifications.RefreshFailed, now: Instant, *, retries
             "key_fingerprint": event.key_fingerprint,
             "wait_seconds": round(event.wait, 3),
             "left_seconds": round(event.left, 3),
+            **fields,
         },
         failure=Failure(f"mint {event.key_fingerprint}", f"{event.outcome} {event.message}", event.series),
+    )
+
+
+def _hanging(event: notifications.Hanging) -> Line:
+    then = f"this try ends in {humanized(event.left)}"
+    text = f"{event.subject} has not answered for {event.seconds:.0f} s; {then}"
+    return Line(
+        logging.WARNING,
+        text,
+        {"seconds": round(event.seconds, 3), "left_seconds": round(event.left, 3)},
+        vouched=True,
+        failure=Failure(hanging(event.slot), event.subject),
     )
 
 
@@ -87,7 +104,8 @@ def _token_verified(event: notifications.TokenVerified) -> Line:
     verdict = event.verdict
     fields: dict[str, object] = {"token_fingerprint": event.fingerprint, "verdict": verdict.value}
     if verdict is Verdict.GOOD:
-        return Line(logging.DEBUG, "issuer.verify: the new token is good", fields)
+        text = "issuer.verify: the new token is good"
+        return Line(logging.DEBUG, text, fields, recovered=(hanging(VERIFY_SLOT),))
     then = "not publishing it" if verdict is Verdict.REJECTED else "publishing it all the same"
     level = logging.INFO if verdict is Verdict.INCONCLUSIVE else logging.WARNING
     text = f"issuer.verify: the new token is {verdict}: {event.message}; {then}; is issuer.verify right?"
@@ -204,9 +222,11 @@ _LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
     notifications.IssuerAnswered: _issuer_answered,
     notifications.OutputWritten: output_lines.written,
     notifications.OutputFailed: output_lines.failed,
+    notifications.OutputAnswered: output_lines.answered,
     notifications.OutputDisturbed: output_lines.disturbed,
     notifications.OutputForged: output_lines.forged,
     notifications.HookRan: output_lines.hook_ran,
+    notifications.Hanging: _hanging,
     notifications.KeyLoaded: _key_loaded,
     notifications.KeySourceFailed: _key_source_failed,
     notifications.KeyProven: _key_proven,

@@ -5,8 +5,9 @@ import logging
 from refresher.core import notifications
 from refresher.core.advice import ADVICE_ON, Code
 from refresher.core.durations import humanized
+from refresher.core.effects import HOOK, Slot
 from refresher.core.rfc3339 import to_second
-from refresher.logs.line import Failure, Line, of_token, until
+from refresher.logs.line import Failure, Line, hanging, of_token, until
 
 
 def written(event: notifications.OutputWritten) -> Line:
@@ -41,6 +42,13 @@ def failed(event: notifications.OutputFailed) -> Line:
     )
 
 
+def answered(event: notifications.OutputAnswered) -> Line:
+    text = f"{event.output} answers again"
+    return Line(
+        logging.INFO, text, {"output": event.output}, vouched=True, recovered=(f"read {event.output}",)
+    )
+
+
 def disturbed(event: notifications.OutputDisturbed) -> Line:
     text = f"{event.output} was deleted or altered from outside; restoring it"
     return Line(logging.WARNING, text, {"output": event.output}, vouched=True)
@@ -60,7 +68,8 @@ def held(event: notifications.OutputHeld, *, retries: bool) -> Line:
 
 def hook_ran(event: notifications.HookRan) -> Line:
     text = f"hook of {event.output}: {event.message}"
-    return Line(logging.INFO, text, {"output": event.output}, recovered=(f"hook {event.output}",))
+    recovered = f"hook {event.output}", hanging(Slot(HOOK, event.output))
+    return Line(logging.INFO, text, {"output": event.output}, recovered=recovered)
 
 
 def hook_failed(event: notifications.HookFailed, *, retries: bool) -> Line:

@@ -47,8 +47,9 @@ def _is_journal(stream: TextIO) -> bool:
 
 
 def _log_uncaught(what: str, error: BaseException | None) -> None:
-    text = f"internal error (a bug): it ended {what}; please report this with the traceback"
-    logging.getLogger(OURS).error(text, exc_info=error)
+    logging.getLogger(OURS).error(
+        "internal error (a bug): it ended %s; please report this with the traceback", what, exc_info=error
+    )
 
 
 class LineWriter(logging.Handler):

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,60 @@ def test_curl_reads_its_header_from_a_file(issuer, place):
     )  # fmt: skip
     assert json.loads(called.stdout)["message"] == "room created"
     assert issuer.counts.product == {"ok": 1}
+
+
+# --- The metrics of the pass, for node_exporter
+
+
+def metrics(path: Path) -> dict[str, float]:
+    """The values by metric. promtool accepts the file."""
+    text = path.read_text()
+    done = subprocess.run(
+        [tool("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    series = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {
+        name.partition("{")[0].removeprefix("token_refresher_"): float(value) for name, _, value in series
+    }
+
+
+def test_the_metrics_file_says_when_the_pass_ended_and_when_the_token_expires(issuer, place):
+    path = place / "inlive.prom"
+    assert once(issuer, place, "--every=10m", "--metrics-file", path).code == 0
+    found = metrics(path)
+    now = time.time()
+    assert found["once_last_run_timestamp_seconds"] == pytest.approx(now, abs=60.0)
+    assert found["output_token_expiry_timestamp_seconds"] == pytest.approx(now + HOUR, abs=60.0)
+    assert (found["once_success"], found["once_every_seconds"], found["key_accepted"]) == (1, 600, 1)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert os.listdir(place).count("inlive.prom") == len(
+        [name for name in os.listdir(place) if "prom" in name]
+    )
+
+
+def test_a_failed_pass_also_replaces_the_metrics_file(issuer, place):
+    path = place / "inlive.prom"
+    once(issuer, place, "--metrics-file", path)
+    before = metrics(path)
+    (place / "key").write_text("refused-key-0000")
+    (place / "token").unlink()
+    assert once(issuer, place, "--metrics-file", path).code == 77
+    after = metrics(path)
+    assert (after["once_success"], after["key_accepted"]) == (0, 0)
+    assert after["once_last_run_timestamp_seconds"] > before["once_last_run_timestamp_seconds"]
+    assert "refused-key-0000" not in path.read_text()
+
+
+def test_a_metrics_file_that_cannot_be_written_fails_the_pass_but_not_the_token(issuer, place):
+    passed = once(issuer, place, "--metrics-file", place / "missing" / "inlive.prom")
+    assert passed.code == 73
+    assert issuer.valid((place / "token").read_text())
+    assert f"{place}/missing/inlive.prom" in passed.said
+
+
+def test_a_metrics_file_that_no_collector_reads_is_refused(issuer, place):
+    passed = once(issuer, place, "--metrics-file", place / "inlive.txt")
+    assert passed.code == 78
+    assert ".prom" in passed.said
+    assert issuer.counts.mints == 0

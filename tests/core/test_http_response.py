@@ -80,3 +80,20 @@ def test_no_header_raises_an_error(headers: dict[str, str]) -> None:
     wait = response.retry_after(NOW)
     assert wait is None or 0 <= wait < float("inf")
     assert isinstance(response.clock_skew(NOW, NOW), float | None)
+
+
+# --- The request id
+
+
+def test_the_issuers_own_request_id_comes_before_those_of_gateways():
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = {"cf-ray": "7d5b0e-FRA", "traceparent": trace}
+    assert Response(500, headers, b"").request_id == trace
+    assert Response(500, {**headers, "x-request-id": "req-1"}, b"").request_id == "req-1"
+    assert Response(500, {}, b"").request_id == ""
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a\x1b[31m", "a" * 65, "<script>", "é"])
+def test_a_request_id_that_is_no_identifier_is_ignored(value):
+    headers = {"x-request-id": value, "cf-ray": "7d5b0e"}
+    assert Response(500, headers, b"").request_id == "7d5b0e"

@@ -325,3 +325,18 @@ def test_no_message_contains_a_secret(status: int, before: str, after: str, secr
     meaning = classify(answer(status, content), SecretStr(key), HOUR, NOW)
     assert isinstance(meaning, Declined)
     assert secret not in meaning.message
+
+
+# --- the request id
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 429, 500])
+def test_a_failure_keeps_the_request_id(status: int) -> None:
+    assert declined(answer(status, {}, x_request_id="req-1")).request_id == "req-1"
+
+
+@pytest.mark.parametrize("value", ["{}", "id-{}", b64encode(KEY.reveal().encode()).decode()])
+def test_a_request_id_with_the_key_is_dropped(value: str) -> None:
+    response = answer(500, {}, x_request_id=value.format(KEY.reveal()))
+    assert response.request_id != ""
+    assert declined(response).request_id == ""

@@ -4,6 +4,7 @@ import pytest
 
 from refresher.core.effects import Inspect, Mint, Wait, Write
 from refresher.core.events import (
+    Found,
     InspectFailed,
     RefreshRequested,
     Started,
@@ -12,7 +13,7 @@ from refresher.core.events import (
 )
 from refresher.core.machine import STALLED, next_step
 from refresher.core.model import Holding, Reason
-from refresher.core.notifications import OutputDisturbed, OutputFailed, OutputWritten
+from refresher.core.notifications import OutputAnswered, OutputDisturbed, OutputFailed, OutputWritten
 from tests.core.builders import KEY, NOW, UNREACHABLE, Driver, at_work, held, output, policy, token, write
 
 TWO = policy(output("a"), output("b"))
@@ -132,6 +133,16 @@ def test_an_output_that_becomes_unreadable_is_written():
         OutputFailed("file", "file: permission denied", token().facts.expiry, writing=False)
     ]
     assert driver.steps() == [write("file", token(), "repair")]
+
+
+def test_an_output_that_can_be_read_again_is_reported():
+    driver = at_work()
+    driver.until(Inspect)
+    driver.observe(InspectFailed("file", "file: no answer", out_of_sight=True))
+    driver.until(Inspect)
+    assert driver.observe(Found("file", held(token()))) == [OutputAnswered("file")]
+    driver.until(Inspect)
+    assert driver.observe(Found("file", held(token()))) == []
 
 
 def test_an_output_that_stays_unreadable_is_reported_once():

@@ -257,7 +257,7 @@ def test_a_message_is_kept_and_reported_without_the_token_in_hand(secret):
     driver = at_work(first=token(refresh="refresh"))
     driver.until(Mint)
     text = getattr(driver.state.token, secret).reveal()
-    driver.declined(Declined(Outcome.SERVER_ERROR, f"500: {text} is unknown"))
+    driver.declined(Declined(Outcome.SERVER_ERROR, f"500: {text} is unknown", request_id=f"id-{text}"))
     assert driver.state.proven.retry.problem == Declined(Outcome.SERVER_ERROR, f"500: {HIDDEN} is unknown")
     assert text not in repr(driver.notifications)
 

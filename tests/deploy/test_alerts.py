@@ -12,6 +12,7 @@ import yaml
 from refresher.core.events import RefreshRequested
 from refresher.core.notifications import Crashed
 from refresher.core.state import OutputPolicy, TokenPolicy
+from refresher.metrics.textfile import EVERY, LAST_RUN, SUCCESS
 from tests import needs
 from tests.core.builders import ISSUER_URL, KEY_REFUSED, NOW, UNREACHABLE, Driver
 from tests.deploy.rendering import DEPLOY
@@ -52,12 +53,13 @@ def elect(leader: Refresher, *others: Refresher) -> None:
         each.leads(leads=each is leader)
 
 
+COUNT = 'count by (alertname) (ALERTS{alertstate="firing"})'
 Moment = tuple[int, Iterable[str]]
 
 
 def check(tmp_path: Path, course: Course, *moments: Moment, ever: Iterable[str] | None = None) -> None:
     """At each moment (a second) exactly these alerts fire. `ever`: all that fire at any time."""
-    expected = [_firing('count by (alertname) (ALERTS{alertstate="firing"})', *moment) for moment in moments]
+    expected = [_firing(COUNT, *moment) for moment in moments]
     if ever is not None:
         over_time = f'count by (alertname) (count_over_time(ALERTS{{alertstate="firing"}}[{course.second}s]))'
         expected.append(_firing(over_time, course.second, ever))
@@ -66,7 +68,12 @@ def check(tmp_path: Path, course: Course, *moments: Moment, ever: Iterable[str] 
         "input_series": course.input_series(),
         "promql_expr_test": expected,
     }
-    document = {"rule_files": [str(RULES)], "evaluation_interval": f"{course.interval}s", "tests": [test]}
+    evaluate(tmp_path, [test], f"{course.interval}s")
+
+
+def evaluate(tmp_path: Path, tests: list[dict[str, object]], interval: str) -> None:
+    """promtool finds what these tests expect."""
+    document = {"rule_files": [str(RULES)], "evaluation_interval": interval, "tests": tests}
     path = tmp_path / "test.yaml"
     path.write_text(yaml.safe_dump(document))
     ran = subprocess.run(
@@ -379,6 +386,48 @@ def test_dropped_log_lines_are_a_ticket(tmp_path):
     check(tmp_path, course, (9 * MINUTE, ()), (during, alert), (course.second - 15, ()), ever=alert)
 
 
+# --- `once --metrics-file`: node_exporter has the values of the last pass
+
+
+def of_passes(tmp_path: Path, ends: str, success: str, expiry: str, *moments: tuple[str, str | None]) -> None:
+    """Three series with one value a minute, passes every ten minutes, and which alert fires when."""
+    label = 'job="node",instance="a",token="studio"'
+    series = {
+        f"{LAST_RUN[0]}{{{label}}}": ends,
+        f"{SUCCESS[0]}{{{label}}}": success,
+        f"{EVERY[0]}{{{label}}}": "600x99",
+        f'token_refresher_output_token_expiry_timestamp_seconds{{{label},output="file:/a"}}': expiry,
+    }
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            _firing(COUNT, int(at[:-1]) * MINUTE, [alert] if alert else []) for at, alert in moments
+        ],
+    }
+    evaluate(tmp_path, [test], "1m")
+
+
+def test_a_pass_that_does_not_come_pages(tmp_path):
+    """The last one ended after two minutes. One that is late by half its period is silent."""
+    moments = [("17m", None), ("23m", None), ("24m", "InliveOnceMissed")]
+    of_passes(tmp_path, "120x99", "1x99", "3600x99", *moments)
+
+
+def test_failing_passes_page_before_the_token_ends(tmp_path):
+    """Passes come, but fail. The token of an hour ends after 60 minutes."""
+    moments = [("20m", None), ("34m", None), ("36m", "InliveOnceFailing"), ("59m", "InliveOnceFailing")]
+    of_passes(tmp_path, "0+60x99", "0x99", "3600x99", *moments)
+
+
+def test_a_first_pass_that_fails_pages(tmp_path):
+    of_passes(tmp_path, "0+60x99", "0x99", "_x99", ("1m", "InliveOnceFailing"))
+
+
+def test_passes_that_succeed_are_silent(tmp_path):
+    of_passes(tmp_path, "0+60x99", "1x99", "3600+60x99", ("1m", None), ("59m", None))
+
+
 # --- The file
 
 
@@ -399,4 +448,5 @@ def test_the_runbook_has_no_other_alerts():
 def test_they_use_existing_metrics(text):
     used = set(re.findall(r"token_refresher_(\w+)", text))
     assert used
-    assert used <= {*PROMISED, "leader"}
+    of_once = {name.removeprefix("token_refresher_") for name, _ in (LAST_RUN, SUCCESS, EVERY)}
+    assert used <= {*PROMISED, *of_once, "leader"}

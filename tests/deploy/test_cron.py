@@ -18,9 +18,11 @@ from refresher.config.loader import load
 from refresher.emulator.server import Emulator
 from tests import needs
 from tests.commands.daemon import KEY, eventually
+from tests.issuer.peer import answering, peer
 
 README = Path(__file__).parents[2] / "README.md"
 CRONTAB = Path(__file__).parents[2] / "deploy" / "cron" / "inlive-token"
+WITH_ALARMS = CRONTAB.with_name("inlive-token-alarms")
 WITHIN = 70.0  # seconds: cron starts what is due at the beginning of a minute
 
 # Private directories for the cron daemon of this test.
@@ -74,6 +76,36 @@ def test_a_documented_line_works_under_cron_and_prints_nothing(line, tmp_path):
             assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
         assert issuer.valid((tmp_path / "access-token").read_text())
         assert issuer.counts.mints == 1
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["success", "failure"])
+def test_only_a_good_pass_reports_to_the_dead_mans_switch(tmp_path, refused):
+    """The line of the crontab with alarms, run by a shell as cron does; and the metrics of the pass."""
+    given = dict(re.findall(r'^(\w+)="?(.*?)"?$', WITH_ALARMS.read_text(), re.MULTILINE))
+    (line,) = re.findall(
+        r"^[*]/10 .*? inlive +(.*) [|] logger -t inlive-token$", WITH_ALARMS.read_text(), re.MULTILINE
+    )
+    (tmp_path / "key").write_text("another-key-0000" if refused else KEY)
+    with Emulator(keys=[KEY]) as issuer, peer(answering(200)) as switch:
+        ours = {
+            "REFRESHER": str(Path(sys.executable).with_name("refresher")),
+            "REFRESHER_KEY_FILE": str(tmp_path / "key"),
+            "REFRESHER_TO_FILE": str(tmp_path / "token"),
+            "REFRESHER_ISSUER_URL": issuer.url,
+            "METRICS": str(tmp_path / "inlive.prom"),
+            "DEAD_MAN_URL": switch.url,
+            "PATH": "/usr/bin:/bin",
+        }
+        needs.tool("curl")
+        done = subprocess.run(
+            ["/bin/sh", "-c", line], env={**given, **ours}, capture_output=True, text=True, check=False
+        )
+    assert len(switch.requests) == (0 if refused else 1), done.stdout
+    assert (
+        f'token_refresher_once_success{{token="default"}} {int(not refused)}'
+        in (tmp_path / "inlive.prom").read_text()
+    )
+    assert ("refuses the key" in done.stdout) == refused
 
 
 @contextmanager

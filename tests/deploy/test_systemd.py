@@ -48,7 +48,7 @@ def installed(tmp_path: Path) -> Path:
 
 def test_systemd_accepts_every_unit_without_a_warning(installed):
     units = [str(path) for path in sorted(installed.glob("*.*")) if path.suffix in (".service", ".timer")]
-    assert len(units) == 3
+    assert len(units) == 5
     done = analyzed("verify", *units)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -92,6 +92,26 @@ def test_the_timer_runs_at_the_documented_interval():
 
 def test_the_watchdog_has_the_time_out_of_livez():
     assert settings(SYSTEMD / "inlive-token-refresher.service")["WatchdogSec"] == [f"{HANGS_AFTER:g}s"]
+
+
+def test_the_template_has_the_rights_of_the_daemon_and_a_key_of_its_own():
+    own = SYSTEMD / "inlive-token@.service.d"
+    assert (own / "hardening.conf").read_text() == HARDENING.read_text()
+    assert sorted(path.name for path in own.iterdir())[-1] == "key.conf"  # the last drop-in counts
+    assert settings(own / "key.conf")["LoadCredential"] == ["", "application-key:/etc/inlive/%i.key"]
+    template, daemon = (settings(SYSTEMD / name) for name in ("inlive-token@.service", SERVICES[0]))
+    differ = {key for key in template.keys() | daemon.keys() if template.get(key) != daemon.get(key)}
+    assert differ == {"Description", "EnvironmentFile", "ExecStart"}
+    arguments = build_parser().parse_args(command("inlive-token@.service"))
+    assert (arguments.token_name, arguments.to_file) == ("%i", ["/run/inlive/%i"])
+
+
+def test_a_failed_unit_starts_the_alarm_which_needs_no_key():
+    for service in (*SERVICES, "inlive-token@.service"):
+        assert settings(SYSTEMD / service)["OnFailure"] == ["inlive-alarm@%n.service"]
+    shared = [path.name.removesuffix(".service.d") for path in SYSTEMD.glob("*-.service.d")]
+    assert [name for name in shared if "inlive-alarm@.service".startswith(name)] == []
+    assert "LoadCredential" not in settings(SYSTEMD / "inlive-alarm@.service")
 
 
 # --- The units allow enough: real system calls, users and groups

@@ -9,10 +9,12 @@ from typing import NamedTuple, get_args
 import pytest
 
 from refresher.core.advice import ADVICE, ADVICE_ON, Code
+from refresher.core.effects import HOOK, MINT_SLOT, VERIFY_SLOT, Slot
 from refresher.core.model import Outcome, Reason, SecretStr, Try, Verdict
 from refresher.core.notifications import (
     ConsumersUnserved,
     Crashed,
+    Hanging,
     HookFailed,
     HookRan,
     IssuerAnswered,
@@ -23,6 +25,7 @@ from refresher.core.notifications import (
     LeaseFailed,
     LifetimeShortened,
     Notification,
+    OutputAnswered,
     OutputDisturbed,
     OutputFailed,
     OutputForged,
@@ -149,6 +152,19 @@ CASES = [
         WARNING,
         {"output": FILE, "expires_at": END, "advice": ADVICE_ON[Code.NOT_READ]},
         (f"{FILE} cannot be read: permission denied", END),
+    ),
+    Case(OutputAnswered(FILE), INFO, {"output": FILE}, (FILE, "again")),
+    Case(
+        Hanging(MINT_SLOT, "the issuer", 10.0, left=5.0),
+        WARNING,
+        {"seconds": 10.0, "left_seconds": 5.0},
+        ("the issuer", " 10 s", " 5s"),
+    ),
+    Case(
+        failed(Outcome.SERVER_ERROR, "500", left=1080.0)._replace(request_id="4bf92f35"),
+        WARNING,
+        {**of_failure("server_error", 1080.0), "request_id": "4bf92f35"},
+        ("server_error: 500", "4bf92f35"),
     ),
     Case(OutputDisturbed(FILE), WARNING, {"output": FILE}, (FILE,)),
     Case(OutputForged(FILE), WARNING, {"output": FILE}, (FILE, "sealed")),
@@ -289,7 +305,7 @@ def test_a_process_that_does_not_retry_leaves_an_output_to_its_owner():
 
 # --- Which failure a line reports, and which ones it ends.
 
-REPEATED = {KeySourceFailed, RefreshFailed, OutputFailed, HookFailed, LeaseFailed, Crashed}
+REPEATED = {Hanging, KeySourceFailed, RefreshFailed, OutputFailed, HookFailed, LeaseFailed, Crashed}
 
 
 @each_case
@@ -302,16 +318,26 @@ FAILED_READ = OutputFailed(FILE, "no", None, writing=False)
 FAILED_WRITE = OutputFailed(FILE, "no", None, writing=True)
 FAILED_KEY = KeySourceFailed("no", kept=True)
 FAILED_LEASE = LeaseFailed(LEASE, "no", leads=True)
+BY_ANOTHER_KEY = token(key=SecretStr("another-key-000")).facts
+SLOW_MINT, SLOW_VERIFY, SLOW_HOOK = (
+    Hanging(slot, "it", 10.0, 5.0) for slot in (MINT_SLOT, VERIFY_SLOT, Slot(HOOK, FILE))
+)
 
 
 @pytest.mark.parametrize(
     ("success", "ended"),
     [
-        (TokenMinted(Reason.SCHEDULED, WHOLE, failures=1), {FAILED_MINT}),
+        (TokenMinted(Reason.SCHEDULED, WHOLE, failures=1), {FAILED_MINT, SLOW_MINT}),
+        (TokenVerified("aa", Verdict.GOOD, ""), {SLOW_VERIFY}),
+        (HookRan(FILE, "ran"), {SLOW_HOOK}),
+        (OutputAnswered(FILE), {FAILED_READ}),
         (OutputWritten(FILE, "new", WHOLE), {FAILED_READ, FAILED_WRITE}),
         (LeaderChanged(LEASE, leads=True, holder=""), {FAILED_LEASE}),
         (LeaderChanged(LEASE, leads=False, holder="pod-2"), {FAILED_LEASE}),
-        (TokenMinted(Reason.SCHEDULED, token(key=SecretStr("another-key-000")).facts, failures=1), set()),
+        (
+            TokenMinted(Reason.SCHEDULED, BY_ANOTHER_KEY, failures=1),
+            {SLOW_MINT},
+        ),
         (OutputWritten("file:/other", "new", WHOLE), set()),
         (LeaderChanged("inlive/other", leads=True, holder=""), set()),
         (KeyProven(WHOLE.key_fingerprint), set()),
@@ -320,5 +346,6 @@ FAILED_LEASE = LeaseFailed(LEASE, "no", leads=True)
 )
 def test_a_success_ends_the_failures_of_the_same_subject(success, ended):
     recovered = line_of(success, NOW).recovered
-    failures = (FAILED_KEY, FAILED_MINT, FAILED_READ, FAILED_WRITE, FAILED_LEASE)
+    slow = (SLOW_MINT, SLOW_VERIFY, SLOW_HOOK)
+    failures = (FAILED_KEY, FAILED_MINT, FAILED_READ, FAILED_WRITE, FAILED_LEASE, *slow)
     assert {each for each in failures if line_of(each, NOW).failure.subject in recovered} == ended

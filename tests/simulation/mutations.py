@@ -183,7 +183,7 @@ MUTATIONS = (
     Mutation(
         "nobody is told that an output hangs",
         "tokens.py",
-        "self._apply(name, stalled, now, goes_on=False)",
+        "self._apply(work.token, stalled, now, goes_on=False)",
         "stalled",
     ),
     Mutation(

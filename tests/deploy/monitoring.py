@@ -44,7 +44,9 @@ class Prometheus:
     def query(self, expression: str) -> list[Series]:
         """The series of an instant or range vector, now."""
         return [
-            Series(found["metric"], [(at, float(value)) for at, value in found.get("values") or [found["value"]]])
+            Series(
+                found["metric"], [(at, float(value)) for at, value in found.get("values") or [found["value"]]]
+            )
             for found in self.get("query", query=expression)["result"]
         ]
 

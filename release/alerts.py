@@ -1,12 +1,14 @@
-"""Copies of the alerts for the Prometheus operator. `make alerts` writes them; a test compares them."""
+"""Copies of the alerts and the dashboard for Kubernetes. `make alerts` writes them; a test compares them."""
 
 from pathlib import Path
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 SOURCE = DEPLOY / "alerts.yaml"
 COMPONENT = DEPLOY / "components" / "prometheus" / "rules.yaml"
-# Helm reads no file outside a chart.
 CHART = DEPLOY / "helm" / "inlive-token-refresher" / "files" / "alerts.yaml"
+DASHBOARD = DEPLOY / "dashboard.json"
+# Neither Helm nor kustomize reads a file outside its directory.
+DASHBOARDS = (CHART.with_name(DASHBOARD.name), DEPLOY / "components" / "grafana" / DASHBOARD.name)
 
 HEAD = """\
 # Made from deploy/alerts.yaml by `make alerts`.
@@ -30,7 +32,7 @@ def groups() -> str:
 def copies() -> dict[Path, str]:
     """The content of each copy."""
     indented = "".join(f"  {line}" for line in groups().splitlines(keepends=True))
-    return {COMPONENT: HEAD + indented, CHART: groups()}
+    return {COMPONENT: HEAD + indented, CHART: groups()} | dict.fromkeys(DASHBOARDS, DASHBOARD.read_text())
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ def left_to_consumers(state: State, policy: TokenPolicy, now: Instant) -> float:
 
 def beyond_reach(state: State, policy: TokenPolicy) -> Iterator[OutputState]:
     """The outputs that do not hold the token in hand and that it can never be written to."""
+    if state.token is not None and state.token.is_complete:
+        return
     for output, output_policy in zip(state.outputs, policy.outputs, strict=True):
         if is_beyond_reach(state, output, output_policy):
             yield output

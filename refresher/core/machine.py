@@ -191,11 +191,12 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
     if facts is None:
         changed = state.newest is not None and serves_another_key(state, state.newest.key.fingerprint, now)
         return (Reason.KEY_CHANGED if changed else Reason.FIRST), now.boot
-    others = [output.holding for output in beyond_reach(state, policy) if output.holding]
-    if any(holding.remaining(now) <= 0 for holding in others):
-        return Reason.FIRST, now.boot
-    in_use = (facts, *(holding.facts for holding in others))
-    due = min(scheduled(known, policy, now) for known in in_use if known)
+    due = scheduled(facts, policy, now)
+    for output in beyond_reach(state, policy):
+        if output.is_without(now):
+            return Reason.FIRST, now.boot
+        if output.facts:
+            due = min(due, scheduled(output.facts, policy, now))
     if (requested := _when_requested(state, facts, now)) < due:
         return Reason.REQUESTED, requested
     if state.requested_reason is Reason.REPORTED_EXPIRED:

@@ -3,6 +3,10 @@
 All arguments and results are seconds. Fractions are of the token's expected lifetime.
 """
 
+from functools import lru_cache
+from math import ldexp
+
+# The functions with a cache are called several times for each token of a scrape; most tokens have one policy.
 RETRY_ROOM = 60.0  # reserved for retries before a consumer loses its token
 JITTER = 0.10  # of the lifetime: tokens minted together must drift apart
 SOONEST = 0.10  # of the lifetime: the least age at which a token is replaced
@@ -18,6 +22,7 @@ def margin(lifetime: float, propagation_delay: float) -> float:
     return min(propagation_delay + RETRY_ROOM, lifetime / 2)
 
 
+@lru_cache(maxsize=64)
 def soonest(lifetime: float) -> float:
     """The least age at which a token is replaced, unless the key changes or an operator requests it."""
     return max(1.0, SOONEST * lifetime)
@@ -41,6 +46,7 @@ def due_age(lifetime: float, refresh_at: float, propagation_delay: float, jitter
     )
 
 
+@lru_cache(maxsize=64)
 def latest_due_age(lifetime: float, refresh_at: float, propagation_delay: float) -> float:
     """The age at which a token is due without jitter."""
     return min(refresh_at * lifetime, lifetime - margin(lifetime, propagation_delay))
@@ -52,7 +58,7 @@ def jitter_of(token_fingerprint: str) -> float:
     It is computed from the fingerprint, not random: evenly spread, and equal in every process that holds the
     token. So neither a restart nor a fail-over moves its refresh.
     """
-    return int(token_fingerprint, 16) / float(16 ** len(token_fingerprint))
+    return ldexp(int(token_fingerprint, 16), -4 * len(token_fingerprint))
 
 
 def attempt_budget(timeout: float, lifetime: float) -> float:

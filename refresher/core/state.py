@@ -1,6 +1,7 @@
 """The state of one token and its policy, as frozen values."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from operator import attrgetter
 from typing import Generic, NamedTuple, Self, TypeVar
 
 from refresher.core import schedule
@@ -25,6 +26,9 @@ class OutputPolicy(NamedTuple):
     propagation_delay: float
     includes_refresh_token: bool
     has_hook: bool = False
+
+
+_DELAY: Callable[[OutputPolicy], float] = attrgetter("propagation_delay")
 
 
 @distinct
@@ -53,7 +57,7 @@ class TokenPolicy(NamedTuple):
     @property
     def propagation_delay(self) -> float:
         """The longest propagation delay of all outputs."""
-        return max(output.propagation_delay for output in self.outputs)
+        return max(map(_DELAY, self.outputs))
 
     @property
     def attempt_budget(self) -> float:

@@ -108,8 +108,11 @@ def current(state: State, now: Instant) -> TokenFacts | None:
 
 def next_attempt(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float] | None:
     """Why and when (boot seconds) the next mint is planned; None without a plan."""
-    planned = min(machine.attempts(state, policy, now), key=lambda attempt: attempt[2], default=None)
-    return planned and planned[1:]
+    planned: tuple[Reason, float] | None = None
+    for _, reason, at in machine.attempts(state, policy, now):
+        if planned is None or at < planned[1]:
+            planned = reason, at
+    return planned
 
 
 def refresh_due(state: State, policy: TokenPolicy, now: Instant) -> float | None:
@@ -120,9 +123,12 @@ def refresh_due(state: State, policy: TokenPolicy, now: Instant) -> float | None
 
 def failing_since(state: State) -> float | None:
     """Since when (boot seconds) attempts to mint fail in a row; None while none does."""
-    credentials = (state.candidate, state.proven)
-    times = (credential.retry.since for credential in credentials if credential is not None)
-    return min((time for time in times if time is not None), default=None)
+    times = [
+        credential.retry.since
+        for credential in (state.candidate, state.proven)
+        if credential is not None and credential.retry.since is not None
+    ]
+    return min(times, default=None)
 
 
 def holds_valid_token(output: OutputState, now: Instant) -> bool:

@@ -2,20 +2,24 @@
 
 These lines are the same in Prometheus' text format 0.0.4 and in OpenMetrics 1.0. The descriptions and the end
 differ: prometheus_client writes them (`exposition`). Ten thousand tokens have more than seventy thousand
-lines, so this module creates no object for each series.
+lines, so this module computes them one after the other, while the ones before are sent. Counters omit series
+that are still 0, except the successful writes.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from refresher.core import status
 from refresher.core.instant import Instant
+from refresher.core.model import TokenFacts
 from refresher.core.state import State, TokenPolicy
 from refresher.core.values import distinct
 from refresher.metrics.counters import FAILURE, SUCCESS, Counters
 
 PREFIX = "token_refresher_"
 
+_ODD = re.compile(r'[\\"\n\ud800-\udfff]')
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -92,84 +96,145 @@ HOOK_RUNS = Description(
 )
 
 
-METRICS = (
-    EXPIRY,
-    ISSUED,
-    SHORTFALL,
-    REFRESH_DUE,
-    NEXT_REFRESH,
-    FAILING_SINCE,
-    KEY_ACCEPTED,
-    OUTPUT_EXPIRY,
-    REFRESHES,
-    WRITES,
-    HOOK_RUNS,
+class Row(NamedTuple):
+    """One token at the moment of the scrape. `label`: its name as a label. `facts`: of its current token."""
+
+    label: str
+    policy: TokenPolicy
+    state: State
+    facts: TokenFacts | None
+
+
+class Scrape(NamedTuple):
+    """What all series are computed from: frozen values, except the counters."""
+
+    rows: tuple[Row, ...]
+    counters: Counters
+    now: Instant
+
+    def wall(self, boot: float) -> float:
+        """The wall time of this boot second."""
+        return self.now.wall + boot - self.now.boot
+
+
+Lines = Iterator[str]
+
+
+def scrape(view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: Instant) -> Scrape:
+    rows = (
+        Row(f'token="{_escaped(policy.name)}"', policy, state, status.current(state, now))
+        for policy, state in view
+    )
+    return Scrape(tuple(rows), counters, now)
+
+
+def _expiries(of: Scrape) -> Lines:
+    for label, _, _, facts in of.rows:
+        if facts is not None:
+            yield _seconds(EXPIRY, label, of.now.wall + facts.remaining(of.now))
+
+
+def _issued(of: Scrape) -> Lines:
+    for label, _, _, facts in of.rows:
+        if facts is not None:
+            yield _seconds(ISSUED, label, facts.issued.wall)
+
+
+def _shortfalls(of: Scrape) -> Lines:
+    for label, _, _, facts in of.rows:
+        if facts is not None and facts.requested != facts.lifetime:
+            yield _seconds(SHORTFALL, label, facts.requested - facts.lifetime)
+
+
+def _due(of: Scrape) -> Lines:
+    for label, policy, state, _ in of.rows:
+        due = status.refresh_due(state, policy, of.now)
+        if due is not None:
+            yield _seconds(REFRESH_DUE, label, of.wall(due))
+
+
+def _planned(of: Scrape) -> Lines:
+    for label, policy, state, _ in of.rows:
+        planned = status.next_attempt(state, policy, of.now)
+        if planned is not None:
+            yield _seconds(NEXT_REFRESH, label, of.wall(planned[1]))
+
+
+def _failing(of: Scrape) -> Lines:
+    for label, _, state, _ in of.rows:
+        since = status.failing_since(state)
+        if since is not None:
+            yield _seconds(FAILING_SINCE, label, of.wall(since))
+
+
+def _keys(of: Scrape) -> Lines:
+    for label, _, state, _ in of.rows:
+        if state.newest is not None:
+            yield _count(KEY_ACCEPTED, label, not state.newest.is_refused)
+
+
+def _output_expiries(of: Scrape) -> Lines:
+    for label, _, state, _ in of.rows:
+        for output in state.outputs:
+            if output.facts is not None:
+                expiry = of.now.wall + output.facts.remaining(of.now)
+                yield _seconds(OUTPUT_EXPIRY, f'output="{_escaped(output.name)}",{label}', expiry)
+
+
+def _refreshes(of: Scrape) -> Lines:
+    for label, policy, _, _ in of.rows:
+        for (reason, result), count in of.counters.refreshes(policy.name).items():
+            yield _count(REFRESHES, f'reason="{reason}",result="{result}",{label}', count)
+
+
+def _writes(of: Scrape) -> Lines:
+    """The successful writes of an output are there from the start, also at 0, so that a query can find an
+    output without a token: ``…writes_total unless on (token, output) …output_token_expiry…``."""
+    for label, policy, state, _ in of.rows:
+        counts = of.counters.output_writes(policy.name)
+        for output in state.outputs:
+            name = _escaped(output.name)
+            succeeded = counts.get((output.name, SUCCESS), 0)
+            yield _count(WRITES, f'output="{name}",result="{SUCCESS}",{label}', succeeded)
+            failed = counts.get((output.name, FAILURE))
+            if failed is not None:
+                yield _count(WRITES, f'output="{name}",result="{FAILURE}",{label}', failed)
+
+
+def _hook_runs(of: Scrape) -> Lines:
+    for label, policy, _, _ in of.rows:
+        for (output, result), count in of.counters.hook_runs(policy.name).items():
+            yield _count(HOOK_RUNS, f'output="{_escaped(output)}",result="{result}",{label}', count)
+
+
+METRICS: tuple[tuple[Description, Callable[[Scrape], Lines]], ...] = (
+    (EXPIRY, _expiries),
+    (ISSUED, _issued),
+    (SHORTFALL, _shortfalls),
+    (REFRESH_DUE, _due),
+    (NEXT_REFRESH, _planned),
+    (FAILING_SINCE, _failing),
+    (KEY_ACCEPTED, _keys),
+    (OUTPUT_EXPIRY, _output_expiries),
+    (REFRESHES, _refreshes),
+    (WRITES, _writes),
+    (HOOK_RUNS, _hook_runs),
 )
 
 
-class TokenSeries:
-    """Every metric of tokens and outputs at one moment: `lines` by description, in order.
+def _seconds(metric: Description, labels: str, value: float) -> str:
+    """A time or a duration, in milliseconds. The two clocks are read a moment apart; with more digits an
+    unchanged expiry would seem to change."""
+    return f"{metric.name}{{{labels}}} {value:.3f}\n"
 
-    Counters omit series that are still 0. Only the successful writes of an output are there from the start,
-    so that a query can find an output without a token:
-    ``…output_writes_total unless on (token, output) …output_token_expiry_timestamp_seconds``.
-    """
 
-    def __init__(self, view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: Instant) -> None:
-        self.lines: dict[Description, list[str]] = {metric: [] for metric in METRICS}
-        self._now = now
-        for policy, state in view:
-            token = f'token="{_escaped(policy.name)}"'
-            self._add_token(token, policy, state)
-            self._add_outputs(token, state, counters.output_writes(policy.name))
-            for (reason, result), count in counters.refreshes(policy.name).items():
-                self._count(REFRESHES, f'reason="{reason}",result="{result}",{token}', count)
-            for (output, result), count in counters.hook_runs(policy.name).items():
-                self._count(HOOK_RUNS, f'output="{_escaped(output)}",result="{result}",{token}', count)
-
-    def _add_token(self, token: str, policy: TokenPolicy, state: State) -> None:
-        now = self._now
-        facts = status.current(state, now)
-        if facts is not None:
-            self._seconds(EXPIRY, token, now.wall + facts.remaining(now))
-            self._seconds(ISSUED, token, facts.issued.wall)
-            if facts.requested != facts.lifetime:
-                self._seconds(SHORTFALL, token, facts.requested - facts.lifetime)
-        planned = status.next_attempt(state, policy, now)
-        if planned is not None:
-            self._at(NEXT_REFRESH, token, planned[1])
-        self._at(REFRESH_DUE, token, status.refresh_due(state, policy, now))
-        self._at(FAILING_SINCE, token, status.failing_since(state))
-        if state.newest is not None:
-            self._count(KEY_ACCEPTED, token, not state.newest.is_refused)
-
-    def _add_outputs(self, token: str, state: State, writes: dict[tuple[str, str], int]) -> None:
-        now = self._now
-        for output in state.outputs:
-            name = f'output="{_escaped(output.name)}"'
-            if output.facts is not None:
-                self._seconds(OUTPUT_EXPIRY, f"{name},{token}", now.wall + output.facts.remaining(now))
-            succeeded = writes.get((output.name, SUCCESS), 0)
-            self._count(WRITES, f'{name},result="{SUCCESS}",{token}', succeeded)
-            failed = writes.get((output.name, FAILURE))
-            if failed is not None:
-                self._count(WRITES, f'{name},result="{FAILURE}",{token}', failed)
-
-    def _at(self, metric: Description, labels: str, boot: float | None) -> None:
-        """A time, given in boot seconds; nothing for None."""
-        if boot is not None:
-            self._seconds(metric, labels, self._now.wall + boot - self._now.boot)
-
-    def _seconds(self, metric: Description, labels: str, value: float) -> None:
-        """A time or a duration, in milliseconds. The two clocks are read a moment apart; with more digits an
-        unchanged expiry would seem to change."""
-        self.lines[metric].append(f"{metric.name}{{{labels}}} {value:.3f}\n")
-
-    def _count(self, metric: Description, labels: str, value: int) -> None:
-        """A count, or a truth value as 1 or 0."""
-        self.lines[metric].append(f"{metric.name}{{{labels}}} {value:d}\n")
+def _count(metric: Description, labels: str, value: int) -> str:
+    """A count, or a truth value as 1 or 0."""
+    return f"{metric.name}{{{labels}}} {value:d}\n"
 
 
 def _escaped(name: str) -> str:
     """`name` as the value of a label. Bytes of a path that are not UTF-8 are escaped."""
+    if _ODD.search(name) is None:
+        return name
     return name.encode(errors="backslashreplace").decode().translate(_ESCAPES)

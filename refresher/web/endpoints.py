@@ -13,7 +13,7 @@ from refresher.core.state import State, TokenPolicy
 from refresher.core.status import status_of
 from refresher.http.server.limits import Limits, affordable_connections
 from refresher.http.server.loop import Server
-from refresher.http.server.messages import Later, Reply, Request, Response
+from refresher.http.server.messages import Headers, Later, Reply, Request, Response, Stream
 from refresher.metrics.counters import Counters
 from refresher.metrics.exposition import Metrics
 from refresher.ports import Clock
@@ -73,8 +73,8 @@ class Endpoints:
         return text(HTTPStatus.METHOD_NOT_ALLOWED, line, ("Allow", allowed))
 
     def answer(self, request: Request) -> Reply:
-        """The reply to GET and HEAD. Probes get it at once. Metrics and status, which take long with many
-        tokens, are computed in the background."""
+        """The reply to GET and HEAD. Probes get it at once. Metrics are computed in pieces between other
+        replies. The status, which takes long with many tokens, is computed in the background."""
         route = self._routes.get(request.path)
         if route is None:
             return text(HTTPStatus.NOT_FOUND, f"not found; available: {', '.join(self._routes)}")
@@ -90,12 +90,12 @@ class Endpoints:
             return self._status(request)
         return text(HTTPStatus.OK, "\n".join(f"{path:10}{summary}" for path, summary in ENDPOINTS.items()))
 
-    def _exposition(self, request: Request) -> Later:
-        def exposition() -> Response:
-            body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
-            return responses.of_type(content_type, body)
-
-        return Later(self._background.submit(exposition))
+    def _exposition(self, request: Request) -> Stream:
+        pieces, content_type, weight = self._metrics.pieces(_accept(request))
+        headers: Headers = ()
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            pieces, headers = responses.gzipped(pieces), (("Content-Encoding", "gzip"),)
+        return Stream(responses.of_type(content_type, b"", headers=headers), pieces, weight)
 
     def _liveness(self, _request: Request) -> Response:
         last_turn, now = self._last_turn(), self._clock.now()
@@ -153,6 +153,13 @@ def quality(accept: str, media_type: str) -> float:
     return next((weights[media_range] for media_range in ranges if media_range in weights), 0.0)
 
 
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a client with this Accept-Encoding header wants gzip (RFC 9110 §12.5.3). Without the header it
+    gets the plain body, although that would allow everything."""
+    weights = dict(_ranges(accept_encoding))
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
 def _ranges(accept: str) -> Iterable[tuple[str, float]]:
     for item in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in item.split(";"))
@@ -163,7 +170,10 @@ def _ranges(accept: str) -> Iterable[tuple[str, float]]:
             yield media_range, 0.0
 
 
+def _accept(request: Request) -> str:
+    return request.headers.get("accept", "")
+
+
 def _prefers_html(request: Request, other: str) -> bool:
     """Whether the client is a browser: it accepts HTML rather than the media type `other`."""
-    accept = request.headers.get("accept", "")
-    return quality(accept, "text/html") > quality(accept, other)
+    return quality(_accept(request), "text/html") > quality(_accept(request), other)

@@ -1,8 +1,8 @@
 """The figures of the README. Each is a count, or a ratio of two things measured in turn on this machine.
 
 make bench              everything, about twelve minutes
-make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, consumers,
-                        proxies, mints
+make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, scrape,
+                        consumers, proxies, mints
 """
 
 import json
@@ -132,17 +132,11 @@ def idle(url: str, folder: Path) -> None:
     command += ["--to-file", str(folder / "idle"), "--issuer-url", url, "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         time.sleep(3)  # the endpoints have imported their modules by then
-        before = cpu_of(process.pid)
+        before = scale.cpu_of(process.pid)
         time.sleep(IDLE_SECONDS)
-        share = (cpu_of(process.pid) - before) / IDLE_SECONDS
+        share = (scale.cpu_of(process.pid) - before) / IDLE_SECONDS
         process.kill()
     report(f"CPU of an idle daemon over {IDLE_SECONDS} s", f"{share:.3%}", "at most 0.2 % of a core")
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds that all threads of a process have run (Documentation/scheduler/sched-stats.rst)."""
-    tasks = os.listdir(f"/proc/{pid}/task")
-    return sum(int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def secret(url: str, folder: Path) -> None:
@@ -212,6 +206,17 @@ def at_scale(url: str, key: str) -> None:
     report("/readyz: median", f"{1000 * statistics.median(figures.readyz):.0f} ms", "")
     report("resident", f"{figures.resident / 2**20:.0f} MiB", "")
     report("failures a second in an outage", f"{figures.failures:.0f} /s", "more than 300 /s")
+
+
+def scrapes(url: str, key: str) -> None:
+    """The cost of a scrape for the daemon, by the number of its tokens."""
+    for tokens in (1, 1_000, scale.TOKENS):
+        with tempfile.TemporaryDirectory() as name:
+            costs = scale.scrape_costs(url, key, Path(name), tokens)
+        cpu, memory, sent = (statistics.median(each) for each in zip(*costs, strict=True))
+        report(f"scrape of {tokens:,} tokens: CPU", f"{cpu * 1000:.0f} ms", "at most 150 ms for 10,000")
+        report("the same: memory on top", f"{memory / 2**20:.1f} MiB", "at most 10 MiB")
+        report("the same: sent, compressed", f"{sent / 2**20:.2f} MiB", "")
 
 
 def through_proxies(url: str, folder: Path) -> None:
@@ -289,6 +294,7 @@ def main(only: str = "") -> None:
             "secret": lambda: secret(url, folder),
             "failover": lambda: succession(folder),
             "scale": lambda: at_scale(url, key),
+            "scrape": lambda: scrapes(url, key),
             "consumers": lambda: served_to_consumers(url, folder),
             "proxies": lambda: through_proxies(url, folder),
             "hooks": lambda: hooks.lateness(url, folder, report),

@@ -63,12 +63,12 @@ class Site:
         self.process, self._port = process, port
         self._began = time.monotonic()
 
-    def get(self, path: str, accept: str = "*/*") -> tuple[int, str]:
+    def get(self, path: str, accept: str = "*/*", coding: str = "identity") -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         try:
-            connection.request("GET", path, headers={"Accept": accept})
+            connection.request("GET", path, headers={"Accept": accept, "Accept-Encoding": coding})
             answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read()
         finally:
             connection.close()
 
@@ -87,7 +87,7 @@ class Site:
             probes.append(self.seconds("/livez"))
         return took[0], probes
 
-    def until_adopted(self) -> float | None:
+    def until_adopted(self, tokens: int = TOKENS) -> float | None:
         """Seconds from the start of the process until every token is adopted; None if it takes too long."""
         while time.monotonic() - self._began < PATIENCE:
             if self.process.poll() is not None:
@@ -96,14 +96,17 @@ class Site:
                 ready = self.get("/readyz")[0] == http.client.OK
             except OSError:  # it does not listen yet
                 ready = False
-            if ready and self.refreshes('reason="adopted",result="success"') == TOKENS:
+            if ready and self.adopted() == tokens:
                 return time.monotonic() - self._began
             time.sleep(0.1)
         return None
 
+    def adopted(self) -> int:
+        return self.get("/metrics")[1].count(b"\ntoken_refresher_token_expiry_timestamp_seconds{")
+
     def refreshes(self, labels: str) -> int:
         name = "token_refresher_refreshes_total{"
-        lines = self.get("/metrics")[1].splitlines()
+        lines = self.get("/metrics")[1].decode().splitlines()
         return sum(int(line.split()[-1]) for line in lines if line.startswith(name) and labels in line)
 
     def failures_a_second(self) -> float:
@@ -114,11 +117,48 @@ class Site:
         return (self.refreshes('result="failure"') - before) / (time.monotonic() - began)
 
 
+class Cost(NamedTuple):
+    """Of one scrape: CPU seconds of the daemon, bytes of memory above the resident size before it, and bytes
+    that were sent."""
+
+    cpu: float
+    memory: int
+    sent: int
+
+
+def scrape_costs(url: str, key: str, folder: Path, tokens: int) -> list[Cost]:
+    """As Prometheus scrapes: OpenMetrics, compressed."""
+    with running(url, key, folder, tokens) as site:
+        if site.until_adopted(tokens) is None:
+            raise RuntimeError(f"the daemon has not adopted {tokens} tokens")
+        return [_scrape_cost(site) for _ in range(SCRAPES + 1)][1:]  # the first one imports modules
+
+
+def _scrape_cost(site: Site) -> Cost:
+    pid = site.process.pid
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # VmHWM begins anew (proc(5))
+    before, cpu = _status(pid, "VmRSS"), cpu_of(pid)
+    _, body = site.get("/metrics", FORMATS["OpenMetrics"], "gzip")
+    return Cost(cpu_of(pid) - cpu, _status(pid, "VmHWM") - before, len(body))
+
+
+def _status(pid: int, name: str) -> int:
+    """Bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds that all threads of a process have run (Documentation/scheduler/sched-stats.rst)."""
+    tasks = os.listdir(f"/proc/{pid}/task")
+    return sum(int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
 @contextmanager
-def running(url: str, key: str, folder: Path) -> Iterator[Site]:
+def running(url: str, key: str, folder: Path, count: int = TOKENS) -> Iterator[Site]:
     port = free_port()
     config = folder / "scale.yaml"
-    names = [f"token-{number:05}" for number in range(TOKENS)]
+    names = [f"token-{number:05}" for number in range(count)]
     for name in names:
         plant(folder / name, age=0.0, key=key, issuer=url)
     tokens = [

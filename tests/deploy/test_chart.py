@@ -210,6 +210,9 @@ def test_documented_values_take_effect():
     assert rule["metadata"]["labels"]["release"] == "prometheus"
     assert rule["spec"]["groups"] == yaml.safe_load(alerts.SOURCE.read_text())["groups"]
     assert watched.the("Deployment")["spec"]["replicas"] == 2
+    (dashboard,) = [each for each in watched.of("ConfigMap") if "dashboard.json" in each["data"]]
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["data"]["dashboard.json"] == alerts.DASHBOARD.read_text()
     assert without_hooks(rendered(SETS["passes.yaml"])).the("CronJob")["spec"]["schedule"] == "*/5 * * * *"
     proxied = without_hooks(rendered(SETS["behind-a-proxy.yaml"]))
     assert environ(proxied.ours)["HTTPS_PROXY"] == "http://proxy.example:3128"

@@ -1,4 +1,6 @@
-"""The component for the Prometheus operator: it scrapes the refresher, and it has the alerts."""
+"""The components for the Prometheus operator and for Grafana: scraping, alerts, dashboard."""
+
+import json
 
 import pytest
 import yaml
@@ -30,3 +32,22 @@ def test_the_operator_gets_the_alerts(objects):
 def test_the_copies_of_the_alerts_are_up_to_date():
     """If not: make alerts."""
     assert {path: path.read_text() for path in alerts.copies()} == alerts.copies()
+
+
+def test_the_sidecar_of_grafana_gets_the_dashboard(tmp_path):
+    objects = used("deployment", tmp_path, components=[component("grafana", tmp_path)])
+    (dashboard,) = [each for each in objects.of("ConfigMap") if "dashboard.json" in each["data"]]
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["data"]["dashboard.json"] == alerts.DASHBOARD.read_text()
+
+
+def test_a_person_chooses_the_source_of_data_job_instance_and_token_of_the_dashboard():
+    dashboard = json.loads(alerts.DASHBOARD.read_text())
+    assert [each["name"] for each in dashboard["templating"]["list"]] == [
+        "datasource",
+        "job",
+        "instance",
+        "token",
+    ]
+    sources = {target["datasource"]["uid"] for panel in dashboard["panels"] for target in panel["targets"]}
+    assert sources == {"${datasource}"}

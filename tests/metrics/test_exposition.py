@@ -241,14 +241,32 @@ def test_counters_of_tokens_and_outputs_omit_zeros_except_successful_writes() ->
     assert [of["output"] for of in writes] == ["file:/a", "file:/b"]  # so that the alert finds them
 
 
-def test_a_token_with_one_output_has_twelve_series_at_most_while_refreshes_and_writes_fail() -> None:
-    daemon = at_work("studio")
+FILE, SECRET = OutputPolicy("file:/a", 0.0, False), OutputPolicy("secret:a/b", 120.0, False)
+
+
+@pytest.mark.parametrize(("outputs", "healthy", "failing"), [((FILE,), 9, 12), ((FILE, SECRET), 11, 14)])
+def test_a_token_has_nine_series_with_one_output_and_twelve_while_all_fails(
+    outputs: tuple[OutputPolicy, ...], healthy: int, failing: int
+) -> None:
+    """Two more for each further output. The largest number of series is that of a token whose refreshes and
+    one of whose outputs fail."""
+    daemon = at_work("studio", outputs=outputs)
     daemon.counters.on_notification("studio", TokenMinted(Reason.SCHEDULED, token().facts, 0), NOW)
+    found = [name for name, of in scraped(daemon) if ("token", "studio") in of]
+    assert len(found) == healthy
     daemon.observe("studio", MintFailed(KEY, UNREACHABLE, roll=1.0))
     daemon.observe("studio", WriteFailed("file:/a", "disk full", roll=1.0))
     found = [name for name, of in scraped(daemon) if ("token", "studio") in of]
     assert "token_refresher_refresh_failing_since_timestamp_seconds" in found
-    assert len(found) <= 12
+    assert len(found) == failing
+
+
+def test_no_series_of_a_token_is_always_0() -> None:
+    """0 is the value of a refused key, and of the successful writes before the first; of nothing else."""
+    daemon = at_work("studio", outputs=(FILE, SECRET))
+    assert [
+        name for (name, of), value in scraped(daemon).items() if value == 0 and ("token", "studio") in of
+    ] == []
 
 
 def test_the_due_time_is_that_of_the_schedule_and_no_retry_moves_it() -> None:

@@ -116,7 +116,7 @@ MUTATIONS = (
     Mutation(
         "jitter is rolled each time it is asked for",
         "core/schedule.py",
-        "    return int(token_fingerprint, 16) / float(16 ** len(token_fingerprint))\n",
+        "    return ldexp(int(token_fingerprint, 16), -4 * len(token_fingerprint))\n",
         "    import random\n\n    return random.random() * 8\n",
     ),
     Mutation(

@@ -1,9 +1,11 @@
 """The endpoints, over real sockets and on virtual time."""
 
+import gzip
 import json
 import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from urllib.parse import urljoin
@@ -14,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from refresher.core.events import Found
 from refresher.core.model import Holding
-from refresher.http.server.messages import Later, Request
+from refresher.http.server.messages import Later, Request, Stream
 from refresher.metrics.counters import Counters
 from refresher.web.endpoints import ENDPOINTS, Endpoints, quality
 from tests.core.builders import KEY, KEY_REFUSED, NOW, UNREACHABLE, Driver, at_work, output, policy, token
@@ -176,10 +178,10 @@ def test_livez_names_the_stuck_part(
     assert site.call("/livez").status == 200
 
 
-def test_probes_get_their_response_at_once_metrics_and_status_later() -> None:
+def test_only_the_status_is_computed_in_the_background() -> None:
     endpoints = Daemon(at_work()).endpoints
     later = {path for path in ROUTES if isinstance(endpoints.answer(Request("GET", path)), Later)}
-    assert later == {"/metrics", "/status"}
+    assert later == {"/status"}
 
 
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
@@ -359,6 +361,43 @@ def test_dropped_log_lines_are_a_metric(serve_endpoints: ServeEndpoints) -> None
     assert (
         b"\ntoken_refresher_log_lines_dropped_total 7.0\n" in serve_endpoints(endpoints).call("/metrics").body
     )
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "coding"),
+    [
+        ("gzip", "gzip"),  # Prometheus
+        ("deflate, GZIP;q=0.5", "gzip"),
+        ("*", "gzip"),
+        ("gzip;q=0", None),
+        ("identity", None),
+        ("*, gzip;q=0", None),
+        (None, None),
+    ],
+)
+def test_metrics_are_compressed_for_a_scraper_that_accepts_gzip(
+    site_of: SiteOf, accept_encoding: str | None, coding: str | None
+) -> None:
+    site = site_of(Daemon(at_work()))
+    headers = {} if accept_encoding is None else {"Accept-Encoding": accept_encoding}
+    received = site.call("/metrics", accept=SCRAPER, headers=headers)
+    assert received.headers["Content-Encoding"] == coding
+    body = gzip.decompress(received.body) if coding else received.body
+    assert list(openmetrics.text_string_to_metric_families(body.decode()))
+
+
+def test_metrics_of_many_tokens_are_never_in_memory_as_a_whole() -> None:
+    """More tokens make more pieces, not larger ones. Each piece can be decompressed when it arrives."""
+    largest = []
+    for count in (500, 2000):
+        daemon = Daemon(*(at_work(policy()._replace(name=f"token-{number}")) for number in range(count)))
+        reply = daemon.endpoints.answer(Request("GET", "/metrics", {"accept-encoding": "gzip"}))
+        assert isinstance(reply, Stream)
+        unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        *pieces, _end = [len(unpacker.decompress(piece)) for piece in reply.pieces]
+        assert all(pieces)
+        largest.append(max(pieces))
+    assert max(largest) < 64 * 2**10
 
 
 def test_metrics_are_computed_at_the_scrape(site_of: SiteOf) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from refresher.http.server import sockets
 from refresher.http.server.connection import Connection, OpenConnections
 from refresher.http.server.limits import Limits
-from refresher.http.server.messages import Application, Reply, Response, Takeover
+from refresher.http.server.messages import Application, Reply, Response, Stream, Takeover
 from refresher.http.server.protocol import NEVER, Phase, Protocol
 
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ class Server:
         now = time.monotonic()
         if isinstance(reply, Response):
             connection.protocol.respond(reply, now)
+        elif isinstance(reply, Stream):
+            connection.protocol.stream(reply, now)
         elif isinstance(reply, Takeover):
             self._hand_over(connection, reply)
         else:
@@ -226,6 +228,9 @@ class Server:
             if protocol.phase is not Phase.OVER and connection not in self._taken:
                 connection.listen(self._selector)
         except OSError:  # the client has gone
+            protocol.phase = Phase.OVER
+        except Exception:  # of a stream: its head has been sent, so there is no other response
+            log.exception("internal error (a bug) while answering a request over HTTP")
             protocol.phase = Phase.OVER
         if protocol.phase is Phase.OVER:
             self._end(connection)

@@ -1,6 +1,6 @@
 """The values that an application receives and returns, and the bytes of a response."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from email.utils import formatdate
 from functools import lru_cache
@@ -43,6 +43,32 @@ class Response(NamedTuple):
     headers: Headers = ()
 
 
+class Stream(NamedTuple):
+    """A response whose body is computed while it is sent, so that it never is in memory as a whole.
+
+    ``head``: the response without its body. ``pieces``: the body. The server asks for a piece when the client
+    has taken the one before it, on its own thread, between its other connections: so each piece must take a
+    few milliseconds at most. If the client goes, the server drops the rest. An exception in it is a bug; the
+    server then closes the connection before the end of the body, which the client notices. ``weight``: bytes
+    that the unsent rest keeps in memory (`Limits.responses`).
+    """
+
+    head: Response
+    pieces: Iterator[bytes]
+    weight: int = 0
+
+    def whole(self) -> Response:
+        """The same response with its whole body."""
+        return self.head._replace(body=b"".join(self.pieces))
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body in the chunked transfer coding (RFC 9112 §7.1)."""
+        for piece in self.pieces:
+            if piece:  # an empty chunk would be the end
+                yield b"%x\r\n%b\r\n" % (len(piece), piece)
+        yield b"0\r\n\r\n"
+
+
 class Takeover(NamedTuple):
     """The application reads and writes the socket itself, on a thread of its own, until the connection ends.
 
@@ -66,7 +92,7 @@ class Later(NamedTuple):
     otherwise: Response | Takeover | None = None
 
 
-Reply = Response | Later | Takeover
+Reply = Response | Stream | Later | Takeover
 
 
 class Application(Protocol):

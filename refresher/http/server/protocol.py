@@ -16,11 +16,12 @@ sent (`sent`), and calls `expire` when `deadline` has passed. The requests of on
 at a time, in order. If a client sends more ahead (pipelining), it waits in the buffer or unread.
 """
 
+from collections.abc import Iterator
 from enum import Enum, auto
 from http import HTTPStatus
 
 from refresher.http.server.limits import Limits
-from refresher.http.server.messages import Application, Request, Response, rendered
+from refresher.http.server.messages import Application, Request, Response, Stream, rendered, rendered_head
 from refresher.http.server.parsing import Head, RefusedError, end_of_head, parsed
 
 NEVER = float("inf")
@@ -61,6 +62,7 @@ class Protocol:
         self._has_ended = False  # the client has closed its side
         self._drained = 0
         self._size = 0  # bytes of the last response
+        self._rest: Iterator[bytes] = iter(())  # of a streamed response
 
     @property
     def wants_more(self) -> bool:
@@ -124,17 +126,32 @@ class Protocol:
         is_head = self._received.startswith(b"HEAD ") if head is None else head.request.method == "HEAD"
         connection = "close" if not keeps else "keep-alive" if head and head.request.old else None
         octets = rendered(response, connection=connection, head_only=is_head)
-        octets = bytes(self.outgoing) + octets  # the rest of a 100 Continue
-        self._keeps = keeps
-        self.outgoing, self._size = memoryview(octets), len(octets)
-        self.phase, self.deadline = Phase.WRITING, now + self._limits.answer
+        self._rest = iter(())
+        self._write(octets, now, keeps=keeps)
+
+    def stream(self, reply: Stream, now: float) -> None:
+        """Send `reply` piece by piece. HTTP/1.0 has no chunks: its clients get the whole body at once.
+
+        Raises ValueError as `respond` does.
+        """
+        request = self._head.request if self._head else None
+        if request is None or request.old:
+            self.respond(reply.whole(), now)
+            return
+        keeps = self._head is not None and self._head.keep and self._limits.idle > 0
+        octets = rendered_head(reply.head, (("Transfer-Encoding", "chunked"),), None if keeps else "close")
+        self._rest = iter(()) if request.method == "HEAD" else reply.chunks()
+        self._write(octets, now, keeps=keeps)
+        self._size += reply.weight
 
     def sent(self, size: int, now: float) -> None:
-        """Report that `size` bytes of `outgoing` have been sent."""
+        """Report that `size` bytes of `outgoing` have been sent. An exception of a stream passes through."""
         self.outgoing = self.outgoing[size:]
         if self.outgoing:
             return
-        self.outgoing = memoryview(b"")
+        self.outgoing = memoryview(next(self._rest, b""))
+        if self.outgoing:
+            return
         if self.phase is Phase.WRITING:
             self._finish(now)
 
@@ -145,6 +162,12 @@ class Protocol:
             self.respond(self._application.refuse(HTTPStatus.REQUEST_TIMEOUT), now, close=True)
         else:
             self.phase = Phase.OVER
+
+    def _write(self, octets: bytes, now: float, *, keeps: bool) -> None:
+        octets = bytes(self.outgoing) + octets  # the rest of a 100 Continue
+        self._keeps = keeps
+        self.outgoing, self._size = memoryview(octets), len(octets)
+        self.phase, self.deadline = Phase.WRITING, now + self._limits.answer
 
     def _begin(self, now: float) -> None:
         self.since, self.deadline = now, now + self._limits.head

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 
 import pytest
 
 from refresher.http.server.limits import Limits
-from refresher.http.server.messages import Later, Reply, Request, Response, Takeover
+from refresher.http.server.messages import Later, Reply, Request, Response, Stream, Takeover
 from tests.http.server.site import DEADLINE, Serve, Site, everything, serving
 
 GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -36,6 +36,103 @@ def send_for_ever(sock: socket.socket, piece: bytes, pause: float = 0.0) -> None
 
 
 # Requests and responses
+
+
+def stream(pieces: Iterator[bytes]) -> Stream:
+    return Stream(Response(200, b"", "text/csv", (("X-More", "yes"),)), pieces)
+
+
+@pytest.mark.parametrize("limits", [PATIENT, KEPT])
+def test_a_stream_reaches_the_client_in_chunks(serve: Serve, limits: Limits) -> None:
+    site = serve(lambda _: stream(iter([b"a", b"", b"b" * 70_000])), limits)
+    received = site.call("/there")
+    assert received.body == b"a" + b"b" * 70_000
+    assert received.headers["Transfer-Encoding"] == "chunked"
+    assert "Content-Length" not in received.headers
+    assert (received.headers["Content-Type"], received.headers["X-More"]) == ("text/csv", "yes")
+    with site.client() as sock:  # a further request finds the end of the first response
+        sock.sendall(GET + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert everything(sock).count(b"\r\n0\r\n\r\n") == (2 if limits is KEPT else 1)
+
+
+def test_head_of_a_stream_has_no_body(serve: Serve) -> None:
+    head = serve(lambda _: stream(iter([b"a"]))).raw(GET.replace(b"GET", b"HEAD"))
+    assert head.endswith(b"\r\n\r\n")
+    assert b"\r\nTransfer-Encoding: chunked\r\n" in head
+
+
+def test_a_client_of_http_1_0_gets_a_stream_as_one_body(serve: Serve) -> None:
+    whole = serve(lambda _: stream(iter([b"a", b"b"]))).raw(GET.replace(b"1.1", b"1.0"))
+    assert whole.endswith(b"\r\n\r\nab")
+    assert b"\r\nContent-Length: 2\r\n" in whole
+    assert b"Transfer-Encoding" not in whole
+
+
+def test_a_bug_in_a_stream_cuts_the_body_so_that_the_client_notices(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"a"
+        raise ValueError("the inner text")
+
+    site = serve(lambda request: stream(pieces()) if request.path == "/fails" else hello(request))
+    with pytest.raises(http.client.IncompleteRead):
+        site.call("/fails")
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "the inner text"
+    assert site.call("/there").status == 200
+
+
+class Endless:
+    """The pieces of a body without an end."""
+
+    def __init__(self) -> None:
+        self.made, self.dropped = 0, threading.Event()
+
+    def pieces(self) -> Iterator[bytes]:
+        try:
+            while True:
+                self.made += 1
+                yield bytes(16_384)
+        finally:
+            self.dropped.set()
+
+
+@pytest.mark.parametrize("limits", [PATIENT, PATIENT._replace(answer=0.3)])
+def test_a_stream_stops_with_a_client_that_does_not_read_and_ends_with_it(
+    serve: Serve, limits: Limits
+) -> None:
+    endless = Endless()
+    site = serve(
+        lambda request: stream(endless.pieces()) if request.path == "/all" else hello(request), limits
+    )
+    with site.client() as sock:
+        sock.sendall(GET.replace(b"/there", b"/all"))
+        sock.recv(1)
+        assert site.call("/there").status == 200
+        if limits is not PATIENT:
+            assert endless.dropped.wait(DEADLINE)
+    assert endless.dropped.wait(DEADLINE)
+    assert endless.made < 2000  # 32 MiB: the buffers of both sides hold less
+
+
+def test_of_too_many_streams_the_oldest_is_dropped(serve: Serve) -> None:
+    """A stream counts with what the rest of it keeps in memory."""
+    made: list[Endless] = []
+
+    def answer(_: Request) -> Reply:
+        made.append(Endless())
+        return stream(made[-1].pieces())._replace(weight=6_000_000)
+
+    site = serve(answer, PATIENT._replace(responses=15_000_000))
+    with ExitStack() as hoard:
+        for _ in range(3):
+            sock = hoard.enter_context(site.client())
+            sock.sendall(GET)
+            sock.recv(1)
+        assert made[0].dropped.wait(DEADLINE)
+        assert not any(each.dropped.is_set() for each in made[1:])
 
 
 def test_a_request_reaches_the_application_and_its_response_the_client(serve: Serve) -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
-from refresher.core.effects import Adopt, Inspect, Mint, RaiseAlarm, Write
+from refresher.core.backoff import MOMENT
+from refresher.core.effects import Adopt, Inspect, Mint, RaiseAlarm, Wait, Write
 from refresher.core.events import (
+    DryRunPassed,
     ExpiryReported,
     Found,
     KeyRead,
@@ -12,6 +14,7 @@ from refresher.core.events import (
     Stopping,
     WriteFailed,
 )
+from refresher.core.machine import next_step
 from refresher.core.model import Holding, Reason
 from refresher.core.notifications import OutputDisturbed, TokenAdopted
 from refresher.core.state import Retry
@@ -236,6 +239,17 @@ def test_a_stopping_former_leader_writes_nothing():
     driver.observe(LOSS)
     driver.observe(Stopping())
     assert driver.minted(token(1)) == []
+
+
+def test_a_leader_whose_lease_may_have_expired_waits_a_moment_instead_of_minting():
+    driver = Driver(ELECTED)
+    driver.begin()
+    driver.observe(ELECTION)
+    driver.observe(Found("file", Holding()))
+    driver.observe(DryRunPassed("file"))
+    assert next_step(driver.state, ELECTED, driver.now) == Mint(KEY, Reason.FIRST)
+    waited = next_step(driver.state, ELECTED, driver.now, may_mint=False)
+    assert waited == Wait(driver.now.boot + MOMENT, "finding out which process leads")
 
 
 def test_a_standby_reports_no_next_refresh():

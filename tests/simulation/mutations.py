@@ -161,6 +161,7 @@ MUTATIONS = (
         "core/election.py",
         "            if now < self.rest_until:\n",
         "            if False:\n",
+        often=("api_fault", "lease_is_deleted", "leader_cut_off"),
     ),
     Mutation(
         "a key is told in the log",

@@ -23,6 +23,7 @@ from tests.simulation.virtual import World
 
 FAULTS = ("unreachable", "hangs", "500", "answers get lost", "writes arrive late", "403", "429")
 TIMEOUT = 10.0
+MOST_AT_ONCE = 100  # requests of a process at one moment; with more it pauses nowhere
 
 
 class ApiServer:
@@ -72,6 +73,7 @@ class ApiLine:
 
     def __init__(self, server: ApiServer, process: Process) -> None:
         self._server, self._process = server, process
+        self._asked_at, self._asked = 0.0, 0  # the moment of the last request, and how many there were then
 
     def get(self, path: str, *, timeout: float = TIMEOUT) -> dict[str, Any]:
         self._pass_time(0.03 if "/secrets/" in path else 0.0)
@@ -138,6 +140,7 @@ class ApiLine:
         self._process.here.look_at_path(path)
 
     def _fail_before(self, timeout: float) -> None:
+        self._expect_pauses()
         match self._server.fault_for(self._process):
             case "unreachable":
                 raise KubeUnreachableError("the API server: connection refused")
@@ -149,6 +152,13 @@ class ApiLine:
                 raise KubeDeniedError("not permitted (403)")
             case "429":
                 raise KubeThrottledError("the API server asks us to wait (429)", 1.0)
+
+    def _expect_pauses(self) -> None:
+        now = self._server.world.now
+        self._asked_at, self._asked = now, self._asked + 1 if now == self._asked_at else 1
+        if self._asked > MOST_AT_ONCE:
+            self._process.here.promise.violated(f"{self._asked} requests to the API server without a pause")
+            self._pass_time(3600.0, exactly=True)  # otherwise the scenario would never end
 
     def _hang(self, timeout: float) -> None:
         self._pass_time(timeout, exactly=True)

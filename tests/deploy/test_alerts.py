@@ -1,6 +1,7 @@
 """The alerts fire in time, and only for their own problem. The samples are those of the real rules and
 metrics on a virtual clock (`samples`); promtool evaluates the alerts."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable, Iterable
@@ -16,11 +17,10 @@ from refresher.metrics.textfile import EVERY, LAST_RUN, SUCCESS
 from tests import needs
 from tests.core.builders import ISSUER_URL, KEY_REFUSED, NOW, UNREACHABLE, Driver
 from tests.deploy.rendering import DEPLOY
-from tests.deploy.samples import Course, Refresher
+from tests.deploy.samples import RULES, Course, Refresher
 from tests.metrics.test_exposition import PROMISED
 from tests.observed import Daemon
 
-RULES = DEPLOY / "alerts.yaml"
 RUNBOOK = (DEPLOY.parent / "docs" / "runbook.md").read_text()
 ALERTS = {rule["alert"]: rule for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]}
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -75,7 +75,7 @@ def evaluate(tmp_path: Path, tests: list[dict[str, object]], interval: str) -> N
     """promtool finds what these tests expect."""
     document = {"rule_files": [str(RULES)], "evaluation_interval": interval, "tests": tests}
     path = tmp_path / "test.yaml"
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(json.dumps(document))  # JSON is YAML, and faster
     ran = subprocess.run(
         [needs.tool("promtool"), "test", "rules", path], capture_output=True, text=True, check=False
     )
@@ -99,7 +99,7 @@ def _firing(count: str, second: int, alerts: Iterable[str]) -> dict[str, object]
         (15 * MINUTE, SECRET, 30),
         (HOUR, FILE, 60),
         (HOUR, SECRET, 15),
-        (30 * DAY, FILE, HOUR),
+        (30 * DAY, FILE, 4 * HOUR),
     ],
 )
 def test_no_alert_fires_while_tokens_are_refreshed(tmp_path, lifetime, output, interval):
@@ -185,7 +185,7 @@ LEAD = [
     (HOUR, FILE, 15, 13 * MINUTE),
     (HOUR, SECRET, 15, 10 * MINUTE),
     (DAY, FILE, 600, 4 * HOUR),
-    (30 * DAY, FILE, HOUR, 6 * DAY),
+    (30 * DAY, FILE, 6 * HOUR, 6 * DAY),
 ]
 
 

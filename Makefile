@@ -48,7 +48,7 @@ lint: $(VENV)/.synced
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile  # the tests mostly wait: for a lease to end, for a process to start
+	$(BIN)/pytest --numprocesses=3 --dist=loadfile  # the tests mostly wait: for a lease to end, for a process to start
 
 bench: $(VENV)/.synced
 	PYTHONPATH=. $(BIN)/python tests/bench/bench.py $(ONLY)

@@ -10,7 +10,7 @@ KEY = "Zq1f0/WcT5d9+mN3=x8Hn2XkLm"
 PARSERS = build_parser().commands
 FLAGS = [(name, action) for name in COMMANDS for action in PARSERS[name].actions if action.option_strings]
 LONG = [(name, flag) for name, action in FLAGS for flag in action.option_strings if flag.startswith("--")]
-VALUED = [(name, action.option_strings[0]) for name, action in FLAGS if action.nargs != 0]
+VALUED = [(name, action.option_strings[0]) for name, action in FLAGS if action.nargs not in (0, "?")]
 SWITCHES = [(name, flag) for name, action in FLAGS if action.nargs == 0 for flag in action.option_strings]
 LACKING = {flag: [each for each in COMMANDS if flag not in PARSERS[each].flags] for _, flag in LONG}
 FOREIGN = [(names[0], flag) for flag, names in LACKING.items() if names]  # all have --help

@@ -7,7 +7,7 @@ simulator and the tests with a simulated world. Neither makes decisions.
 from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
-from refresher.core import adoption, hooks, observing, output_events, schedule
+from refresher.core import adoption, hooks, observing, output_events, refresh_requests, schedule
 from refresher.core.backoff import INSPECT_EVERY, MOMENT
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.effects import (
@@ -197,7 +197,7 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
             return Reason.FIRST, now.boot
         if output.facts:
             due = min(due, scheduled(output.facts, policy, now))
-    if (requested := _when_requested(state, facts, now)) < due:
+    if (requested := refresh_requests.replaces_at(state, facts, now)) < due:
         return Reason.REQUESTED, requested
     if state.requested_reason is Reason.REPORTED_EXPIRED:
         if state.observed_lifetime is None or facts.lifetime > state.observed_lifetime:
@@ -205,23 +205,6 @@ def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, flo
         # Otherwise the expected lifetime is already as short, and the report may be wrong.
         return Reason.REPORTED_EXPIRED, due
     return Reason.SCHEDULED, due
-
-
-def _when_requested(state: State, facts: TokenFacts, now: Instant) -> float:
-    """When (boot seconds) requests at outputs replace this token; `FOREVER` without a request.
-
-    A request names the wall time since which tokens are new enough. So a later token fulfils it, and one for
-    the future waits for its time: neither needs to be remembered or removed. A request at an output that
-    another process owns is for that process.
-    """
-    pause = _when_aged(facts, schedule.soonest_requested(facts.lifetime), now)
-    times = (
-        output.refresh_requested
-        for output in state.outputs
-        if not output.held and output.refresh_requested != output.refresh_fulfilled
-    )
-    pending = (time for time in times if time is not None and time > facts.issued.wall)
-    return min((max(pause, now.boot + time - now.wall) for time in pending), default=FOREVER)
 
 
 def scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Self
 
-from refresher.core import backoff, expiry, schedule
+from refresher.core import backoff, expiry, refresh_requests, schedule
 from refresher.core.consumers import left_to_consumers
 from refresher.core.disclosure import censored, unrevealing
 from refresher.core.effects import Mint
@@ -129,7 +129,7 @@ def _taken(state: State, policy: TokenPolicy, event: Minted, now: Instant, reaso
         requested_reason=state.requested_reason if state.requested_during_mint else None,
         requested_during_mint=False,
     )
-    return state.with_requests_fulfilled(), (token_minted, *proven)
+    return refresh_requests.fulfilled(state), (token_minted, *proven)
 
 
 def _believed_token(token: Token, state: State, policy: TokenPolicy) -> Token:

@@ -1,6 +1,6 @@
 """How each event changes the state: one function for each event. Call it through `machine`."""
 
-from refresher.core import hooks, mints, output_events
+from refresher.core import hooks, mints, output_events, refresh_requests
 from refresher.core.effects import MINT_SLOT, Adopt, RaiseAlarm
 from refresher.core.events import (
     DryRunPassed,
@@ -101,7 +101,8 @@ def _started(state: State, event: Started, now: Instant) -> Observed:
 
 
 def _adopted(state: State, output: str, holding: Holding) -> Observed:
-    adopted = state._replace(facts=holding.facts, token=holding.token).with_requests_fulfilled()
+    adopted = state._replace(facts=holding.facts, token=holding.token)
+    adopted = refresh_requests.fulfilled(adopted)
     if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
         # The key is proven: its token was minted with it.
         adopted = adopted._replace(proven=state.candidate, candidate=None)

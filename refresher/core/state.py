@@ -280,20 +280,6 @@ class State(NamedTuple):
             in_flight=tuple(flight for flight in self.in_flight if flight.effect.slot not in slots)
         )
 
-    def with_requests_fulfilled(self) -> Self:
-        """The state in which the token in hand has fulfilled the requests of earlier times, for good."""
-        if self.facts is None or all(output.refresh_requested is None for output in self.outputs):
-            return self
-        issued = self.facts.issued.wall
-        return self._replace(
-            outputs=tuple(
-                output._replace(refresh_fulfilled=output.refresh_requested)
-                if output.refresh_requested is not None and output.refresh_requested <= issued
-                else output
-                for output in self.outputs
-            )
-        )
-
     @property
     def is_minting(self) -> bool:
         """Whether a mint or a trial is in flight."""

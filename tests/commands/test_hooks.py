@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from refresher.core.advice import ADVICE_ON, Code
 from tests.commands.daemon import KEY, STOP_WITHIN, Daemon, eventually, plant, refresher
 
 
@@ -61,7 +62,8 @@ def test_once_whose_hook_fails_ends_with_73_and_the_next_call_runs_it_again(tmp_
     path = configured(noting(tmp_path, f"test -e {tmp_path}/ready"))
     failed = once(path)
     assert failed.code == 73
-    assert "ended with exit status 1; its consumer may use the former token" in failed.said
+    assert "ended with exit status 1" in failed.said
+    assert ADVICE_ON[Code.HOOK_FAILED] in failed.said
     (tmp_path / "ready").touch()
     assert once(path).code == 0
     assert len(runs()) == 2, "although the token was adopted"

@@ -106,7 +106,8 @@ def loaded(objects: Objects, directory: Path) -> Loaded:
     into this directory, and read there instead."""
     given = environ(objects.ours)
     if "REFRESHER_CONFIG" in given:
-        path, written = Path(given["REFRESHER_CONFIG"]), objects.the("ConfigMap")
+        path = Path(given["REFRESHER_CONFIG"])
+        (written,) = [each for each in objects.of("ConfigMap") if path.name in each["data"]]
         (volume,) = [
             volume
             for mount, volume in mounts(objects.pod, objects.ours)

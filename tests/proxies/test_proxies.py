@@ -145,8 +145,9 @@ def test_inlive_gets_the_token_and_no_other_header_for_it(name: str, inlive: Emu
         wait_until_replaceable(place)
         hub.received.clear()  # without what showed that the proxy is ready
         assert create(proxy.site).status == 403
+        tokens = [each.headers["authorization"].removeprefix("Bearer ") for each in hub.received]
+        refresher.wait_for("TokenMinted", times=len(tokens))  # the log may come after the requests
         minted = [entry["token_fingerprint"] for entry in refresher.entries("TokenMinted")]
-    tokens = [each.headers["authorization"].removeprefix("Bearer ") for each in hub.received]
     assert [fingerprint(token) for token in tokens] == minted[: len(tokens)]  # HAProxy reports the second too
     assert len(tokens) == (2 if PROXIES[name].repeats else 1)
     assert {each.headers["host"] for each in hub.received} <= {"hub.inlive.app", f"127.0.0.1:{hub.port}"}

@@ -233,8 +233,8 @@ MUTATIONS = (
     Mutation(
         "a hook runs for an adopted token",
         "core/observing.py",
-        "    adopted = state._replace(facts=holding.facts, token=holding.token).with_requests_fulfilled()\n",
-        "    adopted = state._replace(facts=holding.facts, token=holding.token).with_requests_fulfilled()\n"
+        "    adopted = refresh_requests.fulfilled(adopted)\n",
+        "    adopted = refresh_requests.fulfilled(adopted)\n"
         "    known = adopted.output(output)\n"
         "    adopted = adopted.with_output(known._replace(hook=known.hook.owed_again()))\n",
     ),
@@ -253,7 +253,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a request at an output is never fulfilled",
-        "core/machine.py",
+        "core/refresh_requests.py",
         "        if not output.held and output.refresh_requested != output.refresh_fulfilled\n"
         "    )\n"
         "    pending = (time for time in times if time is not None and time > facts.issued.wall)\n",
@@ -262,22 +262,22 @@ MUTATIONS = (
     ),
     Mutation(
         "a request for a time to come counts at once",
-        "core/machine.py",
-        "min((max(pause, now.boot + time - now.wall) for time in pending), default=FOREVER)",
-        "min((pause for time in pending), default=FOREVER)",
+        "core/refresh_requests.py",
+        "min((max(pause, now.boot + time - now.wall) for time in pending), default=math.inf)",
+        "min((pause for time in pending), default=math.inf)",
         often=("refresh_is_requested",),
     ),
     Mutation(
         "a request at an output is not obeyed",
         "core/machine.py",
-        "    if (requested := _when_requested(state, facts, now)) < due:\n",
-        "    if (requested := _when_requested(state, facts, now)) < due and False:\n",
+        "    if (requested := refresh_requests.replaces_at(state, facts, now)) < due:\n",
+        "    if (requested := refresh_requests.replaces_at(state, facts, now)) < due and False:\n",
         often=("refresh_is_requested",),
     ),
     Mutation(
         "requests at an output cause a mint each, however soon after the last one",
-        "core/machine.py",
-        "    pause = _when_aged(facts, schedule.soonest_requested(facts.lifetime), now)\n",
+        "core/refresh_requests.py",
+        "    pause = now.boot + schedule.soonest_requested(facts.lifetime) - facts.issued.age(now)\n",
         "    pause = now.boot\n",
         often=("refresh_is_requested",),
     ),

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     problems = problems_of_period(every, settings.tokens) if every else ()
     if problems:
         raise ConfigurationError(problems)
-    runtime = wiring.installation(settings, [LogObserver(retries=False)], horizon=every)
+    runtime = wiring.installation(settings._replace(serve=None), [LogObserver(retries=False)], horizon=every)
     # cron mails everything that is printed.
     cli_options.configure_log(found.log, runtime.secrets.blot_out, level="warning")
 
@@ -53,8 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
     signals.take_over({signal.SIGTERM: stop, signal.SIGINT: stop})
     runtime.engine.settle()
     states = [state for _, state in runtime.engine.view()]
-    if runtime.events is not None:
-        runtime.events.flush(
-            HURRIED_FLUSH_TIMEOUT if any(state.stopping for state in states) else FLUSH_TIMEOUT
-        )
+    for recorder in runtime.events:
+        recorder.flush(HURRIED_FLUSH_TIMEOUT if any(state.stopping for state in states) else FLUSH_TIMEOUT)
     return exit_codes.of_states(states, runtime.clock.now())

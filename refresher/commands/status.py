@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from refresher import __version__, cli_options, exit_codes, wiring
+from refresher import __version__, assembly, cli_options, exit_codes
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.loader import OUTPUTS
@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         settings = cli_options.loaded(arguments, command="status", needs=(OUTPUTS,)).settings
         clock = SystemClock()
-        statuses = [_of_outputs(published, clock) for published in wiring.published_tokens(settings)]
+        statuses = [_of_outputs(published, clock) for published in assembly.published_tokens(settings)]
         document = status_document(statuses, clock.now(), __version__)
     print(json.dumps(document, indent=2) if arguments.json else table(document))
     return exit_codes.DONE if document.get("valid") is True else exit_codes.TRY_AGAIN
 
 
-def _of_outputs(published: wiring.Published, clock: Clock) -> TokenStatus:
+def _of_outputs(published: assembly.Published, clock: Clock) -> TokenStatus:
     """The status from the outputs alone: this needs neither the key nor a running daemon."""
     state = State.initial(published.policy)
     for output in published.outputs:

@@ -1,5 +1,6 @@
 """Loads the configuration: merges file, environment and flags into settings, or reports every problem."""
 
+import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ class Loaded(NamedTuple):
     format: str
     template: str | None
     log: flags.LogSettings
+    digest: str  # of the content of the file; empty without a file
 
 
 class Effective(NamedTuple):
@@ -80,6 +82,7 @@ def load(
         format=output.get("format"),
         template=output.get("template"),
         log=over.log.built(),
+        digest=over.digest,
     )
 
 
@@ -133,11 +136,13 @@ def _from_file(over: "Overlay", cwd: str, problems: Problems) -> Draft:
         if over.config_as_given:  # it is not a path
             root.values["tokens"] = INVALID
         return root
-    from refresher.config.files import read_document  # noqa: PLC0415 - only with a file
+    from refresher.config.files import content_of, document_of  # noqa: PLC0415 - only with a file
 
     problems.file = shown_path(over.config_as_given, cwd)
     try:
-        document = read_document(over.config)
+        content = content_of(over.config)
+        over.digest = hashlib.sha256(content).hexdigest()
+        document = document_of(content, over.config)
     except MalformedError as error:
         position = "".join(f":{number}" for number in (error.line, error.column) if number is not None)
         problems.add(problems.file + position, error.problem)
@@ -153,6 +158,7 @@ class Overlay:
     def __init__(self, collected: list[flags.Given], cwd: str, problems: Problems) -> None:
         self.config: str | None = None  # absolute
         self.config_as_given = ""
+        self.digest = ""
         self.token = Draft(TokenSettings)
         self.issuer = Draft(IssuerSettings)
         self.election = Draft(LeaderElectionSettings)

@@ -77,5 +77,8 @@ class MemoryOutput:
     def claim(self) -> None:
         """Nothing to do: no other process can reach it."""
 
+    def release(self, is_wanted: Callable[[], bool]) -> bool:  # noqa: ARG002 -- it ends with its last user
+        return False
+
     def dry_run(self) -> tuple[str, ...]:
         return ()

@@ -9,16 +9,28 @@ from typing import Any
 from refresher.core.instant import Instant
 from refresher.core.rfc3339 import to_second
 from refresher.core.state import State, TokenPolicy
-from refresher.core.status import LeaseStatus, OutputStatus, TokenStatus, holds_valid_token, output_status
+from refresher.core.status import (
+    ConfigurationStatus,
+    LeaseStatus,
+    OutputStatus,
+    TokenStatus,
+    holds_valid_token,
+    output_status,
+)
 
 
 def status_document(
-    statuses: Iterable[TokenStatus], now: Instant, version: str, leases: Iterable[LeaseStatus] = ()
+    statuses: Iterable[TokenStatus],
+    now: Instant,
+    version: str,
+    leases: Iterable[LeaseStatus] = (),
+    configuration: ConfigurationStatus | None = None,
 ) -> dict[str, Any]:
     """What ``/status`` and ``refresher status --json`` show.
 
     Times are RFC 3339 in UTC. Durations are seconds, negative in the past. Unknown values are None. Without
-    leader election there are no `leases`.
+    leader election there are no `leases`. Without a configuration file, and without a daemon, `config` is
+    None.
     """
     tokens = [_of_token(status, now) for status in statuses]
     return {
@@ -26,6 +38,8 @@ def status_document(
         "time": to_second(now.wall),
         "valid": all(token["valid"] for token in tokens),
         "leases": [lease._asdict() for lease in leases],
+        "config": configuration
+        and {"loaded_at": to_second(configuration.loaded), "problem": configuration.problem},
         "tokens": tokens,
     }
 

@@ -112,7 +112,8 @@ class Endpoints:
         def status() -> Response:
             now = self._clock.now()
             statuses = [status_of(state, policy, now) for policy, state in self._view()]
-            document = status_document(statuses, now, self._version, self._counters.leases)
+            counters = self._counters
+            document = status_document(statuses, now, self._version, counters.leases, counters.configuration)
             if quality(accept, "text/html") > quality(accept, "application/json"):
                 return responses.html(page(document))
             return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))

@@ -130,6 +130,20 @@ class TokenSettings(NamedTuple):
     serve_refresh_token: Annotated[bool, REFRESH_TOKEN] = False
 
 
+def _default(key: str) -> Option:
+    """The option of a token, as a default for all tokens."""
+    return options_of(TokenSettings)[key]._replace(flag=None, group="")
+
+
+class TokenDefaults(NamedTuple):
+    """Values for the tokens that do not set their own. None: not given."""
+
+    key_file: Annotated[str | None, _default("key_file")] = None
+    lifetime: Annotated[float | None, _default("lifetime")] = None
+    refresh_at: Annotated[float | None, _default("refresh_at")] = None
+    serve_refresh_token: Annotated[bool | None, _default("serve_refresh_token")] = None
+
+
 class ListenAddress(NamedTuple):
     """An empty `host` means every address of the machine, IPv4 and IPv6."""
 
@@ -173,6 +187,10 @@ class Settings(NamedTuple):
         tuple[TokenSettings, ...],
         Option("The tokens to keep fresh.", sections=(TokenSettings,), repeated=True),
     ]
+    defaults: Annotated[  # the loader has applied them to the tokens
+        TokenDefaults | None,
+        Option("Settings of all tokens that do not set their own.", sections=(TokenDefaults,)),
+    ] = None
     issuer: Annotated[IssuerSettings, Option("Who mints.", sections=(IssuerSettings,))] = IssuerSettings()
     listen: Annotated[
         ListenAddress | None,

@@ -188,7 +188,8 @@ def _configuration_applied(event: notifications.ConfigurationApplied) -> Line:
 def _configuration_refused(event: notifications.ConfigurationRefused) -> Line:
     problems = "; ".join(event.problems)
     text = f"the changed configuration has mistakes, so the former one stays in use: {problems}"
-    return Line(logging.ERROR, text, {"problems": len(event.problems)})
+    failure = Failure("configuration", problems)  # SIGHUP may repeat it
+    return Line(logging.ERROR, text, {"problems": len(event.problems)}, failure=failure)
 
 
 def _threads_refused(event: notifications.ThreadsRefused) -> Line:

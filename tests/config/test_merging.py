@@ -12,7 +12,8 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
-from refresher.config.loader import KEY, OUTPUTS, effective_values, load
+from refresher.config.effective import effective_values
+from refresher.config.loader import KEY, OUTPUTS, load
 from refresher.config.options import options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.errors import ConfigurationError

@@ -12,7 +12,8 @@ from refresher.config.quoting import shown_path
 from refresher.errors import HookError
 from refresher.hooks import processes
 
-LONGEST_PID_FILE = 64  # bytes that are read
+LONGEST_PID_FILE = 64  # bytes; the beginning of a longer file may be a part of a number
+LARGEST_PID = 2**22  # PID_MAX_LIMIT of Linux, see proc(5); larger numbers do not even fit into a system call
 SLACK = 5.0  # seconds; a daemon may write its pid file a moment before /proc says that it began
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -84,14 +85,15 @@ def _read(path: str) -> tuple[int, float]:
         try:
             found = os.fstat(file)
             _require_trusted(path, found)
-            content = os.read(file, LONGEST_PID_FILE)
+            content = os.read(file, LONGEST_PID_FILE + 1)
         finally:
             os.close(file)
     except OSError as error:
         problem = f"{shown_path(path)} cannot be read: {error.strerror}; is the consumer running?"
         raise HookError(problem) from error
     text = content.strip()
-    if not (text.isdigit() and len(text) <= 10):  # bytes: ASCII digits only
+    is_number = len(content) <= LONGEST_PID_FILE and text.isdigit()  # bytes: ASCII digits only
+    if not (is_number and int(text) <= LARGEST_PID):
         raise HookError(f"{path} does not hold the number of a process")
     return int(text), SystemClock().now().wall - found.st_mtime
 

@@ -24,7 +24,7 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
-from tests.bench import consumers, failover, proxies, scale
+from tests.bench import consumers, failover, hooks, proxies, scale
 from tests.bench.secret import served
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
@@ -53,6 +53,8 @@ def emulated_inlive() -> Iterator[tuple[str, str]]:
         [sys.executable, "-c", ISSUER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with process:
+        assert process.stdout is not None
+        assert process.stdin is not None
         url, key = process.stdout.readline().split()
         yield url, key
         process.stdin.close()
@@ -280,7 +282,7 @@ def main(only: str = "") -> None:
     with emulated_inlive() as (url, key), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "key").write_text(key)
-        measures = {
+        measures: dict[str, Callable[[], None]] = {
             "start": lambda: start(url, folder),
             "memory": lambda: memory(url, folder),
             "idle": lambda: idle(url, folder),
@@ -289,6 +291,7 @@ def main(only: str = "") -> None:
             "scale": lambda: at_scale(url, key),
             "consumers": lambda: served_to_consumers(url, folder),
             "proxies": lambda: through_proxies(url, folder),
+            "hooks": lambda: hooks.lateness(url, folder, report),
             "mints": lambda: mints(url, key),  # last, because it makes the issuer slow
         }
         for wanted, measure in measures.items():

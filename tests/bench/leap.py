@@ -10,6 +10,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
 from urllib.request import ProxyHandler, build_opener
 
 from refresher import __version__, assembly
@@ -142,8 +143,9 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
         observers=[LogObserver(), counters, meter],
         hold=secrets.hold,
     )
-    sys.stderr = BackgroundStream(sys.stderr)
-    setup.configure("json", "info", sys.stderr, secrets.blot_out)
+    log: TextIO = BackgroundStream(sys.stderr)  # type: ignore[assignment]  # as much of one as logging needs
+    sys.stderr = log
+    setup.configure("json", "info", log, secrets.blot_out)
     served.append(serve(engine, clock, counters))
     engine.run()
 

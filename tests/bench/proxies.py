@@ -108,17 +108,18 @@ def listens(port: int) -> bool:
 
 def one_round(port: int, number: int) -> Round:
     """With this number of clients. Each sends its next request when it has the response to the last."""
-    took, received = [], {}
+    took: list[float] = []
+    received: dict[socket.socket, tuple[bytes, float]] = {}
     with selectors.EpollSelector() as selector:
         clients = [socket.create_connection(("127.0.0.1", port), DEADLINE) for _ in range(number)]
         began = time.perf_counter()
         for client in clients:
-            selector.register(client, selectors.EVENT_READ)
+            selector.register(client, selectors.EVENT_READ, client)
             client.sendall(REQUEST)
             received[client] = (b"", began)
         while len(took) < REQUESTS[number]:
             for key, _ in selector.select():
-                client = key.fileobj
+                client = key.data
                 content, sent = received[client]
                 content += client.recv(65536)
                 if content.endswith(BODY):

@@ -55,7 +55,7 @@ def _folder() -> Path:
     return Path(path)
 
 
-def _written(name: str, octets: bytes) -> str:
+def written(name: str, octets: bytes) -> str:
     path = _folder() / name
     path.write_bytes(octets)
     return str(path)
@@ -63,7 +63,7 @@ def _written(name: str, octets: bytes) -> str:
 
 def key(octets: bytes) -> None:
     try:
-        found = KeyFile(_written("key", octets)).read().reveal()
+        found = KeyFile(written("key", octets)).read().reveal()
     except KeyUnreadableError as error:
         reason = str(error).rpartition("holds no key: ")[2]
         assert reason.isprintable()
@@ -80,7 +80,7 @@ def service_account(octets: bytes) -> None:
     inside = base64.urlsafe_b64encode(octets).rstrip(b"=")
     for content in (octets, b"e30." + inside + b".x"):
         try:
-            token = TokenFile(_written("service-account", content))
+            token = TokenFile(written("service-account", content))
         except KubeConfigError:
             continue
         assert re.fullmatch(r"Bearer [!-~]+", token.authorization())
@@ -91,7 +91,7 @@ def service_account(octets: bytes) -> None:
 def configuration(octets: bytes) -> None:
     """The first octet selects one of the two languages."""
     name = "c.json" if octets[:1] == b"j" else "c.yaml"
-    path = _written(name, octets[1:])
+    path = written(name, octets[1:])
     try:
         found = load({"config": name}, {}, str(_folder())).settings
     except ConfigurationError as error:

@@ -1,5 +1,5 @@
 """Every target by name."""
 
-from tests.fuzz import cluster, files, listener, texts, wire
+from tests.fuzz import cluster, files, hooks, listener, texts, wire
 
-TARGETS = wire.TARGETS | cluster.TARGETS | files.TARGETS | texts.TARGETS | listener.TARGETS
+TARGETS = wire.TARGETS | cluster.TARGETS | files.TARGETS | texts.TARGETS | listener.TARGETS | hooks.TARGETS

@@ -81,7 +81,10 @@ def test_a_check_sends_nothing(consumer, pid_file):
         ("", "does not hold the number of a process"),
         ("12 34", "does not hold the number of a process"),
         ("²", "does not hold the number of a process"),
+        ("4194305", "does not hold the number of a process"),
+        ("9999999999", "does not hold the number of a process"),
         ("9" * 60, "does not hold the number of a process"),
+        (" " * 60 + "12345", "does not hold the number of a process"),
     ],
 )
 def test_a_pid_file_with_another_content_is_refused(pid_file, content, reason):

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 
 class Mutation(NamedTuple):
-    """`old` stands exactly once in `module`, a path in the package; `new` takes its place. `seeds`: scenarios
-    that are to be played as well, where the bug shows so rarely that the first ones would miss it."""
+    """`old` stands exactly once in `module`, a path in the package; `new` takes its place. `often`: the kinds
+    of trouble that show the bug, drawn more often than others, where too few scenarios would show it."""
 
     name: str
     module: str
     old: str
     new: str
-    seeds: tuple[int, ...] = ()
+    often: tuple[str, ...] = ()
 
     def applied(self, source: str) -> str:
         """Raises ValueError where there is nothing to replace, or more than one such piece."""
@@ -44,6 +44,7 @@ MUTATIONS = (
         "core/instant.py",
         "return max(now.wall - self.wall, now.boot - self.boot)",
         "return now.wall - self.wall",
+        often=("wall_clock_jumps",),
     ),
     Mutation(
         "the value goes ahead of the record that describes it",
@@ -129,7 +130,7 @@ MUTATIONS = (
         "core/adoption.py",
         "if facts.fingerprint == best.fingerprint), key=completeness)",
         "if facts is best), key=completeness)",
-        seeds=(184, 354, 495, 590),  # four of the first 600
+        often=("kill_in_a_write",),
     ),
     Mutation(
         "the same token again counts as a new one",
@@ -247,6 +248,6 @@ MUTATIONS = (
         "executor.py",
         "is_owed = hook is not None and hook.is_owed()",
         "is_owed = False",
-        seeds=(81, 125, 189),
+        often=("kill", "kill_in_a_write"),
     ),
 )

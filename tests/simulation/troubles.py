@@ -82,12 +82,15 @@ class Plan(NamedTuple):
     troubles: tuple[Trouble, ...]
 
 
-def drawn(seed: int, days: float | None = None) -> Plan:
-    """The scenario of this seed, of so many days, or of as many as fit its tokens' life."""
+def drawn(seed: int, days: float | None = None, often: tuple[str, ...] = ()) -> Plan:
+    """The scenario of this seed, of so many days, or of as many as fit its tokens' life. Every second trouble
+    is one of the kinds in `often`."""
     dice = random.Random(seed)
     wants = _wants(dice)._replace(hooks=seed % 4 == 1)
     days = days or min(30.0, 40 * wants.lives / 86400) / (10 if wants.dense else 1)
     kinds = [kind for kind in KINDS if _is_possible(kind, wants)]
+    favoured = [kind for kind in often if _is_possible(kind, wants)]
+    kinds += favoured * (len(kinds) // max(1, len(favoured)))
     return Plan(seed, wants, days, tuple(_trouble(dice, kinds) for _ in range(200)))
 
 

@@ -95,6 +95,7 @@ class TokenSettings(NamedTuple):
             "File that holds the application key.",
             addresses.SECRET_FILE,
             example="/var/run/secrets/inlive/application-key",
+            inherited=True,
             flag="--key-file",
             group="key",
         ),

@@ -14,8 +14,8 @@ from refresher.core.events import KeyRead, MintFailed, RefreshRequested, WriteFa
 from refresher.core.instant import Instant
 from refresher.core.model import Reason, Verdict
 from refresher.core.notifications import LeaderChanged, TokenMinted, TokenVerified
-from refresher.core.status import ConfigurationStatus
 from refresher.core.state import OutputPolicy
+from refresher.core.status import ConfigurationStatus
 from tests import needs
 from tests.core.builders import KEY, KEY_REFUSED, NEW_KEY, NOW, UNREACHABLE, token
 from tests.observed import Daemon, at_work

@@ -54,10 +54,9 @@ def _table(values: "Iterable[Effective]") -> str:
 
 
 def _without_secrets(found: "Effective") -> "Effective":
-    """The same without what may hold a secret: the query of a URL, and the arguments of a command."""
+    """The same without the arguments of a command, which may hold a secret. Other values cannot: keys are in
+    files, and URLs with a user or a query are refused."""
     value = found.value
-    if isinstance(value, str) and "://" in value and "?" in value:
-        value = f"{value.partition('?')[0]}?…"
-    elif found.path.endswith(".after.exec") and isinstance(value, list | tuple) and len(value) > 1:
+    if found.path.endswith(".after.exec") and isinstance(value, list | tuple) and len(value) > 1:
         value = [value[0], "…"]
     return found._replace(value=value)

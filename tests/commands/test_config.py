@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.commands.daemon import refresher
 
 FILE = """\
-issuer: {verify: "https://hub.inlive.app/v1/rooms/r?signature=c0nfidential"}
+issuer: {verify: "https://hub.inlive.app/v1/rooms/r"}
 tokens:
   - name: studio
     key_file: key

@@ -188,10 +188,6 @@ class Settings(NamedTuple):
         tuple[TokenSettings, ...],
         Option("The tokens to keep fresh.", sections=(TokenSettings,), repeated=True),
     ]
-    defaults: Annotated[  # the loader has applied them to the tokens
-        TokenDefaults | None,
-        Option("Settings of all tokens that do not set their own.", sections=(TokenDefaults,)),
-    ] = None
     issuer: Annotated[IssuerSettings, Option("Who mints.", sections=(IssuerSettings,))] = IssuerSettings()
     listen: Annotated[
         ListenAddress | None,
@@ -209,6 +205,10 @@ class Settings(NamedTuple):
     leader_election: Annotated[
         LeaderElectionSettings | None,
         Option("How several processes agree on the one that works.", sections=(LeaderElectionSettings,)),
+    ] = None
+    defaults: Annotated[  # the loader has applied them to the tokens
+        TokenDefaults | None,
+        Option("Settings of all tokens that do not set their own.", sections=(TokenDefaults,)),
     ] = None
 
 

@@ -86,8 +86,9 @@ def merged(
     root = _from_file(over, cwd, problems)
     over.lay_over(root, needs, command, problems)
     defaults = root.values.get("defaults")
-    for token in root.drafts("tokens") if isinstance(defaults, Draft) else ():
-        token.underlay(defaults)
+    if isinstance(defaults, Draft):
+        for token in root.drafts("tokens"):
+            token.underlay(defaults)
     find_missing(root, problems)
     check_rules(root, problems)
     if OUTPUTS not in needs:
@@ -198,9 +199,9 @@ class Overlay:
             section.values[first.attribute] = INVALID
             problems.add(str(first.flag), f"is missing; {why}")
 
-    def _places(self, *, with_outputs: bool) -> list[str]:
+    def _places(self, *, with_outputs: bool) -> list[Place]:
         drafts = [self.token, *self.targets] if with_outputs else [self.token]
-        places = [place for draft in drafts for place in draft.places.values()]
+        places: list[Place] = [place for draft in drafts for place in draft.places.values()]
         places += [place for _, place in self._for_outputs.values()] if with_outputs else []
         return list(dict.fromkeys(places))
 

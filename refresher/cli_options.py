@@ -19,13 +19,7 @@ def loaded(arguments: argparse.Namespace, *, command: str, needs: Collection[str
 
     Raises ConfigurationError with every problem.
     """
-    found = load(
-        vars(arguments),
-        os.environ,
-        os.getcwd(),
-        needs=needs,
-        command=command,
-    )
+    found = load(vars(arguments), os.environ, os.getcwd(), needs=needs, command=command)
     for warning in found.warnings:
         print(f"refresher: warning: {warning}", file=sys.stderr)
     return found

@@ -25,13 +25,20 @@ from refresher.core.events import (
 from refresher.core.hooks import RUN_TIMEOUT
 from refresher.core.mints import token_of
 from refresher.core.model import Declined, Outcome, Verdict, Verification
-from refresher.core.notifications import Crashed, IssuerAnswered, Notification, OutputFailed
+from refresher.core.notifications import (
+    Crashed,
+    IssuerAnswered,
+    Notification,
+    OutputDeleted,
+    OutputFailed,
+    OutputNotDeleted,
+)
 from refresher.core.state import TokenPolicy
 from refresher.errors import HookError, OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit, Work, pool_of
 from refresher.outputs.request_poller import RequestPoller
-from refresher.ports import Clock, Mailbox, ManagedToken, Message
+from refresher.ports import Clock, Mailbox, ManagedToken, Message, Output
 from refresher.workers import Workers
 
 # Pools. Those of outputs are "file", "secret" and "serve"; that of hooks is "hook".
@@ -216,6 +223,24 @@ class Executor:
             self._mailbox.post(message._replace(work=work))
 
         self._workers.submit(do, pool_of(work.lane))
+
+    def release(self, token: str, output: Output, is_wanted: Callable[[str], bool]) -> None:
+        """Release an output of this token that is no longer configured (`ports.Output.release`). `is_wanted`
+        returns whether an output with this name is configured again; any thread may call it."""
+
+        def release() -> None:
+            notifications: tuple[Notification, ...] = ()
+            try:
+                if output.release(lambda: is_wanted(output.name)):
+                    notifications = (OutputDeleted(output.name),)
+            except OutputError as error:
+                notifications = (OutputNotDeleted(output.name, str(error)),)
+            except Exception as error:  # noqa: BLE001 -- as in `perform`
+                notifications = (Crashed("releasing an output", error),)
+            if notifications:
+                self._mailbox.post(Message(token, None, notifications))
+
+        self._workers.submit(release, pool_of(output.lane))
 
     def read_keys(self, keys: KeyPoller) -> None:
         """Read the keys on a worker thread. It posts a message for each change, then `KeysPolled`."""

@@ -92,6 +92,14 @@ class Output(Protocol):
         later call of `inspect` or `write`. Keep other processes out, if the kind of output allows that.
         Raises OutputError, and OutputHeldError like `write`."""
 
+    def release(self, is_wanted: Callable[[], bool]) -> bool:
+        """End the use of this output, which is no longer configured. From now on other processes may write
+        it, and `write` raises OutputError.
+
+        Deletes what we wrote, and nothing else, if the settings demand it. Returns whether it did. Changes
+        nothing if `is_wanted` returns True: the output is configured again. Raises OutputError.
+        """
+
     def dry_run(self) -> tuple[str, ...]:
         """Check whether a write would succeed, as far as possible without changing what readers see.
 

@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from refresher.core.instant import Instant
@@ -53,6 +54,18 @@ class SystemdNotifier:
     def stopping(self) -> None:
         """Notify the manager that the process is stopping. A signal handler may call this."""
         self._stop.post("stopping")
+
+    def reloading(self) -> None:
+        """Notify the manager that a reload begins. `systemctl reload` waits for `reloaded`, if the unit has
+        ``Type=notify`` (with ``ExecReload=``) or ``Type=notify-reload``. Any thread may call this."""
+        if self._is_ready:  # READY=1 must not come early
+            # The manager compares this with the time of its own signal.
+            self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self) -> None:
+        """Notify the manager that the reload has ended, with or without success."""
+        if self._is_ready:
+            self._send("READY=1")
 
     def end(self) -> None:
         """Wait until the manager has the notification or does not take it. Without a thread, do not wait."""

@@ -4,7 +4,7 @@ Only the engine's thread uses this module, except for `view` and `managed`. No f
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from refresher.alarms import Alarms
@@ -23,11 +23,11 @@ from refresher.core.events import (
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED, next_step, observe
 from refresher.core.model import SecretStr, secrets_in
-from refresher.core.notifications import Crashed, Hanging, Notification, TokenRemoved
+from refresher.core.notifications import Crashed, Hanging, Notification, OutputRemoved, TokenRemoved
 from refresher.core.state import State, TokenPolicy
 from refresher.executor import Executor, kind_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
-from refresher.ports import ManagedToken, Message, Observer
+from refresher.ports import ManagedToken, Message, Observer, Output
 
 SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended
 TIMING_OUT = 1.0  # seconds; by default a mint ends itself after `STALLED`, which is no hang
@@ -59,6 +59,7 @@ class Tokens:
         self._executor, self._observers, self._hold, self._began = executor, observers, hold, began
         self._lanes = Lanes(limits)
         self.alarms = Alarms()
+        self._wanted: Container[str] = ()  # the outputs after the last change
         self.unsettled = set(self._tokens)
 
     def view(self) -> tuple[tuple[TokenPolicy, State], ...]:
@@ -109,12 +110,23 @@ class Tokens:
             state = State.initial(managed.policy) if known is None else self._adapted(known, managed, now)
             after[name] = Token(managed, state)
         self._tokens = after
+        self._release_outputs(before, after, now)
         for name in before.keys() - after.keys():
             self._forget(name, before[name].managed, now)
         for name, token in after.items():
             if name not in before or token.managed != before[name].managed:
                 leads = LeadershipChanged(token.managed.may_act())
                 self._apply(name, Stopping() if stopping else leads, now)
+
+    def _release_outputs(self, before: Mapping[str, Token], after: Mapping[str, Token], now: Instant) -> None:
+        """Release the outputs that no token is published in any more."""
+        self._wanted = wanted = {output.name for _, output in _outputs_of(after)}
+        for name, output in _outputs_of(before):
+            kept = after.get(name)
+            if kept is not None and all(output.name != own.name for own in kept.managed.outputs):
+                self.notify(name, OutputRemoved(output.name, output.name in wanted), now)
+            if output.name not in wanted:
+                self._executor.release(name, output, lambda gone: gone in self._wanted)
 
     def _adapted(self, known: Token, managed: ManagedToken, now: Instant) -> State:
         if known.managed == managed:
@@ -277,6 +289,10 @@ class Tokens:
                 observer.on_notification(name, notification, now)
             except Exception as error:  # noqa: BLE001 -- an observer's bug must not end the loop
                 sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _outputs_of(tokens: Mapping[str, Token]) -> Iterator[tuple[str, Output]]:
+    return ((name, output) for name, token in tokens.items() for output in token.managed.outputs)
 
 
 def _subject(step: Effect) -> str:

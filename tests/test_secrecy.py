@@ -22,6 +22,7 @@ from refresher.config.declarations import (
     IssuerSettings,
     LeaderElectionSettings,
     Settings,
+    TokenDefaults,
     TokenSettings,
 )
 from refresher.config.flags import declared_flags
@@ -463,6 +464,9 @@ def test_a_secret_anywhere_in_the_configuration_is_not_shown(call, tmp_path, whe
             {"name": "t", "key_file": "key", "outputs": [{"secret": "s"} if secret_output else {"file": "f"}]}
         ],
     }
+    if section is TokenDefaults:
+        del document["tokens"][0]["key_file"]  # the default is used
+        document["defaults"] = {"key_file": "key"}
     node: Any = {
         Settings: document,
         IssuerSettings: document["issuer"],
@@ -475,6 +479,7 @@ def test_a_secret_anywhere_in_the_configuration_is_not_shown(call, tmp_path, whe
         ServeSettings: document.setdefault("serve", {"address": "unix:/s"})
         if section is ServeSettings
         else {},
+        TokenDefaults: document.get("defaults"),
         **_hooks(section, document["tokens"][0]["outputs"][0]),
     }[section]
     if as_a_key:

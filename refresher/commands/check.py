@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from refresher import cli_options, exit_codes, wiring
+from refresher import assembly, cli_options, exit_codes
 from refresher.clock import SystemClock
 from refresher.commands import listening
 from refresher.commands.findings import Finding, of_clock, of_headroom, of_hook, of_output
@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
-    connect = cache(wiring.kubernetes)
-    tokens = wiring.published_tokens(settings, connect=connect)  # raises what stops `run` at start
-    hooks = wiring.hooks_of(settings, tokens, redact=str)
+    connect = cache(assembly.kubernetes)
+    tokens = assembly.published_tokens(settings, connect=connect)  # raises what stops `run` at start
+    hooks = assembly.hooks_of(settings, tokens, redact=str)
     count = len(settings.tokens)
     source = path or "flags and variables"
     yield Finding("configuration", 0, f"{source}, {count} token{'s' if count > 1 else ''}")
@@ -84,7 +84,7 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     if settings.serve is not None:
         yield listening.serve_finding(settings.serve)
     asks_kubernetes = not offline
-    if not offline and (wiring.has_secrets(settings) or settings.leader_election is not None):
+    if not offline and (assembly.has_secrets(settings) or settings.leader_election is not None):
         asks_kubernetes = yield from _kubernetes_findings(settings, connect())
     for published, after in zip(tokens, hooks, strict=True):
         for output in published.outputs:
@@ -115,7 +115,7 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
 def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Iterator[Finding]:
     """Whether the issuer accepts each of `keys` (by path), and how far its clock differs from ours."""
     clock = SystemClock()
-    url, issuer = settings.issuer.url, wiring.issuer(settings.issuer, clock)
+    url, issuer = settings.issuer.url, assembly.issuer(settings.issuer, clock)
     skew: float | None = None
     for number, (path, key) in enumerate(keys.items(), start=1):
         shortest = min(token.lifetime for token in settings.tokens if token.key_file == path)
@@ -157,7 +157,7 @@ def _prove(
 
 
 def _verify_findings(settings: IssuerSettings, token: SecretStr) -> Iterator[Finding]:
-    verifier = wiring.verifier(settings)
+    verifier = assembly.verifier(settings)
     if verifier is None:
         return
     found = verifier.verify(token, settings.timeout)

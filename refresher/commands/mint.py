@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from refresher import cli_options, exit_codes, wiring
+from refresher import assembly, cli_options, exit_codes
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.loader import KEY
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     token_settings = cli_options.chosen_token(found.settings, arguments.token)
     clock = SystemClock()
     key = KeyFile(token_settings.key_file).read()
-    issuer = wiring.issuer(found.settings.issuer, clock)
+    issuer = assembly.issuer(found.settings.issuer, clock)
     budget = attempt_budget(found.settings.issuer.timeout, token_settings.lifetime)
     result = issuer.mint(key, token_settings.lifetime, budget)
     if isinstance(result.answer, Declined):

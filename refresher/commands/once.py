@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     problems += _problems_of_metrics_file(arguments.metrics_file)
     if problems:
         raise ConfigurationError(problems)
-    runtime = wiring.installation(settings, [LogObserver(retries=False)], horizon=every)
+    runtime = wiring.installation(settings._replace(serve=None), [LogObserver(retries=False)], horizon=every)
     # cron mails everything that is printed.
     cli_options.configure_log(found.log, runtime.secrets.blot_out, level="warning")
 
@@ -62,10 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     signals.take_over({signal.SIGTERM: stop, signal.SIGINT: stop})
     runtime.engine.settle()
     states = [state for _, state in runtime.engine.view()]
-    if runtime.events is not None:
-        runtime.events.flush(
-            HURRIED_FLUSH_TIMEOUT if any(state.stopping for state in states) else FLUSH_TIMEOUT
-        )
+    for recorder in runtime.events:
+        recorder.flush(HURRIED_FLUSH_TIMEOUT if any(state.stopping for state in states) else FLUSH_TIMEOUT)
     now = runtime.clock.now()
     code = exit_codes.of_states(states, now)
     if arguments.metrics_file:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from refresher import cli_options, exit_codes, wiring
+from refresher import assembly, cli_options, exit_codes
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.declarations import Settings, TokenSettings
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     clock = SystemClock()
     requests: list[Request] = []
     is_incomplete = False
-    for published in wiring.published_tokens(chosen):
+    for published in assembly.published_tokens(chosen):
         placed = list(_placed(published, clock))
         is_incomplete = is_incomplete or not placed
         requests.extend(placed)
@@ -82,7 +82,7 @@ def _chosen(settings: Settings, arguments: argparse.Namespace) -> tuple[TokenSet
     return settings.tokens if arguments.all else (cli_options.chosen_token(settings, arguments.token),)
 
 
-def _placed(published: wiring.Published, clock: Clock) -> Iterator[Request]:
+def _placed(published: assembly.Published, clock: Clock) -> Iterator[Request]:
     """Place a request at every output of a token. Prints each result."""
     name, now = published.policy.name, clock.now()
     held: dict[str, TokenFacts | None] = {}

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
@@ -16,19 +16,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from refresher import __version__, cli_options, exit_codes, signals, wiring
 from refresher.config import flags
 from refresher.config.declarations import Settings
-from refresher.config.loader import KEY, OUTPUTS
+from refresher.config.loader import KEY, OUTPUTS, Loaded, load
 from refresher.config.serving import ServeSettings
 from refresher.core.events import Event, ExpiryReported, RefreshRequested, Stopping
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted
+from refresher.core.status import ConfigurationStatus
 from refresher.logs.observer import LogObserver
 from refresher.metrics.counters import Counters
 from refresher.ports import Message
+from refresher.workers import Mailbox
 
 if TYPE_CHECKING:
     from refresher.core.model import SecretStr
     from refresher.http.server.loop import Server
-    from refresher.outputs.memory import MemoryOutput
+    from refresher.reload import Reloader
+    from refresher.systemd import SystemdNotifier
 
 LONGEST_PAUSE = 30.0  # seconds between two attempts to create a server
 SERVE_BACKLOG = 1024  # consumers that connect at once
@@ -40,7 +43,8 @@ EXAMPLE = """\
   refresher run --config /etc/inlive/refresher.yaml
 
 signals:
-  SIGTERM, SIGINT  stop      SIGUSR1  replace every token now (after a leak)"""
+  SIGTERM, SIGINT  stop      SIGUSR1  replace every token now (after a leak)
+  SIGHUP           read the configuration file again, as after each change of it"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS))
+    cwd, found = os.getcwd(), cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS))
     settings = found.settings
     counters, first_token = Counters(), FirstToken()
-    served = wiring.served_tokens(settings)
-    runtime = wiring.installation(settings, [LogObserver(), counters, first_token], served=served)
+    runtime = wiring.installation(settings, [LogObserver(), counters, first_token])
+    if found.config_path is not None:
+        counters.configuration = ConfigurationStatus(runtime.clock.now().wall)
     dropped = cli_options.configure_log(found.log, runtime.secrets.blot_out)
     with _listening(settings) as listening:
         if listening.endpoints is not None:
@@ -60,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             runtime.workers.run(partial(_serve, make, "the endpoints", first_token), "endpoints")
         if listening.consumers is not None and settings.serve is not None:
             secret = _client_secret(settings.serve, runtime)
-            make = partial(_consumers, listening.consumers, secret, runtime, served)
+            make = partial(_consumers, listening.consumers, secret, runtime)
             runtime.workers.run(partial(_serve, make, "the consumers' listener", first_token), "consumers")
         logging.getLogger("refresher").info(
             "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
@@ -70,8 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
             len(settings.tokens),
             listening.described(),
         )
-        with _service(runtime) as stopping:
-            _obey_signals(runtime, stopping)
+        with _service(runtime) as service:
+            load_again = partial(load, vars(arguments), os.environ, cwd, needs=(KEY, OUTPUTS), command="run")
+            reloader = partial(_reloader, load_again, found, runtime, service)
+            requests = _reload_requests(found, reloader, runtime, first_token)
+            _obey_signals(runtime, service, requests)
             if runtime.elector is not None:
                 runtime.elector.start(runtime.workers.run)
             runtime.engine.run()
@@ -178,7 +186,6 @@ def _consumers(
     listening: socket.socket,
     client_secret: "Callable[[], SecretStr | None] | None",
     runtime: wiring.Runtime,
-    served: "Mapping[str, MemoryOutput]",
 ) -> "Server":
     from refresher.web.consumers import Consumers, server_of  # noqa: PLC0415 -- after the first token
 
@@ -186,7 +193,7 @@ def _consumers(
         runtime.mailbox.post(Message(token, ExpiryReported(fingerprint)))
 
     consumers = Consumers(
-        served,
+        lambda: runtime.assembly.served,
         report,
         runtime.clock,
         guarded=listening.family is not socket.AF_UNIX,
@@ -207,12 +214,40 @@ def _client_secret(serve: ServeSettings, runtime: wiring.Runtime) -> "Callable[[
     return lambda: secret.value
 
 
+def _reload_requests(
+    found: Loaded, make: "Callable[[], Reloader]", runtime: wiring.Runtime, first_token: FirstToken
+) -> Mailbox[str] | None:
+    """Follow the configuration file, if there is one. Returns where to post requests for a reload."""
+    if found.config_path is None:
+        return None
+    requests = Mailbox[str]()
+    runtime.workers.run(partial(_follow, make, requests, first_token), "configuration")
+    return requests
+
+
+def _follow(make: "Callable[[], Reloader]", requests: Mailbox[str], first_token: FirstToken) -> None:
+    """Follow the configuration file. The modules for it are imported after the first token."""
+    first_token.wait(SERVE_AFTER)
+    make().follow(requests)
+
+
+def _reloader(
+    load_again: Callable[[], Loaded],
+    found: Loaded,
+    runtime: wiring.Runtime,
+    service: "SystemdNotifier | None",
+) -> "Reloader":
+    from refresher.reload import Reloader  # noqa: PLC0415 -- after the first token
+
+    return Reloader(load_again, found, runtime, service)
+
+
 @contextmanager
-def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
-    """Report our status to the service manager, if one runs us. The caller must call the function that this
-    yields when stopping begins."""
+def _service(runtime: wiring.Runtime) -> "Iterator[SystemdNotifier | None]":
+    """Report our status to the service manager, if one runs us. The caller must call `stopping` when stopping
+    begins."""
     if not os.environ.get("NOTIFY_SOCKET"):
-        yield lambda: None
+        yield None
         return
     from refresher.systemd import SystemdNotifier  # noqa: PLC0415 -- only under a service manager
 
@@ -220,20 +255,24 @@ def _service(runtime: wiring.Runtime) -> Iterator[Callable[[], None]]:
     service = SystemdNotifier(os.environ, os.getpid(), engine.view, lambda: engine.last_turn, runtime.clock)
     service.start(runtime.workers.run)
     try:
-        yield service.stopping
+        yield service
     finally:
         service.end()
 
 
-def _obey_signals(runtime: wiring.Runtime, stopping: Callable[[], None]) -> None:
-    """Turn signals into messages: a handler only posts them. `stopping` only posts, too."""
+def _obey_signals(
+    runtime: wiring.Runtime, service: "SystemdNotifier | None", requests: Mailbox[str] | None
+) -> None:
+    """Turn signals into messages: a handler only posts them, and `service.stopping` only posts, too.
+    `requests`: for reloads; None without a configuration file."""
 
     def post(event: Event | None, *notifications: Notification) -> None:
         runtime.mailbox.post(Message(None, event, notifications))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         post(Stopping())
-        stopping()
+        if service is not None:
+            service.stopping()
 
     def refresh(_number: int, _frame: FrameType | None) -> None:
         if runtime.elector is not None and runtime.elector.time_left() <= 0:
@@ -242,7 +281,11 @@ def _obey_signals(runtime: wiring.Runtime, stopping: Callable[[], None]) -> None
             post(RefreshRequested())
 
     def reload(_number: int, _frame: FrameType | None) -> None:
-        post(None, RequestIgnored("SIGHUP: reloading the configuration is not supported yet; restart"))
+        if requests is not None:
+            requests.post("SIGHUP")
+        else:
+            text = "SIGHUP: there is no configuration file (--config); changed flags need a restart"
+            post(None, RequestIgnored(text))
 
     signals.take_over(
         {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: refresh, signal.SIGHUP: reload}

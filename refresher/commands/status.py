@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
-from refresher import __version__, cli_options, exit_codes, wiring
+from refresher import __version__, assembly, cli_options, exit_codes
 from refresher.clock import SystemClock
 from refresher.commands import watching
 from refresher.config import flags
@@ -150,13 +150,13 @@ def _of_settings(settings: Settings) -> Document:
 
 def _of_outputs(settings: Settings, detail: str, *, is_fallback: bool) -> Document:
     clock = SystemClock()
-    statuses = [_of_published(published, clock) for published in wiring.published_tokens(settings)]
+    statuses = [_of_published(published, clock) for published in assembly.published_tokens(settings)]
     origin = Origin(OUTPUTS_ALONE, __version__, socket.gethostname())
     document = status_document(statuses, clock.now(), origin)
     return {**document, "source_detail": detail, "is_fallback": is_fallback}
 
 
-def _of_published(published: wiring.Published, clock: Clock) -> TokenStatus:
+def _of_published(published: assembly.Published, clock: Clock) -> TokenStatus:
     """The status from the outputs alone: this needs neither the key nor a running daemon."""
     state = State.initial(published.policy)
     for output in published.outputs:

@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from refresher import cli_options, exit_codes, wiring
+from refresher import assembly, cli_options, exit_codes
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.durations import format_duration
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = cli_options.loaded(arguments, command="wait", needs=(OUTPUTS,)).settings
     timeout = cli_options.duration("--timeout", arguments.timeout)
     clock = SystemClock()
-    outputs = [output for token in wiring.published_tokens(settings) for output in token.outputs]
+    outputs = [output for token in assembly.published_tokens(settings) for output in token.outputs]
     deadline = clock.now().boot + timeout
     while reasons := [reason for output in outputs if (reason := why_not_ready(output, clock))]:
         left = deadline - clock.now().boot

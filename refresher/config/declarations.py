@@ -95,6 +95,7 @@ class TokenSettings(NamedTuple):
             "File that holds the application key.",
             addresses.SECRET_FILE,
             example="/var/run/secrets/inlive/application-key",
+            inherited=True,
             flag="--key-file",
             group="key",
         ),
@@ -128,6 +129,20 @@ class TokenSettings(NamedTuple):
         ),
     ] = 0.70
     serve_refresh_token: Annotated[bool, REFRESH_TOKEN] = False
+
+
+def _default(key: str) -> Option:
+    """The option of a token, as a default for all tokens."""
+    return options_of(TokenSettings)[key]._replace(flag=None, group="")
+
+
+class TokenDefaults(NamedTuple):
+    """Values for the tokens that do not set their own. None: not given."""
+
+    key_file: Annotated[str | None, _default("key_file")] = None
+    lifetime: Annotated[float | None, _default("lifetime")] = None
+    refresh_at: Annotated[float | None, _default("refresh_at")] = None
+    serve_refresh_token: Annotated[bool | None, _default("serve_refresh_token")] = None
 
 
 class ListenAddress(NamedTuple):
@@ -190,6 +205,10 @@ class Settings(NamedTuple):
     leader_election: Annotated[
         LeaderElectionSettings | None,
         Option("How several processes agree on the one that works.", sections=(LeaderElectionSettings,)),
+    ] = None
+    defaults: Annotated[  # the loader has applied them to the tokens
+        TokenDefaults | None,
+        Option("Settings of all tokens that do not set their own.", sections=(TokenDefaults,)),
     ] = None
 
 

@@ -26,7 +26,7 @@ class Draft:
         self.section = section
         self.path = path
         self.values: dict[str, Any] = {}
-        self.places: dict[str, str] = {}
+        self.places: dict[str, Place] = {}
 
     def get(self, key: str) -> Any:
         """The value of option `key`, or its default. INVALID if there is neither."""
@@ -60,6 +60,13 @@ class Draft:
         """Replace values by those of `over`, where it has any."""
         self.values |= over.values
         self.places |= over.places
+
+    def underlay(self, defaults: "Draft") -> None:
+        """Take the values of `defaults` where this draft has none."""
+        for key, option in options_of(defaults.section).items():
+            if option.attribute in defaults.values and option.attribute not in self.values:
+                self.values[option.attribute] = defaults.values[option.attribute]
+                self.places[option.attribute] = defaults.place(key)
 
     def built(self) -> Any:
         """The settings. Only for a draft without problems."""

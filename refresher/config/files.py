@@ -40,15 +40,18 @@ _WORDS: dict[str, object] = {
 }
 
 
-def read_document(path: str) -> object:
-    """The document in the file at `path`; never None.
-
-    Raises MalformedError if the file cannot be read, is larger than `LARGEST`, or holds no document.
-    """
+def content_of(path: str) -> bytes:
+    """The content of the file at `path`. Raises MalformedError if it cannot be read or is larger than
+    `LARGEST`."""
     try:
-        content = _content(path)
+        return _content(path)
     except OSError as error:
         raise MalformedError(f"cannot be read, at {shown_path(path)}: {error.strerror}") from error
+
+
+def document_of(content: bytes, path: str) -> object:
+    """The document in the `content` of the file at `path`; never None. Raises MalformedError if it holds
+    none."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,7 +1,8 @@
 """Loads the configuration: merges file, environment and flags into settings, or reports every problem."""
 
+import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from refresher.config import flags
@@ -13,12 +14,12 @@ from refresher.config.declarations import (
     TokenSettings,
 )
 from refresher.config.drafts import INVALID, Draft, find_missing, parsed, read_section
-from refresher.config.options import by_flag, first_of, options_of
+from refresher.config.options import by_flag, first_of
 from refresher.config.output_kinds import KINDS, PRINTED, kind_of
 from refresher.config.quoting import shown_path
 from refresher.config.rules import check_conditional_options, check_rules, check_targets
 from refresher.config.serving import ServeSettings
-from refresher.config.source_map import MalformedError, Path, Place, Problems
+from refresher.config.source_map import MalformedError, Place, Problems
 from refresher.errors import Problem
 
 KEY, OUTPUTS = "key", "outputs"  # what a command may need
@@ -39,14 +40,7 @@ class Loaded(NamedTuple):
     format: str
     template: str | None
     log: flags.LogSettings
-
-
-class Effective(NamedTuple):
-    """A value in effect. `origin`: a file and line, a flag or a variable; None for a default."""
-
-    path: str  # "tokens[0].outputs[1].mode"
-    value: object  # as users would write it
-    origin: str | None
+    digest: str  # of the content of the file; empty without a file
 
 
 def load(
@@ -69,7 +63,7 @@ def load(
     Raises ConfigurationError with every problem. Each call reads the file anew.
     """
     problems, doubtful = Problems(KNOWN_KEYS), flags.doubtful_variables(environ)
-    root, over = _merged(flags.collect(arguments, environ), cwd, problems, needs, command)
+    root, over = merged(flags.collect(arguments, environ), cwd, problems, needs, command)
     problems.raise_any(beside=doubtful)
     settings: Settings = root.built()
     output = over.output(PRINTED)
@@ -80,44 +74,21 @@ def load(
         format=output.get("format"),
         template=output.get("template"),
         log=over.log.built(),
+        digest=over.digest,
     )
 
 
-def effective_values(
-    arguments: Mapping[str, object], environ: Mapping[str, str], cwd: str
-) -> Iterator[Effective]:
-    """Every value that `load` would return for the same arguments, and where it comes from.
-
-    Raises ConfigurationError with every problem.
-    """
-    problems = Problems(KNOWN_KEYS)
-    root, _ = _merged(flags.collect(arguments, environ), cwd, problems, (KEY, OUTPUTS), "run")
-    problems.raise_any()
-    yield from _effective(root, (), problems)
-
-
-def _effective(draft: Draft, path: Path, problems: Problems) -> Iterator[Effective]:
-    for key, option in options_of(draft.section).items():
-        value = draft.get(key)
-        if isinstance(value, Draft):
-            yield from _effective(value, (*path, key), problems)
-        elif option.sections:
-            for index, below in enumerate(draft.drafts(key)):
-                yield from _effective(below, (*path, key, index), problems)
-        else:
-            origin = draft.origin(key)
-            where = problems.position(origin) if isinstance(origin, tuple) else origin
-            shown = option.value_type.show(value) if value is not None else None
-            yield Effective(problems.path_text((*path, key)), shown, where)
-
-
-def _merged(
+def merged(
     given: list[flags.Given], cwd: str, problems: Problems, needs: Collection[str], command: str
 ) -> "tuple[Draft, Overlay]":
     """All three sources as one draft, checked; and the values of flags and variables alone."""
     over = Overlay(given, cwd, problems)
     root = _from_file(over, cwd, problems)
     over.lay_over(root, needs, command, problems)
+    defaults = root.values.get("defaults")
+    if isinstance(defaults, Draft):
+        for token in root.drafts("tokens"):
+            token.underlay(defaults)
     find_missing(root, problems)
     check_rules(root, problems)
     if OUTPUTS not in needs:
@@ -133,11 +104,13 @@ def _from_file(over: "Overlay", cwd: str, problems: Problems) -> Draft:
         if over.config_as_given:  # it is not a path
             root.values["tokens"] = INVALID
         return root
-    from refresher.config.files import read_document  # noqa: PLC0415 - only with a file
+    from refresher.config.files import content_of, document_of  # noqa: PLC0415 - only with a file
 
     problems.file = shown_path(over.config_as_given, cwd)
     try:
-        document = read_document(over.config)
+        content = content_of(over.config)
+        over.digest = hashlib.sha256(content).hexdigest()
+        document = document_of(content, over.config)
     except MalformedError as error:
         position = "".join(f":{number}" for number in (error.line, error.column) if number is not None)
         problems.add(problems.file + position, error.problem)
@@ -153,6 +126,7 @@ class Overlay:
     def __init__(self, collected: list[flags.Given], cwd: str, problems: Problems) -> None:
         self.config: str | None = None  # absolute
         self.config_as_given = ""
+        self.digest = ""
         self.token = Draft(TokenSettings)
         self.issuer = Draft(IssuerSettings)
         self.election = Draft(LeaderElectionSettings)
@@ -225,9 +199,9 @@ class Overlay:
             section.values[first.attribute] = INVALID
             problems.add(str(first.flag), f"is missing; {why}")
 
-    def _places(self, *, with_outputs: bool) -> list[str]:
+    def _places(self, *, with_outputs: bool) -> list[Place]:
         drafts = [self.token, *self.targets] if with_outputs else [self.token]
-        places = [place for draft in drafts for place in draft.places.values()]
+        places: list[Place] = [place for draft in drafts for place in draft.places.values()]
         places += [place for _, place in self._for_outputs.values()] if with_outputs else []
         return list(dict.fromkeys(places))
 
@@ -285,14 +259,17 @@ class Overlay:
                 place: Place = "--config" if self.config is None else root.place("tokens")
                 problems.add(place, f"no token is configured; the shortest command that works: {shortest}")
             return []
-        if KEY in needs and "key_file" not in self.token.values:
+        defaults = root.values.get("defaults")
+        has_default = isinstance(defaults, Draft) and "key_file" in defaults.values
+        has_key = has_default or "key_file" in self.token.values
+        if KEY in needs and not has_key:
             problems.add("--key-file", f"is missing; the shortest command that works: {shortest}")
         if OUTPUTS in needs and not self.targets:
             first, *others = _TARGET_FLAGS
             problem = f"is missing, a token needs an output (this, or {' or '.join(others)})"
             problems.add(first, f"{problem}; the shortest command that works: {shortest}")
         token = Draft(TokenSettings)
-        token.values.update(name=DEFAULT_NAME, key_file="")
+        token.values.update({"name": DEFAULT_NAME} | ({} if has_key else {"key_file": ""}))
         token.overlay(self.token)
         token.values["outputs"] = self._own_outputs(problems) if OUTPUTS in needs else []
         return [token]

@@ -21,6 +21,7 @@ class Option(NamedTuple):
     repeated: bool = False  # sections: a list of them, not empty; other options: the flag may be repeated
     # The flag and value of another option in the section: this one is required beside it, else refused.
     only_with: tuple[str, str] | None = None
+    inherited: bool = False  # may also come from the section ``defaults``
     flag: str | None = None  # alternative sections may share one
     from_flag: Any = None  # turns the value of a shared flag into this option's
     flag_note: str = ""  # shown only in the help of the flag
@@ -104,7 +105,7 @@ def _section_schema(section: type) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {key: _property_schema(option) for key, option in options.items()},
     }
-    required = [key for key, option in options.items() if option.required]
+    required = [key for key, option in options.items() if option.required and not option.inherited]
     if required:
         schema["required"] = required
     for key, option in options.items():

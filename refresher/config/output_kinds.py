@@ -28,6 +28,14 @@ _TEMPLATE = Option(
     group="format",
 )
 
+KEEP, DELETE = "keep", "delete"
+_ON_REMOVE = Option(
+    "When the output is removed from the configuration of a running daemon: keep the token in it, or delete "
+    "what the refresher wrote.",
+    value_types.choice("value", (KEEP, DELETE), "keep|delete", fold=str.lower),
+    example=DELETE,
+)
+
 
 class FileOutputSettings(NamedTuple):
     path: Annotated[  # absolute
@@ -85,6 +93,7 @@ class FileOutputSettings(NamedTuple):
         ),
     ] = 0.0
     after: Annotated[HookSettings | None, AFTER] = None
+    on_remove: Annotated[str, _ON_REMOVE] = KEEP
 
 
 class SecretOutputSettings(NamedTuple):
@@ -123,6 +132,7 @@ class SecretOutputSettings(NamedTuple):
         ),
     ] = DELAY_OF_SECRETS
     after: Annotated[HookSettings | None, AFTER] = None
+    on_remove: Annotated[str, _ON_REMOVE] = KEEP
 
 
 OutputSettings = FileOutputSettings | SecretOutputSettings

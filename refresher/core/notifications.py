@@ -214,7 +214,48 @@ class ThreadsRefused(NamedTuple):
 
 @distinct
 class TokenRemoved(NamedTuple):
-    """The token is no longer managed. Its outputs keep what they hold."""
+    """The token is no longer managed."""
+
+
+@distinct
+class OutputRemoved(NamedTuple):
+    """The token is no longer published in this output. `taken_over`: another token is."""
+
+    output: str
+    taken_over: bool
+
+
+@distinct
+class OutputDeleted(NamedTuple):
+    """What we wrote into an output that is no longer configured was deleted, as ``on_remove`` demands."""
+
+    output: str
+
+
+@distinct
+class OutputNotDeleted(NamedTuple):
+    """The content of an output that is no longer configured could not be deleted as ``on_remove`` demands."""
+
+    output: str
+    message: str
+
+
+@distinct
+class ConfigurationApplied(NamedTuple):
+    """A changed configuration is in use. `added`, `changed`, `removed`: how many tokens. `ignored`:
+    changed settings that need a restart."""
+
+    added: int
+    changed: int
+    removed: int
+    ignored: tuple[str, ...] = ()
+
+
+@distinct
+class ConfigurationRefused(NamedTuple):
+    """A changed configuration has problems. The present one stays in use."""
+
+    problems: tuple[str, ...]
 
 
 @distinct
@@ -256,6 +297,11 @@ Notification = (
     | ConsumersUnserved
     | ThreadsRefused
     | TokenRemoved
+    | OutputRemoved
+    | OutputDeleted
+    | OutputNotDeleted
+    | ConfigurationApplied
+    | ConfigurationRefused
     | Crashed
     | RequestIgnored
 )

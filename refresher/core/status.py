@@ -49,6 +49,15 @@ class LeaseStatus(NamedTuple):
 
 
 @distinct
+class ConfigurationStatus(NamedTuple):
+    """The status of the configuration file. `loaded`: when (wall time) the configuration in use was taken
+    from it. `problem`: why what the file holds now is not in use; None if it is."""
+
+    loaded: float
+    problem: str | None = None
+
+
+@distinct
 class TokenStatus(NamedTuple):
     """The status of one token. `issued`, `expires`, `next_refresh`: wall times. `shortfall`: seconds by which
     the expected lifetime is shorter than requested; None without a token. `problems`: all of them,

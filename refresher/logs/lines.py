@@ -188,7 +188,30 @@ def _consumers_unserved(event: notifications.ConsumersUnserved) -> Line:
 
 
 def _token_removed(_event: notifications.TokenRemoved) -> Line:
-    return Line(logging.INFO, "token removed; its outputs keep what they hold", {}, vouched=True)
+    return Line(logging.INFO, "token removed", {}, vouched=True)
+
+
+def _configuration_applied(event: notifications.ConfigurationApplied) -> Line:
+    text = "the configuration is in use as it is now in its file; "
+    text += f"tokens added: {event.added}, changed: {event.changed}, removed: {event.removed}"
+    fields: dict[str, object] = {
+        "added": event.added,
+        "changed": event.changed,
+        "removed": event.removed,
+    }
+    if event.ignored:
+        names = ", ".join(event.ignored)
+        text += f"; NOT IN USE until a restart: the changes of {names}"
+        fields["needs_restart"] = names
+    level = logging.WARNING if event.ignored else logging.INFO
+    return Line(level, text, fields, vouched=True, recovered=("configuration",))
+
+
+def _configuration_refused(event: notifications.ConfigurationRefused) -> Line:
+    problems = "; ".join(event.problems)
+    text = f"the changed configuration has mistakes, so the former one stays in use: {problems}"
+    failure = Failure("configuration", problems)  # SIGHUP may repeat it
+    return Line(logging.ERROR, text, {"problems": len(event.problems)}, failure=failure)
 
 
 def _threads_refused(event: notifications.ThreadsRefused) -> Line:
@@ -235,6 +258,11 @@ _LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
     notifications.ConsumersUnserved: _consumers_unserved,
     notifications.ThreadsRefused: _threads_refused,
     notifications.TokenRemoved: _token_removed,
+    notifications.OutputRemoved: output_lines.removed,
+    notifications.OutputDeleted: output_lines.deleted,
+    notifications.OutputNotDeleted: output_lines.not_deleted,
+    notifications.ConfigurationApplied: _configuration_applied,
+    notifications.ConfigurationRefused: _configuration_refused,
     notifications.Crashed: _crashed,
     notifications.RequestIgnored: _request_ignored,
 }

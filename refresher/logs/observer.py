@@ -3,7 +3,7 @@
 import logging
 
 from refresher.core.instant import Instant
-from refresher.core.notifications import Notification, Series
+from refresher.core.notifications import Notification, Series, TokenRemoved
 from refresher.core.rfc3339 import to_second
 from refresher.logs.formats import OURS
 from refresher.logs.lines import line_of
@@ -42,6 +42,8 @@ class LogObserver:
         ended = [self._repeats.recovered(token, subject, now) for subject in line.recovered]
         if since := [episode.since.wall for episode in ended if episode is not None]:
             text += f"; had failed since {to_second(min(since))}"
+        if isinstance(notification, TokenRemoved):
+            self._repeats.forget(token)
         self._logger.log(
             line.level,
             text,

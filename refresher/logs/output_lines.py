@@ -81,3 +81,20 @@ def hook_failed(event: notifications.HookFailed, *, retries: bool) -> Line:
         {"output": event.output, "wait_seconds": round(event.wait, 3), "advice": advice},
         failure=Failure(f"hook {event.output}", event.message, event.series),
     )
+
+
+def removed(event: notifications.OutputRemoved) -> Line:
+    text = f"{event.output} is no longer an output of this token"
+    text += "; another token takes it over" if event.taken_over else ""
+    subjects = tuple(f"{verb} {event.output}" for verb in ("write", "read", "hook"))
+    return Line(logging.INFO, text, {"output": event.output}, vouched=True, recovered=subjects)
+
+
+def deleted(event: notifications.OutputDeleted) -> Line:
+    text = f"deleted the token in {event.output} (on_remove: delete)"
+    return Line(logging.INFO, text, {"output": event.output}, vouched=True)
+
+
+def not_deleted(event: notifications.OutputNotDeleted) -> Line:
+    text = f"the token in {event.output} was not deleted (on_remove: delete): {event.message}"
+    return Line(logging.ERROR, text, {"output": event.output})

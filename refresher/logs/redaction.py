@@ -48,7 +48,10 @@ class SecretIndex:
         before = self._held.get(holder, {})
         if after.keys() == before.keys():
             return
-        self._held[holder] = after
+        if after:
+            self._held[holder] = after
+        else:  # the token was removed
+            del self._held[holder]
         for text in after.keys() - before.keys():
             self._take(text, after[text])
         for text in before.keys() - after.keys():

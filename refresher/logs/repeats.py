@@ -52,6 +52,10 @@ class Repeats:
         self._episodes.pop((token, subject), None)
         return episode
 
+    def forget(self, token: str) -> None:
+        """Forget the episodes of a token that is no longer managed."""
+        self._episodes = {key: episode for key, episode in self._episodes.items() if key[0] != token}
+
     def _current(self, token: str, subject: str, now: Instant) -> Episode | None:
         episode = self._episodes.get((token, subject))
         return None if episode is None or now.boot - episode.latest > QUIET else episode

@@ -6,6 +6,8 @@ from typing import NamedTuple, Self, TypeVar
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, Try, Verdict
 from refresher.core.notifications import (
+    ConfigurationApplied,
+    ConfigurationRefused,
     Crashed,
     HookFailed,
     HookRan,
@@ -14,13 +16,14 @@ from refresher.core.notifications import (
     LeaseFailed,
     Notification,
     OutputFailed,
+    OutputRemoved,
     OutputWritten,
     RefreshFailed,
     TokenMinted,
     TokenRemoved,
     TokenVerified,
 )
-from refresher.core.status import LeaseStatus
+from refresher.core.status import ConfigurationStatus, LeaseStatus
 
 Key = TypeVar("Key")
 
@@ -68,6 +71,7 @@ class Counters:
         self.leases: tuple[
             LeaseStatus, ...
         ] = ()  # by name; empty without election and before its first result
+        self.configuration: ConfigurationStatus | None = None  # None without a configuration file
 
     def refreshes(self, token: str) -> dict[tuple[Reason, str], int]:
         """How often this token was minted (SUCCESS) and how often an attempt failed (FAILURE), by reason
@@ -92,12 +96,14 @@ class Counters:
         without those that never happened."""
         return self._hook_runs.get(token, {}).copy()
 
-    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
+    def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         match notification:
-            case TokenRemoved():
-                self._refreshes.pop(token, None)
-                self._output_writes.pop(token, None)
-                self._hook_runs.pop(token, None)
+            case TokenRemoved() | OutputRemoved():
+                self._forget(token, notification)
+            case ConfigurationApplied():
+                self.configuration = ConfigurationStatus(now.wall)
+            case ConfigurationRefused(problems=problems) if self.configuration is not None:
+                self.configuration = self.configuration._replace(problem="; ".join(problems))
             case Crashed():
                 self.crashes += 1
             case TokenVerified(verdict=verdict):
@@ -111,6 +117,15 @@ class Counters:
                 self._count_requests(tries, skew)
             case _:
                 self._count_of_token(token, notification)
+
+    def _forget(self, token: str, notification: TokenRemoved | OutputRemoved) -> None:
+        """Drop the counts of a token, or those of one of its outputs."""
+        if isinstance(notification, TokenRemoved):
+            self._refreshes.pop(token, None)
+        for counts in (self._output_writes, self._hook_runs):
+            known = counts.pop(token, {})
+            if isinstance(notification, OutputRemoved):
+                counts[token] = {key: count for key, count in known.items() if key[0] != notification.output}
 
     def _count_of_token(self, token: str, notification: Notification) -> None:
         match notification:

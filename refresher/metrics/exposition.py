@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Verdict
 from refresher.core.state import State, TokenPolicy
+from refresher.core.status import ConfigurationStatus
 from refresher.metrics.counters import BOUNDS, Counters
 from refresher.metrics.series import METRICS, PREFIX, Description, Scrape, scrape
 from refresher.ports import Clock
@@ -85,6 +86,7 @@ class Metrics:
             self._last_turn().wall,
         )
         yield _leader(self._counters)
+        yield from _of_configuration(self._counters.configuration)
         yield from _of_issuer(self._counters)
         yield _counter(
             "crashes_total",
@@ -140,6 +142,22 @@ def _leader(counters: Counters) -> Metric:
     for status in counters.leases:
         family.add_metric((status.lease,), status.leads)
     return family
+
+
+def _of_configuration(status: ConfigurationStatus | None) -> Iterator[Metric]:
+    if status is None:
+        return
+    yield _gauge(
+        "config_reload_success",
+        "1: what the configuration file holds is in use. 0: it has mistakes (the log says which), and the "
+        "former configuration stays in use. Absent without a file.",
+        status.problem is None,
+    )
+    yield _gauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When the configuration in use was taken from its file: at the start or by a reload.",
+        status.loaded,
+    )
 
 
 def _counter(name: str, help_text: str, label: str | None, counts: Iterable[tuple[str, int]]) -> Metric:

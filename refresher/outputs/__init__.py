@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from refresher.config.output_kinds import FileOutputSettings, OutputSettings, SecretOutputSettings
+from refresher.config.output_kinds import DELETE, FileOutputSettings, OutputSettings, SecretOutputSettings
 from refresher.core.formats import Format
 from refresher.outputs.directories import Directories
 from refresher.ports import Output
@@ -31,16 +31,19 @@ def build(
     Raises KubeConfigError for a Secret if the cluster is unknown.
     """
     match settings:
-        case FileOutputSettings(path, name, template, mode, group):
+        case FileOutputSettings(path, name, template, mode, group, on_remove=on_remove):
             from refresher.outputs import file  # noqa: PLC0415 - only the kinds in use
 
-            plan = file.Plan(path, issuer_url, Format(name, template), mode, group, cluster.owner)
+            format_, deletes = Format(name, template), on_remove == DELETE
+            plan = file.Plan(path, issuer_url, format_, mode, group, cluster.owner, deletes)
             return file.FileOutput(plan, directories)
-        case SecretOutputSettings(secret, data, template):
+        case SecretOutputSettings(secret, data, template, on_remove=on_remove):
             api = cluster.connect()  # first: the adapter imports the Kubernetes client
             from refresher.outputs import secret as secret_output  # noqa: PLC0415
             from refresher.outputs import secret_body  # noqa: PLC0415
 
             formats = secret_body.formats_by_key(data, template)
             secret_plan = secret_body.planned(secret, api.namespace, cluster.owner, formats, issuer_url)
-            return secret_output.SecretOutput(secret_plan, api, cluster.time_left)
+            return secret_output.SecretOutput(
+                secret_plan, api, cluster.time_left, deletes=on_remove == DELETE
+            )

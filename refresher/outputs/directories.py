@@ -54,8 +54,8 @@ class Directory:
         self._close()
 
     def claim(self, name: str) -> int | None:
-        """Lock the file `name` until this process ends. If another process holds the lock, return its process
-        number, or 0 if that is not visible here, for example in another container.
+        """Lock the file `name` until `release` or the end of this process. If another process holds the lock,
+        return its process number, or 0 if that is not visible here, for example in another container.
 
         Returns None if the lock is ours, or if the directory has no locks.
         """
@@ -75,6 +75,14 @@ class Directory:
                 return _holder(self._lock_file, position) or 0
             self._claimed.add(position)
             return None
+
+    def release(self, name: str) -> None:
+        """Unlock the file `name`, if it is locked."""
+        position = _position(name)
+        with self._exclusive() as has_mutex:
+            if has_mutex and self._lock_file is not None and position in self._claimed:
+                fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, position)
+                self._claimed.discard(position)
 
     def holder(self, name: str) -> int | None:
         """The other process that has claimed the file `name`, as `claim` returns it. Claims nothing."""

@@ -2,11 +2,11 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from refresher.config.output_kinds import record_path, refresh_path
+from refresher.config.output_kinds import hook_owed_path, record_path, refresh_path
 from refresher.config.quoting import shown
 from refresher.core import formats
 from refresher.core.formats import Format
@@ -35,6 +35,7 @@ class Plan(NamedTuple):
     mode: int = 0o600
     group: str | None = None  # name or number; None leaves the group alone
     owner: str = DEFAULT_OWNER  # the installation
+    deletes: bool = False  # when it is no longer configured
 
 
 class FileOutput:
@@ -56,6 +57,7 @@ class FileOutput:
         self._directory: Directory | None = None  # of the resolved path; shared while in use
         self._reported: tuple[str, ...] = ()
         self._requests_at: str | None = None
+        self._is_released = False
         self._may_have_stale = False  # temporary files of a killed process, to remove as soon as possible
 
     def inspect(self, now: Instant) -> Holding:
@@ -90,6 +92,8 @@ class FileOutput:
             self._claim(target)
             obstacles.require_removable(os.path.dirname(target))
             with atomic.alone(record_path(target)), atomic.prepared(target, content, wanted) as value:
+                if self._is_released:  # this write was under way
+                    raise OutputError(f"{self.name} is not written: it is no longer configured")
                 described, in_place = _recorded(target, now), _digest_in_place(target)
                 self._require_ours(described)
                 shown = permissions.shown(os.fstat(value.file), wanted)
@@ -145,6 +149,29 @@ class FileOutput:
             self._claim(target)
             self._may_have_stale = True
             self._clear(target)
+
+    def release(self, is_wanted: Callable[[], bool]) -> bool:
+        """See `ports.Output`. Deletes a file only if its record, with our owner, describes its content."""
+        with self._output_errors("released"):
+            target = self._target()
+            with atomic.alone(record_path(target)):
+                self._is_released = True
+                if is_wanted():
+                    return False
+                folder, name = os.path.split(target)
+                deletes = self._plan.deletes and self._at(folder).holder(name) is None
+                deleted = deletes and self._delete(target)
+                self._at(folder).release(name)
+        return deleted
+
+    def _delete(self, target: str) -> bool:
+        recorded, in_place = _recorded(target, Instant(0.0, 0.0)), _digest_in_place(target)
+        if in_place is not None and (self._is_foreign(recorded) or in_place not in recorded.entries):
+            raise OutputError(f"{self.name} is not what this installation wrote there; delete it yourself")
+        for path in (target, record_path(target), hook_owed_path(target), refresh_path(target)):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        return in_place is not None
 
     def _clear(self, target: str) -> None:
         folder, name = os.path.split(target)

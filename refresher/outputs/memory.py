@@ -84,5 +84,8 @@ class MemoryOutput:
     def request_seen(self) -> float | None:
         return None
 
+    def release(self, is_wanted: Callable[[], bool]) -> bool:  # noqa: ARG002 -- it ends with its last user
+        return False
+
     def dry_run(self) -> tuple[str, ...]:
         return ()

@@ -37,7 +37,15 @@ class SecretOutput:
     Secret.
     """
 
-    def __init__(self, plan: Plan, api: KubeApi, time_left: Callable[[], float] = lambda: math.inf) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        api: KubeApi,
+        time_left: Callable[[], float] = lambda: math.inf,
+        *,
+        deletes: bool = False,
+    ) -> None:
+        """`deletes`: whether `release` removes what we wrote."""
         self.name = f"secret:{plan.namespace}/{plan.secret}"
         self.lane = "secret"
         self.secret: tuple[str, str] | None = (plan.namespace, plan.secret)
@@ -45,7 +53,8 @@ class SecretOutput:
             formats.includes_refresh_token(format_) for format_ in plan.formats.values()
         )
         self._plan = plan
-        self._api, self._time_left = api, time_left
+        self._api, self._time_left, self._deletes = api, time_left, deletes
+        self._is_released = False
         self._path = secret_path(plan.namespace, plan.secret)
 
     def inspect(self, now: Instant) -> Holding:
@@ -81,6 +90,26 @@ class SecretOutput:
     def claim(self) -> None:
         """See `ports.Output`. Nothing to do: the API server never stores half a Secret."""
 
+    def release(self, is_wanted: Callable[[], bool]) -> bool:
+        """See `ports.Output`. Removes our keys, labels and annotations. The Secret itself stays: it may
+        belong to other clients, and deleting it needs one more permission."""
+        self._is_released = True
+        if not self._deletes or is_wanted():
+            return False
+        with self._output_errors("emptied"):
+            found = self._read()
+            left = self._time_left()
+            if found is None or left <= 0:  # the leader does it
+                return False
+            if found.owner != self._plan.owner:
+                raise OutputError(f"{self.name} is not this installation's ({found.owner!r} is its owner)")
+            # What a manifest leaves out is removed. Like a write, this fails if the Secret has changed since.
+            names = {"name": self._plan.secret, "namespace": self._plan.namespace}
+            metadata = names | {"resourceVersion": found.resource_version}
+            body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": secret_body.TYPE}
+            self._api.apply(self._path, body, force=True, timeout=min(TIMEOUT, left))
+        return True
+
     def dry_run(self) -> tuple[str, ...]:
         """Send a whole write that the API server checks but does not store (``dryRun=All``)."""
         origin = Instant(0.0, 0.0)
@@ -109,6 +138,8 @@ class SecretOutput:
         Applies by force, because other clients may have changed our fields. `objection` protects theirs.
         """
         found = self._read()
+        if self._is_released:  # this write was under way
+            raise OutputError(f"{self.name} is not written: it is no longer configured")
         objection = secret_body.objection(found, self._plan, values)
         if objection is not None:
             raise OutputError(f"{self.name} cannot be written: {objection}")

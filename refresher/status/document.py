@@ -10,7 +10,14 @@ from refresher.core.instant import Instant
 from refresher.core.problems import Problem, of_output
 from refresher.core.rfc3339 import to_second
 from refresher.core.state import State, TokenPolicy
-from refresher.core.status import HookStatus, LeaseStatus, OutputStatus, TokenStatus, holds_valid_token
+from refresher.core.status import (
+    ConfigurationStatus,
+    HookStatus,
+    LeaseStatus,
+    OutputStatus,
+    TokenStatus,
+    holds_valid_token,
+)
 
 DAEMON, OUTPUTS = "daemon", "outputs"
 
@@ -26,12 +33,17 @@ class Origin(NamedTuple):
 
 
 def status_document(
-    statuses: Iterable[TokenStatus], now: Instant, origin: Origin, leases: Iterable[LeaseStatus] = ()
+    statuses: Iterable[TokenStatus],
+    now: Instant,
+    origin: Origin,
+    leases: Iterable[LeaseStatus] = (),
+    configuration: ConfigurationStatus | None = None,
 ) -> dict[str, Any]:
     """What ``/status`` and ``refresher status --json`` show.
 
     Times are RFC 3339 in UTC. Durations are seconds, negative in the past. Unknown values are None. Without
-    leader election there are no `leases`.
+    leader election there are no `leases`. Without a configuration file, and without a daemon, `config` is
+    None.
     """
     tokens = [_of_token(status, now) for status in statuses]
     return {
@@ -42,6 +54,8 @@ def status_document(
         "time": to_second(now.wall),
         "valid": all(token["valid"] for token in tokens),
         "leases": [lease._asdict() for lease in leases],
+        "config": configuration
+        and {"loaded_at": to_second(configuration.loaded), "problem": configuration.problem},
         "tokens": tokens,
     }
 

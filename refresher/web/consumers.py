@@ -46,7 +46,7 @@ class Target(NamedTuple):
 
 
 class Consumers:
-    """Answers requests for the tokens in `served`, by name.
+    """Answers requests for the tokens that `served` returns, by name.
 
     `report` receives the name of a token, and the fingerprint that a consumer reported as expired. `guarded`:
     the listener is on TCP, see `guard`. `client_secret`: returns the secret of OAuth2 clients, or None while
@@ -56,7 +56,7 @@ class Consumers:
 
     def __init__(  # noqa: PLR0913 -- the last three have names
         self,
-        served: Mapping[str, MemoryOutput],
+        served: Callable[[], Mapping[str, MemoryOutput]],
         report: Callable[[str, str], None],
         clock: Clock,
         *,
@@ -64,13 +64,15 @@ class Consumers:
         client_secret: Callable[[], SecretStr | None] | None = None,
         wait: float = WAIT,
     ) -> None:
-        self._served, self._report, self._clock, self._guarded = served, report, clock, guarded
+        self._present, self._report, self._clock, self._guarded = served, report, clock, guarded
+        self._served = served()  # as it was at the beginning of this request
         self._client_secret, self._wait = client_secret, wait
         self._documents: dict[tuple[str, int], Response] = {}  # of this second, by fingerprint and second
         self._reported: dict[str, tuple[str, float]] = {}  # by token: the last report, and its boot second
 
     def admit(self, request: Request) -> Response | None:
         """Refuse a request by its head: of a web page, for an unknown path, with a wrong method."""
+        self._served = self._present()
         target = _target(request.path)
         methods = METHODS.get(target.action)
         if self._guarded and (refused := guard.refusal(request, is_post=methods == POST)):
@@ -81,19 +83,27 @@ class Consumers:
             allowed = ", ".join(methods)
             return responses.text(HTTPStatus.METHOD_NOT_ALLOWED, f"accepted: {allowed}", ("Allow", allowed))
         if target.action not in NAMELESS and self._name(target.name) is None:
-            return responses.text(HTTPStatus.NOT_FOUND, f"no such token; accepted: {self._names}")
+            return self._unknown()
         return None
 
+    def _unknown(self) -> Response:
+        return responses.text(HTTPStatus.NOT_FOUND, f"no such token; accepted: {self._names}")
+
     def answer(self, request: Request) -> Reply:
-        target = _target(request.path)
+        self._served, target = self._present(), _target(request.path)
         if target.action == inlive.MINT_PATH:
             return self._mint(request)
         if target.action == oauth2.PATH:
             return self._grant(request)
-        name = self._name(target.name) or ""  # `admit` has refused unknown names
-        if target.action == TOKEN:
+        name = self._name(target.name)
+        if name is None:  # it was removed after `admit`
+            return self._unknown()
+        return self._about(name, target.action, request)
+
+    def _about(self, name: str, action: str, request: Request) -> Reply:
+        if action == TOKEN:
             return _unless_known(self._current(name, self._document), request)
-        if target.action == AUTHORIZE:
+        if action == AUTHORIZE:
             return self._authorize(name, request)
         reported = _reported(request.body)
         if reported is None:
@@ -144,6 +154,7 @@ class Consumers:
     def _pass_on(self, name: str, reported: str) -> None:
         """Pass a report on to the engine, unless the same one was passed on a moment ago."""
         now = self._clock.now().boot
+        self._reported = {known: last for known, last in self._reported.items() if known in self._served}
         before, at = self._reported.get(name, ("", now))
         if before != reported or now - at >= REPORT_EVERY:
             self._reported[name] = (reported, now)

@@ -121,7 +121,8 @@ class Endpoints:
         def status() -> Response:
             now = self._clock.now()
             statuses = [status_of(state, policy, now) for policy, state in self._view()]
-            document = status_document(statuses, now, self._origin, self._counters.leases)
+            counters = self._counters
+            document = status_document(statuses, now, self._origin, counters.leases, counters.configuration)
             if not as_page:
                 return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))
             from refresher.status.page import POLICY, page  # noqa: PLC0415 -- only for a browser

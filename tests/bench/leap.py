@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 from urllib.request import ProxyHandler, build_opener
 
-from refresher import __version__, wiring
+from refresher import __version__, assembly
 from refresher.clock import SystemClock
 from refresher.config.declarations import IssuerSettings, Settings, TokenSettings
 from refresher.config.output_kinds import FileOutputSettings
@@ -117,8 +117,8 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     settings = Settings((token,), IssuerSettings(url))
     clock = LeapingClock()
     workers = CountingCrew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: 1})
-    published = wiring.published_tokens(settings)
-    managed_tokens = wiring.managed_tokens(settings, clock, published, None, hooks=[()])
+    published = assembly.published_tokens(settings)
+    managed_tokens = assembly.managed_tokens(settings, clock, published, None, hooks=[()])
     mailbox = LeapingMailbox(clock, workers)
     counters = Counters()
     served: list[str] = []

@@ -5,8 +5,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresher.config.files import LARGEST, read_document, read_yaml
+from refresher.config.files import LARGEST, content_of, document_of, read_yaml
 from refresher.config.source_map import Ambiguous, MalformedError, line_of
+
+
+def read_document(path: str) -> object:
+    return document_of(content_of(path), path)
 
 
 def problem(path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.config import flags
-from refresher.config.declarations import SECTIONS
+from refresher.config.declarations import SECTIONS, TokenDefaults
 from refresher.config.loader import load
 from refresher.config.options import options_of, sections_below
 from refresher.config.output_kinds import FileOutputSettings
@@ -19,12 +19,12 @@ def parser(groups=flags.GROUPS):
 
 
 def test_every_plain_option_but_those_of_hooks_has_a_flag_and_a_variable_of_its_own():
-    in_the_file_only = set(sections_below(FileOutputSettings))
+    in_the_file_only = {*sections_below(FileOutputSettings), TokenDefaults}
     plain = [
         option
         for section in (*(SECTIONS.keys() - in_the_file_only), flags.LogSettings)
         for option in options_of(section).values()
-        if not option.sections
+        if not option.sections and option.key != "on_remove"  # only a changed file removes an output
     ]
     declared = [option for _, option in flags.declared_flags()]
     assert {option.flag for option in plain} | {"--config"} == {option.flag for option in declared}

@@ -12,7 +12,8 @@ from refresher.config.declarations import (
     Settings,
     TokenSettings,
 )
-from refresher.config.loader import KEY, OUTPUTS, effective_values, load
+from refresher.config.effective import effective_values
+from refresher.config.loader import KEY, OUTPUTS, load
 from refresher.config.options import options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.errors import ConfigurationError
@@ -419,3 +420,51 @@ def test_the_values_in_effect_are_those_that_are_loaded(tmp_path, written):
     found = origins(tmp_path, **flags)
     assert found["tokens[0].key_file"][0] == token.key_file
     assert found["tokens[0].outputs[0].format"] == (token.outputs[0].format, "--format")
+
+
+# Defaults for all tokens
+
+DEFAULTS = """\
+defaults: {key_file: shared, lifetime: 30m}
+tokens:
+  - name: a
+    outputs: [{file: a}]
+  - name: b
+    key_file: own
+    lifetime: 2h
+    outputs: [{file: b}]
+"""
+
+
+def test_a_token_takes_the_defaults_for_what_it_does_not_set(tmp_path, written):
+    written(DEFAULTS)
+    a, b = load({"config": "refresher.yaml"}, {}, str(tmp_path)).settings.tokens
+    assert (a.key_file, a.lifetime) == (f"{tmp_path}/shared", 1800.0)
+    assert (b.key_file, b.lifetime) == (f"{tmp_path}/own", 7200.0)
+    found = origins(tmp_path, config="refresher.yaml")
+    assert found["tokens[0].lifetime"] == ("30m", "refresher.yaml:1")
+    assert found["tokens[1].lifetime"] == ("2h", "refresher.yaml:7")
+    assert not any(path.startswith("defaults") for path in found)
+
+
+def test_flags_and_variables_beat_the_defaults(tmp_path, written):
+    written("defaults: {key_file: shared, lifetime: 30m}\ntokens: [{name: a, outputs: [{file: a}]}]\n")
+    given = {"config": "refresher.yaml", "lifetime": "3h"}
+    [token] = load(given, {"REFRESHER_KEY_FILE": "/k"}, str(tmp_path)).settings.tokens
+    assert (token.key_file, token.lifetime) == ("/k", 10800.0)
+
+
+def test_a_token_of_flags_takes_the_defaults_too(tmp_path, written):
+    written("defaults: {key_file: shared, lifetime: 30m}\n")
+    [token] = load({"config": "refresher.yaml", "to_file": ["a"]}, {}, str(tmp_path)).settings.tokens
+    assert (token.name, token.key_file, token.lifetime) == ("default", f"{tmp_path}/shared", 1800.0)
+
+
+def test_a_mistake_in_the_defaults_is_reported_there(tmp_path, written):
+    written(DEFAULTS.replace("30m", "1 parsec").replace("shared", "shared, outputs: []"))
+    with pytest.raises(ConfigurationError) as raised:
+        load({"config": "refresher.yaml"}, {}, str(tmp_path))
+    assert [problem.where for problem in raised.value.problems] == [
+        "refresher.yaml:1: defaults.outputs",
+        "refresher.yaml:1: defaults.lifetime",
+    ]

@@ -10,6 +10,7 @@ from refresher.config.declarations import (
     IssuerSettings,
     LeaderElectionSettings,
     Settings,
+    TokenDefaults,
     TokenSettings,
 )
 from refresher.config.drafts import example_of
@@ -25,6 +26,7 @@ AROUND: dict[type, str] = {
     ServeSettings: "serve:\n  {line}\ntokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     LeaderElectionSettings: "leader_election:\n  {line}\n"
     "tokens: [{{name: t, key_file: k, outputs: [{{secret: s}}]}}]\n",
+    TokenDefaults: "defaults:\n  {line}\ntokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     TokenSettings: "tokens:\n- outputs: [{{file: f}}]\n  {line}\n",
     FileOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",
     SecretOutputSettings: "tokens:\n- name: t\n  key_file: key\n  outputs:\n  - {line}\n",

@@ -13,6 +13,7 @@ import yaml
 from refresher.core.events import RefreshRequested
 from refresher.core.notifications import Crashed
 from refresher.core.state import OutputPolicy, TokenPolicy
+from refresher.core.status import ConfigurationStatus
 from refresher.metrics.textfile import EVERY, LAST_RUN, SUCCESS
 from tests import needs
 from tests.core.builders import ISSUER_URL, KEY_REFUSED, NOW, UNREACHABLE, Driver
@@ -362,9 +363,17 @@ def _crashed(one: Refresher) -> None:
     one.daemon.counters.on_notification("studio", Crashed("Mint", ValueError()), NOW)
 
 
+def _misconfigured(one: Refresher) -> None:
+    one.daemon.counters.configuration = ConfigurationStatus(NOW.wall, "refresher.yaml:3: a mistake")
+
+
 @pytest.mark.parametrize(
     ("act", "alert", "within"),
-    [(_skewed, "InliveClockSkew", 17), (_crashed, "InliveRefresherCrashes", 1)],
+    [
+        (_skewed, "InliveClockSkew", 17),
+        (_crashed, "InliveRefresherCrashes", 1),
+        (_misconfigured, "InliveConfigurationRefused", 6),
+    ],
 )
 def test_a_small_problem_is_a_ticket(
     tmp_path: Path, act: Callable[[Refresher], None], alert: str, within: int

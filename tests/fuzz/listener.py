@@ -30,7 +30,7 @@ def _consumers() -> tuple[Consumers, MemoryOutput]:
     secret = SecretStr(CLIENT_SECRET)
     reports = _Reports()
     served = {"studio": output, "other": MemoryOutput("other")}
-    return Consumers(served, reports, _Clock(), guarded=True, client_secret=lambda: secret), output
+    return Consumers(lambda: served, reports, _Clock(), guarded=True, client_secret=lambda: secret), output
 
 
 class _Reports:

@@ -58,11 +58,12 @@ class SecretPlace:
         self.tells_value = form != "template"
         self.path = f"/api/v1/namespaces/{account.namespace}/secrets/{NAME}"
 
-    def output(self, *, owner=OURS, data=None, api=None, namespace=None):
+    def output(self, *, owner=OURS, data=None, api=None, namespace=None, on_remove="keep"):
         settings = SecretOutputSettings(
             secret=f"{namespace or self.account.namespace}/{NAME}",
             data=data or (("access-token", self.form),),
             template=TEMPLATE,
+            on_remove=on_remove,
         )
         cluster = outputs.Cluster(lambda: api or self.api, owner, lambda: math.inf)
         return outputs.build(settings, URL, cluster)
@@ -140,6 +141,27 @@ def refusal(act: Callable[[], object]) -> str:
 
 def refused_write(output, number=2) -> str:
     return refusal(lambda: output.write(a_token(number), NOW, SEALER))
+
+
+# Outputs that are no longer configured
+
+
+def test_a_released_secret_loses_what_is_ours_and_keeps_the_rest(place):
+    place.make(data={"theirs": base64.b64encode(b"x").decode()})
+    output = place.output(on_remove="delete")
+    output.write(a_token(), NOW, SEALER)
+    assert output.release(lambda: False)
+    stored = place.stored()
+    assert list(stored["data"]) == ["theirs"]
+    assert not any(name.startswith("token-refresher.") for name in stored["metadata"].get("annotations", {}))
+    assert "no longer configured" in refused_write(output)
+
+
+def test_a_released_secret_of_another_installation_stays(place):
+    output = place.output(on_remove="delete")
+    place.output(owner="inlive/other").write(a_token(), NOW, SEALER)
+    assert "inlive/other" in refusal(lambda: output.release(lambda: False))
+    assert place.content() is not None
 
 
 # Least privilege

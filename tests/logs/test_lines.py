@@ -12,6 +12,8 @@ from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.effects import HOOK, MINT_SLOT, VERIFY_SLOT, Slot
 from refresher.core.model import Outcome, Reason, SecretStr, Try, Verdict
 from refresher.core.notifications import (
+    ConfigurationApplied,
+    ConfigurationRefused,
     ConsumersUnserved,
     Crashed,
     Hanging,
@@ -26,10 +28,13 @@ from refresher.core.notifications import (
     LifetimeShortened,
     Notification,
     OutputAnswered,
+    OutputDeleted,
     OutputDisturbed,
     OutputFailed,
     OutputForged,
     OutputHeld,
+    OutputNotDeleted,
+    OutputRemoved,
     OutputWritten,
     RefreshFailed,
     RequestIgnored,
@@ -243,6 +248,37 @@ CASES = [
     Case(
         Crashed("Write", KeyError("studio")), ERROR, {"what": "Write"}, ("Write", "KeyError: 'studio'", "bug")
     ),
+    Case(
+        OutputRemoved("file:/a", taken_over=True),
+        INFO,
+        {"output": "file:/a"},
+        ("file:/a", "another token"),
+    ),
+    Case(OutputDeleted("file:/a"), INFO, {"output": "file:/a"}, ("file:/a", "on_remove")),
+    Case(
+        OutputNotDeleted("file:/a", "permission denied"),
+        ERROR,
+        {"output": "file:/a"},
+        ("file:/a", "permission denied"),
+    ),
+    Case(
+        ConfigurationApplied(added=1, changed=2, removed=3),
+        INFO,
+        {"added": 1, "changed": 2, "removed": 3},
+        ("added: 1", "changed: 2", "removed: 3"),
+    ),
+    Case(
+        ConfigurationApplied(added=0, changed=0, removed=0, ignored=("listen", "serve")),
+        WARNING,
+        {"added": 0, "changed": 0, "removed": 0, "needs_restart": "listen, serve"},
+        ("until a restart", "listen, serve"),
+    ),
+    Case(
+        ConfigurationRefused(("c.yaml:3: tokens is wrong", "c.yaml:9: this too")),
+        ERROR,
+        {"problems": 2},
+        ("c.yaml:3: tokens is wrong", "c.yaml:9: this too", "former"),
+    ),
     Case(RequestIgnored("SIGHUP: not supported yet"), WARNING, {}, ("SIGHUP: not supported yet",)),
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: type(case.notification).__name__)
@@ -284,7 +320,7 @@ def test_a_line_claims_nothing_about_an_output_that_cannot_be_read():
 
 @each_case
 def test_a_line_with_foreign_text_is_not_vouched_for(case):
-    foreign = {"message", "error", "holder"} & set(case.notification._fields)
+    foreign = {"message", "error", "holder", "problems"} & set(case.notification._fields)
     assert line_of(case.notification, NOW).vouched == (not foreign)
 
 
@@ -305,7 +341,16 @@ def test_a_process_that_does_not_retry_leaves_an_output_to_its_owner():
 
 # --- Which failure a line reports, and which ones it ends.
 
-REPEATED = {Hanging, KeySourceFailed, RefreshFailed, OutputFailed, HookFailed, LeaseFailed, Crashed}
+REPEATED = {
+    ConfigurationRefused,
+    Crashed,
+    Hanging,
+    HookFailed,
+    KeySourceFailed,
+    LeaseFailed,
+    OutputFailed,
+    RefreshFailed,
+}
 
 
 @each_case

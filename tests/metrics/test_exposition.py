@@ -15,6 +15,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Reason, Verdict
 from refresher.core.notifications import LeaderChanged, TokenMinted, TokenVerified
 from refresher.core.state import OutputPolicy
+from refresher.core.status import ConfigurationStatus
 from tests import needs
 from tests.core.builders import KEY, KEY_REFUSED, NEW_KEY, NOW, UNREACHABLE, token
 from tests.observed import Daemon, at_work
@@ -26,6 +27,8 @@ PLAIN = "text/plain; version=0.0.4"
 PROMISED = {
     "build_info": ({"version"}, "gauge"),
     "token_expiry_timestamp_seconds": ({"token"}, "gauge"),
+    "config_reload_success": (set(), "gauge"),
+    "config_last_reload_success_timestamp_seconds": (set(), "gauge"),
     "token_issued_timestamp_seconds": ({"token"}, "gauge"),
     "token_lifetime_shortfall_seconds": ({"token"}, "gauge"),
     "refresh_due_timestamp_seconds": ({"token"}, "gauge"),
@@ -97,6 +100,7 @@ def with_everything() -> Daemon:
     daemon = Daemon("studio", log_lines_dropped=lambda: 3)
     daemon.begin("studio")
     daemon.mints("studio", token(lifetime=1800.0, requested=3600.0))
+    daemon.counters.configuration = ConfigurationStatus(NOW.wall)
     daemon.counters.on_notification("studio", TokenVerified("f" * 16, Verdict.GOOD, ""), NOW)
     daemon.observe("studio", MintFailed(KEY, UNREACHABLE, roll=1.0))
     return daemon

@@ -109,6 +109,12 @@ class PublishingContract:
         output.claim()
         assert output.inspect(NOW).intact
 
+    def test_a_released_output_keeps_its_value_by_default(self, place: Publisher):
+        output = place.output()
+        output.write(a_token(), NOW, SEALER)
+        assert not output.release(lambda: False)
+        assert output.inspect(NOW).facts == a_token().facts
+
     def test_a_dry_run_changes_nothing(self, place: Publisher):
         output = place.output()
         output.dry_run()

@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -190,6 +190,10 @@ class FileOnDisk:
     def claim(self) -> None:
         with self._disk.used_by(self._process, self.name):
             self._output.claim()
+
+    def release(self, is_wanted: Callable[[], bool]) -> bool:
+        with self._disk.used_by(self._process, self.name):
+            return self._output.release(is_wanted)
 
     def dry_run(self) -> tuple[str, ...]:
         with self._disk.used_by(self._process, self.name):

@@ -106,14 +106,17 @@ class Installation:
             self.electors[process].start()
 
     def _desired(self, process: Process) -> list[ManagedToken]:
-        """What the configuration says now, for this process. Its parts are made once."""
+        """What the configuration says now, for this process. Its parts are kept while they are needed."""
         parts = self._parts[process]
         made: dict[str, object] = parts.made
         if "issuer" not in made:
             made["issuer"] = IssuerLine(self.issuer, process)
             made["verifier"] = VerifierLine(self.issuer, process) if self.wants.verifies else None
         for name, place in self.outputs.items():
-            if name in self.configured and name not in made:
+            if not self.is_configured or name not in self.configured:  # it is released; as in `Parts`
+                made.pop(name, None)
+                made.pop(f"hook of {name}", None)
+            elif name not in made:
                 made[name] = self._build(place, process, parts.api, parts.time_left)
                 made[f"hook of {name}"] = HookLine(self.hooks, process, name, place.kind)
         if not self.is_configured:

@@ -96,6 +96,7 @@ class Output:
     written: list[tuple[float, str]] = field(default_factory=list)  # true time, fingerprint of the token
     includes_refresh_token: bool = False
     requested: float | None = None
+    released: list[float] = field(default_factory=list)  # true time
     secret: tuple[str, str] | None = None
 
     def inspect(self, now: Instant) -> Holding:
@@ -112,6 +113,10 @@ class Output:
 
     def claim(self) -> None:
         """Nobody else writes here."""
+
+    def release(self, is_wanted: Callable[[], bool]) -> bool:
+        self.released.append(self.process.world.now)
+        return False
 
     def dry_run(self) -> tuple[str, ...]:
         self._call()

@@ -35,7 +35,7 @@ class Listener:
         self.reported = threading.Event()
         self.site: Site
         self.consumers = Consumers(
-            self.served, self._report, self, guarded=True, client_secret=client_secret, wait=wait
+            lambda: self.served, self._report, self, guarded=True, client_secret=client_secret, wait=wait
         )
 
     def now(self) -> Instant:

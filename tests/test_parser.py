@@ -116,12 +116,12 @@ def test_an_unexpected_argument_is_not_shown(call, words):
 
 
 def test_a_missing_argument(call):
-    assert mistakes(call("config"), "refresher config") == ["schema: is missing"]
+    assert mistakes(call("config"), "refresher config") == ["show|schema: is missing"]
 
 
 def test_a_misspelt_argument(call):
     (mistake,) = mistakes(call("config", "shema"), "refresher config")
-    assert mistake == "schema: 'shema' is unknown; did you mean schema? accepted: schema"
+    assert mistake == "show|schema: 'shema' is unknown; did you mean schema? accepted: show, schema"
 
 
 def test_two_flags_that_exclude_each_other(call):

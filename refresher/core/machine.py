@@ -261,7 +261,8 @@ def _inspect_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator
     for output in state.outputs:
         if state.flight(output.slot) is None:
             at = _next_inspection(output, now)
-            inspect = Inspect(output.name, first=bool(output.held))
+            # After a failure: the first inspection may be the one that failed.
+            inspect = Inspect(output.name, first=bool(output.held or output.reads.problem))
             yield inspect if now.boot >= at else Wait(at, f"inspecting {output.name}")
 
 

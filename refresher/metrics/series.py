@@ -122,7 +122,7 @@ Lines = Iterator[str]
 
 def scrape(view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: Instant) -> Scrape:
     rows = (
-        Row(f'token="{_escaped(policy.name)}"', policy, state, status.current(state, now))
+        Row(f'token="{escaped(policy.name)}"', policy, state, status.current(state, now))
         for policy, state in view
     )
     return Scrape(tuple(rows), counters, now)
@@ -178,7 +178,7 @@ def _output_expiries(of: Scrape) -> Lines:
         for output in state.outputs:
             if output.facts is not None:
                 expiry = of.now.wall + output.facts.remaining(of.now)
-                yield _seconds(OUTPUT_EXPIRY, f'output="{_escaped(output.name)}",{label}', expiry)
+                yield _seconds(OUTPUT_EXPIRY, f'output="{escaped(output.name)}",{label}', expiry)
 
 
 def _refreshes(of: Scrape) -> Lines:
@@ -193,7 +193,7 @@ def _writes(of: Scrape) -> Lines:
     for label, policy, state, _ in of.rows:
         counts = of.counters.output_writes(policy.name)
         for output in state.outputs:
-            name = _escaped(output.name)
+            name = escaped(output.name)
             succeeded = counts.get((output.name, SUCCESS), 0)
             yield _count(WRITES, f'output="{name}",result="{SUCCESS}",{label}', succeeded)
             failed = counts.get((output.name, FAILURE))
@@ -204,7 +204,7 @@ def _writes(of: Scrape) -> Lines:
 def _hook_runs(of: Scrape) -> Lines:
     for label, policy, _, _ in of.rows:
         for (output, result), count in of.counters.hook_runs(policy.name).items():
-            yield _count(HOOK_RUNS, f'output="{_escaped(output)}",result="{result}",{label}', count)
+            yield _count(HOOK_RUNS, f'output="{escaped(output)}",result="{result}",{label}', count)
 
 
 METRICS: tuple[tuple[Description, Callable[[Scrape], Lines]], ...] = (
@@ -233,7 +233,7 @@ def _count(metric: Description, labels: str, value: int) -> str:
     return f"{metric.name}{{{labels}}} {value:d}\n"
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """`name` as the value of a label. Bytes of a path that are not UTF-8 are escaped."""
     if _ODD.search(name) is None:
         return name

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from refresher.core.state import State, TokenPolicy
 from refresher.metrics.counters import Counters
 from refresher.metrics.exposition import Metrics
-from refresher.metrics.series import PREFIX, _escaped
+from refresher.metrics.series import PREFIX, escaped
 from refresher.ports import Clock
 
 # Of the daemon's metrics. The others describe a process, or count from its start. The due time is left out: a
@@ -54,4 +54,4 @@ def _gauge(metric: tuple[str, str], values: dict[str, str]) -> Iterator[str]:
     name, help_text = metric
     yield f"# HELP {name} {help_text}"
     yield f"# TYPE {name} gauge"
-    yield from (f'{name}{{token="{_escaped(token)}"}} {value}' for token, value in values.items())
+    yield from (f'{name}{{token="{escaped(token)}"}} {value}' for token, value in values.items())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FAILS = 0.3  # of all runs
 LONGEST = 20.0  # seconds that a run takes
+LANDING = 1.0  # seconds that a write takes at most
 
 
 class Hooks:
@@ -21,6 +22,8 @@ class Hooks:
     def __init__(self, world: World) -> None:
         self.dice = random.Random(world.now)  # their own: other stories stay as they are
         self.owed: Counter[tuple[str, str]] = Counter()
+        self.written_at: dict[tuple[str, str], float] = {}
+        self.settled_since: dict[tuple[str, str], float] = {}  # when the last run that succeeded began
         self.served: dict[str, int] = {}  # by output: the token that its last run that succeeded found there
 
     def check(self, here: "Installation") -> None:
@@ -49,19 +52,26 @@ class HookLine:
 
     def owe(self) -> None:
         self._hooks.owed[self._key] += 1
+        self._hooks.written_at[self._key] = self._process.here.world.now
 
     def is_owed(self) -> bool:
         return self._remembers and self._hooks.owed[self._key] > 0
 
     def run(self) -> str:
         owed, dice, promise = self._hooks.owed[self._key], self._hooks.dice, self._process.here.promise
-        if not owed:
+        began, never = self._process.here.world.now, float("-inf")
+        # A run that begins while a write lands may find the former value. It does not count for that write.
+        beside = self._hooks.settled_since.get(self._key, never) - self._hooks.written_at.get(
+            self._key, never
+        )
+        if not owed and not beside <= LANDING:
             promise.violated(f"the hook of {self.output} runs, and nothing was written")
         shows = promise.displays[self.output].shows
         self._process.sleep(dice.choice((0.05, 1.0, LONGEST)))
         if dice.random() < FAILS:
             raise HookError("it failed")
         self._hooks.owed[self._key] -= owed  # not those that came meanwhile
+        self._hooks.settled_since[self._key] = began
         # A run of a process that was suspended meanwhile does not take the newer token back.
         self._hooks.served[self.output] = max(shows, self._hooks.served.get(self.output, shows))
         return "told the consumer"

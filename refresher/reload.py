@@ -102,7 +102,7 @@ class Reloader:
         self._runtime.engine.apply(managed.values())
         for warning in loaded.warnings:
             if warning not in self._warnings:
-                _log.warning("%s", warning)
+                _log.warning("configuration: %s", warning)
         known, self._tokens, self._settings, self._warnings = self._tokens, managed, settings, loaded.warnings
         return _difference(known, managed, ignored)
 

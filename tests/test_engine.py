@@ -35,7 +35,7 @@ from refresher.engine import GRACE, KEY_POLL, SLICE
 from refresher.executor import GIVE_UP, LIMITS, MINT_GRACE, POLLS
 from refresher.lanes import WEDGED
 from refresher.ports import Message
-from refresher.tokens import TIMING_OUT
+from refresher.lanes import TIMING_OUT
 from tests.core.builders import token as new_token
 from tests.simulation.site import HOUR, STOP, Output, Site
 

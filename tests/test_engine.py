@@ -33,9 +33,8 @@ from refresher.core.process_notifications import Crashed, RequestIgnored
 from refresher.core.state import State
 from refresher.engine import GRACE, KEY_POLL, SLICE
 from refresher.executor import GIVE_UP, LIMITS, MINT_GRACE, POLLS
-from refresher.lanes import WEDGED
+from refresher.lanes import TIMING_OUT, WEDGED
 from refresher.ports import Message
-from refresher.lanes import TIMING_OUT
 from tests.core.builders import token as new_token
 from tests.simulation.site import HOUR, STOP, Output, Site
 

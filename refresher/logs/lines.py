@@ -115,8 +115,8 @@ def _token_verified(event: notifications.TokenVerified) -> Line:
 def _lifetime_shortened(event: notifications.LifetimeShortened) -> Line:
     text = (
         f"the token {event.fingerprint} expired after only {humanized(event.age)}: the refresher now expects "
-        f"tokens to live no longer than {humanized(event.believed)}; ask Inlive how long tokens live, or "
-        "send SIGUSR1 if that was a mistake"
+        f"tokens to live no longer than {humanized(event.believed)}; ask the issuer's operator how long "
+        "tokens live, or send SIGUSR1 if that was a mistake"
     )
     fields = {"age_seconds": round(event.age, 3), "believed_seconds": round(event.believed, 3)}
     return Line(logging.WARNING, text, {"token_fingerprint": event.fingerprint, **fields}, vouched=True)

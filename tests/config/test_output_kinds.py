@@ -77,7 +77,7 @@ def extended(tmp_path_factory):
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     inserted(copy / DESCRIPTION, "KINDS = (\n", SETTINGS)
     inserted(copy / ADAPTERS, "        case SecretOutputSettings(", ADAPTER.rstrip("\n"))
-    inserted(copy / ADAPTERS, "import FileOutputSettings,", "import BoardOutputSettings, FileOutputSettings,")
+    inserted(copy / ADAPTERS, "import DELETE, File", "import DELETE, BoardOutputSettings, File")
     return root
 
 

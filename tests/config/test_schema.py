@@ -119,7 +119,8 @@ def fitting(schema):
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     keys = st.from_regex(schema["propertyNames"]["pattern"])
-    return st.dictionaries(keys, st.sampled_from(schema["additionalProperties"]["enum"]))
+    item = schema["additionalProperties"]
+    return st.dictionaries(keys, fitting(item) if len(item) > 1 or "enum" in item else st.text())
 
 
 def test_the_schema_is_a_schema():

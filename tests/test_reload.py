@@ -15,11 +15,8 @@ from refresher import wiring
 from refresher.cli import build_parser
 from refresher.config.loader import KEY, OUTPUTS, load
 from refresher.core.events import Stopping
-from refresher.core.notifications import (
-    ConfigurationApplied,
-    ConfigurationRefused,
-    Notification,
-)
+from refresher.core.notifications import Notification
+from refresher.core.process_notifications import ConfigurationApplied, ConfigurationRefused
 from refresher.emulator.server import Emulator
 from refresher.metrics.counters import Counters
 from refresher.ports import Desired, Message

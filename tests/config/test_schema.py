@@ -242,6 +242,17 @@ def test_a_document_loads_exactly_when_the_schema_finds_it_valid(tmp_path_factor
     assert loads(path) == VALID.is_valid(document)
 
 
+@pytest.mark.parametrize("defaults", [None, {}, {"lifetime": "1h"}, {"key_file": "keys/k"}])
+@pytest.mark.parametrize("own", [{}, {"key_file": "keys/k"}])
+def test_a_required_option_may_come_from_the_defaults(tmp_path, own, defaults):
+    document = {"tokens": [{"name": "t", "outputs": [{"file": "out"}]} | own]}
+    if defaults is not None:
+        document["defaults"] = defaults
+    path = tmp_path / "document.json"
+    path.write_text(json.dumps(document))
+    assert VALID.is_valid(document) == loads(path) == ("key_file" in own | (defaults or {}))
+
+
 def loads(path):
     try:
         load({"config": str(path)}, {}, "/")

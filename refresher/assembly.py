@@ -7,8 +7,9 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from refresher.clock import SystemClock
-from refresher.config.declarations import IssuerSettings, Settings, TokenSettings
+from refresher.config.declarations import Settings, TokenSettings
 from refresher.config.flags import OWNER_VARIABLE
+from refresher.config.issuers import IssuerSettings
 from refresher.config.output_kinds import OutputSettings, hook_owed_path, kind_of, secret_names
 from refresher.config.rules import problems_of_namespace
 from refresher.core.state import OutputPolicy, TokenPolicy
@@ -127,14 +128,15 @@ def published_tokens(
     directories = parts.get(Directories, Directories)
     published = []
     for token in settings.tokens:
+        minted_by = settings.issuer_of(token)
         outputs = tuple(
             parts.get(
-                _adapter_settings(output_settings, settings.issuer.url),
-                partial(build, output_settings, settings.issuer.url, cluster, directories),
+                _adapter_settings(output_settings, minted_by.url),
+                partial(build, output_settings, minted_by.url, cluster, directories),
             )
             for output_settings in token.outputs
         )
-        policy = _policy(token, settings.issuer, outputs)
+        policy = _policy(token, minted_by, outputs)
         published.append(Published(policy._replace(horizon=horizon, elected=elector is not None), outputs))
     return published
 
@@ -213,19 +215,16 @@ def managed_tokens(  # noqa: PLR0913 -- all that a token is made of
     hooks: "Sequence[tuple[OutputHook, ...]]",
     parts: Parts | None = None,
 ) -> list[ManagedToken]:
-    """These tokens with their keys, issuer and verifier. Tokens with the same key file share its reader.
-    `parts`: see `published_tokens`."""
+    """These tokens with their keys, issuers and verifiers. Tokens with the same key file share its reader,
+    and tokens of one issuer its client. `parts`: see `published_tokens`."""
     parts = parts or Parts()
-    wants = settings.issuer
-    minter = parts.get((issuer, wants.url, wants.ca_file), partial(issuer, wants, clock, MINTS_AT_ONCE))
-    tester = parts.get((verifier, wants.verify, wants.ca_file), partial(verifier, wants, MINTS_AT_ONCE))
-    keys = [
-        parts.get((KeyFile, token.key_file), partial(KeyFile, token.key_file)) for token in settings.tokens
-    ]
-    managed = [
-        ManagedToken(entry.policy, key, entry.outputs, minter, tester, hooks=after)
-        for key, entry, after in zip(keys, published, hooks, strict=True)
-    ]
+    managed = []
+    for token, entry, after in zip(settings.tokens, published, hooks, strict=True):
+        wants = settings.issuer_of(token)
+        key = parts.get((KeyFile, token.key_file), partial(KeyFile, token.key_file))
+        minter = parts.get((issuer, wants.url, wants.ca_file), partial(issuer, wants, clock, MINTS_AT_ONCE))
+        tester = parts.get((verifier, wants.verify, wants.ca_file), partial(verifier, wants, MINTS_AT_ONCE))
+        managed.append(ManagedToken(entry.policy, key, entry.outputs, minter, tester, hooks=after))
     return managed if elector is None else [token._replace(time_left=elector.time_left) for token in managed]
 
 

@@ -19,7 +19,6 @@ import pytest
 
 from refresher.config.declarations import (
     SECTIONS,
-    IssuerSettings,
     LeaderElectionSettings,
     Settings,
     TokenDefaults,
@@ -27,6 +26,7 @@ from refresher.config.declarations import (
 )
 from refresher.config.flags import declared_flags
 from refresher.config.hooks import ExecHook, HttpHook, PidFileSignal, ProcessSignal, SignalHook
+from refresher.config.issuers import IssuerSettings
 from refresher.config.options import options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings

@@ -11,8 +11,9 @@ from refresher.commands import listening
 from refresher.commands.findings import Finding, of_clock, of_headroom, of_hook, of_output
 from refresher.config import flags
 from refresher.config.addresses import namespaced
-from refresher.config.declarations import IssuerSettings, Settings
+from refresher.config.declarations import Settings, TokenSettings
 from refresher.config.durations import format_duration
+from refresher.config.issuers import IssuerSettings
 from refresher.config.loader import KEY, OUTPUTS
 from refresher.config.output_kinds import secret_names
 from refresher.core import schedule
@@ -75,10 +76,9 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
         yield from _key_findings(KeyFile(key_file), keys)
     if settings.serve is not None and settings.serve.secret_file is not None:
         yield listening.secret_finding(settings.serve.secret_file)
-    if offline:
-        yield Finding("issuer", 0, f"{settings.issuer.url} was not contacted (--offline)")
-    else:
-        yield from _issuer_findings(settings, keys)
+    for issuer in settings.all_issuers:
+        minted = [token for token in settings.tokens if settings.issuer_of(token) is issuer]
+        yield from _issuer_findings(issuer, minted, keys, offline=offline)
     if settings.listen is not None:
         yield listening.listen_finding(settings.listen, {token.name for token in settings.tokens})
     if settings.serve is not None:
@@ -112,24 +112,31 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
         yield Finding("key", 0, f"{warning}, unless no other user can reach its directory", is_hint=True)
 
 
-def _issuer_findings(settings: Settings, keys: Mapping[str, SecretStr]) -> Iterator[Finding]:
-    """Whether the issuer accepts each of `keys` (by path), and how far its clock differs from ours."""
+def _issuer_findings(
+    settings: IssuerSettings, tokens: Sequence[TokenSettings], keys: Mapping[str, SecretStr], *, offline: bool
+) -> Iterator[Finding]:
+    """Whether the issuer accepts the keys of its `tokens`, and how far its clock differs from ours. `keys`:
+    the readable ones, by path."""
+    if offline:
+        yield Finding("issuer", 0, f"{settings.url} was not contacted (--offline)")
+        return
     clock = SystemClock()
-    url, issuer = settings.issuer.url, assembly.issuer(settings.issuer, clock)
+    url, issuer = settings.url, assembly.issuer(settings, clock)
     skew: float | None = None
-    for number, (path, key) in enumerate(keys.items(), start=1):
-        shortest = min(token.lifetime for token in settings.tokens if token.key_file == path)
-        least = LEAST_TO_VERIFY if settings.issuer.verify else 0.0
-        result, lifetime = _prove(issuer, key, shortest, settings.issuer.timeout, least)
+    paths = [path for path in dict.fromkeys(token.key_file for token in tokens) if path in keys]
+    for number, path in enumerate(paths, start=1):
+        shortest = min(token.lifetime for token in tokens if token.key_file == path)
+        least = LEAST_TO_VERIFY if settings.verify else 0.0
+        result, lifetime = _prove(issuer, keys[path], shortest, settings.timeout, least)
         skew = result.skew if skew is None else skew
         if not isinstance(result.answer, Declined):
             proof = f"minted a token of {format_duration(lifetime)} to prove it"
             yield Finding("issuer", 0, f"{url} accepted the key in {path}; {proof}")
-            yield from _verify_findings(settings.issuer, result.answer.access)
+            yield from _verify_findings(settings, result.answer.access)
             continue
         outcome = result.answer.outcome
         text = f"{url}, key in {path}: {outcome}: {result.answer.message}; {ADVICE[outcome]}"
-        untried = len(keys) - number if outcome in _FAILS_FOR_ALL_KEYS else 0
+        untried = len(paths) - number if outcome in _FAILS_FOR_ALL_KEYS else 0
         more = f"; keys not tried: {untried}" if untried else ""
         yield Finding("issuer", exit_codes.of_outcome(outcome), text + more)
         if untried:

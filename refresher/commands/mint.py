@@ -33,15 +33,15 @@ def run(arguments: argparse.Namespace) -> int:
     token_settings = cli_options.chosen_token(found.settings, arguments.token)
     clock = SystemClock()
     key = KeyFile(token_settings.key_file).read()
-    issuer = assembly.issuer(found.settings.issuer, clock)
-    budget = attempt_budget(found.settings.issuer.timeout, token_settings.lifetime)
+    minted_by = found.settings.issuer_of(token_settings)
+    url, issuer = minted_by.url, assembly.issuer(minted_by, clock)
+    budget = attempt_budget(minted_by.timeout, token_settings.lifetime)
     result = issuer.mint(key, token_settings.lifetime, budget)
     if isinstance(result.answer, Declined):
         outcome = result.answer.outcome
         why = f"{outcome}: {result.answer.message}; {ADVICE[outcome]}"
-        print(f"refresher: {found.settings.issuer.url}: {why}", file=sys.stderr)
+        print(f"refresher: {url}: {why}", file=sys.stderr)
         return exit_codes.of_outcome(outcome)
-    url = found.settings.issuer.url
     token = token_of(result, result.answer, key, url, token_settings.lifetime)
     text = render(Format(found.format, found.template), token, clock.now(), url)
     needs_newline = sys.stdout.isatty() and not text.endswith(b"\n")  # the prompt starts on its own line

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
             __version__,
             os.getpid(),
-            settings.issuer.url,
+            " and ".join(issuer.url for issuer in settings.all_issuers),
             len(settings.tokens),
             listening.described(),
         )

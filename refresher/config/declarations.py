@@ -3,79 +3,23 @@
 `loader` builds the settings; `options` says what an option is. Outputs are declared in `output_kinds`.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from refresher.config import addresses, output_kinds, value_types
+from refresher.config.issuers import MIN_LIFETIME, IssuerSettings
 from refresher.config.options import Option, options_of, sections_below
 from refresher.config.output_kinds import LONGEST_LIFETIME, OutputSettings
 from refresher.config.serving import REFRESH_TOKEN, ServeSettings
 from refresher.config.value_types import ValueType, duration
 from refresher.core.schedule import RETRY_ROOM
 
-MAX_LIFETIME = 24 * 3600.0  # the API accepts thirty days; more than a day needs the operator's consent
-MIN_LIFETIME = 10.0
-
-_TIMEOUT = duration(1.0, 300.0, "1s to 5m")
-_CEILING = duration(MIN_LIFETIME, LONGEST_LIFETIME, "10s to 30d")
 _LIFETIME = duration(
     MIN_LIFETIME, LONGEST_LIFETIME, "whole seconds, 10s to issuer.max_lifetime (24h by default)", whole=True
 )
 # A fail-over must fit into the minute reserved for retries.
 _LEASE = duration(3.0, RETRY_ROOM, "whole seconds, 3s to 1m", whole=True)  # as the Lease itself counts
-
-
-class IssuerSettings(NamedTuple):
-    url: Annotated[
-        str,
-        Option(
-            "Base URL of the Inlive API; tokens are minted at {url}/v1/keys/accesstoken.",
-            addresses.URL,
-            example="https://api.inlive.app",
-            flag="--issuer-url",
-            group="issuer",
-        ),
-    ] = "https://api.inlive.app"
-    timeout: Annotated[
-        float,
-        Option(
-            "How long one whole attempt may take, with its quick retries.",
-            _TIMEOUT,
-            example="10s",
-            flag="--issuer-timeout",
-            group="issuer",
-        ),
-    ] = 10.0
-    ca_file: Annotated[
-        str | None,
-        Option(
-            "PEM file of the authorities trusted for issuer and verify, instead of the system's store "
-            "(SSL_CERT_FILE, SSL_CERT_DIR). Read again when it changes.",
-            addresses.FILE,
-            example="/etc/ssl/inlive.pem",
-            flag="--ca-file",
-            group="issuer",
-        ),
-    ] = None
-    max_lifetime: Annotated[
-        float,
-        Option(
-            "The operator's policy: a token's lifetime longer than this is refused.",
-            _CEILING,
-            example="24h",
-            flag="--max-lifetime",
-            group="issuer",
-        ),
-    ] = MAX_LIFETIME
-    verify: Annotated[
-        str | None,
-        Option(
-            "A URL to request (GET) with each new token before it is published. 401 or 403: it is discarded.",
-            addresses.VERIFY_URL,
-            example="https://hub.inlive.app/v1/rooms/my-room",
-            flag="--verify-url",
-            group="issuer",
-        ),
-    ] = None
 
 
 class TokenSettings(NamedTuple):
@@ -129,6 +73,15 @@ class TokenSettings(NamedTuple):
         ),
     ] = 0.70
     serve_refresh_token: Annotated[bool, REFRESH_TOKEN] = False
+    issuer: Annotated[  # the loader fills it in if there is only one
+        str | None,
+        Option(
+            "Name of its issuer, one of issuers. May be left out if there is only one.",
+            value_types.NAME,
+            example="studio",
+            inherited=True,
+        ),
+    ] = None
 
 
 def _default(key: str) -> Option:
@@ -143,6 +96,7 @@ class TokenDefaults(NamedTuple):
     lifetime: Annotated[float | None, _default("lifetime")] = None
     refresh_at: Annotated[float | None, _default("refresh_at")] = None
     serve_refresh_token: Annotated[bool | None, _default("serve_refresh_token")] = None
+    issuer: Annotated[str | None, _default("issuer")] = None
 
 
 class ListenAddress(NamedTuple):
@@ -188,7 +142,13 @@ class Settings(NamedTuple):
         tuple[TokenSettings, ...],
         Option("The tokens to keep fresh.", sections=(TokenSettings,), repeated=True),
     ]
-    issuer: Annotated[IssuerSettings, Option("Who mints.", sections=(IssuerSettings,))] = IssuerSettings()
+    issuer: Annotated[
+        IssuerSettings, Option("Who mints, if there is only one issuer.", sections=(IssuerSettings,))
+    ] = IssuerSettings()
+    issuers: Annotated[
+        Mapping[str, IssuerSettings],
+        Option("Several issuers, by name, instead of issuer.", sections=(IssuerSettings,), named=True),
+    ] = MappingProxyType({})
     listen: Annotated[
         ListenAddress | None,
         Option(
@@ -210,6 +170,15 @@ class Settings(NamedTuple):
         TokenDefaults | None,
         Option("Settings of all tokens that do not set their own.", sections=(TokenDefaults,)),
     ] = None
+
+    @property
+    def all_issuers(self) -> tuple[IssuerSettings, ...]:
+        """Every issuer."""
+        return tuple(self.issuers.values()) or (self.issuer,)
+
+    def issuer_of(self, token: TokenSettings) -> IssuerSettings:
+        """The issuer of this token."""
+        return self.issuer if token.issuer is None else self.issuers[token.issuer]
 
 
 SECTIONS = {**sections_below(Settings), Settings: ""}  # with their paths: "tokens[].outputs[]."

@@ -6,7 +6,7 @@ from refresher.config.declarations import SECTIONS, Settings
 from refresher.config.options import Option, by_flag, first_of, options_of
 from refresher.config.quoting import described, did_you_mean
 from refresher.config.source_map import Mapping, Path, Place, Problems
-from refresher.config.value_types import MappingError, read
+from refresher.config.value_types import MappingError, parse_name, read
 
 INVALID: Final = object()  # stands for a value whose problem is reported already
 
@@ -56,6 +56,11 @@ class Draft:
         found = self.get(key)
         return found if isinstance(found, list) else []
 
+    def named(self, key: str) -> "dict[str, Draft]":
+        """The sections by name under `key`; none if they are invalid."""
+        found = self.get(key)
+        return found if isinstance(found, dict) else {}
+
     def overlay(self, over: "Draft") -> None:
         """Replace values by those of `over`, where it has any."""
         self.values |= over.values
@@ -76,6 +81,8 @@ class Draft:
 def _built(value: Any) -> Any:
     if isinstance(value, Draft):
         return value.built()
+    if isinstance(value, dict):
+        return {name: draft.built() for name, draft in value.items()}
     return tuple(draft.built() for draft in value) if isinstance(value, list) else value
 
 
@@ -118,9 +125,13 @@ def find_missing(draft: Draft, problems: Problems) -> None:
             draft.values[option.attribute] = INVALID
             problems.add(draft.place(key), f"is missing; write {example_of(option)}")
     for value in draft.values.values():
-        for below in value if isinstance(value, list) else [value]:
-            if isinstance(below, Draft):
-                find_missing(below, problems)
+        for below in _sections_in(value):
+            find_missing(below, problems)
+
+
+def _sections_in(value: object) -> list[Draft]:
+    found = value if isinstance(value, list) else value.values() if isinstance(value, dict) else [value]
+    return [below for below in found if isinstance(below, Draft)]
 
 
 def _invalid(section: type, path: Path) -> Draft:
@@ -131,7 +142,7 @@ def _invalid(section: type, path: Path) -> Draft:
 
 def _value(option: Option, node: object, path: Path, base: str, problems: Problems) -> Any:
     if option.sections:
-        read = _read_list if option.repeated else read_section
+        read = _read_list if option.repeated else _read_named if option.named else read_section
         return read(option.sections, node, path, base, problems)
     if node is None:
         remedy = "" if option.required else ", or take the line out"
@@ -147,6 +158,24 @@ def _read_list(sections: tuple[type, ...], node: object, path: Path, base: str, 
         problems.add(path, f"{given} is given; accepted: {accepted}")
         return INVALID
     return [read_section(sections, item, (*path, index), base, problems) for index, item in enumerate(node)]
+
+
+def _read_named(sections: tuple[type, ...], node: object, path: Path, base: str, problems: Problems) -> Any:
+    if not isinstance(node, Mapping) or not node:
+        given = "an empty mapping" if isinstance(node, Mapping) else described(node)
+        accepted = f"a mapping of names to mappings with {_names(sections)}"
+        problems.add(path, f"{given} is given; accepted: {accepted}")
+        return INVALID
+    for name, problem in node.repetitions():
+        problems.add((*path, name), problem)
+    found = {}
+    for name, item in node.items():
+        try:
+            parse_name(name)
+        except ValueError as error:
+            problems.add((*path, name), str(error))
+        found[name] = read_section(sections, item, (*path, name), base, problems)
+    return found
 
 
 def parsed(option: Option, given: object, place: Place, base: str, problems: Problems) -> Any:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from refresher.config import flags
 from refresher.config.declarations import KNOWN_KEYS, TokenDefaults
 from refresher.config.drafts import Draft
+from refresher.config.issuers import IssuerSettings
 from refresher.config.loader import KEY, OUTPUTS, merged
 from refresher.config.options import options_of
 from refresher.config.source_map import Path, Problems
@@ -40,8 +41,13 @@ def _effective(draft: Draft, path: Path, problems: Problems) -> Iterator[Effecti
         value = draft.get(key)
         if option.sections == (TokenDefaults,):
             continue  # the values of the tokens show them
+        if option.sections == (IssuerSettings,) and not option.named and draft.named("issuers"):
+            continue  # it is not in use
         if isinstance(value, Draft):
             yield from _effective(value, (*path, key), problems)
+        elif option.named:
+            for name, below in draft.named(key).items():
+                yield from _effective(below, (*path, key, name), problems)
         elif option.sections:
             for index, below in enumerate(draft.drafts(key)):
                 yield from _effective(below, (*path, key, index), problems)

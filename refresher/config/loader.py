@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from refresher.config import flags
 from refresher.config.declarations import (
     KNOWN_KEYS,
-    IssuerSettings,
     LeaderElectionSettings,
     Settings,
     TokenSettings,
 )
 from refresher.config.drafts import INVALID, Draft, find_missing, parsed, read_section
+from refresher.config.issuer_rules import choose_issuers
+from refresher.config.issuers import IssuerSettings
 from refresher.config.options import by_flag, first_of
 from refresher.config.output_kinds import KINDS, PRINTED, kind_of
 from refresher.config.quoting import shown_path
@@ -90,6 +91,7 @@ def merged(
         for token in root.drafts("tokens"):
             token.underlay(defaults)
     find_missing(root, problems)
+    choose_issuers(root, problems)
     check_rules(root, problems)
     if OUTPUTS not in needs:
         check_conditional_options(over.output(PRINTED), problems)

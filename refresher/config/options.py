@@ -18,6 +18,7 @@ class Option(NamedTuple):
     example: Any = None
     # Instead of a value type: the option holds a section. Of several, the one whose first option is given.
     sections: tuple[type, ...] = ()
+    named: bool = False  # sections: a mapping of them by name, not empty
     repeated: bool = False  # sections: a list of them, not empty; other options: the flag may be repeated
     # The flag and value of another option in the section: this one is required beside it, else refused.
     only_with: tuple[str, str] | None = None
@@ -74,9 +75,10 @@ def sections_below(root: type, path: str = "") -> dict[type, str]:
     """Each section that `root` leads to, with its path in the file: ``tokens[].outputs[].``."""
     found: dict[type, str] = {}
     for key, option in options_of(root).items():
-        below = f"{path}{key}{'[]' if option.repeated else ''}."
+        below = f"{path}{key}{'[]' if option.repeated else '.NAME' if option.named else ''}."
         for section in option.sections:
-            found |= {section: below} | sections_below(section, below)
+            for each, where in ({section: below} | sections_below(section, below)).items():
+                found.setdefault(each, where)
     return found
 
 
@@ -146,6 +148,9 @@ def _property_schema(option: Option) -> dict[str, Any]:
     if option.sections:
         parts = [_section_schema(section) for section in option.sections]
         content = parts[0] if len(parts) == 1 else {"oneOf": parts}
+        if option.named:
+            names = {"propertyNames": value_types.NAME.schema}
+            return schema | {"type": "object", "minProperties": 1, **names, "additionalProperties": content}
         return schema | ({"type": "array", "minItems": 1, "items": content} if option.repeated else content)
     schema |= option.value_type.schema
     if not option.required and option.default is not None:

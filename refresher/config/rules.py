@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from refresher.config.declarations import TokenSettings
 from refresher.config.drafts import INVALID, Draft, example_of
 from refresher.config.durations import format_duration
+from refresher.config.issuer_rules import issuer_of, issuers_of
 from refresher.config.options import by_flag, first_of, options_of
 from refresher.config.output_kinds import LOCK_FILE, kind_of, record_path, refresh_path, secret_names
 from refresher.config.quoting import shown, shown_path
@@ -25,7 +26,8 @@ def check_rules(root: Draft, problems: Problems) -> None:
             problems.add(
                 token.place("name"), f"{shown(name)} is the name of {other} as well; each token needs its own"
             )
-        _check_lifetime(token, root.values["issuer"], problems)
+        if issuer := issuer_of(root, token):
+            _check_lifetime(token, issuer, problems)
         for output in token.drafts("outputs"):
             check_conditional_options(output, problems)
             _check_propagation_delay(output, token, problems)
@@ -75,7 +77,7 @@ def _check_lifetime(token: Draft, issuer: Draft, problems: Problems) -> None:
     if lifetime is not INVALID and longest is not INVALID and lifetime > longest:
         problems.add(
             token.place("lifetime"),
-            f"{format_duration(lifetime)} is more than issuer.max_lifetime allows; accepted: 10s to "
+            f"{format_duration(lifetime)} is more than max_lifetime of its issuer allows; accepted: 10s to "
             f"{format_duration(longest)}, or raise {problems.reference(issuer.place('max_lifetime'))}",
         )
 
@@ -251,9 +253,10 @@ def _inputs(root: Draft, config_path: str | None, paths: RealPaths) -> dict[str,
     read: dict[str, str] = {}
     if config_path is not None:
         read[paths.real(config_path)] = "the configuration file"
-    ca_file = root.values["issuer"].get("ca_file")
-    if isinstance(ca_file, str):
-        read[paths.real(ca_file)] = "issuer.ca_file"
+    for path, issuer in issuers_of(root).items():
+        ca_file = issuer.get("ca_file")
+        if isinstance(ca_file, str):
+            read[paths.real(ca_file)] = f"{path}.ca_file"
     serve = root.get("serve")
     if isinstance(serve, Draft) and isinstance(secret_file := serve.get("secret_file"), str):
         read[paths.real(secret_file)] = "serve.secret_file"

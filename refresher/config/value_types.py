@@ -172,7 +172,7 @@ _NAME_ACCEPTED = "1 to 63 of a-z, 0-9 and -, neither beginning nor ending in -"
 def parse_name(value: object) -> str:
     text = text_of(value, _NAME_ACCEPTED)
     if not re.fullmatch(_NAME, text):
-        raise not_accepted(f"{shown(text)} is not a token name", _NAME_ACCEPTED)
+        raise not_accepted(f"{shown(text)} is not a name", _NAME_ACCEPTED)
     return text
 
 

@@ -15,7 +15,8 @@ from urllib.request import ProxyHandler, build_opener
 
 from refresher import __version__, assembly
 from refresher.clock import SystemClock
-from refresher.config.declarations import IssuerSettings, Settings, TokenSettings
+from refresher.config.declarations import Settings, TokenSettings
+from refresher.config.issuers import IssuerSettings
 from refresher.config.output_kinds import FileOutputSettings
 from refresher.core.events import Stopping
 from refresher.core.instant import Instant

@@ -19,8 +19,9 @@ def test_an_example_loads_and_is_valid_by_the_schema(path):
 
 
 def test_the_full_examples_show_every_option():
-    """There are two: files and leader election exclude each other."""
-    shown = [yaml.safe_load((FOLDER / name).read_text()) for name in ("many-tokens.yaml", "kubernetes.yaml")]
+    """Files and leader election exclude each other, and so do one issuer and several."""
+    names = ("many-tokens.yaml", "kubernetes.yaml", "several-issuers.yaml")
+    shown = [yaml.safe_load((FOLDER / name).read_text()) for name in names]
     assert _options(Settings) == _keys(shown)
 
 
@@ -34,10 +35,13 @@ def _options(section, path=""):
 def _keys(node, path=""):
     if isinstance(node, list):
         return set().union(*(_keys(item, path) for item in node))
-    if isinstance(node, dict) and not path.endswith(
-        (".data", ".labels", ".annotations")
-    ):  # users name these keys
+    if isinstance(node, dict) and not path.endswith((".data", ".labels", ".annotations")):  # users name these
         return set().union(
-            *({f"{path}.{key}"} | _keys(value, f"{path}.{key}") for key, value in node.items())
+            *({f"{path}.{key}"} | _keys(_unnamed(key, value), f"{path}.{key}") for key, value in node.items())
         )
     return set()
+
+
+def _unnamed(key, value):
+    """A list of the issuers, without the names that users give them."""
+    return list(value.values()) if key == "issuers" else value

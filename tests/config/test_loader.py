@@ -7,14 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refresher.config.declarations import (
-    IssuerSettings,
-    LeaderElectionSettings,
-    ListenAddress,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import LeaderElectionSettings, ListenAddress, Settings, TokenSettings
 from refresher.config.flags import LogSettings
+from refresher.config.issuers import IssuerSettings
 from refresher.config.loader import load
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.source_map import MOST_PROBLEMS
@@ -57,7 +52,7 @@ def test_every_option_of_a_file_reaches_the_settings(tmp_path, loaded):
             TokenSettings("two", "/keys/studio", (FileOutputSettings(f"{tmp_path}/c"),)),
         ),
         IssuerSettings("https://proxy.example", 90.0, "/ca.pem", 172_800.0),
-        ListenAddress("::1", 9464),
+        listen=ListenAddress("::1", 9464),
     )
 
 
@@ -197,7 +192,7 @@ def test_all_problems_are_reported_at_once_with_line_and_path(tmp_path, problems
         "refresher.yaml:7: tokens[0].key_file: is missing",
         "refresher.yaml:8: tokens[0].key: no option",
         "refresher.yaml:10: tokens[0].lifetime: given twice, first in line 9",
-        "refresher.yaml:10: tokens[0].lifetime: 25h is more than issuer.max_lifetime allows",
+        "refresher.yaml:10: tokens[0].lifetime: 25h is more than max_lifetime of its issuer allows",
         "refresher.yaml:11: tokens[0].refresh_at: 70 is not a share",
         "refresher.yaml:13: tokens[0].outputs[0].file: '~/token' begins with ~, which is not expanded",
         "refresher.yaml:14: tokens[0].outputs[0].mode: YAML reads 0640 as the number 416",
@@ -249,7 +244,7 @@ def test_an_unknown_option_is_reported_with_a_suggestion(problems, given, meant)
         ("", "refresher.yaml: is empty"),
         (
             "a b c",
-            "refresher.yaml: a text is given; accepted: a mapping with tokens, issuer, listen, serve, leader",
+            "refresher.yaml: a text is given; accepted: a mapping with tokens, issuer, issuers, listen",
         ),
         ("- a", "refresher.yaml: a list is given"),
         ("tokens: {studio: {}}", "refresher.yaml:1: tokens: a mapping is given; accepted: a list"),

@@ -5,14 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresher.config import flags
-from refresher.config.declarations import (
-    IssuerSettings,
-    LeaderElectionSettings,
-    ListenAddress,
-    Settings,
-    TokenSettings,
-)
+from refresher.config.declarations import LeaderElectionSettings, ListenAddress, Settings, TokenSettings
 from refresher.config.effective import effective_values
+from refresher.config.issuers import IssuerSettings
 from refresher.config.loader import KEY, OUTPUTS, load
 from refresher.config.options import options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings

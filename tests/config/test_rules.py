@@ -28,7 +28,7 @@ def token(lifetime, propagation_delay=0.0, name="studio"):
 def test_a_lifetime_up_to_the_operators_policy_is_accepted(loaded, problems):
     assert loaded(HEAD + "  lifetime: 24h\n").settings.tokens[0].lifetime == 86400.0
     assert problems(HEAD + "  lifetime: 24h1m\n") == [
-        "refresher.yaml:5: tokens[0].lifetime: 24h1m is more than issuer.max_lifetime allows; "
+        "refresher.yaml:5: tokens[0].lifetime: 24h1m is more than max_lifetime of its issuer allows; "
         "accepted: 10s to 24h, or raise issuer.max_lifetime"
     ]
 
@@ -37,7 +37,7 @@ def test_the_operators_policy_can_be_raised_and_lowered(loaded, problems):
     assert loaded("issuer: {max_lifetime: 30d}\n" + HEAD + "  lifetime: 20d\n")
     [problem] = problems("issuer: {max_lifetime: 30m}\n" + HEAD)
     assert problem.startswith(
-        "refresher.yaml:3: tokens[0].lifetime: 1h is more than issuer.max_lifetime allows"
+        "refresher.yaml:3: tokens[0].lifetime: 1h is more than max_lifetime of its issuer allows"
     )
     assert problem.endswith("raise issuer.max_lifetime (line 1)")
 

@@ -5,7 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from refresher.config.declarations import IssuerSettings, LeaderElectionSettings, Settings, TokenSettings
+from refresher.config.declarations import LeaderElectionSettings, Settings, TokenSettings
+from refresher.config.issuers import IssuerSettings
 from refresher.config.loader import load
 from refresher.config.options import json_schema, options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings

@@ -7,7 +7,6 @@ import pytest
 
 from refresher.config.declarations import (
     SECTIONS,
-    IssuerSettings,
     LeaderElectionSettings,
     Settings,
     TokenDefaults,
@@ -15,6 +14,7 @@ from refresher.config.declarations import (
 )
 from refresher.config.drafts import example_of
 from refresher.config.hooks import ExecHook, HttpHook, PidFileSignal, ProcessSignal
+from refresher.config.issuers import IssuerSettings
 from refresher.config.options import Option, options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings
@@ -41,7 +41,7 @@ WRONG_VALUES = (
     "https://h/v1/keys/accesstoken", "$acces_token", "{}", "[]", "''",
 )  # fmt: skip
 # Rules across options. Their messages say what is accepted beside the other option.
-BETWEEN_OPTIONS = "^is for format|^'template' needs|than issuer.max_lifetime allows|half of the lifetime"
+BETWEEN_OPTIONS = "^is for format|is not declared|^'template' needs|than max_lifetime of its issuer allows|half of the lifetime"
 PLAIN = [
     (section, option)
     for section in SECTIONS

@@ -1,0 +1,154 @@
+"""Several issuers, by name, and the one that mints each token."""
+
+import pytest
+
+from refresher.config.effective import effective_values
+from refresher.config.issuers import IssuerSettings
+from refresher.config.loader import load
+from refresher.errors import ConfigurationError
+
+TWO = """\
+issuers:
+  studio: {url: "https://a.example"}
+  hub: {url: "https://b.example", timeout: 5s, ca_file: ca.pem, max_lifetime: 2h, verify: "https://b.example/v1"}
+"""
+
+
+def token(name, **more):
+    fields = "".join(f", {key}: {value}" for key, value in more.items())
+    return f"- {{name: {name}, key_file: key, outputs: [{{file: {name}}}]{fields}}}\n"
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    def load_text(text, environ=None, **flags):
+        (tmp_path / "c.yaml").write_text(text)
+        return load({"config": "c.yaml"} | flags, environ or {}, str(tmp_path))
+
+    return load_text
+
+
+@pytest.fixture
+def problems(loaded):
+    def problems_of(text, environ=None, **flags):
+        with pytest.raises(ConfigurationError) as caught:
+            loaded(text, environ, **flags)
+        return [str(problem) for problem in caught.value.problems]
+
+    return problems_of
+
+
+def issuers_by_token(found):
+    return {token.name: found.settings.issuer_of(token) for token in found.settings.tokens}
+
+
+def test_each_token_has_the_issuer_that_it_names(loaded, tmp_path):
+    found = loaded(f"{TWO}tokens:\n{token('a', issuer='studio')}{token('b', issuer='hub')}")
+    hub = IssuerSettings(
+        "https://b.example", 5.0, str(tmp_path / "ca.pem"), max_lifetime=7200.0, verify="https://b.example/v1"
+    )
+    assert issuers_by_token(found) == {"a": IssuerSettings("https://a.example"), "b": hub}
+    assert set(found.settings.all_issuers) == {IssuerSettings("https://a.example"), hub}
+    assert found.warnings == ()
+
+
+def test_the_name_may_come_from_the_defaults(loaded):
+    found = loaded(f"{TWO}defaults: {{issuer: hub}}\ntokens:\n{token('a')}{token('b', issuer='studio')}")
+    assert {name: issuer.url for name, issuer in issuers_by_token(found).items()} == {
+        "a": "https://b.example",
+        "b": "https://a.example",
+    }
+
+
+def test_the_only_issuer_needs_no_name(loaded):
+    found = loaded(f"issuers: {{studio: {{url: 'https://a.example'}}}}\ntokens:\n{token('a')}")
+    assert issuers_by_token(found) == {"a": IssuerSettings("https://a.example")}
+
+
+def test_without_issuers_there_is_one(loaded):
+    found = loaded(f"tokens:\n{token('a')}")
+    assert issuers_by_token(found) == {"a": IssuerSettings()}
+    assert found.settings.all_issuers == (IssuerSettings(),)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f"{TWO}tokens:\n{token('a')}",
+            "c.yaml:5: tokens[0].issuer: is missing; accepted: studio, hub",
+        ),
+        (
+            f"{TWO}tokens:\n{token('a', issuer='studoi')}",
+            "c.yaml:5: tokens[0].issuer: 'studoi' is not one of issuers; did you mean studio? "
+            "accepted: studio, hub",
+        ),
+        (
+            f"tokens:\n{token('a', issuer='studio')}",
+            "c.yaml:2: tokens[0].issuer: 'studio' is not declared; write it under issuers, or take this line "
+            "out",
+        ),
+        (
+            f"{TWO}issuer: {{timeout: 3s}}\ntokens:\n{token('a', issuer='studio')}",
+            "c.yaml:4: issuer.timeout: is for one issuer, and there are issuers: studio, hub; write it there",
+        ),
+        (
+            f"{TWO}tokens:\n{token('a', issuer='hub', lifetime='3h')}",
+            "c.yaml:5: tokens[0].lifetime: 3h is more than max_lifetime of its issuer allows; accepted: "
+            "10s to 2h, or raise issuers.hub.max_lifetime (line 3)",
+        ),
+        (
+            f"issuers: {{}}\ntokens:\n{token('a')}",
+            "c.yaml:1: issuers: an empty mapping is given; accepted: a mapping of names to mappings with "
+            "url, timeout, ca_file, max_lifetime, verify",
+        ),
+        (
+            f"issuers:\n  Hub: {{}}\ntokens:\n{token('a')}",
+            "c.yaml:2: issuers.Hub: 'Hub' is not a name; accepted: 1 to 63 of a-z, 0-9 and -, neither "
+            "beginning nor ending in -",
+        ),
+        (
+            f"issuers:\n  hub: {{}}\n  hub: {{}}\ntokens:\n{token('a')}",
+            "c.yaml:3: issuers.hub: given twice, first in line 2; keep one",
+        ),
+        (
+            f"issuers:\n  hub: {{uri: x}}\ntokens:\n{token('a')}",
+            "c.yaml:2: issuers.hub.uri: no option; did you mean url? accepted: url, timeout, ca_file, "
+            "max_lifetime, verify",
+        ),
+    ],
+)
+def test_a_mistake_is_reported_with_its_place(problems, text, expected):
+    assert expected in problems(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [({"issuer_url": "https://x.example"}, "--issuer-url"), ({}, "REFRESHER_ISSUER_URL")],
+)
+def test_a_flag_for_one_issuer_is_refused_beside_several(problems, given, place):
+    environ = {} if given else {"REFRESHER_ISSUER_URL": "https://x.example"}
+    assert problems(f"{TWO}tokens:\n{token('a', issuer='hub')}", environ, **given) == [
+        f"{place}: is for one issuer, and there are issuers: studio, hub; write it there"
+    ]
+
+
+def test_an_issuer_without_a_token_is_a_warning(loaded):
+    found = loaded(f"{TWO}tokens:\n{token('a', issuer='hub')}")
+    assert [str(warning) for warning in found.warnings] == [
+        "c.yaml:2: issuers.studio: no token has this issuer"
+    ]
+
+
+def test_the_ca_file_of_any_issuer_is_no_output(problems):
+    text = f"{TWO}tokens:\n{token('a', issuer='hub').replace('file: a', 'file: ca.pem')}"
+    assert any("would overwrite issuers.hub.ca_file" in problem for problem in problems(text))
+
+
+def test_show_lists_the_issuers_and_not_the_one_that_is_not_used(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{TWO}tokens:\n{token('a', issuer='hub')}{token('b', issuer='studio')}")
+    shown = {value.path: value for value in effective_values({"config": str(path)}, {}, str(tmp_path))}
+    assert shown["issuers.hub.timeout"].value == "5s"
+    assert shown["issuers.studio.timeout"].origin is None
+    assert not any(path.startswith("issuer.") for path in shown)

@@ -9,9 +9,9 @@ import pytest
 
 from refresher.emulator.server import Emulator
 from refresher.executor import MINTS_AT_ONCE
-from tests.commands.daemon import Daemon, eventually, refresher
+from tests.commands.daemon import Daemon, refresher
 
-MANY = 2 * MINTS_AT_ONCE + 8  # more than the threads that one issuer may occupy
+MANY = MINTS_AT_ONCE + 8  # more than one issuer may be asked for at once
 
 
 @pytest.fixture
@@ -27,9 +27,14 @@ def token(name: str, issuer: str, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def config(place: Path, issuer: Emulator, other: Emulator) -> Any:
     def written(*tokens: dict[str, Any]) -> Path:
-        for name, at in (("studio", issuer), ("hub", other)):
+        for name, at in (("studio", issuer), ("hub", other), ("third", other)):
             (place / f"{name}.key").write_text(at.keys[0].reveal())
-        issuers = {"studio": {"url": issuer.url}, "hub": {"url": other.url, "timeout": "60s"}}
+        third = other.url.replace("127.0.0.1", "localhost")
+        issuers = {
+            "studio": {"url": issuer.url},
+            "hub": {"url": other.url, "timeout": "60s"},
+            "third": {"url": third, "timeout": "60s"},
+        }
         path = place / "refresher.json"
         path.write_text(json.dumps({"issuers": issuers, "tokens": tokens}))
         return path
@@ -64,10 +69,11 @@ def test_mint_asks_the_issuer_of_the_token(config: Any, issuer: Emulator, other:
     assert (issuer.counts.issued, other.counts.issued) == (0, 1)
 
 
-def test_an_issuer_that_hangs_does_not_hold_back_another(config: Any, place: Path, other: Emulator) -> None:
+def test_issuers_that_hang_do_not_hold_back_another(config: Any, other: Emulator) -> None:
     other.faults(hang=True)
-    hanging = [token(f"b{number}", "hub", lifetime="10m") for number in range(MANY)]
+    hanging = [
+        token(f"{name}-{number}", name, lifetime="10m") for name in ("hub", "third") for number in range(MANY)
+    ]
     with Daemon("--config", config(*hanging, token("a", "studio", lifetime="10s"))) as daemon:
-        eventually(lambda: (place / "a").exists(), "the good issuer's first token")
         daemon.wait_for("OutputWritten", token="a", times=3)
-        assert daemon.entries("OutputWritten", token="b0") == []
+        assert {entry["token"] for entry in daemon.entries("OutputWritten")} == {"a"}

@@ -41,7 +41,10 @@ WRONG_VALUES = (
     "https://h/v1/keys/accesstoken", "$acces_token", "{}", "[]", "''",
 )  # fmt: skip
 # Rules across options. Their messages say what is accepted beside the other option.
-BETWEEN_OPTIONS = "^is for format|is not declared|^'template' needs|than max_lifetime of its issuer allows|half of the lifetime"
+BETWEEN_OPTIONS = (
+    "^is for format|is not declared|^'template' needs|than max_lifetime of its issuer allows|"
+    "half of the lifetime"
+)
 PLAIN = [
     (section, option)
     for section in SECTIONS

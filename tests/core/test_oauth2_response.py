@@ -37,8 +37,8 @@ def granting(**fields: object) -> dict[str, object]:
         ("9" * 20, HOUR),
         (1e308 * 10, "it is not JSON"),  # Infinity
         (math.nan, "it is not JSON"),
-        (0, "expired already"),
-        (-1, "expired already"),
+        (0, "expires_in is 0: the token has expired"),
+        (-1, "expires_in is -1: the token"),
         ("0", "expired already"),
         (-(10**400), "expired already"),
         (1, "too short"),

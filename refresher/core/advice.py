@@ -8,10 +8,10 @@ from refresher.core.model import Outcome
 _NETWORK = "check issuer.url and the way there: name resolution, firewall, proxy, certificate"
 
 ADVICE: Mapping[Outcome, str] = {
-    Outcome.OK: "if this lasts, ask Inlive why the issuer repeats its tokens",
-    Outcome.KEY_REFUSED: "put a valid key into the key file (create one on Inlive's integration page)",
+    Outcome.OK: "if this lasts, ask the issuer's operator why it repeats its tokens",
+    Outcome.KEY_REFUSED: "put a valid key into the key file (for Inlive: create one on its integration page)",
     Outcome.THROTTLED: "if this lasts, let tokens live longer, or mint fewer with this key",
-    Outcome.SERVER_ERROR: "if this lasts, ask Inlive",
+    Outcome.SERVER_ERROR: "if this lasts, ask the issuer's operator",
     Outcome.UNREACHABLE: _NETWORK,
     Outcome.TIMEOUT: _NETWORK,
     Outcome.BAD_RESPONSE: "check issuer.url, issuer.verify (if set), whether the issuer grants the lifetime, "
@@ -32,6 +32,7 @@ class Code(StrEnum):
     NO_TOKEN = "no_token"  # noqa: S105 -- a code
     NOT_INSPECTED = "not_inspected"
     HOOK_FAILED = "hook_failed"
+    CONFIGURATION_REFUSED = "configuration_refused"
 
 
 _RETRIED = "correct this and confirm it with `refresher check`"
@@ -50,4 +51,5 @@ ADVICE_ON: Mapping[Code, str] = {
     Code.NO_TOKEN: _UNSERVED,
     Code.NOT_INSPECTED: "wait some seconds; if this lasts, check the file system or the API server behind it",
     Code.HOOK_FAILED: "correct the hook or what it calls; until then its consumer may use the former token",
+    Code.CONFIGURATION_REFUSED: "correct the file or put the former one back; a restart would fail",
 }

@@ -6,14 +6,9 @@ from typing import NamedTuple, Self, TypeVar
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, Try, Verdict
 from refresher.core.notifications import (
-    ConfigurationApplied,
-    ConfigurationRefused,
-    Crashed,
     HookFailed,
     HookRan,
     IssuerAnswered,
-    LeaderChanged,
-    LeaseFailed,
     Notification,
     OutputFailed,
     OutputRemoved,
@@ -22,6 +17,14 @@ from refresher.core.notifications import (
     TokenMinted,
     TokenRemoved,
     TokenVerified,
+)
+from refresher.core.problems import of_configuration
+from refresher.core.process_notifications import (
+    ConfigurationApplied,
+    ConfigurationRefused,
+    Crashed,
+    LeaderChanged,
+    LeaseFailed,
 )
 from refresher.core.status import ConfigurationStatus, LeaseStatus
 
@@ -103,7 +106,8 @@ class Counters:
             case ConfigurationApplied():
                 self.configuration = ConfigurationStatus(now.wall)
             case ConfigurationRefused(problems=problems) if self.configuration is not None:
-                self.configuration = self.configuration._replace(problem="; ".join(problems))
+                found = of_configuration(problems, self.configuration.problems, now)
+                self.configuration = self.configuration._replace(problems=found)
             case Crashed():
                 self.crashes += 1
             case TokenVerified(verdict=verdict):

@@ -1,6 +1,6 @@
 """The expected lifetime of a token. All times are seconds.
 
-The issuer does not report a lifetime, so expect the requested one. If the token is a JWT, its claims may
+Expect the requested lifetime, or less if the response states less. If the token is a JWT, its claims may
 shorten that. The signature is not verified, because claims can never lengthen the lifetime.
 """
 
@@ -34,32 +34,37 @@ class Claims(NamedTuple):
     not_before: float | None
 
 
-def believed_lifetime(requested: float, access_token: str, date: float | None, now_wall: float) -> float:
-    """The shorter of the `requested` lifetime and the lifetime in the token's claims.
+def believed_lifetime(
+    requested: float, access_token: str, date: float | None, now_wall: float, stated: float = math.inf
+) -> float:
+    """The shortest of the `requested` lifetime, the one `stated` in the response, and the one in the token's
+    claims.
 
     `date`: the issuer's wall time, from the Date header of its response. Claims are compared with that,
     because our clock may be wrong. Only without a Date are they compared with our `now_wall`, and then
     generously. Raises UselessTokenError if the token has expired, is not valid yet, or ends far too early.
     """
     claims = claims_of(access_token)
-    if claims is None:
-        return requested
-    lifetime = min(requested, _stated(claims, date, now_wall))
+    claimed = math.inf if claims is None else _claimed(claims, date, now_wall)
+    lifetime = min(requested, stated, claimed)
+    source = "its own claims" if claimed <= stated else "the lifetime in the response"
     shortest = min(SHORTEST_LIFETIME, requested / 10)
     if lifetime <= 0:
-        raise UselessTokenError("the token has expired already, by its own claims")
+        raise UselessTokenError(f"the token has expired already, by {source}")
     if lifetime < shortest:
         raise UselessTokenError(
-            f"the token lives {lifetime:.3g} s by its own claims, which is too short to use; "
+            f"the token lives {lifetime:.3g} s by {source}, which is too short to use; "
             f"{requested:g} s were requested"
         )
+    if claims is None:
+        return lifetime
     present, tolerance = (now_wall, OUR_CLOCK_OFF) if date is None else (date, _tolerance(lifetime))
     if claims.not_before is not None and claims.not_before - present > tolerance:
         raise UselessTokenError("the token is not valid yet, by its own nbf")
     return lifetime
 
 
-def _stated(claims: Claims, date: float | None, now_wall: float) -> float:
+def _claimed(claims: Claims, date: float | None, now_wall: float) -> float:
     """The lifetime from now on by the claims; infinite if they do not limit it."""
     if claims.expires is None:
         return math.inf

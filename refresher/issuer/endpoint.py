@@ -1,10 +1,11 @@
-"""Requests with a bearer token to one URL, with a time limit and without redirects, cookies or .netrc."""
+"""Requests with a secret to one URL, with a time limit and without redirects, cookies or .netrc."""
 
 import io
 import ipaddress
 import os
 import ssl
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -32,6 +33,23 @@ _POOLS = bounded_pools(LONGEST_RESPONSE)
 _OTHER_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
+class Call(NamedTuple):
+    """A request. Each header and the body may contain a secret. `headers` replace the usual ones."""
+
+    method: str
+    headers: Mapping[str, str]
+    body: str | None = None
+    content_type: str = "application/json"
+
+    def __repr__(self) -> str:
+        return f"<{self.method} with secrets>"
+
+
+def bearer(token: SecretStr) -> dict[str, str]:
+    """The Authorization header with this bearer token (RFC 6750 §2.1)."""
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
 class Endpoint:
     """One URL and a pool of connections to it, shared by all threads.
 
@@ -56,13 +74,10 @@ class Endpoint:
         self._peer = Peer(proxies.host_and_port(url), proxies.address(proxy) if proxy else None, self._trust)
         self._adapter = _BoundedAdapter(self._trust, pool_size)
 
-    def request(
-        self, method: str, bearer: SecretStr, seconds: float, body: object = None
-    ) -> Response | Failure:
-        """Send one request, with `body` as JSON unless it is None. It ends within `seconds`. A failure of the
-        network is returned, not raised."""
+    def request(self, call: Call, seconds: float) -> Response | Failure:
+        """Send one request. It ends within `seconds`. A failure of the network is returned, not raised."""
         try:
-            return self._send(method, bearer, seconds, body)
+            return self._send(call, seconds)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             found = failure(error, self._peer, seconds)
             return found._replace(message=self.with_url(found.message + self._advice(found)))
@@ -80,23 +95,25 @@ class Endpoint:
         hint = f" ({ignored[0]} is ignored, SSL_CERT_FILE is used)" if ignored else ""
         return f"; if a private authority signed it, set issuer.ca_file to a file with its certificate{hint}"
 
-    def _send(self, method: str, bearer: SecretStr, seconds: float, body: object) -> Response:
+    def _send(self, call: Call, seconds: float) -> Response:
         if self._proxy_problem:
             raise UnusableError(self._proxy_problem)
 
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            request.headers["Authorization"] = f"Bearer {bearer.reveal()}"
+            for name, value in call.headers.items():
+                request.headers[name] = value
             return request
 
         request = requests.Request(
-            method,
+            call.method,
             self._url,
             headers={
                 "accept": "application/json",
                 "Accept-Encoding": "identity",  # a compressed body might be a decompression bomb
                 "User-Agent": self._user_agent,
+                **({} if call.body is None else {"Content-Type": call.content_type}),
             },
-            json=body,
+            data=None if call.body is None else call.body.encode(),
             auth=authorize,  # applied last: it also overrides user:password@ in the URL
         ).prepare()
         timeout: Any = Timeout(total=seconds)  # the docs allow a Timeout, the stubs do not

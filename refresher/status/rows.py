@@ -149,7 +149,7 @@ def _configuration(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def advice_once(problems: Sequence[RowProblem]) -> Iterator[RowProblem]:
     """The problems. An advice that several in a row share stays with the last of them."""
-    for problem, following in itertools.pairwise((*problems, None)):
+    for problem, following in itertools.zip_longest(problems, problems[1:]):
         is_shared = following is not None and following.advice == problem.advice
         yield problem._replace(advice="") if is_shared else problem
 

@@ -7,7 +7,7 @@ To add a kind, declare its settings here, append it to `KINDS`, and build its ad
 from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
-from refresher.config import addresses, value_types
+from refresher.config import addresses, kube_metadata, value_types
 from refresher.config.addresses import namespaced
 from refresher.config.hooks import AFTER, HookSettings
 from refresher.config.options import Option
@@ -133,6 +133,22 @@ class SecretOutputSettings(NamedTuple):
     ] = DELAY_OF_SECRETS
     after: Annotated[HookSettings | None, AFTER] = None
     on_remove: Annotated[str, _ON_REMOVE] = KEEP
+    labels: Annotated[
+        kube_metadata.Pairs,
+        Option(
+            "Labels of the Secret, beside the refresher's own. One that was changed is put right.",
+            kube_metadata.LABELS,
+            example={"team": "studio"},
+        ),
+    ] = ()
+    annotations: Annotated[
+        kube_metadata.Pairs,
+        Option(
+            "Annotations of the Secret, beside the refresher's own. One that was changed is put right.",
+            kube_metadata.ANNOTATIONS,
+            example={"example.com/contact": "studio@example.com"},
+        ),
+    ] = ()
 
 
 OutputSettings = FileOutputSettings | SecretOutputSettings

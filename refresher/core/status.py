@@ -119,10 +119,13 @@ def current(state: State, now: Instant) -> TokenFacts | None:
     return min(held, key=lambda facts: facts.remaining(now), default=None)
 
 
-def next_attempt(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float] | None:
-    """Why and when (boot seconds) the next mint is planned; None without a plan."""
+def next_attempt(
+    state: State, policy: TokenPolicy, now: Instant, due: float | None = None
+) -> tuple[Reason, float] | None:
+    """Why and when (boot seconds) the next mint is planned; None without a plan. `due`: the result of
+    `refresh_due`, if the caller has it."""
     planned: tuple[Reason, float] | None = None
-    for _, reason, at in machine.attempts(state, policy, now):
+    for _, reason, at in machine.attempts(state, policy, now, due):
         if planned is None or at < planned[1]:
             planned = reason, at
     return planned

@@ -6,14 +6,9 @@ from typing import NamedTuple, Self, TypeVar
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, Try, Verdict
 from refresher.core.notifications import (
-    ConfigurationApplied,
-    ConfigurationRefused,
-    Crashed,
     HookFailed,
     HookRan,
     IssuerAnswered,
-    LeaderChanged,
-    LeaseFailed,
     Notification,
     OutputFailed,
     OutputRemoved,
@@ -24,6 +19,13 @@ from refresher.core.notifications import (
     TokenVerified,
 )
 from refresher.core.problems import of_configuration
+from refresher.core.process_notifications import (
+    ConfigurationApplied,
+    ConfigurationRefused,
+    Crashed,
+    LeaderChanged,
+    LeaseFailed,
+)
 from refresher.core.status import ConfigurationStatus, LeaseStatus
 
 Key = TypeVar("Key")

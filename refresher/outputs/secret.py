@@ -74,8 +74,8 @@ class SecretOutput:
         held = secret_body.holding(written, self._plan, now)
         if held.facts is None or held.facts.fingerprint != token.facts.fingerprint or not held.intact:
             raise OutputError(
-                f"{self.name} does not hold the value that was just written: check for an admission webhook "
-                "that changes it"
+                f"{self.name} does not hold what was just written: check for an admission webhook that "
+                "changes its values, labels or annotations"
             )
 
     def request_refresh(self, at: float) -> None:

@@ -1,7 +1,7 @@
 """Reads and builds the content of a Secret: the values, and annotations with their record.
 
     metadata:
-      labels: {app.kubernetes.io/managed-by: inlive-token-refresher}
+      labels: {app.kubernetes.io/managed-by: inlive-token-refresher}  # and those of the plan, as annotations
       annotations:
         token-refresher.inlive.app/owner: inlive/inlive-token-refresher   # the installation that writes it
         token-refresher.inlive.app/issued-at: 2026-11-05T10:00:00.25Z     # and so on, as in a file's `record`
@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from refresher.config.addresses import namespaced
+from refresher.config.kube_metadata import MANAGED_BY, OUR_PREFIX, Pairs
 from refresher.core import formats
 from refresher.core.formats import Credentials, Format
 from refresher.core.instant import Instant
@@ -30,10 +31,10 @@ from refresher.kube.paths import NEVER
 from refresher.outputs import record
 from refresher.outputs.record import Entry
 
-PREFIX = "token-refresher.inlive.app/"
+PREFIX = OUR_PREFIX
 OWNER = f"{PREFIX}owner"
 REFRESH = f"{PREFIX}refresh"
-LABEL, LABELLED = "app.kubernetes.io/managed-by", "inlive-token-refresher"
+LABEL, LABELLED = MANAGED_BY, "inlive-token-refresher"
 TYPE = "Opaque"
 LARGEST_SECRET = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
 
@@ -48,6 +49,8 @@ class Plan(NamedTuple):
     owner: str  # the installation: two installations never share a Secret
     formats: Mapping[str, Format]
     issuer_url: str
+    labels: Pairs = ()  # the user's own
+    annotations: Pairs = ()
 
     @property
     def identity(self) -> str:
@@ -67,8 +70,9 @@ class Seen(NamedTuple):
     resource_version: str
     type: str
     immutable: bool
-    label: str | None
+    labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    all_annotations: Mapping[str, str]
     values: Mapping[str, bytes]
 
     def __repr__(self) -> str:
@@ -113,10 +117,11 @@ def seen(document: Mapping[str, Any]) -> Seen:
         resource_version=str(metadata.get("resourceVersion", "")),
         type=str(document.get("type", "")),
         immutable=document.get("immutable") is True,
-        label=_texts(metadata, "labels").get(LABEL),
+        labels=_texts(metadata, "labels"),
         annotations={
             name.removeprefix(PREFIX): text for name, text in annotations.items() if name.startswith(PREFIX)
         },
+        all_annotations=annotations,
         values=values,
     )
 
@@ -159,7 +164,9 @@ def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
     intact = (
         identity == plan.identity
         and found.owner == plan.owner
-        and found.label is not None
+        and LABEL in found.labels
+        and found.labels.items() >= set(plan.labels)
+        and found.all_annotations.items() >= set(plan.annotations)
         and found.type == TYPE
         and not found.immutable
     )
@@ -210,13 +217,14 @@ def manifest(
     """The manifest to apply so that the Secret holds `values` and their sealed record. Applying it conflicts
     if the Secret has changed since it was read as `found`.
 
-    It contains everything that we own in the Secret. So applying it removes our former keys. If another
-    client has set the label, the label stays theirs.
+    It contains everything that we own in the Secret. So applying it removes our former keys, labels and
+    annotations. If another client has set LABEL, it stays theirs.
     """
     sha256 = digest(values)
     fields = record.fields(sha256, record.sealed(sha256, Entry(plan.identity, facts), sealer))
-    annotations = {_annotation(name): _text(value) for name, value in fields.items()}
-    label = found.label if found is not None else None
+    label = found.labels.get(LABEL, LABELLED) if found is not None else LABELLED
+    texts = {name: text if isinstance(text, str) else json.dumps(text) for name, text in fields.items()}
+    ours = {OWNER: plan.owner} | {PREFIX + _annotation(name): text for name, text in texts.items()}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -224,8 +232,8 @@ def manifest(
             "name": plan.secret,
             "namespace": plan.namespace,
             "resourceVersion": found.resource_version if found is not None else NEVER,
-            "labels": {LABEL: LABELLED} if label in (None, LABELLED) else {},
-            "annotations": {OWNER: plan.owner} | {PREFIX + name: text for name, text in annotations.items()},
+            "labels": dict(plan.labels) | ({LABEL: LABELLED} if label == LABELLED else {}),
+            "annotations": dict(plan.annotations) | ours,
         },
         "type": TYPE,
         "data": {key: base64.b64encode(value).decode() for key, value in values.items()},
@@ -274,10 +282,6 @@ def _identities(text: str) -> dict[str, str] | None:
 
 def _annotation(field: str) -> str:
     return field.replace("_", "-")
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _json(mapping: Mapping[str, str]) -> str:

@@ -4,7 +4,6 @@ token and output.
 The document may come from a daemon of another version: fields that are missing or misformed are UNKNOWN.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -149,8 +148,8 @@ def _configuration(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def advice_once(problems: Sequence[RowProblem]) -> Iterator[RowProblem]:
     """The problems. An advice that several in a row share stays with the last of them."""
-    for problem, following in itertools.zip_longest(problems, problems[1:]):
-        is_shared = following is not None and following.advice == problem.advice
+    for at, problem in enumerate(problems):
+        is_shared = any(following.advice == problem.advice for following in problems[at + 1 : at + 2])
         yield problem._replace(advice="") if is_shared else problem
 
 

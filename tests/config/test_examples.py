@@ -34,7 +34,9 @@ def _options(section, path=""):
 def _keys(node, path=""):
     if isinstance(node, list):
         return set().union(*(_keys(item, path) for item in node))
-    if isinstance(node, dict) and not path.endswith(".data"):  # whose keys are the user's own
+    if isinstance(node, dict) and not path.endswith(
+        (".data", ".labels", ".annotations")
+    ):  # users name these keys
         return set().union(
             *({f"{path}.{key}"} | _keys(value, f"{path}.{key}") for key, value in node.items())
         )

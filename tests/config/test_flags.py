@@ -19,12 +19,13 @@ def parser(groups=flags.GROUPS):
 
 
 def test_every_plain_option_but_those_of_hooks_has_a_flag_and_a_variable_of_its_own():
+    """Flags describe one token for a trial: they neither remove an output nor decorate it."""
     in_the_file_only = {*sections_below(FileOutputSettings), TokenDefaults}
     plain = [
         option
         for section in (*(SECTIONS.keys() - in_the_file_only), flags.LogSettings)
         for option in options_of(section).values()
-        if not option.sections and option.key != "on_remove"  # only a changed file removes an output
+        if not option.sections and option.key not in {"on_remove", "labels", "annotations"}
     ]
     declared = [option for _, option in flags.declared_flags()]
     assert {option.flag for option in plain} | {"--config"} == {option.flag for option in declared}

@@ -92,7 +92,7 @@ def secret(octets: bytes) -> None:
     applied = json.loads(
         json.dumps(secret_body.manifest(found, PLAN, token.facts, values, Sealer(SecretStr("k3y"))))
     )
-    applied["metadata"]["labels"].setdefault(secret_body.LABEL, found.label)
+    applied["metadata"]["labels"].setdefault(secret_body.LABEL, found.labels.get(secret_body.LABEL))
     assert secret_body.holding(secret_body.seen(applied), PLAN, NOW).intact
 
 

@@ -58,12 +58,12 @@ class SecretPlace:
         self.tells_value = form != "template"
         self.path = f"/api/v1/namespaces/{account.namespace}/secrets/{NAME}"
 
-    def output(self, *, owner=OURS, data=None, api=None, namespace=None, on_remove="keep"):
+    def output(self, *, owner=OURS, data=None, api=None, namespace=None, **more):
         settings = SecretOutputSettings(
             secret=f"{namespace or self.account.namespace}/{NAME}",
             data=data or (("access-token", self.form),),
             template=TEMPLATE,
-            on_remove=on_remove,
+            **more,
         )
         cluster = outputs.Cluster(lambda: api or self.api, owner, lambda: math.inf)
         return outputs.build(settings, URL, cluster)

@@ -27,8 +27,8 @@ BOTH = {"access-token": Format("token"), "auth.json": Format("inlive-sdk")}
 NOTHING = Holding(owner="inlive/refresher")  # nothing is trusted, but the owner is known
 
 
-def plan(forms=BOTH, owner="inlive/refresher", url=URL):
-    return Plan("studio", "inlive-access-token", owner, forms, url)
+def plan(forms=BOTH, owner="inlive/refresher", url=URL, **own):
+    return Plan("studio", "inlive-access-token", owner, forms, url, **own)
 
 
 def applied(found=None, token=None, wants=None, now=NOW):
@@ -154,6 +154,36 @@ def test_a_label_set_by_others_stays_theirs():
     there["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
     assert applied(secret_body.seen(there))["metadata"]["labels"] == {}
     assert holding(there).intact
+
+
+# Labels and annotations of the user
+
+OWN = {"labels": (("team", "studio"),), "annotations": (("example.com/contact", "studio@example.com"),)}
+
+
+def test_a_manifest_has_the_labels_and_annotations_of_the_plan_beside_ours():
+    metadata = applied(wants=plan(**OWN))["metadata"]
+    assert metadata["labels"] == {"team": "studio", "app.kubernetes.io/managed-by": "inlive-token-refresher"}
+    assert metadata["annotations"]["example.com/contact"] == "studio@example.com"
+    assert metadata["annotations"].items() > annotations(applied()).items()
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [("labels", "team"), ("annotations", "example.com/contact")], ids=str
+)
+@pytest.mark.parametrize("change", ["changed", "gone"])
+def test_a_label_or_annotation_that_differs_from_the_plan_alters_the_secret(field, name, change):
+    wants = plan(**OWN)
+    there = stored(applied(wants=wants))
+    assert holding(there, wants).intact
+    there["metadata"][field] = {name: "other"} | {
+        key: text for key, text in there["metadata"][field].items() if key != name
+    }
+    if change == "gone":
+        del there["metadata"][field][name]
+    held = holding(there, wants)
+    assert not held.intact
+    assert held.token is not None, "so it is written with the token in hand, without a mint"
 
 
 # Reading a Secret

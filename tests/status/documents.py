@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from refresher.core.events import MintFailed, WriteFailed
-from refresher.core.notifications import ConfigurationRefused
+from refresher.core.process_notifications import ConfigurationRefused
 from refresher.core.state import OutputPolicy
 from refresher.core.status import ConfigurationStatus, LeaseStatus, status_of
 from refresher.status.document import DAEMON, Origin, status_document

@@ -7,7 +7,7 @@ import pytest
 
 from refresher.core.advice import ADVICE_ON, Code
 from refresher.core.events import MintFailed, WriteFailed
-from refresher.core.notifications import ConfigurationApplied
+from refresher.core.process_notifications import ConfigurationApplied
 from refresher.core.status import LeaseStatus
 from refresher.status.document import OUTPUTS, Origin, status_document, unready_outputs
 from tests.core.builders import KEY, UNREACHABLE, token

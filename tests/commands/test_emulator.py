@@ -177,11 +177,11 @@ def test_the_welcome_line_with_refresher_mint_prints_a_token(
 def test_every_request_has_a_line_on_standard_error_without_a_secret(start: Callable[..., Started]) -> None:
     emulator = start()
     token = emulator.mint(emulator.new_key).json()["data"]["access_token"]
-    emulator.mint("another")
+    refused = emulator.mint("another")
     _, log = emulator.end()
     first, second = log.splitlines()
-    assert first.startswith("POST /v1/keys/accesstoken 200 key ")
-    assert second.startswith("POST /v1/keys/accesstoken 401 ")
+    assert first.startswith("POST /v1/keys/accesstoken 200 id=")
+    assert second.startswith(f"POST /v1/keys/accesstoken 401 id={refused.headers['X-Request-Id']} ")
     assert emulator.new_key not in log
     assert token not in log
 

@@ -147,13 +147,16 @@ def test_the_access_log_has_a_line_for_each_request_and_no_secret() -> None:
             + b"GET /%1b[31m?the-application-key HTTP/1.1\r\nHost: x\r\n\r\n"
             + b"nonsense\r\n\r\n"
         )
-        while sock.recv(65536):
-            pass
+        while block := sock.recv(65536):
+            received += block
     access = re.findall(rb'"access_token": "([^"]+)"', received)[0].decode()
     assert len(lines) == 4
-    assert lines[0].startswith("POST /v1/keys/accesstoken 200 key ")
-    assert lines[1].startswith("POST /v1/keys/accesstoken 503 ")
+    ids = re.findall(rb"X-Request-Id: (\S+)", received)
+    assert len(set(ids)) == 3  # of each readable request
+    named = [f" id={found.decode()}" for found in ids]
+    assert lines[0].startswith(f"POST /v1/keys/accesstoken 200{named[0]} key ")
+    assert lines[1].startswith(f"POST /v1/keys/accesstoken 503{named[1]} ")
     assert lines[1].endswith("fault: status=503")
-    assert lines[2] == "GET /%1b[31m 404"
+    assert lines[2] == f"GET /%1b[31m 404{named[2]}"
     assert lines[3] == "unreadable request 400"
     assert not [line for line in lines if access in line or "the-application-key" in line]

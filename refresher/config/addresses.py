@@ -168,7 +168,8 @@ LONGEST_NAME = 253  # characters, of an object and of a key in a Secret
 # namespace; a DNS subdomain for Secrets and Leases. Kubernetes allows longer parts of it than DNS does.
 _NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_OBJECT = rf"(?:{_NAMESPACE}/)?(?=.{{1,{LONGEST_NAME}}}$){_PART}(?:\.{_PART})*"
+_OBJECT_NAME = rf"(?=.{{1,{LONGEST_NAME}}}$){_PART}(?:\.{_PART})*"
+_OBJECT = rf"(?:{_NAMESPACE}/)?{_OBJECT_NAME}"
 _OBJECT_ACCEPTED = (
     "[NAMESPACE/]NAME, both of a-z, 0-9 and -, dots in the name, a letter or digit at either end"
 )
@@ -201,7 +202,21 @@ def _is_text(word: str) -> bool:
     return isinstance(resolved(word), str)
 
 
+def parse_secret_name(value: object) -> str:
+    """The name of a Secret, without its namespace."""
+    accepted = f"1 to {LONGEST_NAME} of a-z, 0-9, - and ., a letter or digit at either end"
+    text = text_of(value, accepted)
+    if not re.fullmatch(_OBJECT_NAME, text):
+        raise not_accepted(f"{shown(text)} is not the name of a Secret", accepted)
+    return text
+
+
 SECRET = _object("Secret")
+SECRET_NAME = ValueType(
+    parse_secret_name,
+    {"type": "string", "pattern": anchored(_OBJECT_NAME), "maxLength": LONGEST_NAME},
+    "NAME",
+)
 LEASE = _object("Lease")
 
 
@@ -233,6 +248,17 @@ def parse_data(value: object) -> tuple[tuple[str, str], ...]:
     if problems:
         raise MappingError(problems)
     return tuple(data)
+
+
+def parse_secret_key(value: object) -> str:
+    """A key of a Secret."""
+    text = text_of(value, _KEY_ACCEPTED)
+    if not re.fullmatch(_KEY, text):
+        raise ValueError(f"{shown(text)}: {_refused_key(text)}")
+    return text
+
+
+SECRET_KEY = ValueType(parse_secret_key, {"type": "string", "pattern": anchored(_KEY)}, "KEY")
 
 
 def _refused_key(key: str) -> str:

@@ -71,15 +71,12 @@ class Assembly:
         """The tokens of these settings. `served`: outputs in memory, instead of those of `settings.serve`.
         Raises ConfigurationError and KubeConfigError, and then the present parts stay as they are."""
         parts = self._parts
-        try:
-            served = served_tokens(settings, parts) if served is None else served
-            published = published_tokens(settings, self._horizon, self.connect, self._elector, parts)
-            published = [_also_served(token, served) for token in published]
-            hooks = hooks_of(settings, published, self._redact, parts)
-            managed = managed_tokens(settings, self._clock, published, self._elector, hooks, parts)
-        except BaseException:
-            parts.discard()
-            raise
+        parts.begin()
+        served = served_tokens(settings, parts) if served is None else served
+        published = published_tokens(settings, self._horizon, self.connect, self._elector, parts)
+        published = [_also_served(token, served) for token in published]
+        hooks = hooks_of(settings, published, self._redact, parts)
+        managed = managed_tokens(settings, self._clock, published, self._elector, hooks, parts)
         parts.commit()
         self.served = served
         return managed

@@ -17,7 +17,7 @@ from refresher.core.hooks import RUN_TIMEOUT
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED
 from refresher.core.model import SecretStr
-from refresher.core.notifications import ThreadsRefused
+from refresher.core.process_notifications import ThreadsRefused
 from refresher.core.state import State, TokenPolicy
 from refresher.executor import LIMITS, POLLS, Executor
 from refresher.keys.poller import KeyPoller

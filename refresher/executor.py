@@ -26,13 +26,13 @@ from refresher.core.hooks import RUN_TIMEOUT
 from refresher.core.mints import token_of
 from refresher.core.model import Declined, Outcome, Verdict, Verification
 from refresher.core.notifications import (
-    Crashed,
     IssuerAnswered,
     Notification,
     OutputDeleted,
     OutputFailed,
     OutputNotDeleted,
 )
+from refresher.core.process_notifications import Crashed
 from refresher.core.state import TokenPolicy
 from refresher.errors import HookError, OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
 from refresher.keys.poller import KeyPoller
@@ -198,6 +198,12 @@ KINDS: Mapping[type, Kind[Any]] = {
 
 def kind_of(step: Effect) -> Kind[Any]:
     return KINDS[type(step)]
+
+
+def subject_of(step: Effect) -> str:
+    """What does not answer while this effect hangs, for messages."""
+    subject: str = kind_of(step).subject(step)
+    return subject
 
 
 class Executor:

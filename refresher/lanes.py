@@ -14,9 +14,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from refresher.core.effects import OUTPUT, Effect, Slot
+from refresher.core.machine import STALLED
 
 WEDGED = 4  # given-up effects on one output that count; with so many, no further effect begins
 COUNTS_FOR = 60.0  # seconds that the first given-up effect counts; up to twice as long for each further one
+REPORT_EVERY = 30.0  # seconds
+TIMING_OUT = 1.0  # seconds; by default a mint ends itself after `STALLED`, which is no hang
 
 
 class Limit(NamedTuple):
@@ -40,6 +43,13 @@ class Work:
     @property
     def about(self) -> tuple[str, Slot]:
         return self.token, self.step.slot
+
+    @property
+    def next_report(self) -> float:
+        """When (boot seconds) to report next that it hangs: after `STALLED`, then every `REPORT_EVERY`."""
+        if self.reported_at > self.began:
+            return self.reported_at + REPORT_EVERY
+        return self.began + (STALLED if self.step.slot.kind == OUTPUT else STALLED + TIMING_OUT)
 
 
 class Lanes:

@@ -7,11 +7,15 @@ Part = TypeVar("Part")
 
 
 class Parts:
-    """Parts by their settings. One thread at a time builds a set of parts, then commits or discards it."""
+    """Parts by their settings. One thread at a time begins a set of parts, builds it, and commits it."""
 
     def __init__(self) -> None:
         self._present: dict[Hashable, Any] = {}
         self._next: dict[Hashable, Any] = {}
+
+    def begin(self) -> None:
+        """Begin a new set. Forgets one that was never committed."""
+        self._next = {}
 
     def get(self, settings: Hashable, make: Callable[[], Part]) -> Part:
         """The part with these settings: the one of the present set, or else a new one from `make`."""
@@ -21,9 +25,5 @@ class Parts:
         return part
 
     def commit(self) -> None:
-        """Make the parts requested since the last call the present set. Forget all others."""
+        """Make the parts requested since `begin` the present set. Forget all others."""
         self._present, self._next = self._next, {}
-
-    def discard(self) -> None:
-        """Forget the parts requested since the last call."""
-        self._next = {}

@@ -17,7 +17,8 @@ from refresher.config.files import content_of
 from refresher.config.loader import Loaded
 from refresher.config.output_kinds import kind_of
 from refresher.config.source_map import MalformedError
-from refresher.core.notifications import ConfigurationApplied, ConfigurationRefused, Crashed, Notification
+from refresher.core.notifications import Notification
+from refresher.core.process_notifications import ConfigurationApplied, ConfigurationRefused, Crashed
 from refresher.errors import ConfigurationError, Problem, RefresherError
 from refresher.ports import ManagedToken, Message
 from refresher.workers import Mailbox
@@ -101,7 +102,7 @@ class Reloader:
         self._runtime.engine.apply(managed.values())
         for warning in loaded.warnings:
             if warning not in self._warnings:
-                _log.warning("%s", warning)
+                _log.warning("configuration: %s", warning)
         known, self._tokens, self._settings, self._warnings = self._tokens, managed, settings, loaded.warnings
         return _difference(known, managed, ignored)
 

@@ -23,14 +23,14 @@ from refresher.core.events import (
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED, next_step, observe
 from refresher.core.model import SecretStr, secrets_in
-from refresher.core.notifications import Crashed, Hanging, Notification, OutputRemoved, TokenRemoved
+from refresher.core.notifications import Hanging, Notification, OutputRemoved, TokenRemoved
+from refresher.core.process_notifications import Crashed
 from refresher.core.state import State, TokenPolicy
-from refresher.executor import Executor, kind_of
+from refresher.executor import Executor, kind_of, subject_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import ManagedToken, Message, Observer, Output
 
 SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended
-TIMING_OUT = 1.0  # seconds; by default a mint ends itself after `STALLED`, which is no hang
 
 
 class Token(NamedTuple):
@@ -184,7 +184,7 @@ class Tokens:
         for work in self._lanes.of(name):
             if now.boot >= work.began + self._patience(work):
                 self._give_up(work, now)
-            elif now.boot >= _next_report(work):
+            elif now.boot >= work.next_report:
                 work.reported_at = now.boot
                 self._report_silent(work, now)
 
@@ -196,7 +196,7 @@ class Tokens:
             self._apply(work.token, stalled, now, goes_on=False)
         else:
             left = self._patience(work) - seconds
-            self.notify(work.token, Hanging(slot, _subject(work.step), seconds, left), now)
+            self.notify(work.token, Hanging(slot, subject_of(work.step), seconds, left), now)
 
     def _patience(self, work: Work) -> float:
         """Seconds for which an effect may be in flight."""
@@ -205,11 +205,11 @@ class Tokens:
 
     def _next_check(self, work: Work) -> float:
         """When (boot seconds) to check next whether an effect hangs."""
-        return min(work.began + self._patience(work), _next_report(work))
+        return min(work.began + self._patience(work), work.next_report)
 
     def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
         self._lanes.give_up(work, now.boot)
-        message = f"{_subject(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
+        message = f"{subject_of(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
         self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)
 
     def _leave_stuck_queues(self, now: Instant) -> None:
@@ -220,7 +220,7 @@ class Tokens:
                 elsewhere = managed.adapters().keys() - managed.slots_in(lane)
                 step = next_step(state, managed.policy, now, elsewhere)
                 if not isinstance(step, Wait | Adopt | RaiseAlarm):
-                    message = f"{_subject(step)} was not tried: earlier operations in {lane} still hang"
+                    message = f"{subject_of(step)} was not tried: earlier operations in {lane} still hang"
                     self._apply(name, self._executor.failure(step, message), now)
 
     def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
@@ -265,7 +265,7 @@ class Tokens:
         """Begin an effect. Returns False if it has to wait for its lane."""
         name, lane = managed.policy.name, managed.lane(step.slot)
         if self._lanes.is_wedged(name, step, lane, now.boot):
-            message = f"{_subject(step)} was not tried: {WEDGED} earlier operations still hang"
+            message = f"{subject_of(step)} was not tried: {WEDGED} earlier operations still hang"
             self._observe(name, self._executor.failure(step, message), now)
         elif self._lanes.has_room(lane, now.boot):
             self._observe(name, Started(step), now)
@@ -293,15 +293,3 @@ class Tokens:
 
 def _outputs_of(tokens: Mapping[str, Token]) -> Iterator[tuple[str, Output]]:
     return ((name, output) for name, token in tokens.items() for output in token.managed.outputs)
-
-
-def _subject(step: Effect) -> str:
-    subject: str = kind_of(step).subject(step)
-    return subject
-
-
-def _next_report(work: Work) -> float:
-    """When (boot seconds) to report next that an effect hangs: after `STALLED`, then every `SLICE`."""
-    if work.reported_at > work.began:
-        return work.reported_at + SLICE
-    return work.began + (STALLED if work.step.slot.kind == OUTPUT else STALLED + TIMING_OUT)

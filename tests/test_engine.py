@@ -20,7 +20,6 @@ from refresher.core.instant import Instant
 from refresher.core.machine import STALLED
 from refresher.core.model import Declined, Outcome, SecretStr
 from refresher.core.notifications import (
-    Crashed,
     Hanging,
     IssuerAnswered,
     Notification,
@@ -28,15 +27,14 @@ from refresher.core.notifications import (
     OutputFailed,
     OutputWritten,
     RefreshFailed,
-    RequestIgnored,
     TokenMinted,
 )
+from refresher.core.process_notifications import Crashed, RequestIgnored
 from refresher.core.state import State
 from refresher.engine import GRACE, KEY_POLL, SLICE
 from refresher.executor import GIVE_UP, LIMITS, MINT_GRACE, POLLS
-from refresher.lanes import WEDGED
+from refresher.lanes import TIMING_OUT, WEDGED
 from refresher.ports import Message
-from refresher.tokens import TIMING_OUT
 from tests.core.builders import token as new_token
 from tests.simulation.site import HOUR, STOP, Output, Site
 

@@ -37,7 +37,8 @@ from refresher.core.model import (
     Verdict,
     Verification,
 )
-from refresher.core.notifications import Crashed, IssuerAnswered, OutputFailed
+from refresher.core.notifications import IssuerAnswered, OutputFailed
+from refresher.core.process_notifications import Crashed
 from refresher.core.seal import Sealer
 from refresher.errors import KeyUnreadableError, OutputError, OutputOutOfSightError
 from refresher.executor import KINDS, Executor

@@ -20,7 +20,8 @@ from refresher.config.loader import KEY, OUTPUTS, Loaded, load
 from refresher.config.serving import ServeSettings
 from refresher.core.events import Event, ExpiryReported, RefreshRequested, Stopping
 from refresher.core.instant import Instant
-from refresher.core.notifications import Notification, OutputWritten, RequestIgnored, TokenAdopted
+from refresher.core.notifications import Notification, OutputWritten, TokenAdopted
+from refresher.core.process_notifications import RequestIgnored
 from refresher.core.status import ConfigurationStatus
 from refresher.logs.observer import LogObserver
 from refresher.metrics.counters import Counters

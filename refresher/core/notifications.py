@@ -1,10 +1,14 @@
-"""The notifications for observers (logs, metrics, Kubernetes Events), from the core and the shell."""
+"""The notifications for observers (logs, metrics, Kubernetes Events), from the core and the shell.
+
+Those about the whole process are in `process_notifications`.
+"""
 
 from typing import NamedTuple
 
 from refresher.core.effects import Slot
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, TokenFacts, Try, Verdict
+from refresher.core.process_notifications import ProcessNotification
 from refresher.core.values import distinct
 
 
@@ -181,35 +185,10 @@ class LifetimeShortened(NamedTuple):
 
 
 @distinct
-class LeaderChanged(NamedTuple):
-    """This process leads from now on, or another one: `holder`, empty if unknown."""
-
-    lease: str
-    leads: bool
-    holder: str
-
-
-@distinct
-class LeaseFailed(NamedTuple):
-    """The Lease could not be read or written. `leads`: this process still leads."""
-
-    lease: str
-    message: str
-    leads: bool
-
-
-@distinct
 class ConsumersUnserved(NamedTuple):
     """`outputs` hold no valid token. This process stands by, and the leader has not written one."""
 
     outputs: tuple[str, ...]
-
-
-@distinct
-class ThreadsRefused(NamedTuple):
-    """The system refuses new threads. `message`: why, and what waits for a thread."""
-
-    message: str
 
 
 @distinct
@@ -240,39 +219,6 @@ class OutputNotDeleted(NamedTuple):
     message: str
 
 
-@distinct
-class ConfigurationApplied(NamedTuple):
-    """A changed configuration is in use. `added`, `changed`, `removed`: how many tokens. `ignored`:
-    changed settings that need a restart."""
-
-    added: int
-    changed: int
-    removed: int
-    ignored: tuple[str, ...] = ()
-
-
-@distinct
-class ConfigurationRefused(NamedTuple):
-    """A changed configuration has problems. The present one stays in use."""
-
-    problems: tuple[str, ...]
-
-
-@distinct
-class Crashed(NamedTuple):
-    """An internal error (a bug) while doing `what`. The loop continues."""
-
-    what: str
-    error: Exception
-
-
-@distinct
-class RequestIgnored(NamedTuple):
-    """A request, such as a signal, that this process does not carry out."""
-
-    message: str
-
-
 Notification = (
     KeyLoaded
     | KeySourceFailed
@@ -292,16 +238,10 @@ Notification = (
     | Hanging
     | TokenVerified
     | LifetimeShortened
-    | LeaderChanged
-    | LeaseFailed
     | ConsumersUnserved
-    | ThreadsRefused
     | TokenRemoved
     | OutputRemoved
     | OutputDeleted
     | OutputNotDeleted
-    | ConfigurationApplied
-    | ConfigurationRefused
-    | Crashed
-    | RequestIgnored
+    | ProcessNotification
 )

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from refresher.core.events import KeyRead, KeyUnreadable
 from refresher.core.machine import STALLED
-from refresher.core.notifications import Crashed, Notification
+from refresher.core.notifications import Notification
+from refresher.core.process_notifications import Crashed
 from refresher.errors import KeyUnreadableError, unforeseen
 from refresher.ports import KeySource, Message
 

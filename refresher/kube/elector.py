@@ -6,7 +6,7 @@ from typing import Any
 
 from refresher.core.election import LONGEST, Election, LeaseRecord, Pause, ReadLease, WriteLease
 from refresher.core.events import LeadershipChanged
-from refresher.core.notifications import Crashed, LeaderChanged, LeaseFailed
+from refresher.core.process_notifications import Crashed, LeaderChanged, LeaseFailed
 from refresher.core.rfc3339 import to_microsecond
 from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, KubeUnreachableError
 from refresher.kube.api import KubeApi

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from refresher.core import notifications
+from refresher.core import notifications, process_notifications
 from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.durations import humanized
 from refresher.core.effects import MINT_SLOT, VERIFY_SLOT
@@ -115,8 +115,8 @@ def _token_verified(event: notifications.TokenVerified) -> Line:
 def _lifetime_shortened(event: notifications.LifetimeShortened) -> Line:
     text = (
         f"the token {event.fingerprint} expired after only {humanized(event.age)}: the refresher now expects "
-        f"tokens to live no longer than {humanized(event.believed)}; ask Inlive how long tokens live, or "
-        "send SIGUSR1 if that was a mistake"
+        f"tokens to live no longer than {humanized(event.believed)}; ask the issuer's operator how long "
+        "tokens live, or send SIGUSR1 if that was a mistake"
     )
     fields = {"age_seconds": round(event.age, 3), "believed_seconds": round(event.believed, 3)}
     return Line(logging.WARNING, text, {"token_fingerprint": event.fingerprint, **fields}, vouched=True)
@@ -158,7 +158,7 @@ def _key_proven(event: notifications.KeyProven) -> Line:
     return Line(logging.INFO, text, {"key_fingerprint": event.fingerprint}, vouched=True)
 
 
-def _leader_changed(event: notifications.LeaderChanged) -> Line:
+def _leader_changed(event: process_notifications.LeaderChanged) -> Line:
     fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
     text = f"standby: {event.holder or 'an unknown process'} holds the lease {event.lease}"
     if event.leads:
@@ -166,7 +166,7 @@ def _leader_changed(event: notifications.LeaderChanged) -> Line:
     return Line(logging.INFO, text, fields, recovered=(f"lease {event.lease}",))
 
 
-def _lease_failed(event: notifications.LeaseFailed) -> Line:
+def _lease_failed(event: process_notifications.LeaseFailed) -> Line:
     then = "this process mints and writes nothing until it works again"
     if event.leads:
         then = "this process leads until its lease runs out"
@@ -191,7 +191,7 @@ def _token_removed(_event: notifications.TokenRemoved) -> Line:
     return Line(logging.INFO, "token removed", {}, vouched=True)
 
 
-def _configuration_applied(event: notifications.ConfigurationApplied) -> Line:
+def _configuration_applied(event: process_notifications.ConfigurationApplied) -> Line:
     text = "the configuration is in use as it is now in its file; "
     text += f"tokens added: {event.added}, changed: {event.changed}, removed: {event.removed}"
     fields: dict[str, object] = {
@@ -207,19 +207,19 @@ def _configuration_applied(event: notifications.ConfigurationApplied) -> Line:
     return Line(level, text, fields, vouched=True, recovered=("configuration",))
 
 
-def _configuration_refused(event: notifications.ConfigurationRefused) -> Line:
+def _configuration_refused(event: process_notifications.ConfigurationRefused) -> Line:
     problems = "; ".join(event.problems)
     text = f"the changed configuration has mistakes, so the former one stays in use: {problems}"
     failure = Failure("configuration", problems)  # SIGHUP may repeat it
     return Line(logging.ERROR, text, {"problems": len(event.problems)}, failure=failure)
 
 
-def _threads_refused(event: notifications.ThreadsRefused) -> Line:
+def _threads_refused(event: process_notifications.ThreadsRefused) -> Line:
     text = f"the system refuses new threads: {event.message}; raise pids.max, TasksMax= or ulimit -u"
     return Line(logging.ERROR, text, {})
 
 
-def _crashed(event: notifications.Crashed) -> Line:
+def _crashed(event: process_notifications.Crashed) -> Line:
     text = (
         f"internal error (a bug), {event.what}: {type(event.error).__name__}: {event.error}; the refresher "
         "continues; please report this with the traceback"
@@ -233,7 +233,7 @@ def _crashed(event: notifications.Crashed) -> Line:
     )
 
 
-def _request_ignored(event: notifications.RequestIgnored) -> Line:
+def _request_ignored(event: process_notifications.RequestIgnored) -> Line:
     return Line(logging.WARNING, event.message, {})
 
 
@@ -253,16 +253,16 @@ _LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
     notifications.KeyLoaded: _key_loaded,
     notifications.KeySourceFailed: _key_source_failed,
     notifications.KeyProven: _key_proven,
-    notifications.LeaderChanged: _leader_changed,
-    notifications.LeaseFailed: _lease_failed,
+    process_notifications.LeaderChanged: _leader_changed,
+    process_notifications.LeaseFailed: _lease_failed,
     notifications.ConsumersUnserved: _consumers_unserved,
-    notifications.ThreadsRefused: _threads_refused,
+    process_notifications.ThreadsRefused: _threads_refused,
     notifications.TokenRemoved: _token_removed,
     notifications.OutputRemoved: output_lines.removed,
     notifications.OutputDeleted: output_lines.deleted,
     notifications.OutputNotDeleted: output_lines.not_deleted,
-    notifications.ConfigurationApplied: _configuration_applied,
-    notifications.ConfigurationRefused: _configuration_refused,
-    notifications.Crashed: _crashed,
-    notifications.RequestIgnored: _request_ignored,
+    process_notifications.ConfigurationApplied: _configuration_applied,
+    process_notifications.ConfigurationRefused: _configuration_refused,
+    process_notifications.Crashed: _crashed,
+    process_notifications.RequestIgnored: _request_ignored,
 }

@@ -6,14 +6,9 @@ from typing import NamedTuple, Self, TypeVar
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, Try, Verdict
 from refresher.core.notifications import (
-    ConfigurationApplied,
-    ConfigurationRefused,
-    Crashed,
     HookFailed,
     HookRan,
     IssuerAnswered,
-    LeaderChanged,
-    LeaseFailed,
     Notification,
     OutputFailed,
     OutputRemoved,
@@ -22,6 +17,13 @@ from refresher.core.notifications import (
     TokenMinted,
     TokenRemoved,
     TokenVerified,
+)
+from refresher.core.process_notifications import (
+    ConfigurationApplied,
+    ConfigurationRefused,
+    Crashed,
+    LeaderChanged,
+    LeaseFailed,
 )
 from refresher.core.status import ConfigurationStatus, LeaseStatus
 

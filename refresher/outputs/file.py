@@ -14,14 +14,13 @@ from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
 from refresher.core.seal import Sealer
 from refresher.errors import OutputError, OutputHeldError
-from refresher.outputs import atomic, links, obstacles, permissions, record, refresh_file
+from refresher.outputs import atomic, links, obstacles, permissions, reading, record, refresh_file
 from refresher.outputs.directories import Directories, Directory
 from refresher.outputs.permissions import Permissions
 from refresher.outputs.problems import explained
 from refresher.outputs.record import DEFAULT_OWNER, Entry, Kept, Record, Writer
 
 _PAGE = 4096  # bytes: the size of a small file on most file systems
-LARGEST_FILE = 1024 * 1024  # bytes: the limit of the issuer's response
 
 _log = logging.getLogger("refresher")
 
@@ -70,18 +69,18 @@ class FileOutput:
 
     def _found(self, target: str, now: Instant) -> Holding:
         try:
-            content, status = atomic.read(target, LARGEST_FILE)
+            content, status = atomic.read(target, reading.LARGEST_FILE)
         except FileNotFoundError:
             return Holding()
         finally:
             self._try_clear(target)
-        recorded = _recorded(target, now)
+        recorded = reading.recorded(target, now)
         owner = recorded.owner if self._is_foreign(recorded) else ""
         entry = recorded.entries.get(record.digest(content))
         if entry is None:
             return Holding(owner=owner)
         intact = entry.format == self._identity and self._has_permissions(status, entry) and not owner
-        return _holding(entry, content, intact=intact)._replace(owner=owner)
+        return reading.holding(entry, content, intact=intact)._replace(owner=owner)
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`. Writes the record first. It describes the new value and the present one."""
@@ -94,7 +93,7 @@ class FileOutput:
             with atomic.alone(record_path(target)), atomic.prepared(target, content, wanted) as value:
                 if self._is_released:  # this write was under way
                     raise OutputError(f"{self.name} is not written: it is no longer configured")
-                described, in_place = _recorded(target, now), _digest_in_place(target)
+                described, in_place = reading.recorded(target, now), reading.digest_in_place(target)
                 self._require_ours(described)
                 shown = permissions.shown(os.fstat(value.file), wanted)
                 kept = Kept(wanted, shown) if shown != wanted else None
@@ -105,7 +104,7 @@ class FileOutput:
                 after = record.dump(Record(entries, self._plan.owner, _this_process()))
                 with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
-                    found, _ = atomic.read(target, LARGEST_FILE)
+                    found, _ = atomic.read(target, reading.LARGEST_FILE)
                 caveats = _caveats(value.file, os.path.dirname(target), wanted)
             self._try_clear(target)
         if found != content:
@@ -123,7 +122,7 @@ class FileOutput:
             obstacles.require_removable(os.path.dirname(target))
             for path in (target, record_file):
                 obstacles.probe(path)
-            self._require_ours(_recorded(target, Instant(0.0, 0.0)))
+            self._require_ours(reading.recorded(target, Instant(0.0, 0.0)))
             with atomic.prepared(record_file, bytes(_PAGE), wanted, lasting=False) as trial:
                 caveats = _caveats(trial.file, os.path.dirname(target), wanted)
         folder, name = os.path.split(target)
@@ -165,7 +164,7 @@ class FileOutput:
         return deleted
 
     def _delete(self, target: str) -> bool:
-        recorded, in_place = _recorded(target, Instant(0.0, 0.0)), _digest_in_place(target)
+        recorded, in_place = reading.recorded(target, Instant(0.0, 0.0)), reading.digest_in_place(target)
         if in_place is not None and (self._is_foreign(recorded) or in_place not in recorded.entries):
             raise OutputError(f"{self.name} is not what this installation wrote there; delete it yourself")
         for path in (target, record_path(target), hook_owed_path(target), refresh_path(target)):
@@ -207,7 +206,7 @@ class FileOutput:
             return
         who = f"the refresher with process {holder}"
         if not holder:
-            last = _recorded(target, Instant(0.0, 0.0)).writer
+            last = reading.recorded(target, Instant(0.0, 0.0)).writer
             who = "a refresher in another container or on another machine"
             who += f" (it was last written by {last})" if last else ""
         raise OutputHeldError(
@@ -244,23 +243,13 @@ class FileOutput:
 
     def _permissions(self) -> Permissions:
         """The configured permissions. Raises OutputError if this machine does not know the group's name."""
-        return Permissions(self._plan.mode, self._gid())
-
-    def _gid(self) -> int | None:
-        """The number of the configured group. Raises OutputError if this machine does not know its name."""
         group = self._plan.group
-        if group is None:
-            return None
-        if group.isascii() and group.isdecimal():  # the digits of other scripts may be a name
-            return int(group)
-        import grp  # noqa: PLC0415 - most files have no group of their own
-
         try:
-            return grp.getgrnam(group).gr_gid
+            return Permissions(self._plan.mode, None if group is None else permissions.group_number(group))
         except KeyError as error:
             raise OutputError(
-                f"{self.name} cannot be given to the group {shown(group)}: this machine has no such group; "
-                "create it, or configure the number of a group"
+                f"{self.name} cannot be given to the group {shown(str(group))}: this machine has no such "
+                "group; create it, or configure the number of a group"
             ) from error
 
     @contextmanager
@@ -288,31 +277,3 @@ def _caveats(file: int, folder: str, wanted: Permissions) -> tuple[str, ...]:
             f"says; `setfacl -k {folder}` removes it"
         )
     return tuple(caveats)
-
-
-def _holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
-    format_ = formats.of_identity(entry.format)
-    credentials = formats.read_back(format_, content)
-    if credentials is None:
-        is_opaque = format_.name == "template"
-        return Holding(entry.facts, None, intact, proof=entry.proof) if is_opaque else Holding()
-    access, refresh = credentials
-    if access.fingerprint != entry.facts.fingerprint:
-        return Holding()
-    return Holding(entry.facts, Token(entry.facts, access, refresh), intact, proof=entry.proof)
-
-
-def _recorded(target: str, now: Instant) -> Record:
-    try:
-        content, _ = atomic.read(record_path(target), record.LARGEST_RECORD)
-    except OSError:  # like a missing record: the expiry is unknown, and the token is replaced
-        return Record()
-    return record.load(content, now)
-
-
-def _digest_in_place(target: str) -> str | None:
-    try:
-        content, _ = atomic.read(target, LARGEST_FILE)
-    except (FileNotFoundError, PermissionError):  # another user's file is replaced too
-        return None
-    return record.digest(content)

@@ -128,3 +128,12 @@ def _named(entries: list[tuple[int, int, int]]) -> Iterator[str]:
     for tag, permitted, number in entries:
         if permitted & _READ and tag in (_USER, _GROUP):
             yield f"{'user' if tag == _USER else 'group'} {number}"
+
+
+def group_number(group: str) -> int:
+    """The number of a group, given by name or number. Raises KeyError for an unknown name."""
+    if group.isascii() and group.isdecimal():  # the digits of other scripts may be a name
+        return int(group)
+    import grp  # noqa: PLC0415 - most files have no group of their own
+
+    return grp.getgrnam(group).gr_gid

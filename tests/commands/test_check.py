@@ -202,7 +202,7 @@ def test_a_refused_key(check, inlive, place, status):
     assert line(checked, "issuer") == (
         f"FAIL issuer: {inlive.url}, key in {place}/key: key_refused: {status}: emulated fault "
         f"(URL: {inlive.mint_url}); put a valid key into the key file "
-        "(create one on Inlive's integration page)"
+        "(for Inlive: create one on its integration page)"
     )
     assert inlive.counts.mints == 1  # another lifetime would not help
 
@@ -210,7 +210,7 @@ def test_a_refused_key(check, inlive, place, status):
 @pytest.mark.parametrize(
     ("fault", "finding", "advice"),
     [
-        ({"status": 503}, "server_error: 503", "if this lasts, ask Inlive"),
+        ({"status": 503}, "server_error: 503", "if this lasts, ask the issuer's operator"),
         ({"status": 429}, "throttled: 429", "let tokens live longer, or mint fewer"),
         (
             {"reset": True},

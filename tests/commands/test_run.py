@@ -213,7 +213,7 @@ def test_sigusr1_mints_a_new_token_and_sighup_changes_nothing(issuer, place, dae
         running.wait_for("OutputWritten")
         leaked = (place / "token").read_text()
         running.send(signal.SIGHUP)
-        assert "not supported yet" in running.wait_for("RequestIgnored")["message"]
+        assert "no configuration file" in running.wait_for("RequestIgnored")["message"]
         running.send(signal.SIGUSR1)
         fresh = eventually(another_than(place / "token", leaked), "the token is replaced")
         assert issuer.valid(fresh)

@@ -52,6 +52,7 @@ class BoardOutputSettings(NamedTuple):
         float, Option("How slow.", _PROPAGATION_DELAY, example="5s", flag="--propagation-delay")
     ] = 20.0
     after: Annotated[HookSettings | None, AFTER] = None
+    on_remove: Annotated[str, _ON_REMOVE] = KEEP
 
 
 KINDS = (
@@ -77,7 +78,7 @@ def extended(tmp_path_factory):
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     inserted(copy / DESCRIPTION, "KINDS = (\n", SETTINGS)
     inserted(copy / ADAPTERS, "        case SecretOutputSettings(", ADAPTER.rstrip("\n"))
-    inserted(copy / ADAPTERS, "import DELETE, File", "import DELETE, BoardOutputSettings, File")
+    inserted(copy / ADAPTERS, "import DELETE,", "import DELETE, BoardOutputSettings,")
     return root
 
 

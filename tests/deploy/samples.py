@@ -9,7 +9,7 @@ from refresher.core.effects import Write
 from refresher.core.events import KeyRead, LeadershipChanged, Minted, WriteFailed
 from refresher.core.instant import Instant
 from refresher.core.model import Declined
-from refresher.core.notifications import LeaderChanged
+from refresher.core.process_notifications import LeaderChanged
 from refresher.metrics.series import METRICS, scrape
 from tests.core.builders import KEY, NOW, Driver, token
 from tests.deploy.rendering import DEPLOY

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from refresher.core.events import RefreshRequested
-from refresher.core.notifications import Crashed
+from refresher.core.process_notifications import Crashed
 from refresher.core.state import OutputPolicy, TokenPolicy
 from refresher.core.status import ConfigurationStatus
 from refresher.metrics.textfile import EVERY, LAST_RUN, SUCCESS

@@ -101,7 +101,7 @@ def test_the_template_has_the_rights_of_the_daemon_and_a_key_of_its_own():
     assert settings(own / "key.conf")["LoadCredential"] == ["", "application-key:/etc/inlive/%i.key"]
     template, daemon = (settings(SYSTEMD / name) for name in ("inlive-token@.service", SERVICES[0]))
     differ = {key for key in template.keys() | daemon.keys() if template.get(key) != daemon.get(key)}
-    assert differ == {"Description", "EnvironmentFile", "ExecStart"}
+    assert differ == {"Description", "EnvironmentFile", "ExecReload", "ExecStart"}
     arguments = build_parser().parse_args(command("inlive-token@.service"))
     assert (arguments.token_name, arguments.to_file) == ("%i", ["/run/inlive/%i"])
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from refresher.clock import SystemClock
 from refresher.core.election import Election, LeaseRecord, LeaseTiming, timing_of
 from refresher.core.events import LeadershipChanged
-from refresher.core.notifications import Crashed, LeaderChanged, LeaseFailed
+from refresher.core.process_notifications import Crashed, LeaderChanged, LeaseFailed
 from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError, KubeUnreachableError
 from refresher.kube.api import connect
 from refresher.kube.elector import Elector, document, record_of

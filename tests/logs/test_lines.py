@@ -12,10 +12,7 @@ from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.effects import HOOK, MINT_SLOT, VERIFY_SLOT, Slot
 from refresher.core.model import Outcome, Reason, SecretStr, Try, Verdict
 from refresher.core.notifications import (
-    ConfigurationApplied,
-    ConfigurationRefused,
     ConsumersUnserved,
-    Crashed,
     Hanging,
     HookFailed,
     HookRan,
@@ -23,8 +20,6 @@ from refresher.core.notifications import (
     KeyLoaded,
     KeyProven,
     KeySourceFailed,
-    LeaderChanged,
-    LeaseFailed,
     LifetimeShortened,
     Notification,
     OutputAnswered,
@@ -37,12 +32,19 @@ from refresher.core.notifications import (
     OutputRemoved,
     OutputWritten,
     RefreshFailed,
-    RequestIgnored,
-    ThreadsRefused,
     TokenAdopted,
     TokenMinted,
     TokenRemoved,
     TokenVerified,
+)
+from refresher.core.process_notifications import (
+    ConfigurationApplied,
+    ConfigurationRefused,
+    Crashed,
+    LeaderChanged,
+    LeaseFailed,
+    RequestIgnored,
+    ThreadsRefused,
 )
 from refresher.logs.lines import line_of
 from tests.core.builders import NOW, token

@@ -4,14 +4,13 @@ import pytest
 
 from refresher.core.model import Outcome, Reason, SecretStr
 from refresher.core.notifications import (
-    Crashed,
     KeyLoaded,
     OutputFailed,
     OutputWritten,
     RefreshFailed,
-    RequestIgnored,
     TokenMinted,
 )
+from refresher.core.process_notifications import Crashed, RequestIgnored
 from tests.core.builders import KEY, NEW_KEY, NOW, token
 from tests.logs.captured import SECRET, Log
 

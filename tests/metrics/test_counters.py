@@ -6,11 +6,8 @@ import pytest
 
 from refresher.core.model import Outcome, Reason, Try
 from refresher.core.notifications import (
-    Crashed,
     IssuerAnswered,
     KeyLoaded,
-    LeaderChanged,
-    LeaseFailed,
     Notification,
     OutputDisturbed,
     OutputFailed,
@@ -20,6 +17,7 @@ from refresher.core.notifications import (
     TokenMinted,
     TokenRemoved,
 )
+from refresher.core.process_notifications import Crashed, LeaderChanged, LeaseFailed
 from refresher.core.status import LeaseStatus
 from refresher.metrics.counters import BOUNDS, FAILURE, SUCCESS, Counters, Durations
 from tests.core.builders import KEY, NOW, token

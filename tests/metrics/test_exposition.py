@@ -13,7 +13,8 @@ from refresher.core.effects import Mint
 from refresher.core.events import KeyRead, MintFailed, RefreshRequested, WriteFailed
 from refresher.core.instant import Instant
 from refresher.core.model import Reason, Verdict
-from refresher.core.notifications import LeaderChanged, TokenMinted, TokenVerified
+from refresher.core.notifications import TokenMinted, TokenVerified
+from refresher.core.process_notifications import LeaderChanged
 from refresher.core.state import OutputPolicy
 from refresher.core.status import ConfigurationStatus
 from tests import needs

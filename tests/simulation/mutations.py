@@ -51,11 +51,11 @@ MUTATIONS = (
         "outputs/file.py",
         """                with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
-                    found, _ = atomic.read(target, LARGEST_FILE)
+                    found, _ = atomic.read(target, reading.LARGEST_FILE)
 """,
         """                value.put_in_place()
                 with atomic.replaced(record_path(target), after, wanted):
-                    found, _ = atomic.read(target, LARGEST_FILE)
+                    found, _ = atomic.read(target, reading.LARGEST_FILE)
 """,
     ),
     Mutation(

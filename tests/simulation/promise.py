@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from refresher.core.instant import Instant
-from refresher.core.notifications import Crashed, Notification
+from refresher.core.notifications import Notification
+from refresher.core.process_notifications import Crashed
 from refresher.core.state import TokenPolicy
 from tests.simulation.issuer import MARK, Issuer
 from tests.simulation.virtual import World

@@ -44,6 +44,7 @@ def test_the_document_of_a_token_at_work() -> None:
         "time": "2027-01-15T08:10:00Z",
         "valid": True,
         "leases": [],
+        "config": None,
         "tokens": [
             {
                 "name": "studio",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from refresher.core.events import MintFailed, WriteFailed
-from refresher.core.notifications import LeaderChanged, LeaseFailed
+from refresher.core.process_notifications import LeaderChanged, LeaseFailed
 from refresher.core.state import OutputPolicy
 from refresher.web.endpoints import Endpoints, server_of
 from tests import needs

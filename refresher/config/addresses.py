@@ -1,6 +1,7 @@
 """Values that name a place: a URL, an address to listen on, a file, an object in Kubernetes."""
 
 import re
+from collections.abc import Callable
 
 from refresher.config.quoting import LONGEST_QUOTE, described, shown
 from refresher.config.source_map import Mapping
@@ -162,6 +163,8 @@ SECRET_FILE = _path(secretive=True)
 
 # Objects in Kubernetes
 
+Pairs = tuple[tuple[str, str], ...]  # names and values, in the given order
+
 LONGEST_NAME = 253  # characters, of an object and of a key in a Secret
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: a DNS label (RFC 1123) for the
@@ -231,23 +234,28 @@ _KEY_ACCEPTED = f"1 to {LONGEST_NAME} of a-z, A-Z, 0-9, -, _ and ., not starting
 _DATA_ACCEPTED = "a mapping of the Secret's keys to formats, such as {access-token: token}"
 
 
-def parse_data(value: object) -> tuple[tuple[str, str], ...]:
+def parse_data(value: object) -> Pairs:
     """Each key with its format, in the given order. Raises MappingError."""
     if not isinstance(value, Mapping) or not value:
         given = "an empty mapping" if isinstance(value, Mapping) else described(value)
         raise not_accepted(f"{given} is given", _DATA_ACCEPTED)
-    problems = list(value.repetitions())
-    data: list[tuple[str, str]] = []
-    for key, format_ in value.items():
-        if not re.fullmatch(_KEY, key):
-            problems.append((key, _refused_key(key)))
+    return named_values(value, _KEY, _refused_key, FORMAT)
+
+
+def named_values(value: Mapping, pattern: str, refused: Callable[[str], str], item: ValueType) -> Pairs:
+    """Each name in `value` with its setting. Names must match `pattern`; of others, `refused` says why not.
+    Raises MappingError."""
+    problems, pairs = list(value.repetitions()), list[tuple[str, str]]()
+    for name, given in value.items():
+        if not re.fullmatch(pattern, name):
+            problems.append((name, refused(name)))
         try:
-            data.append((key, read(FORMAT, format_)))
+            pairs.append((name, read(item, given)))
         except ValueError as error:
-            problems.append((key, str(error)))
+            problems.append((name, str(error)))
     if problems:
         raise MappingError(problems)
-    return tuple(data)
+    return tuple(pairs)
 
 
 def parse_secret_key(value: object) -> str:

@@ -234,7 +234,7 @@ class Tokens:
             self.notify(name, Crashed("applying the rules", error), now)
             managed, state = self._tokens[name]
             in_flight = {work.step.slot for work in self._lanes.of(name)}
-            lost = {flight.effect.slot for flight in state.in_flight} - in_flight
+            lost = state.in_flight.keys() - in_flight
             self._tokens[name] = Token(managed, state.without_flights(lost))
             self.alarms.set(name, now.boot + SLICE)
 

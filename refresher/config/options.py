@@ -91,6 +91,8 @@ def json_schema(root: type) -> dict[str, Any]:
     """
     schema = _section_schema(root)
     del schema["required"]  # a file may leave the tokens to flags and variables
+    if needed := _not_in_defaults(root):
+        schema["allOf"] = needed
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of inlive-token-refresher",
@@ -114,6 +116,21 @@ def _section_schema(section: type) -> dict[str, Any]:
             schema["then"] = {"required": [key]}
             schema["else"] = {"not": {"required": [key]}}
     return schema
+
+
+def _not_in_defaults(root: type) -> list[dict[str, Any]]:
+    """Conditions: each item of a list has its required options, unless ``defaults`` has them."""
+    found = []
+    for key, option in options_of(root).items():
+        sections = option.sections if option.repeated else ()
+        for below, needed in (
+            (name, each) for section in sections for name, each in options_of(section).items()
+        ):
+            if needed.required and needed.inherited:
+                has_default = {"required": ["defaults"], "properties": {"defaults": {"required": [below]}}}
+                wanted = {"properties": {key: {"items": {"required": [below]}}}}
+                found.append({"if": has_default, "else": wanted})
+    return found
 
 
 def _chosen(section: type, flag: str, choice: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Code(StrEnum):
     NO_TOKEN = "no_token"  # noqa: S105 -- a code
     NOT_INSPECTED = "not_inspected"
     HOOK_FAILED = "hook_failed"
+    CONFIGURATION_REFUSED = "configuration_refused"
 
 
 _RETRIED = "correct this and confirm it with `refresher check`"
@@ -50,4 +51,5 @@ ADVICE_ON: Mapping[Code, str] = {
     Code.NO_TOKEN: _UNSERVED,
     Code.NOT_INSPECTED: "wait some seconds; if this lasts, check the file system or the API server behind it",
     Code.HOOK_FAILED: "correct the hook or what it calls; until then its consumer may use the former token",
+    Code.CONFIGURATION_REFUSED: "correct the file or put the former one back; a restart would fail",
 }

@@ -166,8 +166,10 @@ def _await_leadership(state: State, policy: TokenPolicy, now: Instant) -> Iterat
         yield step if isinstance(step, Wait) else Wait(now.boot + MOMENT, "finding out which process leads")
 
 
-def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[Credential, Reason, float]]:
-    """The planned mints: the key, the reason, and when (boot seconds).
+def attempts(
+    state: State, policy: TokenPolicy, now: Instant, known: float | None = None
+) -> Iterator[tuple[Credential, Reason, float]]:
+    """The planned mints: the key, the reason, and when (boot seconds). `known`: see `due_at`.
 
     A candidate key comes first, but does not delay the proven key: each has its own back-off.
     """
@@ -175,7 +177,7 @@ def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[
         return  # the outputs are unknown: they may hold a valid token, and a new one could not be written
     if not is_publishable(state, now):
         return
-    reason, due = due_at(state, policy, now)
+    reason, due = due_at(state, policy, now, known)
     if state.candidate is not None:
         candidate_reason = Reason.KEY_CHANGED if state.proven is not None else reason
         yield state.candidate, candidate_reason, max(state.candidate.retry.next_try, now.boot)
@@ -183,15 +185,18 @@ def attempts(state: State, policy: TokenPolicy, now: Instant) -> Iterator[tuple[
         yield state.proven, reason, max(state.proven.retry.next_try, due)
 
 
-def due_at(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float]:
-    """Why and when (boot seconds) to replace the token. The back-off of keys is not included."""
+def due_at(
+    state: State, policy: TokenPolicy, now: Instant, known: float | None = None
+) -> tuple[Reason, float]:
+    """Why and when (boot seconds) to replace the token. The back-off of keys is not included. `known`: the
+    result of `scheduled` for the token in hand, if the caller has it."""
     facts = state.facts
     if state.requested_reason is Reason.REQUESTED:
         return Reason.REQUESTED, now.boot
     if facts is None:
         changed = state.newest is not None and serves_another_key(state, state.newest.key.fingerprint, now)
         return (Reason.KEY_CHANGED if changed else Reason.FIRST), now.boot
-    due = scheduled(facts, policy, now)
+    due = scheduled(facts, policy, now) if known is None else known
     for output in beyond_reach(state, policy):
         if output.is_without(now):
             return Reason.FIRST, now.boot

@@ -1,6 +1,6 @@
 """The problems of a token, its outputs and its hooks, as the status shows them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from refresher.core import machine
@@ -73,6 +73,17 @@ def of_hook(output: OutputState, now: Instant) -> Problem | None:
     if runs.problem is None:
         return None
     return _problem(Code.HOOK_FAILED, runs.problem, runs.since, now, runs.failures)
+
+
+def of_configuration(
+    mistakes: Iterable[str], former: tuple[Problem, ...], now: Instant
+) -> tuple[Problem, ...]:
+    """The mistakes of a refused configuration. `former`: those of the refusal before, empty if the
+    configuration was in use until now."""
+    failures = 1 + max((problem.failures or 0 for problem in former), default=0)
+    since = min((problem.since for problem in former if problem.since is not None), default=now.wall)
+    code = Code.CONFIGURATION_REFUSED
+    return tuple(Problem(code.value, mistake, since, failures, ADVICE_ON[code]) for mistake in mistakes)
 
 
 def _problem(

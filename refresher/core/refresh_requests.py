@@ -15,14 +15,17 @@ def replaces_at(state: State, facts: TokenFacts, now: Instant) -> float:
     the future waits for its time: neither needs to be remembered or removed. A request at an output that
     another process owns is for that process.
     """
+    pending = math.inf  # wall time
+    for output in state.outputs:
+        requested = output.refresh_requested
+        if requested is None or output.held or requested == output.refresh_fulfilled:
+            continue
+        if requested > facts.issued.wall:
+            pending = min(pending, requested)
+    if pending == math.inf:
+        return math.inf
     pause = now.boot + schedule.soonest_requested(facts.lifetime) - facts.issued.age(now)
-    times = (
-        output.refresh_requested
-        for output in state.outputs
-        if not output.held and output.refresh_requested != output.refresh_fulfilled
-    )
-    pending = (time for time in times if time is not None and time > facts.issued.wall)
-    return min((max(pause, now.boot + time - now.wall) for time in pending), default=math.inf)
+    return max(pause, now.boot + pending - now.wall)
 
 
 def fulfilled(state: State) -> State:

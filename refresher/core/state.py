@@ -1,7 +1,8 @@
 """The state of one token and its policy, as frozen values."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Generic, NamedTuple, Self, TypeVar
 
 from refresher.core import schedule
@@ -210,7 +211,7 @@ class State(NamedTuple):
     facts: TokenFacts | None = None
     token: Token | None = None
     minted_here: bool = False
-    in_flight: tuple[InFlight, ...] = ()
+    in_flight: Mapping[Slot, InFlight] = MappingProxyType({})
     trial: Trial | None = None
     requested_reason: Reason | None = None
     requested_during_mint: bool = False
@@ -258,10 +259,7 @@ class State(NamedTuple):
 
     def flight(self, slot: Slot) -> InFlight | None:
         """The effect in flight in this slot."""
-        for flight in self.in_flight:
-            if flight.effect.slot == slot:
-                return flight
-        return None
+        return self.in_flight.get(slot)
 
     def busy_since(self, output: OutputState) -> float | None:
         """When (boot seconds) the effect in flight on this output began; None without one."""
@@ -270,14 +268,14 @@ class State(NamedTuple):
 
     def with_flight(self, effect: Effect, now: Instant) -> Self:
         """The state after `effect` has begun."""
-        return self._replace(in_flight=(*self.in_flight, InFlight(effect, now.boot)))
+        return self._replace(in_flight={**self.in_flight, effect.slot: InFlight(effect, now.boot)})
 
     def without_flights(self, slots: Collection[Slot]) -> Self:
         """The state with these slots free."""
-        if not any(flight.effect.slot in slots for flight in self.in_flight):
+        if not any(slot in self.in_flight for slot in slots):
             return self
         return self._replace(
-            in_flight=tuple(flight for flight in self.in_flight if flight.effect.slot not in slots)
+            in_flight={slot: flight for slot, flight in self.in_flight.items() if slot not in slots}
         )
 
     @property

@@ -51,17 +51,19 @@ class LeaseStatus(NamedTuple):
 @distinct
 class ConfigurationStatus(NamedTuple):
     """The status of the configuration file. `loaded`: when (wall time) the configuration in use was taken
-    from it. `problem`: why what the file holds now is not in use; None if it is."""
+    from it. `problems`: the mistakes for which the present content of the file is refused; empty if it is
+    in use."""
 
     loaded: float
-    problem: str | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 @distinct
 class TokenStatus(NamedTuple):
-    """The status of one token. `issued`, `expires`, `next_refresh`: wall times. `shortfall`: seconds by which
-    the expected lifetime is shorter than requested; None without a token. `problems`: all of them,
-    also those of its outputs, whose messages begin with the output's name; empty if all is well."""
+    """The status of one token. `issued`, `expires`, `refresh_due`, `next_refresh`: wall times. Retries move
+    `next_refresh`, but not `refresh_due`. `shortfall`: seconds by which the expected lifetime is shorter than
+    requested; None without a token. `problems`: all of them, also those of its outputs, whose messages begin
+    with the output's name; empty if all is well."""
 
     name: str
     valid: bool
@@ -70,6 +72,7 @@ class TokenStatus(NamedTuple):
     lifetime: float
     shortfall: float | None
     headroom: float
+    refresh_due: float | None
     next_refresh: float | None
     next_reason: str | None
     key_fingerprint: str | None
@@ -86,7 +89,7 @@ def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
         for output in state.outputs
     )
     facts = current(state, now)
-    planned = next_attempt(state, policy, now)
+    due, planned = refresh_due(state, policy, now), next_attempt(state, policy, now)
     newest = state.newest
     return TokenStatus(
         name=policy.name,
@@ -96,6 +99,7 @@ def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
         lifetime=policy.lifetime,
         shortfall=facts.requested - facts.lifetime if facts else None,
         headroom=policy.headroom,
+        refresh_due=None if due is None else now.wall + due - now.boot,
         next_refresh=now.wall + planned[1] - now.boot if planned else None,
         next_reason=planned[0] if planned else None,
         key_fingerprint=newest.key.fingerprint if newest else None,
@@ -115,10 +119,13 @@ def current(state: State, now: Instant) -> TokenFacts | None:
     return min(held, key=lambda facts: facts.remaining(now), default=None)
 
 
-def next_attempt(state: State, policy: TokenPolicy, now: Instant) -> tuple[Reason, float] | None:
-    """Why and when (boot seconds) the next mint is planned; None without a plan."""
+def next_attempt(
+    state: State, policy: TokenPolicy, now: Instant, due: float | None = None
+) -> tuple[Reason, float] | None:
+    """Why and when (boot seconds) the next mint is planned; None without a plan. `due`: the result of
+    `refresh_due`, if the caller has it."""
     planned: tuple[Reason, float] | None = None
-    for _, reason, at in machine.attempts(state, policy, now):
+    for _, reason, at in machine.attempts(state, policy, now, due):
         if planned is None or at < planned[1]:
             planned = reason, at
     return planned

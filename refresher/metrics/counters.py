@@ -18,6 +18,7 @@ from refresher.core.notifications import (
     TokenRemoved,
     TokenVerified,
 )
+from refresher.core.problems import of_configuration
 from refresher.core.process_notifications import (
     ConfigurationApplied,
     ConfigurationRefused,
@@ -105,7 +106,8 @@ class Counters:
             case ConfigurationApplied():
                 self.configuration = ConfigurationStatus(now.wall)
             case ConfigurationRefused(problems=problems) if self.configuration is not None:
-                self.configuration = self.configuration._replace(problem="; ".join(problems))
+                found = of_configuration(problems, self.configuration.problems, now)
+                self.configuration = self.configuration._replace(problems=found)
             case Crashed():
                 self.crashes += 1
             case TokenVerified(verdict=verdict):

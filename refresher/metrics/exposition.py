@@ -151,7 +151,7 @@ def _of_configuration(status: ConfigurationStatus | None) -> Iterator[Metric]:
         "config_reload_success",
         "1: what the configuration file holds is in use. 0: it has mistakes (the log says which), and the "
         "former configuration stays in use. Absent without a file.",
-        status.problem is None,
+        not status.problems,
     )
     yield _gauge(
         "config_last_reload_success_timestamp_seconds",

@@ -106,11 +106,13 @@ class Row(NamedTuple):
 
 
 class Scrape(NamedTuple):
-    """What all series are computed from: frozen values, except the counters."""
+    """What all series are computed from: frozen values, except the counters. `dues`: when (boot seconds) each
+    row is due, as far as that was computed: `_planned` needs it after `_due`."""
 
     rows: tuple[Row, ...]
     counters: Counters
     now: Instant
+    dues: dict[str, float]
 
     def wall(self, boot: float) -> float:
         """The wall time of this boot second."""
@@ -125,7 +127,7 @@ def scrape(view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: I
         Row(f'token="{escaped(policy.name)}"', policy, state, status.current(state, now))
         for policy, state in view
     )
-    return Scrape(tuple(rows), counters, now)
+    return Scrape(tuple(rows), counters, now, {})
 
 
 def _expiries(of: Scrape) -> Lines:
@@ -150,12 +152,13 @@ def _due(of: Scrape) -> Lines:
     for label, policy, state, _ in of.rows:
         due = status.refresh_due(state, policy, of.now)
         if due is not None:
+            of.dues[label] = due
             yield _seconds(REFRESH_DUE, label, of.wall(due))
 
 
 def _planned(of: Scrape) -> Lines:
     for label, policy, state, _ in of.rows:
-        planned = status.next_attempt(state, policy, of.now)
+        planned = status.next_attempt(state, policy, of.now, of.dues.pop(label, None))
         if planned is not None:
             yield _seconds(NEXT_REFRESH, label, of.wall(planned[1]))
 

@@ -54,9 +54,15 @@ def status_document(
         "time": to_second(now.wall),
         "valid": all(token["valid"] for token in tokens),
         "leases": [lease._asdict() for lease in leases],
-        "config": configuration
-        and {"loaded_at": to_second(configuration.loaded), "problem": configuration.problem},
+        "config": configuration and _of_configuration(configuration),
         "tokens": tokens,
+    }
+
+
+def _of_configuration(configuration: ConfigurationStatus) -> dict[str, Any]:
+    return {
+        "loaded_at": to_second(configuration.loaded),
+        "problems": [_of_problem(problem) for problem in configuration.problems],
     }
 
 
@@ -70,6 +76,7 @@ def _of_token(token: TokenStatus, now: Instant) -> dict[str, Any]:
         "lifetime_seconds": token.lifetime,
         "lifetime_shortfall_seconds": token.shortfall,
         "headroom_seconds": token.headroom,
+        "refresh_due_at": _time(token.refresh_due),
         "next_refresh_at": _time(token.next_refresh),
         "next_reason": token.next_reason,
         "key_fingerprint": token.key_fingerprint,

@@ -9,12 +9,25 @@ It does not renew itself unless the reader asks: a screen reader would start aga
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
 from refresher.core.durations import humanized
-from refresher.status.rows import UNKNOWN, Row, RowProblem, lease_lines, number, objects, rows, shown, wall
+from refresher.status.rows import (
+    UNKNOWN,
+    Row,
+    RowProblem,
+    advice_once,
+    configuration_problems,
+    configuration_since,
+    lease_lines,
+    number,
+    objects,
+    rows,
+    shown,
+    wall,
+)
 
 EVERY = 10  # seconds between two renewals
 
@@ -113,11 +126,11 @@ def page(document: Object, *, renews: bool = False) -> str:
 <header>
 <h1>inlive-token-refresher</h1>
 <p class="state {kind}">{_VERDICTS[kind]}</p>
-{_facts(_of_daemon(document))}{_links(renews=renews)}
+{_facts(_of_daemon(document))}{_problems(configuration_problems(document))}{_links(renews=renews)}
 </header>
 <main>
 {_attention(tokens)}<h2>Tokens</h2>
-<p class="legend faint">A bar shows the time left. The line across it marks the next mint.</p>
+<p class="legend faint">A bar shows the time left. The line across it marks when the next mint is due.</p>
 {"".join(map(_token, range(len(tokens)), tokens)) or "<p>There are no tokens.</p>"}</main>
 </body>
 </html>
@@ -143,8 +156,10 @@ def _verdict(document: Object, tokens: list[_Entry]) -> str:
     """The kind of the whole document."""
     if not isinstance(document.get("valid"), bool):
         return "unknown"
-    fails = any(token.kind != "good" for token in tokens) or any(
-        lease.get("problem") for lease in objects(document, "leases")
+    fails = (
+        any(token.kind != "good" for token in tokens)
+        or any(lease.get("problem") for lease in objects(document, "leases"))
+        or configuration_problems(document)
     )
     return "bad" if document["valid"] is False else "late" if fails else "good"
 
@@ -152,6 +167,7 @@ def _verdict(document: Object, tokens: list[_Entry]) -> str:
 def _of_daemon(document: Object) -> Iterator[tuple[str, str]]:
     terms = {"Host": "host", "Version": "version", "Time": "time", "Running since": "started_at"}
     yield from ((term, _foreign(shown(document.get(field)))) for term, field in terms.items())
+    yield "Configuration since", _foreign(configuration_since(document))
     yield "Leader election", "<br>".join(map(_foreign, lease_lines(document)))
 
 
@@ -175,14 +191,19 @@ def _attention(tokens: list[_Entry]) -> str:
 
 def _token(number: int, token: _Entry) -> str:
     status, row, kind, outputs = token
-    due, held = wall(status.get("next_refresh_at")), status.get("token_fingerprint")
-    facts = [*_terms(token), ("Next mint", _foreign(row.next_mint)), ("Key", _key(status))]
+    due, held = wall(status.get("refresh_due_at")), status.get("token_fingerprint")
+    facts = [
+        *_terms(token),
+        ("Due", _foreign(row.due)),
+        ("Next mint", _foreign(row.next_mint)),
+        ("Key", _key(status)),
+    ]
     below = "".join(
         f"""\
 <li><div class="head"><p class="name">{_foreign(output.row.name)}</p>
 <p class="state {output.kind}">{_WORDS[output.kind]}</p></div>
 {_bar(output, due if output.status.get("token_fingerprint") == held else None)}{_facts(_terms(output))}\
-{_problems(output.row)}</li>
+{_problems(output.row.problems)}</li>
 """
         for output in outputs
     )
@@ -190,7 +211,7 @@ def _token(number: int, token: _Entry) -> str:
 <section class="token {kind}" aria-labelledby="token-{number}">
 <div class="head"><h3 id="token-{number}">{_foreign(row.name)}</h3>
 <p class="state {kind}">{_WORDS[kind]}</p></div>
-{_bar(token, due)}{_facts(facts)}{_problems(row)}<h4>Outputs</h4>
+{_bar(token, due)}{_facts(facts)}{_problems(row.problems)}<h4>Outputs</h4>
 <ul class="outputs">
 {below}</ul>
 </section>
@@ -206,7 +227,7 @@ def _terms(entry: _Entry) -> Iterator[tuple[str, str]]:
         if row.left != UNKNOWN:
             yield "Left", f"{row.left} of {humanized(whole)}" if whole else row.left
         yield "Expires", expires
-    yield "Origin", _foreign(row.remark)
+    yield "Origin", _foreign(row.remark) if row.is_output else ""
 
 
 def _lifetime(status: Object) -> float | None:
@@ -221,8 +242,8 @@ def _key(status: Object) -> str:
     return f"{key}, {verdict}" if key else ""
 
 
-def _problems(row: Row) -> str:
-    items = "".join(f"<li>{_problem(problem)}</li>" for problem in row.problems)
+def _problems(problems: Sequence[RowProblem]) -> str:
+    items = "".join(f"<li>{_problem(problem)}</li>" for problem in advice_once(problems))
     return f'<ul class="problems">{items}</ul>\n' if items else ""
 
 
@@ -235,7 +256,7 @@ def _problem(problem: RowProblem) -> str:
 
 
 def _bar(entry: _Entry, due: float | None) -> str:
-    """How much of the token's life is left, and where the next mint is planned. The text below it has the
+    """How much of the token's life is left, and where it is due. The text below it has the
     same facts, so a screen reader skips it."""
     left, whole, expires = (
         number(entry.status.get("remaining_seconds")),

@@ -1,9 +1,10 @@
-"""What people see of a status document: a headline, a line for each Lease, a row for each token and output.
+"""What people see of a status document: a headline, the configuration, a line for each Lease, a row for each
+token and output.
 
 The document may come from a daemon of another version: fields that are missing or misformed are UNKNOWN.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from refresher.core.disclosure import printable
@@ -35,8 +36,9 @@ class Row(NamedTuple):
     valid: str  # "yes", "NO" or UNKNOWN
     left: str
     expires: str
-    next_mint: str  # empty for an output
-    remark: str  # the age of an output's token and the owner of the output; empty if the owner is unknown
+    due: str  # of a token: how long ago or in how long, and the time; empty if unknown
+    next_mint: str  # of a token
+    remark: str  # of a token: when it was due; of an output: the age of its token and its owner. May be empty
     problems: tuple[RowProblem, ...]
 
 
@@ -47,14 +49,16 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
         outputs = [_output_row(output, time) for output in objects(token, "outputs")]
         below = {f"{output.name}: {problem.message}" for output in outputs for problem in output.problems}
         problems = [_problem(problem, time) for problem in objects(token, "problems")]
+        due, is_overdue = _due(token, time)
         yield Row(
             shown(token.get("name")),
             is_output=False,
             valid=_validity(token.get("valid")),
             left=_span(token.get("remaining_seconds")),
             expires=shown(token.get("expires_at")),
+            due=due,
             next_mint=_next_mint(token, time),
-            remark="",
+            remark=f"due {due}" if is_overdue else "",
             problems=tuple(problem for problem in problems if problem.message not in below),
         )
         yield from outputs
@@ -68,6 +72,7 @@ def _output_row(output: Mapping[str, Any], time: float | None) -> Row:
         valid=_validity(output.get("valid")),
         left=_span(output.get("remaining_seconds")),
         expires=shown(output.get("expires_at")),
+        due="",
         next_mint="",
         remark=_remark(output, time),
         problems=(
@@ -125,6 +130,29 @@ def source_line(document: Mapping[str, Any]) -> str:
     return shown(detail) if detail else ""
 
 
+def configuration_since(document: Mapping[str, Any]) -> str:
+    """When the configuration in use was read from its file; UNKNOWN without a file."""
+    return shown(_configuration(document).get("loaded_at"))
+
+
+def configuration_problems(document: Mapping[str, Any]) -> tuple[RowProblem, ...]:
+    """Why the present content of the configuration file is refused. Empty if it is in use."""
+    time = wall(document.get("time"))
+    return tuple(_problem(problem, time) for problem in objects(_configuration(document), "problems"))
+
+
+def _configuration(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = document.get("config")
+    return found if isinstance(found, Mapping) else {}
+
+
+def advice_once(problems: Sequence[RowProblem]) -> Iterator[RowProblem]:
+    """The problems. An advice that several in a row share stays with the last of them."""
+    for at, problem in enumerate(problems):
+        is_shared = any(following.advice == problem.advice for following in problems[at + 1 : at + 2])
+        yield problem._replace(advice="") if is_shared else problem
+
+
 def lease_lines(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Who leads by each Lease, and its problem. Empty without leader election."""
     return tuple(line for lease in objects(document, "leases") for line in _of_lease(lease))
@@ -180,6 +208,15 @@ def _next_mint(token: Mapping[str, Any], time: float | None) -> str:
         return UNKNOWN
     when = f"in {humanized(at - time)}" if at > time else "now"
     return f"{when}, {shown(token.get('next_reason'))}"
+
+
+def _due(token: Mapping[str, Any], time: float | None) -> tuple[str, bool]:
+    """When the token is or was due, and whether that is in the past."""
+    due = wall(token.get("refresh_due_at"))
+    if due is None or time is None:
+        return "", False
+    when = f"in {humanized(due - time)}" if due > time else f"{humanized(time - due)} ago"
+    return f"{when}, {to_second(due)}", due < time
 
 
 def _remark(output: Mapping[str, Any], time: float | None) -> str:

@@ -2,10 +2,21 @@
 
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from refresher.status.rows import UNKNOWN, Row, headline, lease_lines, rows, source_line
+from refresher.status.rows import (
+    UNKNOWN,
+    Row,
+    RowProblem,
+    advice_once,
+    configuration_problems,
+    configuration_since,
+    headline,
+    lease_lines,
+    rows,
+    source_line,
+)
 
 UNLIMITED = sys.maxsize  # the width of a pipe
 NARROW = 80  # columns; a narrower table does not show EXPIRES, because LEFT says the same
@@ -28,9 +39,13 @@ def table(document: Mapping[str, Any], width: int = UNLIMITED, *, colour: bool =
 
 def _above(document: Mapping[str, Any], width: int) -> Iterator[tuple[str, str]]:
     style = GOOD if document.get("valid") is True else BAD
-    for text in filter(None, (headline(document), source_line(document), *lease_lines(document))):
+    since = configuration_since(document)
+    configuration = "" if since == UNKNOWN else f"configuration since {since}"
+    facts = (source_line(document), *lease_lines(document), configuration)
+    for text in filter(None, (headline(document), *facts)):
         yield from ((style, line) for line in wrapped(text, width))
         style = PLAIN
+    yield from _problems(configuration_problems(document), WARN, "", width)
 
 
 def _lines(found: list[Row], width: int) -> Iterator[tuple[str, str]]:
@@ -51,11 +66,16 @@ def _lines(found: list[Row], width: int) -> Iterator[tuple[str, str]]:
         indent = "      " if row.is_output else "    "
         if row.remark:
             yield from ((PLAIN, f"{indent}{line}") for line in wrapped(row.remark, width - len(indent)))
-        for problem in row.problems:
-            style = BAD if row.valid == "NO" else WARN
-            yield from ((style, line) for line in _bullet("! ", str(problem), indent, width))
-            if problem.advice:
-                yield from ((TODO, line) for line in _bullet("> ", problem.advice, indent, width))
+        yield from _problems(row.problems, BAD if row.valid == "NO" else WARN, indent, width)
+
+
+def _problems(
+    problems: Sequence[RowProblem], style: str, indent: str, width: int
+) -> Iterator[tuple[str, str]]:
+    for problem in advice_once(problems):
+        yield from ((style, line) for line in _bullet("! ", str(problem), indent, width))
+        if problem.advice:
+            yield from ((TODO, line) for line in _bullet("> ", problem.advice, indent, width))
 
 
 def _bullet(mark: str, text: str, indent: str, width: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from refresher.core.durations import humanized
-from refresher.status.rows import Row, RowProblem, number, objects, rows, shown
+from refresher.status.rows import Row, RowProblem, configuration_problems, number, objects, rows, shown
 
 
 class Level(IntEnum):
@@ -63,6 +63,8 @@ def _findings(document: Mapping[str, Any]) -> Iterator[Verdict]:
     for lease in objects(document, "leases"):
         if lease.get("problem"):
             yield Verdict(Level.WARNING, f"lease {shown(lease.get('lease'))}: {shown(lease['problem'])}")
+    for problem in configuration_problems(document):
+        yield Verdict(Level.WARNING, f"configuration: {_sentence(problem)}")
     if document.get("is_fallback") is True:
         yield Verdict(Level.WARNING, shown(document.get("source_detail")))
 

@@ -133,7 +133,7 @@ def test_a_mistake_keeps_the_present_configuration_and_is_shown_until_it_is_mend
         assert site.reload(text(site), REFUSED)["problems"] == 1, name
         assert len(site.daemon.entries(REFUSED)) == number
         assert site.daemon.metric("config_reload_success") == 0, name
-        assert json.loads(site.daemon.get("/status").body)["config"]["problem"], name
+        assert json.loads(site.daemon.get("/status").body)["config"]["problems"], name
     two = site.text(A | {"lifetime": "1 parsec", "refresh_at": "700%"})
     entry = site.reload(two, REFUSED)
     assert entry["problems"] == 2, "all mistakes at once"
@@ -141,7 +141,7 @@ def test_a_mistake_keeps_the_present_configuration_and_is_shown_until_it_is_mend
     assert "refresh_at" in entry["message"]
     site.reload(site.text(A))
     assert site.daemon.metric("config_reload_success") == 1
-    assert json.loads(site.daemon.get("/status").body)["config"]["problem"] is None
+    assert json.loads(site.daemon.get("/status").body)["config"]["problems"] == []
     assert len(site.daemon.entries("TokenMinted")) == 1
     assert site.daemon.entries("TokenRemoved") == []
 

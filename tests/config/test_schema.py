@@ -118,6 +118,8 @@ def fitting(schema):
         return st.from_regex(schema["pattern"])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if schema["type"] == "string":
+        return st.text()
     keys = st.from_regex(schema["propertyNames"]["pattern"])
     item = schema["additionalProperties"]
     return st.dictionaries(keys, fitting(item) if item.keys() & {"pattern", "enum"} else st.text())
@@ -152,7 +154,7 @@ def test_the_loader_accepts_exactly_what_the_schema_finds_valid(section, key, da
     option, schema = PLAIN[section, key], schema_of(section, key)
     value = data.draw(values | fitting(schema))
     valid = Draft202012Validator(schema).is_valid(value)
-    texts = value if isinstance(value, dict) else [value]
+    texts = [*value, *value.values()] if isinstance(value, dict) else [value]
     if key not in WEAKER and not any(isinstance(text, str) and text.endswith("\n") for text in texts):
         assert accepts(option, value) == valid  # but for \n: only Python's $ matches before it
     else:
@@ -194,6 +196,9 @@ documents = st.fixed_dictionaries(
     {"tokens": st.lists(tokens, min_size=1, max_size=2)},
     optional={
         "listen": st.sampled_from([":9464", "[::1]:0"]),
+        "defaults": st.fixed_dictionaries(
+            {}, optional={"key_file": st.just("keys/k"), "lifetime": st.just("1h")}
+        ),
         "issuer": st.fixed_dictionaries(
             {},
             optional={
@@ -235,6 +240,17 @@ def test_a_document_loads_exactly_when_the_schema_finds_it_valid(tmp_path_factor
     path = tmp_path_factory.getbasetemp() / "document.json"
     path.write_text(json.dumps(document))
     assert loads(path) == VALID.is_valid(document)
+
+
+@pytest.mark.parametrize("defaults", [None, {}, {"lifetime": "1h"}, {"key_file": "keys/k"}])
+@pytest.mark.parametrize("own", [{}, {"key_file": "keys/k"}])
+def test_a_required_option_may_come_from_the_defaults(tmp_path, own, defaults):
+    document = {"tokens": [{"name": "t", "outputs": [{"file": "out"}]} | own]}
+    if defaults is not None:
+        document["defaults"] = defaults
+    path = tmp_path / "document.json"
+    path.write_text(json.dumps(document))
+    assert VALID.is_valid(document) == loads(path) == ("key_file" in own | (defaults or {}))
 
 
 def loads(path):

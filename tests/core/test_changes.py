@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from refresher.core.changes import adapted
-from refresher.core.effects import MINT_SLOT, OUTPUT, Inspect, Mint, Slot, Verify, Write
+from refresher.core.effects import MINT_SLOT, OUTPUT, VERIFY_SLOT, Inspect, Mint, Slot, Verify, Write
 from refresher.core.events import (
     ExpiryReported,
     Found,
@@ -68,7 +68,7 @@ def test_a_removed_output_is_forgotten_with_its_effects_in_flight():
     assert len(driver.state.in_flight) == 1  # the mint
     driver.minted(token())  # two writes
     change(driver, policy(output("a")), {B})
-    assert [each.effect.slot for each in driver.state.in_flight] == [A]
+    assert list(driver.state.in_flight) == [A]
     before = driver.state
     assert driver.observe(Written("b", token())) == []
     assert driver.observe(Late(Written("b", token()))) == []
@@ -174,5 +174,5 @@ def test_a_trial_continues_if_its_token_is_still_useful():
     driver.begin()
     driver.minted(token())
     change(driver, TWO._replace(verifies=True, refresh_at=0.5), {B})
-    assert isinstance(driver.state.in_flight[0].effect, Verify)
+    assert isinstance(driver.state.in_flight[VERIFY_SLOT].effect, Verify)
     assert driver.state.trial is not None

@@ -254,17 +254,17 @@ MUTATIONS = (
     Mutation(
         "a request at an output is never fulfilled",
         "core/refresh_requests.py",
-        "        if not output.held and output.refresh_requested != output.refresh_fulfilled\n"
-        "    )\n"
-        "    pending = (time for time in times if time is not None and time > facts.issued.wall)\n",
-        "    )\n    pending = (time for time in times if time is not None)\n",
+        "        if requested is None or output.held or requested == output.refresh_fulfilled:\n"
+        "            continue\n"
+        "        if requested > facts.issued.wall:\n",
+        "        if requested is not None:\n",
         often=("refresh_is_requested",),
     ),
     Mutation(
         "a request for a time to come counts at once",
         "core/refresh_requests.py",
-        "min((max(pause, now.boot + time - now.wall) for time in pending), default=math.inf)",
-        "min((pause for time in pending), default=math.inf)",
+        "    return max(pause, now.boot + pending - now.wall)",
+        "    return pause",
         often=("refresh_is_requested",),
     ),
     Mutation(

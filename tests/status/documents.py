@@ -5,8 +5,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from refresher.core.events import MintFailed, WriteFailed
+from refresher.core.process_notifications import ConfigurationRefused
 from refresher.core.state import OutputPolicy
-from refresher.core.status import LeaseStatus, status_of
+from refresher.core.status import ConfigurationStatus, LeaseStatus, status_of
 from refresher.status.document import DAEMON, Origin, status_document
 from tests.core.builders import KEY, KEY_REFUSED, NOW
 from tests.observed import Daemon
@@ -18,7 +19,15 @@ ONE = (OutputPolicy(FILE, 0.0, False),)
 def document(daemon: Daemon, *leases: LeaseStatus) -> dict[str, Any]:
     now = daemon.clock.now()
     statuses = [status_of(state, policy, now) for policy, state in daemon.view()]
-    return status_document(statuses, now, Origin(DAEMON, "1.2.3", "host-1", started=NOW), leases)
+    origin = Origin(DAEMON, "1.2.3", "host-1", started=NOW)
+    return status_document(statuses, now, origin, leases, daemon.counters.configuration)
+
+
+def refuse(daemon: Daemon, *mistakes: str) -> None:
+    """The daemon reads its configuration file again and finds mistakes."""
+    now = daemon.clock.now()
+    daemon.counters.configuration = daemon.counters.configuration or ConfigurationStatus(NOW.wall)
+    daemon.counters.on_notification("", ConfigurationRefused(mistakes), now)
 
 
 def in_trouble() -> Daemon:
@@ -30,6 +39,14 @@ def in_trouble() -> Daemon:
         "studio", WriteFailed("file:/full/token", "cannot write /full/token: no space left", roll=1.0)
     )
     return daemon
+
+
+def elapse(daemon: Daemon, seconds: float) -> None:
+    """Let time pass, and perform what is due then, except mints: these begin."""
+    daemon.clock.time += seconds
+    for driver in daemon.tokens.values():
+        driver.passes(seconds)
+        driver.perform(driver.steps())
 
 
 WORDS = st.text(max_size=150) | st.text("/深いé\u0301 x\n\x1b", max_size=150)
@@ -53,6 +70,11 @@ PROBLEMS = st.fixed_dictionaries(
 HOOKS = st.fixed_dictionaries({}, optional={"owed": ANYTHING, "problem": PROBLEMS | ANYTHING})
 
 
+CONFIGURATIONS = st.fixed_dictionaries(
+    {}, optional={"loaded_at": TIMES, "problems": st.lists(PROBLEMS | ANYTHING, max_size=3) | ANYTHING}
+)
+
+
 def foreign_documents() -> st.SearchStrategy[dict[str, Any]]:
     """Documents with our field names and arbitrary values."""
     common = {"name": WORDS | ANYTHING, "valid": st.booleans() | ANYTHING, "expires_at": TIMES}
@@ -62,6 +84,7 @@ def foreign_documents() -> st.SearchStrategy[dict[str, Any]]:
     )
     token_fields = common | {
         "next_refresh_at": TIMES,
+        "refresh_due_at": TIMES,
         "key_fingerprint": WORDS | ANYTHING,
         "key_accepted": ANYTHING,
         "next_reason": WORDS | ANYTHING,
@@ -74,5 +97,6 @@ def foreign_documents() -> st.SearchStrategy[dict[str, Any]]:
         "time": TIMES,
         "version": ANYTHING,
         "host": ANYTHING,
+        "config": CONFIGURATIONS | ANYTHING,
     }
     return st.fixed_dictionaries({}, optional=fields | {"valid": ANYTHING})

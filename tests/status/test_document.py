@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from refresher.core.advice import ADVICE_ON, Code
-from refresher.core.events import WriteFailed
+from refresher.core.events import MintFailed, WriteFailed
+from refresher.core.process_notifications import ConfigurationApplied
 from refresher.core.status import LeaseStatus
 from refresher.status.document import OUTPUTS, Origin, status_document, unready_outputs
-from tests.core.builders import KEY, token
+from tests.core.builders import KEY, UNREACHABLE, token
 from tests.observed import Daemon, at_work
-from tests.status.documents import FILE, ONE, document, in_trouble
+from tests.status.documents import FILE, ONE, document, elapse, in_trouble, refuse
 
 NO_TOKEN = {
     "code": "no_token",
@@ -55,6 +56,7 @@ def test_the_document_of_a_token_at_work() -> None:
                 "lifetime_seconds": 3600.0,
                 "lifetime_shortfall_seconds": 0.0,
                 "headroom_seconds": 1010.0,
+                "refresh_due_at": "2027-01-15T08:42:00Z",
                 "next_refresh_at": "2027-01-15T08:42:00Z",
                 "next_reason": "scheduled",
                 "key_fingerprint": KEY.fingerprint,
@@ -112,6 +114,7 @@ def test_an_unknown_value_is_null() -> None:
         "expires_at",
         "remaining_seconds",
         "lifetime_shortfall_seconds",
+        "refresh_due_at",
         "next_refresh_at",
         "next_reason",
         "key_fingerprint",
@@ -127,6 +130,32 @@ def test_a_duration_in_the_past_is_negative() -> None:
     shown = document(daemon)
     assert shown["valid"] is False
     assert shown["tokens"][0]["outputs"][0]["remaining_seconds"] == -60.0
+
+
+def test_a_retry_does_not_move_the_time_when_the_token_was_due() -> None:
+    daemon = at_work("studio", outputs=ONE)
+    elapse(daemon, 2700.0)
+    daemon.observe("studio", MintFailed(KEY, UNREACHABLE, roll=1.0))
+    (shown,) = document(daemon)["tokens"]
+    assert shown["refresh_due_at"] == "2027-01-15T08:42:00Z"
+    assert shown["next_refresh_at"] == "2027-01-15T08:45:02Z"
+
+
+def test_a_refused_configuration_has_a_problem_for_each_mistake_until_it_is_mended() -> None:
+    daemon = at_work("studio", outputs=ONE)
+    for mistakes in (("c.yaml:3: a",), ("c.yaml:3: a", "c.yaml:9: b")):
+        daemon.clock.time += 60.0
+        refuse(daemon, *mistakes)
+    common = {"code": "configuration_refused", "since": "2027-01-15T08:01:00Z", "count": 2}
+    common["advice"] = ADVICE_ON[Code.CONFIGURATION_REFUSED]
+    assert document(daemon)["config"] == {
+        "loaded_at": "2027-01-15T08:00:00Z",
+        "problems": [common | {"message": mistake} for mistake in mistakes],
+    }
+    assert document(daemon)["valid"] is True
+    applied = ConfigurationApplied(added=0, changed=0, removed=0)
+    daemon.counters.on_notification("", applied, daemon.clock.now())
+    assert document(daemon)["config"] == {"loaded_at": "2027-01-15T08:02:00Z", "problems": []}
 
 
 def test_one_invalid_token_makes_the_whole_invalid() -> None:

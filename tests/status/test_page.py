@@ -8,12 +8,13 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from refresher.core.events import WriteFailed
+from refresher.core.advice import ADVICE_ON, Code
+from refresher.core.events import MintFailed, WriteFailed
 from refresher.core.status import LeaseStatus
 from refresher.status.page import POLICY, page
-from tests.core.builders import KEY, token
+from tests.core.builders import KEY, UNREACHABLE, token
 from tests.observed import at_work
-from tests.status.documents import document, foreign_documents, in_trouble
+from tests.status.documents import document, elapse, foreign_documents, in_trouble, refuse
 
 VOID = {"meta", "br"}
 ELEMENTS = VOID | {
@@ -95,6 +96,26 @@ def test_a_bar_shows_the_share_of_the_time_that_is_left_and_when_the_refresh_is_
     assert shape(Reader(page(document(daemon)))) == [bar, bar]
     daemon.clock.time += 3000.0
     assert [filled for _, filled, _ in shape(Reader(page(document(daemon))))] == [0.0, 0.0]
+
+
+def test_the_mark_on_a_bar_stays_where_the_token_was_due_while_attempts_fail() -> None:
+    daemon = at_work("studio")
+    elapse(daemon, 2700.0)
+    daemon.observe("studio", MintFailed(KEY, UNREACHABLE, roll=1.0))
+    read = Reader(page(document(daemon)))
+    assert [mark for _, _, mark in shape(read)] == [30.0, 30.0]
+    assert read.texts.count("3m ago, 2027-01-15T08:42:00Z") == 1
+    assert read.texts.count("in 2s, scheduled") == 1
+
+
+def test_a_refused_configuration_shows_its_mistakes_and_what_to_do_once() -> None:
+    daemon = at_work("studio")
+    refuse(daemon, "c.yaml:3: <b>wrong</b>", "c.yaml:9: this too")
+    read = Reader(page(document(daemon)))
+    assert "! Every output holds a valid token, but something fails" in read.texts
+    assert "! host-1: inlive-token-refresher" in read.texts
+    for text in ("c.yaml:3: <b>wrong</b>", "c.yaml:9: this too", ADVICE_ON[Code.CONFIGURATION_REFUSED]):
+        assert read.texts.count(text) == 1
 
 
 def test_a_bar_of_another_token_in_an_output_has_no_mark() -> None:

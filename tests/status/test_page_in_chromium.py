@@ -18,7 +18,7 @@ from tests.core.builders import KEY, KEY_REFUSED, UNREACHABLE, token
 from tests.http.server.site import running
 from tests.observed import Daemon, at_work
 from tests.status.chromium import Tab, chromium
-from tests.status.documents import FILE, in_trouble
+from tests.status.documents import FILE, elapse, in_trouble, refuse
 
 AXE = Path(__file__).parent / "axe"
 RUN_AXE = """axe.run({resultTypes: ["violations"], rules: {"target-size": {enabled: true}}})
@@ -35,26 +35,26 @@ def outputs(*names: str) -> tuple[OutputPolicy, ...]:
 
 def well() -> Daemon:
     daemon = at_work("studio", "lobby", outputs=outputs(FILE, "secret:default/inlive-token"))
-    later(daemon, 600.0)
+    elapse(daemon, 600.0)
     return daemon
 
 
 def refused() -> Daemon:
     """The key is refused when the token is due. The token is still valid."""
     daemon = well()
-    later(daemon, 1920.0)
+    elapse(daemon, 1920.0)
     daemon.mints("lobby", token(2, age=-2520.0))
     daemon.observe("studio", MintFailed(KEY, KEY_REFUSED, roll=1.0))
-    later(daemon, 300.0)
+    elapse(daemon, 300.0)
     return daemon
 
 
 def expired() -> Daemon:
     """The issuer was unreachable until the token expired."""
     daemon = at_work("studio", outputs=outputs(FILE, "file:/srv/www/token"))
-    later(daemon, 2520.0)
+    elapse(daemon, 2520.0)
     daemon.observe("studio", MintFailed(KEY, UNREACHABLE, roll=1.0))
-    later(daemon, 1200.0)
+    elapse(daemon, 1200.0)
     return daemon
 
 
@@ -66,6 +66,18 @@ def standby() -> Daemon:
     )
     for notification in (led, failed):
         daemon.counters.on_notification("", notification, daemon.clock.now())
+    return daemon
+
+
+def misconfigured() -> Daemon:
+    """The key is refused, and the changed configuration file has mistakes."""
+    daemon = refused()
+    refuse(
+        daemon,
+        "/etc/inlive/refresher.yaml:7: tokens[0].outputs[1].mode: '999' is no mode; accepted: octal digits",
+        "/etc/inlive/refresher.yaml:12: tokens[1].lifetme: unknown key; did you mean 'lifetime'?",
+    )
+    elapse(daemon, 60.0)
     return daemon
 
 
@@ -92,19 +104,12 @@ def hostile() -> Daemon:
     return daemon
 
 
-def later(daemon: Daemon, seconds: float) -> None:
-    """Let time pass, and perform what is due then, except mints: these begin."""
-    daemon.clock.time += seconds
-    for driver in daemon.tokens.values():
-        driver.passes(seconds)
-        driver.perform(driver.steps())
-
-
 CASES: dict[str, Callable[[], Daemon]] = {
     "well": well,
     "refused": refused,
     "expired": expired,
     "in trouble": in_trouble,
+    "misconfigured": misconfigured,
     "standby": standby,
     "without tokens": without_tokens,
     "many": many,

@@ -8,14 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refresher.core.advice import ADVICE, ADVICE_ON, Code
-from refresher.core.events import KeyUnreadable
+from refresher.core.events import KeyUnreadable, MintFailed
 from refresher.core.model import Outcome
 from refresher.core.state import OutputPolicy
 from refresher.status import table as layout
 from refresher.status.rows import UNKNOWN
-from tests.core.builders import KEY
+from tests.core.builders import KEY, UNREACHABLE
 from tests.observed import Daemon, at_work
-from tests.status.documents import FILE, ONE, WORDS, document, foreign_documents, in_trouble
+from tests.status.documents import (
+    FILE,
+    ONE,
+    WORDS,
+    document,
+    elapse,
+    foreign_documents,
+    in_trouble,
+    refuse,
+)
 
 
 def table(daemon: Daemon) -> list[str]:
@@ -55,6 +64,29 @@ def test_problems_stand_once_below_their_token_or_output() -> None:
         "      ! not_written for 0s (since 2027-01-15T08:00:00Z, once): cannot write /full/token: no space",
         "        left",
         f"      > {ADVICE_ON[Code.NOT_WRITTEN]}",
+    ]
+
+
+def test_a_late_refresh_shows_since_when_it_was_due_below_the_next_attempt() -> None:
+    daemon = at_work("studio", outputs=ONE)
+    elapse(daemon, 2700.0)
+    daemon.observe("studio", MintFailed(KEY, UNREACHABLE, roll=1.0))
+    of_token, remark, *_ = table(daemon)[3:]
+    assert of_token.endswith("in 2s, scheduled")
+    assert remark == "    due 3m ago, 2027-01-15T08:42:00Z"
+
+
+def test_the_state_of_the_configuration_stands_above_the_tokens() -> None:
+    daemon = at_work("studio", outputs=ONE)
+    refuse(daemon, "c.yaml:3: tokens is wrong", "c.yaml:9: this too")
+    daemon.clock.time += 60.0
+    history = "! configuration_refused for 1m (since 2027-01-15T08:00:00Z, once):"
+    assert table(daemon)[1:6] == [
+        "configuration since 2027-01-15T08:00:00Z",
+        f"{history} c.yaml:3: tokens is wrong",
+        f"{history} c.yaml:9: this too",
+        f"> {ADVICE_ON[Code.CONFIGURATION_REFUSED]}",
+        "",
     ]
 
 

@@ -10,7 +10,7 @@ from refresher.core.status import LeaseStatus
 from refresher.status.verdict import Level, Verdict, line, verdict
 from tests.core.builders import KEY, KEY_REFUSED
 from tests.observed import Daemon, at_work
-from tests.status.documents import FILE, ONE, document, foreign_documents, in_trouble
+from tests.status.documents import FILE, ONE, document, foreign_documents, in_trouble, refuse
 
 
 def of(daemon: Daemon, *leases: LeaseStatus) -> Verdict:
@@ -75,6 +75,15 @@ def test_tokens_that_live_shorter_than_requested_have_less_headroom() -> None:
 def test_the_problem_of_a_lease_is_a_warning() -> None:
     lease = LeaseStatus("inlive/a", leads=True, problem="no answer")
     assert of(at_work("studio"), lease) == Verdict(Level.WARNING, "WARNING - lease inlive/a: no answer")
+
+
+def test_a_refused_configuration_is_a_warning() -> None:
+    daemon = at_work("studio")
+    refuse(daemon, "c.yaml:3: tokens is wrong")
+    level, summary = of(daemon)
+    assert level == Level.WARNING
+    assert summary.startswith("WARNING - configuration: configuration_refused for 0s (since ")
+    assert "c.yaml:3: tokens is wrong; correct the file" in summary
 
 
 def test_a_daemon_that_does_not_answer_is_a_warning_while_the_outputs_are_valid() -> None:

@@ -23,6 +23,7 @@ class Base:
         self._keys_made = 0
         self._hung_for_ever: Counter[str] = Counter()  # by process
         self._set_back_at = float("-inf")
+        self._requested_for: list[float] = []  # wall times of the requests at outputs
         self._spare = NOT_SOON  # how long what comes along with a trouble may last
 
     def happen(self, trouble: Trouble) -> float:

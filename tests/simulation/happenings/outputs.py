@@ -86,6 +86,7 @@ class OfTheOutputs(Base):
     def _request(self, name: str, machine: Machine, ahead: float) -> None:
         self.promise.tell(f"a new token is requested at {self.here.outputs[name].name}, for {ahead:+.0f} s")
         self.here.request_refresh(name, machine.now().wall + ahead)
+        self._requested_for.append(machine.now().wall + ahead)
         self.world.disturb()
         # A write meanwhile counts as an inspection there, but does not see the request.
         self.world.plan(self.world.now + INSPECT_EVERY, self.world.disturb)

@@ -6,7 +6,7 @@ from refresher.engine import MOMENT
 from refresher.executor import MINT_GRACE
 from refresher.ports import Message
 from tests.simulation.happenings.base import NOT_SOON, Base
-from tests.simulation.promise import EFFECT
+from tests.simulation.promise import EFFECT, REQUESTED
 from tests.simulation.troubles import Trouble
 
 JUMPS = (-7200.0, -600.0, -30.0, -1.0, 1.0, 30.0, 600.0, 7200.0)
@@ -99,6 +99,10 @@ class OfAProcess(Base):
         self.promise.may_cost_a_mint("the wall clock was set")
         if by < 0:
             self._set_back_at = self.world.now
+            wall = self.here.machines[0].now().wall
+            # A process that starts, or whose output is made anew, does not remember that they were fulfilled.
+            for ahead in (time - wall for time in self._requested_for if wall < time < wall - by):
+                self.world.plan(self.world.now + ahead, lambda: self.promise.may_cost_a_mint(REQUESTED))
         return 1.0
 
     def operator_asks(self, trouble: Trouble) -> float:

@@ -83,12 +83,11 @@ def _sentence(problem: Problem) -> str:
 def object_status(
     document: Mapping[str, Any],
     token: TokenStatus | None,
-    due: float | None,
     mistakes: Sequence[str],
     now: float,
 ) -> dict[str, Any]:
-    """The status for the object in this `document`. `due`: when (wall time) the schedule replaces the token.
-    `now`: wall time, for conditions that change; others keep the time of their last transition."""
+    """The status for the object in this `document`. `now`: wall time, for conditions that change; others keep
+    the time of their last transition."""
     generation = document["metadata"].get("generation", 0)
     before = dict(_transitions(document))
     found = conditions(token, mistakes)
@@ -108,8 +107,8 @@ def object_status(
     }
     if token is not None and token.expires is not None:
         status |= {"expiresAt": rfc3339.to_second(token.expires), "tokenFingerprint": token.token_fingerprint}
-    if due is not None:
-        status["refreshDue"] = rfc3339.to_second(due)
+    if token is not None and token.refresh_due is not None:
+        status["refreshDue"] = rfc3339.to_second(token.refresh_due)
     return status
 
 

@@ -19,7 +19,7 @@ def token(**fields):
         "name": "studio/studio", "valid": True, "issued": NOW, "expires": NOW + 3600, "lifetime": 3600.0,
         "shortfall": 0.0, "headroom": 900.0, "next_refresh": NOW + 2400, "next_reason": "scheduled",
         "key_fingerprint": "k" * 16, "key_accepted": True, "token_fingerprint": "f" * 16, "problems": (),
-        "outputs": (),
+        "outputs": (), "refresh_due": None,
     }  # fmt: skip
     return TokenStatus(**found | fields)
 
@@ -33,8 +33,8 @@ def document(*conditions, generation=3):
     return {"metadata": {"generation": generation}, "status": {"conditions": list(conditions)}}
 
 
-def status(of, mistakes=(), due=None, stored=None):
-    return object_status(stored or document(), of, due, mistakes, NOW)
+def status(of, mistakes=(), stored=None):
+    return object_status(stored or document(), of, mistakes, NOW)
 
 
 def shown(found):
@@ -74,7 +74,7 @@ def test_a_message_says_what_is_wrong_and_what_to_do():
 
 
 def test_times_and_fingerprint_are_those_of_the_token():
-    found = status(token(), due=NOW + 2400)
+    found = status(token(refresh_due=NOW + 2400))
     assert (found["expiresAt"], found["refreshDue"]) == ("2026-11-05T11:00:00Z", "2026-11-05T10:40:00Z")
     assert found["tokenFingerprint"] == "f" * 16
     assert status(nothing()).keys() == {"observedGeneration", "conditions"}
@@ -93,14 +93,14 @@ def test_a_condition_keeps_the_time_of_its_last_transition(before, since):
 
 
 def test_an_unchanged_object_gets_the_same_status_later():
-    first = status(token(), due=NOW + 2400)
+    first = status(token())
     stored = {"metadata": {"generation": 3}, "status": first}
-    assert object_status(stored, token(), NOW + 2400, (), NOW + 1000) == first
+    assert object_status(stored, token(), (), NOW + 1000) == first
 
 
 @pytest.mark.parametrize(
     "stored", [None, [], "x", {"conditions": None}, {"conditions": [1, {"type": "Ready"}]}]
 )
 def test_a_stored_status_of_any_shape_is_replaced(stored):
-    found = object_status({"metadata": {}, "status": stored}, token(), None, (), NOW)
+    found = object_status({"metadata": {}, "status": stored}, token(), (), NOW)
     assert [each["lastTransitionTime"] for each in found["conditions"]] == [AT, AT]

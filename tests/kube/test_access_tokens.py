@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from refresher.controller.conditions import object_status
 from release import crd
 from tests.controller.objects import BAD, GOOD, accesstoken, spec
+from tests.controller.test_conditions import NOW, nothing, token
+from tests.kube.administrator import APPLY
 from tests.kube.cluster import Cluster
 
 COLLECTION = "/apis/token-refresher.inlive.app/v1alpha1/namespaces/{}/accesstokens"
@@ -73,3 +76,16 @@ def test_a_change_of_the_spec_counts_a_generation_and_a_status_does_not(place):
     place.must("PATCH", f"{path}/status", {"status": {"tokenFingerprint": "0"}}, **merge)
     assert place.must("GET", path)["metadata"]["generation"] == 1
     assert place.must("PATCH", path, {"spec": {"lifetime": "2h"}}, **merge)["metadata"]["generation"] == 2
+
+
+def test_kubectl_waits_for_the_status_that_the_controller_computes(place):
+    stored = create(place, spec(), "waited", "").json()
+    path = f"{COLLECTION.format('access-tokens')}/waited/status?fieldManager=refresher&force=true"
+    names = {key: stored[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "waited"}}
+    wait = ("wait", "--for=condition=Ready", "--namespace=access-tokens", "accesstoken/waited")
+    for of, is_ready in ((nothing(), False), (token(refresh_due=NOW), True)):
+        wanted = object_status(stored, of, (), NOW)
+        stored = place.must("PATCH", path, names | {"status": wanted}, media_type=APPLY)
+        assert stored["status"] == wanted, "nothing is pruned"
+        ran = place.kubectl(*wait, f"--timeout={'10s' if is_ready else '0s'}", check=False)
+        assert (ran.returncode == 0) == is_ready, ran.stderr

@@ -11,6 +11,7 @@
 # make bench-image   measures its size without the base, and its start
 # make requirements  writes the image's dependencies and those of uv, from uv.lock
 # make chart         writes the schema of the Helm chart's values, from the program's options
+# make crd           writes the custom resource AccessToken, from the program's options
 # make alerts        copies deploy/alerts.yaml and dashboard.json to the kustomize components and to the Helm chart
 # make kube          builds kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash
@@ -30,7 +31,7 @@ ANNOTATED = version=$(VERSION) revision=$(shell git rev-parse HEAD) \
 SYNC = $(BIN)/uv sync --quiet --frozen --inexact --extra kubernetes
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
 
-.PHONY: demo test bench simulate mutants chaos fuzz lint image test-image bench-image requirements chart alerts kube format clean
+.PHONY: demo test bench simulate mutants chaos fuzz lint image test-image bench-image requirements chart crd alerts kube format clean
 
 $(VENV)/.synced: pyproject.toml uv.lock release/uv.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -84,6 +85,9 @@ requirements: $(VENV)/.synced
 
 chart: $(VENV)/.synced
 	$(BIN)/python -m release.chart
+
+crd: $(VENV)/.synced
+	$(BIN)/python -m release.crd
 
 alerts: $(VENV)/.synced
 	$(BIN)/python -m release.alerts

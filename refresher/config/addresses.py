@@ -1,6 +1,7 @@
 """Values that name a place: a URL, an address to listen on, a file, an object in Kubernetes."""
 
 import re
+from collections.abc import Callable
 
 from refresher.config.quoting import LONGEST_QUOTE, described, shown
 from refresher.config.source_map import Mapping
@@ -162,13 +163,16 @@ SECRET_FILE = _path(secretive=True)
 
 # Objects in Kubernetes
 
+Pairs = tuple[tuple[str, str], ...]  # names and values, in the given order
+
 LONGEST_NAME = 253  # characters, of an object and of a key in a Secret
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: a DNS label (RFC 1123) for the
 # namespace; a DNS subdomain for Secrets and Leases. Kubernetes allows longer parts of it than DNS does.
 _NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_OBJECT = rf"(?:{_NAMESPACE}/)?(?=.{{1,{LONGEST_NAME}}}$){_PART}(?:\.{_PART})*"
+_OBJECT_NAME = rf"(?=.{{1,{LONGEST_NAME}}}$){_PART}(?:\.{_PART})*"
+_OBJECT = rf"(?:{_NAMESPACE}/)?{_OBJECT_NAME}"
 _OBJECT_ACCEPTED = (
     "[NAMESPACE/]NAME, both of a-z, 0-9 and -, dots in the name, a letter or digit at either end"
 )
@@ -201,7 +205,21 @@ def _is_text(word: str) -> bool:
     return isinstance(resolved(word), str)
 
 
+def parse_secret_name(value: object) -> str:
+    """The name of a Secret, without its namespace."""
+    accepted = f"1 to {LONGEST_NAME} of a-z, 0-9, - and ., a letter or digit at either end"
+    text = text_of(value, accepted)
+    if not re.fullmatch(_OBJECT_NAME, text):
+        raise not_accepted(f"{shown(text)} is not the name of a Secret", accepted)
+    return text
+
+
 SECRET = _object("Secret")
+SECRET_NAME = ValueType(
+    parse_secret_name,
+    {"type": "string", "pattern": anchored(_OBJECT_NAME), "maxLength": LONGEST_NAME},
+    "NAME",
+)
 LEASE = _object("Lease")
 
 
@@ -216,23 +234,39 @@ _KEY_ACCEPTED = f"1 to {LONGEST_NAME} of a-z, A-Z, 0-9, -, _ and ., not starting
 _DATA_ACCEPTED = "a mapping of the Secret's keys to formats, such as {access-token: token}"
 
 
-def parse_data(value: object) -> tuple[tuple[str, str], ...]:
+def parse_data(value: object) -> Pairs:
     """Each key with its format, in the given order. Raises MappingError."""
     if not isinstance(value, Mapping) or not value:
         given = "an empty mapping" if isinstance(value, Mapping) else described(value)
         raise not_accepted(f"{given} is given", _DATA_ACCEPTED)
-    problems = list(value.repetitions())
-    data: list[tuple[str, str]] = []
-    for key, format_ in value.items():
-        if not re.fullmatch(_KEY, key):
-            problems.append((key, _refused_key(key)))
+    return named_values(value, _KEY, _refused_key, FORMAT)
+
+
+def named_values(value: Mapping, pattern: str, refused: Callable[[str], str], item: ValueType) -> Pairs:
+    """Each name in `value` with its setting. Names must match `pattern`; of others, `refused` says why not.
+    Raises MappingError."""
+    problems, pairs = list(value.repetitions()), list[tuple[str, str]]()
+    for name, given in value.items():
+        if not re.fullmatch(pattern, name):
+            problems.append((name, refused(name)))
         try:
-            data.append((key, read(FORMAT, format_)))
+            pairs.append((name, read(item, given)))
         except ValueError as error:
-            problems.append((key, str(error)))
+            problems.append((name, str(error)))
     if problems:
         raise MappingError(problems)
-    return tuple(data)
+    return tuple(pairs)
+
+
+def parse_secret_key(value: object) -> str:
+    """A key of a Secret."""
+    text = text_of(value, _KEY_ACCEPTED)
+    if not re.fullmatch(_KEY, text):
+        raise ValueError(f"{shown(text)}: {_refused_key(text)}")
+    return text
+
+
+SECRET_KEY = ValueType(parse_secret_key, {"type": "string", "pattern": anchored(_KEY)}, "KEY")
 
 
 def _refused_key(key: str) -> str:

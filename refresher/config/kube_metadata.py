@@ -1,12 +1,12 @@
 """Labels and annotations that users give to their Secrets, checked as Kubernetes checks them."""
 
 import re
+from functools import partial
 
+from refresher.config.addresses import Pairs, named_values
 from refresher.config.quoting import described, shown
 from refresher.config.source_map import Mapping
-from refresher.config.value_types import MappingError, ValueType, anchored, not_accepted, read, text_of
-
-Pairs = tuple[tuple[str, str], ...]  # names and values, in the given order
+from refresher.config.value_types import ValueType, anchored, not_accepted, text_of
 
 OUR_PREFIX = "token-refresher.inlive.app/"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -87,20 +87,10 @@ def _pairs(value: object, noun: str, pattern: str, value_type: ValueType) -> Pai
     if not isinstance(value, Mapping):
         accepted = f"a mapping of {noun}s to values, such as {{team: studio}}"
         raise not_accepted(f"{described(value)} is given", accepted)
-    problems, pairs = list(value.repetitions()), list[tuple[str, str]]()
-    for name, item in value.items():
-        if not re.fullmatch(pattern, name):
-            problems.append((name, _refused_name(name, noun)))
-        try:
-            pairs.append((name, read(value_type, item)))
-        except ValueError as error:
-            problems.append((name, str(error)))
-    if problems:
-        raise MappingError(problems)
-    return tuple(pairs)
+    return named_values(value, pattern, partial(_refused_name, noun), value_type)
 
 
-def _refused_name(name: str, noun: str) -> str:
+def _refused_name(noun: str, name: str) -> str:
     if name.startswith(OUR_PREFIX):
         return f"the refresher itself sets the {noun}s with the prefix {OUR_PREFIX}; take it out"
     if name == MANAGED_BY:

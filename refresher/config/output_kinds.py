@@ -134,7 +134,7 @@ class SecretOutputSettings(NamedTuple):
     after: Annotated[HookSettings | None, AFTER] = None
     on_remove: Annotated[str, _ON_REMOVE] = KEEP
     labels: Annotated[
-        kube_metadata.Pairs,
+        addresses.Pairs,
         Option(
             "Labels of the Secret, beside the refresher's own. One that was changed is put right.",
             kube_metadata.LABELS,
@@ -142,7 +142,7 @@ class SecretOutputSettings(NamedTuple):
         ),
     ] = ()
     annotations: Annotated[
-        kube_metadata.Pairs,
+        addresses.Pairs,
         Option(
             "Annotations of the Secret, beside the refresher's own. One that was changed is put right.",
             kube_metadata.ANNOTATIONS,

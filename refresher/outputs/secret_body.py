@@ -19,8 +19,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from refresher.config.addresses import namespaced
-from refresher.config.kube_metadata import MANAGED_BY, OUR_PREFIX, Pairs
+from refresher.config.addresses import Pairs, namespaced
+from refresher.config.kube_metadata import MANAGED_BY, OUR_PREFIX
 from refresher.core import formats
 from refresher.core.formats import Credentials, Format
 from refresher.core.instant import Instant

@@ -34,7 +34,7 @@ def test_an_object_of_any_shape_is_judged(document):
 
 def test_the_lifetime_is_limited_by_the_operator():
     [problem] = problems_of(accesstoken(spec(lifetime="25h")), DAY)
-    assert str(problem).startswith("spec.lifetime: 25h is more than issuer.max_lifetime allows")
+    assert str(problem).startswith("spec.lifetime: 25h is more than max_lifetime of its issuer allows")
     assert problems_of(accesstoken(spec(lifetime="25h")), 2 * DAY) == ()
 
 

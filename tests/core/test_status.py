@@ -70,6 +70,7 @@ def test_the_status_of_a_healthy_token():
         lifetime=3600.0,
         shortfall=0.0,
         headroom=schedule.headroom(3600.0, 0.7, 0.0, 10.0),
+        refresh_due=NOW.wall + 2520.0,
         next_refresh=NOW.wall + 2520.0,
         next_reason=Reason.SCHEDULED,
         key_fingerprint=KEY.fingerprint,

@@ -26,7 +26,8 @@ class Instant(NamedTuple):
         So a token does not seem young after the wall clock was set back, or after the boot clock was reset
         (another machine, a moved container).
         """
-        return max(now.wall - self.wall, now.boot - self.boot)
+        by_wall, by_boot = now.wall - self.wall, now.boot - self.boot
+        return by_wall if by_wall > by_boot else by_boot  # noqa: FURB136 -- max() takes twice as long; scrapes ask often
 
 
 def from_wall(wall: float, now: Instant) -> Instant:

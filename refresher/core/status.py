@@ -139,12 +139,12 @@ def refresh_due(state: State, policy: TokenPolicy, now: Instant) -> float | None
 
 def failing_since(state: State) -> float | None:
     """Since when (boot seconds) attempts to mint fail in a row; None while none does."""
-    times = [
-        credential.retry.since
-        for credential in (state.candidate, state.proven)
-        if credential is not None and credential.retry.since is not None
-    ]
-    return min(times, default=None)
+    since: float | None = None
+    for credential in (state.candidate, state.proven):
+        began = None if credential is None else credential.retry.since
+        if began is not None and (since is None or began < since):
+            since = began
+    return since
 
 
 def holds_valid_token(output: OutputState, now: Instant) -> bool:

@@ -19,12 +19,12 @@ from refresher.core.model import Outcome, Verdict
 from refresher.core.state import State, TokenPolicy
 from refresher.core.status import ConfigurationStatus
 from refresher.metrics.counters import BOUNDS, Counters
-from refresher.metrics.series import METRICS, PREFIX, Description, Scrape, scrape
+from refresher.metrics.series import METRICS, PREFIX, Description, Scrape
 from refresher.ports import Clock
 
 _END = b"# EOF\n"  # the last line in OpenMetrics
 _PIECE = 256  # lines: they take a few milliseconds
-_ROW = 256  # bytes of one token in a `Scrape`, roughly
+_ROW = 320  # bytes of one token in a `Scrape`, roughly
 
 
 class Metrics:
@@ -71,11 +71,11 @@ class Metrics:
             encode, content_type = choose_encoder(accept)
         except TypeError:  # raised for a version that is not numeric
             encode, content_type = choose_encoder("")
-        taken = scrape(self._view(), self._counters, self._clock.now())
+        taken = Scrape(self._view(), self._counters, self._clock.now())
         of_process = encode(self._registry)
         end = _END if of_process.endswith(_END) else b""
         pieces = chain([of_process.removesuffix(_END)], _of_tokens(taken, encode), filter(None, [end]))
-        return pieces, content_type, len(taken.rows) * _ROW
+        return pieces, content_type, len(taken) * _ROW
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the process, for prometheus_client."""

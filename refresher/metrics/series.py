@@ -6,7 +6,6 @@ lines, so this module computes them one after the other, while the ones before a
 that are still 0, except the successful writes.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
@@ -19,7 +18,6 @@ from refresher.metrics.counters import FAILURE, SUCCESS, Counters
 
 PREFIX = "token_refresher_"
 
-_ODD = re.compile(r'[\\"\n\ud800-\udfff]')
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -97,117 +95,141 @@ HOOK_RUNS = Description(
 
 
 class Row(NamedTuple):
-    """One token at the moment of the scrape. `label`: its name as a label. `facts`: of its current token."""
+    """One token at the moment of the scrape. `label`: its name as a label. `facts`: of its current token.
+    The rest are wall times: when that token expires, when the schedule replaces it, and when the next attempt
+    is planned."""
 
     label: str
     policy: TokenPolicy
     state: State
     facts: TokenFacts | None
+    expiry: float | None
+    due: float | None
+    planned: float | None
 
 
-class Scrape(NamedTuple):
-    """What all series are computed from: frozen values, except the counters. `dues`: when (boot seconds) each
-    row is due, as far as that was computed: `_planned` needs it after `_due`."""
+class Scrape:
+    """What all series are computed from: a snapshot of the tokens, the counters, and the moment."""
 
-    rows: tuple[Row, ...]
-    counters: Counters
-    now: Instant
-    dues: dict[str, float]
+    def __init__(self, view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: Instant) -> None:
+        self.counters, self.now = counters, now
+        self._view = tuple(view)
+        self._known: list[Row] = []
+
+    def __len__(self) -> int:
+        """How many tokens there are."""
+        return len(self._view)
+
+    def rows(self) -> Iterator[Row]:
+        """A row for each token. The first caller computes them one by one, between which the server answers
+        probes; only one caller at a time."""
+        yield from self._known
+        for policy, state in self._view[len(self._known) :]:
+            row = self._row(policy, state)
+            self._known.append(row)
+            yield row
 
     def wall(self, boot: float) -> float:
         """The wall time of this boot second."""
         return self.now.wall + boot - self.now.boot
 
+    def _row(self, policy: TokenPolicy, state: State) -> Row:
+        now = self.now
+        facts = status.current(state, now)
+        due = status.refresh_due(state, policy, now)
+        planned = status.next_attempt(state, policy, now, due)
+        return Row(
+            f'token="{escaped(policy.name)}"',
+            policy,
+            state,
+            facts,
+            None if facts is None else now.wall + facts.remaining(now),
+            None if due is None else self.wall(due),
+            None if planned is None else self.wall(planned[1]),
+        )
+
 
 Lines = Iterator[str]
 
 
-def scrape(view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: Instant) -> Scrape:
-    rows = (
-        Row(f'token="{escaped(policy.name)}"', policy, state, status.current(state, now))
-        for policy, state in view
-    )
-    return Scrape(tuple(rows), counters, now, {})
-
-
 def _expiries(of: Scrape) -> Lines:
-    for label, _, _, facts in of.rows:
-        if facts is not None:
-            yield _seconds(EXPIRY, label, of.now.wall + facts.remaining(of.now))
+    for row in of.rows():
+        if row.expiry is not None:
+            yield _seconds(EXPIRY, row.label, row.expiry)
 
 
 def _issued(of: Scrape) -> Lines:
-    for label, _, _, facts in of.rows:
-        if facts is not None:
-            yield _seconds(ISSUED, label, facts.issued.wall)
+    for row in of.rows():
+        if row.facts is not None:
+            yield _seconds(ISSUED, row.label, row.facts.issued.wall)
 
 
 def _shortfalls(of: Scrape) -> Lines:
-    for label, _, _, facts in of.rows:
+    for row in of.rows():
+        facts = row.facts
         if facts is not None and facts.requested != facts.lifetime:
-            yield _seconds(SHORTFALL, label, facts.requested - facts.lifetime)
+            yield _seconds(SHORTFALL, row.label, facts.requested - facts.lifetime)
 
 
 def _due(of: Scrape) -> Lines:
-    for label, policy, state, _ in of.rows:
-        due = status.refresh_due(state, policy, of.now)
-        if due is not None:
-            of.dues[label] = due
-            yield _seconds(REFRESH_DUE, label, of.wall(due))
+    for row in of.rows():
+        if row.due is not None:
+            yield _seconds(REFRESH_DUE, row.label, row.due)
 
 
 def _planned(of: Scrape) -> Lines:
-    for label, policy, state, _ in of.rows:
-        planned = status.next_attempt(state, policy, of.now, of.dues.pop(label, None))
-        if planned is not None:
-            yield _seconds(NEXT_REFRESH, label, of.wall(planned[1]))
+    for row in of.rows():
+        if row.planned is not None:
+            yield _seconds(NEXT_REFRESH, row.label, row.planned)
 
 
 def _failing(of: Scrape) -> Lines:
-    for label, _, state, _ in of.rows:
-        since = status.failing_since(state)
+    for row in of.rows():
+        since = status.failing_since(row.state)
         if since is not None:
-            yield _seconds(FAILING_SINCE, label, of.wall(since))
+            yield _seconds(FAILING_SINCE, row.label, of.wall(since))
 
 
 def _keys(of: Scrape) -> Lines:
-    for label, _, state, _ in of.rows:
-        if state.newest is not None:
-            yield _count(KEY_ACCEPTED, label, not state.newest.is_refused)
+    for row in of.rows():
+        newest = row.state.newest
+        if newest is not None:
+            yield _count(KEY_ACCEPTED, row.label, not newest.is_refused)
 
 
 def _output_expiries(of: Scrape) -> Lines:
-    for label, _, state, _ in of.rows:
-        for output in state.outputs:
-            if output.facts is not None:
-                expiry = of.now.wall + output.facts.remaining(of.now)
-                yield _seconds(OUTPUT_EXPIRY, f'output="{escaped(output.name)}",{label}', expiry)
+    for row in of.rows():
+        for output in row.state.outputs:
+            facts = output.facts
+            if facts is not None:
+                expiry = of.now.wall + facts.remaining(of.now)
+                yield _seconds(OUTPUT_EXPIRY, f'output="{escaped(output.name)}",{row.label}', expiry)
 
 
 def _refreshes(of: Scrape) -> Lines:
-    for label, policy, _, _ in of.rows:
-        for (reason, result), count in of.counters.refreshes(policy.name).items():
-            yield _count(REFRESHES, f'reason="{reason}",result="{result}",{label}', count)
+    for row in of.rows():
+        for (reason, result), count in of.counters.refreshes(row.policy.name).items():
+            yield _count(REFRESHES, f'reason="{reason}",result="{result}",{row.label}', count)
 
 
 def _writes(of: Scrape) -> Lines:
     """The successful writes of an output are there from the start, also at 0, so that a query can find an
     output without a token: ``…writes_total unless on (token, output) …output_token_expiry…``."""
-    for label, policy, state, _ in of.rows:
-        counts = of.counters.output_writes(policy.name)
-        for output in state.outputs:
+    for row in of.rows():
+        counts = of.counters.output_writes(row.policy.name)
+        for output in row.state.outputs:
             name = escaped(output.name)
             succeeded = counts.get((output.name, SUCCESS), 0)
-            yield _count(WRITES, f'output="{name}",result="{SUCCESS}",{label}', succeeded)
+            yield _count(WRITES, f'output="{name}",result="{SUCCESS}",{row.label}', succeeded)
             failed = counts.get((output.name, FAILURE))
             if failed is not None:
-                yield _count(WRITES, f'output="{name}",result="{FAILURE}",{label}', failed)
+                yield _count(WRITES, f'output="{name}",result="{FAILURE}",{row.label}', failed)
 
 
 def _hook_runs(of: Scrape) -> Lines:
-    for label, policy, _, _ in of.rows:
-        for (output, result), count in of.counters.hook_runs(policy.name).items():
-            yield _count(HOOK_RUNS, f'output="{escaped(output)}",result="{result}",{label}', count)
+    for row in of.rows():
+        for (output, result), count in of.counters.hook_runs(row.policy.name).items():
+            yield _count(HOOK_RUNS, f'output="{escaped(output)}",result="{result}",{row.label}', count)
 
 
 METRICS: tuple[tuple[Description, Callable[[Scrape], Lines]], ...] = (
@@ -238,6 +260,6 @@ def _count(metric: Description, labels: str, value: int) -> str:
 
 def escaped(name: str) -> str:
     """`name` as the value of a label. Bytes of a path that are not UTF-8 are escaped."""
-    if _ODD.search(name) is None:
-        return name
+    if name.isascii() and name.isprintable() and "\\" not in name and '"' not in name:
+        return name  # nearly always
     return name.encode(errors="backslashreplace").decode().translate(_ESCAPES)

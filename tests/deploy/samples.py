@@ -10,7 +10,7 @@ from refresher.core.events import KeyRead, LeadershipChanged, Minted, WriteFaile
 from refresher.core.instant import Instant
 from refresher.core.model import Declined
 from refresher.core.process_notifications import LeaderChanged
-from refresher.metrics.series import METRICS, scrape
+from refresher.metrics.series import METRICS, Scrape
 from tests.core.builders import KEY, NOW, Driver, token
 from tests.deploy.rendering import DEPLOY
 from tests.observed import OK, Daemon
@@ -91,7 +91,7 @@ def _samples(daemon: Daemon) -> Iterator[tuple[str, str, float]]:
         for sample in metric.samples:
             own = ",".join(f'{key}="{value}"' for key, value in sample.labels.items())
             yield sample.name, own, sample.value
-    taken = scrape(daemon.view(), daemon.counters, daemon.clock.now())
+    taken = Scrape(daemon.view(), daemon.counters, daemon.clock.now())
     for _, lines in METRICS:
         for line in lines(taken):
             series, _, value = line.rpartition(" ")

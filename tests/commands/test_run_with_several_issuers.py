@@ -98,6 +98,6 @@ def test_an_oauth2_issuer_mints(place: Path, issuer: Emulator) -> None:
             ended = refresher("once", "--config", config)
             assert ended.code == 0, ended
         assert (place / "outer").read_text() == (place / "inner").read_text()
-        (place / "secret").write_text("another")
+        (place / "client.key").write_text("another-secret")
         config.write_text(config.read_text().replace('outer"', 'other"'))
         assert refresher("once", "--config", config).code == 77

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from refresher.config import addresses
 from refresher.config.addresses import Pairs, named_values
@@ -11,7 +11,9 @@ from refresher.config.options import Option
 from refresher.config.quoting import described
 from refresher.config.source_map import Mapping
 from refresher.config.value_types import ValueType, anchored, choice, not_accepted, text_of
-from refresher.core.issuer_plans import OAuth2Plan
+
+if TYPE_CHECKING:
+    from refresher.core.issuer_plans import OAuth2Plan
 
 BASIC, POST = "client_secret_basic", "client_secret_post"  # RFC 7591, token_endpoint_auth_method
 LONGEST_TEXT = 1000  # characters; Go, and so Helm, knows no larger number in a pattern
@@ -126,11 +128,13 @@ class OAuth2IssuerSettings(NamedTuple):
     @property
     def identity(self) -> str:
         """See `IssuerSettings.identity`. Client, scopes and fields decide what a token may do."""
-        what = repr((self.client_id, self.scopes, sorted(self.endpoint_params)))
+        what = repr((self.client_id, sorted(self.scopes), sorted(self.endpoint_params)))
         return f"{self.token_url}#{hashlib.sha256(what.encode()).hexdigest()[:16]}"
 
     @property
-    def plan(self) -> OAuth2Plan:
+    def plan(self) -> "OAuth2Plan":
         """How to reach it."""
+        from refresher.core.issuer_plans import OAuth2Plan  # noqa: PLC0415 -- only where wanted
+
         place = "header" if self.auth_method == BASIC else "body"
         return OAuth2Plan(self.token_url, self.client_id, place, self.scopes, self.endpoint_params)

@@ -196,7 +196,9 @@ def test_what_decides_about_a_token_is_its_issuers_identity(loaded, option, othe
     assert first.startswith("https://zoom.example/oauth")
 
 
-@pytest.mark.parametrize("other", ["auth_method: client_secret_basic", "timeout: 6s"])
+@pytest.mark.parametrize(
+    "other", ["auth_method: client_secret_basic", "timeout: 6s", "scopes: [write, read]"]
+)
 def test_how_it_is_asked_is_not(loaded, other):
     name = other.partition(":")[0]
     lines = [f"    {other}" if line.strip().startswith(name) else line for line in OAUTH2.splitlines()]

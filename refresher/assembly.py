@@ -7,9 +7,9 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from refresher.clock import SystemClock
-from refresher.config.declarations import Settings, TokenSettings
+from refresher.config.declarations import AnyIssuer, Settings, TokenSettings
 from refresher.config.flags import OWNER_VARIABLE
-from refresher.config.issuers import IssuerSettings
+from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.output_kinds import OutputSettings, hook_owed_path, kind_of, secret_names
 from refresher.config.rules import problems_of_namespace
 from refresher.core.state import OutputPolicy, TokenPolicy
@@ -29,14 +29,18 @@ if TYPE_CHECKING:
     from refresher.outputs.memory import MemoryOutput
 
 
-def issuer(settings: IssuerSettings, clock: Clock, connections: int = 1) -> Issuer:
+def issuer(settings: AnyIssuer, clock: Clock, connections: int = 1) -> Issuer:
     """The issuer's client. `connections`: the number of attempts at once."""
+    if isinstance(settings, OAuth2IssuerSettings):
+        from refresher.issuer.oauth2 import OAuth2Issuer  # noqa: PLC0415 -- only where wanted
+
+        return OAuth2Issuer(settings.plan, clock, settings.ca_file, connections)
     from refresher.issuer.client import InliveIssuer  # noqa: PLC0415 -- HTTP: not for `wait` and `status`
 
     return InliveIssuer(settings.url, clock=clock, ca_file=settings.ca_file, pool_size=connections)
 
 
-def verifier(settings: IssuerSettings, connections: int = 1) -> Verifier | None:
+def verifier(settings: AnyIssuer, connections: int = 1) -> Verifier | None:
     """The verifier of new tokens; None if it is not configured."""
     if settings.verify is None:
         return None
@@ -187,13 +191,13 @@ def _also_served(published: Published, served: "Mapping[str, MemoryOutput] | Non
     return Published(policy._replace(outputs=(*policy.outputs, wants)), (*outputs, output))
 
 
-def _policy(token: TokenSettings, issuer: IssuerSettings, outputs: Sequence[Output]) -> TokenPolicy:
+def _policy(token: TokenSettings, issuer: AnyIssuer, outputs: Sequence[Output]) -> TokenPolicy:
     return TokenPolicy(
         name=token.name,
         lifetime=token.lifetime,
         refresh_at=token.refresh_at,
         timeout=issuer.timeout,
-        issuer=issuer.url,
+        issuer=issuer.identity,
         outputs=tuple(
             OutputPolicy(
                 output.name,
@@ -222,7 +226,8 @@ def managed_tokens(  # noqa: PLR0913 -- all that a token is made of
     for token, entry, after in zip(settings.tokens, published, hooks, strict=True):
         wants = settings.issuer_of(token)
         key = parts.get((KeyFile, token.key_file), partial(KeyFile, token.key_file))
-        minter = parts.get((issuer, wants.url, wants.ca_file), partial(issuer, wants, clock, MINTS_AT_ONCE))
+        server = wants._replace(verify=None, timeout=0.0, max_lifetime=0.0)
+        minter = parts.get((issuer, server), partial(issuer, wants, clock, MINTS_AT_ONCE))
         tester = parts.get((verifier, wants.verify, wants.ca_file), partial(verifier, wants, MINTS_AT_ONCE))
         managed.append(ManagedToken(entry.policy, key, entry.outputs, minter, tester, hooks=after))
     return managed if elector is None else [token._replace(time_left=elector.time_left) for token in managed]

@@ -5,7 +5,7 @@ arrives. The core decides what the event changes (core/observing.py). Every fail
 effect stays in flight for ever.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from refresher.core.effects import DryRun, Effect, Inspect, Mint, RunHook, Verify, Write
@@ -230,14 +230,14 @@ class Executor:
 
         self._workers.submit(do, pool_of(work.lane))
 
-    def release(self, token: str, output: Output, is_wanted: Callable[[str], bool]) -> None:
-        """Release an output of this token that is no longer configured (`ports.Output.release`). `is_wanted`
-        returns whether an output with this name is configured again; any thread may call it."""
+    def release(self, token: str, output: Output, wanted: Callable[[], Collection[str]]) -> None:
+        """Release an output of this token that is no longer configured. `wanted`: see `ports.Output.release`;
+        any thread may call it."""
 
         def release() -> None:
             notifications: tuple[Notification, ...] = ()
             try:
-                if output.release(lambda: is_wanted(output.name)):
+                if output.release(wanted):
                     notifications = (OutputDeleted(output.name),)
             except OutputError as error:
                 notifications = (OutputNotDeleted(output.name, str(error)),)

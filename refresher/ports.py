@@ -1,7 +1,7 @@
 """The protocols between the engine and its adapters. Adapters promise no more than these."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from refresher.core.effects import HOOK, MINT_SLOT, OUTPUT, VERIFY_SLOT, Slot
@@ -92,12 +92,13 @@ class Output(Protocol):
         later call of `inspect` or `write`. Keep other processes out, if the kind of output allows that.
         Raises OutputError, and OutputHeldError like `write`."""
 
-    def release(self, is_wanted: Callable[[], bool]) -> bool:
+    def release(self, wanted: Callable[[], Collection[str]]) -> bool:
         """End the use of this output, which is no longer configured. From now on other processes may write
         it, and `write` raises OutputError.
 
-        Deletes what we wrote, and nothing else, if the settings demand it. Returns whether it did. Changes
-        nothing if `is_wanted` returns True: the output is configured again. Raises OutputError.
+        Deletes what we wrote, and nothing else, if the settings demand it. Returns whether it did. `wanted`
+        returns the names of the outputs that are configured now. Changes nothing if this one, or another one
+        at the same place, is among them. Raises OutputError.
         """
 
     def dry_run(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Only the engine's thread uses this module, except for `view` and `managed`. No f
 """
 
 import sys
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from refresher.alarms import Alarms
@@ -59,7 +59,7 @@ class Tokens:
         self._executor, self._observers, self._hold, self._began = executor, observers, hold, began
         self._lanes = Lanes(limits)
         self.alarms = Alarms()
-        self._wanted: Container[str] = ()  # the outputs after the last change
+        self._wanted: Collection[str] = ()  # the outputs after the last change
         self.unsettled = set(self._tokens)
 
     def view(self) -> tuple[tuple[TokenPolicy, State], ...]:
@@ -126,7 +126,7 @@ class Tokens:
             if kept is not None and all(output.name != own.name for own in kept.managed.outputs):
                 self.notify(name, OutputRemoved(output.name, output.name in wanted), now)
             if output.name not in wanted:
-                self._executor.release(name, output, lambda gone: gone in self._wanted)
+                self._executor.release(name, output, lambda: self._wanted)
 
     def _adapted(self, known: Token, managed: ManagedToken, now: Instant) -> State:
         if known.managed == managed:

@@ -286,7 +286,10 @@ CONFIGURATIONS = {
         "is the record beside",
     ),
     "a lifetime of 9 s": (line(2, "  - name: t\n    lifetime: 9s"), "'9s' is out of range"),
-    "a lifetime of two days": (line(2, "  - name: t\n    lifetime: 2d"), "is more than issuer.max_lifetime"),
+    "a lifetime of two days": (
+        line(2, "  - name: t\n    lifetime: 2d"),
+        "is more than max_lifetime of its issuer",
+    ),
     "an issuer without TLS": (f"issuer: {{url: http://issuer.test}}\n{GOOD}", "the key unencrypted"),
 }
 

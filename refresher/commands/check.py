@@ -11,9 +11,8 @@ from refresher.commands import listening
 from refresher.commands.findings import Finding, of_clock, of_headroom, of_hook, of_output
 from refresher.config import flags
 from refresher.config.addresses import namespaced
-from refresher.config.declarations import Settings, TokenSettings
+from refresher.config.declarations import AnyIssuer, Settings, TokenSettings
 from refresher.config.durations import format_duration
-from refresher.config.issuers import IssuerSettings
 from refresher.config.loader import KEY, OUTPUTS
 from refresher.config.output_kinds import secret_names
 from refresher.core import schedule
@@ -113,7 +112,7 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
 
 
 def _issuer_findings(
-    settings: IssuerSettings, tokens: Sequence[TokenSettings], keys: Mapping[str, SecretStr], *, offline: bool
+    settings: AnyIssuer, tokens: Sequence[TokenSettings], keys: Mapping[str, SecretStr], *, offline: bool
 ) -> Iterator[Finding]:
     """Whether the issuer accepts the keys of its `tokens`, and how far its clock differs from ours. `keys`:
     the readable ones, by path."""
@@ -163,7 +162,7 @@ def _prove(
     return result, lifetime
 
 
-def _verify_findings(settings: IssuerSettings, token: SecretStr) -> Iterator[Finding]:
+def _verify_findings(settings: AnyIssuer, token: SecretStr) -> Iterator[Finding]:
     verifier = assembly.verifier(settings)
     if verifier is None:
         return

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         why = f"{outcome}: {result.answer.message}; {ADVICE[outcome]}"
         print(f"refresher: {url}: {why}", file=sys.stderr)
         return exit_codes.of_outcome(outcome)
-    token = token_of(result, result.answer, key, url, token_settings.lifetime)
+    token = token_of(result, result.answer, key, minted_by.identity, token_settings.lifetime)
     text = render(Format(found.format, found.template), token, clock.now(), url)
     needs_newline = sys.stdout.isatty() and not text.endswith(b"\n")  # the prompt starts on its own line
     sys.stdout.buffer.write(text + b"\n" * needs_newline)

@@ -17,21 +17,16 @@ from refresher.config.daemon_url import local_url, parse_daemon_url
 from refresher.config.declarations import Settings
 from refresher.config.loader import OUTPUTS
 from refresher.config.quoting import shown_host
-from refresher.core.events import Event, Found, InspectFailed
-from refresher.core.machine import observe
 from refresher.core.rfc3339 import to_second
-from refresher.core.state import State
-from refresher.core.status import TokenStatus, status_of
 from refresher.errors import (
     ConfigurationError,
-    OutputError,
     Problem,
     RefresherError,
     UnreachableDaemonError,
 )
-from refresher.ports import Clock, Output
 from refresher.status.document import OUTPUTS as OUTPUTS_ALONE
 from refresher.status.document import Origin, status_document
+from refresher.status.outputs import status_of_outputs
 from refresher.status.table import UNLIMITED, table
 from refresher.status.verdict import Level, line, verdict
 
@@ -150,25 +145,11 @@ def _of_settings(settings: Settings) -> Document:
 
 def _of_outputs(settings: Settings, detail: str, *, is_fallback: bool) -> Document:
     clock = SystemClock()
-    statuses = [_of_published(published, clock) for published in assembly.published_tokens(settings)]
+    found = assembly.published_tokens(settings)
+    statuses = [status_of_outputs(policy, outputs, clock) for policy, outputs in found]
     origin = Origin(OUTPUTS_ALONE, __version__, socket.gethostname())
     document = status_document(statuses, clock.now(), origin)
     return {**document, "source_detail": detail, "is_fallback": is_fallback}
-
-
-def _of_published(published: assembly.Published, clock: Clock) -> TokenStatus:
-    """The status from the outputs alone: this needs neither the key nor a running daemon."""
-    state = State.initial(published.policy)
-    for output in published.outputs:
-        state, _ = observe(state, published.policy, _inspected(output, clock), clock.now())
-    return status_of(state, published.policy, clock.now())
-
-
-def _inspected(output: Output, clock: Clock) -> Event:
-    try:
-        return Found(output.name, output.inspect(clock.now()))
-    except OutputError as error:
-        return InspectFailed(output.name, str(error))
 
 
 def of_daemon(url: str, timeout: float = TIMEOUT) -> Document:

@@ -3,15 +3,15 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 
 from refresher import assembly, cli_options, exit_codes
 from refresher.clock import SystemClock
 from refresher.config import flags
 from refresher.config.durations import format_duration
 from refresher.config.loader import OUTPUTS
-from refresher.core.adoption import believed
-from refresher.errors import OutputError
-from refresher.ports import Clock, Output
+from refresher.ports import Clock
+from refresher.status.outputs import status_of_outputs
 
 POLL = 0.2  # seconds; an inspection costs some tens of microseconds
 
@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = cli_options.loaded(arguments, command="wait", needs=(OUTPUTS,)).settings
     timeout = cli_options.duration("--timeout", arguments.timeout)
     clock = SystemClock()
-    outputs = [output for token in assembly.published_tokens(settings) for output in token.outputs]
+    tokens = assembly.published_tokens(settings)
     deadline = clock.now().boot + timeout
-    while reasons := [reason for output in outputs if (reason := why_not_ready(output, clock))]:
+    while reasons := [reason for published in tokens for reason in _reasons(published, clock)]:
         left = deadline - clock.now().boot
         if left <= 0:
             for reason in reasons:
@@ -44,12 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_codes.DONE
 
 
-def why_not_ready(output: Output, clock: Clock) -> str | None:
-    """Why a consumer cannot start yet, or None if `output` holds a valid token."""
-    try:
-        holding = believed(output.inspect(clock.now()), clock.now())
-    except OutputError as error:
-        return str(error)
-    if holding.remaining(clock.now()) > 0:
-        return None
-    return f"{output.name} {'holds an expired token' if holding.facts else 'holds no token'}"
+def _reasons(published: assembly.Published, clock: Clock) -> Iterator[str]:
+    """Why consumers cannot start yet: the problem of each output without a valid token, and what to do."""
+    for output in status_of_outputs(*published, clock).outputs:
+        if not output.valid and (problem := output.problem):
+            names_it = problem.message.startswith(output.name)
+            subject = "" if names_it else f"{output.name}: "
+            yield f"{subject}{problem.message}; {problem.advice}"

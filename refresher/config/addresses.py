@@ -47,6 +47,11 @@ def parse_verify_url(value: object) -> str:
     return _safe_url(value, "a URL to verify tokens with", "token")
 
 
+def parse_token_url(value: object) -> str:
+    """The URL of an OAuth2 token endpoint."""
+    return _safe_url(value, "a token endpoint", "client secret")
+
+
 def _safe_url(value: object, meant: str, secret: str) -> str:
     """A URL that may receive a secret. Each request carries it, so plain http is for loopback only."""
     text = text_of(value, _URL_ACCEPTED)
@@ -79,6 +84,7 @@ def _url_schema(pattern: str) -> dict[str, object]:
 
 
 URL = ValueType(parse_url, _url_schema(_URL), "URL")
+TOKEN_URL = ValueType(parse_token_url, _url_schema(_ANY_URL), "URL")
 VERIFY_URL = ValueType(parse_verify_url, _url_schema(_ANY_URL), "URL")
 
 _LOOPBACK_URL = rf"http://{LOOPBACK}(?::([0-9]{{1,5}}))?{_REST}"

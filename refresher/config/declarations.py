@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 from refresher.config import addresses, output_kinds, value_types
 from refresher.config.issuers import MIN_LIFETIME, IssuerSettings
+from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.options import Option, options_of, sections_below
 from refresher.config.output_kinds import LONGEST_LIFETIME, OutputSettings
 from refresher.config.serving import REFRESH_TOKEN, ServeSettings
@@ -137,6 +138,9 @@ class LeaderElectionSettings(NamedTuple):
     ] = 15.0
 
 
+AnyIssuer = IssuerSettings | OAuth2IssuerSettings
+
+
 class Settings(NamedTuple):
     tokens: Annotated[
         tuple[TokenSettings, ...],
@@ -146,8 +150,12 @@ class Settings(NamedTuple):
         IssuerSettings, Option("Who mints, if there is only one issuer.", sections=(IssuerSettings,))
     ] = IssuerSettings()
     issuers: Annotated[
-        Mapping[str, IssuerSettings],
-        Option("Several issuers, by name, instead of issuer.", sections=(IssuerSettings,), named=True),
+        Mapping[str, AnyIssuer],
+        Option(
+            "Several issuers, by name, instead of issuer.",
+            sections=(IssuerSettings, OAuth2IssuerSettings),
+            named=True,
+        ),
     ] = MappingProxyType({})
     listen: Annotated[
         ListenAddress | None,
@@ -172,11 +180,11 @@ class Settings(NamedTuple):
     ] = None
 
     @property
-    def all_issuers(self) -> tuple[IssuerSettings, ...]:
+    def all_issuers(self) -> tuple[AnyIssuer, ...]:
         """Every issuer."""
         return tuple(self.issuers.values()) or (self.issuer,)
 
-    def issuer_of(self, token: TokenSettings) -> IssuerSettings:
+    def issuer_of(self, token: TokenSettings) -> AnyIssuer:
         """The issuer of this token."""
         return self.issuer if token.issuer is None else self.issuers[token.issuer]
 

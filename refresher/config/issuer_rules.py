@@ -1,8 +1,11 @@
 """Which issuer mints each token: the rules between ``issuer``, ``issuers`` and ``tokens[].issuer``."""
 
 from refresher.config.drafts import INVALID, Draft
+from refresher.config.oauth2 import OAuth2IssuerSettings
+from refresher.config.options import options_of
 from refresher.config.quoting import did_you_mean, shown
 from refresher.config.source_map import Problems
+from refresher.core.formats import Format, includes_refresh_token
 
 
 def choose_issuers(root: Draft, problems: Problems) -> None:
@@ -21,6 +24,8 @@ def choose_issuers(root: Draft, problems: Problems) -> None:
         elif name is not None and name is not INVALID and name not in named:
             problems.add(token.place("issuer"), _unknown(name, named))
             token.values["issuer"] = INVALID
+    for token in root.drafts("tokens"):
+        _check_formats(token, issuer_of(root, token), problems)
     in_use = {token.get("issuer") for token in root.drafts("tokens")}
     for name in named.keys() - in_use if INVALID not in in_use else ():
         problems.warn(("issuers", name), "no token has this issuer")
@@ -36,6 +41,21 @@ def issuers_of(root: Draft) -> dict[str, Draft]:
     """Every issuer by its path in the file."""
     named = {f"issuers.{name}": issuer for name, issuer in root.named("issuers").items()}
     return named or {"issuer": root.values["issuer"]}
+
+
+def _check_formats(token: Draft, issuer: Draft | None, problems: Problems) -> None:
+    """Only Inlive gives the refresh token that some formats contain."""
+    if issuer is None or issuer.section is not OAuth2IssuerSettings:
+        return
+    for output in token.drafts("outputs"):
+        template = output.get("template")
+        for key, option in options_of(output.section).items():
+            if key not in ("format", "data") or output.get(key) is INVALID:
+                continue
+            for name in option.value_type.choices(output.get(key)):
+                if includes_refresh_token(Format(name, template if isinstance(template, str) else None)):
+                    text = f"{name!r} needs a refresh token, and an OAuth2 issuer gives none"
+                    problems.add(output.place(key), f"{text}; write another format")
 
 
 def _check_alternatives(issuer: Draft, named: dict[str, Draft], problems: Problems) -> None:

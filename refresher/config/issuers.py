@@ -14,7 +14,40 @@ _TIMEOUT = duration(1.0, 300.0, "1s to 5m")
 _CEILING = duration(MIN_LIFETIME, LONGEST_LIFETIME, "10s to 30d")
 
 
+TIMEOUT = Option(
+    "How long one whole attempt may take, with its quick retries.",
+    _TIMEOUT,
+    example="10s",
+    flag="--issuer-timeout",
+    group="issuer",
+)
+CA_FILE = Option(
+    "PEM file of the authorities trusted for issuer and verify, instead of the system's store "
+    "(SSL_CERT_FILE, SSL_CERT_DIR). Read again when it changes.",
+    addresses.FILE,
+    example="/etc/ssl/inlive.pem",
+    flag="--ca-file",
+    group="issuer",
+)
+MAX_LIFETIME_OPTION = Option(
+    "The operator's policy: a token's lifetime longer than this is refused.",
+    _CEILING,
+    example="24h",
+    flag="--max-lifetime",
+    group="issuer",
+)
+VERIFY = Option(
+    "A URL to request (GET) with each new token before it is published. 401 or 403: it is discarded.",
+    addresses.VERIFY_URL,
+    example="https://hub.inlive.app/v1/rooms/my-room",
+    flag="--verify-url",
+    group="issuer",
+)
+
+
 class IssuerSettings(NamedTuple):
+    """An Inlive API."""
+
     url: Annotated[
         str,
         Option(
@@ -25,44 +58,12 @@ class IssuerSettings(NamedTuple):
             group="issuer",
         ),
     ] = "https://api.inlive.app"
-    timeout: Annotated[
-        float,
-        Option(
-            "How long one whole attempt may take, with its quick retries.",
-            _TIMEOUT,
-            example="10s",
-            flag="--issuer-timeout",
-            group="issuer",
-        ),
-    ] = 10.0
-    ca_file: Annotated[
-        str | None,
-        Option(
-            "PEM file of the authorities trusted for issuer and verify, instead of the system's store "
-            "(SSL_CERT_FILE, SSL_CERT_DIR). Read again when it changes.",
-            addresses.FILE,
-            example="/etc/ssl/inlive.pem",
-            flag="--ca-file",
-            group="issuer",
-        ),
-    ] = None
-    max_lifetime: Annotated[
-        float,
-        Option(
-            "The operator's policy: a token's lifetime longer than this is refused.",
-            _CEILING,
-            example="24h",
-            flag="--max-lifetime",
-            group="issuer",
-        ),
-    ] = MAX_LIFETIME
-    verify: Annotated[
-        str | None,
-        Option(
-            "A URL to request (GET) with each new token before it is published. 401 or 403: it is discarded.",
-            addresses.VERIFY_URL,
-            example="https://hub.inlive.app/v1/rooms/my-room",
-            flag="--verify-url",
-            group="issuer",
-        ),
-    ] = None
+    timeout: Annotated[float, TIMEOUT] = 10.0
+    ca_file: Annotated[str | None, CA_FILE] = None
+    max_lifetime: Annotated[float, MAX_LIFETIME_OPTION] = MAX_LIFETIME
+    verify: Annotated[str | None, VERIFY] = None
+
+    @property
+    def identity(self) -> str:
+        """What outputs record. A token with another identity is another issuer's, and is not adopted."""
+        return self.url

@@ -32,6 +32,10 @@ class Option(NamedTuple):
     default: Any = None
     required: bool = False
 
+    def in_file_only(self) -> "Option":
+        """The same option for a section without flags."""
+        return self._replace(flag=None, flag_note="", group="")
+
     @property
     def variable(self) -> str:
         """The environment variable beside the flag."""

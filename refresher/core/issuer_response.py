@@ -14,6 +14,7 @@ from refresher.core.expiry import LONGEST_TOKEN, UselessTokenError, believed_lif
 from refresher.core.formats import BEARER_TOKEN
 from refresher.core.http_response import Response
 from refresher.core.model import Declined, Granted, Outcome, SecretStr, Verdict, Verification
+from refresher.core.values import distinct
 
 LONGEST_RESPONSE = 1024 * 1024  # bytes, headers included; a token is a few hundred
 LONGEST_MESSAGE = 200  # characters; a longer error message is not shown at all
@@ -25,6 +26,7 @@ class UnusableError(Exception):
     """Why a response is useless. The text shows nothing of the body except a message that is safe to show."""
 
 
+@distinct
 class Issued(NamedTuple):
     """What a body of a 2xx states, of any type and not checked. `lifetime`: in seconds, checked."""
 
@@ -65,7 +67,8 @@ class _Inlive:
         data = content.get("data")
         if not isinstance(data, dict):
             raise UnusableError("its body has no data")
-        return Issued(*inlive.issued_tokens(data))
+        access, refresh = inlive.issued_tokens(data)
+        return Issued(access, refresh)
 
     def outcome(self, content: Mapping[str, object]) -> Outcome | None:  # noqa: ARG002
         return None

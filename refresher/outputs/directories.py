@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from weakref import WeakValueDictionary
 
@@ -30,6 +30,7 @@ class Directories:
     def __init__(self) -> None:
         self._known: WeakValueDictionary[str, Directory] = WeakValueDictionary()
         self._mutex = threading.Lock()
+        self._targets: tuple[Collection[str], frozenset[str]] = (), frozenset()
 
     def at(self, path: str) -> "Directory":
         with self._mutex:
@@ -37,6 +38,15 @@ class Directories:
             if found is None:
                 found = self._known[path] = Directory(path)
             return found
+
+    def has_target(self, outputs: Collection[str], target: str) -> bool:
+        """Whether any of these outputs, given by name, is the file `target` or a link to it."""
+        known, targets = self._targets
+        if known is not outputs:  # ten thousand paths are resolved once for each change of the configuration
+            paths = (name.removeprefix("file:") for name in outputs if name.startswith("file:"))
+            targets = frozenset(map(os.path.realpath, paths))
+            self._targets = outputs, targets
+        return target in targets
 
 
 class Directory:

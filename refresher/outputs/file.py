@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -149,13 +149,13 @@ class FileOutput:
             self._may_have_stale = True
             self._clear(target)
 
-    def release(self, is_wanted: Callable[[], bool]) -> bool:
+    def release(self, wanted: Callable[[], Collection[str]]) -> bool:
         """See `ports.Output`. Deletes a file only if its record, with our owner, describes its content."""
         with self._output_errors("released"):
             target = self._target()
             with atomic.alone(record_path(target)):
                 self._is_released = True
-                if is_wanted():
+                if self._directories.has_target(wanted(), target):
                     return False
                 folder, name = os.path.split(target)
                 deletes = self._plan.deletes and self._at(folder).holder(name) is None

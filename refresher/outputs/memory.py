@@ -1,7 +1,7 @@
 """An output in the memory of this process: the consumers' listener serves its token."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -84,7 +84,7 @@ class MemoryOutput:
     def request_seen(self) -> float | None:
         return None
 
-    def release(self, is_wanted: Callable[[], bool]) -> bool:  # noqa: ARG002 -- it ends with its last user
+    def release(self, wanted: Callable[[], Collection[str]]) -> bool:  # noqa: ARG002 -- it ends with its last user
         return False
 
     def dry_run(self) -> tuple[str, ...]:

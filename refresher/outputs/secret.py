@@ -1,7 +1,7 @@
 """A token in a Kubernetes Secret, written by server-side apply. Only our own keys are written."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -90,11 +90,11 @@ class SecretOutput:
     def claim(self) -> None:
         """See `ports.Output`. Nothing to do: the API server never stores half a Secret."""
 
-    def release(self, is_wanted: Callable[[], bool]) -> bool:
+    def release(self, wanted: Callable[[], Collection[str]]) -> bool:
         """See `ports.Output`. Removes our keys, labels and annotations. The Secret itself stays: it may
         belong to other clients, and deleting it needs one more permission."""
         self._is_released = True
-        if not self._deletes or is_wanted():
+        if not self._deletes or self.name in wanted():
             return False
         with self._output_errors("emptied"):
             found = self._read()

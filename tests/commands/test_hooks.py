@@ -90,7 +90,8 @@ def test_a_hook_that_hangs_holds_up_no_refresh_and_is_killed_at_the_stop(tmp_pat
         eventually(runs, "the hook runs")
         daemon.send(signal.SIGUSR1)
         daemon.wait_for("OutputWritten", times=2)
-        pid = int(eventually(lambda: (tmp_path / "pid").read_text(), "the hook hangs"))
+        written = tmp_path / "pid"
+        pid = int(eventually(lambda: written.exists() and written.read_text(), "the hook hangs"))
         began = time.monotonic()
         assert daemon.end() == 0
         assert time.monotonic() - began < STOP_WITHIN

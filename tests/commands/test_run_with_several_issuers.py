@@ -9,7 +9,7 @@ import pytest
 
 from refresher.emulator.server import Emulator
 from refresher.executor import MINTS_AT_ONCE
-from tests.commands.daemon import Daemon, refresher
+from tests.commands.daemon import Daemon, free_port, refresher
 
 MANY = MINTS_AT_ONCE + 8  # more than one issuer may be asked for at once
 
@@ -77,3 +77,27 @@ def test_issuers_that_hang_do_not_hold_back_another(config: Any, other: Emulator
     with Daemon("--config", config(*hanging, token("a", "studio", lifetime="10s"))) as daemon:
         daemon.wait_for("OutputWritten", token="a", times=3)
         assert {entry["token"] for entry in daemon.entries("OutputWritten")} == {"a"}
+
+
+def test_an_oauth2_issuer_mints(place: Path, issuer: Emulator) -> None:
+    """The server is another refresher, whose listener serves OAuth2."""
+    for name in ("secret", "client.key"):
+        (place / name).write_text("secret-of-the-clients")
+    address = f"127.0.0.1:{free_port()}"
+    serve = ("--serve", address, "--serve-secret-file", place / "secret")
+    files = ("--key-file", place / "key", "--to-file", place / "inner", "--name", "inner")
+    reports = {"token_url": f"http://{address}/oauth2/token", "client_id": "inner"}
+    token = {"name": "t", "key_file": "client.key", "outputs": [{"file": "outer"}]}
+    config = place / "outer.json"
+    config.write_text(json.dumps({"issuers": {"reports": reports}, "tokens": [token]}))
+    with Daemon("--issuer-url", issuer.url, *files, *serve) as server:
+        server.wait_for("OutputWritten", output=f"file:{place}/inner")
+        checked = refresher("check", "--config", config)
+        assert f"issuer: http://{address}/oauth2/token accepted the key in " in checked.said
+        for _ in range(2):  # the second pass adopts the token
+            ended = refresher("once", "--config", config)
+            assert ended.code == 0, ended
+        assert (place / "outer").read_text() == (place / "inner").read_text()
+        (place / "client.key").write_text("another-secret")
+        config.write_text(config.read_text().replace('outer"', 'other"'))
+        assert refresher("once", "--config", config).code == 77

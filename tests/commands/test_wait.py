@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from refresher.core.advice import ADVICE_ON, Code
 from refresher.emulator.server import Emulator
 from tests.commands.calls import caller
 from tests.commands.daemon import KEY, ended, plant, refresher, start
@@ -42,7 +43,8 @@ def test_every_token_of_the_configuration_must_exist(call, tmp_path):
     (tmp_path / "refresher.json").write_text(json.dumps({"tokens": tokens}))
     plant(tmp_path / "a", age=10.0)
     waited = call("wait", "--config", tmp_path / "refresher.json", "--timeout", "0")
-    assert waited == (75, "", f"refresher: timed out after 0s: file:{tmp_path}/b holds no token\n")
+    reason = f"holds no token known to be valid; {ADVICE_ON[Code.NO_TOKEN]}"
+    assert waited == (75, "", f"refresher: timed out after 0s: file:{tmp_path}/b: {reason}\n")
 
 
 def test_it_blocks_until_another_process_has_published_a_token(tmp_path):
@@ -70,12 +72,12 @@ def test_a_time_out_reports_each_output_without_a_token_and_the_reason(gate, tmp
     assert waited.err.splitlines() == [
         f"refresher: timed out after 0.3s: file:{tmp_path}/{reason}"
         for reason in (
-            "absent holds no token",
-            "expired holds an expired token",
-            "of-the-future holds no token",
-            "of-another-program holds no token",
-            "directory cannot be read: Is a directory (EISDIR); "
-            "an output is a file: add the file's name to the path",
+            f"absent: holds no token known to be valid; {ADVICE_ON[Code.NO_TOKEN]}",
+            f"expired: its token has expired; {ADVICE_ON[Code.EXPIRED]}",
+            f"of-the-future: holds no token known to be valid; {ADVICE_ON[Code.NO_TOKEN]}",
+            f"of-another-program: holds no token known to be valid; {ADVICE_ON[Code.NO_TOKEN]}",
+            "directory cannot be read: Is a directory (EISDIR); an output is a file: add the file's name to "
+            f"the path; {ADVICE_ON[Code.NOT_READ]}",
         )
     ]
 

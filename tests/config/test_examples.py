@@ -10,6 +10,7 @@ from refresher.config.options import json_schema, options_of
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.yaml"))
+NAMED_BY_USERS = (".data", ".labels", ".annotations", ".endpoint_params")  # the keys below
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -35,7 +36,7 @@ def _options(section, path=""):
 def _keys(node, path=""):
     if isinstance(node, list):
         return set().union(*(_keys(item, path) for item in node))
-    if isinstance(node, dict) and not path.endswith((".data", ".labels", ".annotations")):  # users name these
+    if isinstance(node, dict) and not path.endswith(NAMED_BY_USERS):
         return set().union(
             *({f"{path}.{key}"} | _keys(_unnamed(key, value), f"{path}.{key}") for key, value in node.items())
         )

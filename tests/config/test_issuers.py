@@ -5,6 +5,7 @@ import pytest
 from refresher.config.effective import effective_values
 from refresher.config.issuers import IssuerSettings
 from refresher.config.loader import load
+from refresher.core.issuer_plans import OAuth2Plan
 from refresher.errors import ConfigurationError
 
 TWO = """\
@@ -100,21 +101,22 @@ def test_without_issuers_there_is_one(loaded):
         (
             f"issuers: {{}}\ntokens:\n{token('a')}",
             "c.yaml:1: issuers: an empty mapping is given; accepted: a mapping of names to mappings with "
-            "url, timeout, ca_file, max_lifetime, verify",
+            "url, timeout, ca_file, max_lifetime, verify; or with token_url, client_id, auth_method, scopes, "
+            "endpoint_params, timeout, ca_file, max_lifetime, verify",
         ),
         (
-            f"issuers:\n  Hub: {{}}\ntokens:\n{token('a')}",
+            f"issuers:\n  Hub: {{url: 'https://a.example'}}\ntokens:\n{token('a')}",
             "c.yaml:2: issuers.Hub: 'Hub' is not a name; accepted: 1 to 63 of a-z, 0-9 and -, neither "
             "beginning nor ending in -",
         ),
         (
-            f"issuers:\n  hub: {{}}\n  hub: {{}}\ntokens:\n{token('a')}",
+            f"issuers:\n  hub: {{url: 'https://a.example'}}\n  hub: {{url: 'https://b.example'}}\ntokens:\n{token('a')}",
             "c.yaml:3: issuers.hub: given twice, first in line 2; keep one",
         ),
         (
-            f"issuers:\n  hub: {{uri: x}}\ntokens:\n{token('a')}",
-            "c.yaml:2: issuers.hub.uri: no option; did you mean url? accepted: url, timeout, ca_file, "
-            "max_lifetime, verify",
+            f"issuers:\n  hub: {{url: 'https://a.example', time_out: 3s}}\ntokens:\n{token('a')}",
+            "c.yaml:2: issuers.hub.time_out: no option; did you mean timeout? accepted: url, timeout, "
+            "ca_file, max_lifetime, verify",
         ),
     ],
 )
@@ -152,3 +154,87 @@ def test_show_lists_the_issuers_and_not_the_one_that_is_not_used(tmp_path):
     assert shown["issuers.hub.timeout"].value == "5s"
     assert shown["issuers.studio.timeout"].origin is None
     assert not any(path.startswith("issuer.") for path in shown)
+
+
+OAUTH2 = """\
+issuers:
+  zoom:
+    token_url: https://zoom.example/oauth/token
+    client_id: refresher
+    auth_method: client_secret_post
+    scopes: [read, write]
+    endpoint_params: {grant_type: account_credentials, account_id: "42"}
+    timeout: 5s
+"""
+
+
+def test_an_oauth2_issuer_reaches_the_settings(loaded):
+    found = loaded(f"{OAUTH2}tokens:\n{token('a')}")
+    [issuer] = found.settings.all_issuers
+    params = (("grant_type", "account_credentials"), ("account_id", "42"))
+    assert issuer.plan == OAuth2Plan(
+        "https://zoom.example/oauth/token", "refresher", "body", ("read", "write"), params
+    )
+    assert (issuer.timeout, issuer.url) == (5.0, "https://zoom.example/oauth/token")
+
+
+@pytest.mark.parametrize(
+    ("option", "other"),
+    [
+        ("token_url: https://zoom.example/oauth/token", "token_url: https://zoom.example/oauth"),
+        ("client_id: refresher", "client_id: other"),
+        ("[read, write]", "[read]"),
+        ('account_id: "42"', 'account_id: "43"'),
+    ],
+)
+def test_what_decides_about_a_token_is_its_issuers_identity(loaded, option, other):
+    first, second = (
+        loaded(f"{text}tokens:\n{token('a')}").settings.all_issuers[0].identity
+        for text in (OAUTH2, OAUTH2.replace(option, other))
+    )
+    assert first != second
+    assert first.startswith("https://zoom.example/oauth")
+
+
+@pytest.mark.parametrize(
+    "other", ["auth_method: client_secret_basic", "timeout: 6s", "scopes: [write, read]"]
+)
+def test_how_it_is_asked_is_not(loaded, other):
+    name = other.partition(":")[0]
+    lines = [f"    {other}" if line.strip().startswith(name) else line for line in OAUTH2.splitlines()]
+    changed = "\n".join(lines) + "\n"
+    found = [loaded(f"{text}tokens:\n{token('a')}").settings.all_issuers[0] for text in (OAUTH2, changed)]
+    assert found[0] != found[1]
+    assert found[0].identity == found[1].identity
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f"issuers: {{zoom: {{token_url: 'https://a.example/t'}}}}\ntokens:\n{token('a')}",
+            "c.yaml:1: issuers.zoom.client_id: is missing; write a value such as client_id: token-refresher",
+        ),
+        (
+            f"{OAUTH2.replace('account_id', 'client_secret')}tokens:\n{token('a')}",
+            "c.yaml:7: issuers.zoom.endpoint_params.'client_secre'…: another option sets this field "
+            "(client_id, key_file, scopes); take it out",
+        ),
+        (
+            f"{OAUTH2.replace('[read, write]', '[read write]')}tokens:\n{token('a')}",
+            "c.yaml:6: issuers.zoom.scopes: item 1 is not a scope; accepted: a list of scopes, such as "
+            "[read, write]; a scope has no space, quote or backslash",
+        ),
+        (
+            f"{OAUTH2}    url: https://a.example\ntokens:\n{token('a')}",
+            "c.yaml:2: issuers.zoom: both url and token_url are given; accepted: an item for each",
+        ),
+        (
+            f"{OAUTH2}tokens:\n{token('a').replace('{file: a}', '{file: a, format: inlive-sdk}')}",
+            "c.yaml:10: tokens[0].outputs[0].format: 'inlive-sdk' needs a refresh token, and an OAuth2 "
+            "issuer gives none; write another format",
+        ),
+    ],
+)
+def test_a_mistake_in_an_oauth2_issuer_is_reported(problems, text, expected):
+    assert expected in problems(text)

@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 from refresher.config.declarations import LeaderElectionSettings, Settings, TokenSettings
 from refresher.config.issuers import IssuerSettings
 from refresher.config.loader import load
+from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.options import json_schema, options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings
@@ -20,6 +21,7 @@ VALID = Draft202012Validator(SCHEMA)
 ROOMS = {
     Settings: (),
     IssuerSettings: ("issuer",),
+    OAuth2IssuerSettings: ("issuers", 1),
     LeaderElectionSettings: ("leader_election",),
     ServeSettings: ("serve",),
     TokenSettings: ("tokens",),
@@ -49,6 +51,7 @@ WEAKER = {
     "propagation_delay",
     "duration",
     "url",
+    "token_url",
     "verify",
     "listen",
     "address",
@@ -61,7 +64,8 @@ def part_of_schema(*path):
     node = SCHEMA
     for step in path:
         node = node["oneOf"][step] if isinstance(step, int) else node["properties"][step]
-        node = node.get("items", node)
+        named = node.get("additionalProperties")
+        node = node.get("items", named if isinstance(named, dict) else node)
     return node
 
 
@@ -121,6 +125,8 @@ def fitting(schema):
         return st.sampled_from(schema["enum"])
     if schema["type"] == "string":
         return st.text()
+    if schema["type"] == "array":
+        return st.lists(fitting(schema["items"]) | st.none(), max_size=3)
     keys = st.from_regex(schema["propertyNames"]["pattern"])
     item = schema["additionalProperties"]
     return st.dictionaries(keys, fitting(item) if item.keys() & {"pattern", "enum"} else st.text())
@@ -155,7 +161,8 @@ def test_the_loader_accepts_exactly_what_the_schema_finds_valid(section, key, da
     option, schema = PLAIN[section, key], schema_of(section, key)
     value = data.draw(values | fitting(schema))
     valid = Draft202012Validator(schema).is_valid(value)
-    texts = [*value, *value.values()] if isinstance(value, dict) else [value]
+    texts = [*value, *value.values()] if isinstance(value, dict) else value
+    texts = texts if isinstance(texts, list) else [texts]
     if key not in WEAKER and not any(isinstance(text, str) and text.endswith("\n") for text in texts):
         assert accepts(option, value) == valid  # but for \n: only Python's $ matches before it
     else:

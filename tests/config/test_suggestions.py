@@ -15,6 +15,7 @@ from refresher.config.declarations import (
 from refresher.config.drafts import example_of
 from refresher.config.hooks import ExecHook, HttpHook, PidFileSignal, ProcessSignal
 from refresher.config.issuers import IssuerSettings
+from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.options import Option, options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
 from refresher.config.serving import ServeSettings
@@ -23,6 +24,8 @@ from refresher.config.serving import ServeSettings
 AROUND: dict[type, str] = {
     Settings: "{line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
     IssuerSettings: "issuer:\n  {line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
+    OAuth2IssuerSettings: "issuers:\n  i:\n    {line}\n"
+    "tokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     ServeSettings: "serve:\n  {line}\ntokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     LeaderElectionSettings: "leader_election:\n  {line}\n"
     "tokens: [{{name: t, key_file: k, outputs: [{{secret: s}}]}}]\n",

@@ -144,3 +144,22 @@ def test_a_link_that_replaces_the_file_is_not_read(tmp_path):
     (tmp_path / "access-token").symlink_to("value")
     with pytest.raises(OSError, match="Too many levels"):
         atomic.read(str(tmp_path / "access-token"), 100)
+
+
+@pytest.mark.parametrize("is_renamed_to", ["real", "other-link", "link"])
+def test_a_file_that_another_output_leads_to_is_not_deleted(tmp_path, is_renamed_to):
+    for link in ("link", "other-link"):
+        (tmp_path / link).symlink_to("real")
+    output = file_output(tmp_path / "link", deletes=True)
+    output.write(a_token(), NOW, SEALER)
+    assert not output.release(lambda: {f"file:{tmp_path / is_renamed_to}", "secret:a/b"})
+    assert (tmp_path / "real").read_bytes() == b"acc3ss-1-"
+
+
+def test_without_such_an_output_the_file_is_deleted_and_the_link_stays(tmp_path):
+    (tmp_path / "link").symlink_to("real")
+    output = file_output(tmp_path / "link", deletes=True)
+    output.write(a_token(), NOW, SEALER)
+    assert output.release(lambda: {f"file:{tmp_path}/another"})
+    assert not (tmp_path / "real").exists()
+    assert (tmp_path / "link").is_symlink()

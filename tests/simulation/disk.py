@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -191,9 +191,9 @@ class FileOnDisk:
         with self._disk.used_by(self._process, self.name):
             self._output.claim()
 
-    def release(self, is_wanted: Callable[[], bool]) -> bool:
+    def release(self, wanted: Callable[[], Collection[str]]) -> bool:
         with self._disk.used_by(self._process, self.name):
-            return self._output.release(is_wanted)
+            return self._output.release(wanted)
 
     def dry_run(self) -> tuple[str, ...]:
         with self._disk.used_by(self._process, self.name):

@@ -8,7 +8,7 @@
 Nothing is random but jitter, and nothing fails unless a test makes it fail.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -114,7 +114,7 @@ class Output:
     def claim(self) -> None:
         """Nobody else writes here."""
 
-    def release(self, is_wanted: Callable[[], bool]) -> bool:
+    def release(self, wanted: Callable[[], Collection[str]]) -> bool:
         self.released.append(self.process.world.now)
         return False
 

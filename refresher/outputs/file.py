@@ -19,6 +19,7 @@ from refresher.outputs.directories import Directories, Directory
 from refresher.outputs.permissions import Permissions
 from refresher.outputs.problems import explained
 from refresher.outputs.record import DEFAULT_OWNER, Entry, Kept, Record, Writer
+from refresher.outputs.unchanged import Condition, LastReading, condition_of
 
 _PAGE = 4096  # bytes: the size of a small file on most file systems
 
@@ -54,26 +55,40 @@ class FileOutput:
         self._identity = plan.format.identity(plan.issuer_url)
         self._directories = directories or Directories()
         self._directory: Directory | None = None  # of the resolved path; shared while in use
+        self._last_reading = LastReading()
         self._reported: tuple[str, ...] = ()
         self._requests_at: str | None = None
         self._is_released = False
         self._may_have_stale = False  # temporary files of a killed process, to remove as soon as possible
 
     def inspect(self, now: Instant) -> Holding:
-        """See `ports.Output`. If the record does not describe the content, its expiry is unknown."""
+        """See `ports.Output`. If the record does not describe the content, its expiry is unknown.
+
+        Reads the files only if they may have changed (`unchanged`).
+        """
         with self._output_errors("read"):
             target = self._target()
-            found = self._found(target, now)
+            self._try_clear(target)
+            condition = self._condition(target)
+            known = self._last_reading.holding(condition, now) if condition else None
+            found = self._found(target, now) if known is None else known
+            if condition and known is None and found.facts is not None:  # a record may be unreadable for now
+                self._last_reading.keep(condition, found, now)
             self._requests_at = None if found.owner else target
             return found._replace(refresh_requested=self.request_seen())
+
+    def _condition(self, target: str) -> Condition | None:
+        """The condition of the file and its record; None if one is missing or the group is unknown."""
+        try:
+            return condition_of((target, record_path(target)), self._permissions())
+        except (OSError, OutputError):
+            return None
 
     def _found(self, target: str, now: Instant) -> Holding:
         try:
             content, status = atomic.read(target, reading.LARGEST_FILE)
         except FileNotFoundError:
             return Holding()
-        finally:
-            self._try_clear(target)
         recorded = reading.recorded(target, now)
         owner = recorded.owner if self._is_foreign(recorded) else ""
         entry = recorded.entries.get(record.digest(content))

@@ -7,13 +7,18 @@ counted apart, up to the same number again. So a hanging lane can be tried again
 A given-up effect may never end, for example if its file system was unmounted and replaced. So it counts only
 for a time, which doubles as more threads hang. A long hang costs few threads, and a lane that works again is
 used again.
+
+A queue serves the most urgent token first. So a token is minted and written as soon as it was looked at, and
+ten thousand looks do not come before the first write.
 """
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import NamedTuple
 
-from refresher.core.effects import OUTPUT, Effect, Slot
+from refresher.core.effects import OUTPUT, DryRun, Effect, Slot, Write
 from refresher.core.machine import STALLED
 
 WEDGED = 4  # given-up effects on one output that count; with so many, no further effect begins
@@ -52,6 +57,48 @@ class Work:
         return self.began + (STALLED if self.step.slot.kind == OUTPUT else STALLED + TIMING_OUT)
 
 
+def urgency(step: Effect) -> int:
+    """The rank of an effect in the queue of its lane; the lowest comes first. Finish what has begun: write a
+    token before checking where the next one can be written, and check before looking at further outputs."""
+    if isinstance(step, Write):
+        return 0
+    return 1 if isinstance(step, DryRun) else 2
+
+
+class _Queue:
+    """The tokens that wait for one lane: the most urgent first, equally urgent ones in the order of arrival."""
+
+    def __init__(self) -> None:
+        self._rank_of: dict[str, tuple[int, int]] = {}
+        self._heap: list[tuple[tuple[int, int], str]] = []
+        self._arrivals = count()
+
+    def put(self, token: str, rank: int) -> None:
+        known = self._rank_of.get(token)
+        if known is None or rank < known[0]:
+            self._rank_of[token] = rank, next(self._arrivals)
+            heapq.heappush(self._heap, (self._rank_of[token], token))
+
+    def take(self) -> str:
+        while True:
+            rank, token = heapq.heappop(self._heap)
+            if self._rank_of.get(token) == rank:  # else it was removed, or has become more urgent
+                del self._rank_of[token]
+                return token
+
+    def remove(self, token: str) -> None:
+        del self._rank_of[token]
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._rank_of
+
+    def __len__(self) -> int:
+        return len(self._rank_of)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._rank_of, key=self._rank_of.__getitem__))
+
+
 class Lanes:
     """All lanes. `limits`: by pool, the part of a lane's name before the colon. Only one thread uses it."""
 
@@ -61,7 +108,7 @@ class Lanes:
         self._given_up: dict[str, dict[Work, None]] = {}  # by lane
         self._in_pool: Counter[str] = Counter()
         self._of_token: dict[str, list[Work]] = {}
-        self._queues: dict[str, dict[str, None]] = {}  # tokens by lane, in order
+        self._queues: dict[str, _Queue] = {}  # by lane
 
     def has_room(self, lane: str, now: float) -> bool:
         pool = pool_of(lane)
@@ -111,14 +158,15 @@ class Lanes:
         """The effects in flight for a token, without given-up ones."""
         return tuple(self._of_token.get(token, ()))
 
-    def wait(self, token: str, lane: str) -> None:
-        """Put the token at the end of the queue of a lane, unless it is already in the queue."""
-        self._queues.setdefault(lane, {}).setdefault(token)
+    def wait(self, token: str, step: Effect, lane: str) -> None:
+        """Put the token into the queue of a lane. In the queue already, it keeps its place, unless this effect
+        is more urgent."""
+        self._queues.setdefault(lane, _Queue()).put(token, urgency(step))
 
     def forget(self, token: str) -> None:
         """Remove a token from all queues."""
         for lane in [lane for lane, queue in self._queues.items() if token in queue]:
-            del self._queues[lane][token]
+            self._queues[lane].remove(token)
             if not self._queues[lane]:
                 del self._queues[lane]
 
@@ -154,8 +202,7 @@ class Lanes:
 
     def _first(self, lane: str) -> str:
         queue = self._queues[lane]
-        token = next(iter(queue))
-        del queue[token]
+        token = queue.take()
         if not queue:
             del self._queues[lane]
         return token

@@ -271,7 +271,7 @@ class Tokens:
             self._observe(name, Started(step), now)
             self._executor.start(managed, self._lanes.begin(name, step, lane, now.boot))
         else:
-            self._lanes.wait(name, lane)
+            self._lanes.wait(name, step, lane)
             return False
         return True
 

@@ -4,11 +4,15 @@ from itertools import pairwise
 
 import pytest
 
-from refresher.core.effects import Inspect, Mint
+from refresher.core.effects import DryRun, Inspect, Mint, Write
 from refresher.core.model import Reason, SecretStr
+from refresher.core.seal import Sealer
 from refresher.lanes import COUNTS_FOR, WEDGED, Lanes, Limit, Work, pool_of
+from tests.outputs.tokens import a_token
 
-INSPECT, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)
+KEY = SecretStr("key")
+INSPECT, MINT, DRY_RUN = Inspect("file"), Mint(KEY, Reason.FIRST), DryRun("file")
+WRITE = Write("file", a_token(), "new", Sealer(KEY))
 A, B = "file:/a", "file:/b"
 SILENT = 10.0
 NOW = 0.0
@@ -75,7 +79,7 @@ def test_effects_in_flight_are_listed_by_token(lanes):
 def test_waiting_tokens_are_admitted_in_order_while_there_is_room(lanes):
     first, second = begun(lanes, A, "x", "y")
     for token in ("1", "2", "1", "3"):
-        lanes.wait(token, A)
+        lanes.wait(token, INSPECT, A)
     assert list(lanes.admitted(NOW)) == []
     assert lanes.is_waiting("2")
     lanes.end(first)
@@ -89,11 +93,42 @@ def test_waiting_tokens_are_admitted_in_order_while_there_is_room(lanes):
     assert not lanes.is_waiting("3")
 
 
+def drained(lanes: Lanes) -> list[str]:
+    """The tokens in the queues, one after the other, as room comes."""
+    order = []
+    while waiting := next(lanes.admitted(NOW), None):
+        order.append(waiting)
+    return order
+
+
+def test_what_was_begun_is_finished_first(roomy):
+    for token, step in (("a", INSPECT), ("b", DRY_RUN), ("c", WRITE), ("d", INSPECT), ("e", WRITE)):
+        roomy.wait(token, step, A)
+    assert drained(roomy) == ["c", "e", "b", "a", "d"]
+
+
+def test_a_token_in_the_queue_moves_forward_with_a_more_urgent_effect_and_never_back(roomy):
+    for token in "abc":
+        roomy.wait(token, INSPECT, A)
+    roomy.wait("b", WRITE, A)
+    roomy.wait("b", INSPECT, A)
+    assert drained(roomy) == ["b", "a", "c"]
+    assert not roomy.is_waiting("b")
+
+
+def test_a_forgotten_token_leaves_the_queue(roomy):
+    for token in "ab":
+        roomy.wait(token, INSPECT, A)
+    roomy.forget("a")
+    roomy.wait("a", INSPECT, A)  # it comes back, as a new one
+    assert drained(roomy) == ["b", "a"]
+
+
 def test_a_lane_without_progress_is_stuck_and_its_queue_is_returned(lanes):
     begun(lanes, A, "x", at=0.0)
     begun(lanes, A, "y", at=5.0)
-    lanes.wait("1", A)
-    lanes.wait("2", A)
+    lanes.wait("1", INSPECT, A)
+    lanes.wait("2", INSPECT, A)
     assert list(lanes.stuck(SILENT + 4.9, SILENT)) == []
     assert list(lanes.stuck(SILENT + 5.0, SILENT)) == [(A, ("1", "2"))]
     assert not lanes.is_waiting("1")
@@ -101,14 +136,14 @@ def test_a_lane_without_progress_is_stuck_and_its_queue_is_returned(lanes):
 
 def test_a_lane_with_room_is_not_stuck(lanes):
     begun(lanes, A, "x")
-    lanes.wait("1", A)
+    lanes.wait("1", INSPECT, A)
     assert list(lanes.stuck(1000.0, SILENT)) == []
 
 
 def test_a_lane_is_not_stuck_while_its_full_pool_makes_progress(lanes):
     begun(lanes, A, "x", "y", at=995.0)
     begun(lanes, "file:/c", "z", at=0.0)
-    lanes.wait("1", B)
+    lanes.wait("1", INSPECT, B)
     assert list(lanes.stuck(1000.0, SILENT)) == []
     assert list(lanes.stuck(1010.0, SILENT)) == [(B, ("1",))]
 
@@ -175,5 +210,5 @@ def test_a_lane_with_only_given_up_effects_is_stuck(lanes):
     for _ in range(2):
         (work,) = begun(lanes, "issuer", "x")
         lanes.give_up(work, NOW)
-    lanes.wait("1", "issuer")
+    lanes.wait("1", MINT, "issuer")
     assert list(lanes.stuck(0.0, SILENT)) == [("issuer", ("1",))]

@@ -275,7 +275,7 @@ class Tokens:
             self._observe(name, Started(step), now)
             self._executor.start(managed, self._lanes.begin(name, step, lane, now.boot))
         else:
-            self._lanes.wait(name, lane, urgency_of(self._tokens[name].state, managed.policy, step.slot, now))
+            self._lanes.wait(name, lane, urgency_of(step, self._tokens[name].state, managed.policy, now))
             return False
         return True
 

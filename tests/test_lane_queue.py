@@ -11,9 +11,9 @@ def queue():
     return LaneQueue()
 
 
-def put(queue: LaneQueue, *tokens: str, failed: bool = False, until: float = 100.0) -> None:
+def put(queue: LaneQueue, *tokens: str, failed: bool = False, rank: int = 2, until: float = 100.0) -> None:
     for token in tokens:
-        queue.put(token, Urgency(failed, until))
+        queue.put(token, Urgency(failed, rank, until))
 
 
 def taken(queue: LaneQueue) -> list[str]:
@@ -23,6 +23,13 @@ def taken(queue: LaneQueue) -> list[str]:
 def test_the_token_whose_consumers_have_least_time_goes_first(queue):
     for token, until in (("a", 300.0), ("b", 100.0), ("c", 200.0)):
         put(queue, token, until=until)
+    assert taken(queue) == ["b", "c", "a"]
+
+
+def test_the_lowest_rank_goes_first(queue):
+    put(queue, "a", until=0.0)
+    put(queue, "b", rank=0)
+    put(queue, "c", rank=1)
     assert taken(queue) == ["b", "c", "a"]
 
 

@@ -12,7 +12,7 @@ from refresher.lanes import COUNTS_FOR, WEDGED, Lanes, Limit, Work, pool_of
 INSPECT, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)
 A, B = "file:/a", "file:/b"
 SILENT = 10.0
-CALM = Urgency(has_failed=False, valid_until=3600.0)
+CALM = Urgency(has_failed=False, rank=2, valid_until=3600.0)
 NOW = 0.0
 
 

@@ -101,8 +101,8 @@ def test_without_issuers_there_is_one(loaded):
         (
             f"issuers: {{}}\ntokens:\n{token('a')}",
             "c.yaml:1: issuers: an empty mapping is given; accepted: a mapping of names to mappings with "
-            "url, timeout, ca_file, max_lifetime, verify, max_rate; or with token_url, client_id, auth_method, "
-            "scopes, endpoint_params, timeout, ca_file, max_lifetime, verify, max_rate",
+            "url, timeout, ca_file, max_lifetime, verify, max_rate; or with token_url, client_id, "
+            "auth_method, scopes, endpoint_params, timeout, ca_file, max_lifetime, verify, max_rate",
         ),
         (
             f"issuers:\n  Hub: {{url: 'https://a.example'}}\ntokens:\n{token('a')}",

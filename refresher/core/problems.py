@@ -86,6 +86,14 @@ def of_configuration(
     return tuple(Problem(code.value, mistake, since, failures, ADVICE_ON[code]) for mistake in mistakes)
 
 
+def of_lease(message: str, former: Problem | None, now: Instant) -> Problem:
+    """Why a Lease cannot be read or written. `former`: its problem until now."""
+    since = now.wall if former is None else former.since
+    failures = 1 + ((former and former.failures) or 0)
+    code = Code.LEASE_FAILED
+    return Problem(code.value, message, since, failures, ADVICE_ON[code])
+
+
 def _problem(
     code: Code, message: str, since: float | None, now: Instant, failures: int | None = None
 ) -> Problem:

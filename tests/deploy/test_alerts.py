@@ -355,6 +355,38 @@ def test_more_mints_than_promised_are_a_ticket(tmp_path):
     check(tmp_path, course, (normal, ()), (alarm, ["InliveTooManyMints"]), ever=["InliveTooManyMints"])
 
 
+def restarts(course: Course, *, new_name: bool, keeps: bool) -> None:
+    """Every ten minutes for five hours. `new_name`: as a new Pod. `keeps`: its output keeps the token."""
+    for number in range(30):
+        (old,) = course.refreshers
+        new = refresher(f"pod-{number}" if new_name else old.instance)
+        if keeps:
+            (before,), (after,) = old.daemon.tokens.values(), new.daemon.tokens.values()
+            after.contents = before.contents
+        course.refreshers.clear()
+        course.goes_on(MINUTE)
+        course.add(new)
+        course.goes_on(9 * MINUTE)
+
+
+@pytest.mark.parametrize("new_name", [False, True], ids=["process", "Pod"])
+def test_restarts_that_lose_the_token_each_time_are_a_ticket(tmp_path, new_name):
+    """Each process mints before its first scrape, so its counter never grows."""
+    course = Course(refresher(), interval=60)
+    course.goes_on(10 * MINUTE)
+    restarts(course, new_name=new_name, keeps=False)
+    alert = ["InliveTooManyMints"]
+    check(tmp_path, course, (30 * MINUTE, ()), (course.second - 60, alert), ever=alert)
+
+
+@pytest.mark.parametrize("new_name", [False, True], ids=["process", "Pod"])
+def test_restarts_that_keep_the_token_are_silent(tmp_path, new_name):
+    course = Course(refresher(), interval=60)
+    course.goes_on(10 * MINUTE)
+    restarts(course, new_name=new_name, keeps=True)
+    check(tmp_path, course, ever=())
+
+
 def _skewed(one: Refresher) -> None:
     one.daemon.counters.clock_skew = -45.0
 

@@ -217,7 +217,10 @@ def test_a_token_that_has_expired_pages_until_there_is_another(tmp_path):
     one.issuer = None
     course.goes_on(10 * MINUTE)
     check(
-        tmp_path, course, (during, ["InliveRefreshOverdue", "InliveTokenExpired"]), (course.second - course.interval, ())
+        tmp_path,
+        course,
+        (during, ["InliveRefreshOverdue", "InliveTokenExpired"]),
+        (course.second - course.interval, ()),
     )
 
 
@@ -229,7 +232,13 @@ def test_an_output_that_never_got_a_token_pages(tmp_path):
     during = course.second - course.interval
     one.issuer = None
     course.goes_on(5 * MINUTE)
-    check(tmp_path, course, (30, ()), (during, ["InliveOutputWithoutToken"]), (course.second - course.interval, ()))
+    check(
+        tmp_path,
+        course,
+        (30, ()),
+        (during, ["InliveOutputWithoutToken"]),
+        (course.second - course.interval, ()),
+    )
 
 
 @pytest.mark.parametrize(("lifetime", "lead"), [(15 * MINUTE, 180), (HOUR, 12 * MINUTE), (DAY, 4 * HOUR)])
@@ -326,7 +335,13 @@ def test_a_scheduler_that_hangs_pages(tmp_path):
     one.hangs = False
     hung = course.second - course.interval
     course.goes_on(5 * MINUTE)
-    check(tmp_path, course, (11 * MINUTE, ()), (hung, ["InliveLoopStuck"]), (course.second - course.interval, ()))
+    check(
+        tmp_path,
+        course,
+        (11 * MINUTE, ()),
+        (hung, ["InliveLoopStuck"]),
+        (course.second - course.interval, ()),
+    )
 
 
 def test_a_lease_without_a_leader_pages(tmp_path):
@@ -339,7 +354,13 @@ def test_a_lease_without_a_leader_pages(tmp_path):
     without = course.second - course.interval
     elect(standby)
     course.goes_on(5 * MINUTE)
-    check(tmp_path, course, (without, ["InliveNoLeader"]), (course.second - course.interval, ()), ever=["InliveNoLeader"])
+    check(
+        tmp_path,
+        course,
+        (without, ["InliveNoLeader"]),
+        (course.second - course.interval, ()),
+        ever=["InliveNoLeader"],
+    )
 
 
 def test_more_mints_than_promised_are_a_ticket(tmp_path):
@@ -429,7 +450,9 @@ def test_dropped_log_lines_are_a_ticket(tmp_path):
     during = course.second - course.interval
     course.goes_on(20 * MINUTE)
     alert = ["InliveLogLinesDropped"]
-    check(tmp_path, course, (9 * MINUTE, ()), (during, alert), (course.second - course.interval, ()), ever=alert)
+    check(
+        tmp_path, course, (9 * MINUTE, ()), (during, alert), (course.second - course.interval, ()), ever=alert
+    )
 
 
 # --- `once --metrics-file`: node_exporter has the values of the last pass

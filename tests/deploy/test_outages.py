@@ -1,7 +1,7 @@
 """A real Prometheus scrapes real daemons through outages and `kill -9`, with the real alerts.
 
 All scenarios run side by side, once; the tests read what Prometheus recorded. Each daemon has one token that
-lives for 10 s. The rules are those of deploy/alerts.yaml except that a minute in `for:` or in a window becomes
+lives for 10 s. The rules are those of deploy/alerts.yaml except that a minute in `for:` or in a window is
 a second. The expressions compare times of the token with each other, so they hold for any lifetime, and
 `for:` only delays the step from pending to firing. `test_alerts` checks the unchanged delays, on a virtual
 clock.

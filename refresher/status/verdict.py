@@ -67,7 +67,11 @@ def _findings(document: Mapping[str, Any]) -> Iterator[Verdict]:
 
 
 def _of_token(token: Mapping[str, Any], row: Row, outputs: list[Row]) -> Iterator[Verdict]:
-    problems = [_sentence(problem) for shown_row in (row, *outputs) for problem in shown_row.problems]
+    problems = [
+        f"{f'{each.name}: ' if each.is_output else ''}{_sentence(problem)}"
+        for each in (row, *outputs)
+        for problem in each.problems
+    ]
     why = f": {problems[0]}" if problems else ""
     for output in outputs:
         if output.valid != "yes":

@@ -38,7 +38,9 @@ def test_a_failure_while_consumers_are_served_is_a_warning() -> None:
     daemon.observe("studio", WriteFailed(FILE, "no space left", roll=1.0))
     level, summary = of(daemon)
     assert level == Level.WARNING
-    assert summary.startswith("WARNING - studio: not_written for 0s (since 2027-01-15T08:00:00Z, once): ")
+    assert summary.startswith(
+        f"WARNING - studio: {FILE}: not_written for 0s (since 2027-01-15T08:00:00Z, once): "
+    )
 
 
 @pytest.mark.parametrize(

@@ -462,9 +462,9 @@ def of_passes(tmp_path: Path, ends: str, success: str, expiry: str, *moments: tu
     """Three series with one value a minute, passes every ten minutes, and which alert fires when."""
     label = 'job="node",instance="a",token="studio"'
     series = {
-        f"{LAST_RUN[0]}{{{label}}}": ends,
-        f"{SUCCESS[0]}{{{label}}}": success,
-        f"{EVERY[0]}{{{label}}}": "600x99",
+        f"{LAST_RUN.name}{{{label}}}": ends,
+        f"{SUCCESS.name}{{{label}}}": success,
+        f"{EVERY.name}{{{label}}}": "600x99",
         f'token_refresher_output_token_expiry_timestamp_seconds{{{label},output="file:/a"}}': expiry,
     }
     test = {
@@ -517,5 +517,5 @@ def test_the_runbook_has_no_other_alerts():
 def test_they_use_existing_metrics(text):
     used = set(re.findall(r"token_refresher_(\w+)", text))
     assert used
-    of_once = {name.removeprefix("token_refresher_") for name, _ in (LAST_RUN, SUCCESS, EVERY)}
+    of_once = {metric.name.removeprefix("token_refresher_") for metric in (LAST_RUN, SUCCESS, EVERY)}
     assert used <= {*PROMISED, *of_once, "leader"}

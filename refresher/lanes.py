@@ -11,6 +11,7 @@ used again.
 A lane may be paced: then an effect begins only `interval` seconds after the one before it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -27,10 +28,20 @@ TIMING_OUT = 1.0  # seconds; by default a mint ends itself after `STALLED`, whic
 
 
 class Limit(NamedTuple):
-    """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones."""
+    """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones.
+
+    `reserved`: effects that each lane may have, including given-up ones, even if its pool is full. So a lane
+    that works goes on, however many others hang.
+    """
 
     lane: int
     pool: int
+    reserved: int = 0
+
+    @property
+    def threads(self) -> float:
+        """The most threads of the pool. With `reserved`, the number of lanes limits them."""
+        return math.inf if self.reserved else self.pool
 
 
 class Work:
@@ -91,10 +102,11 @@ class Lanes:
         pool = pool_of(lane)
         limit = self._limits[pool]
         in_flight = len(self._in_lane.get(lane, ()))
+        is_reserved = in_flight + len(self._given_up.get(lane, ())) < limit.reserved
         return (
             in_flight < limit.lane
             and in_flight + len(self._counting(lane, now)) < 2 * limit.lane
-            and self._in_pool[pool] < limit.pool
+            and (is_reserved or self._in_pool[pool] < limit.pool)
         )
 
     def is_wedged(self, token: str, step: Effect, lane: str, now: float) -> bool:

@@ -294,8 +294,9 @@ def test_a_thousand_reloads_leave_no_object_behind(tmp_path, issuer):
     try:
         before = reloads(range(200))
         after = reloads(range(200, 1000))
+        allowed = Counter(dict.fromkeys(after, 20), other=200) + before
+        # Mints of removed tokens may still be under way.
+        eventually(lambda: not objects() - allowed, "no object is left behind", tell=lambda: objects() - allowed)
     finally:
         site.runtime.mailbox.post(Message(None, Stopping()))
         engine.join()
-    allowed = Counter(dict.fromkeys(after, 20), other=200)
-    assert after - before - allowed == Counter()

@@ -149,10 +149,15 @@ class Installation:
                     for name, place in outputs
                 ),
                 part("issuer", partial(IssuerLine, self.issuer, process)),
-                part("verifier", partial(VerifierLine, self.issuer, process)) if self.wants.verifies else None,
+                part("verifier", partial(VerifierLine, self.issuer, process))
+                if self.wants.verifies
+                else None,
                 parts.time_left,
                 tuple(
-                    part(f"hook of {token.name}, {name}", partial(HookLine, self.hooks, process, name, place.kind))
+                    part(
+                        f"hook of {token.name}, {name}",
+                        partial(HookLine, self.hooks, process, name, place.kind),
+                    )
                     for name, place in outputs
                     if self.wants.hooks
                 ),

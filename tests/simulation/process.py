@@ -182,7 +182,8 @@ class VirtualExecutor(Executor):
             if messages or hangs():
                 process.mailbox.post(Message(None, KeysPolled()))
             else:
-                here.key_watchers.append(lambda: process.after(process.world.dice.uniform(0, KEY_POLL), begin))
+                soon = lambda: process.after(process.world.dice.uniform(0, KEY_POLL), begin)  # noqa: E731
+                here.key_watchers.append(soon)
 
         def begin() -> None:
             process.workers.takes_time = hangs

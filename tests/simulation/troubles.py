@@ -51,7 +51,8 @@ KINDS = (
     *ONLY_TWO,
     *(3 * ONLY_SETS),
 )
-LIFETIMES = (300.0, 300.0, 600.0, 600.0, 900.0, 3600.0, 3600.0, 2 * 3600.0, 6 * 3600.0, 24 * 3600.0, 24 * 3600.0)
+HOUR = 3600.0
+LIFETIMES = (300.0, 300.0, 600.0, 600.0, 900.0, HOUR, HOUR, 2 * HOUR, 6 * HOUR, 24 * HOUR, 24 * HOUR)
 NOT_IN_NARROW_LANES = ("slow_answers", "resolver_hangs", "threads_refused", "output_hangs", "api_fault")
 WITHIN_AN_OUTAGE = ("kill", "suspended", "operator_asks")
 WITHIN_A_HANG = ("kill", "operator_asks")
@@ -148,9 +149,7 @@ def _with_guests(wants: Wants, seed: int) -> Wants:
 
 
 def _is_possible(kind: str, wants: Wants) -> bool:
-    if kind in ONLY_SETS and not wants.guests:
-        return False
-    if kind in NOT_IN_NARROW_LANES and wants.narrow:
+    if (kind in ONLY_SETS and not wants.guests) or (kind in NOT_IN_NARROW_LANES and wants.narrow):
         return False
     if kind in ONLY_TWO and wants.processes < 2:
         return False

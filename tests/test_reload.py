@@ -296,7 +296,7 @@ def test_a_thousand_reloads_leave_no_object_behind(tmp_path, issuer):
         after = reloads(range(200, 1000))
         allowed = Counter(dict.fromkeys(after, 20), other=200) + before
         # Mints of removed tokens may still be under way.
-        eventually(lambda: not objects() - allowed, "no object is left behind", tell=lambda: objects() - allowed)
+        eventually(lambda: not (objects() - allowed), "no object is left behind")
     finally:
         site.runtime.mailbox.post(Message(None, Stopping()))
         engine.join()

@@ -238,7 +238,7 @@ class Promise:
             self.violated(f"{EFFECT:.0f} s after its file changed, the new key is not in use")
 
     def check_minted_since(self, time: float, token: int) -> None:
-        """A request at an output was obeyed."""
+        """A request at an output was obeyed, or a new lifetime."""
         last = self._issuer.last(token)
         if last is None or last.minted < time:
             self.violated(f"no token was minted since {time:.1f}, although one was requested")

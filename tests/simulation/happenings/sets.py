@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+from tests.simulation.desired import DesiredToken
 from tests.simulation.happenings.configuration import SETTLING, OfTheConfiguration
 from tests.simulation.happenings.process import OfAProcess
 from tests.simulation.troubles import Trouble
 
 LIFETIMES = (0.5, 2.0)  # of the lifetime before
 SHORTEST = 300.0  # seconds
+MINTED = 30.0  # seconds, within which a token of a new lifetime is minted
 AMID = 3.0  # seconds that the mints take at most in whose midst a set changes
 
 
@@ -19,9 +21,12 @@ class OfTheSet(OfTheConfiguration, OfAProcess):
         token = self._token(trouble)
 
         def change() -> None:
+            before = token.lifetime
             if _variant(trouble, 2):
                 lifetime = max(SHORTEST, token.lifetime * self._pick(trouble, LIFETIMES))
                 token.lifetime = min(lifetime, 2 * self._lifetimes[token.number])
+                if token.lifetime != before:
+                    self._expect_mint(token)
             else:
                 token.refresh_at = self._pick(trouble, (0.5, 0.7, 0.8))
             self.promise.may_cost_a_mint("its configuration was changed", token.number)
@@ -110,6 +115,16 @@ class OfTheSet(OfTheConfiguration, OfAProcess):
             self.world.plan(self.world.now + after + trouble.pick, lambda: self.kill(trouble))
         self.world.plan(self.world.now + after, change)
         return after + 1.0
+
+    def _expect_mint(self, token: DesiredToken) -> None:
+        """A token of the new lifetime is minted at once, unless the process is killed meanwhile."""
+        since, deaths = self.world.now - 1.0, self.here.deaths.total()
+
+        def check() -> None:
+            if self.here.deaths.total() == deaths:
+                self.promise.check_minted_since(since, token.number)
+
+        self.world.plan(self.world.now + MINTED, check)
 
     def _change(self, what: str) -> None:
         """The configuration is changed: have every process follow it."""

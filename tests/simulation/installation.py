@@ -28,7 +28,7 @@ from tests.simulation.disk import Disk, FileOnDisk
 from tests.simulation.hooks import HookLine, Hooks
 from tests.simulation.issuer import Issuer, IssuerLine, KeyFile, VerifierLine, key_text
 from tests.simulation.machine import Machine
-from tests.simulation.process import Process
+from tests.simulation.process import Process, keeps_better
 from tests.simulation.promise import Promise
 from tests.simulation.virtual import World
 from tests.simulation.wants import Guest, Place, Wants, format_of
@@ -402,7 +402,10 @@ def _is_well(policy: TokenPolicy, state: State, now: Instant) -> bool:
     return not any(
         output.holding is None
         or output.holding.facts is None
-        or output.holding.facts.fingerprint != state.facts.fingerprint
+        or (
+            output.holding.facts.fingerprint != state.facts.fingerprint
+            and not keeps_better(state, output, now)
+        )
         or why_write(state, output, wants, now)
         or output.hook.is_owed
         for output, wants in zip(state.outputs, policy.outputs, strict=True)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from refresher.core.effects import Effect, Inspect, Mint, RunHook, Verify
 from refresher.core.events import KeysPolled
+from refresher.core.instant import Instant
 from refresher.core.machine import attempts
-from refresher.core.state import State
+from refresher.core.state import OutputState, State
 from refresher.engine import KEY_POLL, MOMENT, Engine
 from refresher.executor import KEYS, LIMITS, Executor
 from refresher.keys.poller import KeyPoller
@@ -106,22 +107,35 @@ class Process(VirtualProcess):
             return self.world.now
         due = NOT_SOON
         for policy, state in self.engine.view():
-            if not self._is_quiet(state, since):
+            if not self._is_quiet(state, since, now):
                 return self.world.now
             due = min([due, *(at for _, _, at in attempts(state, policy, now))])
         return self.world.now + (due - now.boot) / self.machine.rate
 
-    def _is_quiet(self, state: State, since: float) -> bool:
+    def _is_quiet(self, state: State, since: float, now: Instant) -> bool:
         """Whether nothing goes on about this token, and all its outputs were looked at since then."""
         facts = state.facts
         if facts is None or state.is_busy:
             return False
         for output in state.outputs:
             held = output.holding.facts if output.holding is not None and output.holding.intact else None
-            is_as_wanted = held is not None and (held.fingerprint == facts.fingerprint or not state.leads)
+            is_as_wanted = held is not None and (
+                held.fingerprint == facts.fingerprint or not state.leads or keeps_better(state, output, now)
+            )
             if not is_as_wanted or output.inspected_at < since or output.hook.is_owed:
                 return False
         return True
+
+
+def keeps_better(state: State, output: OutputState, now: Instant) -> bool:
+    """Whether the output keeps a better token, perhaps of another key, until the next mint: the token in hand
+    was adopted."""
+    return (
+        not state.minted_here
+        and state.facts is not None
+        and output.holding is not None
+        and output.holding.remaining(now) > state.facts.remaining(now)
+    )
 
 
 class VirtualExecutor(Executor):

@@ -46,14 +46,14 @@ class Limit(NamedTuple):
 
 class Work:
     """One effect in flight. `began`: boot seconds. `reported_at`: when a report last said that it hangs.
-    `counts_until`: until when it occupies its lane after it was given up."""
+    `counts_until`: until when it occupies its lane after it was given up. `is_orphan`: its token is gone."""
 
-    __slots__ = ("began", "counts_until", "given_up", "lane", "reported_at", "step", "token")
+    __slots__ = ("began", "counts_until", "given_up", "is_orphan", "lane", "reported_at", "step", "token")
 
     def __init__(self, token: str, step: Effect, lane: str, began: float) -> None:
         self.token, self.step, self.lane, self.began = token, step, lane, began
         self.reported_at = self.counts_until = began
-        self.given_up = False
+        self.given_up = self.is_orphan = False
 
     @property
     def about(self) -> tuple[str, Slot]:
@@ -156,7 +156,10 @@ class Lanes:
         self._queues[lane].put(token, urgency)
 
     def forget(self, token: str) -> None:
-        """Remove a token from all queues."""
+        """Remove a token, which is gone, from all queues. All its effects were given up."""
+        for given_up in self._given_up.values():
+            for work in given_up:
+                work.is_orphan = work.is_orphan or work.token == token
         for lane in [lane for lane, queue in self._queues.items() if token in queue]:
             self._queues[lane].discard(token)
             if not self._queues[lane]:

@@ -36,6 +36,7 @@ class Team:
         self.account = cluster.service_account(namespace, "refresher", [*WATCHING, ELECTING])
         self.objects = f"/apis/{GROUP}/v1alpha1/namespaces/{namespace}/accesstokens"
         self.secrets = f"/api/v1/namespaces/{namespace}/secrets"
+        self.controller: Daemon  # the first
         self._controllers = ExitStack()
 
     def __enter__(self) -> Self:
@@ -65,6 +66,11 @@ class Team:
         }
         path = f"{self.secrets}/{name}?fieldManager=user&force=true"
         self.cluster.must("PATCH", path, body, media_type="application/apply-patch+yaml")
+
+    def change_key(self, text: str, name: str = "key") -> None:
+        """Change a key Secret that is there."""
+        data = {"application-key": base64.b64encode(text.encode()).decode()}
+        self.cluster.must("PATCH", f"{self.secrets}/{name}", {"data": data}, media_type=MERGE)
 
     def create(self, name: str = "studio", labels: dict[str, str] | None = None, **fields: Any) -> Any:
         """Create an AccessToken with the Secret NAME-token and other fields of its spec."""

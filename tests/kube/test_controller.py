@@ -220,32 +220,23 @@ def test_permission_taken_away_and_given_back(served):
 
 
 def test_a_namespace_that_terminates_stops_no_other(served, cluster, namespace):
-    other = f"{namespace}-other"
-    cluster.service_account(other, "refresher")
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "served"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "refresher"},
-        "subjects": [{"kind": "ServiceAccount", "name": "refresher", "namespace": namespace}],
-    }  # fmt: skip
-    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{other}"
-    cluster.must("PATCH", f"{path}/roles/refresher?fieldManager=tests&force=true",
-                 {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": WATCHING},
-                 media_type="application/apply-patch+yaml")  # fmt: skip
-    cluster.must("POST", f"{path}/rolebindings", binding)
     served.controller.end()
-    going = Team.__new__(Team)
-    going.cluster, going.namespace, going.issuer = cluster, other, served.issuer
-    going.objects, going.secrets = (
-        each.replace(namespace, other) for each in (served.objects, served.secrets)
-    )
-    going.set_key(served.issuer.keys[0].reveal())
-    going.create("here")
-    going.create("gone", secret={"name": "never"}, applicationKeySecretRef={"name": "late"})
-    served.start("--namespaces", f"{namespace},{other}")
-    going.wait("here")
-    cluster.must("DELETE", f"/api/v1/namespaces/{other}")
-    going.cluster.ask("PATCH", f"{going.secrets}/late", None)
+    other = Team(cluster, f"{namespace}-other", served.issuer)
+    cluster.kubectl(
+        "create", "rolebinding", "served", "--role=refresher", f"--namespace={other.namespace}",
+        f"--serviceaccount={namespace}:refresher",
+    )  # fmt: skip
+    other.set_key(served.issuer.keys[0].reveal())
+    other.create("here")
+    controller = served.start("--namespaces", f"{namespace},{other.namespace}")
+    other.wait("here")
+    other.create("late", applicationKeySecretRef={"name": "later"})
+    other.wait("late", status="False", reason="key_unreadable")
+    other.set_key("", "later")
+    cluster.must("DELETE", f"/api/v1/namespaces/{other.namespace}")
+    other.change_key(served.issuer.keys[0].reveal(), "later")
+    controller.wait_for("OutputFailed", token=f"{other.namespace}/late")
+    assert "being terminated" in other.wait("late", status="False", reason="not_written")["message"]
     served.create("next")
     served.wait("next")
 

@@ -79,6 +79,10 @@ class KubeRejectedError(KubeError):
     """The API server rejects the request as invalid (400, 413, 422 and similar). The text says why."""
 
 
+class KubeApiMissingError(KubeRejectedError):
+    """The server does not have this API: it is no API server, or a custom resource is not installed."""
+
+
 class UnreachableDaemonError(RefresherError):
     """`refresher status --url` reached no refresher."""
 

@@ -8,7 +8,7 @@ from refresher.controller.known import KEY_SELECTOR, Keys, Known, keys_in, known
 from refresher.controller.scope import Scope
 from refresher.controller.spec import KIND, KeyReference
 from refresher.core.model import SecretStr
-from refresher.errors import KeyUnreadableError, KubeError, KubeNotFoundError
+from refresher.errors import KeyUnreadableError, KubeApiMissingError, KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi
 from refresher.kube.paths import accesstokens_path, secrets_path
 from refresher.kube.watch import BY_DEFAULT, Collection, Timing, Watch
@@ -125,6 +125,6 @@ def _of(watches: Mapping[str, "Watch[Any]"], namespace: str) -> "Watch[Any] | No
 
 def _explained(error: KubeError) -> str:
     """Why a collection cannot be watched, and what to do."""
-    if isinstance(error, KubeNotFoundError):
+    if isinstance(error, KubeNotFoundError | KubeApiMissingError):
         return f"{error}; install the custom resource AccessToken (v1alpha1): deploy/crd/accesstokens.yaml"
     return str(error)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from refresher.core.disclosure import shown
 from refresher.core.http_response import Response
 from refresher.errors import (
+    KubeApiMissingError,
     KubeConflictError,
     KubeDeniedError,
     KubeError,
@@ -98,7 +99,8 @@ def _error(
         return KubeUnreachableError(f"{action}: the API server failed ({status}): {reason}")
     if not is_kubernetes:
         problem = f"status {status}, but the response is no Status of Kubernetes"
-        return KubeRejectedError(f"{action}: {problem}: {_NO_API_SERVER}")
+        kind = KubeApiMissingError if status == 404 else KubeRejectedError
+        return kind(f"{action}: {problem}: {_NO_API_SERVER}")
     return _KINDS.get(status, KubeRejectedError)(f"{action}: {reason} ({status})")
 
 

@@ -26,6 +26,11 @@ from refresher.errors import (
 from refresher.kube.rbac import permission
 
 JSON = "application/json"
+# Objects without anything but their metadata.
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+_METADATA = "application/json;as={};g=meta.k8s.io;v=v1"
+METADATA_LIST = _METADATA.format("PartialObjectMetadataList")
+METADATA = _METADATA.format("PartialObjectMetadata")
 LONGEST_REASON = 500  # characters: longer reasons are cut
 
 # The text of a denial by RBAC. A Role does not help against other 403s: a quota, Pod Security, a terminating
@@ -54,6 +59,7 @@ class Request(NamedTuple):
     body: Mapping[str, Any] | None = None
     content_type: str = JSON
     query: Query = ()
+    accept: str = JSON
 
     @property
     def action(self) -> str:

@@ -185,11 +185,8 @@ def _read(response: Any) -> Response:
 def connect(
     clock: Clock, environ: Mapping[str, str] = os.environ, service_account: str = SERVICE_ACCOUNT
 ) -> KubeApi:
-    """The configured API server: from KUBECONFIG, the Pod we run in, or ~/.kube/config, in this order.
-    controller-runtime's `config.GetConfig` uses the same order. Sends no request.
-
-    Raises KubeConfigError.
-    """
+    """The configured API server: from KUBECONFIG, the Pod we run in, or ~/.kube/config, in this order, as
+    controller-runtime's `config.GetConfig`. Sends no request. Raises KubeConfigError."""
     if environ.get("KUBECONFIG"):
         return _from_kubeconfig(clock, environ["KUBECONFIG"])
     if environ.get(_HOST) and environ.get(_PORT):

@@ -76,9 +76,13 @@ class SecretOutput:
             with self._output_errors("read", OutputOutOfSightError):
                 found = self._read()
             held = self._holding(found, now)
-            self._last = (found.resource_version, now.boot, held) if found and version is not None else None
+            self._remember(found, held, now)
         requests = [self._requested(), held.refresh_requested]
         return held._replace(refresh_requested=max(filter(None, requests), default=None))
+
+    def _remember(self, found: Seen | None, held: Holding, now: Instant) -> None:
+        is_watched = found is not None and self._watched() is not None
+        self._last = (found.resource_version, now.boot, held) if found and is_watched else None
 
     def _holding(self, found: Seen | None, now: Instant) -> Holding:
         if found is None:
@@ -91,7 +95,8 @@ class SecretOutput:
         values = self._plan.render(token, now)
         with self._output_errors("written"):
             written = secret_body.seen(self._put(values, token.facts, sealer))
-        held = secret_body.holding(written, self._plan, now)
+        held = self._holding(written, now)
+        self._remember(written, held, now)
         if held.facts is None or held.facts.fingerprint != token.facts.fingerprint or not held.intact:
             raise OutputError(
                 f"{self.name} does not hold what was just written: check for an admission webhook that "

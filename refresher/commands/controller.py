@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     served = parser.add_argument_group("served objects")
     served.add_argument(
         "--namespaces",
-        metavar="NAMESPACE[,…]",
-        help="namespaces whose AccessTokens are served. Default: the namespace of this Pod",
+        metavar="NAMESPACES",
+        help="namespaces to serve, separated by commas. Default: the namespace of this Pod",
     )
     served.add_argument(
         "--all-namespaces",

@@ -22,7 +22,7 @@ def test_the_namespaces_of_a_scope(namespaces, everywhere, expected):
 
 @pytest.mark.parametrize("namespaces", ["", "a,", "A", "a/b", "-a", "n" * 64, "a b"])
 def test_what_is_not_the_name_of_a_namespace(namespaces):
-    with pytest.raises(ConfigurationError, match="--namespaces: .* accepted: NAMESPACE"):
+    with pytest.raises(ConfigurationError, match=r"--namespaces: .* accepted: NAMESPACE"):
         scope_of(namespaces, None, "home", everywhere=False)
 
 

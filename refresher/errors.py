@@ -63,6 +63,10 @@ class KubeConflictError(KubeError):
     """Another writer was first: the object exists, has changed since, or another manager owns the field."""
 
 
+class KubeExpiredError(KubeError):
+    """The API server no longer has the state that a watch or the rest of a list begins at (410)."""
+
+
 class KubeThrottledError(KubeError):
     """The API server asks us to wait. `retry_after`: in seconds; None if it does not say."""
 

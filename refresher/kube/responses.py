@@ -16,6 +16,7 @@ from refresher.errors import (
     KubeConflictError,
     KubeDeniedError,
     KubeError,
+    KubeExpiredError,
     KubeNotFoundError,
     KubeRejectedError,
     KubeThrottledError,
@@ -28,13 +29,20 @@ LONGEST_REASON = 500  # characters: longer reasons are cut
 
 # The text of a denial by RBAC. A Role does not help against other 403s: a quota, Pod Security, a terminating
 # namespace.
-_RBAC = re.compile(r'cannot (?P<verb>get|list|create|update|patch) resource "(?P<resource>[a-z]+)"')
+_RBAC = re.compile(r'cannot (?P<verb>get|list|watch|create|update|patch) resource "(?P<resource>[a-z]+)"')
 _NO_API_SERVER = "is this an API server that has this API?"
 _UNAUTHENTICATED = (
     "the API server does not accept our credentials (401): the service account was deleted, or its token or "
     "the credentials in the kubeconfig have expired"
 )
-_KINDS: Mapping[int, type[KubeError]] = {404: KubeNotFoundError, 409: KubeConflictError}
+_KINDS: Mapping[int, type[KubeError]] = {
+    404: KubeNotFoundError,
+    409: KubeConflictError,
+    410: KubeExpiredError,
+}
+
+
+Query = tuple[tuple[str, str], ...]
 
 
 class Request(NamedTuple):
@@ -44,6 +52,7 @@ class Request(NamedTuple):
     path: str
     body: Mapping[str, Any] | None = None
     content_type: str = JSON
+    query: Query = ()
 
     @property
     def action(self) -> str:

@@ -86,7 +86,7 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{/* JSON: the names of the Secrets to write, by namespace. The release's namespace is always included. */}}
 {{- define "refresher.secrets" -}}
 {{- $places := dict .Release.Namespace list -}}
-{{- range eq .Values.mode "controller" | ternary list .Values.config.tokens -}}
+{{- range ne .Values.mode "controller" | ternary .Values.config.tokens list -}}
 {{- range .outputs -}}
 {{- with .secret -}}
 {{- $place := splitList "/" (contains "/" . | ternary . (printf "%s/%s" $.Release.Namespace .)) -}}
@@ -108,6 +108,7 @@ labels: {{- include "refresher.labels" . | nindent 2 }}
 {{- else }}
 {{- $variables := dict "url" "ISSUER_URL" "timeout" "ISSUER_TIMEOUT" "ca_file" "CA_FILE" "max_lifetime" "MAX_LIFETIME" "verify" "VERIFY_URL" }}
 {{- range $option, $value := .Values.config.issuer }}
+{{- if not (hasKey $variables $option) }}{{ fail (printf "config.issuer.%s: not with mode: controller" $option) }}{{ end }}
 - { name: REFRESHER_{{ get $variables $option }}, value: {{ $value | quote }} }
 {{- end }}
 {{- with .Values.config.leader_election }}
@@ -138,7 +139,9 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
+  {{- if ne .Values.mode "controller" }}
   fsGroup: 65532 # root owns the key; kubelet gives it to this group and changes 0400 to 0440
+  {{- end }}
   seccompProfile: { type: RuntimeDefault }
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
@@ -157,7 +160,9 @@ containers:
     image: {{ include "refresher.image" . | quote }}
     imagePullPolicy: {{ .Values.image.pullPolicy }}
     {{- $container | nindent 4 }}
-    env: {{- include "refresher.env" . | nindent 6 }}
+    {{- with include "refresher.env" . | trim }}
+    env: {{- . | nindent 6 }}
+    {{- end }}
     resources: {{- toYaml .Values.resources | nindent 6 }}
     securityContext:
       allowPrivilegeEscalation: false
@@ -187,4 +192,25 @@ volumes:
   - name: key
     secret: { secretName: {{ .Values.applicationKeySecret | quote }}, defaultMode: 0400 }
 {{- end -}}
+{{- end }}
+
+{{- define "refresher.controllerNotes" -}}
+{{- $in := printf "--namespace %s" .Release.Namespace -}}
+{{- $places := .Values.controller.namespaces | default (list .Release.Namespace) -}}
+{{- $team := printf "--namespace %s" (.Values.controller.allNamespaces | ternary "NAMESPACE" (first $places)) -}}
+{{ .Chart.Name }} {{ .Chart.AppVersion }} serves the AccessTokens of {{ .Values.controller.allNamespaces | ternary "every namespace" (join ", " $places) }}
+{{- with .Values.controller.selector }} with the labels {{ . }}{{ end }}.
+
+Is it ready, and may it do its work?
+
+  kubectl {{ $in }} rollout status deploy/{{ include "refresher.fullname" . }}
+
+The key of a team is in a Secret of its namespace, with a label:
+
+  kubectl {{ $team }} create secret generic inlive-application-key --from-file=application-key=KEY
+  kubectl {{ $team }} label secret inlive-application-key token-refresher.inlive.app/key=true
+
+How the tokens are:
+
+  kubectl get accesstokens --all-namespaces
 {{- end }}

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from refresher.config.output_kinds import SecretOutputSettings
+from refresher.config.output_kinds import secret_names
 from refresher.controller.known import Known
 from refresher.controller.rivals import mistake, rivals
 
@@ -17,7 +17,7 @@ class Verdict(NamedTuple):
 
 
 def judge(objects: Iterable[Known], key_secrets: Collection[tuple[str, str]]) -> Verdict:
-    """The verdict about all objects. `key_secrets`: namespace and name of each Secret with application keys."""
+    """The verdict about all objects. `key_secrets`: the Secrets with application keys."""
     objects = list(objects)
     mistakes = {known.uid: known.mistakes for known in objects if known.mistakes}
     claims = []
@@ -42,9 +42,8 @@ def secret_of(known: Known) -> tuple[str, str] | None:
     """Namespace and name of the Secret that the object demands; None if it demands nothing."""
     if known.demand is None:
         return None
-    (output,) = known.demand.token.outputs
-    assert isinstance(output, SecretOutputSettings)
-    return known.namespace, output.secret.rpartition("/")[2]
+    ((_, name),) = secret_names(known.demand.token.outputs, known.namespace)
+    return known.namespace, name
 
 
 def _metadata(known: Known) -> dict[str, str]:

@@ -25,6 +25,12 @@ class Scope(NamedTuple):
     namespaces: tuple[str, ...]
     selector: str = ""
 
+    def described(self) -> str:
+        """For the log."""
+        names = ", ".join(self.namespaces)
+        where = f"namespace {names}" if len(self.namespaces) == 1 else f"namespaces {names or '(all)'}"
+        return f"{where}, AccessTokens with {self.selector}" if self.selector else where
+
 
 def scope_of(namespaces: str | None, selector: str | None, home: str, *, everywhere: bool) -> Scope:
     """The scope that the flags of the command describe. `home`: the namespace that is served by default.

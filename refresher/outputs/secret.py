@@ -21,7 +21,8 @@ from refresher.errors import (
 from refresher.kube.api import TIMEOUT, KubeApi
 from refresher.kube.paths import secret_path
 from refresher.outputs import secret_body
-from refresher.outputs.secret_body import Plan, Seen
+from refresher.outputs.secret_body import Seen
+from refresher.outputs.secret_plan import Plan
 
 _LONG_TOKEN = 2048  # characters, for a dry run
 
@@ -44,8 +45,10 @@ class SecretOutput:
         time_left: Callable[[], float] = lambda: math.inf,
         *,
         deletes: bool = False,
+        requested: Callable[[], float | None] = lambda: None,
     ) -> None:
-        """`deletes`: whether `release` removes what we wrote."""
+        """`deletes`: whether `release` removes what we wrote. `requested` returns the wall time of a request
+        for a new token that was placed outside the Secret; None without one."""
         self.name = f"secret:{plan.namespace}/{plan.secret}"
         self.lane = "secret"
         self.secret: tuple[str, str] | None = (plan.namespace, plan.secret)
@@ -54,6 +57,7 @@ class SecretOutput:
         )
         self._plan = plan
         self._api, self._time_left, self._deletes = api, time_left, deletes
+        self._requested = requested
         self._is_released = False
         self._path = secret_path(plan.namespace, plan.secret)
 
@@ -61,10 +65,9 @@ class SecretOutput:
         """See `ports.Output`. Also describes a Secret of another installation."""
         with self._output_errors("read", OutputOutOfSightError):
             found = self._read()
-        if found is None:
-            return Holding()
-        held = secret_body.holding(found, self._plan, now)
-        return held._replace(refresh_requested=_refresh_requested(found, self._plan))
+        requests = [self._requested(), None if found is None else _refresh_requested(found, self._plan)]
+        held = Holding() if found is None else secret_body.holding(found, self._plan, now)
+        return held._replace(refresh_requested=max(filter(None, requests), default=None))
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`."""

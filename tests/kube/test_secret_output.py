@@ -21,7 +21,8 @@ from refresher.emulator.server import Emulator
 from refresher.errors import OutputError, OutputOutOfSightError
 from refresher.kube.api import KubeApi, connect
 from refresher.outputs.secret import SecretOutput
-from refresher.outputs.secret_body import LARGEST_SECRET, OWNER, planned
+from refresher.outputs.secret_body import LARGEST_SECRET, OWNER
+from refresher.outputs.secret_plan import planned
 from tests.issuer.peer import answering
 from tests.kube.administrator import Account, Rule
 from tests.kube.cluster import Cluster

@@ -10,8 +10,9 @@ from refresher.core.formats import Format
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Proof
 from refresher.errors import KubeUnreachableError
-from refresher.outputs import secret_body
-from refresher.outputs.secret_body import LARGEST_SECRET, PREFIX, Plan
+from refresher.outputs import secret_body, secret_plan
+from refresher.outputs.secret_body import LARGEST_SECRET, PREFIX
+from refresher.outputs.secret_plan import Plan
 from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 URL = "https://api.inlive.app"
@@ -67,19 +68,19 @@ def objection(document, wants=None, values=None):
 
 
 def test_names_without_a_namespace_are_in_our_own():
-    made = secret_body.planned("inlive-access-token", "home", "refresher", {}, URL)
+    made = secret_plan.planned("inlive-access-token", "home", "refresher", {}, URL)
     assert (made.namespace, made.secret, made.owner) == ("home", "inlive-access-token", "home/refresher")
 
 
 def test_names_with_a_namespace_are_in_that_namespace():
-    made = secret_body.planned("studio/token", "home", "inlive/refresher", {}, URL)
+    made = secret_plan.planned("studio/token", "home", "inlive/refresher", {}, URL)
     assert (made.namespace, made.secret, made.owner) == ("studio", "token", "inlive/refresher")
 
 
 def test_the_template_is_for_the_key_of_that_format_alone():
     """Otherwise a key in another format would seem to include what only the template names."""
     data = (("access-token", "token"), ("t", "template"))
-    formats = secret_body.formats_by_key(data, "$refresh_token")
+    formats = secret_plan.formats_by_key(data, "$refresh_token")
     assert formats == {"access-token": Format("token"), "t": Format("template", "$refresh_token")}
 
 

@@ -15,7 +15,7 @@ from refresher.core.formats import Format, includes_refresh_token
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 from refresher.kube.paths import lease_path, secret_path
-from refresher.outputs import refresh_file, secret_body
+from refresher.outputs import refresh_file, secret_body, secret_plan
 from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.secret import SecretOutput
 from refresher.ports import ManagedToken
@@ -333,7 +333,7 @@ class Installation:
         if place.kind == "file":
             output = FileOutput(Plan(self.file_path(place), URL, form))
             return FileOnDisk(output, self.disk, process)
-        plan = secret_body.planned(f"inlive/{place.name}", "inlive", OWNER, {"value": form}, URL)
+        plan = secret_plan.planned(f"inlive/{place.name}", "inlive", OWNER, {"value": form}, URL)
         return SecretOutput(plan, api, time_left)
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ OF_HELM = {"app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kuber
 }
 
 every_mode = pytest.mark.parametrize("mode", IN_SECRETS)
-every_overlay = pytest.mark.parametrize("mode", (*IN_SECRETS, "controller"))
+every_overlay = pytest.mark.parametrize("mode", [*IN_SECRETS, "controller"])
 every_set = pytest.mark.parametrize("name", SETS)
 
 

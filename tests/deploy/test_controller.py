@@ -8,15 +8,18 @@ import yaml
 from refresher.cli import build_parser
 from refresher.config.flags import declared_flags
 from refresher.config.issuers import IssuerSettings
+from refresher.controller.spec import problems_of
 from refresher.kube.rbac import Permission, for_lease
 from release import crd
 from tests.deploy.chart import BUILDING, CHART, NAMESPACE, helm, installed, rendered, without_hooks
-from tests.deploy.rendering import DEPLOY, IMAGE, component, environ, granted, overlay, render, used
+from tests.deploy.rendering import DEPLOY, IMAGE, blocks, component, environ, granted, overlay, render, used
 
 pytestmark = pytest.mark.timeout(BUILDING)
 
 GROUP = "token-refresher.inlive.app"
 HOME = "inlive"
+DOCS = DEPLOY.parent / "docs" / "controller.md"
+PAGE = {block.partition("\n")[0].removeprefix("# "): block for block in blocks(DOCS)}  # by the file's name
 
 
 def controller(release=IMAGE, namespace=HOME, config=None, **values):
@@ -91,19 +94,14 @@ def test_events_can_be_forbidden():
 
 def test_the_overlay_serves_another_namespace_with_its_role(tmp_path):
     """As docs/controller.md shows: the directory `access` in each namespace."""
-    for block in blocks(DOCS):
-    (tmp_path / "team").mkdir()
-    team = {"namespace": "studio", "resources": ["../deploy/overlays/controller/access"]}
-    (tmp_path / "team" / "kustomization.yaml").write_text(yaml.safe_dump(team))
-    argument = [
-        {"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--namespaces=studio"}
-    ]
-    patches = [{"target": {"kind": "Deployment"}, "patch": yaml.safe_dump(argument)}]
-    both = {"resources": ["deploy/overlays/controller", "team"], "patches": patches}
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(both))
-    objects = render(tmp_path)
+    for name in ("controller/kustomization.yaml", "controller/studio/kustomization.yaml"):
+        place = tmp_path / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(PAGE[name])
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    objects = render(tmp_path / "controller")
     assert granted(objects) == rights(HOME) | rights("studio") | {*for_lease(HOME, IMAGE)}
-    assert arguments(objects).namespaces == "studio"
+    assert arguments(objects).namespaces == "inlive,studio"
 
 
 # Settings
@@ -156,6 +154,19 @@ def test_a_value_without_effect_is_refused(values, told):
     done = helm("template", IMAGE, CHART, values={"mode": "controller"} | values)
     assert done.returncode != 0
     assert told in done.stderr
+
+
+def test_the_documented_values_are_accepted():
+    values = yaml.safe_load(PAGE["values.yaml"])
+    assert helm("lint", "--strict", CHART, values=values).returncode == 0
+    objects = rendered(values, namespace=HOME)
+    served = {each["metadata"]["namespace"] for each in objects.of("Role")}
+    assert served == {"studio", "reports", HOME}  # that of the Lease
+    assert objects.the("PodMonitor")
+
+
+def test_the_documented_object_is_accepted():
+    assert problems_of(yaml.safe_load(PAGE["studio.yaml"]), 86400.0) == ()
 
 
 # The custom resource

@@ -2,9 +2,11 @@
 
 A notification about a token marks its object. A thread computes the status of the marked objects and, because
 time alone changes a status too, of all others in turn. It writes only what differs from what the API server
-has, and an object no more than once in `PAUSE`; a change of nothing but a message waits for `PATIENCE`.
+has, and an object no more than once in `PAUSE`. A message in which only a number differs, such as the seconds
+for which something hangs, waits for `PATIENCE`.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,10 +30,11 @@ from refresher.ports import Clock, Mailbox, Message
 PERIOD = 0.5  # seconds between two rounds
 ROUND = 60.0  # seconds in which every object has its turn
 PAUSE = 1.0  # seconds between two writes of one status
-PATIENCE = 60.0  # seconds between two writes that differ in a message only
+PATIENCE = 60.0  # seconds between two writes that differ only in the numbers of a message
 AFTER_FAILURE = 5.0  # seconds until a status that could not be written is tried again
 STEADY = 2.0  # seconds by which a time may differ without being another one: two clocks are read
 
+_NUMBER = re.compile(r"[0-9]+")
 _TIMES = ("expiresAt", "refreshDue")
 
 
@@ -141,9 +144,9 @@ class StatusWriter:
         wanted = self._wanted(known, kept.status, token, subject.mistakes, now)
         if wanted == kept.status:
             return True
-        is_minor = _without_messages(wanted) == _without_messages(kept.status)
+        is_minor = _without_numbers(wanted) == _without_numbers(kept.status)
         if time.monotonic() - kept.tried_at < (PATIENCE if is_minor else PAUSE):
-            return is_minor  # its turn comes
+            return is_minor  # if so, it waits for its turn
         return self._write(name, known, wanted, kept)
 
     def _kept(self, name: str, known: Known) -> Written:
@@ -198,8 +201,12 @@ def _is_steady(before: Mapping[str, Any], wanted: Mapping[str, Any], field: str)
         return False
 
 
-def _without_messages(status: Mapping[str, Any]) -> dict[str, Any]:
+def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:
     conditions = status.get("conditions")
     listed = conditions if isinstance(conditions, list) else []
-    bare = [{**each, "message": ""} for each in listed if isinstance(each, Mapping)]
+    bare = [
+        {**each, "message": _NUMBER.sub("", str(each.get("message")))}
+        for each in listed
+        if isinstance(each, Mapping)
+    ]
     return {**status, "conditions": bare}

@@ -108,8 +108,11 @@ def install(cluster: Cluster, place: str, helm: Helm, inlive: Emulator, tmp_path
     return made
 
 
-def declare(cluster: Cluster, namespace: str, name: str = "studio", **labels: str) -> dict[str, Any]:
-    """What a team does: a key Secret with the label, and an AccessToken, which is returned."""
+def declare(
+    cluster: Cluster, namespace: str, name: str = "studio", how: tuple[str, ...] = (), **labels: str
+) -> dict[str, Any]:
+    """What a team does: a key Secret with the label, and an AccessToken, which is returned. `how`: the flags
+    of `kubectl apply`."""
     key, at = f"{name}-key", f"--namespace={namespace}"
     cluster.kubectl("create", "secret", "generic", key, f"--from-literal=application-key={KEY}", at)
     cluster.kubectl("label", "secret", key, f"{GROUP}/key=true", at)
@@ -119,7 +122,7 @@ def declare(cluster: Cluster, namespace: str, name: str = "studio", **labels: st
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"applicationKeySecretRef": {"name": key}, "secret": {"name": f"{name}-token"}},
     }
-    cluster.kubectl("apply", "--filename=-", stdin=wanted)
+    cluster.kubectl("apply", *how, "--filename=-", stdin=wanted)
     return wanted
 
 
@@ -324,26 +327,24 @@ def test_an_upgrade_upgrades_the_custom_resource_and_an_uninstall_keeps_it(
 # GitOps
 
 
-def test_a_diff_shows_nothing_after_the_controller_has_written(cluster, place, install):
+@pytest.mark.parametrize("how", [(), ("--server-side",)], ids=" ".join)
+def test_a_diff_shows_nothing_after_the_controller_has_written(cluster, place, install, how):
     release = install(replicas=1)
-    wanted = declare(cluster, place)
-    prepared = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "studio-token", "namespace": place},
-        "type": "Opaque",
-    }
+    wanted = declare(cluster, place, how=how)
+    names = {"name": "studio-token", "namespace": place}
+    prepared = {"apiVersion": "v1", "kind": "Secret", "metadata": names, "type": "Opaque"}
     with release.start():
         wait(cluster, place)
     before = secret(cluster, place)["data"]
+    shown = cluster.kubectl("diff", *how, "--filename=-", stdin=wanted, check=False)
+    assert (shown.returncode, shown.stdout) == (0, "")
     for document in (wanted, prepared):
-        for how in ((), ("--server-side",)):
-            shown = cluster.kubectl("diff", *how, "--filename=-", stdin=document, check=False)
-            assert (shown.returncode, shown.stdout) == (0, ""), shown.stderr
-            cluster.kubectl("apply", *how, "--filename=-", stdin=document)  # no conflict
+        cluster.kubectl("apply", *how, "--filename=-", stdin=document)  # no conflict
+        shown = cluster.kubectl("diff", *how, "--filename=-", stdin=document, check=False)
+        assert (shown.returncode, shown.stdout) == (0, "")
     assert secret(cluster, place)["data"] == before
     changed = wanted | {"spec": wanted["spec"] | {"lifetime": "2h"}}
-    shown = cluster.kubectl("diff", "--filename=-", stdin=changed, check=False)
+    shown = cluster.kubectl("diff", *how, "--filename=-", stdin=changed, check=False)
     assert (shown.returncode, "+  lifetime: 2h" in shown.stdout) == (1, True)
 
 

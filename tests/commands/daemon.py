@@ -109,9 +109,7 @@ class Daemon:
     `endpoints` it listens on a port of its own. A context manager that ends the process. Keeps all its
     output."""
 
-    def __init__(
-        self, *words: object, endpoints: bool = False, command: str = "run", **environ: str
-    ) -> None:
+    def __init__(self, *words: object, endpoints: bool = False, command: str = "run", **environ: str) -> None:
         self.port = free_port() if endpoints else 0
         listen = ("--listen", f"127.0.0.1:{self.port}") if endpoints else ()
         self._lines: list[str] = []

@@ -46,8 +46,8 @@ KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"
 MINTS_AT_ONCE = 16
 # Several threads write the outputs of one directory, because a write mostly waits for the disk.
 LIMITS: Mapping[str, Limit] = {
-    ISSUER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE),  # eight issuers may hang, and another one works
-    VERIFIER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE),
+    ISSUER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4),  # each mints, however many hang
+    VERIFIER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4),
     "file": Limit(8, pool=128),
     "secret": Limit(20, pool=40),
     "serve": Limit(1, pool=4),

@@ -23,16 +23,16 @@ def choose(  # noqa: PLR0913 -- what identifies a token, and two more
     lifetime: float,
     now: Instant,
     *,
-    only_newest: bool = False,
+    newest: bool = False,
 ) -> OutputState | None:
     """The output whose token to adopt. It must be valid, of this key and issuer, and requested with this
     `lifetime`.
 
     The key alone does not identify the issuer: a key may be valid in production and in a test system.
 
-    Choose the token that lives longest; with `only_newest`, the one issued last. If several outputs hold it, choose the most complete copy, so that
-    the others can be written from it. Compare tokens by fingerprint, not by expiry: the outputs were
-    inspected at different moments, and clocks drift.
+    Choose the token that lives longest; with `newest`, the one issued last. If several outputs hold it,
+    choose the most complete copy, so that the others can be written from it. Compare tokens by fingerprint,
+    not by expiry: the outputs were inspected at different moments, and clocks drift.
     """
 
     def is_adoptable(facts: TokenFacts | None) -> TypeGuard[TokenFacts]:
@@ -51,5 +51,5 @@ def choose(  # noqa: PLR0913 -- what identifies a token, and two more
     held = [(facts, output) for output in outputs if is_adoptable(facts := output.facts)]
     if not held:
         return None
-    best, _ = max(held, key=lambda pair: pair[0].issued.wall if only_newest else pair[0].remaining(now))
+    best, _ = max(held, key=lambda pair: pair[0].issued.wall if newest else pair[0].remaining(now))
     return max((output for facts, output in held if facts.fingerprint == best.fingerprint), key=completeness)

@@ -1,8 +1,9 @@
 """Issuers at which a new token ends the old one the moment it exists (``exclusive: true``).
 
 Then a mint harms each consumer whose output cannot be written. So every output that holds a valid token is
-rehearsed right before a mint: a dry run proves that it can be written. While one fails, nothing is minted, and
-consumers keep the old token. An output without a valid token has nothing to lose, so it never prevents a mint.
+rehearsed right before a mint: a dry run proves that it can be written. While one fails, nothing is minted,
+and consumers keep the old token. An output without a valid token has nothing to lose, so it never prevents a
+mint.
 """
 
 from collections.abc import Iterator

@@ -117,7 +117,7 @@ def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     for credential in filter(None, (state.candidate, state.proven)):
         key = credential.key.fingerprint
         chosen = adoption.choose(
-            state.outputs, key, policy.issuer, policy.lifetime, now, only_newest=policy.exclusive
+            state.outputs, key, policy.issuer, policy.lifetime, now, newest=policy.exclusive
         )
         if chosen is None or chosen.holding is None or chosen.holding.facts is None:
             continue

@@ -184,6 +184,7 @@ def test_another_process_that_owns_an_output_mints():
     assert driver.steps() == [Inspect("a", first=True), Inspect("b", first=True)]
     driver.observe(Found("a", Holding(), held="process 7 owns it"))
     driver.observe(Found("b", Holding()))
+    assert driver.steps() == []
     assert driver.minting is None
     for number in (1, 2):
         driver.passes(30.0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from refresher.clock import SystemClock
 from refresher.config.declarations import AnyIssuer, Settings, TokenSettings
 from refresher.config.flags import OWNER_VARIABLE
+from refresher.config.json_mint import JsonIssuerSettings
 from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.output_kinds import OutputSettings, hook_owed_path, kind_of, secret_names
 from refresher.config.rules import problems_of_namespace
@@ -35,6 +36,10 @@ def issuer(settings: AnyIssuer, clock: Clock, connections: int = 1) -> Issuer:
         from refresher.issuer.oauth2 import OAuth2Issuer  # noqa: PLC0415 -- only where wanted
 
         return OAuth2Issuer(settings.plan, clock, settings.ca_file, connections)
+    if isinstance(settings, JsonIssuerSettings):
+        from refresher.issuer.json_mint import JsonIssuer  # noqa: PLC0415 -- as above
+
+        return JsonIssuer(settings.plan, clock, settings.ca_file, connections)
     from refresher.issuer.client import InliveIssuer  # noqa: PLC0415 -- HTTP: not for `wait` and `status`
 
     return InliveIssuer(settings.url, clock=clock, ca_file=settings.ca_file, pool_size=connections)

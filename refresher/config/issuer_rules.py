@@ -1,7 +1,8 @@
 """Which issuer mints each token: the rules between ``issuer``, ``issuers`` and ``tokens[].issuer``."""
 
 from refresher.config.drafts import INVALID, Draft
-from refresher.config.oauth2 import OAuth2IssuerSettings
+from refresher.config.issuers import IssuerSettings
+from refresher.config.json_mint import JsonIssuerSettings, sends_key
 from refresher.config.options import options_of
 from refresher.config.quoting import did_you_mean, shown
 from refresher.config.source_map import Problems
@@ -24,6 +25,8 @@ def choose_issuers(root: Draft, problems: Problems) -> None:
         elif name is not None and name is not INVALID and name not in named:
             problems.add(token.place("issuer"), _unknown(name, named))
             token.values["issuer"] = INVALID
+    for issuer in named.values():
+        _check_key_is_sent(issuer, problems)
     for token in root.drafts("tokens"):
         _check_formats(token, issuer_of(root, token), problems)
     in_use = {token.get("issuer") for token in root.drafts("tokens")}
@@ -43,10 +46,24 @@ def issuers_of(root: Draft) -> dict[str, Draft]:
     return named or {"issuer": root.values["issuer"]}
 
 
-def _check_formats(token: Draft, issuer: Draft | None, problems: Problems) -> None:
-    """Only Inlive gives the refresh token that some formats contain."""
-    if issuer is None or issuer.section is not OAuth2IssuerSettings:
+def _check_key_is_sent(issuer: Draft, problems: Problems) -> None:
+    if issuer.section is not JsonIssuerSettings:
         return
+    headers, body = issuer.get("headers"), issuer.get("json")
+    if INVALID not in (headers, body) and not sends_key(headers, body):
+        example = "headers: {authorization: Bearer $key}"
+        problems.add(
+            issuer.place("mint"), f"no request contains $key; write it in headers or json: {example}"
+        )
+
+
+def _check_formats(token: Draft, issuer: Draft | None, problems: Problems) -> None:
+    """Only Inlive gives the refresh token that some formats contain, and that can be served."""
+    if issuer is None or issuer.section is IssuerSettings:
+        return
+    if token.get("serve_refresh_token") is True:
+        text = "the issuer of this token gives no refresh token; take this line out"
+        problems.add(token.place("serve_refresh_token"), text)
     for output in token.drafts("outputs"):
         template = output.get("template")
         for key, option in options_of(output.section).items():
@@ -54,7 +71,7 @@ def _check_formats(token: Draft, issuer: Draft | None, problems: Problems) -> No
                 continue
             for name in option.value_type.choices(output.get(key)):
                 if includes_refresh_token(Format(name, template if isinstance(template, str) else None)):
-                    text = f"{name!r} needs a refresh token, and an OAuth2 issuer gives none"
+                    text = f"{name!r} needs a refresh token, and the issuer of this token gives none"
                     problems.add(output.place(key), f"{text}; write another format")
 
 

@@ -19,6 +19,7 @@ BASIC, POST = "client_secret_basic", "client_secret_post"  # RFC 7591, token_end
 LONGEST_TEXT = 1000  # characters; Go, and so Helm, knows no larger number in a pattern
 MOST_SCOPES = 100
 RESERVED = ("client_id", "client_secret", "scope")  # fields of the request that other options set
+_HARMLESS = ("audience", "grant_type", "resource")  # fields that hold no secret
 
 _TEXT = rf"[^\u0000-\u001f\u007f]{{1,{LONGEST_TEXT}}}"
 _TEXT_ACCEPTED = f"1 to {LONGEST_TEXT} characters, no control characters"
@@ -78,6 +79,7 @@ _PARAMS = ValueType(
     },
     "",
     dict,
+    redacted=lambda params: {name: text if name in _HARMLESS else "…" for name, text in params},
 )
 
 

@@ -25,6 +25,7 @@ from refresher.ports import Clock, Issuer, ManagedToken, Output, Verifier
 
 if TYPE_CHECKING:
     from refresher.hooks import OutputHook
+    from refresher.issuer.client import HttpIssuer
     from refresher.kube.api import KubeApi
     from refresher.kube.elector import Elector
     from refresher.outputs.memory import MemoryOutput
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 
 def issuer(settings: AnyIssuer, clock: Clock, connections: int = 1) -> Issuer:
     """The issuer's client. `connections`: the number of attempts at once."""
+    client = _client(settings, clock, connections)
+    if settings.max_rate is not None:
+        client.interval = settings.max_rate.interval
+    return client
+
+
+def _client(settings: AnyIssuer, clock: Clock, connections: int) -> "HttpIssuer":
     if isinstance(settings, OAuth2IssuerSettings):
         from refresher.issuer.oauth2 import OAuth2Issuer  # noqa: PLC0415 -- only where wanted
 
@@ -213,6 +221,7 @@ def _policy(token: TokenSettings, issuer: AnyIssuer, outputs: Sequence[Output]) 
             for output, output_settings in zip(outputs, token.outputs, strict=True)
         ),
         verifies=issuer.verify is not None,
+        exclusive=issuer.exclusive,
     )
 
 
@@ -231,7 +240,7 @@ def managed_tokens(  # noqa: PLR0913 -- all that a token is made of
     for token, entry, after in zip(settings.tokens, published, hooks, strict=True):
         wants = settings.issuer_of(token)
         key = parts.get((KeyFile, token.key_file), partial(KeyFile, token.key_file))
-        server = wants._replace(verify=None, timeout=0.0, max_lifetime=0.0)
+        server = wants._replace(verify=None, timeout=0.0, max_lifetime=0.0, exclusive=False)
         minter = parts.get((issuer, server), partial(issuer, wants, clock, MINTS_AT_ONCE))
         tester = parts.get((verifier, wants.verify, wants.ca_file), partial(verifier, wants, MINTS_AT_ONCE))
         managed.append(ManagedToken(entry.policy, key, entry.outputs, minter, tester, hooks=after))

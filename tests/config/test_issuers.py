@@ -8,6 +8,7 @@ from refresher.config.loader import load
 from refresher.core.issuer_plans import JsonPlan, OAuth2Plan
 from refresher.errors import ConfigurationError
 
+COMMON = "timeout, ca_file, max_lifetime, verify, max_rate, exclusive"
 TWO = """\
 issuers:
   studio: {url: "https://a.example"}
@@ -107,6 +108,24 @@ def test_an_issuer_without_a_token_is_a_warning(loaded):
     assert [str(warning) for warning in found.warnings] == [
         "c.yaml:2: issuers.studio: no token has this issuer"
     ]
+
+
+@pytest.mark.parametrize(("rate", "interval"), [("10/s", 0.1), ("90/min", 60 / 90), ("1/min", 60.0)])
+def test_a_rate_is_an_interval_between_requests(loaded, rate, interval):
+    found = loaded(f"issuer: {{max_rate: {rate}}}\ntokens:\n{token('a')}")
+    assert found.settings.issuer.max_rate.interval == pytest.approx(interval)
+    assert found.warnings == ()
+
+
+def test_a_rate_below_what_the_tokens_need_is_a_warning(loaded):
+    """A token of ten minutes is replaced after 6.5 minutes on average: twenty of them need 3.1 a minute."""
+    many = "".join(token(f"t{number}", lifetime="10m") for number in range(20))
+    found = loaded(f"issuer: {{max_rate: 3/min}}\ntokens:\n{many}")
+    assert [str(warning) for warning in found.warnings] == [
+        "c.yaml:1: issuer.max_rate: 3/min is too slow: the 20 tokens of issuer need 4/min; allow more, or "
+        "write a longer lifetime"
+    ]
+    assert loaded(f"issuer: {{max_rate: 4/min}}\ntokens:\n{many}").warnings == ()
 
 
 def test_the_ca_file_of_any_issuer_is_no_output(problems):
@@ -258,9 +277,8 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
         (
             f"issuers: {{}}\ntokens:\n{token('a')}",
             "c.yaml:1: issuers: an empty mapping is given; accepted: a mapping of names to mappings with "
-            "url, timeout, ca_file, max_lifetime, verify; or with token_url, client_id, auth_method, scopes, "
-            "endpoint_params, timeout, ca_file, max_lifetime, verify; or with mint, answer, headers, json, "
-            "timeout, ca_file, max_lifetime, verify",
+            f"url, {COMMON}; or with token_url, client_id, auth_method, scopes, endpoint_params, {COMMON}; "
+            f"or with mint, answer, headers, json, {COMMON}",
         ),
         (
             f"issuers:\n  Hub: {{url: 'https://a.example'}}\ntokens:\n{token('a')}",
@@ -273,8 +291,31 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
         ),
         (
             f"issuers:\n  hub: {{url: 'https://a.example', time_out: 3s}}\ntokens:\n{token('a')}",
-            "c.yaml:2: issuers.hub.time_out: no option; did you mean timeout? accepted: url, timeout, "
-            "ca_file, max_lifetime, verify",
+            f"c.yaml:2: issuers.hub.time_out: no option; did you mean timeout? accepted: url, {COMMON}",
+        ),
+        (
+            "issuers:\n  hub: {url: 'https://a.example', exclusive: true, verify: 'https://a.example/v'}\n"
+            f"tokens:\n{token('a')}",
+            "c.yaml:2: issuers.hub.verify: excludes exclusive: a new token is published at once, because the "
+            "old one has ended; take one out",
+        ),
+        (
+            f"issuer: {{exclusive: true}}\ntokens:\n{token('a')}{token('b')}",
+            "c.yaml:4: tokens[1].name: has the same exclusive issuer and key_file as tokens[0].name (line 3)"
+            ": each of their new tokens would end the other; list all outputs in one token",
+        ),
+        (
+            f"{OAUTH2}    exclusive: true\ntokens:\n{token('a')}{token('b').replace('key,', 'key2,')}",
+            "c.yaml:12: tokens[1].name: has the same exclusive issuer and client_id as tokens[0].name (line "
+            "11): each of their new tokens would end the other; list all outputs in one token",
+        ),
+        (
+            f"issuers:\n  hub: {{url: 'https://a.example', max_rate: 10}}\ntokens:\n{token('a')}",
+            "c.yaml:2: issuers.hub.max_rate: '10'; accepted: 1/min to 999/s, such as 10/s or 90/min",
+        ),
+        (
+            f"issuers:\n  hub: {{url: 'https://a.example', max_rate: 0/s}}\ntokens:\n{token('a')}",
+            "c.yaml:2: issuers.hub.max_rate: '0/s'; accepted: 1/min to 999/s, such as 10/s or 90/min",
         ),
         (
             f"issuers: {{zoom: {{token_url: 'https://a.example/t'}}}}\ntokens:\n{token('a')}",
@@ -439,3 +480,8 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
 )
 def test_a_mistake_is_reported_with_its_place(problems, text, expected):
     assert expected in problems(text)
+
+
+def test_tokens_with_keys_of_their_own_may_have_one_exclusive_issuer(loaded):
+    found = loaded(f"issuer: {{exclusive: true}}\ntokens:\n{token('a')}{token('b').replace('key,', 'key2,')}")
+    assert found.settings.issuer.exclusive

@@ -25,6 +25,7 @@ from refresher.ports import Clock, Issuer, ManagedToken, Output, Verifier
 
 if TYPE_CHECKING:
     from refresher.hooks import OutputHook
+    from refresher.issuer.client import HttpIssuer
     from refresher.kube.api import KubeApi
     from refresher.kube.elector import Elector
     from refresher.outputs.memory import MemoryOutput
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 
 def issuer(settings: AnyIssuer, clock: Clock, connections: int = 1) -> Issuer:
     """The issuer's client. `connections`: the number of attempts at once."""
+    client = _client(settings, clock, connections)
+    if settings.max_rate is not None:
+        client.interval = settings.max_rate.interval
+    return client
+
+
+def _client(settings: AnyIssuer, clock: Clock, connections: int) -> "HttpIssuer":
     if isinstance(settings, OAuth2IssuerSettings):
         from refresher.issuer.oauth2 import OAuth2Issuer  # noqa: PLC0415 -- only where wanted
 

@@ -63,6 +63,7 @@ class AnIssuer:
     answer: Granted | Declined | Exception = GRANTED
     asked: tuple[SecretStr, float, float] | None = None
     lane: str = "issuer:https://api.inlive.app"
+    interval: float = 0.0
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         self.asked = key, lifetime, budget

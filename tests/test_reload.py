@@ -297,6 +297,6 @@ def test_a_thousand_reloads_leave_no_object_behind(tmp_path, issuer):
     finally:
         site.runtime.mailbox.post(Message(None, Stopping()))
         engine.join()
-    # What leaks at each reload, or with each token, is there 200 times or more. The emulator keeps secrets too.
+    # A leak shows 200 times or more. The emulator keeps some secrets too.
     allowed = Counter(dict.fromkeys(after, 100), other=200)
     assert after - before - allowed == Counter()

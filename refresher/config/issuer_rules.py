@@ -1,5 +1,7 @@
 """Which issuer mints each token: the rules between ``issuer``, ``issuers`` and ``tokens[].issuer``."""
 
+from math import ceil
+
 from refresher.config.drafts import INVALID, Draft
 from refresher.config.issuers import IssuerSettings
 from refresher.config.json_mint import JsonIssuerSettings, sends_key
@@ -7,6 +9,7 @@ from refresher.config.options import options_of
 from refresher.config.quoting import did_you_mean, shown
 from refresher.config.source_map import Problems
 from refresher.core.formats import Format, includes_refresh_token
+from refresher.core.schedule import due_age
 
 
 def choose_issuers(root: Draft, problems: Problems) -> None:
@@ -32,6 +35,9 @@ def choose_issuers(root: Draft, problems: Problems) -> None:
     in_use = {token.get("issuer") for token in root.drafts("tokens")}
     for name in named.keys() - in_use if INVALID not in in_use else ():
         problems.warn(("issuers", name), "no token has this issuer")
+    for path, issuer in issuers_of(root).items():
+        minted = [token for token in root.drafts("tokens") if issuer_of(root, token) is issuer]
+        _check_rate(issuer, path, minted, problems)
 
 
 def issuer_of(root: Draft, token: Draft) -> Draft | None:
@@ -73,6 +79,21 @@ def _check_formats(token: Draft, issuer: Draft | None, problems: Problems) -> No
                 if includes_refresh_token(Format(name, template if isinstance(template, str) else None)):
                     text = f"{name!r} needs a refresh token, and the issuer of this token gives none"
                     problems.add(output.place(key), f"{text}; write another format")
+
+
+def _check_rate(issuer: Draft, path: str, tokens: list[Draft], problems: Problems) -> None:
+    """Warn if the tokens need more requests than `max_rate` allows."""
+    rate = issuer.get("max_rate")
+    pairs = [(token.get("lifetime"), token.get("refresh_at")) for token in tokens]
+    if rate is None or rate is INVALID or any(INVALID in pair for pair in pairs):
+        return
+    needed = sum(1 / due_age(*pair, propagation_delay=0.0, jitter=0.5) for pair in pairs)  # a second
+    if needed * rate.interval > 1:
+        problems.warn(
+            issuer.place("max_rate"),
+            f"{rate} is too slow: the {len(pairs)} tokens of {path} need {ceil(needed * 60)}/min; allow "
+            "more, or write a longer lifetime",
+        )
 
 
 def _check_alternatives(issuer: Draft, named: dict[str, Draft], problems: Problems) -> None:

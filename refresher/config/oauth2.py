@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from refresher.config import addresses
 from refresher.config.addresses import Pairs, named_values
-from refresher.config.issuers import CA_FILE, MAX_LIFETIME, MAX_LIFETIME_OPTION, TIMEOUT, VERIFY
+from refresher.config.issuers import (
+    CA_FILE,
+    MAX_LIFETIME,
+    MAX_LIFETIME_OPTION,
+    MAX_RATE,
+    TIMEOUT,
+    VERIFY,
+    Rate,
+)
 from refresher.config.options import Option
 from refresher.config.quoting import described
 from refresher.config.source_map import Mapping
@@ -121,6 +129,7 @@ class OAuth2IssuerSettings(NamedTuple):
     ca_file: Annotated[str | None, CA_FILE.in_file_only()] = None
     max_lifetime: Annotated[float, MAX_LIFETIME_OPTION.in_file_only()] = MAX_LIFETIME
     verify: Annotated[str | None, VERIFY.in_file_only()] = None
+    max_rate: Annotated[Rate | None, MAX_RATE] = None
 
     @property
     def url(self) -> str:

@@ -109,6 +109,24 @@ def test_an_issuer_without_a_token_is_a_warning(loaded):
     ]
 
 
+@pytest.mark.parametrize(("rate", "interval"), [("10/s", 0.1), ("90/min", 60 / 90), ("1/min", 60.0)])
+def test_a_rate_is_an_interval_between_requests(loaded, rate, interval):
+    found = loaded(f"issuer: {{max_rate: {rate}}}\ntokens:\n{token('a')}")
+    assert found.settings.issuer.max_rate.interval == pytest.approx(interval)
+    assert found.warnings == ()
+
+
+def test_a_rate_below_what_the_tokens_need_is_a_warning(loaded):
+    """A token of ten minutes is replaced after 6.5 minutes on average: twenty of them need 3.1 a minute."""
+    many = "".join(token(f"t{number}", lifetime="10m") for number in range(20))
+    found = loaded(f"issuer: {{max_rate: 3/min}}\ntokens:\n{many}")
+    assert [str(warning) for warning in found.warnings] == [
+        "c.yaml:1: issuer.max_rate: 3/min is too slow: the 20 tokens of issuer need 4/min; allow more, or "
+        "write a longer lifetime"
+    ]
+    assert loaded(f"issuer: {{max_rate: 4/min}}\ntokens:\n{many}").warnings == ()
+
+
 def test_the_ca_file_of_any_issuer_is_no_output(problems):
     text = f"{TWO}tokens:\n{token('a', issuer='hub').replace('file: a', 'file: ca.pem')}"
     assert any("would overwrite issuers.hub.ca_file" in problem for problem in problems(text))
@@ -258,9 +276,9 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
         (
             f"issuers: {{}}\ntokens:\n{token('a')}",
             "c.yaml:1: issuers: an empty mapping is given; accepted: a mapping of names to mappings with "
-            "url, timeout, ca_file, max_lifetime, verify; or with token_url, client_id, auth_method, scopes, "
-            "endpoint_params, timeout, ca_file, max_lifetime, verify; or with mint, answer, headers, json, "
-            "timeout, ca_file, max_lifetime, verify",
+            "url, timeout, ca_file, max_lifetime, verify, max_rate; or with token_url, client_id, "
+            "auth_method, scopes, endpoint_params, timeout, ca_file, max_lifetime, verify, max_rate; "
+            "or with mint, answer, headers, json, timeout, ca_file, max_lifetime, verify, max_rate",
         ),
         (
             f"issuers:\n  Hub: {{url: 'https://a.example'}}\ntokens:\n{token('a')}",
@@ -274,7 +292,15 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
         (
             f"issuers:\n  hub: {{url: 'https://a.example', time_out: 3s}}\ntokens:\n{token('a')}",
             "c.yaml:2: issuers.hub.time_out: no option; did you mean timeout? accepted: url, timeout, "
-            "ca_file, max_lifetime, verify",
+            "ca_file, max_lifetime, verify, max_rate",
+        ),
+        (
+            f"issuers:\n  hub: {{url: 'https://a.example', max_rate: 10}}\ntokens:\n{token('a')}",
+            "c.yaml:2: issuers.hub.max_rate: '10'; accepted: 1/min to 999/s, such as 10/s or 90/min",
+        ),
+        (
+            f"issuers:\n  hub: {{url: 'https://a.example', max_rate: 0/s}}\ntokens:\n{token('a')}",
+            "c.yaml:2: issuers.hub.max_rate: '0/s'; accepted: 1/min to 999/s, such as 10/s or 90/min",
         ),
         (
             f"issuers: {{zoom: {{token_url: 'https://a.example/t'}}}}\ntokens:\n{token('a')}",

@@ -87,8 +87,8 @@ def _check_clients(root: Draft, problems: Problems) -> None:
             other = problems.reference(first.place("name"))
             problems.add(
                 token.place("name"),
-                f"has the same exclusive issuer and {of_client[1]} as {other}: each of their new tokens would "
-                "end the other; list all outputs in one token",
+                f"has the same exclusive issuer and {what} as {other}: each of their new tokens would end "
+                "the other; list all outputs in one token",
             )
 
 

@@ -108,7 +108,7 @@ def served_tokens(settings: Settings, parts: Parts) -> "dict[str, MemoryOutput]"
 
     return {
         token.name: parts.get(
-            (MemoryOutput, token.name, token.serve_refresh_token),
+            (MemoryOutput, token.name, token.key_file, token.serve_refresh_token),
             partial(MemoryOutput, token.name, includes_refresh_token=token.serve_refresh_token),
         )
         for token in settings.tokens

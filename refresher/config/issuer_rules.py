@@ -78,10 +78,9 @@ def _check_clients(root: Draft, problems: Problems) -> None:
         issuer = issuer_of(root, token)
         if issuer is None or issuer.get("exclusive") is not True:
             continue
-        of_client = (
-            (issuer, "client_id") if "client_id" in options_of(issuer.section) else (token, "key_file")
-        )
-        client = issuer.get(first_of(issuer.section).key), of_client[0].get(of_client[1])
+        has_id = "client_id" in options_of(issuer.section)
+        what = "client_id" if has_id else "key_file"
+        client = issuer.get(first_of(issuer.section).key), (issuer if has_id else token).get(what)
         first = token if INVALID in client else first_of_client.setdefault(client, token)
         if first is not token:
             other = problems.reference(first.place("name"))

@@ -151,8 +151,12 @@ def why_write(state: State, output: OutputState, output_policy: OutputPolicy, no
     held = output.facts
     if held is not None and held.fingerprint == token.facts.fingerprint and output.holding.intact:
         return None
-    if not state.minted_here and output.holding.remaining(now) > token.facts.remaining(now):
-        return None  # do not overwrite a better token with an adopted one; the next mint replaces both
+    left = token.facts.remaining(now)
+    # Do not overwrite a better token with an adopted one, or with one that ends before consumers see it. The
+    # next mint replaces both.
+    is_worth_less = not state.minted_here or left <= output_policy.propagation_delay
+    if is_worth_less and output.holding.remaining(now) > left:
+        return None
     return output_events.kind_of_write(output, token.facts)
 
 

@@ -102,7 +102,7 @@ def _samples(daemon: Daemon) -> Iterator[tuple[str, str, float]]:
 class Course:
     """The samples of several refreshers, scraped every `interval` seconds from second 0."""
 
-    def __init__(self, *refreshers: Refresher, interval: int = 15) -> None:
+    def __init__(self, *refreshers: Refresher, interval: int = 30) -> None:
         self.refreshers, self.interval, self.ticks = list(refreshers), interval, 0
         self._values: dict[str, dict[int, float]] = {}
         for each in refreshers:

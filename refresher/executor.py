@@ -286,6 +286,9 @@ class Executor:
         try:
             done: Done = kind_of(step).perform(managed, step, self._clock, self._roll())
         except Exception as error:  # noqa: BLE001 -- after a bug, too, the effect must end
-            event = self.failure(step, unforeseen(error), Outcome.BAD_RESPONSE)
+            message = unforeseen(error)
+            if isinstance(step, Write | DryRun | Inspect):
+                message = f"{step.output}: {message}"  # like an OutputError
+            event = self.failure(step, message, Outcome.BAD_RESPONSE)
             done = Done(event, (Crashed(type(step).__name__, error),))
         return Message(name, done.event, done.notifications)

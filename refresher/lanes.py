@@ -159,7 +159,7 @@ class Lanes:
         return tuple(self._of_token.get(token, ()))
 
     def wait(self, token: str, step: Effect, lane: str) -> None:
-        """Put the token into the queue of a lane. In the queue already, it keeps its place, unless this effect
+        """Put the token into the queue of a lane. If it is there already, it keeps its place unless this effect
         is more urgent."""
         self._queues.setdefault(lane, _Queue()).put(token, urgency(step))
 

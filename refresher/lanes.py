@@ -66,7 +66,7 @@ def urgency(step: Effect) -> int:
 
 
 class _Queue:
-    """The tokens that wait for one lane: the most urgent first, equally urgent ones in the order of arrival."""
+    """The tokens that wait for one lane: the most urgent first, then in the order of arrival."""
 
     def __init__(self) -> None:
         self._rank_of: dict[str, tuple[int, int]] = {}
@@ -159,7 +159,7 @@ class Lanes:
         return tuple(self._of_token.get(token, ()))
 
     def wait(self, token: str, step: Effect, lane: str) -> None:
-        """Put the token into the queue of a lane. If it is there already, it keeps its place unless this effect
+        """Put the token into the queue of a lane. A token that is in it keeps its place, unless this effect
         is more urgent."""
         self._queues.setdefault(lane, _Queue()).put(token, urgency(step))
 

@@ -21,7 +21,7 @@ from tests.bench import picture
 LIFETIME, REFRESH_AT, TIMEOUT = 3600.0, 0.70, 10.0
 LATENCY = 0.05  # seconds for a response of the issuer
 MINT_CPU = 0.005  # seconds of a core for a mint with its write and log lines (ONLY=first)
-LOOK_CPU = 0.0006  # the same for a look at an output that has not changed (ONLY=growth)
+LOOK_CPU = 0.00047  # the same for a look at an output that has not changed (ONLY=growth)
 OUTAGE = 2 * LIFETIME, 3 * LIFETIME  # seconds after the start
 END = 6 * LIFETIME
 MINUTE = 60.0

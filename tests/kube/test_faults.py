@@ -13,7 +13,7 @@ import pytest
 from tests import needs
 from tests.commands.daemon import eventually
 from tests.kube.diagnosis import recovers, refresh, running, standing, wait_until_reported, writes
-from tests.kube.installation import NAME, Installation
+from tests.kube.installation import Installation
 
 DURATION = 3  # seconds that a Lease lasts
 

@@ -1,7 +1,7 @@
 """The protocols between the engine and its adapters. Adapters promise no more than these."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from refresher.core.effects import HOOK, MINT_SLOT, OUTPUT, VERIFY_SLOT, Slot
@@ -27,12 +27,14 @@ class Issuer(Protocol):
     """Mints tokens."""
 
     lane: str  # "issuer:https://api.inlive.app": all mints in one lane may hang together
+    interval: float  # seconds from one attempt in the lane to the next; 0 without a limit
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         """Request one token that lives `lifetime` seconds. The whole attempt ends within `budget` seconds.
 
-        Quick retries of brief failures (a reset connection, a 502) stay within the budget. Every failure is
-        returned as a `Declined`; nothing is raised. Several threads may call this at once.
+        Quick retries of brief failures (a reset connection, a 502) stay within the budget. With an `interval`
+        there are none: an attempt is one request. Every failure is returned as a `Declined`; nothing is
+        raised. Several threads may call this at once.
         """
 
 
@@ -228,3 +230,13 @@ class Observer(Protocol):
 
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         """`token`: the token's name; empty if the whole process is concerned."""
+
+
+def intervals_of(managed_tokens: Iterable[ManagedToken]) -> dict[str, float]:
+    """The pace of each lane that has one. The slowest counts where issuers share a lane."""
+    intervals: dict[str, float] = {}
+    for managed in managed_tokens:
+        lane, interval = managed.issuer.lane, managed.issuer.interval
+        if interval:
+            intervals[lane] = max(interval, intervals.get(lane, 0.0))
+    return intervals

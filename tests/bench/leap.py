@@ -117,7 +117,7 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     token = TokenSettings("bench", key_file, (FileOutputSettings(token_file),), lifetime=LIFETIME)
     settings = Settings((token,), IssuerSettings(url))
     clock = LeapingClock()
-    workers = CountingCrew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: 1})
+    workers = CountingCrew({name: limit.threads for name, limit in LIMITS.items()} | {KEYS: 1})
     published = assembly.published_tokens(settings)
     managed_tokens = assembly.managed_tokens(settings, clock, published, None, hooks=[()])
     mailbox = LeapingMailbox(clock, workers)

@@ -155,6 +155,7 @@ class IssuerLine:
     """
 
     lane = "issuer:"
+    interval = 0.0
 
     def __init__(self, issuer: Issuer, process: Process) -> None:
         self._issuer, self._process = issuer, process

@@ -12,7 +12,7 @@ class KeyUnreadableError(RefresherError):
 
 
 class OutputError(RefresherError):
-    """An output cannot be read or written. The text says which, why, and what to do.
+    """An output cannot be read or written. The text begins with its name and says why, and what to do.
 
     `retry_after`: `Retry-After` of the backend, in seconds.
     """

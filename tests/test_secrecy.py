@@ -27,6 +27,7 @@ from refresher.config.declarations import (
 from refresher.config.flags import declared_flags
 from refresher.config.hooks import ExecHook, HttpHook, PidFileSignal, ProcessSignal, SignalHook
 from refresher.config.issuers import IssuerSettings
+from refresher.config.json_mint import AnswerSettings, JsonIssuerSettings
 from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.options import options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
@@ -453,12 +454,15 @@ def _hooks(section: type, output: dict[str, Any]) -> dict[type, Any]:
     return after | signal
 
 
-def _oauth2(document: dict[str, Any]) -> dict[str, Any]:
-    """The node of an OAuth2 issuer, which is then the only one of the document."""
-    del document["issuer"]
-    issuer = {"token_url": "https://127.0.0.1:1/token", "client_id": "c"}
-    document["issuers"] = {"i": issuer}
-    return issuer
+def _of_a_kind(section: type, document: dict[str, Any]) -> dict[type, Any]:
+    """The node of a section of an issuer in the file, which is then the only one of the document."""
+    oauth2 = {"token_url": "https://127.0.0.1:1/token", "client_id": "c"}
+    mint = {"mint": "https://127.0.0.1:1/t", "headers": {"x": "$key"}, "answer": {"access_token": "t"}}
+    issuers = {OAuth2IssuerSettings: oauth2, JsonIssuerSettings: mint, AnswerSettings: mint}
+    if section in issuers:
+        del document["issuer"]
+        document["issuers"] = {"i": issuers[section]}
+    return issuers | {AnswerSettings: mint["answer"]}
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -479,7 +483,7 @@ def test_a_secret_anywhere_in_the_configuration_is_not_shown(call, tmp_path, whe
     node: Any = {
         Settings: document,
         IssuerSettings: document["issuer"],
-        OAuth2IssuerSettings: _oauth2(document) if section is OAuth2IssuerSettings else {},
+        **_of_a_kind(section, document),
         TokenSettings: document["tokens"][0],
         FileOutputSettings: document["tokens"][0]["outputs"][0],
         SecretOutputSettings: document["tokens"][0]["outputs"][0],
@@ -499,7 +503,7 @@ def test_a_secret_anywhere_in_the_configuration_is_not_shown(call, tmp_path, whe
     (tmp_path / "refresher.json").write_text(json.dumps(document))
     way = ASKS if key == "ca_file" and not as_a_key else OFFLINE
     called = call(*way, "--config", "refresher.json")
-    if key == "client_id" and not as_a_key:  # any text may be one
+    if (key == "client_id" or section is AnswerSettings) and not as_a_key:  # any text may be one
         called = called._replace(code=78)
     check_nothing_is_shown(called, secret)
 

@@ -89,6 +89,7 @@ def of_failure(outcome: str, left: float) -> dict[str, object]:
     }
 
 
+NO_LEASE: dict[str, object] = {"lease": LEASE, "advice": ADVICE_ON[Code.LEASE_FAILED]}
 NO_KEY: dict[str, object] = {"advice": ADVICE_ON[Code.KEY_UNREADABLE]}
 
 
@@ -244,9 +245,16 @@ CASES = [
         {"lease": LEASE, "leads": False},
         (LEASE, "pod-2"),
     ),
-    Case(LeaderChanged(LEASE, leads=False, holder=""), INFO, {"lease": LEASE, "leads": False}, (LEASE,)),
-    Case(LeaseFailed(LEASE, "no answer", leads=True), WARNING, {"lease": LEASE}, (LEASE, "no answer")),
-    Case(LeaseFailed(LEASE, "no answer", leads=False), WARNING, {"lease": LEASE}, (LEASE, "no answer")),
+    Case(
+        LeaderChanged(LEASE, leads=False, holder=""),
+        INFO,
+        {"lease": LEASE, "leads": False},
+        (LEASE, "no process is known to hold"),
+    ),
+    Case(LeaseFailed(LEASE, "no answer", leads=True), WARNING, NO_LEASE, (LEASE, "no answer", "leads until")),
+    Case(
+        LeaseFailed(LEASE, "no answer", leads=False), WARNING, NO_LEASE, (LEASE, "mints and writes nothing")
+    ),
     Case(
         ConsumersUnserved(("secret:inlive/a", "secret:inlive/b")),
         ERROR,
@@ -400,6 +408,7 @@ SLOW_MINT, SLOW_VERIFY, SLOW_HOOK = (
         (OutputWritten(FILE, "new", WHOLE), {FAILED_READ, FAILED_WRITE}),
         (LeaderChanged(LEASE, leads=True, holder=""), {FAILED_LEASE}),
         (LeaderChanged(LEASE, leads=False, holder="pod-2"), {FAILED_LEASE}),
+        (LeaderChanged(LEASE, leads=False, holder="", failing=True), set()),
         (
             TokenMinted(Reason.SCHEDULED, BY_ANOTHER_KEY, failures=1),
             {SLOW_MINT},

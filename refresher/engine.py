@@ -101,11 +101,13 @@ class Engine:
 
     def managed(self, name: str) -> ManagedToken | None:
         """The present configuration and adapters of this token; None if it is unknown. From any thread."""
-        return self._tokens.managed(name)
+        token = self._tokens.get(name)
+        return token.managed if token else None
 
     def state(self, name: str) -> tuple[TokenPolicy, State] | None:
         """This token with its state; None if it is unknown. From any thread."""
-        return self._tokens.state(name)
+        token = self._tokens.get(name)
+        return (token.managed.policy, token.state) if token else None
 
     def apply(self, managed_tokens: Iterable[ManagedToken]) -> None:
         """Manage exactly these tokens from now on. From any thread.

@@ -1,6 +1,6 @@
 """The managed tokens and their states: applies events and begins the effects that follow.
 
-Only the engine's thread uses this module, except for `view` and `managed`. No function waits.
+Only the engine's thread uses this module, except for `view` and `get`. No function waits.
 """
 
 import sys
@@ -69,15 +69,9 @@ class Tokens:
         # A changed set of tokens is a new dictionary, so no thread ever sees half of a change.
         return tuple((token.managed.policy, token.state) for token in self._tokens.values())
 
-    def managed(self, name: str) -> ManagedToken | None:
-        """The present configuration and adapters of this token; None if it is unknown. From any thread."""
-        token = self._tokens.get(name)
-        return token.managed if token else None
-
-    def state(self, name: str) -> tuple[TokenPolicy, State] | None:
-        """This token with its state; None if it is unknown. From any thread."""
-        token = self._tokens.get(name)
-        return (token.managed.policy, token.state) if token else None
+    def get(self, name: str) -> Token | None:
+        """This token; None if it is unknown. From any thread."""
+        return self._tokens.get(name)
 
     def all_managed(self) -> list[ManagedToken]:
         """The configuration and adapters of every token."""

@@ -98,6 +98,16 @@ def test_a_changed_key_is_in_use_within_ten_seconds(served):
     assert time.monotonic() - changed < 10
 
 
+def test_an_object_may_name_another_key_secret(served):
+    new = served.issuer.add_key()
+    served.set_key(new.reveal(), "new-key")
+    served.change(spec={"applicationKeySecretRef": {"name": "new-key"}})
+    fingerprint = f"{GROUP}/key-fingerprint"
+    eventually(
+        lambda: served.secret()["metadata"]["annotations"][fingerprint] == new.fingerprint, "it is in use"
+    )
+
+
 def test_a_bad_new_key_takes_nothing_away_and_says_so(served):
     before = served.token()
     served.set_key("a-wrong-application-key")
@@ -201,11 +211,14 @@ def test_after_kill_9_the_standby_goes_on_without_a_mint(team):
     standby = team.start(*election)
     standby.wait_for("TokenAdopted")
     assert standby.get("/readyz").status == 200
-    leader.send(signal.SIGKILL)
-    standby.wait_for("LeaderChanged", leads=True)
     team.create("next")
     team.wait("next")
-    assert team.issuer.counts.issued == 2
+    standby.wait_for("TokenAdopted", token=f"{team.namespace}/next", within=60)
+    leader.send(signal.SIGKILL)
+    standby.wait_for("LeaderChanged", leads=True)
+    team.create("last")
+    team.wait("last")
+    assert team.issuer.counts.issued == 3
     assert standby.end() == 0
 
 

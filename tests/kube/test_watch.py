@@ -171,7 +171,7 @@ def test_after_a_compaction_everything_is_listed_anew(begin, way, cluster):
 def test_an_api_server_that_is_away_takes_no_object_away(begin, cluster):
     watched = begin()
     cluster.kill_apiserver()
-    eventually(lambda: watched.watch.failure is not None, "the failure is known")
+    eventually(lambda: watched.watch.failure is not None, "the failure is known", 40)
     assert watched.names() == ["old"]
     assert isinstance(watched.watch.failure, KubeUnreachableError)
     cluster.start_apiserver()

@@ -108,7 +108,7 @@ def served_tokens(settings: Settings, parts: Parts) -> "dict[str, MemoryOutput]"
 
     return {
         token.name: parts.get(
-            (MemoryOutput, token.name, token.serve_refresh_token),
+            (MemoryOutput, token.name, token.key_file, token.serve_refresh_token),
             partial(MemoryOutput, token.name, includes_refresh_token=token.serve_refresh_token),
         )
         for token in settings.tokens
@@ -153,7 +153,7 @@ def published_tokens(
             )
             for output_settings in token.outputs
         )
-        policy = _policy(token, minted_by, outputs)
+        policy = policy_of(token, minted_by, outputs)
         published.append(Published(policy._replace(horizon=horizon, elected=elector is not None), outputs))
     return published
 
@@ -204,7 +204,8 @@ def _also_served(published: Published, served: "Mapping[str, MemoryOutput] | Non
     return Published(policy._replace(outputs=(*policy.outputs, wants)), (*outputs, output))
 
 
-def _policy(token: TokenSettings, issuer: AnyIssuer, outputs: Sequence[Output]) -> TokenPolicy:
+def policy_of(token: TokenSettings, issuer: AnyIssuer, outputs: Sequence[Output]) -> TokenPolicy:
+    """The policy of a token with these outputs, built from its settings in the same order."""
     return TokenPolicy(
         name=token.name,
         lifetime=token.lifetime,
@@ -221,6 +222,7 @@ def _policy(token: TokenSettings, issuer: AnyIssuer, outputs: Sequence[Output]) 
             for output, output_settings in zip(outputs, token.outputs, strict=True)
         ),
         verifies=issuer.verify is not None,
+        exclusive=issuer.exclusive,
     )
 
 
@@ -239,7 +241,7 @@ def managed_tokens(  # noqa: PLR0913 -- all that a token is made of
     for token, entry, after in zip(settings.tokens, published, hooks, strict=True):
         wants = settings.issuer_of(token)
         key = parts.get((KeyFile, token.key_file), partial(KeyFile, token.key_file))
-        server = wants._replace(verify=None, timeout=0.0, max_lifetime=0.0)
+        server = wants._replace(verify=None, timeout=0.0, max_lifetime=0.0, exclusive=False)
         minter = parts.get((issuer, server), partial(issuer, wants, clock, MINTS_AT_ONCE))
         tester = parts.get((verifier, wants.verify, wants.ca_file), partial(verifier, wants, MINTS_AT_ONCE))
         managed.append(ManagedToken(entry.policy, key, entry.outputs, minter, tester, hooks=after))

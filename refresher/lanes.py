@@ -11,6 +11,7 @@ used again.
 A lane may be paced: then an effect begins only `interval` seconds after the one before it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -27,22 +28,32 @@ TIMING_OUT = 1.0  # seconds; by default a mint ends itself after `STALLED`, whic
 
 
 class Limit(NamedTuple):
-    """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones."""
+    """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones.
+
+    `reserved`: effects that each lane may have, including given-up ones, even if its pool is full. So a lane
+    that works goes on, however many others hang.
+    """
 
     lane: int
     pool: int
+    reserved: int = 0
+
+    @property
+    def threads(self) -> float:
+        """The most threads of the pool. With `reserved`, the number of lanes limits them."""
+        return math.inf if self.reserved else self.pool
 
 
 class Work:
     """One effect in flight. `began`: boot seconds. `reported_at`: when a report last said that it hangs.
-    `counts_until`: until when it occupies its lane after it was given up."""
+    `counts_until`: until when it occupies its lane after it was given up. `is_orphan`: its token is gone."""
 
-    __slots__ = ("began", "counts_until", "given_up", "lane", "reported_at", "step", "token")
+    __slots__ = ("began", "counts_until", "given_up", "is_orphan", "lane", "reported_at", "step", "token")
 
     def __init__(self, token: str, step: Effect, lane: str, began: float) -> None:
         self.token, self.step, self.lane, self.began = token, step, lane, began
         self.reported_at = self.counts_until = began
-        self.given_up = False
+        self.given_up = self.is_orphan = False
 
     @property
     def about(self) -> tuple[str, Slot]:
@@ -91,10 +102,11 @@ class Lanes:
         pool = pool_of(lane)
         limit = self._limits[pool]
         in_flight = len(self._in_lane.get(lane, ()))
+        is_reserved = in_flight + len(self._given_up.get(lane, ())) < limit.reserved
         return (
             in_flight < limit.lane
             and in_flight + len(self._counting(lane, now)) < 2 * limit.lane
-            and self._in_pool[pool] < limit.pool
+            and (is_reserved or self._in_pool[pool] < limit.pool)
         )
 
     def is_wedged(self, token: str, step: Effect, lane: str, now: float) -> bool:
@@ -144,7 +156,10 @@ class Lanes:
         self._queues[lane].put(token, urgency)
 
     def forget(self, token: str) -> None:
-        """Remove a token from all queues."""
+        """Remove a token, which is gone, from all queues. All its effects were given up."""
+        for given_up in self._given_up.values():
+            for work in given_up:
+                work.is_orphan = work.is_orphan or work.token == token
         for lane in [lane for lane, queue in self._queues.items() if token in queue]:
             self._queues[lane].discard(token)
             if not self._queues[lane]:

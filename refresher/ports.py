@@ -13,6 +13,8 @@ from refresher.core.seal import Sealer
 from refresher.core.state import TokenPolicy
 from refresher.lanes import Work
 
+SERVED = "serve:"  # begins the names of outputs that the consumers' listener serves; the token's name follows
+
 
 class Clock(Protocol):
     """Reads the time."""
@@ -182,6 +184,13 @@ class ManagedToken(NamedTuple):
         """The slots that have another adapter in `new`. Effects in flight there are useless to it."""
         before, after = self.adapters(), new.adapters()
         return {slot for slot in before.keys() | after.keys() if before.get(slot) is not after.get(slot)}
+
+    def continues(self, former: "ManagedToken") -> bool:
+        """Whether this is the same token as `former`, which has the same name: the key or an output is the
+        same. Otherwise another token has this name now, and its consumers must not get the token of `former`.
+        """
+        own = {output.name for output in self.outputs if not output.name.startswith(SERVED)}
+        return self.key is former.key or any(output.name in own for output in former.outputs)
 
     def may_act(self) -> bool:
         """Whether this process may mint for this token now."""

@@ -74,6 +74,11 @@ class Tokens:
         token = self._tokens.get(name)
         return token.managed if token else None
 
+    def state(self, name: str) -> tuple[TokenPolicy, State] | None:
+        """This token with its state; None if it is unknown. From any thread."""
+        token = self._tokens.get(name)
+        return (token.managed.policy, token.state) if token else None
+
     def all_managed(self) -> list[ManagedToken]:
         """The configuration and adapters of every token."""
         return [token.managed for token in self._tokens.values()]
@@ -113,17 +118,20 @@ class Tokens:
     def follow(self, desired: Mapping[str, ManagedToken], now: Instant, *, stopping: bool) -> None:
         """Manage exactly these tokens from now on."""
         before, after = self._tokens, dict[str, Token]()
+        kept = {
+            name for name in before.keys() & desired.keys() if desired[name].continues(before[name].managed)
+        }
         for name, managed in desired.items():
-            known = before.get(name)
-            state = State.initial(managed.policy) if known is None else self._adapted(known, managed, now)
+            known = before[name] if name in kept else None
+            state = self._adapted(known, managed, now) if known else State.initial(managed.policy)
             after[name] = Token(managed, state)
         self._tokens = after
         self._lanes.pace(intervals_of(desired.values()))
         self._release_outputs(before, after, now)
-        for name in before.keys() - after.keys():
+        for name in before.keys() - kept:
             self._forget(name, before[name].managed, now)
         for name, token in after.items():
-            if name not in before or token.managed != before[name].managed:
+            if name not in kept or token.managed != before[name].managed:
                 leads = LeadershipChanged(token.managed.may_act())
                 self._apply(name, Stopping() if stopping else leads, now)
 
@@ -172,7 +180,9 @@ class Tokens:
         """Apply the event of a message to its token, or to all tokens."""
         if message.work is not None:
             self._lanes.end(message.work)
-            if message.work.given_up and isinstance(event, Ending):
+            if message.work.is_orphan:  # another token may have this name now
+                event = None
+            elif message.work.given_up and isinstance(event, Ending):
                 event = Late(event)
         if message.token is None:
             names: Iterable[str] = tuple(self._tokens)

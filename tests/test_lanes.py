@@ -1,5 +1,6 @@
 """Admission to lanes: room, queues, and stuck lanes."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from refresher.core.effects import Inspect, Mint
 from refresher.core.model import Reason, SecretStr
 from refresher.core.urgency import Urgency
+from refresher.executor import LIMITS
 from refresher.lanes import COUNTS_FOR, WEDGED, Lanes, Limit, Work, pool_of
 
 INSPECT, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)
@@ -51,6 +53,47 @@ def test_all_lanes_of_a_pool_together_have_room_up_to_the_limit_of_the_pool(lane
     assert lanes.has_room("issuer", NOW)
     lanes.end(last)
     assert lanes.has_room(B, NOW)
+
+
+@pytest.fixture
+def full():
+    """Lanes whose pool is full of given-up effects. Each lane has two reserved."""
+    full = Lanes({"issuer": Limit(3, pool=4, reserved=2)})
+    for lane in ("issuer:a", "issuer:b"):
+        for work in [full.begin("x", MINT, lane, NOW) for _ in range(2)]:
+            full.give_up(work, NOW)
+    return full
+
+
+def test_a_lane_has_its_reserved_room_while_others_fill_the_pool(full):
+    assert not full.has_room("issuer:a", NOW)
+    assert full.has_room("issuer:c", NOW)
+    first = full.begin("y", MINT, "issuer:c", NOW)
+    full.begin("z", MINT, "issuer:c", NOW)
+    assert not full.has_room("issuer:c", NOW)
+    full.end(first)
+    assert full.has_room("issuer:c", NOW)
+
+
+def test_a_lane_with_given_up_effects_of_its_own_has_no_reserved_room_for_them(full):
+    full.give_up(full.begin("y", MINT, "issuer:c", NOW), NOW)
+    full.begin("y", MINT, "issuer:c", NOW)
+    assert not full.has_room("issuer:c", NOW)
+
+
+def test_only_a_pool_without_reserved_room_limits_its_threads(full):
+    assert Limit(3, pool=4).threads == 4
+    assert Limit(3, pool=4, reserved=2).threads == math.inf
+
+
+@pytest.mark.parametrize("pool", ["issuer", "verify"])
+def test_every_issuer_mints_however_many_others_hang_for_ever(pool):
+    lanes, now = Lanes(LIMITS), NOW
+    for number in range(100):
+        for _ in range(100):
+            if lanes.has_room(f"{pool}:{number}", now):
+                lanes.give_up(lanes.begin(f"{number}", MINT, f"{pool}:{number}", now), now)
+    assert lanes.has_room(f"{pool}:good", now)
 
 
 def test_a_given_up_effect_makes_room_but_keeps_its_thread(lanes):

@@ -5,7 +5,7 @@ from math import ceil
 from refresher.config.drafts import INVALID, Draft
 from refresher.config.issuers import IssuerSettings
 from refresher.config.json_mint import JsonIssuerSettings, sends_key
-from refresher.config.options import options_of
+from refresher.config.options import first_of, options_of
 from refresher.config.quoting import did_you_mean, shown
 from refresher.config.source_map import Problems
 from refresher.core.formats import Format, includes_refresh_token
@@ -28,8 +28,10 @@ def choose_issuers(root: Draft, problems: Problems) -> None:
         elif name is not None and name is not INVALID and name not in named:
             problems.add(token.place("issuer"), _unknown(name, named))
             token.values["issuer"] = INVALID
-    for issuer in named.values():
+    for issuer in issuers_of(root).values():
         _check_key_is_sent(issuer, problems)
+        _check_verify(issuer, problems)
+    _check_clients(root, problems)
     for token in root.drafts("tokens"):
         _check_formats(token, issuer_of(root, token), problems)
     in_use = {token.get("issuer") for token in root.drafts("tokens")}
@@ -61,6 +63,32 @@ def _check_key_is_sent(issuer: Draft, problems: Problems) -> None:
         problems.add(
             issuer.place("mint"), f"no request contains $key; write it in headers or json: {example}"
         )
+
+
+def _check_verify(issuer: Draft, problems: Problems) -> None:
+    if issuer.get("exclusive") is True and issuer.get("verify") is not None:
+        why = "a new token is published at once, because the old one has ended"
+        problems.add(issuer.place("verify"), f"excludes exclusive: {why}; take one out")
+
+
+def _check_clients(root: Draft, problems: Problems) -> None:
+    """Tokens of one client at an exclusive issuer would end each other."""
+    first_of_client: dict[tuple[object, object], Draft] = {}
+    for token in root.drafts("tokens"):
+        issuer = issuer_of(root, token)
+        if issuer is None or issuer.get("exclusive") is not True:
+            continue
+        has_id = "client_id" in options_of(issuer.section)
+        what = "client_id" if has_id else "key_file"
+        client = issuer.get(first_of(issuer.section).key), (issuer if has_id else token).get(what)
+        first = token if INVALID in client else first_of_client.setdefault(client, token)
+        if first is not token:
+            other = problems.reference(first.place("name"))
+            problems.add(
+                token.place("name"),
+                f"has the same exclusive issuer and {what} as {other}: each of their new tokens would end "
+                "the other; list all outputs in one token",
+            )
 
 
 def _check_formats(token: Draft, issuer: Draft | None, problems: Problems) -> None:

@@ -7,7 +7,7 @@ from refresher.config import addresses
 from refresher.config.options import Option
 from refresher.config.output_kinds import LONGEST_LIFETIME
 from refresher.config.quoting import shown
-from refresher.config.value_types import ValueType, anchored, duration, not_accepted, text_of
+from refresher.config.value_types import SWITCH, ValueType, anchored, duration, not_accepted, text_of
 
 MAX_LIFETIME = 24 * 3600.0  # the API accepts thirty days; more than a day needs the operator's consent
 MIN_LIFETIME = 10.0
@@ -77,6 +77,12 @@ MAX_RATE = Option(
     ValueType(_parse_rate, {"type": "string", "pattern": anchored(_RATE)}, "RATE", str),
     example="10/s",
 )
+EXCLUSIVE = Option(
+    "Whether a new token ends the old one at once. Then only one process may mint, and nothing is minted "
+    "while an output cannot be written.",
+    SWITCH,
+    example="true",
+)
 
 
 class IssuerSettings(NamedTuple):
@@ -97,6 +103,7 @@ class IssuerSettings(NamedTuple):
     max_lifetime: Annotated[float, MAX_LIFETIME_OPTION] = MAX_LIFETIME
     verify: Annotated[str | None, VERIFY] = None
     max_rate: Annotated[Rate | None, MAX_RATE] = None
+    exclusive: Annotated[bool, EXCLUSIVE] = False
 
     @property
     def identity(self) -> str:

@@ -9,6 +9,7 @@ from refresher.config import addresses
 from refresher.config.addresses import Pairs, named_values
 from refresher.config.issuers import (
     CA_FILE,
+    EXCLUSIVE,
     MAX_LIFETIME,
     MAX_LIFETIME_OPTION,
     MAX_RATE,
@@ -240,6 +241,7 @@ class JsonIssuerSettings(NamedTuple):
     max_lifetime: Annotated[float, MAX_LIFETIME_OPTION.in_file_only()] = MAX_LIFETIME
     verify: Annotated[str | None, VERIFY.in_file_only()] = None
     max_rate: Annotated[Rate | None, MAX_RATE] = None
+    exclusive: Annotated[bool, EXCLUSIVE] = False
 
     @property
     def url(self) -> str:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from refresher.core import notifications, process_notifications
+from refresher.core import notifications, object_notifications, process_notifications
 from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.durations import humanized
 from refresher.core.effects import MINT_SLOT, VERIFY_SLOT
@@ -16,7 +16,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Verdict
 from refresher.core.notifications import Notification
 from refresher.core.rfc3339 import to_second
-from refresher.logs import output_lines
+from refresher.logs import object_lines, output_lines
 from refresher.logs.line import Failure, Line, hanging, of_token, until
 
 _WHEN_READ = ": the refresher reads it within seconds (with LoadCredential=: after a restart)"
@@ -160,20 +160,23 @@ def _key_proven(event: notifications.KeyProven) -> Line:
 
 def _leader_changed(event: process_notifications.LeaderChanged) -> Line:
     fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
-    text = f"standby: {event.holder or 'an unknown process'} holds the lease {event.lease}"
+    text = f"standby: no process is known to hold the lease {event.lease}"
     if event.leads:
         text = f"leader: this process holds the lease {event.lease}"
-    return Line(logging.INFO, text, fields, recovered=(f"lease {event.lease}",))
+    elif event.holder:
+        text = f"standby: {event.holder} holds the lease {event.lease}"
+    return Line(logging.INFO, text, fields, recovered=() if event.failing else (f"lease {event.lease}",))
 
 
 def _lease_failed(event: process_notifications.LeaseFailed) -> Line:
     then = "this process mints and writes nothing until it works again"
     if event.leads:
         then = "this process leads until its lease runs out"
+    advice = ADVICE_ON[Code.LEASE_FAILED]
     return Line(
         logging.WARNING,
-        f"lease {event.lease}: {event.message}; {then}",
-        {"lease": event.lease},
+        f"lease {event.lease}: {event.message}; {then}; {advice}",
+        {"lease": event.lease, "advice": advice},
         failure=Failure(f"lease {event.lease}", event.message),
     )
 
@@ -265,4 +268,10 @@ _LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
     process_notifications.ConfigurationRefused: _configuration_refused,
     process_notifications.Crashed: _crashed,
     process_notifications.RequestIgnored: _request_ignored,
+    object_notifications.ObjectRefused: object_lines.refused,
+    object_notifications.ObjectAccepted: object_lines.accepted,
+    object_notifications.WatchFailed: object_lines.watch_failed,
+    object_notifications.WatchRecovered: object_lines.watch_recovered,
+    object_notifications.StatusNotWritten: object_lines.status_not_written,
+    object_notifications.StatusWritten: object_lines.status_written,
 }

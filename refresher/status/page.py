@@ -19,11 +19,11 @@ from refresher.status.rows import (
     Row,
     RowProblem,
     advice_once,
-    configuration_problems,
     configuration_since,
     lease_lines,
     number,
     objects,
+    problems_of_daemon,
     rows,
     shown,
     wall,
@@ -126,7 +126,7 @@ def page(document: Object, *, renews: bool = False) -> str:
 <header>
 <h1>inlive-token-refresher</h1>
 <p class="state {kind}">{_VERDICTS[kind]}</p>
-{_facts(_of_daemon(document))}{_problems(configuration_problems(document))}{_links(renews=renews)}
+{_facts(_of_daemon(document))}{_problems(problems_of_daemon(document))}{_links(renews=renews)}
 </header>
 <main>
 {_attention(tokens)}<h2>Tokens</h2>
@@ -156,11 +156,7 @@ def _verdict(document: Object, tokens: list[_Entry]) -> str:
     """The kind of the whole document."""
     if not isinstance(document.get("valid"), bool):
         return "unknown"
-    fails = (
-        any(token.kind != "good" for token in tokens)
-        or any(lease.get("problem") for lease in objects(document, "leases"))
-        or configuration_problems(document)
-    )
+    fails = any(token.kind != "good" for token in tokens) or problems_of_daemon(document)
     return "bad" if document["valid"] is False else "late" if fails else "good"
 
 

@@ -29,7 +29,7 @@ def test_every_plain_option_but_those_of_hooks_has_a_flag_and_a_variable_of_its_
         for section in (*(SECTIONS.keys() - in_the_file_only), flags.LogSettings)
         for option in options_of(section).values()
         if not option.sections
-        and option.key not in {"on_remove", "labels", "annotations", "issuer", "max_rate"}
+        and option.key not in {"on_remove", "labels", "annotations", "issuer", "max_rate", "exclusive"}
     ]
     declared = [option for _, option in flags.declared_flags()]
     assert {option.flag for option in plain} | {"--config"} == {option.flag for option in declared}

@@ -8,6 +8,7 @@ from refresher.config.loader import load
 from refresher.core.issuer_plans import JsonPlan, OAuth2Plan
 from refresher.errors import ConfigurationError
 
+COMMON = "timeout, ca_file, max_lifetime, verify, max_rate, exclusive"
 TWO = """\
 issuers:
   studio: {url: "https://a.example"}
@@ -276,9 +277,8 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
         (
             f"issuers: {{}}\ntokens:\n{token('a')}",
             "c.yaml:1: issuers: an empty mapping is given; accepted: a mapping of names to mappings with "
-            "url, timeout, ca_file, max_lifetime, verify, max_rate; or with token_url, client_id, "
-            "auth_method, scopes, endpoint_params, timeout, ca_file, max_lifetime, verify, max_rate; "
-            "or with mint, answer, headers, json, timeout, ca_file, max_lifetime, verify, max_rate",
+            f"url, {COMMON}; or with token_url, client_id, auth_method, scopes, endpoint_params, {COMMON}; "
+            f"or with mint, answer, headers, json, {COMMON}",
         ),
         (
             f"issuers:\n  Hub: {{url: 'https://a.example'}}\ntokens:\n{token('a')}",
@@ -291,8 +291,23 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
         ),
         (
             f"issuers:\n  hub: {{url: 'https://a.example', time_out: 3s}}\ntokens:\n{token('a')}",
-            "c.yaml:2: issuers.hub.time_out: no option; did you mean timeout? accepted: url, timeout, "
-            "ca_file, max_lifetime, verify, max_rate",
+            f"c.yaml:2: issuers.hub.time_out: no option; did you mean timeout? accepted: url, {COMMON}",
+        ),
+        (
+            "issuers:\n  hub: {url: 'https://a.example', exclusive: true, verify: 'https://a.example/v'}\n"
+            f"tokens:\n{token('a')}",
+            "c.yaml:2: issuers.hub.verify: excludes exclusive: a new token is published at once, because the "
+            "old one has ended; take one out",
+        ),
+        (
+            f"issuer: {{exclusive: true}}\ntokens:\n{token('a')}{token('b')}",
+            "c.yaml:4: tokens[1].name: has the same exclusive issuer and key_file as tokens[0].name (line 3)"
+            ": each of their new tokens would end the other; list all outputs in one token",
+        ),
+        (
+            f"{OAUTH2}    exclusive: true\ntokens:\n{token('a')}{token('b').replace('key,', 'key2,')}",
+            "c.yaml:12: tokens[1].name: has the same exclusive issuer and client_id as tokens[0].name (line "
+            "11): each of their new tokens would end the other; list all outputs in one token",
         ),
         (
             f"issuers:\n  hub: {{url: 'https://a.example', max_rate: 10}}\ntokens:\n{token('a')}",
@@ -471,3 +486,8 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
 )
 def test_a_mistake_is_reported_with_its_place(problems, text, expected):
     assert expected in problems(text)
+
+
+def test_tokens_with_keys_of_their_own_may_have_one_exclusive_issuer(loaded):
+    found = loaded(f"issuer: {{exclusive: true}}\ntokens:\n{token('a')}{token('b').replace('key,', 'key2,')}")
+    assert found.settings.issuer.exclusive

@@ -40,11 +40,13 @@ def test_a_leader_steps_down_while_the_api_server_hangs_and_leads_again(cluster,
         daemon = running(installed)
         held = installed.token()
         cluster.pause()
-        daemon.wait_for("LeaderChanged", leads=False)
+        lapsed = daemon.wait_for("LeaderChanged", leads=False)["message"]
+        assert "no process is known to hold" in lapsed
+        assert "had failed" not in lapsed  # it still fails
         daemon.wait_for("LeaseFailed")
         assert not installed.leads(daemon)
         leadership = eventually(lambda: standing(daemon)["problem"] and standing(daemon), "it says why")
-        assert leadership["leads"] is False
+        assert (leadership["leads"], leadership["holder"]) == (False, "")
         time.sleep(DURATION)  # the test needs it: longer than the lease
         assert issuer.valid(held)
         assert daemon.get("/readyz").status == 200

@@ -7,8 +7,8 @@ import pytest
 
 from refresher.core.effects import Inspect, Mint
 from refresher.core.model import Reason, SecretStr
-from refresher.executor import LIMITS
 from refresher.core.urgency import Urgency
+from refresher.executor import LIMITS
 from refresher.lanes import COUNTS_FOR, WEDGED, Lanes, Limit, Work, pool_of
 
 INSPECT, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)

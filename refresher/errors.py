@@ -8,7 +8,7 @@ class RefresherError(Exception):
 
 
 class KeyUnreadableError(RefresherError):
-    """The source of the application key cannot be read, or its content cannot be a key."""
+    """The source of the key cannot be read, or its content cannot be a key."""
 
 
 class OutputError(RefresherError):

@@ -174,7 +174,7 @@ KINDS: Mapping[type, Kind[Any]] = {
             step.token.facts.fingerprint, Verification(Verdict.INCONCLUSIVE, message)
         ),
         patience=_attempt,
-        subject=lambda _step: "issuer.verify, or the resolver of its name,",
+        subject=lambda _step: "verify of the issuer, or the resolver of its name,",
     ),
     Write: Kind[Write](_write, _write_failed, _give_up, _output_of),
     DryRun: Kind[DryRun](_write, _write_failed, _give_up, _output_of),

@@ -48,7 +48,7 @@ class Verifier(Protocol):
 
 
 class KeySource(Protocol):
-    """The source of an application key."""
+    """The source of a key."""
 
     name: str
     lane: str  # "key:/var/run/secrets/inlive": all key sources in one lane may hang together

@@ -118,9 +118,7 @@ def test_a_response_without_a_token_is_reported_and_the_old_value_stays(
 def test_a_redirect_is_not_followed(issuer, place, status):
     with Emulator(keys=[KEY]) as elsewhere:
         issuer.faults(status=status, redirect=elsewhere.mint_url)
-        check(
-            once(place, issuer.url), 75, f"{status}: a redirect, which is not followed", "correct issuer.url"
-        )
+        check(once(place, issuer.url), 75, f"{status}: a redirect, which is not followed", "correct url")
         assert elsewhere.counts.mints + elsewhere.counts.other == 0
     assert not (place / "token").exists()
 
@@ -147,7 +145,7 @@ def authority() -> trustme.CA:
     ("named", "trusted", "facts"),
     [
         ("elsewhere.test", True, "IP address mismatch"),
-        ("127.0.0.1", False, "set issuer.ca_file"),
+        ("127.0.0.1", False, "set ca_file of the issuer"),
     ],
     ids=["of another name", "of an unknown authority"],
 )
@@ -280,7 +278,7 @@ CONFIGURATIONS = {
     "two outputs with one target": (f"{GOOD}      - file: token\n", SHARED),
     "one target, by way of ..": (f"{GOOD}      - file: sub/../token\n", SHARED),
     "one target, by a symbolic link": (f"{GOOD}      - file: link\n", SHARED),
-    "an output over the key": (line(5, "      - file: key"), "would overwrite the application key"),
+    "an output over the key": (line(5, "      - file: key"), "would overwrite the key"),
     "an output over the record of another": (
         f"{GOOD}      - file: .token.meta.json\n",
         "is the record beside",
@@ -381,7 +379,7 @@ RUN = ("run", "--key-file", "k", "--to-file", "t")
         (("run", "--to-file", "t"), 78, "--key-file: is missing"),
         ((*RUN, "--lifetime", "1:30"), 78, "--lifetime: '1:30' could be minutes or hours"),
         ((*RUN, "--to-file", "./t"), 78, "is the target of --to-file as well"),
-        ((*RUN, "--to-file", "k"), 78, "would overwrite the application key"),
+        ((*RUN, "--to-file", "k"), 78, "would overwrite the key"),
         ((*RUN, "--listen", "9464"), 78, "did you mean :9464?"),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
@@ -394,7 +392,7 @@ def test_a_wrong_command_line_is_reported(words, code, facts):
 def test_a_key_given_by_mistake_in_the_environment_is_not_repeated(issuer, place):
     words = ("--to-file", place / "token", "--issuer-url", issuer.url)
     ended = refresher("once", *words, REFRESHER_API_KEY=KEY)
-    check(ended, 78, "REFRESHER_API_KEY: has no effect; the application key is read from the file that")
+    check(ended, 78, "REFRESHER_API_KEY: has no effect; the key is read from the file that")
     check(ended, 78, "--key-file: is missing")
 
 

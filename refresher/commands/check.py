@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from refresher.kube.rbac import Permission
 
 PROOF_LIFETIMES = (1.0, 10.0, 60.0, 600.0)  # seconds; tried in turn, and last the token's own lifetime
-LEAST_TO_VERIFY = 60.0  # seconds; a token sent to issuer.verify must not expire during the test
+LEAST_TO_VERIFY = 60.0  # seconds; a token sent to verify must not expire during the test
 TOLERATED_SKEW = 5.0  # seconds; the refresher copes with more, readers of the times it writes may not
 
 _APPLY = "# For `kubectl apply -f -`, as a user who may grant these permissions:\n"

@@ -18,7 +18,10 @@ from refresher.config.value_types import ValueType, duration
 from refresher.core.schedule import RETRY_ROOM
 
 _LIFETIME = duration(
-    MIN_LIFETIME, LONGEST_LIFETIME, "whole seconds, 10s to issuer.max_lifetime (24h by default)", whole=True
+    MIN_LIFETIME,
+    LONGEST_LIFETIME,
+    "whole seconds, 10s to max_lifetime of the issuer (24h by default)",
+    whole=True,
 )
 # A fail-over must fit into the minute reserved for retries.
 _LEASE = duration(3.0, RETRY_ROOM, "whole seconds, 3s to 1m", whole=True)  # as the Lease itself counts
@@ -38,7 +41,7 @@ class TokenSettings(NamedTuple):
     key_file: Annotated[  # absolute; empty if the command needs no key and flags give none
         str,
         Option(
-            "File that holds the application key.",
+            "File that holds the key: Inlive's application key, or the client secret of OAuth2.",
             addresses.SECRET_FILE,
             example="/var/run/secrets/inlive/application-key",
             inherited=True,

@@ -10,7 +10,7 @@ from refresher.config.value_types import MappingError, parse_name, read
 
 INVALID: Final = object()  # stands for a value whose problem is reported already
 
-_KEY_ITSELF = {"key", "apikey", "appkey", "applicationkey", "secretkey"}
+_KEY_ITSELF = {"key", "apikey", "appkey", "applicationkey", "secretkey", "clientsecret"}
 
 
 class Draft:
@@ -234,7 +234,7 @@ def _undecided(sections: tuple[type, ...], given: list[type], likely: type) -> s
 def _unknown(key: str, section: type, options: dict[str, Option], sections: tuple[type, ...]) -> str:
     accepted = f"accepted: {', '.join(options)}"
     if "".join(filter(str.isalnum, key.lower())) in _KEY_ITSELF:
-        return f"no option; the application key is read from the file that key_file names; {accepted}"
+        return f"no option; a key or client secret is read from the key_file of a token; {accepted}"
     for other in sections:
         if key in options_of(other):
             same = by_flag(section).get(options_of(other)[key].flag or "")

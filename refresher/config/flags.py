@@ -150,7 +150,7 @@ _KEY_ITSELF = {"KEY", "API_KEY", "APPLICATION_KEY", "APP_KEY", "SECRET_KEY"}
 
 def _warning(name: str, known: Collection[str]) -> Problem | None:
     if name.removeprefix(PREFIX) in _KEY_ITSELF:
-        text = "has no effect; the application key is read from the file that REFRESHER_KEY_FILE names"
+        text = "has no effect; the key is read from the file that REFRESHER_KEY_FILE names"
         return Problem(name, text)
     from refresher.config.quoting import LONGEST_NAME, nearest, plain  # noqa: PLC0415 - only for mistakes
 

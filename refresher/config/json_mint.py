@@ -260,7 +260,7 @@ class JsonIssuerSettings(NamedTuple):
         """How to reach it."""
         from refresher.core.issuer_plans import JsonPlan  # noqa: PLC0415 -- only where wanted
 
-        return JsonPlan(self.mint, self.headers, self.body, *self.answer)
+        return JsonPlan(url=self.mint, headers=self.headers, body=self.body, **self.answer._asdict())
 
 
 def sends_key(headers: Pairs, body: str | None) -> bool:

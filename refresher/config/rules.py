@@ -223,7 +223,7 @@ class RealPaths:
 
 
 def _check_secret_is_no_key(root: Draft, paths: RealPaths, problems: Problems) -> None:
-    """OAuth2 clients know the client secret, and must not know an application key."""
+    """OAuth2 clients know the client secret, and must not know the key of a token."""
     serve = root.get("serve")
     secret = serve.get("secret_file") if isinstance(serve, Draft) else None
     if not isinstance(secret, str):
@@ -232,7 +232,7 @@ def _check_secret_is_no_key(root: Draft, paths: RealPaths, problems: Problems) -
         key_file = token.get("key_file")
         if key_file and key_file is not INVALID and paths.real(key_file) == paths.real(secret):
             key = problems.reference(token.place("key_file"))
-            text = f"is the file of an application key, {key}; give the clients a secret of their own"
+            text = f"is the file of a key, {key}; give the clients a secret of their own"
             problems.add(serve.place("secret_file"), text)
             return
 
@@ -263,5 +263,5 @@ def _inputs(root: Draft, config_path: str | None, paths: RealPaths) -> dict[str,
     for token in root.drafts("tokens"):
         key_file = token.get("key_file")
         if key_file and key_file is not INVALID:
-            read[paths.real(key_file)] = "the application key"
+            read[paths.real(key_file)] = "the key"
     return read

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from refresher.core.model import Outcome
 
-_NETWORK = "check issuer.url and the way there: name resolution, firewall, proxy, certificate"
+_NETWORK = "check the URL of the issuer and the way there: name resolution, firewall, proxy, certificate"
 
 ADVICE: Mapping[Outcome, str] = {
     Outcome.OK: "if this lasts, ask the issuer's operator why it repeats its tokens",
@@ -14,7 +14,7 @@ ADVICE: Mapping[Outcome, str] = {
     Outcome.SERVER_ERROR: "if this lasts, ask the issuer's operator",
     Outcome.UNREACHABLE: _NETWORK,
     Outcome.TIMEOUT: _NETWORK,
-    Outcome.BAD_RESPONSE: "check issuer.url, issuer.verify (if set), whether the issuer grants the lifetime, "
+    Outcome.BAD_RESPONSE: "check the URL of the issuer, its verify (if set), whether it grants the lifetime, "
     "and whether a portal answers in its place",
 }
 

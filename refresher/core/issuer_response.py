@@ -38,7 +38,7 @@ class Issued(NamedTuple):
 class Dialect(Protocol):
     """Where one kind of issuer puts the token and the errors in a JSON body."""
 
-    url_option: str  # the option with the URL: "issuer.url"
+    url_option: str  # the option of the issuer with the URL: "token_url"
     access_label: str  # names the token in messages: "access token"
 
     def issued(self, content: Mapping[str, object], date: float, explain: str) -> Issued:
@@ -58,7 +58,7 @@ class Dialect(Protocol):
 class _Inlive:
     """Inlive's envelope."""
 
-    url_option = "issuer.url"
+    url_option = "url"
     access_label = "access token"
 
     def issued(self, content: Mapping[str, object], date: float, explain: str) -> Issued:  # noqa: ARG002
@@ -106,7 +106,7 @@ def _meaning(
     status = response.status
     if 300 <= status <= 399:
         why = "a redirect, which is not followed because the key must go to no other host; correct "
-        return Declined(Outcome.BAD_RESPONSE, f"{status}: {why}{dialect.url_option}")
+        return Declined(Outcome.BAD_RESPONSE, f"{status}: {why}{dialect.url_option} of the issuer")
     try:
         content = _json_object(response)
         explain = _message(content, key, dialect)
@@ -183,7 +183,7 @@ def _token(value: object, label: str, key: SecretStr) -> SecretStr:
             f"its {label} has invalid characters (RFC 6750 allows letters, digits and -._~+/)"
         )
     if contains(value, key.reveal()):
-        raise UnusableError(f"its {label} contains the application key, which is never published")
+        raise UnusableError(f"its {label} contains the key, which is never published")
     return SecretStr(value)
 
 

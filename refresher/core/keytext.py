@@ -1,4 +1,4 @@
-"""Parses an application key: visible ASCII, as an HTTP header requires."""
+"""Parses a key: visible ASCII, as an HTTP header requires."""
 
 import binascii
 import re

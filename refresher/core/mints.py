@@ -94,7 +94,7 @@ def verified(state: State, policy: TokenPolicy, event: Verified, now: Instant) -
     state = state._replace(trial=None)
     token_verified = TokenVerified(event.fingerprint, verdict, message)
     if verdict is Verdict.REJECTED:
-        why = f"issuer.verify rejects the new token: {message}; the published token stays"
+        why = f"verify of the issuer rejects the new token: {message}; the published token stays"
         declined = Declined(Outcome.BAD_RESPONSE, why, backoff.KEY_PROBE)
         failed = MintFailed(trial.minted.key, declined, trial.minted.roll)
         state, notifications = mint_failed(state, policy, failed, now, trial.reason)

@@ -11,7 +11,7 @@ from refresher.core.values import distinct
 
 
 class SecretStr:
-    """Text that does not print itself: an application key, an access token, a refresh token.
+    """Text that does not print itself: a key, an access token, a refresh token.
 
     ``str``, ``repr``, ``format`` and pickling never reveal the text. Only `reveal` does. Call it only where
     the text goes to its destination.
@@ -119,7 +119,7 @@ class Holding(NamedTuple):
 
     `facts`: None if there is no token, or its expiry is unknown. `token`: None if the format does not allow
     to read it back. `intact`: content and mode are as they were written. `owner`: the installation that its
-    record names; empty without one. `proof`: shows that a holder of the application key wrote the record;
+    record names; empty without one. `proof`: shows that a holder of the key wrote the record;
     None once it was checked. `refresh_requested`: a token that was issued before this wall time is to be
     replaced; None without a request.
     """

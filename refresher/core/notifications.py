@@ -167,7 +167,7 @@ class Hanging(NamedTuple):
 
 @distinct
 class TokenVerified(NamedTuple):
-    """`issuer.verify` checked a new token. `message`: why it is not good."""
+    """`verify` of the issuer checked a new token. `message`: why it is not good."""
 
     fingerprint: str
     verdict: Verdict

@@ -1,1 +1,1 @@
-"""The HTTP client of the Inlive API, which mints tokens."""
+"""The HTTP clients of issuers, which mint tokens."""

@@ -93,7 +93,8 @@ class Endpoint:
             return "; if the issuer now uses another authority, add its certificate to that file"
         ignored = [name for name in _OTHER_VARIABLES if os.environ.get(name)]
         hint = f" ({ignored[0]} is ignored, SSL_CERT_FILE is used)" if ignored else ""
-        return f"; if a private authority signed it, set issuer.ca_file to a file with its certificate{hint}"
+        remedy = "set ca_file of the issuer to a file with its certificate"
+        return f"; if a private authority signed it, {remedy}{hint}"
 
     def _send(self, call: Call, seconds: float) -> Response:
         if self._proxy_problem:

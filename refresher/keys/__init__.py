@@ -1,1 +1,1 @@
-"""Where application keys come from."""
+"""Where keys come from."""

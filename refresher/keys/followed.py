@@ -7,7 +7,7 @@ from refresher.core.model import SecretStr
 from refresher.errors import KeyUnreadableError
 from refresher.ports import KeySource
 
-PERIOD = 2.0  # seconds between two readings, as for application keys
+PERIOD = 2.0  # seconds between two readings, as for keys
 
 log = logging.getLogger("refresher")
 

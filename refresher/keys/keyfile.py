@@ -1,4 +1,4 @@
-"""A secret in a file, usually an application key. The file is an ordinary one, a systemd credential, or a
+"""A secret in a file, usually the key of a token. The file is an ordinary one, a systemd credential, or a
 mounted Kubernetes Secret."""
 
 import os

@@ -104,11 +104,11 @@ def _token_verified(event: notifications.TokenVerified) -> Line:
     verdict = event.verdict
     fields: dict[str, object] = {"token_fingerprint": event.fingerprint, "verdict": verdict.value}
     if verdict is Verdict.GOOD:
-        text = "issuer.verify: the new token is good"
+        text = "verify of the issuer: the new token is good"
         return Line(logging.DEBUG, text, fields, recovered=(hanging(VERIFY_SLOT),))
     then = "not publishing it" if verdict is Verdict.REJECTED else "publishing it all the same"
     level = logging.INFO if verdict is Verdict.INCONCLUSIVE else logging.WARNING
-    text = f"issuer.verify: the new token is {verdict}: {event.message}; {then}; is issuer.verify right?"
+    text = f"verify of the issuer: the new token is {verdict}: {event.message}; {then}; is its URL right?"
     return Line(level, text, fields)
 
 

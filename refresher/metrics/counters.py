@@ -86,7 +86,7 @@ class Counters:
         return self._mint_requests.get(outcome, 0)
 
     def verifications(self, verdict: Verdict) -> int:
-        """How often `issuer.verify` gave this verdict on a new token."""
+        """How often `verify` of an issuer gave this verdict on a new token."""
         return self._verifications.get(verdict, 0)
 
     def output_writes(self, token: str) -> dict[tuple[str, str], int]:

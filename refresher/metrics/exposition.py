@@ -179,7 +179,7 @@ def _of_issuer(counters: Counters) -> Iterator[Metric]:
     if any(count for _, count in verifications):  # otherwise issuer.verify may not be configured
         yield _counter(
             "verifications_total",
-            "New tokens checked with issuer.verify, by result. Only rejected tokens are not published.",
+            "New tokens checked at the verify URL, by result. Only rejected tokens are not published.",
             "result",
             verifications,
         )

@@ -9,9 +9,9 @@ new mint is needed.
                    "seal": "c010…"}, …]}
 
 ``owner`` is the installation that owns the file, ``writer`` the process that wrote it last. ``issuer`` is the
-base URL of the issuer of this token. ``seal`` proves that a holder of the application key wrote this entry
-(`core.seal`). Early versions wrote no seals. Such a record is ignored, because anyone could write it; that
-costs one mint.
+identity of the issuer of this token: its URL, and for a kind other than Inlive a digest of what a request
+decides. ``seal`` proves that a holder of the key wrote this entry (`core.seal`). Early versions wrote no
+seals. Such a record is ignored, because anyone could write it; that costs one mint.
 
 For the format `token` the digest is the SHA-256 of the token itself. It reveals nothing: a token is too
 random to guess, and the first 16 digits are the fingerprint, which is public anyway.

@@ -215,15 +215,15 @@ def test_a_refused_key(check, inlive, place, status):
         (
             {"reset": True},
             "unreachable: ",
-            "check issuer.url and the way there: name resolution, firewall, proxy",
+            "check the URL of the issuer and the way there: name resolution, firewall, proxy",
         ),
-        ({"status": 404}, "bad_response: 404", "check issuer.url, issuer.verify (if set)"),
+        ({"status": 404}, "bad_response: 404", "check the URL of the issuer, its verify (if set)"),
         (
             {"garbage": True},
             "bad_response: 200, but it is not JSON",
-            "check issuer.url, issuer.verify (if set)",
+            "check the URL of the issuer, its verify (if set)",
         ),
-        ({"redirect": "https://elsewhere.test/"}, "bad_response: 307", "correct issuer.url"),
+        ({"redirect": "https://elsewhere.test/"}, "bad_response: 307", "correct url of the issuer"),
     ],
 )
 def test_an_issuer_that_fails(check, inlive, fault, finding, advice):
@@ -240,7 +240,7 @@ def test_an_unreachable_issuer(check):
     assert checked.code == 75
     assert "unreachable: 127.0.0.1:" in line(checked, "issuer")
     assert "Connection refused" in line(checked, "issuer")
-    assert "; check issuer.url and the way there" in line(checked, "issuer")
+    assert "; check the URL of the issuer and the way there" in line(checked, "issuer")
 
 
 def test_check_waits_as_long_as_the_daemon(check, inlive):
@@ -266,7 +266,7 @@ def test_a_certificate_of_an_untrusted_authority_fails(check, certified):
     checked = check(url=certified.url)
     assert checked.code == 75
     assert "the TLS certificate of 127.0.0.1:" in line(checked, "issuer")
-    assert "set issuer.ca_file" in line(checked, "issuer")
+    assert "set ca_file of the issuer" in line(checked, "issuer")
     assert certified.counts.mints == 0
 
 

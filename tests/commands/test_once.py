@@ -40,7 +40,7 @@ def test_a_rejected_token_is_not_published_and_the_old_value_stays(issuer, place
     assert (place / "token").read_text() == old
     (failed,) = [entry for entry in passed.log if entry["event"] == "RefreshFailed"]
     assert failed["outcome"] == "bad_response"
-    assert "issuer.verify rejects the new token: 401; the published token stays" in failed["message"]
+    assert "verify of the issuer rejects the new token: 401; the published token stays" in failed["message"]
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_all_problems_are_reported_at_once_with_line_and_path(tmp_path, problems
 def test_an_inline_key_is_not_quoted_and_key_file_is_suggested(problems):
     found = problems(SHORTEST.replace("key_file: key", "key: hunter2"))
     assert "hunter2" not in "".join(found)
-    assert "the application key is read from the file that key_file names" in found[1]
+    assert "a key or client secret is read from the key_file of a token" in found[1]
 
 
 @pytest.mark.parametrize(

@@ -205,9 +205,9 @@ def test_dots_after_a_symlink_follow_the_symlink(tmp_path, loaded):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("key", "would overwrite the application key, {dir}/key; give the output another path"),
-        ("d/../key", "would overwrite the application key"),
-        ("link-to-key", "would overwrite the application key"),
+        ("key", "would overwrite the key, {dir}/key; give the output another path"),
+        ("d/../key", "would overwrite the key"),
+        ("link-to-key", "would overwrite the key"),
         ("refresher.yaml", "would overwrite the configuration file"),
         ("ca.pem", "would overwrite issuer.ca_file"),
     ],
@@ -232,7 +232,7 @@ def test_an_output_on_the_lock_file_is_reported(problems):
 
 def test_a_key_where_an_output_keeps_its_record_is_reported(problems):
     [problem] = problems(outputs("t").replace("key_file: key", "key_file: .t.meta.json"))
-    assert "would put its record over the application key" in problem
+    assert "would put its record over the key" in problem
 
 
 def test_the_file_output_keeps_its_record_there(tmp_path):

@@ -93,7 +93,7 @@ def test_the_client_secret_is_no_application_key_and_no_output(problems, tmp_pat
     (tmp_path / "link").symlink_to("key")
     for path in ("key", "link"):
         [found] = problems(f"serve: {{address: 'unix:/a', secret_file: {path}}}\n" + FILE)
-        assert found.startswith("refresher.yaml:1: serve.secret_file: is the file of an application key, tok")
+        assert found.startswith("refresher.yaml:1: serve.secret_file: is the file of a key, tok")
         assert found.endswith("(line 2); give the clients a secret of their own")
     [found] = problems("serve: {address: 'unix:/a', secret_file: token}\n" + FILE)
     assert "would overwrite serve.secret_file" in found

@@ -156,7 +156,7 @@ def test_a_success_without_a_usable_token_is_a_bad_response_with_a_reason(raw: R
 def test_a_token_that_contains_the_key_is_refused(sort: str, echo: str) -> None:
     meaning = declined(answer(200, granting(**{sort: echo})))
     assert meaning.outcome is Outcome.BAD_RESPONSE
-    assert "contains the application key" in meaning.message
+    assert "contains the key" in meaning.message
     assert sort.partition("_")[0] in meaning.message
 
 

@@ -64,7 +64,7 @@ def test_a_rejected_token_is_not_written_and_its_key_is_probed_slowly():
     assert verified_token == TokenVerified(token().facts.fingerprint, Verdict.REJECTED, "401")
     assert isinstance(failed, RefreshFailed)
     assert (failed.outcome, driver.state.token) == (Outcome.BAD_RESPONSE, None)
-    assert "issuer.verify rejects the new token: 401" in failed.message
+    assert "verify of the issuer rejects the new token: 401" in failed.message
     assert driver.steps() == []
 
 

@@ -54,7 +54,7 @@ def test_a_private_authority_is_not_trusted_unless_named(tls: ssl.SSLContext) ->
     message = declined(result).message
     assert message.startswith(f"the TLS certificate of 127.0.0.1:{issuer.port} could not be verified: ")
     assert message.endswith(
-        "; if a private authority signed it, set issuer.ca_file to a file with its certificate"
+        "; if a private authority signed it, set ca_file of the issuer to a file with its certificate"
     )
 
 

@@ -216,13 +216,13 @@ CASES = [
         TokenVerified("aa", Verdict.REJECTED, "401"),
         WARNING,
         {"token_fingerprint": "aa", "verdict": "rejected"},
-        ("rejected", "401", "not publishing", "issuer.verify"),
+        ("rejected", "401", "not publishing", "verify of the issuer"),
     ),
     Case(
         TokenVerified("aa", Verdict.INCONCLUSIVE, "500"),
         INFO,
         {"token_fingerprint": "aa", "verdict": "inconclusive"},
-        ("inconclusive", "500", "; publishing", "issuer.verify"),
+        ("inconclusive", "500", "; publishing", "verify of the issuer"),
     ),
     Case(
         LifetimeShortened("aa", 1200.0, 1800.0),

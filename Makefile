@@ -11,7 +11,7 @@
 # make bench-image   measures its size without the base, and its start
 # make requirements  writes the image's dependencies and those of uv, from uv.lock
 # make chart         writes the schema of the Helm chart's values, from the program's options
-# make crd           writes the custom resource AccessToken, from the program's options
+# make crd           writes the custom resource AccessToken and the chart's copy, from the program's options
 # make alerts        copies deploy/alerts.yaml and dashboard.json to the kustomize components and to the Helm chart
 # make kube          builds kube-apiserver, etcd and kubectl for the tests, once, into ~/.cache; needs Go
 SHELL := /bin/bash

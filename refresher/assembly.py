@@ -153,7 +153,7 @@ def published_tokens(
             )
             for output_settings in token.outputs
         )
-        policy = _policy(token, minted_by, outputs)
+        policy = policy_of(token, minted_by, outputs)
         published.append(Published(policy._replace(horizon=horizon, elected=elector is not None), outputs))
     return published
 
@@ -204,7 +204,8 @@ def _also_served(published: Published, served: "Mapping[str, MemoryOutput] | Non
     return Published(policy._replace(outputs=(*policy.outputs, wants)), (*outputs, output))
 
 
-def _policy(token: TokenSettings, issuer: AnyIssuer, outputs: Sequence[Output]) -> TokenPolicy:
+def policy_of(token: TokenSettings, issuer: AnyIssuer, outputs: Sequence[Output]) -> TokenPolicy:
+    """The policy of a token with these outputs, built from its settings in the same order."""
     return TokenPolicy(
         name=token.name,
         lifetime=token.lifetime,

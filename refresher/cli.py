@@ -15,6 +15,7 @@ from refresher.parser import Parser
 
 COMMANDS = {
     "run": "run the daemon: keep every token fresh until stopped",
+    "controller": "serve the AccessToken objects of a Kubernetes cluster",
     "once": "make one pass, for cron: mint the tokens that are due, write them, exit",
     "mint": "print one fresh token",
     "exec": "become another program, with a fresh token in its environment and no key",

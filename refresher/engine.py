@@ -103,6 +103,10 @@ class Engine:
         """The present configuration and adapters of this token; None if it is unknown. From any thread."""
         return self._tokens.managed(name)
 
+    def state(self, name: str) -> tuple[TokenPolicy, State] | None:
+        """This token with its state; None if it is unknown. From any thread."""
+        return self._tokens.state(name)
+
     def apply(self, managed_tokens: Iterable[ManagedToken]) -> None:
         """Manage exactly these tokens from now on. From any thread.
 

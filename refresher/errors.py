@@ -63,6 +63,10 @@ class KubeConflictError(KubeError):
     """Another writer was first: the object exists, has changed since, or another manager owns the field."""
 
 
+class KubeExpiredError(KubeError):
+    """The API server no longer has the state that a watch or the rest of a list begins at (410)."""
+
+
 class KubeThrottledError(KubeError):
     """The API server asks us to wait. `retry_after`: in seconds; None if it does not say."""
 
@@ -73,6 +77,10 @@ class KubeThrottledError(KubeError):
 
 class KubeRejectedError(KubeError):
     """The API server rejects the request as invalid (400, 413, 422 and similar). The text says why."""
+
+
+class KubeApiMissingError(KubeRejectedError):
+    """The server does not have this API: it is no API server, or a custom resource is not installed."""
 
 
 class UnreachableDaemonError(RefresherError):

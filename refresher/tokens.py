@@ -74,6 +74,11 @@ class Tokens:
         token = self._tokens.get(name)
         return token.managed if token else None
 
+    def state(self, name: str) -> tuple[TokenPolicy, State] | None:
+        """This token with its state; None if it is unknown. From any thread."""
+        token = self._tokens.get(name)
+        return (token.managed.policy, token.state) if token else None
+
     def all_managed(self) -> list[ManagedToken]:
         """The configuration and adapters of every token."""
         return [token.managed for token in self._tokens.values()]

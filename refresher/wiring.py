@@ -73,9 +73,14 @@ def record_events(runtime: Runtime) -> None:
     if runtime.events:
         return
     api = runtime.assembly.connect()  # before the import, as above
-    from refresher.kube.events import EventRecorder  # noqa: PLC0415 -- only with Secrets
+    from refresher.kube.events import EventRecorder, Subject  # noqa: PLC0415 -- only with Secrets
 
-    recorder = EventRecorder(api, lambda token: secrets_of(runtime.engine.managed(token)))
+    def secrets_of(token: str) -> dict[str, Subject]:
+        managed = runtime.engine.managed(token)
+        secrets = ((output.name, output.secret) for output in (managed.outputs if managed else ()))
+        return {output: Subject("Secret", *secret) for output, secret in secrets if secret}
+
+    recorder = EventRecorder(api, secrets_of)
     runtime.events.append(recorder)
     runtime.observers.append(recorder)
 
@@ -96,8 +101,3 @@ def _elector(
     # The host name is for people. The random part makes a restarted process a new candidate.
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
     return Elector(api, lease, Election(identity, timing_of(settings.duration)), clock, mailbox)
-
-
-def secrets_of(managed: ManagedToken | None) -> dict[str, tuple[str, str]]:
-    """Namespace and name of each Secret with this token, by the name of the output."""
-    return {output.name: output.secret for output in managed.outputs if output.secret} if managed else {}

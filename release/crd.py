@@ -25,6 +25,8 @@ from refresher.controller.spec import (
 from release.chart import LOOK_AHEAD
 
 CRD = Path(__file__).parents[1] / "deploy" / "crd" / "accesstokens.yaml"
+# Helm reads no file outside its directory.
+COPY = CRD.parents[1] / "helm" / "inlive-token-refresher" / "files" / CRD.name
 HEAD = "# The custom resource AccessToken. Made from the program's options by `make crd`.\n"
 MOST_ENTRIES = 64  # of a mapping: the API server bounds the cost of CEL rules by it
 
@@ -220,12 +222,15 @@ def _status() -> dict[str, Any]:
         "tokenFingerprint": word | {"description": "The first 16 hex digits of its SHA-256."},
         "conditions": conditions,
     }
-    return {"type": "object", "properties": properties}
+    # For kstatus (Flux, Helm), an object without a status is ready. A new object has the status of a former
+    # generation until the controller writes one.
+    return {"type": "object", "default": {"observedGeneration": -1}, "properties": properties}
 
 
 def main() -> None:
-    CRD.parent.mkdir(exist_ok=True)
-    CRD.write_text(text())
+    for path in (CRD, COPY):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text())
 
 
 if __name__ == "__main__":

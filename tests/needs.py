@@ -46,6 +46,7 @@ HOW = {
     "zsh": "Debian: apt-get install zsh",
     "definitions": "go mod download fetches its source, which has them",
     "helm": "go tool builds it in tests/deploy/helm",
+    "glua": "go tool builds it in tests/deploy/lua",
     "kube-apiserver": "make kube builds it (with Go), or KUBEBUILDER_ASSETS names a directory that has it",
 }
 
@@ -89,11 +90,22 @@ def go(module: Path, *words: str, timeout: float | None = None) -> subprocess.Co
 @cache
 def helm() -> str:
     """The path of helm, which the first that asks builds from its module; or no test."""
-    module = Path(__file__).parent / "deploy" / "helm"
-    told = go(module, "tool", "-n", "helm")  # -n: do not run it, say where it is
-    if told.returncode != 0:
-        _lack("helm", f"{HOW['helm']}; {told.stderr.strip()}")
-    return told.stdout.strip()
+    return _go_tool("helm", "helm")
+
+
+def glua() -> str:
+    """The path of glua, a Lua interpreter in Go, as `helm`."""
+    return _go_tool("glua", "lua")
+
+
+def _go_tool(name: str, module: str) -> str:
+    """The path of a tool of this module in tests/deploy, which `go tool -n` builds and prints."""
+    found = go(
+        Path(__file__).parent / "deploy" / module, "tool", "-n", name
+    )  # -n: print the path, do not run it
+    if found.returncode != 0:
+        _lack(name, f"{HOW[name]}; {found.stderr.strip()}")
+    return found.stdout.strip()
 
 
 def npm(package: Path) -> None:

@@ -60,14 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
     if found.config_path is not None:
         counters.configuration = ConfigurationStatus(runtime.clock.now().wall)
     dropped = cli_options.configure_log(found.log, runtime.secrets.blot_out)
-    with _listening(settings) as listening:
+    with bound(settings) as listening:
         if listening.endpoints is not None:
-            make = partial(_endpoints, listening.endpoints, runtime, counters, dropped)
-            runtime.workers.run(partial(_serve, make, "the endpoints", first_token), "endpoints")
+            make = partial(endpoints_server, listening.endpoints, runtime, counters, dropped)
+            runtime.workers.run(partial(serve, make, "the endpoints", first_token), "endpoints")
         if listening.consumers is not None and settings.serve is not None:
             secret = _client_secret(settings.serve, runtime)
             make = partial(_consumers, listening.consumers, secret, runtime)
-            runtime.workers.run(partial(_serve, make, "the consumers' listener", first_token), "consumers")
+            runtime.workers.run(partial(serve, make, "the consumers' listener", first_token), "consumers")
         logging.getLogger("refresher").info(
             "inlive-token-refresher %s, process %d, issuer %s, tokens: %d, %s",
             __version__,
@@ -76,11 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
             len(settings.tokens),
             listening.described(),
         )
-        with _service(runtime) as service:
+        with reported_to_service_manager(runtime) as service:
             load_again = partial(load, vars(arguments), os.environ, cwd, needs=(KEY, OUTPUTS), command="run")
             reloader = partial(_reloader, load_again, found, runtime, service)
             requests = _reload_requests(found, reloader, runtime, first_token)
-            _obey_signals(runtime, service, requests)
+            obey_signals(runtime, service, requests)
             if runtime.elector is not None:
                 runtime.elector.start(runtime.workers.run)
             runtime.engine.run()
@@ -107,7 +107,7 @@ class Listening(NamedTuple):
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[Listening]:
+def bound(settings: Settings) -> Iterator[Listening]:
     """Bind now, so that an address in use is reported before the first mint. Removes the Unix socket at the
     end."""
     if settings.listen is None and settings.serve is None:
@@ -148,7 +148,7 @@ class FirstToken:
         self._seen.wait(timeout)
 
 
-def _serve(make: "Callable[[], Server]", name: str, first_token: FirstToken) -> None:
+def serve(make: "Callable[[], Server]", name: str, first_token: FirstToken) -> None:
     """Serve. The modules of the server are imported after the first token; connections wait in the backlog
     until then. If the server cannot be created, for lack of a descriptor, this is retried later."""
     first_token.wait(SERVE_AFTER)
@@ -165,9 +165,14 @@ def _serve(make: "Callable[[], Server]", name: str, first_token: FirstToken) -> 
     server.serve()
 
 
-def _endpoints(
-    listening: socket.socket, runtime: wiring.Runtime, counters: Counters, dropped: Callable[[], int]
+def endpoints_server(
+    listening: socket.socket,
+    runtime: wiring.Runtime,
+    counters: Counters,
+    dropped: Callable[[], int],
+    unready: Callable[[], list[dict[str, object]]] | None = None,
 ) -> "Server":
+    """The server of the endpoints. `unready`: see `Endpoints`."""
     from refresher.web.endpoints import Endpoints, server_of  # noqa: PLC0415 -- after the first token
 
     engine = runtime.engine
@@ -179,6 +184,7 @@ def _endpoints(
         __version__,
         stuck=engine.stuck,
         log_lines_dropped=dropped,
+        unready=unready,
     )
     return server_of(endpoints, listening)
 
@@ -244,7 +250,7 @@ def _reloader(
 
 
 @contextmanager
-def _service(runtime: wiring.Runtime) -> "Iterator[SystemdNotifier | None]":
+def reported_to_service_manager(runtime: wiring.Runtime) -> "Iterator[SystemdNotifier | None]":
     """Report our status to the service manager, if one runs us. The caller must call `stopping` when stopping
     begins."""
     if not os.environ.get("NOTIFY_SOCKET"):
@@ -261,7 +267,7 @@ def _service(runtime: wiring.Runtime) -> "Iterator[SystemdNotifier | None]":
         service.end()
 
 
-def _obey_signals(
+def obey_signals(
     runtime: wiring.Runtime, service: "SystemdNotifier | None", requests: Mailbox[str] | None
 ) -> None:
     """Turn signals into messages: a handler only posts them, and `service.stopping` only posts, too.

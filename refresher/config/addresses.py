@@ -175,10 +175,10 @@ LONGEST_NAME = 253  # characters, of an object and of a key in a Secret
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: a DNS label (RFC 1123) for the
 # namespace; a DNS subdomain for Secrets and Leases. Kubernetes allows longer parts of it than DNS does.
-_NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _OBJECT_NAME = rf"(?=.{{1,{LONGEST_NAME}}}$){_PART}(?:\.{_PART})*"
-_OBJECT = rf"(?:{_NAMESPACE}/)?{_OBJECT_NAME}"
+_OBJECT = rf"(?:{NAMESPACE}/)?{_OBJECT_NAME}"
 _OBJECT_ACCEPTED = (
     "[NAMESPACE/]NAME, both of a-z, 0-9 and -, dots in the name, a letter or digit at either end"
 )

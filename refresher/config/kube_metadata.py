@@ -21,7 +21,7 @@ LARGEST_ANNOTATIONS = 240 * 1024  # bytes
 _NAME = r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _PART_OF_ANY_CASE = _PART.replace("a-z", "a-zA-Z")
-_VALUE = rf"(?:{_NAME})?"
+VALUE = rf"(?:{_NAME})?"  # of a label
 _NAME_ACCEPTED = (
     "[PREFIX/]NAME, the prefix a domain such as example.com, the name 1 to 63 of a-z, A-Z, 0-9, -, _ and ., "
     "a letter or digit at either end"
@@ -40,6 +40,7 @@ def _qualified(part: str, reserved: str) -> str:
     return rf"(?!{reserved})(?:{prefix})?{_NAME}"
 
 
+KEY = _qualified(_PART, "$")  # of any label
 _LABEL = _qualified(_PART, f"{_OURS}|{_MANAGED_BY}$")
 _ANNOTATION = _qualified(_PART_OF_ANY_CASE, _OURS)
 
@@ -47,7 +48,7 @@ _ANNOTATION = _qualified(_PART_OF_ANY_CASE, _OURS)
 def parse_label_value(value: object) -> str:
     """The value of a label. It may be empty."""
     text = text_of(value, _VALUE_ACCEPTED)
-    if not re.fullmatch(_VALUE, text):
+    if not re.fullmatch(VALUE, text):
         raise not_accepted(f"{shown(text)} is not the value of a label", _VALUE_ACCEPTED)
     return text
 
@@ -62,7 +63,7 @@ def parse_annotation_value(value: object) -> str:
     return text
 
 
-LABEL_VALUE = ValueType(parse_label_value, {"type": "string", "pattern": anchored(_VALUE)}, "VALUE")
+LABEL_VALUE = ValueType(parse_label_value, {"type": "string", "pattern": anchored(VALUE)}, "VALUE")
 ANNOTATION_VALUE = ValueType(
     parse_annotation_value, {"type": "string", "maxLength": LARGEST_ANNOTATIONS}, "TEXT"
 )

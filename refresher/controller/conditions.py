@@ -20,6 +20,8 @@ INVALID, NOT_STARTED, NOT_TRIED = "invalid", "not_started", "not_tried"
 LONGEST_MESSAGE = 4096  # characters; Kubernetes allows 32768 (metav1.Condition)
 
 _REFUSED = Outcome.KEY_REFUSED.value
+# Instead of the advice of a status: here keys are in Secrets, and their messages say what to do.
+_ADVICE = {_REFUSED: "put a valid key into the key Secret", Code.KEY_UNREADABLE.value: ""}
 
 
 class Condition(NamedTuple):
@@ -77,7 +79,8 @@ def _key_accepted(token: TokenStatus | None) -> Condition:
 
 
 def _sentence(problem: Problem) -> str:
-    return f"{problem.message}; {problem.advice}" if problem.advice else problem.message
+    advice = _ADVICE.get(problem.code, problem.advice)
+    return f"{problem.message}; {advice}" if advice else problem.message
 
 
 def object_status(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from refresher.core.effects import Slot
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason, TokenFacts, Try, Verdict
+from refresher.core.object_notifications import ObjectNotification
 from refresher.core.process_notifications import ProcessNotification
 from refresher.core.values import distinct
 
@@ -243,5 +244,6 @@ Notification = (
     | OutputRemoved
     | OutputDeleted
     | OutputNotDeleted
+    | ObjectNotification
     | ProcessNotification
 )

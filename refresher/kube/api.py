@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
@@ -22,8 +22,8 @@ from refresher.errors import KubeConfigError, KubeUnreachableError
 from refresher.http.connections import MOMENT
 from refresher.http.failures import Peer, failure
 from refresher.http.proxies import address, host_and_port, problem
-from refresher.kube.credentials import Pod, TokenFile
-from refresher.kube.responses import JSON, Request, parse
+from refresher.kube.credentials import Credentials, Pod, TokenFile, namespace_in
+from refresher.kube.responses import Request, parse
 from refresher.kube.wire import Wire
 from refresher.ports import Clock
 
@@ -34,6 +34,7 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _KUBECONFIG = "~/.kube/config"
 _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 _CONNECTIONS = 32  # idle connections that are kept; more may be in use at once
+_PIECE = 64 * 1024  # bytes of a watch that are read at once; an event is passed on as soon as it is complete
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 _NO_PROXY = "localhost,127.0.0.0/8,::1"  # as in https://pkg.go.dev/net/http#ProxyFromEnvironment
 # The client's messages about a kubeconfig that quote no secret. Others quote a whole user with its token.
@@ -41,18 +42,8 @@ _SAFE_MESSAGE = re.compile(
     r"Expected (?:key|object with name) [\w.:/@-]+|File does not exist: .*|No configuration found"
 )
 
-# The client raises these for YAML that is no kubeconfig.
+# For YAML that is no kubeconfig.
 _WRONG_STRUCTURE = (ValueError, TypeError, LookupError, AttributeError)
-
-
-class Credentials(Protocol):
-    """Provides the Authorization header. Its value is None if the only credential is a client certificate."""
-
-    def authorization(self) -> str | None:
-        """The value for the next request."""
-
-    def after_refusal(self) -> str | None:
-        """The value after a 401, from the source read again."""
 
 
 class KubeApi:
@@ -84,18 +75,37 @@ class KubeApi:
 
     def get(self, path: str, *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """The object at `path`."""
-        return self._call(Request("GET", path), timeout)
+        return self.call(Request("GET", path), timeout)
+
+    def lines(self, request: Request, timeout: float) -> Iterator[bytes]:
+        """The lines of a response, each as soon as it arrives, as a watch needs. First an empty one, as soon
+        as the API server has accepted the request.
+
+        Raises KubeError at any line, also if the response has not ended after `timeout`.
+        """
+        credential = self._credentials.authorization()
+        with self._unreachable(request, timeout):
+            response = self._open(request, credential, timeout)
+            try:
+                if response.status != 200:
+                    parse(request, _read(response), credential, self._clock.now().wall)
+                yield (rest := b"")
+                for piece in response.stream(_PIECE, decode_content=False):
+                    *complete, rest = (rest + piece).split(b"\n")
+                    yield from complete
+            finally:
+                response.close()
 
     def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Create an object in the collection at `path`. Raises KubeConflictError if it exists."""
-        return self._call(Request("POST", path, body), timeout)
+        return self.call(Request("POST", path, body), timeout)
 
     def replace(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Replace the object at `path` with `body`.
 
         Raises KubeConflictError unless both have the same resourceVersion.
         """
-        return self._call(Request("PUT", path, body), timeout)
+        return self.call(Request("PUT", path, body), timeout)
 
     def apply(
         self,
@@ -115,7 +125,7 @@ class KubeApi:
         """
         query = (("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"))
         dry = (("dryRun", "All"),) if dry_run else ()
-        return self._call(Request("PATCH", path, body, _APPLY), timeout, (*query, *dry))
+        return self.call(Request("PATCH", path, body, _APPLY, (*query, *dry)), timeout)
 
     def annotate(
         self, path: str, annotations: Mapping[str, str], *, timeout: float = TIMEOUT
@@ -123,53 +133,60 @@ class KubeApi:
         """Set these annotations of the object at `path`, as ``kubectl annotate --overwrite`` does. A later
         `apply` keeps them, because it did not apply them before."""
         body = {"metadata": {"annotations": dict(annotations)}}
-        return self._call(Request("PATCH", path, body, _MERGE), timeout)
+        return self.call(Request("PATCH", path, body, _MERGE), timeout)
 
-    def _call(
-        self, request: Request, timeout: float, query: tuple[tuple[str, str], ...] = ()
-    ) -> dict[str, Any]:
+    def call(self, request: Request, timeout: float) -> dict[str, Any]:
+        """The object or the list in the response to any request."""
         deadline = self._clock.now().boot + timeout
         credential = self._credentials.authorization()
-        response = self._send(request, query, credential, timeout)
+        response = self._send(request, credential, timeout)
         if response.status == 401:
-            renewed = self._credentials.after_refusal()
-            left = deadline - self._clock.now().boot
+            renewed, left = self._credentials.after_refusal(), deadline - self._clock.now().boot
             if renewed != credential and left > MOMENT:
-                credential = renewed
-                response = self._send(request, query, credential, left)
+                credential, response = renewed, self._send(request, renewed, left)
         return parse(request, response, credential, self._clock.now().wall)
 
-    def _send(
-        self, request: Request, query: tuple[tuple[str, str], ...], credential: str | None, seconds: float
-    ) -> Response:
+    def _send(self, request: Request, credential: str | None, seconds: float) -> Response:
         """One request over the wire. Raises KubeUnreachableError."""
-        headers = {"Accept": JSON, "Content-Type": request.content_type}
+        with self._unreachable(request, seconds):
+            return _read(self._open(request, credential, seconds))
+
+    def _open(self, request: Request, credential: str | None, seconds: float) -> Any:
+        """The response to one request, with its body not read yet. Raises the client's exceptions."""
+        headers = {"Accept": request.accept, "Content-Type": request.content_type}
         if credential is not None:
             headers["Authorization"] = credential
-        body = None if request.body is None else dict(request.body)
         serialized = self._client.param_serialize(
-            request.method, request.path, query_params=list(query), header_params=headers, body=body
+            request.method,
+            request.path,
+            query_params=list(request.query),
+            header_params=headers,
+            body=None if request.body is None else dict(request.body),
         )
+        self._wire.renew()
+        return self._client.call_api(*serialized, _request_timeout=max(MOMENT, seconds)).response
+
+    @contextmanager
+    def _unreachable(self, request: Request, seconds: float) -> Iterator[None]:
+        """Turns the client's exceptions during a request that had `seconds` into KubeUnreachableError."""
         try:
-            self._wire.renew()
-            response = self._client.call_api(*serialized, _request_timeout=max(MOMENT, seconds)).response
-            content = response.read(decode_content=False)  # this also frees the connection
+            yield
         except (HTTPError, ApiException, OSError) as error:
             reason = failure(error, self._peer, seconds).message
             raise KubeUnreachableError(f"{request.action}: {reason}") from error
-        return Response(
-            response.status, {name.lower(): value for name, value in response.headers.items()}, content
-        )
+
+
+def _read(response: Any) -> Response:
+    """The whole response of the client. Frees the connection."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Response(response.status, headers, response.read(decode_content=False))
 
 
 def connect(
     clock: Clock, environ: Mapping[str, str] = os.environ, service_account: str = SERVICE_ACCOUNT
 ) -> KubeApi:
-    """The configured API server: from KUBECONFIG, the Pod we run in, or ~/.kube/config, in this order.
-    controller-runtime's `config.GetConfig` uses the same order. Sends no request.
-
-    Raises KubeConfigError.
-    """
+    """The configured API server: from KUBECONFIG, the Pod we run in, or ~/.kube/config, in this order, as
+    controller-runtime's `config.GetConfig`. Sends no request. Raises KubeConfigError."""
     if environ.get("KUBECONFIG"):
         return _from_kubeconfig(clock, environ["KUBECONFIG"])
     if environ.get(_HOST) and environ.get(_PORT):
@@ -190,13 +207,7 @@ def _in_cluster(clock: Clock, host: str, port: str, service_account: str) -> Kub
         raise KubeConfigError(
             f"{authorities} does not exist, so the API server's certificate cannot be verified"
         )
-    try:
-        with open(f"{service_account}/namespace", encoding="utf-8") as file:
-            namespace = file.read().strip()
-    except FileNotFoundError:
-        namespace = ""
-    except (OSError, ValueError) as error:
-        raise KubeConfigError(f"{service_account}/namespace cannot be read: {error}") from error
+    namespace = namespace_in(f"{service_account}/namespace")
     configuration = _configuration()
     configuration.host = f"https://{f'[{host}]' if ':' in host else host}:{port}"
     configuration.ssl_ca_cert = authorities

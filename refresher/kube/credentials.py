@@ -4,12 +4,22 @@ import base64
 import json
 import os
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from refresher.errors import KubeConfigError
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")  # valid in a header (RFC 9110 §5.5), without white space
 _LONGEST = 64 * 1024  # bytes; a token of the TokenRequest API is about a thousand
+
+
+class Credentials(Protocol):
+    """Provides the Authorization header. Its value is None if the only credential is a client certificate."""
+
+    def authorization(self) -> str | None:
+        """The value for the next request."""
+
+    def after_refusal(self) -> str | None:
+        """The value after a 401, from the source read again."""
 
 
 class Pod(NamedTuple):
@@ -72,3 +82,14 @@ def _open(path: str, flags: int) -> int:
         return os.open(path, flags)
     except FileNotFoundError:
         return os.open(path, flags)
+
+
+def namespace_in(path: str) -> str:
+    """The namespace in this file; empty without the file. Raises KubeConfigError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise KubeConfigError(f"{path} cannot be read: {error}") from error

@@ -22,6 +22,7 @@ from refresher.core.notifications import (
     TokenMinted,
     TokenRemoved,
 )
+from refresher.core.object_notifications import ObjectAccepted, ObjectRefused
 from refresher.core.rfc3339 import to_second
 from refresher.core.values import distinct
 from refresher.errors import KubeDeniedError, KubeError
@@ -38,12 +39,14 @@ _log = logging.getLogger("refresher")
 
 @distinct
 class Subject(NamedTuple):
-    """The object that an Event is about. `kubectl describe` finds the Events of a Pod by its uid."""
+    """The object that an Event is about. `kubectl describe` finds the Events of an object by its uid, if the
+    object has one here."""
 
     kind: str
     namespace: str
     name: str
     uid: str = ""
+    apiVersion: str = "v1"  # noqa: N815 -- the names of the fields are those of the API
 
 
 class _Report(NamedTuple):
@@ -56,7 +59,8 @@ class _Report(NamedTuple):
     is_over: bool = False
 
 
-_REPORTED = (RefreshFailed, TokenMinted, OutputFailed, OutputWritten)  # the only notifications for Events
+# the only notifications for Events
+_REPORTED = (RefreshFailed, TokenMinted, OutputFailed, OutputWritten, ObjectRefused, ObjectAccepted)
 
 
 class EventRecorder:
@@ -67,11 +71,14 @@ class EventRecorder:
     be written are dropped. If permission is missing, the log says so once per namespace.
     """
 
-    def __init__(self, api: KubeApi, secrets: Callable[[str], Mapping[str, tuple[str, str]]]) -> None:
-        """`secrets` returns the namespace and name of each Secret that holds the named token, by the name of
-        the output."""
-        self._pods = (Subject("Pod", api.namespace, api.pod.name, api.pod.uid),) if api.pod else ()
-        self._secrets_of = secrets
+    def __init__(
+        self, api: KubeApi, subjects: Callable[[str], Mapping[str, Subject]], *, about_pod: bool = True
+    ) -> None:
+        """`subjects` returns what an Event about each Secret of the named token is about, by the name of the
+        output. `about_pod`: write each Event about our own Pod, too."""
+        pod = api.pod if about_pod else None
+        self._pods = (Subject("Pod", api.namespace, pod.name, pod.uid),) if pod else ()
+        self._subjects_of = subjects
         self._newest: dict[str, str] = {}  # token -> fingerprint of its key that was read last
         self._failing: set[tuple[str, str]] = set()
         self._writer = _Writer(api)
@@ -84,16 +91,13 @@ class EventRecorder:
             self._failing = {failing for failing in self._failing if failing[0] != token}
         if not isinstance(notification, _REPORTED):
             return
-        secrets = {
-            output: Subject("Secret", namespace, name)
-            for output, (namespace, name) in self._secrets_of(token).items()
-        }
-        report = self._report(token, notification, secrets, now)
+        subjects = self._subjects_of(token)
+        report = self._report(token, notification, subjects, now)
         if report is None or (report.is_over and (token, report.problem) not in self._failing):
             return
         change = self._failing.discard if report.is_over else self._failing.add
         change((token, report.problem))
-        affected = (secrets[report.problem],) if report.problem in secrets else tuple(secrets.values())
+        affected = (subjects[report.problem],) if report.problem in subjects else tuple(subjects.values())
         self._writer.submit(report, (*affected, *self._pods), now)
 
     def flush(self, timeout: float) -> bool:
@@ -101,6 +105,16 @@ class EventRecorder:
         return self._writer.flush(timeout)
 
     def _report(
+        self, token: str, notification: Notification, secrets: Collection[str], now: Instant
+    ) -> _Report | None:
+        match notification:
+            case ObjectRefused(problems=problems):
+                return _Report(token, "object", "Invalid", "; ".join(problems))
+            case ObjectAccepted():
+                return _Report(token, "object", "Valid", "the object has no mistakes any more", is_over=True)
+        return self._report_about_token(token, notification, secrets, now)
+
+    def _report_about_token(
         self, token: str, notification: Notification, secrets: Collection[str], now: Instant
     ) -> _Report | None:
         match notification:
@@ -121,7 +135,7 @@ def _refusal(event: RefreshFailed, now: Instant) -> str:
     if event.left > 0:
         effect = f"consumers are served until {to_second(now.wall + event.left)}"
     refusal = f"the issuer refuses the key {event.key_fingerprint}: {event.message}"
-    return f"{refusal}; {effect}; put a valid key into the key's file"
+    return f"{refusal}; {effect}; put a valid key into its file or Secret"
 
 
 class _Episode(NamedTuple):
@@ -221,7 +235,7 @@ def _event(report: _Report, subject: Subject, at: Instant, episode: _Episode) ->
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"generateName": f"{subject.name}.", "namespace": subject.namespace},
-        "involvedObject": {"apiVersion": "v1", **about},
+        "involvedObject": about,
         "type": "Normal" if report.is_over else "Warning",
         "reason": report.reason,
         "message": f"token {report.token}: {report.text}"[:_LONGEST_MESSAGE],

@@ -1,6 +1,7 @@
 """Paths in the REST API of Kubernetes."""
 
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+ACCESS_TOKENS = "/apis/token-refresher.inlive.app/v1alpha1"
 SELF_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 # No object has this resourceVersion, because etcd counts from 2. A write with it creates an object, and
@@ -14,7 +15,8 @@ def secret_path(namespace: str, name: str) -> str:
 
 
 def secrets_path(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/secrets"
+    """All of a namespace; of the cluster if `namespace` is empty."""
+    return f"/api/v1{f'/namespaces/{namespace}' if namespace else ''}/secrets"
 
 
 def lease_path(namespace: str, name: str) -> str:
@@ -27,3 +29,12 @@ def leases_path(namespace: str) -> str:
 
 def events_path(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/events"
+
+
+def accesstokens_path(namespace: str) -> str:
+    """All of a namespace; of the cluster if `namespace` is empty."""
+    return f"{ACCESS_TOKENS}{f'/namespaces/{namespace}' if namespace else ''}/accesstokens"
+
+
+def status_path(namespace: str, name: str) -> str:
+    return f"{accesstokens_path(namespace)}/{name}/status"

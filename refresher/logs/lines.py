@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from refresher.core import notifications, process_notifications
+from refresher.core import notifications, object_notifications, process_notifications
 from refresher.core.advice import ADVICE, ADVICE_ON, Code
 from refresher.core.durations import humanized
 from refresher.core.effects import MINT_SLOT, VERIFY_SLOT
@@ -16,7 +16,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Verdict
 from refresher.core.notifications import Notification
 from refresher.core.rfc3339 import to_second
-from refresher.logs import output_lines
+from refresher.logs import object_lines, output_lines
 from refresher.logs.line import Failure, Line, hanging, of_token, until
 
 _WHEN_READ = ": the refresher reads it within seconds (with LoadCredential=: after a restart)"
@@ -268,4 +268,10 @@ _LINES: Mapping[type[Notification], Callable[[Any], Line]] = {
     process_notifications.ConfigurationRefused: _configuration_refused,
     process_notifications.Crashed: _crashed,
     process_notifications.RequestIgnored: _request_ignored,
+    object_notifications.ObjectRefused: object_lines.refused,
+    object_notifications.ObjectAccepted: object_lines.accepted,
+    object_notifications.WatchFailed: object_lines.watch_failed,
+    object_notifications.WatchRecovered: object_lines.watch_recovered,
+    object_notifications.StatusNotWritten: object_lines.status_not_written,
+    object_notifications.StatusWritten: object_lines.status_written,
 }

@@ -37,14 +37,10 @@ def build(
             format_, deletes = Format(name, template), on_remove == DELETE
             plan = file.Plan(path, issuer_url, format_, mode, group, cluster.owner, deletes)
             return file.FileOutput(plan, directories)
-        case SecretOutputSettings(secret, data, template, on_remove=on_remove) as wanted:
+        case SecretOutputSettings(on_remove=on_remove):
             api = cluster.connect()  # first: the adapter imports the Kubernetes client
             from refresher.outputs import secret as secret_output  # noqa: PLC0415
-            from refresher.outputs import secret_body  # noqa: PLC0415
+            from refresher.outputs import secret_plan  # noqa: PLC0415
 
-            formats = secret_body.formats_by_key(data, template)
-            secret_plan = secret_body.planned(secret, api.namespace, cluster.owner, formats, issuer_url)
-            secret_plan = secret_plan._replace(labels=wanted.labels, annotations=wanted.annotations)
-            return secret_output.SecretOutput(
-                secret_plan, api, cluster.time_left, deletes=on_remove == DELETE
-            )
+            wants = secret_plan.of_settings(settings, api.namespace, cluster.owner, issuer_url)
+            return secret_output.SecretOutput(wants, api, cluster.time_left, deletes=on_remove == DELETE)

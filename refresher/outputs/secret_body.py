@@ -16,10 +16,9 @@ key wrote them, as in a file's record. Values and annotations that were changed 
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from refresher.config.addresses import Pairs, namespaced
 from refresher.config.kube_metadata import MANAGED_BY, OUR_PREFIX
 from refresher.core import formats
 from refresher.core.formats import Credentials, Format
@@ -30,6 +29,7 @@ from refresher.errors import KubeUnreachableError
 from refresher.kube.paths import NEVER
 from refresher.outputs import record
 from refresher.outputs.record import Entry
+from refresher.outputs.secret_plan import Plan
 
 PREFIX = OUR_PREFIX
 OWNER = f"{PREFIX}owner"
@@ -39,29 +39,6 @@ TYPE = "Opaque"
 LARGEST_SECRET = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
 
 _NOT_TEXT = ("lifetime", "requested_lifetime", "has_refresh_token")
-
-
-class Plan(NamedTuple):
-    """What one installation publishes in a Secret: the token under each key of `formats`, in that format."""
-
-    namespace: str
-    secret: str
-    owner: str  # the installation: two installations never share a Secret
-    formats: Mapping[str, Format]
-    issuer_url: str
-    labels: Pairs = ()  # the user's own
-    annotations: Pairs = ()
-
-    @property
-    def identity(self) -> str:
-        """The identities of all formats (`Format.identity`), by key."""
-        return _json({key: format_.identity(self.issuer_url) for key, format_ in self.formats.items()})
-
-    def render(self, token: Token, now: Instant) -> dict[str, bytes]:
-        """The value of each key for `token`, written at `now`."""
-        return {
-            key: formats.render(format_, token, now, self.issuer_url) for key, format_ in self.formats.items()
-        }
 
 
 class Seen(NamedTuple):
@@ -74,6 +51,7 @@ class Seen(NamedTuple):
     annotations: Mapping[str, str]
     all_annotations: Mapping[str, str]
     values: Mapping[str, bytes]
+    owner_uids: frozenset[str] = frozenset()  # of the objects that Kubernetes deletes it after
 
     def __repr__(self) -> str:
         """Leaves out the values, which are secret."""
@@ -123,7 +101,15 @@ def seen(document: Mapping[str, Any]) -> Seen:
         },
         all_annotations=annotations,
         values=values,
+        owner_uids=frozenset(str(owner.get("uid")) for owner in _owners(metadata)),
     )
+
+
+def _owners(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = metadata.get("ownerReferences") or []
+    if not isinstance(found, list) or not all(isinstance(owner, dict) for owner in found):
+        raise _no_secret("metadata")
+    return found
 
 
 def _texts(document: Mapping[str, Any], field: str) -> dict[str, str]:
@@ -138,17 +124,6 @@ def _no_secret(field: str) -> KubeUnreachableError:
     return KubeUnreachableError(
         f"the response is no Secret, because its {field} is malformed: is this an API server?"
     )
-
-
-def formats_by_key(data: Iterable[tuple[str, str]], template: str | None) -> dict[str, Format]:
-    """The format of each key. Only keys with the format template use `template`."""
-    return {key: Format(name, template if name == "template" else None) for key, name in data}
-
-
-def planned(secret: str, home: str, owner: str, key_formats: Mapping[str, Format], issuer_url: str) -> Plan:
-    """The plan for a Secret [NAMESPACE/]NAME. `home` is the default namespace of the Secret and its owner."""
-    namespace, name = namespaced(secret, home)
-    return Plan(namespace, name, "/".join(namespaced(owner, home)), key_formats, issuer_url)
 
 
 def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
@@ -167,6 +142,7 @@ def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
         and LABEL in found.labels
         and found.labels.items() >= set(plan.labels)
         and found.all_annotations.items() >= set(plan.annotations)
+        and (plan.controller is None or plan.controller.uid in found.owner_uids)
         and found.type == TYPE
         and not found.immutable
     )
@@ -225,6 +201,7 @@ def manifest(
     label = found.labels.get(LABEL, LABELLED) if found is not None else LABELLED
     texts = {name: text if isinstance(text, str) else json.dumps(text) for name, text in fields.items()}
     ours = {OWNER: plan.owner} | {PREFIX + _annotation(name): text for name, text in texts.items()}
+    owners = [plan.controller.reference()] if plan.controller is not None else []
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -234,6 +211,7 @@ def manifest(
             "resourceVersion": found.resource_version if found is not None else NEVER,
             "labels": dict(plan.labels) | ({LABEL: LABELLED} if label == LABELLED else {}),
             "annotations": dict(plan.annotations) | ours,
+            **({"ownerReferences": owners} if owners else {}),
         },
         "type": TYPE,
         "data": {key: base64.b64encode(value).decode() for key, value in values.items()},

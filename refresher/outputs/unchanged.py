@@ -49,7 +49,7 @@ class LastReading:
         if known is None or known[0] != condition:
             self._known = condition, now.boot, None
             return None
-        return None if known[2] is None else _as_of(known[2], now)
+        return None if known[2] is None else as_of(known[2], now)
 
     def keep(self, condition: Condition, holding: Holding, now: Instant) -> None:
         """Remember `holding`, which was read after `holding` was called for this condition."""
@@ -58,7 +58,7 @@ class LastReading:
             self._known = condition, known[1], holding
 
 
-def _as_of(holding: Holding, now: Instant) -> Holding:
+def as_of(holding: Holding, now: Instant) -> Holding:
     """`holding` as if it were read now: files record only the wall time."""
     if holding.facts is None:
         return holding

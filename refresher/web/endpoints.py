@@ -37,7 +37,8 @@ class Endpoints:
     """The application that serves the endpoints.
 
     `view` and `last_turn` are the engine's; `version` is the daemon's. `stuck`: the reason for a restart
-    although the engine makes turns, or None. `log_lines_dropped`: see `Metrics`.
+    although the engine makes turns, or None. `log_lines_dropped`: see `Metrics`. `unready`: the reasons why
+    the process is not ready; None if those are the outputs without a valid token.
     """
 
     def __init__(  # noqa: PLR0913 -- the sources of all that is reported
@@ -50,7 +51,9 @@ class Endpoints:
         *,
         stuck: Callable[[], str | None] = lambda: None,
         log_lines_dropped: Callable[[], int] | None = None,
+        unready: Callable[[], list[dict[str, object]]] | None = None,
     ) -> None:
+        self._unready = unready or (lambda: unready_outputs(view(), clock.now()))
         self._view, self._last_turn, self._clock = view, last_turn, clock
         self._counters, self._stuck = counters, stuck
         self._origin = Origin(DAEMON, version, socket.gethostname(), started=clock.now())
@@ -107,7 +110,7 @@ class Endpoints:
         return text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
     def _readiness(self, _request: Request) -> Response:
-        reasons = unready_outputs(self._view(), self._clock.now())
+        reasons = self._unready()
         if not reasons:
             return responses.json(HTTPStatus.OK, json.dumps({"ready": True}, indent=2))
         # Without indentation, because that encoder is fast and the kubelet shows only the first 10 kB.

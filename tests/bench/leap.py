@@ -48,7 +48,7 @@ class LeapingClock(SystemClock):
 class CountingCrew(Workers):
     """Counts the effects under way."""
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
+    def __init__(self, sizes: Mapping[str, float]) -> None:
         super().__init__(sizes)
         self._lock = threading.Lock()
         self.under_way = 0

@@ -105,14 +105,15 @@ class Answer(NamedTuple):
 
 
 class Daemon:
-    """A running ``refresher run WORDS…``; with `endpoints` it listens on a port of its own. A context
-    manager that ends the process. Keeps all its output."""
+    """A running ``refresher run WORDS…``, or another `command` that runs until it is stopped; with
+    `endpoints` it listens on a port of its own. A context manager that ends the process. Keeps all its
+    output."""
 
-    def __init__(self, *words: object, endpoints: bool = False, **environ: str) -> None:
+    def __init__(self, *words: object, endpoints: bool = False, command: str = "run", **environ: str) -> None:
         self.port = free_port() if endpoints else 0
         listen = ("--listen", f"127.0.0.1:{self.port}") if endpoints else ()
         self._lines: list[str] = []
-        self.process = start("run", *words, *listen, **environ)
+        self.process = start(command, *words, *listen, **environ)
         streams = [stream for stream in (self.process.stdout, self.process.stderr) if stream]
         self._readers = [threading.Thread(target=self._read, args=(stream,)) for stream in streams]
         for reader in self._readers:

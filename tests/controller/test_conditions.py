@@ -66,7 +66,11 @@ def test_conditions_follow_the_token_and_the_mistakes(of, mistakes, ready, accep
 
 def test_a_message_says_what_is_wrong_and_what_to_do():
     [ready, key] = status(token(problems=(REFUSED,)))["conditions"]
-    assert ready["message"] == key["message"] == "the issuer refused it (key 0123); replace the key"
+    assert (
+        ready["message"]
+        == key["message"]
+        == "the issuer refused it (key 0123); put a valid key into the key Secret"
+    )
     [ready, _] = status(None, ("spec.lifetime: a", "spec.refreshAt: b"))["conditions"]
     assert ready["message"] == "spec.lifetime: a; spec.refreshAt: b"
     [ready, _] = status(None, ("x" * 100_000,))["conditions"]

@@ -12,15 +12,16 @@ import yaml
 
 from refresher.cli import build_parser
 from refresher.config.declarations import Settings
-from refresher.config.loader import Loaded, load
+from refresher.config.loader import KEY, OUTPUTS, Loaded, load
 from refresher.config.output_kinds import SecretOutputSettings
 from refresher.kube.rbac import Permission, for_events, for_lease, for_secret
 from tests import needs
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 IMAGE = "inlive-token-refresher"
-IN_SECRETS = ("deployment", "ha", "cronjob")  # overlays; the other one publishes in a file
-OVERLAYS = (*IN_SECRETS, "sidecar")
+IN_SECRETS = ("deployment", "ha", "cronjob")  # overlays that write the Secrets of a configuration
+WITH_KEY = (*IN_SECRETS, "sidecar")  # the sidecar publishes in a file
+OVERLAYS = (*WITH_KEY, "controller")  # the controller reads its keys from Secrets
 
 Document = dict[str, Any]  # an object of Kubernetes, or a part of one
 
@@ -118,32 +119,43 @@ def loaded(objects: Objects, directory: Path) -> Loaded:
             (directory / name).write_text(text)
         given["REFRESHER_CONFIG"] = str(directory / path.name)
     arguments = build_parser().parse_args(objects.ours["args"])
-    return load(vars(arguments), given, "/")
+    needs = () if objects.ours["args"][0] == "controller" else (KEY, OUTPUTS)
+    return load(vars(arguments), given, "/", needs=needs)
 
 
 # Permissions
 
 
 def granted(objects: Objects) -> set[Permission]:
-    """The permissions of all Roles. Every Role is bound to the service account of the Pod."""
+    """The permissions of all Roles. Every Role is bound to the service account of the Pod. Those of a
+    ClusterRole have no namespace."""
     account = objects.the("ServiceAccount")["metadata"]
     assert account["name"] == objects.pod["spec"]["serviceAccountName"]
     subject = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
-    bound = {
-        (each["metadata"]["namespace"], each["roleRef"]["name"])
-        for each in objects.of("RoleBinding")
-        if each["subjects"] == [subject]
-    }
-    assert bound == {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in objects.of("Role")}
+    roles = [each for each in (*objects.of("Role"), *objects.of("ClusterRole")) if not _is_for_users(each)]
+    bindings = [*objects.of("RoleBinding"), *objects.of("ClusterRoleBinding")]
+    assert all(each["subjects"] == [subject] for each in bindings)
+    bound = [(_namespace(each), each["roleRef"]["kind"], each["roleRef"]["name"]) for each in bindings]
+    assert sorted(bound) == sorted(
+        (_namespace(each), each["kind"], each["metadata"]["name"]) for each in roles
+    )
     return {
-        Permission(verb, resource, role["metadata"]["namespace"], name, group)
-        for role in objects.of("Role")
+        Permission(verb, resource, _namespace(role), name, group)
+        for role in roles
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for name in rule.get("resourceNames", [""])
         for verb in rule["verbs"]
     }
+
+
+def _is_for_users(role: Document) -> bool:
+    return any("aggregate-to" in label for label in role["metadata"]["labels"])
+
+
+def _namespace(each: Document) -> str:
+    return str(each["metadata"].get("namespace", ""))
 
 
 def written(settings: Settings, home: str) -> set[tuple[str, str]]:

@@ -20,6 +20,7 @@ from tests.deploy.rendering import (
     IMAGE,
     IN_SECRETS,
     OVERLAYS,
+    WITH_KEY,
     blocks,
     component,
     containers,
@@ -42,9 +43,13 @@ KINDS = {
     "ha": BASE + Counter(["Deployment", "Role", "RoleBinding", "PodDisruptionBudget"]),
     "cronjob": BASE + Counter(["CronJob"]),
     "sidecar": Counter(["Deployment", "NetworkPolicy"]),
+    "controller": BASE + Counter(["Deployment", "Role", "RoleBinding", "PodDisruptionBudget"]),
 }
+KINDS["controller"] -= Counter(["Secret", "ConfigMap"])
 
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
+those_with_a_key = pytest.mark.parametrize("name", WITH_KEY)
+in_two_processes = pytest.mark.parametrize("name", ["ha", "controller"])
 those_in_secrets = pytest.mark.parametrize("name", IN_SECRETS)
 
 
@@ -96,12 +101,12 @@ def test_an_installation_has_the_same_name_in_every_overlay(name):
 def test_the_configuration_is_accepted(name, tmp_path):
     found = loaded(overlay(name), tmp_path)
     assert not found.warnings
-    assert (found.settings.leader_election is not None) == (name == "ha")
+    assert (found.settings.leader_election is not None) == (name in ("ha", "controller"))
     if name in IN_SECRETS:
         assert found.config_path == str(tmp_path / "refresher.yaml")
 
 
-@every_overlay
+@those_with_a_key
 def test_the_key_is_mounted_only_at_the_configured_path(name, tmp_path):
     objects = overlay(name)
     (path,) = {Path(token.key_file) for token in loaded(objects, tmp_path).settings.tokens}
@@ -117,7 +122,7 @@ def test_the_key_is_mounted_only_at_the_configured_path(name, tmp_path):
     assert objects.pod["spec"]["securityContext"]["fsGroup"]  # without it only root could read the file
 
 
-@every_overlay
+@those_with_a_key
 def test_a_file_output_is_in_a_writable_directory_in_memory(name, tmp_path):
     objects = overlay(name)
     outputs = [each for token in loaded(objects, tmp_path).settings.tokens for each in token.outputs]
@@ -181,7 +186,7 @@ def test_the_sidecar_needs_no_permissions(tmp_path):
 
 @every_overlay
 def test_a_service_account_token_is_mounted_only_to_write_secrets(name):
-    assert overlay(name).pod["spec"]["automountServiceAccountToken"] == (name in IN_SECRETS)
+    assert overlay(name).pod["spec"]["automountServiceAccountToken"] == (name != "sidecar")
     assert all(each["automountServiceAccountToken"] is False for each in overlay(name).of("ServiceAccount"))
 
 
@@ -204,7 +209,7 @@ def test_the_network_policy_selects_the_pod(name):
     assert selected.items() <= objects.pod["metadata"]["labels"].items()
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     out = {(port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]}
-    api = {("TCP", 6443)} if name in IN_SECRETS else set()
+    api = set() if name == "sidecar" else {("TCP", 6443)}
     assert out == {("UDP", 53), ("TCP", 53), ("TCP", 443)} | api
 
 
@@ -216,8 +221,9 @@ def test_an_update_never_runs_two_processes():
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 
 
-def test_two_processes_run_on_two_nodes_and_a_drain_keeps_one():
-    objects = overlay("ha")
+@in_two_processes
+def test_two_processes_run_on_two_nodes_and_a_drain_keeps_one(name):
+    objects = overlay(name)
     spec = objects.the("Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 1)
     apart = spec["template"]["spec"]["affinity"]["podAntiAffinity"]
@@ -263,7 +269,7 @@ def test_all_objects_move_to_another_namespace(name, tmp_path):
     objects = used(name, tmp_path, namespace="studio", components=[component("prometheus", tmp_path)])
     assert {each["metadata"]["namespace"] for each in objects} == {"studio"}
     subjects = [subject for each in objects.of("RoleBinding") for subject in each["subjects"]]
-    assert {each["namespace"] for each in subjects} == ({"studio"} if name in IN_SECRETS else set())
+    assert {each["namespace"] for each in subjects} == (set() if name == "sidecar" else {"studio"})
 
 
 @every_overlay
@@ -292,6 +298,7 @@ def test_the_examples_in_the_readme_of_deploy_work(tmp_path):
     page = (DEPLOY / "README.md").read_text()
     optional = {f"| `{each.name}` |" for each in (DEPLOY / "components").iterdir()} - {
         "| `release` |",
+        "| `two-replicas` |",
         "| `prometheus` |",
         "| `grafana` |",
     }

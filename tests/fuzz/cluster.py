@@ -16,7 +16,8 @@ from refresher.kube import elector
 from refresher.kube.paths import secret_path
 from refresher.kube.responses import Request, parse
 from refresher.outputs import secret_body
-from refresher.outputs.secret_body import PREFIX, Plan
+from refresher.outputs.secret_body import PREFIX
+from refresher.outputs.secret_plan import Plan
 from tests.fuzz.target import (
     HEADERS,
     JSON_WORDS,

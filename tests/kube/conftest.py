@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from refresher.emulator.server import Emulator
+from release import crd
 from tests import needs
 from tests.commands.daemon import KEY
 from tests.deploy.rendering import Objects
@@ -29,6 +30,15 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     """The shared cluster. Each test uses its own `namespace`. Its faults are repaired afterwards."""
     yield shared_cluster
     shared_cluster.restore()
+
+
+@pytest.fixture(scope="session")
+def with_access_tokens(shared_cluster: Cluster) -> Cluster:
+    """The shared cluster with the custom resource AccessToken."""
+    file = f"--filename={crd.CRD}"
+    shared_cluster.kubectl("apply", "--server-side", file)
+    shared_cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", file)
+    return shared_cluster
 
 
 @pytest.fixture

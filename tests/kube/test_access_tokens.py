@@ -1,11 +1,8 @@
 """The custom resource `AccessToken` at the real API server."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from refresher.controller.conditions import object_status
-from release import crd
 from tests.controller.objects import BAD, GOOD, accesstoken, spec
 from tests.controller.test_conditions import NOW, nothing, token
 from tests.kube.administrator import APPLY
@@ -15,13 +12,9 @@ COLLECTION = "/apis/token-refresher.inlive.app/v1alpha1/namespaces/{}/accesstoke
 
 
 @pytest.fixture(scope="module")
-def place(shared_cluster: Cluster) -> Iterator[Cluster]:
-    shared_cluster.namespace("access-tokens")
-    file = f"--filename={crd.CRD}"
-    shared_cluster.kubectl("apply", "--server-side", file)
-    shared_cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", file)
-    yield shared_cluster
-    shared_cluster.kubectl("delete", "--wait=false", file)
+def place(with_access_tokens: Cluster) -> Cluster:
+    with_access_tokens.namespace("access-tokens")
+    return with_access_tokens
 
 
 def create(place, wanted, name="studio", query="?dryRun=All"):

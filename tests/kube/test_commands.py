@@ -16,7 +16,7 @@ from refresher.core.model import SecretStr, Token, TokenFacts
 from refresher.core.seal import Sealer
 from refresher.emulator.server import Emulator
 from refresher.kube.api import connect
-from refresher.outputs import secret_body
+from refresher.outputs import secret_body, secret_plan
 from refresher.outputs.record import DEFAULT_OWNER
 from refresher.outputs.secret import SecretOutput
 from tests.commands.daemon import Daemon, Ended, ended, eventually, free_port, refresher, start
@@ -111,7 +111,7 @@ def publish(place: Place, value: str, sealed_with: SecretStr, *, age: float = 0.
     facts = TokenFacts(
         clock.now() + -age, 3600.0, 3600.0, key, access.fingerprint, has_refresh_token=False, issuer=url
     )
-    plan = secret_body.planned("access-token", api.namespace, DEFAULT_OWNER, {"access-token": Format()}, url)
+    plan = secret_plan.planned("access-token", api.namespace, DEFAULT_OWNER, {"access-token": Format()}, url)
     SecretOutput(plan, api).write(Token(facts, access), clock.now(), Sealer(sealed_with))
 
 

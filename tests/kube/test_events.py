@@ -11,7 +11,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason
 from refresher.core.notifications import KeyLoaded, OutputFailed, OutputWritten, RefreshFailed, TokenMinted
 from refresher.kube.api import KubeApi
-from refresher.kube.events import EVERY, WAITING, EventRecorder
+from refresher.kube.events import EVERY, WAITING, EventRecorder, Subject
 from refresher.kube.paths import events_path, secrets_path
 from tests.core.builders import KEY, NEW_KEY, NOW, token
 from tests.issuer.peer import answering, silent
@@ -49,7 +49,8 @@ class Recorder:
     """A recorder for one token with these Secrets, and the Events that it writes."""
 
     def __init__(self, api: KubeApi, cluster: Cluster, *secrets: tuple[str, str]) -> None:
-        outputs = {"studio": {f"secret:{namespace}/{name}": (namespace, name) for namespace, name in secrets}}
+        of_studio = {f"secret:{'/'.join(secret)}": Subject("Secret", *secret) for secret in secrets}
+        outputs = {"studio": of_studio}
         self.recorder = EventRecorder(api, lambda token: outputs.get(token, {}))
         self._cluster = cluster
         self.on_notification(KeyLoaded(KEY.fingerprint, changed=False))
@@ -91,7 +92,7 @@ def test_the_event_of_a_refused_key_says_what_to_do(recorder, namespace):
         f"token studio: the issuer refuses the key {KEY.fingerprint}: 401: no such"
     )
     assert "; consumers are served until " in event["message"]
-    assert event["message"].endswith("; put a valid key into the key's file")
+    assert event["message"].endswith("; put a valid key into its file or Secret")
     assert event["involvedObject"] == {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -183,7 +184,7 @@ def test_a_refused_key_concerns_every_secret_and_a_refused_write_one(api, cluste
 )
 def test_no_other_notification_is_an_event(tmp_path, notification):
     with asking(tmp_path, answering(201, b"{}")) as (api, server):
-        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": ("ns", "mine")})
+        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": Subject("Secret", "ns", "mine")})
         recorder.on_notification("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
         recorder.on_notification("studio", notification, NOW)
         assert recorder.flush(PATIENCE)
@@ -305,7 +306,7 @@ def test_the_end_of_a_failure_without_an_event_is_not_an_event(recorder, namespa
 def test_an_api_server_that_hangs_blocks_no_other_thread(tmp_path):
     """Further reports are dropped, so that the memory for them is limited."""
     with asking(tmp_path, silent) as (api, server):
-        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": ("ns", "mine")})
+        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": Subject("Secret", "ns", "mine")})
         for seconds in range(10 * WAITING):
             recorder.on_notification("studio", failed("ns"), at(seconds))
         assert server.requests == []
@@ -315,7 +316,7 @@ def test_an_api_server_that_hangs_blocks_no_other_thread(tmp_path):
 def test_no_thread_starts_before_the_first_event(tmp_path):
     with asking(tmp_path, answering(201, b"{}")) as (api, _):
         before = set(threading.enumerate())
-        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": ("ns", "mine")})
+        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": Subject("Secret", "ns", "mine")})
         recorder.on_notification("studio", KeyLoaded(KEY.fingerprint, changed=False), NOW)
         recorder.on_notification("studio", ACCEPTED, NOW)
         assert set(threading.enumerate()) == before
@@ -323,7 +324,7 @@ def test_no_thread_starts_before_the_first_event(tmp_path):
 
 def test_a_refused_thread_loses_no_event(tmp_path, caplog):
     with asking(tmp_path, answering(201, b"{}")) as (api, server), caplog.at_level(logging.DEBUG):
-        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": ("ns", "mine")})
+        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": Subject("Secret", "ns", "mine")})
         with no_threads():
             recorder.on_notification("studio", failed("ns"), NOW)
             assert not recorder.flush(0.01)
@@ -335,7 +336,7 @@ def test_a_refused_thread_loses_no_event(tmp_path, caplog):
 
 def test_the_end_of_a_pass_tries_again_to_start_the_thread(tmp_path):
     with asking(tmp_path, answering(201, b"{}")) as (api, server):
-        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": ("ns", "mine")})
+        recorder = EventRecorder(api, lambda _token: {"secret:ns/mine": Subject("Secret", "ns", "mine")})
         with no_threads():
             recorder.on_notification("studio", failed("ns"), NOW)
         assert recorder.flush(PATIENCE)

@@ -10,8 +10,9 @@ from refresher.core.formats import Format
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Proof
 from refresher.errors import KubeUnreachableError
-from refresher.outputs import secret_body
-from refresher.outputs.secret_body import LARGEST_SECRET, PREFIX, Plan
+from refresher.outputs import secret_body, secret_plan
+from refresher.outputs.secret_body import LARGEST_SECRET, PREFIX
+from refresher.outputs.secret_plan import Controller, Plan
 from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 URL = "https://api.inlive.app"
@@ -67,19 +68,19 @@ def objection(document, wants=None, values=None):
 
 
 def test_names_without_a_namespace_are_in_our_own():
-    made = secret_body.planned("inlive-access-token", "home", "refresher", {}, URL)
+    made = secret_plan.planned("inlive-access-token", "home", "refresher", {}, URL)
     assert (made.namespace, made.secret, made.owner) == ("home", "inlive-access-token", "home/refresher")
 
 
 def test_names_with_a_namespace_are_in_that_namespace():
-    made = secret_body.planned("studio/token", "home", "inlive/refresher", {}, URL)
+    made = secret_plan.planned("studio/token", "home", "inlive/refresher", {}, URL)
     assert (made.namespace, made.secret, made.owner) == ("studio", "token", "inlive/refresher")
 
 
 def test_the_template_is_for_the_key_of_that_format_alone():
     """Otherwise a key in another format would seem to include what only the template names."""
     data = (("access-token", "token"), ("t", "template"))
-    formats = secret_body.formats_by_key(data, "$refresh_token")
+    formats = secret_plan.formats_by_key(data, "$refresh_token")
     assert formats == {"access-token": Format("token"), "t": Format("template", "$refresh_token")}
 
 
@@ -463,3 +464,23 @@ def test_the_repr_of_a_secret_has_no_values():
     found = secret_body.seen(stored(others=b"precious"))
     assert "precious" not in f"{found} {found!r} {[found]}"
     assert "acc3ss" not in f"{found} {found!r} {[found]}"
+
+
+OBJECT = Controller("token-refresher.inlive.app/v1alpha1", "AccessToken", "studio", "uid-1")
+
+
+def test_a_secret_of_an_object_refers_to_it_and_is_not_intact_without():
+    wants = plan(controller=OBJECT)
+    document = stored(applied(wants=wants))
+    assert document["metadata"]["ownerReferences"] == [
+        {
+            "apiVersion": "token-refresher.inlive.app/v1alpha1", "kind": "AccessToken", "name": "studio",
+            "uid": "uid-1", "controller": True,
+        }
+    ]  # fmt: skip
+    assert holding(document, wants).intact
+    document["metadata"]["ownerReferences"][0]["uid"] = "uid-of-a-former-object"
+    assert not holding(document, wants).intact
+    del document["metadata"]["ownerReferences"]
+    assert not holding(document, wants).intact
+    assert "ownerReferences" not in applied()["metadata"]

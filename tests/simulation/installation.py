@@ -18,7 +18,7 @@ from refresher.core.instant import Instant
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 from refresher.kube.paths import lease_path, secret_path
-from refresher.outputs import refresh_file, secret_body
+from refresher.outputs import refresh_file, secret_body, secret_plan
 from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.secret import SecretOutput
 from refresher.ports import ManagedToken
@@ -381,7 +381,7 @@ class Installation:
         if place.kind == "file":
             output = FileOutput(Plan(self.file_path(place), URL, form, deletes=place.deletes))
             return FileOnDisk(output, self.disk, process)
-        plan = secret_body.planned(f"inlive/{place.name}", "inlive", OWNER, {"value": form}, URL)
+        plan = secret_plan.planned(f"inlive/{place.name}", "inlive", OWNER, {"value": form}, URL)
         return SecretOutput(plan, api, time_left, deletes=place.deletes)
 
     def close(self) -> None:

@@ -1,0 +1,12 @@
+// The Lua of Argo CD, for its health check of AccessTokens.
+module inlive.invalid/lua
+
+go 1.23
+
+tool github.com/yuin/gopher-lua/cmd/glua
+
+require (
+	github.com/chzyer/readline v0.0.0-20180603132655-2972be24d48e // indirect
+	github.com/yuin/gopher-lua v1.1.2 // indirect
+	golang.org/x/sys v0.0.0-20190204203706-41f3e6584952 // indirect
+)

@@ -272,7 +272,7 @@ CONFIGURATIONS = {
         line(5, "      - file: token\n        fromat: json"),
         "refresher.yaml:6: tokens[0].outputs[0].fromat: no option; did you mean format?",
     ),
-    "the key itself": (line(3, f"    key: {KEY}"), "is read from the file that key_file names"),
+    "the key itself": (line(3, f"    key: {KEY}"), "is read from the key_file of a token"),
     "nested 30 deep": ("[" * 30, "refresher.yaml:1:21: nested more than 20 deep"),
     "a key of two lines for its path": (line(3, f'    key_file: "{KEY}\\n"'), "the value is not a path"),
     "two outputs with one target": (f"{GOOD}      - file: token\n", SHARED),

@@ -301,7 +301,7 @@ def test_check_mints_no_longer_lifetime_than_the_token_has(check):
         assert asked(choosy) == [1, 10, 30]
     assert checked.code == 75
     assert "bad_response: 400: expiry_seconds must be 60 to" in line(checked, "issuer")
-    assert "whether the issuer grants the lifetime" in line(checked, "issuer")
+    assert "whether it grants the lifetime" in line(checked, "issuer")
 
 
 def test_check_proves_every_key_once(check_all, inlive, place):

@@ -19,7 +19,7 @@ JSON_PATH = "/v1/tokens"
 GRANTS = ("client_credentials", "account_credentials")  # Zoom names its grant like the second
 LONGEST_EXPIRY = 10**9  # our choice: keeps `exp` within the years that can be written
 MOST_LEAVES = 1000  # of a JSON body; the rest is not searched for the key
-ANSWER = '{"data": {"token": "$access_token", "ttl": "$expires_in"}}'
+ANSWER = '{"data": {"token": "$access_token", "ttl": "$expires_in", "expires_at": "$expires_at"}}'
 
 _CHALLENGE: Headers = (("WWW-Authenticate", 'Basic realm="inlive-emulator"'),)
 

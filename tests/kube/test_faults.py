@@ -13,7 +13,7 @@ import pytest
 from tests import needs
 from tests.commands.daemon import eventually
 from tests.kube.diagnosis import recovers, refresh, running, standing, wait_until_reported, writes
-from tests.kube.installation import NAME, Installation
+from tests.kube.installation import Installation
 
 DURATION = 3  # seconds that a Lease lasts
 
@@ -76,7 +76,7 @@ def test_without_etcd_the_minted_token_waits_for_its_write(cluster, minute_long)
     held = minute_long.token()
     cluster.stop_etcd()
     refresh(daemon)
-    wait_until_reported(daemon, f"secret:{minute_long.account.namespace}/{NAME} cannot be written")
+    wait_until_reported(daemon, "cannot be written")
     assert writes(minute_long, daemon, "failure") >= 1
     assert minute_long.issuer.valid(held)
     assert daemon.get("/readyz").status == 200

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from refresher import assembly, cli_options, exit_codes
 from refresher.clock import SystemClock
 from refresher.commands import listening
-from refresher.commands.findings import Finding, of_clock, of_headroom, of_hook, of_output
+from refresher.commands.findings import (
+    Finding,
+    ended_finding,
+    exclusive_finding,
+    of_clock,
+    of_headroom,
+    of_hook,
+    of_output,
+    single_process_findings,
+)
 from refresher.config import flags
 from refresher.config.addresses import namespaced
 from refresher.config.declarations import AnyIssuer, Settings, TokenSettings
@@ -43,19 +52,27 @@ EXAMPLE = """\
   refresher check --offline --key-file /etc/inlive/key --to-file /var/run/inlive/access-token
 
 Proves each key with a real mint of the shortest lifetime that the issuer accepts, and publishes nothing.
+At an issuer with exclusive: true this would end the token in use, so only --mint does it.
 --offline uses no network. A hint is worth reading, but is not a failure. In Kubernetes, run it with the
 daemon's service account. It prints the missing Role and Secrets last, ready to paste."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--offline", action="store_true", help="contact neither the issuer nor Kubernetes")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--offline", action="store_true", help="contact neither the issuer nor Kubernetes")
+    how.add_argument(
+        "--mint",
+        action="store_true",
+        help="prove the keys of exclusive issuers too, although that ends the token in use",
+    )
     flags.add_flags(parser, [group for group in flags.GROUPS if group != "log"])
 
 
 def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="check", needs=(KEY, OUTPUTS))
     findings = []
-    for finding in _findings(found.settings, found.config_path, offline=arguments.offline):
+    ways = {"offline": arguments.offline, "ends_tokens": arguments.mint}
+    for finding in _findings(found.settings, found.config_path, **ways):
         print(finding, flush=True)
         findings.append(finding)
     for remedy in dict.fromkeys(finding.remedy for finding in findings if finding.remedy):
@@ -63,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_codes.gravest(finding.code for finding in findings)
 
 
-def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterator[Finding]:
+def _findings(settings: Settings, path: str | None, *, offline: bool, ends_tokens: bool) -> Iterator[Finding]:
     connect = cache(assembly.kubernetes)
     tokens = assembly.published_tokens(settings, connect=connect)  # raises what stops `run` at start
     hooks = assembly.hooks_of(settings, tokens, redact=str)
@@ -76,8 +93,7 @@ def _findings(settings: Settings, path: str | None, *, offline: bool) -> Iterato
     if settings.serve is not None and settings.serve.secret_file is not None:
         yield listening.secret_finding(settings.serve.secret_file)
     for issuer in settings.all_issuers:
-        minted = [token for token in settings.tokens if settings.issuer_of(token) is issuer]
-        yield from _issuer_findings(issuer, minted, keys, offline=offline)
+        yield from _issuer_findings(settings, issuer, keys, offline=offline, ends_tokens=ends_tokens)
     if settings.listen is not None:
         yield listening.listen_finding(settings.listen, {token.name for token in settings.tokens})
     if settings.serve is not None:
@@ -112,13 +128,26 @@ def _key_findings(source: KeyFile, keys: dict[str, SecretStr]) -> Iterator[Findi
 
 
 def _issuer_findings(
-    settings: AnyIssuer, tokens: Sequence[TokenSettings], keys: Mapping[str, SecretStr], *, offline: bool
+    settings: Settings, issuer: AnyIssuer, keys: Mapping[str, SecretStr], *, offline: bool, ends_tokens: bool
+) -> Iterator[Finding]:
+    """Findings about one issuer. `keys`: the readable ones, by path. `ends_tokens`: prove them also if that
+    ends the tokens in use."""
+    tokens = [token for token in settings.tokens if settings.issuer_of(token) is issuer]
+    if offline:
+        yield Finding("issuer", 0, f"{issuer.url} was not contacted (--offline)")
+    elif issuer.exclusive and not ends_tokens:
+        yield exclusive_finding(issuer.url)
+    else:
+        yield from _proof_findings(issuer, tokens, keys)
+    if issuer.exclusive and settings.leader_election is None:
+        yield from single_process_findings(token for token in tokens if secret_names(token.outputs, ""))
+
+
+def _proof_findings(
+    settings: AnyIssuer, tokens: Sequence[TokenSettings], keys: Mapping[str, SecretStr]
 ) -> Iterator[Finding]:
     """Whether the issuer accepts the keys of its `tokens`, and how far its clock differs from ours. `keys`:
     the readable ones, by path."""
-    if offline:
-        yield Finding("issuer", 0, f"{settings.url} was not contacted (--offline)")
-        return
     clock = SystemClock()
     url, issuer = settings.url, assembly.issuer(settings, clock)
     skew: float | None = None
@@ -131,6 +160,8 @@ def _issuer_findings(
         if not isinstance(result.answer, Declined):
             proof = f"minted a token of {format_duration(lifetime)} to prove it"
             yield Finding("issuer", 0, f"{url} accepted the key in {path}; {proof}")
+            if settings.exclusive:
+                yield ended_finding(url)
             yield from _verify_findings(settings, result.answer.access)
             continue
         outcome = result.answer.outcome

@@ -54,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     found = cli_options.loaded(arguments, command="exec", needs=needs)
     token_settings = cli_options.chosen_token(found.settings, arguments.token)
     settings = found.settings._replace(tokens=(token_settings,), leader_election=None, serve=None)
+    if settings.issuer_of(token_settings).exclusive and not token_settings.outputs:
+        problem = "is exclusive: a new token would end the one in use; name the outputs that have it"
+        raise ConfigurationError((Problem(f"the issuer of {token_settings.name}", problem),))
     memory = MemoryOutput(token_settings.name)
     runtime = wiring.installation(
         settings, [LogObserver(retries=False)], served={token_settings.name: memory}

@@ -1,9 +1,10 @@
 """Findings of `refresher check` that need only one part: an output, a hook, the clock."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from refresher import exit_codes
+from refresher.config.declarations import TokenSettings
 from refresher.config.durations import format_duration
 from refresher.core import schedule
 from refresher.core.state import TokenPolicy
@@ -72,3 +73,22 @@ def of_hook(hook: "OutputHook", *, offline: bool) -> Finding:
     except HookError as error:
         return Finding("hook", exit_codes.CANT_CREATE, f"of {hook.output}: {error}")
     return Finding("hook", 0, f"of {hook.output}: {would}")
+
+
+def exclusive_finding(url: str) -> Finding:
+    text = f"{url} was not asked for a token, which would end the one in use (exclusive); --mint does it"
+    return Finding("issuer", 0, text, is_hint=True)
+
+
+def ended_finding(url: str) -> Finding:
+    text = f"the token in use has ended at {url} (exclusive); publish a new one now: refresher refresh"
+    return Finding("issuer", 0, text, is_hint=True)
+
+
+def single_process_findings(tokens: Iterable[TokenSettings]) -> Iterator[Finding]:
+    """Hints about tokens in Secrets, which several processes without a Lease may write."""
+    for token in tokens:
+        text = (
+            "its issuer is exclusive, so only one process may mint: run one replica, or set leader_election"
+        )
+        yield Finding(f"token {token.name}", 0, text, is_hint=True)

@@ -12,6 +12,7 @@ from refresher.core.formats import Format, render
 from refresher.core.mints import token_of
 from refresher.core.model import Declined
 from refresher.core.schedule import attempt_budget
+from refresher.errors import ConfigurationError, Problem
 from refresher.keys.keyfile import KeyFile
 
 EXAMPLE = """\
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "token", nargs="?", metavar="NAME", help="token to mint; required if the configuration has several"
     )
+    parser.add_argument(
+        "--force", action="store_true", help="mint although that ends the token in use (exclusive issuers)"
+    )
     flags.add_flags(parser, ("config", "key", "format", "issuer"))
 
 
@@ -34,6 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     clock = SystemClock()
     key = KeyFile(token_settings.key_file).read()
     minted_by = found.settings.issuer_of(token_settings)
+    if minted_by.exclusive and not arguments.force:
+        problem = (
+            f"the issuer of {token_settings.name} is exclusive: a new token ends the one in use; to do it"
+        )
+        raise ConfigurationError((Problem("mint", f"{problem} all the same, add --force"),))
     url, issuer = minted_by.url, assembly.issuer(minted_by, clock)
     budget = attempt_budget(minted_by.timeout, token_settings.lifetime)
     result = issuer.mint(key, token_settings.lifetime, budget)

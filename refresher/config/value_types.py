@@ -198,19 +198,15 @@ FORMAT = choice("format", formats.NAMES, "FORMAT")
 
 
 def _parse_switch(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value in ("true", "false"):
-        return value == "true"
+    if isinstance(value, bool) or value in ("true", "false"):
+        return value in (True, "true")
     raise not_accepted(f"{shown(value)} is not a switch", "true, false")
 
 
 SWITCH = ValueType(
-    _parse_switch,
-    {"enum": [True, False, "true", "false"]},
-    "true|false",
-    lambda setting: str(setting).lower(),
+    _parse_switch, {"enum": [True, False, "true", "false"]}, "true|false", lambda on: str(on).lower()
 )
+
 _GROUP = r"[^\u0000-\u0020:+\-][^\u0000-\u001f\u007f:]{0,255}"
 _GROUP_ACCEPTED = "a group's name or number"
 LARGEST_GROUP = 2**32 - 2  # the next one is (gid_t) -1, which means "leave it unchanged" to chown(2)

@@ -325,7 +325,7 @@ PATH = "accepted: names of object keys with dots between them, such as data.toke
             f"{OAUTH2}    client_secret: hunter2\ntokens:\n{token('a')}",
             "c.yaml:9: issuers.zoom.'client_secre'…: no option; a key or client secret is read from the "
             "key_file of a token; accepted: token_url, client_id, auth_method, scopes, endpoint_params, "
-            "timeout, ca_file, max_lifetime, verify, max_rate, exclusive",
+            f"{COMMON}",
         ),
         (
             f"{OAUTH2.replace('account_id', 'client_secret')}tokens:\n{token('a')}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from refresher.clock import SystemClock
 from refresher.config.declarations import AnyIssuer, Settings, TokenSettings
 from refresher.config.flags import OWNER_VARIABLE
+from refresher.config.json_mint import JsonIssuerSettings
 from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.output_kinds import OutputSettings, hook_owed_path, kind_of, secret_names
 from refresher.config.rules import problems_of_namespace
@@ -24,6 +25,7 @@ from refresher.ports import Clock, Issuer, ManagedToken, Output, Verifier
 
 if TYPE_CHECKING:
     from refresher.hooks import OutputHook
+    from refresher.issuer.client import HttpIssuer
     from refresher.kube.api import KubeApi
     from refresher.kube.elector import Elector
     from refresher.outputs.memory import MemoryOutput
@@ -31,10 +33,21 @@ if TYPE_CHECKING:
 
 def issuer(settings: AnyIssuer, clock: Clock, connections: int = 1) -> Issuer:
     """The issuer's client. `connections`: the number of attempts at once."""
+    client = _client(settings, clock, connections)
+    if settings.max_rate is not None:
+        client.interval = settings.max_rate.interval
+    return client
+
+
+def _client(settings: AnyIssuer, clock: Clock, connections: int) -> "HttpIssuer":
     if isinstance(settings, OAuth2IssuerSettings):
         from refresher.issuer.oauth2 import OAuth2Issuer  # noqa: PLC0415 -- only where wanted
 
         return OAuth2Issuer(settings.plan, clock, settings.ca_file, connections)
+    if isinstance(settings, JsonIssuerSettings):
+        from refresher.issuer.json_mint import JsonIssuer  # noqa: PLC0415 -- as above
+
+        return JsonIssuer(settings.plan, clock, settings.ca_file, connections)
     from refresher.issuer.client import InliveIssuer  # noqa: PLC0415 -- HTTP: not for `wait` and `status`
 
     return InliveIssuer(settings.url, clock=clock, ca_file=settings.ca_file, pool_size=connections)
@@ -95,7 +108,7 @@ def served_tokens(settings: Settings, parts: Parts) -> "dict[str, MemoryOutput]"
 
     return {
         token.name: parts.get(
-            (MemoryOutput, token.name, token.serve_refresh_token),
+            (MemoryOutput, token.name, token.key_file, token.serve_refresh_token),
             partial(MemoryOutput, token.name, includes_refresh_token=token.serve_refresh_token),
         )
         for token in settings.tokens
@@ -209,6 +222,7 @@ def policy_of(token: TokenSettings, issuer: AnyIssuer, outputs: Sequence[Output]
             for output, output_settings in zip(outputs, token.outputs, strict=True)
         ),
         verifies=issuer.verify is not None,
+        exclusive=issuer.exclusive,
     )
 
 
@@ -227,7 +241,7 @@ def managed_tokens(  # noqa: PLR0913 -- all that a token is made of
     for token, entry, after in zip(settings.tokens, published, hooks, strict=True):
         wants = settings.issuer_of(token)
         key = parts.get((KeyFile, token.key_file), partial(KeyFile, token.key_file))
-        server = wants._replace(verify=None, timeout=0.0, max_lifetime=0.0)
+        server = wants._replace(verify=None, timeout=0.0, max_lifetime=0.0, exclusive=False)
         minter = parts.get((issuer, server), partial(issuer, wants, clock, MINTS_AT_ONCE))
         tester = parts.get((verifier, wants.verify, wants.ca_file), partial(verifier, wants, MINTS_AT_ONCE))
         managed.append(ManagedToken(entry.policy, key, entry.outputs, minter, tester, hooks=after))

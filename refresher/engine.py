@@ -23,7 +23,16 @@ from refresher.executor import LIMITS, POLLS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit
 from refresher.outputs.request_poller import RequestPoller
-from refresher.ports import Clock, Desired, KeySource, Mailbox, ManagedToken, Message, Observer
+from refresher.ports import (
+    Clock,
+    Desired,
+    KeySource,
+    Mailbox,
+    ManagedToken,
+    Message,
+    Observer,
+    intervals_of,
+)
 from refresher.tokens import SLICE, Tokens
 
 KEY_POLL = 2.0  # seconds between polls; a new key is in use within 10 s, so the mint has 8 s
@@ -77,6 +86,7 @@ class Engine:
         """
         self._begin()
         patience = STALLED + max((policy.attempt_budget for policy, _ in self.view()), default=0)
+        patience += max(intervals_of(self._tokens.all_managed()).values(), default=0)
         if any(managed.hooks for managed in self._tokens.all_managed()):
             patience = max(patience, STALLED + RUN_TIMEOUT)
         while self._tokens.unsettled and not self._is_over():
@@ -92,6 +102,10 @@ class Engine:
     def managed(self, name: str) -> ManagedToken | None:
         """The present configuration and adapters of this token; None if it is unknown. From any thread."""
         return self._tokens.managed(name)
+
+    def state(self, name: str) -> tuple[TokenPolicy, State] | None:
+        """This token with its state; None if it is unknown. From any thread."""
+        return self._tokens.state(name)
 
     def apply(self, managed_tokens: Iterable[ManagedToken]) -> None:
         """Manage exactly these tokens from now on. From any thread.
@@ -114,7 +128,7 @@ class Engine:
 
     def _turn(self) -> None:
         now = self._clock.now()
-        nearest = min(self._next_poll, self._stop_by, self._tokens.alarms.nearest())
+        nearest = min(self._next_poll, self._stop_by, self._tokens.nearest())
         patience = SLICE if self._refused is None else MOMENT
         message = self._mailbox.take(min(patience, nearest - now.boot))
         self.last_turn = now = self._clock.now()

@@ -12,7 +12,7 @@ class KeyUnreadableError(RefresherError):
 
 
 class OutputError(RefresherError):
-    """An output cannot be read or written. The text says which, why, and what to do.
+    """An output cannot be read or written. The text begins with its name and says why, and what to do.
 
     `retry_after`: `Retry-After` of the backend, in seconds.
     """
@@ -77,6 +77,10 @@ class KubeThrottledError(KubeError):
 
 class KubeRejectedError(KubeError):
     """The API server rejects the request as invalid (400, 413, 422 and similar). The text says why."""
+
+
+class KubeApiMissingError(KubeRejectedError):
+    """The server does not have this API: it is no API server, or a custom resource is not installed."""
 
 
 class UnreachableDaemonError(RefresherError):

@@ -46,8 +46,8 @@ KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"
 MINTS_AT_ONCE = 16
 # Several threads write the outputs of one directory, because a write mostly waits for the disk.
 LIMITS: Mapping[str, Limit] = {
-    ISSUER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE),  # eight issuers may hang, and another one works
-    VERIFIER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE),
+    ISSUER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4),  # each mints, however many hang
+    VERIFIER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4),
     "file": Limit(8, pool=128),
     "secret": Limit(20, pool=40),
     "serve": Limit(1, pool=4),
@@ -286,6 +286,9 @@ class Executor:
         try:
             done: Done = kind_of(step).perform(managed, step, self._clock, self._roll())
         except Exception as error:  # noqa: BLE001 -- after a bug, too, the effect must end
-            event = self.failure(step, unforeseen(error), Outcome.BAD_RESPONSE)
+            message = unforeseen(error)
+            if isinstance(step, Write | DryRun | Inspect):
+                message = f"{step.output}: {message}"  # like an OutputError
+            event = self.failure(step, message, Outcome.BAD_RESPONSE)
             done = Done(event, (Crashed(type(step).__name__, error),))
         return Message(name, done.event, done.notifications)

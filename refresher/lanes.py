@@ -7,14 +7,19 @@ counted apart, up to the same number again. So a hanging lane can be tried again
 A given-up effect may never end, for example if its file system was unmounted and replaced. So it counts only
 for a time, which doubles as more threads hang. A long hang costs few threads, and a lane that works again is
 used again.
+
+A lane may be paced: then an effect begins only `interval` seconds after the one before it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from refresher.core.effects import OUTPUT, Effect, Slot
 from refresher.core.machine import STALLED
+from refresher.core.urgency import Urgency
+from refresher.lane_queue import LaneQueue
 
 WEDGED = 4  # given-up effects on one output that count; with so many, no further effect begins
 COUNTS_FOR = 60.0  # seconds that the first given-up effect counts; up to twice as long for each further one
@@ -23,22 +28,32 @@ TIMING_OUT = 1.0  # seconds; by default a mint ends itself after `STALLED`, whic
 
 
 class Limit(NamedTuple):
-    """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones."""
+    """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones.
+
+    `reserved`: effects that each lane may have, including given-up ones, even if its pool is full. So a lane
+    that works goes on, however many others hang.
+    """
 
     lane: int
     pool: int
+    reserved: int = 0
+
+    @property
+    def threads(self) -> float:
+        """The most threads of the pool. With `reserved`, the number of lanes limits them."""
+        return math.inf if self.reserved else self.pool
 
 
 class Work:
     """One effect in flight. `began`: boot seconds. `reported_at`: when a report last said that it hangs.
-    `counts_until`: until when it occupies its lane after it was given up."""
+    `counts_until`: until when it occupies its lane after it was given up. `is_orphan`: its token is gone."""
 
-    __slots__ = ("began", "counts_until", "given_up", "lane", "reported_at", "step", "token")
+    __slots__ = ("began", "counts_until", "given_up", "is_orphan", "lane", "reported_at", "step", "token")
 
     def __init__(self, token: str, step: Effect, lane: str, began: float) -> None:
         self.token, self.step, self.lane, self.began = token, step, lane, began
         self.reported_at = self.counts_until = began
-        self.given_up = False
+        self.given_up = self.is_orphan = False
 
     @property
     def about(self) -> tuple[str, Slot]:
@@ -61,16 +76,37 @@ class Lanes:
         self._given_up: dict[str, dict[Work, None]] = {}  # by lane
         self._in_pool: Counter[str] = Counter()
         self._of_token: dict[str, list[Work]] = {}
-        self._queues: dict[str, dict[str, None]] = {}  # tokens by lane, in order
+        self._queues: dict[str, LaneQueue] = {}  # by lane
+        self._intervals: Mapping[str, float] = {}
+        self._opens: dict[str, float] = {}  # when (boot seconds) the next effect in a paced lane may begin
+        self._called: tuple[str, str] | None = None  # the lane and the token whose turn it is
+
+    def pace(self, intervals: Mapping[str, float]) -> None:
+        """Let effects in these lanes begin no sooner than so many seconds after each other."""
+        self._intervals = intervals
+        self._opens = {lane: opens for lane, opens in self._opens.items() if lane in intervals}
 
     def has_room(self, lane: str, now: float) -> bool:
+        return now >= self._opens.get(lane, now) and self._has_capacity(lane, now)
+
+    def is_open_to(self, token: str, lane: str, now: float) -> bool:
+        """Whether an effect of this token may begin: the lane has room, and no other token waits for it."""
+        return self.has_room(lane, now) and (lane not in self._queues or self._called == (lane, token))
+
+    def next_opening(self) -> float:
+        """When (boot seconds) a paced lane opens for a token that waits; infinite if none waits."""
+        opens = (self._opens[lane] for lane in self._queues.keys() & self._opens.keys())
+        return min(opens, default=float("inf"))
+
+    def _has_capacity(self, lane: str, now: float) -> bool:
         pool = pool_of(lane)
         limit = self._limits[pool]
         in_flight = len(self._in_lane.get(lane, ()))
+        is_reserved = in_flight + len(self._given_up.get(lane, ())) < limit.reserved
         return (
             in_flight < limit.lane
             and in_flight + len(self._counting(lane, now)) < 2 * limit.lane
-            and self._in_pool[pool] < limit.pool
+            and (is_reserved or self._in_pool[pool] < limit.pool)
         )
 
     def is_wedged(self, token: str, step: Effect, lane: str, now: float) -> bool:
@@ -85,6 +121,8 @@ class Lanes:
         self._in_lane.setdefault(lane, {})[work] = None
         self._of_token.setdefault(token, []).append(work)
         self._in_pool[pool_of(lane)] += 1
+        if lane in self._intervals:
+            self._opens[lane] = now + self._intervals[lane]
         return work
 
     def give_up(self, work: Work, now: float) -> None:
@@ -111,14 +149,19 @@ class Lanes:
         """The effects in flight for a token, without given-up ones."""
         return tuple(self._of_token.get(token, ()))
 
-    def wait(self, token: str, lane: str) -> None:
-        """Put the token at the end of the queue of a lane, unless it is already in the queue."""
-        self._queues.setdefault(lane, {}).setdefault(token)
+    def wait(self, token: str, lane: str, urgency: Urgency) -> None:
+        """Put the token into the queue of a lane."""
+        if lane not in self._queues:
+            self._queues[lane] = LaneQueue()
+        self._queues[lane].put(token, urgency)
 
     def forget(self, token: str) -> None:
-        """Remove a token from all queues."""
+        """Remove a token, which is gone, from all queues. All its effects were given up."""
+        for given_up in self._given_up.values():
+            for work in given_up:
+                work.is_orphan = work.is_orphan or work.token == token
         for lane in [lane for lane, queue in self._queues.items() if token in queue]:
-            del self._queues[lane][token]
+            self._queues[lane].discard(token)
             if not self._queues[lane]:
                 del self._queues[lane]
 
@@ -128,14 +171,16 @@ class Lanes:
     def admitted(self, now: float) -> Iterator[str]:
         """Take tokens out of the queues, one after the other, while their lane has room."""
         for lane in tuple(self._queues):
-            while self._queues.get(lane) and self.has_room(lane, now):
-                yield self._first(lane)
+            while lane in self._queues and self.has_room(lane, now):
+                self._called = lane, self._first(lane)
+                yield self._called[1]
+        self._called = None
 
     def stuck(self, now: float, silent: float) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The full lanes in which no effect began within `silent` seconds, and the tokens in their queues.
         The queues are emptied."""
         for lane in tuple(self._queues):
-            if not self.has_room(lane, now) and all(
+            if not self._has_capacity(lane, now) and all(
                 now - work.began >= silent for work in self._blocking(lane)
             ):
                 yield lane, tuple(self._queues.pop(lane))
@@ -154,8 +199,7 @@ class Lanes:
 
     def _first(self, lane: str) -> str:
         queue = self._queues[lane]
-        token = next(iter(queue))
-        del queue[token]
+        token = queue.take()
         if not queue:
             del self._queues[lane]
         return token

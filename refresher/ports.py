@@ -1,7 +1,7 @@
 """The protocols between the engine and its adapters. Adapters promise no more than these."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from refresher.core.effects import HOOK, MINT_SLOT, OUTPUT, VERIFY_SLOT, Slot
@@ -12,6 +12,8 @@ from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
 from refresher.core.state import TokenPolicy
 from refresher.lanes import Work
+
+SERVED = "serve:"  # begins the names of outputs that the consumers' listener serves; the token's name follows
 
 
 class Clock(Protocol):
@@ -25,12 +27,14 @@ class Issuer(Protocol):
     """Mints tokens."""
 
     lane: str  # "issuer:https://api.inlive.app": all mints in one lane may hang together
+    interval: float  # seconds from one attempt in the lane to the next; 0 without a limit
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         """Request one token that lives `lifetime` seconds. The whole attempt ends within `budget` seconds.
 
-        Quick retries of brief failures (a reset connection, a 502) stay within the budget. Every failure is
-        returned as a `Declined`; nothing is raised. Several threads may call this at once.
+        Quick retries of brief failures (a reset connection, a 502) stay within the budget. With an `interval`
+        there are none: an attempt is one request. Every failure is returned as a `Declined`; nothing is
+        raised. Several threads may call this at once.
         """
 
 
@@ -181,6 +185,13 @@ class ManagedToken(NamedTuple):
         before, after = self.adapters(), new.adapters()
         return {slot for slot in before.keys() | after.keys() if before.get(slot) is not after.get(slot)}
 
+    def continues(self, former: "ManagedToken") -> bool:
+        """Whether this is the same token as `former`, which has the same name: the key or an output is the
+        same. Otherwise another token has this name now, and its consumers must not get the token of `former`.
+        """
+        own = {output.name for output in self.outputs if not output.name.startswith(SERVED)}
+        return self.key is former.key or any(output.name in own for output in former.outputs)
+
     def may_act(self) -> bool:
         """Whether this process may mint for this token now."""
         return not self.policy.elected or self.time_left() > 0
@@ -219,3 +230,13 @@ class Observer(Protocol):
 
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
         """`token`: the token's name; empty if the whole process is concerned."""
+
+
+def intervals_of(managed_tokens: Iterable[ManagedToken]) -> dict[str, float]:
+    """The pace of each lane that has one. The slowest counts where issuers share a lane."""
+    intervals: dict[str, float] = {}
+    for managed in managed_tokens:
+        lane, interval = managed.issuer.lane, managed.issuer.interval
+        if interval:
+            intervals[lane] = max(interval, intervals.get(lane, 0.0))
+    return intervals

@@ -96,9 +96,9 @@ class Reloader:
         ignored = tuple(name for name in NEEDS_RESTART if getattr(before, name) != getattr(wanted, name))
         _check_election(before, wanted)
         settings = wanted._replace(**{name: getattr(before, name) for name in NEEDS_RESTART})
-        managed = {token.policy.name: token for token in self._runtime.assembly.tokens(settings)}
-        if has_secrets(settings):
+        if has_secrets(settings):  # before the new parts replace the present ones: it may raise
             wiring.record_events(self._runtime)
+        managed = {token.policy.name: token for token in self._runtime.assembly.tokens(settings)}
         self._runtime.engine.apply(managed.values())
         for warning in loaded.warnings:
             if warning not in self._warnings:

@@ -26,9 +26,10 @@ from refresher.core.model import SecretStr, secrets_in
 from refresher.core.notifications import Hanging, Notification, OutputRemoved, TokenRemoved
 from refresher.core.process_notifications import Crashed
 from refresher.core.state import State, TokenPolicy
+from refresher.core.urgency import urgency_of
 from refresher.executor import Executor, kind_of, subject_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
-from refresher.ports import ManagedToken, Message, Observer, Output
+from refresher.ports import ManagedToken, Message, Observer, Output, intervals_of
 
 SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended
 
@@ -58,6 +59,7 @@ class Tokens:
         }
         self._executor, self._observers, self._hold, self._began = executor, observers, hold, began
         self._lanes = Lanes(limits)
+        self._lanes.pace(intervals_of(self.all_managed()))
         self.alarms = Alarms()
         self._wanted: Collection[str] = ()  # the outputs after the last change
         self.unsettled = set(self._tokens)
@@ -72,6 +74,11 @@ class Tokens:
         token = self._tokens.get(name)
         return token.managed if token else None
 
+    def state(self, name: str) -> tuple[TokenPolicy, State] | None:
+        """This token with its state; None if it is unknown. From any thread."""
+        token = self._tokens.get(name)
+        return (token.managed.policy, token.state) if token else None
+
     def all_managed(self) -> list[ManagedToken]:
         """The configuration and adapters of every token."""
         return [token.managed for token in self._tokens.values()]
@@ -85,12 +92,18 @@ class Tokens:
         for name in self._tokens:
             self._apply(name, None, now)
 
+    def nearest(self) -> float:
+        """The boot second at which something is due next."""
+        return min(self.alarms.nearest(), self._lanes.next_opening())
+
     def wake(self, now: Instant) -> None:
         """Begin what is due, and handle what hangs."""
         for name in self.alarms.due(now.boot):
             self._check_silent(name, now)
             self._apply(name, None, now)
         self._leave_stuck_queues(now)
+        for name in self._lanes.admitted(now.boot):
+            self._apply(name, None, now)
 
     def settle_without_answers(self, now: Instant) -> None:
         """Count everything in flight as failed."""
@@ -105,16 +118,20 @@ class Tokens:
     def follow(self, desired: Mapping[str, ManagedToken], now: Instant, *, stopping: bool) -> None:
         """Manage exactly these tokens from now on."""
         before, after = self._tokens, dict[str, Token]()
+        kept = {
+            name for name in before.keys() & desired.keys() if desired[name].continues(before[name].managed)
+        }
         for name, managed in desired.items():
-            known = before.get(name)
-            state = State.initial(managed.policy) if known is None else self._adapted(known, managed, now)
+            known = before[name] if name in kept else None
+            state = self._adapted(known, managed, now) if known else State.initial(managed.policy)
             after[name] = Token(managed, state)
         self._tokens = after
+        self._lanes.pace(intervals_of(desired.values()))
         self._release_outputs(before, after, now)
-        for name in before.keys() - after.keys():
+        for name in before.keys() - kept:
             self._forget(name, before[name].managed, now)
         for name, token in after.items():
-            if name not in before or token.managed != before[name].managed:
+            if name not in kept or token.managed != before[name].managed:
                 leads = LeadershipChanged(token.managed.may_act())
                 self._apply(name, Stopping() if stopping else leads, now)
 
@@ -163,7 +180,9 @@ class Tokens:
         """Apply the event of a message to its token, or to all tokens."""
         if message.work is not None:
             self._lanes.end(message.work)
-            if message.work.given_up and isinstance(event, Ending):
+            if message.work.is_orphan:  # another token may have this name now
+                event = None
+            elif message.work.given_up and isinstance(event, Ending):
                 event = Late(event)
         if message.token is None:
             names: Iterable[str] = tuple(self._tokens)
@@ -176,8 +195,6 @@ class Tokens:
             self.notify(message.token or "", notification, now)
         for name in names:
             self._apply(name, event, now)
-        for name in self._lanes.admitted(now.boot):
-            self._apply(name, None, now)
 
     def _check_silent(self, name: str, now: Instant) -> None:
         """Report the effects of a token that hang, and give up those that take too long."""
@@ -202,10 +219,6 @@ class Tokens:
         """Seconds for which an effect may be in flight."""
         patience: float = kind_of(work.step).patience(self._tokens[work.token].managed.policy, work.step)
         return patience
-
-    def _next_check(self, work: Work) -> float:
-        """When (boot seconds) to check next whether an effect hangs."""
-        return min(work.began + self._patience(work), work.next_report)
 
     def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
         self._lanes.give_up(work, now.boot)
@@ -247,7 +260,8 @@ class Tokens:
                 self._observe(name, Started(step), now)
             elif not self._take_up(managed, step, now):
                 held_back |= managed.slots_in(managed.lane(step.slot))
-        checks = (self._next_check(work) for work in self._lanes.of(name))
+        in_flight = self._lanes.of(name)
+        checks = (min(work.began + self._patience(work), work.next_report) for work in in_flight)
         self.alarms.set(name, min(step.until, now.boot + SLICE, *checks))
         state = self._tokens[name].state
         has_key = state.newest is not None or state.key_problem is not None
@@ -267,11 +281,11 @@ class Tokens:
         if self._lanes.is_wedged(name, step, lane, now.boot):
             message = f"{subject_of(step)} was not tried: {WEDGED} earlier operations still hang"
             self._observe(name, self._executor.failure(step, message), now)
-        elif self._lanes.has_room(lane, now.boot):
+        elif self._lanes.is_open_to(name, lane, now.boot):
             self._observe(name, Started(step), now)
             self._executor.start(managed, self._lanes.begin(name, step, lane, now.boot))
         else:
-            self._lanes.wait(name, lane)
+            self._lanes.wait(name, lane, urgency_of(step, self._tokens[name].state, managed.policy, now))
             return False
         return True
 

@@ -53,7 +53,7 @@ def installation(
     assembly = Assembly(clock, connect, elector, index.blot_out, horizon)
     tokens = assembly.tokens(settings, served)
     present = list(observers)
-    workers = Workers({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: POLLS})
+    workers = Workers({name: limit.threads for name, limit in LIMITS.items()} | {KEYS: POLLS})
     engine = Engine(
         tokens,
         executor=Executor(clock, mailbox, workers, random.random),

@@ -42,7 +42,7 @@ class Workers:
     issuer would delay the end until its time-out. Only one thread calls this.
     """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
+    def __init__(self, sizes: Mapping[str, float]) -> None:
         self._pools = {name: _Pool(size, name) for name, size in sizes.items()}
         self._unstarted: list[tuple[str, Work]] = []  # work for threads of their own that the system refused
 
@@ -81,7 +81,7 @@ class Workers:
 class _Pool:
     """At most `size` threads, and the jobs that wait for them."""
 
-    def __init__(self, size: int, name: str) -> None:
+    def __init__(self, size: float, name: str) -> None:
         self._size, self.name = size, name
         self._jobs: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._lock = threading.Lock()

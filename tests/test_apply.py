@@ -2,12 +2,14 @@
 
 import threading
 
+import pytest
+
 from refresher.core.effects import MINT
 from refresher.core.events import KeyRead, KeyUnreadable, RefreshRequested
 from refresher.core.model import SecretStr
 from refresher.core.notifications import KeyLoaded, OutputWritten, TokenAdopted, TokenMinted, TokenRemoved
 from refresher.keys.poller import KeyPoller
-from refresher.ports import Message
+from refresher.ports import ManagedToken, Message
 from tests.simulation.site import HOUR, STOP, Issuer, Key, Site
 from tests.simulation.virtual import World
 
@@ -122,6 +124,55 @@ def test_what_ends_for_a_token_that_is_gone_is_of_no_consequence():
     assert len(site.issuer.asked) == 2
     assert site.minted("b") == 0
     assert site.outputs["b"].content is None
+
+
+def of_keys(site: Site, names: tuple[str, ...]) -> list[ManagedToken]:
+    """The site's tokens, each with the next of these names."""
+    return [
+        managed._replace(policy=managed.policy._replace(name=name))
+        for name, managed in zip(names, site.managed_tokens.values(), strict=True)
+    ]
+
+
+def writers(site: Site) -> dict[str, set[str]]:
+    """Which keys minted the tokens that were written in each output."""
+    minted_with = {
+        each.facts.fingerprint: each.facts.key_fingerprint for _, each in site.memory.of(TokenMinted)
+    }
+    return {
+        output.name: {minted_with[fingerprint] for _, fingerprint in output.written}
+        for output in site.outputs.values()
+    }
+
+
+@pytest.mark.parametrize("names", [("b", "a"), ("x", "a"), ("b", "x")])
+@pytest.mark.parametrize("takes", [0.05, 5.0])
+def test_a_name_that_another_token_gets_does_not_lead_the_former_token_to_its_consumers(names, takes):
+    """At rest, and while both tokens are minted for the second time."""
+    site = Site("a", "b")
+    site.issuer.keys = {"key of a", "key of b"}
+    for name, each in site.keys.items():
+        each.content = f"key of {name}"
+    site.at(MINUTE, lambda: setattr(site.issuer, "takes", takes))
+    site.post(MINUTE, Message(None, RefreshRequested()))
+    site.at(MINUTE + 2.0, lambda: site.engine.apply(of_keys(site, names)))
+    site.runs(10 * MINUTE)
+    assert all(output.written for output in site.outputs.values())
+    for name, keys in writers(site).items():
+        assert keys == {SecretStr(f"key of {name.removeprefix('output of ')}").fingerprint}
+
+
+def test_a_mint_for_a_token_that_is_gone_does_not_count_for_one_of_its_name_that_comes():
+    """It ends late, after the new token was minted with another key."""
+    site = Site("a", takes=5.0)
+    site.issuer.keys = {"former", "key"}
+    site.keys["a"].content = "former"
+    former, other = site.managed_tokens["a"], Key(site.world, "key", "another")
+    site.at(1.0, lambda: site.engine.apply([]))
+    site.at(2.0, lambda: site.engine.apply([former._replace(key=other)]))
+    site.runs(MINUTE)
+    assert len(site.issuer.asked) == 2
+    assert writers(site) == {"output of a": {SecretStr("key").fingerprint}}
 
 
 def test_a_message_for_a_token_that_is_gone_is_dropped():

@@ -602,3 +602,51 @@ def test_waiting_in_line_is_not_taken_for_silence():
     assert site.memory.of(OutputFailed) == []
     written = {output.content.facts.fingerprint for output in site.outputs.values()}
     assert written == {content.facts.fingerprint}
+
+
+# --- The pace of an issuer
+
+
+def test_a_paced_issuer_gets_no_two_requests_within_its_interval():
+    names = [f"t{number}" for number in range(30)]
+    site = Site(*names, lifetime=600.0)
+    site.issuer.interval = 2.0
+    site.runs(600.0)
+    gaps = [after - before for before, after in pairwise(site.issuer.asked)]
+    assert min(gaps) > 1.98  # a thread takes some milliseconds to begin
+    assert max(gaps[: len(names) - 1]) < 2.1  # while tokens wait, none of the rate is lost
+    assert all(site.outputs[name].content is not None for name in names)
+
+
+def test_a_paced_issuer_serves_the_most_urgent_token_first():
+    """After an outage, all tokens are due at once."""
+    lifetimes = {"first": 86400.0, "long": 3600.0, "short": 300.0, "middle": 900.0}
+    site = Site(*lifetimes)
+    for name, lifetime in lifetimes.items():
+        site.give(name, site.outputs[name], lifetime=lifetime)
+    site.issuer.interval = 60.0
+    site.post(1000.0, Message(None, RefreshRequested()))
+    site.runs(1200.0)
+    requested = site.began + 1000.0
+    minted = [
+        token for at, token, each in site.memory.entries if isinstance(each, TokenMinted) and at > requested
+    ]
+    assert minted[-3:] == ["short", "middle", "long"]
+
+
+def test_tokens_that_always_fail_leave_a_paced_issuer_to_the_others():
+    broken = [f"broken-{number}" for number in range(20)]
+    site = Site(*broken, "good", lifetime=600.0)
+    for name in broken:
+        site.keys[name].content = "refused"
+    site.issuer.interval = 10.0
+    site.runs(3600.0)
+    assert site.minted("good") >= 3600 / 600
+
+
+def test_a_single_pass_waits_for_the_pace_of_its_issuer():
+    site = Site("a", "b", "c")
+    site.issuer.interval = 50.0
+    site.settles()
+    assert all(site.outputs[name].content is not None for name in "abc")
+    assert 100.0 <= site.passed < 102.0

@@ -63,6 +63,7 @@ class AnIssuer:
     answer: Granted | Declined | Exception = GRANTED
     asked: tuple[SecretStr, float, float] | None = None
     lane: str = "issuer:https://api.inlive.app"
+    interval: float = 0.0
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         self.asked = key, lifetime, budget
@@ -299,10 +300,10 @@ MESSAGE = "internal error (a bug): RuntimeError; the log has the details"
     ("effect", "event", "what"),
     [
         (MINT, MintFailed(KEY, Declined(Outcome.BAD_RESPONSE, MESSAGE), ROLL), "Mint"),
-        (WRITE, WriteFailed("file", MESSAGE, ROLL), "Write"),
-        (INSPECT, InspectFailed("file", MESSAGE), "Inspect"),
-        (FIRST_INSPECT, InspectFailed("file", MESSAGE), "Inspect"),
-        (DRY_RUN, WriteFailed("file", MESSAGE, ROLL), "DryRun"),
+        (WRITE, WriteFailed("file", f"file: {MESSAGE}", ROLL), "Write"),
+        (INSPECT, InspectFailed("file", f"file: {MESSAGE}"), "Inspect"),
+        (FIRST_INSPECT, InspectFailed("file", f"file: {MESSAGE}"), "Inspect"),
+        (DRY_RUN, WriteFailed("file", f"file: {MESSAGE}", ROLL), "DryRun"),
         (VERIFY, Verified(token().facts.fingerprint, Verification(Verdict.INCONCLUSIVE, MESSAGE)), "Verify"),
     ],
     ids=["mint", "write", "inspection", "first inspection", "dry run", "verify"],

@@ -1,16 +1,20 @@
 """Admission to lanes: room, queues, and stuck lanes."""
 
+import math
 from itertools import pairwise
 
 import pytest
 
 from refresher.core.effects import Inspect, Mint
 from refresher.core.model import Reason, SecretStr
+from refresher.core.urgency import Urgency
+from refresher.executor import LIMITS
 from refresher.lanes import COUNTS_FOR, WEDGED, Lanes, Limit, Work, pool_of
 
 INSPECT, MINT = Inspect("file"), Mint(SecretStr("key"), Reason.FIRST)
 A, B = "file:/a", "file:/b"
 SILENT = 10.0
+CALM = Urgency(has_failed=False, rank=2, valid_until=3600.0)
 NOW = 0.0
 
 
@@ -51,6 +55,47 @@ def test_all_lanes_of_a_pool_together_have_room_up_to_the_limit_of_the_pool(lane
     assert lanes.has_room(B, NOW)
 
 
+@pytest.fixture
+def full():
+    """Lanes whose pool is full of given-up effects. Each lane has two reserved."""
+    full = Lanes({"issuer": Limit(3, pool=4, reserved=2)})
+    for lane in ("issuer:a", "issuer:b"):
+        for work in [full.begin("x", MINT, lane, NOW) for _ in range(2)]:
+            full.give_up(work, NOW)
+    return full
+
+
+def test_a_lane_has_its_reserved_room_while_others_fill_the_pool(full):
+    assert not full.has_room("issuer:a", NOW)
+    assert full.has_room("issuer:c", NOW)
+    first = full.begin("y", MINT, "issuer:c", NOW)
+    full.begin("z", MINT, "issuer:c", NOW)
+    assert not full.has_room("issuer:c", NOW)
+    full.end(first)
+    assert full.has_room("issuer:c", NOW)
+
+
+def test_a_lane_with_given_up_effects_of_its_own_has_no_reserved_room_for_them(full):
+    full.give_up(full.begin("y", MINT, "issuer:c", NOW), NOW)
+    full.begin("y", MINT, "issuer:c", NOW)
+    assert not full.has_room("issuer:c", NOW)
+
+
+def test_only_a_pool_without_reserved_room_limits_its_threads(full):
+    assert Limit(3, pool=4).threads == 4
+    assert Limit(3, pool=4, reserved=2).threads == math.inf
+
+
+@pytest.mark.parametrize("pool", ["issuer", "verify"])
+def test_every_issuer_mints_however_many_others_hang_for_ever(pool):
+    lanes, now = Lanes(LIMITS), NOW
+    for number in range(100):
+        for _ in range(100):
+            if lanes.has_room(f"{pool}:{number}", now):
+                lanes.give_up(lanes.begin(f"{number}", MINT, f"{pool}:{number}", now), now)
+    assert lanes.has_room(f"{pool}:good", now)
+
+
 def test_a_given_up_effect_makes_room_but_keeps_its_thread(lanes):
     (first,) = begun(lanes, "issuer", "x")
     lanes.give_up(first, NOW)
@@ -75,7 +120,7 @@ def test_effects_in_flight_are_listed_by_token(lanes):
 def test_waiting_tokens_are_admitted_in_order_while_there_is_room(lanes):
     first, second = begun(lanes, A, "x", "y")
     for token in ("1", "2", "1", "3"):
-        lanes.wait(token, A)
+        lanes.wait(token, A, CALM)
     assert list(lanes.admitted(NOW)) == []
     assert lanes.is_waiting("2")
     lanes.end(first)
@@ -92,8 +137,8 @@ def test_waiting_tokens_are_admitted_in_order_while_there_is_room(lanes):
 def test_a_lane_without_progress_is_stuck_and_its_queue_is_returned(lanes):
     begun(lanes, A, "x", at=0.0)
     begun(lanes, A, "y", at=5.0)
-    lanes.wait("1", A)
-    lanes.wait("2", A)
+    lanes.wait("1", A, CALM)
+    lanes.wait("2", A, CALM)
     assert list(lanes.stuck(SILENT + 4.9, SILENT)) == []
     assert list(lanes.stuck(SILENT + 5.0, SILENT)) == [(A, ("1", "2"))]
     assert not lanes.is_waiting("1")
@@ -101,14 +146,14 @@ def test_a_lane_without_progress_is_stuck_and_its_queue_is_returned(lanes):
 
 def test_a_lane_with_room_is_not_stuck(lanes):
     begun(lanes, A, "x")
-    lanes.wait("1", A)
+    lanes.wait("1", A, CALM)
     assert list(lanes.stuck(1000.0, SILENT)) == []
 
 
 def test_a_lane_is_not_stuck_while_its_full_pool_makes_progress(lanes):
     begun(lanes, A, "x", "y", at=995.0)
     begun(lanes, "file:/c", "z", at=0.0)
-    lanes.wait("1", B)
+    lanes.wait("1", B, CALM)
     assert list(lanes.stuck(1000.0, SILENT)) == []
     assert list(lanes.stuck(1010.0, SILENT)) == [(B, ("1",))]
 
@@ -175,5 +220,51 @@ def test_a_lane_with_only_given_up_effects_is_stuck(lanes):
     for _ in range(2):
         (work,) = begun(lanes, "issuer", "x")
         lanes.give_up(work, NOW)
-    lanes.wait("1", "issuer")
+    lanes.wait("1", "issuer", CALM)
     assert list(lanes.stuck(0.0, SILENT)) == [("issuer", ("1",))]
+
+
+# --- The pace
+
+
+def test_a_paced_lane_opens_an_interval_after_each_beginning(roomy):
+    roomy.pace({"issuer": 2.0})
+    assert roomy.has_room("issuer", 10.0)
+    begun(roomy, "issuer", "x", at=10.0)
+    assert not roomy.has_room("issuer", 11.9)
+    assert roomy.has_room("issuer", 12.0)
+    assert roomy.has_room(A, 10.0)
+
+
+def test_a_paced_lane_announces_when_it_opens_only_while_a_token_waits(roomy):
+    roomy.pace({"issuer": 2.0})
+    begun(roomy, "issuer", "x", at=10.0)
+    assert roomy.next_opening() == float("inf")
+    roomy.wait("y", "issuer", CALM)
+    assert roomy.next_opening() == 12.0
+    assert list(roomy.admitted(11.9)) == []
+    assert list(roomy.admitted(12.0)) == ["y"]
+
+
+def test_a_lane_that_waits_for_its_pace_is_not_stuck(roomy):
+    roomy.pace({"issuer": 60.0})
+    roomy.end(*begun(roomy, "issuer", "x", at=10.0))
+    roomy.wait("y", "issuer", CALM)
+    assert list(roomy.stuck(69.0, SILENT)) == []
+
+
+def test_a_lane_without_a_pace_any_more_is_open_at_once(roomy):
+    roomy.pace({"issuer": 60.0})
+    begun(roomy, "issuer", "x", at=10.0)
+    roomy.pace({})
+    assert roomy.has_room("issuer", 10.0)
+
+
+def test_a_token_does_not_overtake_those_that_wait(lanes):
+    (first, _) = begun(lanes, A, "x", "y")
+    lanes.wait("1", A, CALM)
+    lanes.end(first)
+    assert not lanes.is_open_to("2", A, NOW)
+    for token in lanes.admitted(NOW):
+        assert lanes.is_open_to(token, A, NOW)
+    assert lanes.is_open_to("2", A, NOW)

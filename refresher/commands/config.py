@@ -37,8 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         return exit_codes.DONE
     from refresher.config.effective import effective_values  # noqa: PLC0415 -- as above
 
-    found = effective_values(vars(arguments), os.environ, os.getcwd(), needs=())
-    values = [_without_secrets(value) for value in found]
+    values = list(effective_values(vars(arguments), os.environ, os.getcwd(), needs=()))
     print(json.dumps([value._asdict() for value in values], indent=2) if arguments.json else _table(values))
     return exit_codes.DONE
 
@@ -51,12 +50,3 @@ def _table(values: "Iterable[Effective]") -> str:
         rows.append((path, text, origin or "default"))
     path_width, text_width = (min(max(len(row[column]) for row in rows), 60) for column in (0, 1))
     return "\n".join(f"{path:{path_width}}  {text:{text_width}}  {origin}" for path, text, origin in rows)
-
-
-def _without_secrets(found: "Effective") -> "Effective":
-    """The same without the arguments of a command, which may hold a secret. Other values cannot: keys are in
-    files, and URLs with a user or a query are refused."""
-    value = found.value
-    if found.path.endswith(".after.exec") and isinstance(value, list | tuple) and len(value) > 1:
-        value = [value[0], "…"]
-    return found._replace(value=value)

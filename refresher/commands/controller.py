@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     served = parser.add_argument_group("served objects")
     served.add_argument(
         "--namespaces",
-        metavar="NAMESPACE[,…]",
-        help="namespaces whose AccessTokens are served. Default: the namespace of this Pod",
+        metavar="NAMESPACES",
+        help="namespaces to serve, separated by commas. Default: the namespace of this Pod",
     )
     served.add_argument(
         "--all-namespaces",
@@ -124,7 +124,7 @@ class _Objects:
             api,
             runtime.clock,
             runtime.mailbox,
-            view=engine.view,
+            state=engine.state,
             is_current=lambda name: engine.managed(name) is tokens.current(name),
             leads=lambda: (time_left or _always)() > 0,
         )
@@ -136,7 +136,7 @@ class _Objects:
         """Start the threads."""
         self.watches.start(self._workers.run)
         self._workers.run(partial(self._reconciler.run, self._changed), "reconciler")
-        self._workers.run(self._statuses.run, "statuses")
+        self._statuses.start(self._workers.run)
 
 
 def _always() -> float:

@@ -1,4 +1,4 @@
-"""`refresher emulator`: run an Inlive API on this machine, to develop and test against."""
+"""`refresher emulator`: run an Inlive API and other issuers on this machine, to develop and test against."""
 
 import argparse
 import contextlib
@@ -13,6 +13,7 @@ from refresher.config.addresses import split_listen
 from refresher.config.quoting import shown_path
 from refresher.core.model import SecretStr
 from refresher.emulator.control import HEADER
+from refresher.emulator.kinds import ANSWER, JSON_PATH, OAUTH2_PATH
 from refresher.emulator.server import Emulator
 from refresher.errors import ConfigurationError, Problem
 from refresher.keys.keyfile import KeyFile
@@ -23,6 +24,10 @@ EXAMPLE = """\
   curl -X PUT http://127.0.0.1:8787/_emulator/faults -H 'X-Emulator-Control: 1' \\
       -d '{"status": 503, "retry_after": 5, "count": 3}'
   curl -X POST http://127.0.0.1:8787/_emulator/tokens/expire -H 'X-Emulator-Control: 1' -d '{"all": true}'
+
+other kinds of issuers, with the same keys:
+  /oauth2/token  OAuth2 client credentials: any client_id, a key as client_secret, in the header or the form
+  /v1/tokens     JSON: a key in a header or in the body, the first whole number in the body as lifetime
 
 faults, alone or combined; a list of faults is a script:
   latency, status, retry_after, body, garbage, redirect, endless, reset, hang, same_token, lifetime,
@@ -70,6 +75,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="1s",
         help="refuse to mint tokens with a shorter lifetime. Default: 1s",
     )
+    parser.add_argument(
+        "--lifetime",
+        metavar="DURATION",
+        default="1h",
+        help="lifetime of tokens whose request states none, as in OAuth2. Default: 1h",
+    )
+    parser.add_argument(
+        "--exclusive", action="store_true", help="a new token ends the former one of the same client"
+    )
+    parser.add_argument(
+        "--json-answer",
+        metavar="JSON",
+        default=ANSWER,
+        help="response of the JSON endpoint, with $access_token, $expires_in and $expires_at. "
+        f"Default: {ANSWER}",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -110,6 +131,9 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
         cert=arguments.cert,
         key=arguments.cert_key,
         min_expiry=cli_options.duration("--min-lifetime", arguments.min_lifetime),
+        lifetime=cli_options.duration("--lifetime", arguments.lifetime),
+        exclusive=arguments.exclusive,
+        json_answer=arguments.json_answer,
         log=_log,
     )
 
@@ -154,6 +178,10 @@ def _welcome(emulator: Emulator, arguments: argparse.Namespace) -> Iterator[str]
             f"--issuer-url {url} --key-file {shlex.quote(files[0])}{trust.replace('--cacert', '--ca-file')}"
         )
         yield f"  refresher mint --lifetime 1m {flags}"
+    yield "mint as an OAuth2 client, or at a JSON endpoint:"
+    client = f'-u "any-client:{bearer}" -d grant_type=client_credentials'
+    yield f"  curl{trust} {url}{OAUTH2_PATH} {client}"
+    yield f"""  curl{trust} {url}{JSON_PATH} {authorization} {json} '{{"ttl": 60}}'"""
     yield "use the token; once it has expired, the response is 403 with X-Access-Token-Expired:"
     authorization = '-H "Authorization: Bearer $TOKEN"'
     yield f"""  curl{trust} -i {url}/v1/rooms/create {authorization} {json} '{{"name": "My Room"}}'"""

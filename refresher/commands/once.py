@@ -61,16 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     signals.take_over({signal.SIGTERM: stop, signal.SIGINT: stop})
     runtime.engine.settle()
-    states = [state for _, state in runtime.engine.view()]
+    view = list(runtime.engine.view())
+    states = [state for _, state in view]
     for recorder in runtime.events:
         recorder.flush(HURRIED_FLUSH_TIMEOUT if any(state.stopping for state in states) else FLUSH_TIMEOUT)
     now = runtime.clock.now()
     code = exit_codes.of_states(states, now)
-    if arguments.metrics_file:
-        view = runtime.engine.view()
-        path, clock = os.path.abspath(arguments.metrics_file), runtime.clock
-        if not textfile.write(path, view, clock, every, lambda state: not exit_codes.of_states([state], now)):
-            return exit_codes.gravest([code, exit_codes.CANT_CREATE])
+    if arguments.metrics_file and not textfile.write(arguments.metrics_file, view, now, every):
+        return exit_codes.gravest([code, exit_codes.CANT_CREATE])
     return code
 
 

@@ -48,6 +48,4 @@ def _reasons(published: assembly.Published, clock: Clock) -> Iterator[str]:
     """Why consumers cannot start yet: the problem of each output without a valid token, and what to do."""
     for output in status_of_outputs(*published, clock).outputs:
         if not output.valid and (problem := output.problem):
-            names_it = problem.message.startswith(output.name)
-            subject = "" if names_it else f"{output.name}: "
-            yield f"{subject}{problem.message}; {problem.advice}"
+            yield f"{output.name}: {problem.message}; {problem.advice}"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from refresher.config.quoting import LONGEST_QUOTE, described, shown
-from refresher.config.source_map import Mapping
+from refresher.config.source_map import Mapping, Path
 from refresher.config.value_types import (
     FORMAT,
     MappingError,
@@ -36,7 +36,7 @@ _URL_ACCEPTED = "https://HOST[:PORT][/PATH], or http:// to this machine (localho
 
 def parse_url(value: object) -> str:
     """The issuer's base URL without a trailing slash."""
-    base = _safe_url(value, "an issuer's URL", "key").rstrip("/")
+    base = safe_url(value, "an issuer's URL", "key").rstrip("/")
     if base.endswith(MINT_PATH):
         raise ValueError(f"{_shown_url(base)} ends in {MINT_PATH}, which is added; leave it out")
     return base
@@ -44,15 +44,15 @@ def parse_url(value: object) -> str:
 
 def parse_verify_url(value: object) -> str:
     """The URL that is requested with each new token."""
-    return _safe_url(value, "a URL to verify tokens with", "token")
+    return safe_url(value, "a URL to verify tokens with", "token")
 
 
 def parse_token_url(value: object) -> str:
     """The URL of an OAuth2 token endpoint."""
-    return _safe_url(value, "a token endpoint", "client secret")
+    return safe_url(value, "a token endpoint", "client secret")
 
 
-def _safe_url(value: object, meant: str, secret: str) -> str:
+def safe_url(value: object, meant: str, secret: str) -> str:
     """A URL that may receive a secret. Each request carries it, so plain http is for loopback only."""
     text = text_of(value, _URL_ACCEPTED)
     authority = re.match(r"[a-z]+://([^/?#]*)", text[:LONGEST_URL], re.IGNORECASE)
@@ -251,7 +251,7 @@ def parse_data(value: object) -> Pairs:
 def named_values(value: Mapping, pattern: str, refused: Callable[[str], str], item: ValueType) -> Pairs:
     """Each name in `value` with its setting. Names must match `pattern`; of others, `refused` says why not.
     Raises MappingError."""
-    problems, pairs = list(value.repetitions()), list[tuple[str, str]]()
+    problems, pairs = list[tuple[str | Path, str]](value.repetitions()), list[tuple[str, str]]()
     for name, given in value.items():
         if not re.fullmatch(pattern, name):
             problems.append((name, refused(name)))

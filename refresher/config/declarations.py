@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 from refresher.config import addresses, output_kinds, value_types
 from refresher.config.issuers import MIN_LIFETIME, IssuerSettings
+from refresher.config.json_mint import JsonIssuerSettings
 from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.options import Option, options_of, sections_below
 from refresher.config.output_kinds import LONGEST_LIFETIME, OutputSettings
@@ -138,7 +139,7 @@ class LeaderElectionSettings(NamedTuple):
     ] = 15.0
 
 
-AnyIssuer = IssuerSettings | OAuth2IssuerSettings
+AnyIssuer = IssuerSettings | OAuth2IssuerSettings | JsonIssuerSettings
 
 
 class Settings(NamedTuple):
@@ -153,7 +154,7 @@ class Settings(NamedTuple):
         Mapping[str, AnyIssuer],
         Option(
             "Several issuers, by name, instead of issuer.",
-            sections=(IssuerSettings, OAuth2IssuerSettings),
+            sections=(IssuerSettings, OAuth2IssuerSettings, JsonIssuerSettings),
             named=True,
         ),
     ] = MappingProxyType({})

@@ -183,8 +183,8 @@ def parsed(option: Option, given: object, place: Place, base: str, problems: Pro
     try:
         value = read(option.value_type, given)
     except MappingError as error:
-        for key, problem in error.problems:
-            problems.add((*place, key) if isinstance(place, tuple) else place, problem)
+        for path, problem in error.problems:
+            problems.add((*place, *path) if isinstance(place, tuple) else place, problem)
         return INVALID
     except ValueError as error:
         problems.add(place, str(error))

@@ -16,7 +16,7 @@ class Effective(NamedTuple):
     """A value in effect. `origin`: a file and line, a flag or a variable; None for a default."""
 
     path: str  # "tokens[0].outputs[1].mode"
-    value: object  # as users would write it
+    value: object  # as users would write it, without what may be a secret
     origin: str | None
 
 
@@ -54,5 +54,6 @@ def _effective(draft: Draft, path: Path, problems: Problems) -> Iterator[Effecti
         else:
             origin = draft.origin(key)
             where = problems.position(origin) if isinstance(origin, tuple) else origin
-            shown = option.value_type.show(value) if value is not None else None
+            show = option.value_type.redacted or option.value_type.show
+            shown = show(value) if value is not None else None
             yield Effective(problems.path_text((*path, key)), shown, where)

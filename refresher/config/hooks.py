@@ -63,6 +63,7 @@ _ARGUMENTS = ValueType(
     },
     "",
     list,
+    redacted=lambda command: [command[0], *["…"] * (len(command) > 1)],
 )
 
 

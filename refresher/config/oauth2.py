@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from refresher.config import addresses
 from refresher.config.addresses import Pairs, named_values
-from refresher.config.issuers import CA_FILE, MAX_LIFETIME, MAX_LIFETIME_OPTION, TIMEOUT, VERIFY
+from refresher.config.issuers import (
+    CA_FILE,
+    EXCLUSIVE,
+    MAX_LIFETIME,
+    MAX_LIFETIME_OPTION,
+    MAX_RATE,
+    TIMEOUT,
+    VERIFY,
+    Rate,
+)
 from refresher.config.options import Option
 from refresher.config.quoting import described
 from refresher.config.source_map import Mapping
@@ -19,6 +28,7 @@ BASIC, POST = "client_secret_basic", "client_secret_post"  # RFC 7591, token_end
 LONGEST_TEXT = 1000  # characters; Go, and so Helm, knows no larger number in a pattern
 MOST_SCOPES = 100
 RESERVED = ("client_id", "client_secret", "scope")  # fields of the request that other options set
+_HARMLESS = ("audience", "grant_type", "resource")  # fields that hold no secret
 
 _TEXT = rf"[^\u0000-\u001f\u007f]{{1,{LONGEST_TEXT}}}"
 _TEXT_ACCEPTED = f"1 to {LONGEST_TEXT} characters, no control characters"
@@ -78,6 +88,7 @@ _PARAMS = ValueType(
     },
     "",
     dict,
+    redacted=lambda params: {name: text if name in _HARMLESS else "…" for name, text in params},
 )
 
 
@@ -119,6 +130,8 @@ class OAuth2IssuerSettings(NamedTuple):
     ca_file: Annotated[str | None, CA_FILE.in_file_only()] = None
     max_lifetime: Annotated[float, MAX_LIFETIME_OPTION.in_file_only()] = MAX_LIFETIME
     verify: Annotated[str | None, VERIFY.in_file_only()] = None
+    max_rate: Annotated[Rate | None, MAX_RATE] = None
+    exclusive: Annotated[bool, EXCLUSIVE] = False
 
     @property
     def url(self) -> str:

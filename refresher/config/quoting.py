@@ -14,6 +14,7 @@ LONGEST_NAME = 60  # characters; longer names get no suggestion
 
 _DOTTED_NAMES = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)+"  # a host name or an IPv4 address
 _SEVERAL_NAMES = r"[a-z0-9._-]+(?:/[a-z0-9._-]+)+"  # base64 has slashes too, but also capitals
+_SCHEME = r"(?i:bearer|basic|token|apikey) "
 _HARMLESS = r"[\w./@+$…-]+"
 
 
@@ -37,6 +38,16 @@ def beginning(text: str) -> str:
 def plain(key: str, longest: int = LONGEST_QUOTE) -> str:
     """A key or name as locations show it: unchanged if harmless and short, else quoted and cut."""
     return key if len(key) <= longest and re.fullmatch(_HARMLESS, key) else shown(key)
+
+
+def variables_alone(template: str) -> str:
+    """A valid `string.Template` with … for each text between its variables, which may be a secret. The scheme
+    of an Authorization header stays."""
+
+    def replaced(match: re.Match[str]) -> str:
+        return match[0] if match[1] or re.fullmatch(_SCHEME, match[0]) else "…"
+
+    return re.sub(r"(\$(?:[A-Za-z_]\w*|\{\w+\}))|(?:\$\$|[^$])+", replaced, template, flags=re.ASCII)
 
 
 def shown_path(path: str, base: str = "") -> str:

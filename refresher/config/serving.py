@@ -48,23 +48,9 @@ _ADDRESS = ValueType(
 )
 
 
-def _parse_switch(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value in ("true", "false"):
-        return value == "true"
-    raise not_accepted(f"{shown(value)} is not a switch", "true, false")
-
-
-_SWITCH = ValueType(
-    _parse_switch,
-    {"enum": [True, False, "true", "false"]},
-    "true|false",
-    lambda setting: str(setting).lower(),
-)
 REFRESH_TOKEN = Option(
     "Whether the consumers' listener (serve) also serves the refresh token, which can mint.",
-    _SWITCH,
+    value_types.SWITCH,
     example="true",
     flag="--serve-refresh-token",
     group="serve",

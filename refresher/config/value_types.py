@@ -1,14 +1,14 @@
 """The types of values that options take. Each is declared once, for the loader and for the JSON Schema."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from string import Template
 from typing import Any, NamedTuple
 
 from refresher.config import durations
 from refresher.config.durations import format_duration, parse_duration
-from refresher.config.quoting import LONGEST_QUOTE, described, did_you_mean, plain, shown
-from refresher.config.source_map import Ambiguous
+from refresher.config.quoting import LONGEST_QUOTE, described, did_you_mean, plain, shown, variables_alone
+from refresher.config.source_map import Ambiguous, Path
 from refresher.core import formats
 
 LONGEST_TEMPLATE = 65536  # characters
@@ -24,14 +24,16 @@ class ValueType(NamedTuple):
     show: Callable[[Any], object] = lambda setting: setting
     choices: Callable[[Any], tuple[str, ...]] = lambda setting: (setting,)  # the words that a setting holds
     is_path: bool = False  # relative ones are resolved where the option was given
+    # As `show`, for `config show`: without what may be a secret. None: the setting cannot hold one.
+    redacted: Callable[[Any], object] | None = None
 
 
 class MappingError(ValueError):
-    """Problems inside a mapping: each key with its problem."""
+    """Problems inside a mapping: each key, or path of keys and indexes, with its problem."""
 
-    def __init__(self, problems: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{shown(key)}: {problem}" for key, problem in problems))
-        self.problems = problems
+    def __init__(self, problems: Iterable[tuple[str | Path, str]]) -> None:
+        self.problems = [(key if isinstance(key, tuple) else (key,), problem) for key, problem in problems]
+        super().__init__("; ".join(f"{shown(path[-1])}: {problem}" for path, problem in self.problems))
 
 
 class UnquotedError(ValueError):
@@ -194,6 +196,21 @@ def choice(what: str, names: tuple[str, ...], metavar: str, fold: Callable[[str]
 
 FORMAT = choice("format", formats.NAMES, "FORMAT")
 
+
+def _parse_switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value in ("true", "false"):
+        return value == "true"
+    raise not_accepted(f"{shown(value)} is not a switch", "true, false")
+
+
+SWITCH = ValueType(
+    _parse_switch,
+    {"enum": [True, False, "true", "false"]},
+    "true|false",
+    lambda setting: str(setting).lower(),
+)
 _GROUP = r"[^\u0000-\u0020:+\-][^\u0000-\u001f\u007f:]{0,255}"
 _GROUP_ACCEPTED = "a group's name or number"
 LARGEST_GROUP = 2**32 - 2  # the next one is (gid_t) -1, which means "leave it unchanged" to chown(2)
@@ -259,22 +276,29 @@ def parse_template(value: object) -> str:
     text = text_of(value, _TEMPLATE_ACCEPTED, echo=False)
     if len(text) > LONGEST_TEMPLATE or not _is_encodable(text):
         raise not_accepted(f"not a text of at most {LONGEST_TEMPLATE} characters", _TEMPLATE_ACCEPTED)
+    if "access_token" not in placeholders(text, formats.PLACEHOLDERS, _TEMPLATE_ACCEPTED):
+        raise not_accepted("the token, $access_token, is not in it", _TEMPLATE_ACCEPTED)
+    return text
+
+
+def placeholders(text: str, known: Collection[str], accepted: str) -> list[str]:
+    """The names of the placeholders in `text`, a `string.Template`. Raises ValueError for a name that is not
+    `known` and for a lone $."""
     for match in Template.pattern.finditer(text):
         if match["invalid"] is not None:
             line = text.count("\n", 0, match.start()) + 1
-            raise not_accepted(f"a lone $ in line {line}; write $$ for a dollar", _TEMPLATE_ACCEPTED)
+            raise not_accepted(f"a lone $ in line {line}; write $$ for a dollar", accepted)
     names = Template(text).get_identifiers()
     for name in names:
-        if name not in formats.PLACEHOLDERS:
-            hint = did_you_mean(f"${name}", [f"${known}" for known in formats.PLACEHOLDERS]) or ";"
-            raise ValueError(f"${plain(name)} is not a placeholder{hint} accepted: {_TEMPLATE_ACCEPTED}")
-    if "access_token" not in names:
-        raise not_accepted("the token, $access_token, is not in it", _TEMPLATE_ACCEPTED)
-    return text
+        if name not in known:
+            hint = did_you_mean(f"${name}", [f"${each}" for each in known]) or ";"
+            raise ValueError(f"${plain(name)} is not a placeholder{hint} accepted: {accepted}")
+    return names
 
 
 TEMPLATE = ValueType(
     parse_template,
     {"type": "string", "pattern": r"\$(access_token|\{access_token\})", "maxLength": LONGEST_TEMPLATE},
     "TEXT",
+    redacted=variables_alone,
 )

@@ -1,7 +1,7 @@
 """Writes the status of each `AccessToken` object when it has changed.
 
-A notification about a token marks its object. A thread computes the status of the marked objects and, because
-time alone changes a status too, of all others in turn. It writes only what differs from what the API server
+A notification about a token marks its object. Threads compute the status of the marked objects and, because
+time alone changes a status too, of all others in turn. They write only what differs from what the API server
 has, and an object no more than once in `PAUSE`. A message in which only a number differs, such as the seconds
 for which something hangs, waits for `PATIENCE`.
 """
@@ -9,13 +9,15 @@ for which something hangs, waits for `PATIENCE`.
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
-from refresher.controller.conditions import object_status
+from refresher.controller.conditions import NOT_STARTED, object_status
 from refresher.controller.known import Known
 from refresher.controller.spec import GROUP, KIND, VERSION
 from refresher.core import rfc3339
+from refresher.core.advice import Code
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification
 from refresher.core.object_notifications import ObjectNotification, StatusNotWritten, StatusWritten
@@ -27,13 +29,16 @@ from refresher.kube.api import KubeApi
 from refresher.kube.paths import status_path
 from refresher.ports import Clock, Mailbox, Message
 
+WRITERS = 4  # threads, each for its share of the objects
 PERIOD = 0.5  # seconds between two rounds
 ROUND = 60.0  # seconds in which every object has its turn
 PAUSE = 1.0  # seconds between two writes of one status
 PATIENCE = 60.0  # seconds between two writes that differ only in the numbers of a message
 AFTER_FAILURE = 5.0  # seconds until a status that could not be written is tried again
+FIRST = 60.0  # seconds from the first look within which an object without a status waits for its token
 STEADY = 2.0  # seconds by which a time may differ without being another one: two clocks are read
 
+_NOT_YET = (NOT_STARTED, Code.NOT_INSPECTED.value, Code.NO_TOKEN.value)
 _NUMBER = re.compile(r"[0-9]+")
 _TIMES = ("expiresAt", "refreshDue")
 
@@ -56,10 +61,10 @@ class Written(NamedTuple):
 
 
 class StatusWriter:
-    """`ports.Observer`. One thread runs `run`; another one calls `follow`.
+    """`ports.Observer`. One thread calls `follow`, and WRITERS threads write.
 
-    `view` returns every token with its state. `is_current` returns whether the engine has the present token
-    of an object with this name. `leads` returns whether this process may write.
+    `state` returns the token with this name and its state. `is_current` returns whether the engine has the
+    present token of an object with this name. `leads` returns whether this process may write.
     """
 
     def __init__(  # noqa: PLR0913 -- the sources of a status
@@ -68,82 +73,90 @@ class StatusWriter:
         clock: Clock,
         mailbox: Mailbox,
         *,
-        view: Callable[[], Iterable[tuple[TokenPolicy, State]]],
+        state: Callable[[str], tuple[TokenPolicy, State] | None],
         is_current: Callable[[str], bool],
         leads: Callable[[], bool],
     ) -> None:
         self._api, self._clock, self._mailbox = api, clock, mailbox
-        self._view, self._is_current, self._leads = view, is_current, leads
+        self._state, self._is_current, self._leads = state, is_current, leads
         self._lock = threading.Lock()
-        self._marked: set[str] = set()
+        self._marked: list[set[str]] = [set() for _ in range(WRITERS)]
         self._subjects: Mapping[str, Subject] = {}
         self._written: dict[str, Written] = {}
-        self._due: Iterator[str] = iter(())
+        self._first_seen: dict[str, float] = {}  # monotonic seconds, of objects without a status
 
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:  # noqa: ARG002
         if token and not isinstance(notification, ObjectNotification):
-            with self._lock:
-                self._marked.add(token)
+            self._mark((token,))
 
     def follow(self, objects: Mapping[str, Known], mistakes: Mapping[str, tuple[str, ...]]) -> None:
         """Write the status of exactly these objects, by the names of their tokens. `mistakes`: by uid."""
         subjects = {name: Subject(known, mistakes.get(known.uid, ())) for name, known in objects.items()}
-        with self._lock:
-            before, self._subjects = self._subjects, subjects
-            self._marked |= {name for name, subject in subjects.items() if before.get(name) != subject}
+        before, self._subjects = self._subjects, subjects
+        self._mark(name for name, subject in subjects.items() if before.get(name) != subject)
+        for name in before.keys() - subjects.keys():
+            self._written.pop(name, None)
+            self._first_seen.pop(name, None)
 
-    def run(self) -> None:
-        """Write for ever."""
-        led = False
+    def _mark(self, names: Iterable[str]) -> None:
+        with self._lock:
+            for name in names:
+                self._marked[_share(name)].add(name)
+
+    def start(self, spawn: Callable[[Callable[[], None], str], object]) -> None:
+        """Write on threads that `spawn` starts, for example `Workers.run`."""
+        for share in range(WRITERS):
+            spawn(partial(self._run, share), f"statuses-{share + 1}")
+
+    def _run(self, share: int) -> None:
+        """Write the statuses of a share of the objects for ever."""
+        led, turns = False, iter(list[str]())
         while True:
             time.sleep(PERIOD)
             leads = self._leads()
             if leads and not led:
-                with self._lock:
-                    self._marked |= self._subjects.keys()
+                self._mark(tuple(self._subjects))
             led = leads
-            if leads:
-                try:
-                    self._round()
-                except Exception as error:  # noqa: BLE001 -- a bug must not end the statuses for good
-                    self._mailbox.post(Message(None, None, (Crashed("writing statuses", error),)))
+            if not leads:
+                continue
+            with self._lock:
+                names, self._marked[share] = self._marked[share], set()
+            for _ in range(1 + int(len(self._subjects) / WRITERS * PERIOD / ROUND)):
+                name = next(turns, None)
+                if name is None:
+                    turns = iter([name for name in self._subjects if _share(name) == share])
+                    break
+                names.add(name)
+            for name in names:
+                self._try(name)
 
-    def _round(self) -> None:
-        with self._lock:
-            marked, self._marked = self._marked, set()
-            subjects = self._subjects
-        names = marked | set(self._in_turn(subjects))
-        if not names:
+    def _try(self, name: str) -> None:
+        subject = self._subjects.get(name)
+        if subject is None or not self._leads():
             return
-        states = {policy.name: (policy, state) for policy, state in self._view()}
-        for name in names & subjects.keys():
-            if not self._leads():
-                break
-            if not self._serve(name, subjects[name], states.get(name)):
-                with self._lock:
-                    self._marked.add(name)
-        self._written = {name: kept for name, kept in self._written.items() if name in subjects}
+        try:
+            is_done = self._serve(name, subject)
+        except Exception as error:  # noqa: BLE001 -- a bug must not end the statuses of other objects
+            self._mailbox.post(Message(None, None, (Crashed("writing a status", error),)))
+        else:
+            if not is_done:
+                self._mark((name,))
 
-    def _in_turn(self, subjects: Mapping[str, Subject]) -> Iterator[str]:
-        """Some objects, so that each has its turn within ROUND."""
-        for _ in range(1 + int(len(subjects) * PERIOD / ROUND)):
-            name = next(self._due, None)
-            if name is None:
-                self._due = iter(tuple(subjects))
-                return
-            yield name
-
-    def _serve(self, name: str, subject: Subject, found: tuple[TokenPolicy, State] | None) -> bool:
+    def _serve(self, name: str, subject: Subject) -> bool:
         """Write the status of one object if that is due. Returns False to come back to it soon."""
         known = subject.known
         if not self._is_current(name):
             return False
-        now = self._clock.now()
+        now, found = self._clock.now(), self._state(name)
         token = status_of(found[1], found[0], now) if found is not None else None
         kept = self._kept(name, known)
         wanted = self._wanted(known, kept.status, token, subject.mistakes, now)
         if wanted == kept.status:
             return True
+        if not kept.status and _is_in_the_making(wanted):
+            began = self._first_seen.setdefault(name, time.monotonic())
+            if time.monotonic() - began < FIRST:
+                return True  # its token marks it, or it has its turn
         is_minor = _without_numbers(wanted) == _without_numbers(kept.status)
         if time.monotonic() - kept.tried_at < (PATIENCE if is_minor else PAUSE):
             return is_minor  # if so, it waits for its turn
@@ -210,3 +223,12 @@ def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(each, Mapping)
     ]
     return {**status, "conditions": bare}
+
+
+def _share(name: str) -> int:
+    return hash(name) % WRITERS
+
+
+def _is_in_the_making(status: Mapping[str, Any]) -> bool:
+    """Whether nothing is wrong with the object, and it only has no token yet."""
+    return status["conditions"][0]["reason"] in _NOT_YET

@@ -1,5 +1,6 @@
 """Builds the managed tokens of `AccessToken` objects."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -96,9 +97,13 @@ class ObjectTokens:
         owner = Controller(f"{GROUP}/{VERSION}", KIND, known.name, known.uid)
         requested = partial(_requested, self._watches, known.token)
         plan = plan._replace(controller=owner)
-        if self._time_left is None:
-            return SecretOutput(plan, self._api, requested=requested)
-        return SecretOutput(plan, self._api, self._time_left, requested=requested)
+        watched = partial(self._watches.token_version, plan.namespace, plan.secret)
+        time_left = self._time_left or _forever
+        return SecretOutput(plan, self._api, time_left, requested=requested, watched=watched)
+
+
+def _forever() -> float:
+    return math.inf
 
 
 def _adapter(output: OutputSettings) -> tuple[object, ...]:

@@ -1,21 +1,26 @@
-"""The watches of a controller: its `AccessToken` objects, and the Secrets with application keys."""
+"""The watches of a controller: its `AccessToken` objects, the Secrets with application keys, and the metadata
+of the Secrets with tokens."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from refresher.config.kube_metadata import MANAGED_BY
 from refresher.controller.known import KEY_SELECTOR, Keys, Known, keys_in, known
 from refresher.controller.scope import Scope
 from refresher.controller.spec import KIND, KeyReference
 from refresher.core.model import SecretStr
-from refresher.errors import KeyUnreadableError, KubeError, KubeNotFoundError
+from refresher.errors import KeyUnreadableError, KubeApiMissingError, KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi
 from refresher.kube.paths import accesstokens_path, secrets_path
 from refresher.kube.watch import BY_DEFAULT, Collection, Timing, Watch
+from refresher.outputs.secret_body import LABELLED
+
+TOKEN_SELECTOR = f"{MANAGED_BY}={LABELLED}"
 
 
 class Watches:
-    """Two watches for each namespace of `scope`, or two for the whole cluster.
+    """Three watches for each namespace of `scope`, or three for the whole cluster.
 
     `changed` is called after each change, `judged` with a collection and why it cannot be watched now, or
     None. Any thread may call the functions that return what is known.
@@ -42,17 +47,24 @@ class Watches:
         common: Any = {"changed": changed, "judged": judge, "roll": roll, "timing": timing}
         self._objects: dict[str, Watch[Known]] = {}
         self._keys: dict[str, Watch[Keys]] = {}
+        self._tokens: dict[str, Watch[str]] = {}  # their versions
         for namespace in scope.namespaces or ("",):
             where = f"in namespace {namespace}" if namespace else "of the cluster"
             objects = Collection(f"the {KIND}s {where}", accesstokens_path(namespace), scope.selector)
             keys = Collection(f"the key Secrets {where}", secrets_path(namespace), KEY_SELECTOR)
             self._objects[namespace] = Watch(api, objects, keep=keep, **common)
             self._keys[namespace] = Watch(api, keys, keep=keys_in, **common)
+            tokens = Collection(
+                f"the token Secrets {where}", secrets_path(namespace), TOKEN_SELECTOR, metadata_only=True
+            )
+            unnoticed: Any = common | {"changed": lambda: None}
+            self._tokens[namespace] = Watch(api, tokens, keep=_version, **unnoticed)
 
     def all(self) -> "Iterator[Watch[Any]]":
         """Every watch."""
         yield from self._objects.values()
         yield from self._keys.values()
+        yield from self._tokens.values()
 
     def start(self, spawn: Callable[[Callable[[], None], str], object]) -> None:
         """Run each watch on a thread that `spawn` starts, for example `Workers.run`."""
@@ -99,6 +111,13 @@ class Watches:
             raise KeyUnreadableError(f"the Secret {namespace}/{secret} holds no key in {key}: {value}")
         return value
 
+    def token_version(self, namespace: str, secret: str) -> str | None:
+        """The version of this Secret with a token; empty without one, None if it is unknown."""
+        watch = _of(self._tokens, namespace)
+        if watch is None or not watch.has_listed or watch.failure is not None:
+            return None
+        return watch.get((namespace, secret)) or ""
+
     def unready(self) -> list[dict[str, Any]]:
         """The collections that were never listed, with the reason: for a readiness probe."""
         return [
@@ -119,12 +138,16 @@ class WatchedKey:
         self.read = partial(watches.key, reference)
 
 
+def _version(document: Mapping[str, Any], _before: str | None) -> str:
+    return str(document["metadata"].get("resourceVersion", ""))
+
+
 def _of(watches: Mapping[str, "Watch[Any]"], namespace: str) -> "Watch[Any] | None":
     return watches.get(namespace) or watches.get("")
 
 
 def _explained(error: KubeError) -> str:
     """Why a collection cannot be watched, and what to do."""
-    if isinstance(error, KubeNotFoundError):
+    if isinstance(error, KubeNotFoundError | KubeApiMissingError):
         return f"{error}; install the custom resource AccessToken (v1alpha1): deploy/crd/accesstokens.yaml"
     return str(error)

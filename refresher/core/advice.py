@@ -33,6 +33,7 @@ class Code(StrEnum):
     NOT_INSPECTED = "not_inspected"
     HOOK_FAILED = "hook_failed"
     CONFIGURATION_REFUSED = "configuration_refused"
+    LEASE_FAILED = "lease_failed"
 
 
 _RETRIED = "correct this and confirm it with `refresher check`"
@@ -51,5 +52,6 @@ ADVICE_ON: Mapping[Code, str] = {
     Code.NO_TOKEN: _UNSERVED,
     Code.NOT_INSPECTED: "wait some seconds; if this lasts, check the file system or the API server behind it",
     Code.HOOK_FAILED: "correct the hook or what it calls; until then its consumer may use the former token",
+    Code.LEASE_FAILED: "check the API server and the Role for the Lease: `refresher check` tests both",
     Code.CONFIGURATION_REFUSED: "correct the file or put the former one back; a restart would fail",
 }

@@ -7,7 +7,7 @@ simulator and the tests with a simulated world. Neither makes decisions.
 from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
-from refresher.core import adoption, hooks, observing, output_events, refresh_requests, schedule
+from refresher.core import adoption, exclusive, hooks, observing, output_events, refresh_requests, schedule
 from refresher.core.backoff import INSPECT_EVERY, MOMENT
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.effects import (
@@ -110,12 +110,15 @@ def _verify(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
 
 def _adopt(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     """Adopt a token of the newest key, or else of the proven key, because the newest may be invalid."""
-    follows = not state.leads or all(output.held for output in state.outputs)
+    owned_by_others = (any if policy.exclusive else all)(output.held for output in state.outputs)
+    follows = not state.leads or owned_by_others
     if state.is_minting or (state.facts is not None and not follows):
         return
     for credential in filter(None, (state.candidate, state.proven)):
         key = credential.key.fingerprint
-        chosen = adoption.choose(state.outputs, key, policy.issuer, policy.lifetime, now)
+        chosen = adoption.choose(
+            state.outputs, key, policy.issuer, policy.lifetime, now, newest=policy.exclusive
+        )
         if chosen is None or chosen.holding is None or chosen.holding.facts is None:
             continue
         # A standby adopts each new token of the leader.
@@ -148,8 +151,12 @@ def why_write(state: State, output: OutputState, output_policy: OutputPolicy, no
     held = output.facts
     if held is not None and held.fingerprint == token.facts.fingerprint and output.holding.intact:
         return None
-    if not state.minted_here and output.holding.remaining(now) > token.facts.remaining(now):
-        return None  # do not overwrite a better token with an adopted one; the next mint replaces both
+    left = token.facts.remaining(now)
+    # Do not overwrite a better token with an adopted one, or with one that ends before consumers see it. The
+    # next mint replaces both.
+    is_worth_less = not state.minted_here or left <= output_policy.propagation_delay
+    if is_worth_less and output.holding.remaining(now) > left:
+        return None
     return output_events.kind_of_write(output, token.facts)
 
 
@@ -157,7 +164,12 @@ def _mint(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
     if state.is_minting:
         return
     for credential, reason, at in attempts(state, policy, now):
-        yield Mint(credential.key, reason) if now.boot >= at else Wait(at, f"minting ({reason})")
+        if now.boot < at:
+            yield Wait(at, f"minting ({reason})")
+        elif before := tuple(exclusive.rehearsals(state, now)) if policy.exclusive else ():
+            yield from before
+        else:
+            yield Mint(credential.key, reason)
 
 
 def _await_leadership(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
@@ -174,6 +186,8 @@ def attempts(
     A candidate key comes first, but does not delay the proven key: each has its own back-off.
     """
     if not state.leads or not is_publishable(state, now):
+        return
+    if policy.exclusive and exclusive.is_shared(state):
         return
     reason, due = due_at(state, policy, now, known)
     if state.candidate is not None:
@@ -212,7 +226,7 @@ def due_at(
 
 def scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
     """When (boot seconds) the schedule replaces this token. The policy's horizon makes it earlier."""
-    jitter = schedule.jitter_of(facts.fingerprint)
+    jitter = 0.0 if policy.exclusive else schedule.jitter_of(facts.fingerprint)
     age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter)
     return _when_aged(facts, max(schedule.soonest(facts.lifetime), age - policy.horizon), now)
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Self
 
-from refresher.core import backoff, expiry, refresh_requests, schedule
+from refresher.core import backoff, exclusive, expiry, refresh_requests, schedule
 from refresher.core.consumers import left_to_consumers
 from refresher.core.disclosure import censored, unrevealing
 from refresher.core.effects import Mint
@@ -129,6 +129,8 @@ def _taken(state: State, policy: TokenPolicy, event: Minted, now: Instant, reaso
         requested_reason=state.requested_reason if state.requested_during_mint else None,
         requested_during_mint=False,
     )
+    if policy.exclusive:
+        state = exclusive.without_ended(state)
     return refresh_requests.fulfilled(state), (token_minted, *proven)
 
 

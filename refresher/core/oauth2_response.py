@@ -19,7 +19,9 @@ _OUTCOMES = {
 }
 _LONGEST_DESCRIPTION = 120  # characters; a longer one is not shown, but its error code is
 _ADVICE = {
-    "invalid_request": "correct endpoint_params",
+    "invalid_client": "check client_id and auth_method too",
+    "unauthorized_client": "the server does not allow this grant to the client",
+    "invalid_request": "check endpoint_params, and what the server allows this client",
     "invalid_scope": "correct scopes",
     "unsupported_grant_type": "correct grant_type in endpoint_params",
 }
@@ -47,8 +49,8 @@ class OAuth2Dialect:
         if not isinstance(error, str):
             return ""
         is_short = isinstance(description, str) and len(description) <= _LONGEST_DESCRIPTION
-        texts = (error, description if is_short else "", _ADVICE.get(error, ""))
-        return ": ".join(str(text) for text in texts if text)
+        texts = (error, str(description).rstrip(". ") if is_short else "", _ADVICE.get(error, ""))
+        return ": ".join(text for text in texts if text)
 
     def tokens(self, content: Mapping[str, object]) -> tuple[object, ...]:
         return tuple(content.get(name) for name in ("access_token", "refresh_token", "id_token"))

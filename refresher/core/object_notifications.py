@@ -9,7 +9,7 @@ from refresher.core.values import distinct
 class ObjectRefused(NamedTuple):
     """The object of a token has mistakes. The token that it demanded before, if any, is kept fresh."""
 
-    mistakes: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 @distinct

@@ -1,6 +1,6 @@
 """How each event changes the state: one function for each event. Call it through `machine`."""
 
-from refresher.core import hooks, mints, output_events, refresh_requests
+from refresher.core import exclusive, hooks, mints, output_events, refresh_requests
 from refresher.core.effects import MINT_SLOT, Adopt, RaiseAlarm
 from refresher.core.events import (
     DryRunPassed,
@@ -39,7 +39,7 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
         return _ended(state, policy, event, now)
     match event:
         case Started():
-            return _started(state, event, now)
+            return _started(state, policy, event, now)
         case KeyRead():
             return output_events.verified(*_key_read(state, event))
         case KeyUnreadable():
@@ -81,7 +81,7 @@ def _ended(  # noqa: C901, PLR0911 -- a line for each event
         case WriteFailed():
             return output_events.write_failed(state, event, now)
         case DryRunPassed():
-            return output_events.dry_run_passed(state, event), ()
+            return output_events.dry_run_passed(state, event, now), ()
         case Found():
             return output_events.found(state, policy, event, now, began)
         case InspectFailed():
@@ -90,18 +90,20 @@ def _ended(  # noqa: C901, PLR0911 -- a line for each event
             return hooks.ended(state, event, now)
 
 
-def _started(state: State, event: Started, now: Instant) -> Observed:
+def _started(state: State, policy: TokenPolicy, event: Started, now: Instant) -> Observed:
     match event.step:
         case RaiseAlarm(outputs=outputs):
             return state._replace(alarmed=True), (ConsumersUnserved(outputs),)
         case Adopt(output=output, holding=holding):
-            return _adopted(state, output, holding)
+            return _adopted(state, policy, output, holding)
         case effect:
             return state.with_flight(effect, now), ()
 
 
-def _adopted(state: State, output: str, holding: Holding) -> Observed:
+def _adopted(state: State, policy: TokenPolicy, output: str, holding: Holding) -> Observed:
     adopted = state._replace(facts=holding.facts, token=holding.token)
+    if policy.exclusive:
+        adopted = exclusive.without_ended(adopted)
     adopted = refresh_requests.fulfilled(adopted)
     if holding.facts and state.candidate and holding.facts.key_fingerprint == _name(state.candidate):
         # The key is proven: its token was minted with it.

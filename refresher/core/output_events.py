@@ -1,6 +1,6 @@
 """How events of outputs change the state: inspections, writes, dry runs, and outputs that do not answer."""
 
-from refresher.core import adoption, backoff
+from refresher.core import adoption, backoff, exclusive
 from refresher.core.events import (
     DryRunPassed,
     Found,
@@ -49,8 +49,9 @@ def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
     return state.with_output(after), (_output_failed(after, event.message, now, writing=True),)
 
 
-def dry_run_passed(state: State, event: DryRunPassed) -> State:
-    return state.with_output(state.output(event.output)._replace(writes=Retry(), writable=True))
+def dry_run_passed(state: State, event: DryRunPassed, now: Instant) -> State:
+    output = state.output(event.output)
+    return state.with_output(output._replace(writes=Retry(), writable=True, rehearsed_at=now.boot))
 
 
 def stalled(state: State, event: Stalled, now: Instant) -> Observed:
@@ -78,7 +79,7 @@ def refresh_placed(state: State, event: RefreshPlaced) -> State:
 def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: float) -> Observed:
     """`began`: when (boot seconds) the inspection began. Its result may be as old as that."""
     output = state.output(event.output)
-    holding, is_forged = _sealed(_believed(event.holding, state, now), state)
+    holding, is_forged = _sealed(_believed(event.holding, state, policy, now), state)
     held = _holds(holding)
     writes = state.leads and not event.held  # otherwise another process writes the output
     was_in_place = output.published is not None and _holds(output.holding) == output.published
@@ -154,12 +155,13 @@ def _holds(holding: Holding | None) -> str | None:
     return holding.facts.fingerprint if holding and holding.facts and holding.intact else None
 
 
-def _believed(found: Holding, state: State, now: Instant) -> Holding:
+def _believed(found: Holding, state: State, policy: TokenPolicy, now: Instant) -> Holding:
     """`found`, with the remembered facts if it is the token in hand: they have both clocks' readings, an
     output has only the wall clock's."""
     if found.facts and state.facts and found.facts.fingerprint == state.facts.fingerprint:
         return found._replace(facts=state.facts)
-    return adoption.believed(found, now)
+    found = adoption.believed(found, now)
+    return exclusive.living(found, state.facts) if policy.exclusive else found
 
 
 def inspect_failed(state: State, event: InspectFailed, now: Instant, began: float) -> Observed:

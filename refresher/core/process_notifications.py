@@ -7,11 +7,13 @@ from refresher.core.values import distinct
 
 @distinct
 class LeaderChanged(NamedTuple):
-    """This process leads from now on, or another one: `holder`, empty if unknown."""
+    """This process leads from now on, or another one: `holder`, empty if unknown. `failing`: the Lease still
+    cannot be read or written. Otherwise, an earlier failure is over."""
 
     lease: str
     leads: bool
     holder: str
+    failing: bool = False
 
 
 @distinct

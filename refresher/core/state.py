@@ -39,6 +39,7 @@ class TokenPolicy(NamedTuple):
 
     `horizon`: mint now if the token becomes due within this time (``once --every``). `elected`: mint and
     write only while this process is the elected leader. `verifies`: check a new token before publishing it.
+    `exclusive`: a new token ends the old one (core/exclusive.py).
     """
 
     name: str
@@ -50,6 +51,7 @@ class TokenPolicy(NamedTuple):
     horizon: float = 0.0
     elected: bool = False
     verifies: bool = False
+    exclusive: bool = False
 
     def has_hook(self, output: str) -> bool:
         """Whether a hook runs after each write of this output."""
@@ -132,6 +134,7 @@ class OutputState(NamedTuple):
     `holding`: its content at the last inspection; None before the first one. `published`: the fingerprint of
     the token last written or adopted there. `writes`: the progress of writing. `reads`: the progress of
     inspecting; it counts only failures to reach the output. `writable`: the last write or dry run succeeded.
+    `rehearsed_at`: when a dry run last succeeded, if no write followed.
     `forged`: its record names our key but lacks the seal. `held`: a sentence about the other process that
     owns it; empty if none does. `hook`: the progress of its hook, if it has one. `refresh_requested`: see
     `Holding`; `refresh_fulfilled`: the last such request that a token fulfilled, so that it stays fulfilled
@@ -145,6 +148,7 @@ class OutputState(NamedTuple):
     writes: Retry[str] = Retry()
     reads: Retry[str] = Retry()
     writable: bool = False
+    rehearsed_at: float = NEVER
     forged: bool = False
     held: str = ""
     hook: HookState = HookState()

@@ -45,7 +45,7 @@ class LeaseStatus(NamedTuple):
     lease: str
     leads: bool
     holder: str = ""
-    problem: str | None = None
+    problem: Problem | None = None
 
 
 @distinct

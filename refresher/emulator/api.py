@@ -5,20 +5,20 @@ is called our choice.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from refresher.core.inlive import DEFAULT_EXPIRY, EXPIRED_HEADER, EXPIRY_SECONDS, MINT_PATH, issued
+from refresher.core.inlive import DEFAULT_EXPIRY, EXPIRED_HEADER, MINT_PATH
 from refresher.core.model import fingerprint
 from refresher.emulator.exchange import bearer_of, document_of, envelope, wrong_method
 from refresher.emulator.faults import Fault, Script
+from refresher.emulator.kinds import ANSWER, JSON_PATH, OAUTH2_PATH, AnyJson, Granted, Inlive, Kind, OAuth2
 from refresher.emulator.records import Counters, Counts, MintSeen, headers_kept
 from refresher.emulator.tokens import TokenMaker, opaque
 from refresher.http.server.messages import Request, Response
 
 ROOMS_PATH = "/v1/rooms/"
-LONGEST_EXPIRY = 10**9  # our choice: keeps `exp` within the years that can be written
 REMEMBERED_TOKENS = 100_000
 REMEMBERED_ROOMS = 10_000
 EXPIRED = ((EXPIRED_HEADER, "true"),)  # the value as observed
@@ -42,29 +42,48 @@ class _Issued:
     is_refresh: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The credential of a mint request and the key behind it, by their fingerprints. `refused`: why not."""
+
+    credential: str | None = None
+    key: str | None = None
+    kind: str = "unknown"
+    refused: str = ""
+
+
 class Upstream:
-    """An Inlive API. It knows keys and tokens by their fingerprints. Not thread-safe.
+    """An Inlive API, with endpoints of other `kinds`. It knows keys and tokens by their fingerprints. Not
+    thread-safe.
 
     ``refusal``: the status for a wrong key. The real one is unknown; 401 and 403 are both plausible.
-    ``min_expiry``: seconds; a mint that asks for less gets 400. ``remembered``: the largest number of access
-    and refresh tokens to remember.
+    ``min_expiry``: seconds; a mint that asks for less gets 400. ``lifetime``: of a token whose request states
+    none, in seconds. ``exclusive``: whether a new token ends the former one of its client. ``json_answer``:
+    see `kinds.AnyJson`. ``remembered``: the largest number of access and refresh tokens to remember.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all have defaults, and are given by name)
         self,
         *,
         refusal: int = 401,
         min_expiry: float = 1.0,
+        lifetime: float = DEFAULT_EXPIRY,
+        exclusive: bool = False,
+        json_answer: str = ANSWER,
         make_token: TokenMaker = opaque,
         remembered: int = REMEMBERED_TOKENS,
     ) -> None:
-        self._refusal = refusal
-        self._min_expiry = min_expiry
+        self._kinds: dict[str, Kind] = {
+            MINT_PATH: Inlive(refusal, min_expiry),
+            OAUTH2_PATH: OAuth2(),
+            JSON_PATH: AnyJson(json_answer),
+        }
+        self._lifetime, self._exclusive = lifetime, exclusive
         self._make_token = make_token
         self._remembered = remembered
         self._keys: dict[str, bool] = {}  # fingerprint → in force
         self._issued: dict[str, _Issued] = {}
-        self._last: dict[str, tuple[str, str]] = {}  # key → the last pair issued for it, for `same_token`
+        self._last: dict[str, tuple[str, str]] = {}  # client → the last pair issued for it
         self._rooms: dict[str, str] = {}
         self._room_numbers = itertools.count(1)
         self._script = Script()
@@ -142,85 +161,81 @@ class Upstream:
         """The reply to a request received at `now` (wall seconds). Counts the request."""
         if request.method == "OPTIONS":
             return Reply(Response(204), None, now)  # CORS preflight; every response has the CORS headers
-        if request.path == MINT_PATH and request.method == "POST":
-            return self._mint(request, now)
+        kind = self._kinds.get(request.path)
+        if kind is not None and request.method == "POST":
+            return self._mint(kind, request, now)
         if request.path.startswith(ROOMS_PATH):
             return self._product(request, now)
         self._counters.other += 1
-        if request.path == MINT_PATH:
+        if kind is not None:
             return Reply(wrong_method("POST"), None, now)
-        paths = f"POST {MINT_PATH}, POST {ROOMS_PATH}create, GET {ROOMS_PATH}<id>"
+        paths = f"POST {', POST '.join(self._kinds)}, POST {ROOMS_PATH}create, GET {ROOMS_PATH}<id>"
         return Reply(envelope(404, f"no such path; available: {paths} and /_emulator/state"), None, now)
 
-    def _mint(self, request: Request, now: float) -> Reply:
+    def _mint(self, kind: Kind, request: Request, now: float) -> Reply:
         fault = self._script.take("mint")
-        bearer = bearer_of(request)
-        credential = fingerprint(bearer) if bearer else None
-        key, kind, refused = self._key_behind(credential, now)
-        asked, bad_request = self._asked_expiry(request)
+        asked = kind.read(request)
+        found = self._key_behind(asked.candidates, now)
         if fault and fault.replaces:
             answer = None if fault.silent else fault.answer()
-        elif key is None:
-            answer = envelope(self._refusal, refused)
-        elif bad_request:
-            answer = envelope(400, bad_request)
+        elif asked.unreadable is not None:
+            answer = asked.unreadable
+        elif found.key is None:
+            answer = kind.refused(found.refused)
+        elif asked.wrong is not None:
+            answer = asked.wrong
         else:
-            pair = self._issue(key, DEFAULT_EXPIRY if asked is None else asked, now, fault)
-            answer = envelope(200, "access token created", issued(*pair))
+            answer = kind.granted(
+                self._issue(f"{found.key} {fingerprint(asked.client)}", found.key, asked.lifetime, now, fault)
+            )
         outcome = str(answer.status) if answer else ("hang" if fault and fault.hang else "reset")
-        seen = MintSeen(now, asked, credential, kind, outcome, request.path, headers_kept(request))
-        self._counters.mint(seen, key)
-        return _reply(answer, fault, now, f"{kind} {credential}" if credential else "")
+        seen = MintSeen(
+            now, asked.lifetime, found.credential, found.kind, outcome, request.path, headers_kept(request)
+        )
+        self._counters.mint(seen, found.key)
+        return _reply(answer, fault, now, f"{found.kind} {found.credential}" if found.credential else "")
 
-    def _key_behind(self, credential: str | None, now: float) -> tuple[str | None, str, str]:
-        """The fingerprint of the key behind a bearer, the kind of bearer, and the reason to refuse it.
+    def _key_behind(self, candidates: Collection[str], now: float) -> _Found:
+        """The key in a request. A refresh token works in place of its key [sdk]."""
+        names = [fingerprint(candidate) for candidate in candidates]
+        for name in names:
+            if self.accepts(name):
+                return _Found(name, name, "key")
+            issued = self._issued.get(name)
+            if issued is not None and issued.is_refresh and self.accepts(issued.key):
+                if now >= issued.expires:
+                    return _Found(name, None, "refresh", "refresh token expired")
+                return _Found(name, issued.key, "refresh")
+        refused = "invalid application key" if names else "missing bearer credential"
+        return _Found(names[0] if len(names) == 1 else None, refused=refused)
 
-        A refresh token works in place of its key [sdk]."""
-        if credential is None:
-            return None, "unknown", "missing bearer credential"
-        if self.accepts(credential):
-            return credential, "key", ""
-        issued = self._issued.get(credential)
-        if issued is None or not issued.is_refresh or not self.accepts(issued.key):
-            return None, "unknown", "invalid application key"
-        if now >= issued.expires:
-            return None, "refresh", "refresh token expired"
-        return issued.key, "refresh", ""
-
-    def _asked_expiry(self, request: Request) -> tuple[int | None, str]:
-        """``expiry_seconds`` if it was given, and the problem with the body, if any.
-
-        Whole numbers only: our choice, so that a client that sends 90.5 learns of it here."""
-        try:
-            asked = document_of(request).get(EXPIRY_SECONDS, DEFAULT_EXPIRY)
-        except ValueError as error:
-            return None, str(error)
-        if not isinstance(asked, int) or isinstance(asked, bool):
-            return None, f"{EXPIRY_SECONDS} must be a whole number of seconds"
-        if not self._min_expiry <= asked <= LONGEST_EXPIRY:
-            return asked, f"{EXPIRY_SECONDS} must be {self._min_expiry:g} to {LONGEST_EXPIRY}"
-        return asked, ""
-
-    def _issue(self, key: str, lifetime: float, now: float, fault: Fault | None) -> tuple[str, str]:
-        if fault and fault.same_token and key in self._last:
-            return self._last[key]
+    def _issue(self, client: str, key: str, asked: int | None, now: float, fault: Fault | None) -> Granted:
+        """A new pair of tokens for a client with this key. Ends its former one if tokens are exclusive."""
+        lifetime: float = self._lifetime if asked is None else asked
         if fault and fault.lifetime is not None:
             lifetime = fault.lifetime
+        if fault and fault.same_token and client in self._last:
+            return Granted(*self._last[client], lifetime, now)
         issued = now + (fault.clock_offset if fault else 0.0)
         access = self._make_token(issued, lifetime)
         refresh = self._make_token(issued, 2 * lifetime)  # twice the lifetime [sdk]
+        if self._exclusive and client in self._last:
+            self.end_tokens(fingerprint(self._last[client][0]), now, expired=True)
         if len(self._issued) >= self._remembered:
             self._forget(now)
         self._issued[fingerprint(access)] = _Issued(key, now + lifetime, is_refresh=False)
         self._issued[fingerprint(refresh)] = _Issued(key, now + 2 * lifetime, is_refresh=True)
-        self._last[key] = access, refresh
+        self._last[client] = access, refresh
         self._counters.issued += 1
-        return access, refresh
+        return Granted(access, refresh, lifetime, issued)
 
     def _forget(self, now: float) -> None:
         """Make room: forget expired tokens first, then the oldest. A forgotten token is an unknown one."""
         kept = [(name, issued) for name, issued in self._issued.items() if now < issued.expires]
         self._issued = dict(kept[-(self._remembered // 2) :])
+        self._last = {
+            client: pair for client, pair in self._last.items() if fingerprint(pair[0]) in self._issued
+        }
 
     def _judge(self, access_token: str, now: float) -> str:
         issued = self._issued.get(fingerprint(access_token))

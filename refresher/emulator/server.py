@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 from refresher.clock import SystemClock
 from refresher.config.quoting import shown_path
-from refresher.core.inlive import MINT_PATH
+from refresher.core.inlive import DEFAULT_EXPIRY, MINT_PATH
 from refresher.core.model import SecretStr, fingerprint
 from refresher.emulator import control
 from refresher.emulator.api import Reply, Upstream
 from refresher.emulator.application import LIMITS, EmulatorApplication
 from refresher.emulator.faults import Fault
+from refresher.emulator.kinds import ANSWER
 from refresher.emulator.records import Counts
 from refresher.emulator.tokens import jwt_maker, opaque
 from refresher.errors import ConfigurationError, Problem
@@ -30,15 +31,18 @@ _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class Emulator:
-    """An Inlive API on this machine. A context manager. Any thread may call its methods.
+    """An Inlive API on this machine, and other kinds of issuers (`kinds`).
 
-    It can be stopped and started again; it keeps its port and the tokens that it has issued.
+    A context manager. Any thread may call its methods. It can be stopped and started again; it keeps its port
+    and the tokens that it has issued.
 
     `host`, `port`: the address to listen on; port 0 chooses a free port and keeps it. `keys`: the application
     keys to accept; by default one new key. `jwt`: whether tokens are JWTs. `cert`, `key`: PEM files, for
     HTTPS (`key` may be in the file of `cert`). `refusal`: the status for a wrong key, 401 or 403.
-    `min_expiry`: seconds; a shorter lifetime is refused with 400. `clock`: its wall time is the emulator's
-    time. `log`: called from any thread with one line per request, which contains no secret.
+    `min_expiry`: seconds; a shorter lifetime is refused with 400. `lifetime`: of a token whose request states
+    none, as in OAuth2, in seconds. `exclusive`: whether a new token ends the former one of its client.
+    `json_answer`: the response of the JSON endpoint (`kinds.AnyJson`). `clock`: its wall time is the
+    emulator's time. `log`: called from any thread with one line per request, which contains no secret.
 
     Raises ConfigurationError for an argument that is not accepted.
     """
@@ -54,6 +58,9 @@ class Emulator:
         key: str | None = None,
         refusal: int = 401,
         min_expiry: float = 1.0,
+        lifetime: float = DEFAULT_EXPIRY,
+        exclusive: bool = False,
+        json_answer: str = ANSWER,
         clock: "Clock | None" = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
@@ -68,7 +75,17 @@ class Emulator:
         self._clock = clock or SystemClock()
         self._log = log
         make_token = jwt_maker(_random_text().encode()) if jwt else opaque
-        self._upstream = Upstream(refusal=refusal, min_expiry=min_expiry, make_token=make_token)
+        try:
+            self._upstream = Upstream(
+                refusal=refusal,
+                min_expiry=min_expiry,
+                lifetime=lifetime,
+                exclusive=exclusive,
+                json_answer=json_answer,
+                make_token=make_token,
+            )
+        except ValueError as error:
+            raise ConfigurationError((Problem("json_answer", str(error)),)) from error
         self._lock = threading.Lock()  # around every use of `_upstream`
         self._keys: dict[str, SecretStr] = {}
         self._address = ""

@@ -15,6 +15,8 @@ from refresher.ports import Clock
 class HttpIssuer(ABC):
     """`ports.Issuer` at one endpoint. A kind of issuer defines its request and dialect."""
 
+    interval = 0.0  # seconds; see `ports.Issuer`
+
     def __init__(self, lane: str, endpoint: Endpoint, dialect: Dialect, clock: Clock) -> None:
         self.lane = lane
         self._endpoint, self._dialect, self._clock = endpoint, dialect, clock
@@ -29,7 +31,8 @@ class HttpIssuer(ABC):
         """See `ports.Issuer`.
 
         Transient failures (a refused or reset connection, a truncated response, 502 and 504) are retried
-        within the budget, three tries in all (issuer/retries.py).
+        within the budget, three tries in all (issuer/retries.py). With an `interval`, only the schedule
+        retries: so the engine controls the time of each request.
         """
         deadline = self._clock.now().boot + budget
 
@@ -40,7 +43,7 @@ class HttpIssuer(ABC):
             return self._try(key, lifetime, time_left())
 
         result, is_transient = one_try()
-        if not is_transient:
+        if not is_transient or self.interval:
             return result
         from refresher.issuer.retries import retry  # noqa: PLC0415 -- tenacity: 14 ms, rarely needed
 

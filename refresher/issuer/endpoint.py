@@ -100,8 +100,7 @@ class Endpoint:
             raise UnusableError(self._proxy_problem)
 
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            for name, value in call.headers.items():
-                request.headers[name] = value
+            request.headers.update(call.headers)
             return request
 
         request = requests.Request(

@@ -15,8 +15,8 @@ from refresher.ports import Clock
 class JsonIssuer(HttpIssuer):
     """`ports.Issuer` for `plan`. Always a POST. Raises ValueError if the body in `plan` is not JSON.
 
-    A text in the body that is only ``$lifetime`` becomes a number: whole seconds, rounded up. Write ``$``
-    as ``$$``.
+    A text in the body that is only ``$lifetime`` becomes a number: whole seconds, rounded up. Write
+    ``${lifetime}`` for a text, and ``$`` as ``$$``.
     """
 
     def __init__(
@@ -25,23 +25,25 @@ class JsonIssuer(HttpIssuer):
         endpoint = Endpoint(plan.url, ca_file, pool_size=pool_size)
         super().__init__(f"issuer:{plan.url}", endpoint, JsonDialect(plan), clock)
         self._headers = plan.headers
-        self._body = None if plan.body is None else json.loads(plan.body)
-        self._has_body = plan.body is not None
+        self._body = json.loads(plan.body or "null")
 
     def _call(self, key: SecretStr, lifetime: float) -> Call:
         seconds = math.ceil(lifetime)
         values = {"key": key.reveal(), "lifetime": str(seconds)}
-
-        def filled(value: object) -> object:
-            if value == "$lifetime":
-                return seconds
-            if isinstance(value, str):
-                return Template(value).safe_substitute(values)
-            if isinstance(value, list):
-                return [filled(item) for item in value]
-            if isinstance(value, dict):
-                return {name: filled(item) for name, item in value.items()}
-            return value
-
         headers = {name: Template(text).safe_substitute(values) for name, text in self._headers}
-        return Call("POST", headers, json.dumps(filled(self._body)) if self._has_body else None)
+        sent = None if self._body is None else json.dumps(_filled(self._body, values, seconds))
+        return Call("POST", headers, sent)
+
+
+def _filled(node: object, values: dict[str, str], seconds: int) -> object:
+    """`node` of a body with `values` in its texts."""
+    match node:
+        case "$lifetime":
+            return seconds
+        case str():
+            return Template(node).safe_substitute(values)
+        case list():
+            return [_filled(item, values, seconds) for item in node]
+        case dict():
+            return {name: _filled(item, values, seconds) for name, item in node.items()}
+    return node

@@ -1,7 +1,7 @@
 """The client of an OAuth2 token endpoint: client credentials (RFC 6749 §4.4)."""
 
 from base64 import b64encode
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote, urlencode
 
 from refresher.core.issuer_plans import OAuth2Plan
 from refresher.core.model import SecretStr
@@ -32,7 +32,8 @@ class OAuth2Issuer(HttpIssuer):
         if plan.secret_in == "body":  # noqa: S105 -- a place
             fields |= {"client_id": plan.client_id, "client_secret": key.reveal()}
             return Call("POST", {}, urlencode(fields), _FORM)
-        # RFC 6749 §2.3.1: both parts are encoded like the fields of a form first
-        pair = f"{quote_plus(plan.client_id)}:{quote_plus(key.reveal())}"
+        # RFC 6749 §2.3.1: both parts are encoded like the fields of a form first. A space becomes %20
+        # and not "+", because some servers decode percent-encoding only (Authlib).
+        pair = f"{quote(plan.client_id, safe='')}:{quote(key.reveal(), safe='')}"
         authorization = f"Basic {b64encode(pair.encode()).decode()}"
         return Call("POST", {"Authorization": authorization}, urlencode(fields), _FORM)

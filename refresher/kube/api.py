@@ -23,7 +23,7 @@ from refresher.http.connections import MOMENT
 from refresher.http.failures import Peer, failure
 from refresher.http.proxies import address, host_and_port, problem
 from refresher.kube.credentials import Credentials, Pod, TokenFile, namespace_in
-from refresher.kube.responses import JSON, Query, Request, parse
+from refresher.kube.responses import Request, parse
 from refresher.kube.wire import Wire
 from refresher.ports import Clock
 
@@ -73,17 +73,17 @@ class KubeApi:
         proxy = address(configuration.proxy) if configuration.proxy else None
         self._peer = Peer(f"the API server {self.server}", proxy, self._wire.trust)
 
-    def get(self, path: str, query: Query = (), *, timeout: float = TIMEOUT) -> dict[str, Any]:
-        """The object or the list at `path`."""
-        return self._call(Request("GET", path, query=query), timeout)
+    def get(self, path: str, *, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """The object at `path`."""
+        return self.call(Request("GET", path), timeout)
 
-    def lines(self, path: str, query: Query, *, timeout: float) -> Iterator[bytes]:
+    def lines(self, request: Request, timeout: float) -> Iterator[bytes]:
         """The lines of a response, each as soon as it arrives, as a watch needs. First an empty one, as soon
         as the API server has accepted the request.
 
         Raises KubeError at any line, also if the response has not ended after `timeout`.
         """
-        request, credential = Request("GET", path, query=query), self._credentials.authorization()
+        credential = self._credentials.authorization()
         with self._unreachable(request, timeout):
             response = self._open(request, credential, timeout)
             try:
@@ -98,14 +98,14 @@ class KubeApi:
 
     def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Create an object in the collection at `path`. Raises KubeConflictError if it exists."""
-        return self._call(Request("POST", path, body), timeout)
+        return self.call(Request("POST", path, body), timeout)
 
     def replace(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Replace the object at `path` with `body`.
 
         Raises KubeConflictError unless both have the same resourceVersion.
         """
-        return self._call(Request("PUT", path, body), timeout)
+        return self.call(Request("PUT", path, body), timeout)
 
     def apply(
         self,
@@ -125,7 +125,7 @@ class KubeApi:
         """
         query = (("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"))
         dry = (("dryRun", "All"),) if dry_run else ()
-        return self._call(Request("PATCH", path, body, _APPLY, (*query, *dry)), timeout)
+        return self.call(Request("PATCH", path, body, _APPLY, (*query, *dry)), timeout)
 
     def annotate(
         self, path: str, annotations: Mapping[str, str], *, timeout: float = TIMEOUT
@@ -133,9 +133,10 @@ class KubeApi:
         """Set these annotations of the object at `path`, as ``kubectl annotate --overwrite`` does. A later
         `apply` keeps them, because it did not apply them before."""
         body = {"metadata": {"annotations": dict(annotations)}}
-        return self._call(Request("PATCH", path, body, _MERGE), timeout)
+        return self.call(Request("PATCH", path, body, _MERGE), timeout)
 
-    def _call(self, request: Request, timeout: float) -> dict[str, Any]:
+    def call(self, request: Request, timeout: float) -> dict[str, Any]:
+        """The object or the list in the response to any request."""
         deadline = self._clock.now().boot + timeout
         credential = self._credentials.authorization()
         response = self._send(request, credential, timeout)
@@ -152,7 +153,7 @@ class KubeApi:
 
     def _open(self, request: Request, credential: str | None, seconds: float) -> Any:
         """The response to one request, with its body not read yet. Raises the client's exceptions."""
-        headers = {"Accept": JSON, "Content-Type": request.content_type}
+        headers = {"Accept": request.accept, "Content-Type": request.content_type}
         if credential is not None:
             headers["Authorization"] = credential
         serialized = self._client.param_serialize(
@@ -184,11 +185,8 @@ def _read(response: Any) -> Response:
 def connect(
     clock: Clock, environ: Mapping[str, str] = os.environ, service_account: str = SERVICE_ACCOUNT
 ) -> KubeApi:
-    """The configured API server: from KUBECONFIG, the Pod we run in, or ~/.kube/config, in this order.
-    controller-runtime's `config.GetConfig` uses the same order. Sends no request.
-
-    Raises KubeConfigError.
-    """
+    """The configured API server: from KUBECONFIG, the Pod we run in, or ~/.kube/config, in this order, as
+    controller-runtime's `config.GetConfig`. Sends no request. Raises KubeConfigError."""
     if environ.get("KUBECONFIG"):
         return _from_kubeconfig(clock, environ["KUBECONFIG"])
     if environ.get(_HOST) and environ.get(_PORT):

@@ -129,13 +129,15 @@ class Elector:
     def _post_change(self, *, leads: bool) -> None:
         """If the leader has changed, post whether we lead, or else who does. Skip an unknown first leader."""
         seen = self._election.seen
-        holder = seen.holder if seen and not leads else ""
+        holder = seen.holder if seen and not leads and seen.holder != self._election.identity else ""
         has_changed = (leads, holder) != self._posted or self._post_again
         if not has_changed or (self._posted is None and not leads and not holder):
             return
         self._posted, self._post_again = (leads, holder), False
         self._mailbox.post(
-            Message(None, LeadershipChanged(leads), (LeaderChanged(self.lease, leads, holder),))
+            Message(
+                None, LeadershipChanged(leads), (LeaderChanged(self.lease, leads, holder, self._failing),)
+            )
         )
 
     def _notify(self, notification: LeaseFailed | Crashed) -> None:

@@ -108,8 +108,8 @@ class EventRecorder:
         self, token: str, notification: Notification, secrets: Collection[str], now: Instant
     ) -> _Report | None:
         match notification:
-            case ObjectRefused(mistakes=mistakes):
-                return _Report(token, "object", "Invalid", "; ".join(mistakes))
+            case ObjectRefused(problems=problems):
+                return _Report(token, "object", "Invalid", "; ".join(problems))
             case ObjectAccepted():
                 return _Report(token, "object", "Valid", "the object has no mistakes any more", is_over=True)
         return self._report_about_token(token, notification, secrets, now)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from refresher.core.disclosure import shown
 from refresher.core.http_response import Response
 from refresher.errors import (
+    KubeApiMissingError,
     KubeConflictError,
     KubeDeniedError,
     KubeError,
@@ -25,6 +26,11 @@ from refresher.errors import (
 from refresher.kube.rbac import permission
 
 JSON = "application/json"
+# Objects without anything but their metadata.
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+_METADATA = "application/json;as={};g=meta.k8s.io;v=v1"
+METADATA_LIST = _METADATA.format("PartialObjectMetadataList")
+METADATA = _METADATA.format("PartialObjectMetadata")
 LONGEST_REASON = 500  # characters: longer reasons are cut
 
 # The text of a denial by RBAC. A Role does not help against other 403s: a quota, Pod Security, a terminating
@@ -53,6 +59,7 @@ class Request(NamedTuple):
     body: Mapping[str, Any] | None = None
     content_type: str = JSON
     query: Query = ()
+    accept: str = JSON
 
     @property
     def action(self) -> str:
@@ -98,7 +105,8 @@ def _error(
         return KubeUnreachableError(f"{action}: the API server failed ({status}): {reason}")
     if not is_kubernetes:
         problem = f"status {status}, but the response is no Status of Kubernetes"
-        return KubeRejectedError(f"{action}: {problem}: {_NO_API_SERVER}")
+        kind = KubeApiMissingError if status == 404 else KubeRejectedError
+        return kind(f"{action}: {problem}: {_NO_API_SERVER}")
     return _KINDS.get(status, KubeRejectedError)(f"{action}: {reason} ({status})")
 
 

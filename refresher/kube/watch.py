@@ -26,6 +26,7 @@ from refresher.errors import (
     unforeseen,
 )
 from refresher.kube.api import TIMEOUT, KubeApi
+from refresher.kube.responses import JSON, METADATA, METADATA_LIST, Request
 
 PAGE = 500  # objects of one response of a list, as client-go asks for
 
@@ -48,11 +49,13 @@ BY_DEFAULT = Timing()
 
 
 class Collection(NamedTuple):
-    """What is watched. `noun`: for messages, such as ``the AccessTokens in namespace studio``."""
+    """What is watched. `noun`: for messages, such as ``the AccessTokens in namespace studio``.
+    `metadata_only`: the documents have nothing but metadata."""
 
     noun: str
     path: str
     label_selector: str = ""
+    metadata_only: bool = False
 
 
 class Watch(Generic[Kept]):
@@ -143,9 +146,10 @@ class Watch(Generic[Kept]):
         began = time.monotonic()
         listed: dict[Name, Kept] = {}
         version, more = "", ""
+        accept = METADATA_LIST if self.collection.metadata_only else JSON
         while True:
-            query = (("limit", str(PAGE)), *((("continue", more),) if more else ()))
-            page = self._api.get(self.collection.path, (*self._selector(), *query), timeout=TIMEOUT)
+            rest = (("continue", more),) if more else ()
+            page = self._api.call(self._request(accept, ("limit", str(PAGE)), *rest), TIMEOUT)
             metadata, items = _parts(page)
             for document in items:
                 name = _name_of(document)
@@ -164,15 +168,14 @@ class Watch(Generic[Kept]):
     def _follow(self) -> None:
         """Watch until the API server ends it."""
         session = self._timing.session * (0.9 + 0.1 * self._roll())
-        query = (
+        request = self._request(
+            METADATA if self.collection.metadata_only else JSON,
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
             ("resourceVersion", self._version),
             ("timeoutSeconds", str(max(1, round(session)))),
         )
-        lines = self._api.lines(
-            self.collection.path, (*self._selector(), *query), timeout=session + self._timing.grace
-        )
+        lines = self._api.lines(request, session + self._timing.grace)
         for line in lines:
             if self._stop.is_set():
                 return
@@ -202,9 +205,11 @@ class Watch(Generic[Kept]):
                 self._changed()
         self._version = version
 
-    def _selector(self) -> tuple[tuple[str, str], ...]:
+    def _request(self, accept: str, *query: tuple[str, str]) -> Request:
         selector = self.collection.label_selector
-        return (("labelSelector", selector),) if selector else ()
+        if selector:
+            query += (("labelSelector", selector),)
+        return Request("GET", self.collection.path, query=query, accept=accept)
 
 
 def _parts(page: Mapping[str, Any]) -> tuple[Mapping[str, Any], Iterator[Mapping[str, Any]]]:

@@ -160,20 +160,23 @@ def _key_proven(event: notifications.KeyProven) -> Line:
 
 def _leader_changed(event: process_notifications.LeaderChanged) -> Line:
     fields: dict[str, object] = {"lease": event.lease, "leads": event.leads}
-    text = f"standby: {event.holder or 'an unknown process'} holds the lease {event.lease}"
+    text = f"standby: no process is known to hold the lease {event.lease}"
     if event.leads:
         text = f"leader: this process holds the lease {event.lease}"
-    return Line(logging.INFO, text, fields, recovered=(f"lease {event.lease}",))
+    elif event.holder:
+        text = f"standby: {event.holder} holds the lease {event.lease}"
+    return Line(logging.INFO, text, fields, recovered=() if event.failing else (f"lease {event.lease}",))
 
 
 def _lease_failed(event: process_notifications.LeaseFailed) -> Line:
     then = "this process mints and writes nothing until it works again"
     if event.leads:
         then = "this process leads until its lease runs out"
+    advice = ADVICE_ON[Code.LEASE_FAILED]
     return Line(
         logging.WARNING,
-        f"lease {event.lease}: {event.message}; {then}",
-        {"lease": event.lease},
+        f"lease {event.lease}: {event.message}; {then}; {advice}",
+        {"lease": event.lease, "advice": advice},
         failure=Failure(f"lease {event.lease}", event.message),
     )
 

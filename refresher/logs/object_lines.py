@@ -7,14 +7,16 @@ from refresher.logs.line import Failure, Line
 
 
 def refused(event: notifications.ObjectRefused) -> Line:
-    mistakes = "; ".join(event.mistakes)
+    mistakes = "; ".join(event.problems)
     text = f"the AccessToken has mistakes: {mistakes}; a token that it had before is kept fresh"
-    fields: dict[str, object] = {"problems": len(event.mistakes)}
+    fields: dict[str, object] = {"problems": len(event.problems)}
     return Line(logging.WARNING, text, fields, failure=Failure("object", mistakes))
 
 
 def accepted(_event: notifications.ObjectAccepted) -> Line:
-    return Line(logging.INFO, "the AccessToken has no mistakes any more", {}, recovered=("object",))
+    return Line(
+        logging.INFO, "the AccessToken has no mistakes any more", {}, vouched=True, recovered=("object",)
+    )
 
 
 def watch_failed(event: notifications.WatchFailed) -> Line:
@@ -29,7 +31,8 @@ def watch_failed(event: notifications.WatchFailed) -> Line:
 
 def watch_recovered(event: notifications.WatchRecovered) -> Line:
     subject = f"watch {event.noun}"
-    return Line(logging.INFO, f"{event.noun} are watched", {"watched": event.noun}, recovered=(subject,))
+    text, fields = f"{event.noun} are watched", dict[str, object](watched=event.noun)
+    return Line(logging.INFO, text, fields, vouched=True, recovered=(subject,))
 
 
 def status_not_written(event: notifications.StatusNotWritten) -> Line:
@@ -38,4 +41,4 @@ def status_not_written(event: notifications.StatusNotWritten) -> Line:
 
 
 def status_written(_event: notifications.StatusWritten) -> Line:
-    return Line(logging.DEBUG, "wrote the status of the AccessToken", {}, recovered=("status",))
+    return Line(logging.DEBUG, "wrote the status of the AccessToken", {}, vouched=True, recovered=("status",))

@@ -18,7 +18,7 @@ from refresher.core.notifications import (
     TokenRemoved,
     TokenVerified,
 )
-from refresher.core.problems import of_configuration
+from refresher.core.problems import of_configuration, of_lease
 from refresher.core.process_notifications import (
     ConfigurationApplied,
     ConfigurationRefused,
@@ -112,11 +112,8 @@ class Counters:
                 self.crashes += 1
             case TokenVerified(verdict=verdict):
                 _count(self._verifications, verdict)
-            case LeaderChanged(lease=lease, leads=leads, holder=holder):
-                self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder))
-            case LeaseFailed(lease=lease, message=message, leads=leads):
-                holder = next((known.holder for known in self.leases if known.lease == lease), "")
-                self._observe_lease(LeaseStatus(lease=lease, leads=leads, holder=holder, problem=message))
+            case LeaderChanged() | LeaseFailed():
+                self._observe_lease(notification, now)
             case IssuerAnswered(tries=tries, skew=skew):
                 self._count_requests(tries, skew)
             case _:
@@ -146,9 +143,15 @@ class Counters:
             case HookFailed(output=output):
                 _count(self._hook_runs.setdefault(token, {}), (output, FAILURE))
 
-    def _observe_lease(self, current: LeaseStatus) -> None:
-        others = (status for status in self.leases if status.lease != current.lease)
-        self.leases = tuple(sorted((*others, current), key=lambda status: status.lease))
+    def _observe_lease(self, event: LeaderChanged | LeaseFailed, now: Instant) -> None:
+        leases = {status.lease: status for status in self.leases}
+        known = leases.get(event.lease, LeaseStatus(event.lease, leads=False))._replace(leads=event.leads)
+        if isinstance(event, LeaseFailed):
+            known = known._replace(problem=of_lease(event.message, known.problem, now))
+        else:
+            known = known._replace(holder=event.holder, problem=known.problem if event.failing else None)
+        leases[event.lease] = known
+        self.leases = tuple(sorted(leases.values(), key=lambda status: status.lease))
 
     def _count_requests(self, tries: tuple[Try, ...], skew: float | None) -> None:
         for request in tries:

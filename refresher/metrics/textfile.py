@@ -3,55 +3,63 @@
 Every series has the label token, because the collector refuses a series that two files have.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from refresher.core.instant import Instant
 from refresher.core.state import State, TokenPolicy
 from refresher.metrics.counters import Counters
-from refresher.metrics.exposition import Metrics
-from refresher.metrics.series import PREFIX, escaped
-from refresher.ports import Clock
+from refresher.metrics.series import (
+    EXPIRY,
+    ISSUED,
+    KEY_ACCEPTED,
+    METRICS,
+    OUTPUT_EXPIRY,
+    PREFIX,
+    Description,
+    Scrape,
+    escaped,
+)
 
 # Of the daemon's metrics. The others describe a process, or count from its start. The due time is left out: a
 # daemon mints at that time, `once` with its next call.
-KEPT = frozenset(
-    f"{PREFIX}{name}"
-    for name in (
-        "token_expiry_timestamp_seconds",
-        "token_issued_timestamp_seconds",
-        "key_accepted",
-        "output_token_expiry_timestamp_seconds",
-    )
+KEPT = frozenset({EXPIRY, ISSUED, KEY_ACCEPTED, OUTPUT_EXPIRY})
+LAST_RUN = Description(
+    "gauge", f"{PREFIX}once_last_run_timestamp_seconds", "When the last pass of `once` ended."
 )
-LAST_RUN = f"{PREFIX}once_last_run_timestamp_seconds", "When the last pass of `once` ended."
-SUCCESS = (
+SUCCESS = Description(
+    "gauge",
     f"{PREFIX}once_success",
     "1: the last pass of `once` did all that it should. 0: its log says what failed.",
 )
-EVERY = f"{PREFIX}once_every_seconds", "The time between two calls, from --every. Absent without it."
-
-_NAME = re.compile(r"(?:# (?:HELP|TYPE) )?(\w+)")
+EVERY = Description(
+    "gauge",
+    f"{PREFIX}once_every_seconds",
+    "The time between two calls, from --every. Absent without it.",
+)
 
 
 def metrics_of_pass(
-    view: Sequence[tuple[TokenPolicy, State]], clock: Clock, every: float, succeeded: Callable[[State], bool]
+    view: Sequence[tuple[TokenPolicy, State]], now: Instant, every: float, succeeded: Callable[[State], bool]
 ) -> str:
     """The content of the file. `every`: seconds between two calls; 0 if unknown. `succeeded`: whether the
     pass did all that it should for a token."""
-    now = clock.now()
-    text = Metrics(lambda: view, lambda: now, clock, Counters(), version="").exposition("")[0].decode()
-    kept = [line for line in text.splitlines() if (name := _NAME.match(line)) and name[1] in KEPT]
-    ended = {policy.name: f"{now.wall:.3f}" for policy, _ in view}
-    success = {policy.name: f"{succeeded(state):d}" for policy, state in view}
-    kept += [*_gauge(LAST_RUN, ended), *_gauge(SUCCESS, success)]
+    taken = Scrape(view, Counters(), now)
+    families = [(metric, samples(taken)) for metric, samples in METRICS if metric in KEPT]
+    families += [
+        (LAST_RUN, _samples(LAST_RUN, ((policy.name, f"{now.wall:.3f}") for policy, _ in view))),
+        (SUCCESS, _samples(SUCCESS, ((policy.name, f"{succeeded(state):d}") for policy, state in view))),
+    ]
     if every:
-        kept += _gauge(EVERY, dict.fromkeys(ended, f"{every:g}"))
-    return "".join(f"{line}\n" for line in kept)
+        families.append((EVERY, _samples(EVERY, ((policy.name, f"{every:g}") for policy, _ in view))))
+    return "".join(text for metric, samples in families for text in _family(metric, list(samples)))
 
 
-def _gauge(metric: tuple[str, str], values: dict[str, str]) -> Iterator[str]:
-    """The lines of a gauge. `values`: by token."""
-    name, help_text = metric
-    yield f"# HELP {name} {help_text}"
-    yield f"# TYPE {name} gauge"
-    yield from (f'{name}{{token="{escaped(token)}"}} {value}' for token, value in values.items())
+def _family(metric: Description, samples: list[str]) -> Iterator[str]:
+    if samples:
+        yield f"# HELP {metric.name} {metric.help_text}\n# TYPE {metric.name} {metric.kind}\n"
+        yield from samples
+
+
+def _samples(metric: Description, values: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """`values`: by token."""
+    return (f'{metric.name}{{token="{escaped(token)}"}} {value}\n' for token, value in values)

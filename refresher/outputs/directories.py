@@ -101,7 +101,10 @@ class Directory:
                 return None
             if not self._is_open():
                 self._open(os.O_RDWR)
-            return None if self._lock_file is None else _holder(self._lock_file, _position(name))
+            position = _position(name)
+            if self._lock_file is None or position in self._claimed:
+                return None
+            return _holder(self._lock_file, position)
 
     def clear(self, *names: str) -> bool:
         """Remove the temporary files of the files `names` that no running process is writing. Lists the

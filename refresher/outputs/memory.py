@@ -9,6 +9,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
 from refresher.core.seal import Sealer
 from refresher.errors import OutputError
+from refresher.ports import SERVED
 
 Answer = TypeVar("Answer")
 
@@ -22,7 +23,7 @@ class MemoryOutput:
     secret: tuple[str, str] | None = None
 
     def __init__(self, token_name: str, *, includes_refresh_token: bool = False) -> None:
-        self.name = self.lane = f"serve:{token_name}"
+        self.name = self.lane = SERVED + token_name
         self.includes_refresh_token = includes_refresh_token
         self._lock = threading.Lock()  # protects the two below
         self._token: Token | None = None

@@ -23,6 +23,9 @@ from refresher.kube.paths import secret_path
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import Seen
 from refresher.outputs.secret_plan import Plan
+from refresher.outputs.unchanged import as_of
+
+READ_ANEW = 900.0  # seconds after which a Secret is read again although a watch sees no change
 
 _LONG_TOKEN = 2048  # characters, for a dry run
 
@@ -38,7 +41,7 @@ class SecretOutput:
     Secret.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all but the first three are keywords
         self,
         plan: Plan,
         api: KubeApi,
@@ -46,9 +49,11 @@ class SecretOutput:
         *,
         deletes: bool = False,
         requested: Callable[[], float | None] = lambda: None,
+        watched: Callable[[], str | None] = lambda: None,
     ) -> None:
         """`deletes`: whether `release` removes what we wrote. `requested` returns the wall time of a request
-        for a new token that was placed outside the Secret; None without one."""
+        for a new token that was placed outside the Secret; None without one. `watched` returns the version of
+        the Secret (resourceVersion) that a watch has seen last; None if that is unknown."""
         self.name = f"secret:{plan.namespace}/{plan.secret}"
         self.lane = "secret"
         self.secret: tuple[str, str] | None = (plan.namespace, plan.secret)
@@ -57,24 +62,41 @@ class SecretOutput:
         )
         self._plan = plan
         self._api, self._time_left, self._deletes = api, time_left, deletes
-        self._requested = requested
+        self._requested, self._watched = requested, watched
+        self._last: tuple[str, float, Holding] | None = None  # version, when read (boot seconds), content
         self._is_released = False
         self._path = secret_path(plan.namespace, plan.secret)
 
     def inspect(self, now: Instant) -> Holding:
         """See `ports.Output`. Also describes a Secret of another installation."""
-        with self._output_errors("read", OutputOutOfSightError):
-            found = self._read()
-        requests = [self._requested(), None if found is None else _refresh_requested(found, self._plan)]
-        held = Holding() if found is None else secret_body.holding(found, self._plan, now)
+        version, last = self._watched(), self._last
+        if last is not None and version == last[0] and now.boot - last[1] < READ_ANEW:
+            held = as_of(last[2], now)
+        else:
+            with self._output_errors("read", OutputOutOfSightError):
+                found = self._read()
+            held = self._holding(found, now)
+            self._remember(found, held, now)
+        requests = [self._requested(), held.refresh_requested]
         return held._replace(refresh_requested=max(filter(None, requests), default=None))
+
+    def _remember(self, found: Seen | None, held: Holding, now: Instant) -> None:
+        is_watched = found is not None and self._watched() is not None
+        self._last = (found.resource_version, now.boot, held) if found and is_watched else None
+
+    def _holding(self, found: Seen | None, now: Instant) -> Holding:
+        if found is None:
+            return Holding()
+        held = secret_body.holding(found, self._plan, now)
+        return held._replace(refresh_requested=_refresh_requested(found, self._plan))
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`."""
         values = self._plan.render(token, now)
         with self._output_errors("written"):
             written = secret_body.seen(self._put(values, token.facts, sealer))
-        held = secret_body.holding(written, self._plan, now)
+        held = self._holding(written, now)
+        self._remember(written, held, now)
         if held.facts is None or held.facts.fingerprint != token.facts.fingerprint or not held.intact:
             raise OutputError(
                 f"{self.name} does not hold what was just written: check for an admission webhook that "

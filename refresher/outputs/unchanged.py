@@ -15,6 +15,7 @@ from refresher.core.model import Holding
 from refresher.outputs.permissions import Permissions
 
 SETTLED = 2.0  # seconds; the coarsest timestamps are those of FAT
+SAME = 0.001  # seconds: two clocks that are read one after the other never agree exactly
 
 _STATUS = "QQqqq"
 
@@ -49,7 +50,7 @@ class LastReading:
         if known is None or known[0] != condition:
             self._known = condition, now.boot, None
             return None
-        return None if known[2] is None else _as_of(known[2], now)
+        return None if known[2] is None else as_of(known[2], now)
 
     def keep(self, condition: Condition, holding: Holding, now: Instant) -> None:
         """Remember `holding`, which was read after `holding` was called for this condition."""
@@ -58,9 +59,12 @@ class LastReading:
             self._known = condition, known[1], holding
 
 
-def _as_of(holding: Holding, now: Instant) -> Holding:
+def as_of(holding: Holding, now: Instant) -> Holding:
     """`holding` as if it were read now: files record only the wall time."""
     if holding.facts is None:
         return holding
-    facts = holding.facts._replace(issued=from_wall(holding.facts.issued.wall, now))
+    issued = from_wall(holding.facts.issued.wall, now)
+    if abs(issued.boot - holding.facts.issued.boot) < SAME:
+        return holding  # the same objects, so that ten thousand tokens are in memory once
+    facts = holding.facts._replace(issued=issued)
     return holding._replace(facts=facts, token=holding.token and holding.token._replace(facts=facts))

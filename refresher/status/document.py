@@ -53,10 +53,14 @@ def status_document(
         "started_at": _time(now.wall + origin.started.boot - now.boot) if origin.started else None,
         "time": to_second(now.wall),
         "valid": all(token["valid"] for token in tokens),
-        "leases": [lease._asdict() for lease in leases],
+        "leases": [_of_lease(lease) for lease in leases],
         "config": configuration and _of_configuration(configuration),
         "tokens": tokens,
     }
+
+
+def _of_lease(lease: LeaseStatus) -> dict[str, Any]:
+    return {**lease._asdict(), "problem": lease.problem and _of_problem(lease.problem)}
 
 
 def _of_configuration(configuration: ConfigurationStatus) -> dict[str, Any]:

@@ -19,15 +19,16 @@ from refresher.status.rows import (
     Row,
     RowProblem,
     advice_once,
-    configuration_problems,
     configuration_since,
     lease_lines,
     number,
     objects,
+    problems_of_daemon,
     rows,
     shown,
     wall,
 )
+from refresher.status.selection import ALL, Selection, links_between, visible_of
 
 EVERY = 10  # seconds between two renewals
 
@@ -105,14 +106,16 @@ class _Entry(NamedTuple):
     outputs: tuple["_Entry", ...] = ()
 
 
-def page(document: Object, *, renews: bool = False) -> str:
+def page(document: Object, wanted: Selection = ALL) -> str:
     """A status document as HTML, with all its texts escaped. Fields that are missing or misformed are left
-    out. `renews`: the browser loads the page again every EVERY seconds."""
-    tokens = list(_entries(document))
+    out. The tokens that need attention come first. The verdict is that of all tokens."""
+    tokens = sorted(_entries(document), key=lambda token: list(_WORDS).index(token.kind), reverse=True)
     kind = _verdict(document, tokens)
     host = shown(document.get("host"))
     title = f"{'' if kind == 'good' else '! '}{'' if host == UNKNOWN else f'{host}: '}inlive-token-refresher"
-    renewal = f'<meta http-equiv="refresh" content="{EVERY}">\n' if renews else ""
+    renewal = f'<meta http-equiv="refresh" content="{EVERY}">\n' if wanted.renews else ""
+    matching = [token for token in tokens if wanted.token in token.row.name]
+    visible = visible_of(matching, wanted)
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -126,12 +129,13 @@ def page(document: Object, *, renews: bool = False) -> str:
 <header>
 <h1>inlive-token-refresher</h1>
 <p class="state {kind}">{_VERDICTS[kind]}</p>
-{_facts(_of_daemon(document))}{_problems(configuration_problems(document))}{_links(renews=renews)}
+{_facts(_of_daemon(document))}{_problems(problems_of_daemon(document))}{_links(wanted)}
 </header>
 <main>
-{_attention(tokens)}<h2>Tokens</h2>
+{_attention(visible, tokens)}<h2>Tokens</h2>
+{links_between(wanted, len(matching))}\
 <p class="legend faint">A bar shows the time left. The line across it marks when the next mint is due.</p>
-{"".join(map(_token, range(len(tokens)), tokens)) or "<p>There are no tokens.</p>"}</main>
+{"".join(map(_token, range(len(visible)), visible)) or "<p>There are no tokens.</p>"}</main>
 </body>
 </html>
 """
@@ -156,11 +160,7 @@ def _verdict(document: Object, tokens: list[_Entry]) -> str:
     """The kind of the whole document."""
     if not isinstance(document.get("valid"), bool):
         return "unknown"
-    fails = (
-        any(token.kind != "good" for token in tokens)
-        or any(lease.get("problem") for lease in objects(document, "leases"))
-        or configuration_problems(document)
-    )
+    fails = any(token.kind != "good" for token in tokens) or problems_of_daemon(document)
     return "bad" if document["valid"] is False else "late" if fails else "good"
 
 
@@ -171,21 +171,23 @@ def _of_daemon(document: Object) -> Iterator[tuple[str, str]]:
     yield "Leader election", "<br>".join(map(_foreign, lease_lines(document)))
 
 
-def _links(*, renews: bool) -> str:
-    renewal = ("?", "Stop renewing") if renews else ("?renew", f"Renew every {EVERY} s")
+def _links(wanted: Selection) -> str:
+    label = "Stop renewing" if wanted.renews else f"Renew every {EVERY} s"
+    renewal = (escape(wanted._replace(renews=not wanted.renews).href), label)
     items = "".join(f'<li><a href="{href}">{text}</a></li>' for href, text in (*_LINKS, renewal))
     return f'<nav aria-label="Endpoints"><ul>{items}</ul></nav>'
 
 
-def _attention(tokens: list[_Entry]) -> str:
-    """Links to the tokens that are not well. Empty when all are."""
+def _attention(visible: Sequence[_Entry], tokens: Sequence[_Entry]) -> str:
+    """Links to the visible tokens that are not well, and their number among all. Empty when all are."""
     items = [
         f'<li><a href="#token-{number}">{_foreign(row.name)}</a> '
         f'<span class="state {kind}">{_WORDS[kind]}</span></li>'
-        for number, (_, row, kind, _) in enumerate(tokens)
+        for number, (_, row, kind, _) in enumerate(visible)
         if kind != "good"
     ]
-    heading = f"<h2>Tokens that need attention: {len(items)} of {len(tokens)}</h2>"
+    unwell = sum(token.kind != "good" for token in tokens)
+    heading = f"<h2>Tokens that need attention: {unwell} of {len(tokens)}</h2>"
     return f"{heading}\n<ul>{''.join(items)}</ul>\n" if items else ""
 
 

@@ -135,12 +135,6 @@ def configuration_since(document: Mapping[str, Any]) -> str:
     return shown(_configuration(document).get("loaded_at"))
 
 
-def configuration_problems(document: Mapping[str, Any]) -> tuple[RowProblem, ...]:
-    """Why the present content of the configuration file is refused. Empty if it is in use."""
-    time = wall(document.get("time"))
-    return tuple(_problem(problem, time) for problem in objects(_configuration(document), "problems"))
-
-
 def _configuration(document: Mapping[str, Any]) -> Mapping[str, Any]:
     found = document.get("config")
     return found if isinstance(found, Mapping) else {}
@@ -154,17 +148,27 @@ def advice_once(problems: Sequence[RowProblem]) -> Iterator[RowProblem]:
 
 
 def lease_lines(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Who leads by each Lease, and its problem. Empty without leader election."""
-    return tuple(line for lease in objects(document, "leases") for line in _of_lease(lease))
+    """Who leads by each Lease. Empty without leader election."""
+    return tuple(map(_of_lease, objects(document, "leases")))
 
 
-def _of_lease(lease: Mapping[str, Any]) -> Iterator[str]:
-    who = f"standby: {shown(lease.get('holder') or 'an unknown process')} holds"
+def _of_lease(lease: Mapping[str, Any]) -> str:
+    name, holder = f"the lease {shown(lease.get('lease'))}", lease.get("holder")
     if lease.get("leads") is True:
-        who = "leader: this process holds"
-    yield f"{who} the lease {shown(lease.get('lease'))}"
+        return f"leader: this process holds {name}"
+    if not holder:
+        return f"standby: no process is known to hold {name}"
     if lease.get("problem"):
-        yield f"! {shown(lease['problem'])}"
+        return f"standby: {shown(holder)} held {name} when it was last read"
+    return f"standby: {shown(holder)} holds {name}"
+
+
+def problems_of_daemon(document: Mapping[str, Any]) -> tuple[RowProblem, ...]:
+    """The problems of the Leases, and why the present content of the configuration file is refused."""
+    time = wall(document.get("time"))
+    found = [lease.get("problem") for lease in objects(document, "leases")]
+    found += objects(_configuration(document), "problems")
+    return tuple(_problem(problem, time) for problem in found if problem)
 
 
 def shown(value: object) -> str:

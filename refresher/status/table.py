@@ -10,10 +10,10 @@ from refresher.status.rows import (
     Row,
     RowProblem,
     advice_once,
-    configuration_problems,
     configuration_since,
     headline,
     lease_lines,
+    problems_of_daemon,
     rows,
     source_line,
 )
@@ -45,7 +45,7 @@ def _above(document: Mapping[str, Any], width: int) -> Iterator[tuple[str, str]]
     for text in filter(None, (headline(document), *facts)):
         yield from ((style, line) for line in wrapped(text, width))
         style = PLAIN
-    yield from _problems(configuration_problems(document), WARN, "", width)
+    yield from _problems(problems_of_daemon(document), WARN, "", width)
 
 
 def _lines(found: list[Row], width: int) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from refresher.core.durations import humanized
-from refresher.status.rows import Row, RowProblem, configuration_problems, number, objects, rows, shown
+from refresher.status.rows import Row, RowProblem, number, objects, problems_of_daemon, rows, shown
 
 
 class Level(IntEnum):
@@ -60,17 +60,18 @@ def _findings(document: Mapping[str, Any]) -> Iterator[Verdict]:
     for token in tokens:
         row, *outputs = itertools.islice(shown_rows, 1 + len(objects(token, "outputs")))
         yield from _of_token(token, row, outputs)
-    for lease in objects(document, "leases"):
-        if lease.get("problem"):
-            yield Verdict(Level.WARNING, f"lease {shown(lease.get('lease'))}: {shown(lease['problem'])}")
-    for problem in configuration_problems(document):
-        yield Verdict(Level.WARNING, f"configuration: {_sentence(problem)}")
+    for problem in problems_of_daemon(document):
+        yield Verdict(Level.WARNING, _sentence(problem))
     if document.get("is_fallback") is True:
         yield Verdict(Level.WARNING, shown(document.get("source_detail")))
 
 
 def _of_token(token: Mapping[str, Any], row: Row, outputs: list[Row]) -> Iterator[Verdict]:
-    problems = [_sentence(problem) for shown_row in (row, *outputs) for problem in shown_row.problems]
+    problems = [
+        f"{f'{each.name}: ' if each.is_output else ''}{_sentence(problem)}"
+        for each in (row, *outputs)
+        for problem in each.problems
+    ]
     why = f": {problems[0]}" if problems else ""
     for output in outputs:
         if output.valid != "yes":

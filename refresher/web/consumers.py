@@ -18,6 +18,7 @@ from refresher.core.schedule import soonest
 from refresher.http.server.limits import Limits, affordable_connections, allow_connections
 from refresher.http.server.loop import Server
 from refresher.http.server.messages import Later, Reply, Request, Response, http_date
+from refresher.http.server.oauth2_request import RefusedError
 from refresher.outputs.memory import MemoryOutput
 from refresher.ports import Clock
 from refresher.web import guard, oauth2, responses
@@ -220,7 +221,7 @@ class Consumers:
                 return _unavailable()  # serve.secret_file cannot be read; the log has the reason
         try:
             name = oauth2.token_name(request, self._served, expected)
-        except oauth2.RefusedError as error:
+        except RefusedError as error:
             return oauth2.refusal(error)
         return self._after(name, "", lambda token: oauth2.granted(token, self._clock.now()))
 

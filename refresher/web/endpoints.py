@@ -129,8 +129,9 @@ class Endpoints:
             if not as_page:
                 return responses.json(HTTPStatus.OK, json.dumps(document, indent=2))
             from refresher.status.page import POLICY, page  # noqa: PLC0415 -- only for a browser
+            from refresher.status.selection import selection_of  # noqa: PLC0415 -- as above
 
-            return responses.html(page(document, renews="renew" in options), POLICY)
+            return responses.html(page(document, selection_of(request.query)), POLICY)
 
         return Later(self._background.submit(status))
 

@@ -1,8 +1,10 @@
 """The figures of the README. Each is a count, or a ratio of two things measured in turn on this machine.
 
-make bench              everything, about twelve minutes
-make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, scrape,
-                        consumers, proxies, mints
+make bench              everything, about twenty minutes
+make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, first,
+                        scrape, growth, herd, consumers, proxies, hooks, mints
+
+growth and herd also draw docs/growth.svg and docs/herd.svg. docs/performance.md explains the figures.
 """
 
 import json
@@ -24,12 +26,13 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
-from tests.bench import consumers, failover, hooks, proxies, scale
+from tests.bench import consumers, failover, growth, herd, hooks, proxies, scale
 from tests.bench.secret import served
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
 
 HERE = Path(__file__).parent
+PICTURES = HERE.parents[1] / "docs"
 TRIES = 21  # for each way to end a leader
 STARTS = 21  # processes of each kind, in turn
 WORKERS = 16
@@ -208,6 +211,15 @@ def at_scale(url: str, key: str) -> None:
     report("failures a second in an outage", f"{figures.failures:.0f} /s", "more than 300 /s")
 
 
+def first_tokens(url: str, key: str) -> None:
+    """Ten thousand tokens that do not exist yet."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        used = scale.first_tokens(url, key, Path(name))
+    for written, cpu in used.items():
+        report(f"{written:,} of {scale.TOKENS:,} new tokens in their files: CPU", f"{cpu:.1f} s", "")
+
+
 def scrapes(url: str, key: str) -> None:
     """The cost of a scrape for the daemon, by the number of its tokens."""
     for tokens in (1, 1_000, scale.TOKENS):
@@ -294,7 +306,10 @@ def main(only: str = "") -> None:
             "secret": lambda: secret(url, folder),
             "failover": lambda: succession(folder),
             "scale": lambda: at_scale(url, key),
+            "first": lambda: first_tokens(url, key),
             "scrape": lambda: scrapes(url, key),
+            "growth": lambda: growth.measured(url, key, report, PICTURES / "growth.svg"),
+            "herd": lambda: herd.measured(report, PICTURES / "herd.svg"),
             "consumers": lambda: served_to_consumers(url, folder),
             "proxies": lambda: through_proxies(url, folder),
             "hooks": lambda: hooks.lateness(url, folder, report),

@@ -48,7 +48,7 @@ class LeapingClock(SystemClock):
 class CountingCrew(Workers):
     """Counts the effects under way."""
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
+    def __init__(self, sizes: Mapping[str, float]) -> None:
         super().__init__(sizes)
         self._lock = threading.Lock()
         self.under_way = 0
@@ -117,7 +117,7 @@ def main(key_file: str, token_file: str, url: str, *stops: str) -> None:
     token = TokenSettings("bench", key_file, (FileOutputSettings(token_file),), lifetime=LIFETIME)
     settings = Settings((token,), IssuerSettings(url))
     clock = LeapingClock()
-    workers = CountingCrew({name: limit.pool for name, limit in LIMITS.items()} | {KEYS: 1})
+    workers = CountingCrew({name: limit.threads for name, limit in LIMITS.items()} | {KEYS: 1})
     published = assembly.published_tokens(settings)
     managed_tokens = assembly.managed_tokens(settings, clock, published, None, hooks=[()])
     mailbox = LeapingMailbox(clock, workers)

@@ -21,6 +21,8 @@ SCRAPES = 7  # of each format, in turn
 PROBES = 200
 OUTAGE = 20.0  # seconds
 PATIENCE = 180.0  # seconds to wait for a restart
+REST = 30.0  # seconds to measure what the daemon uses without scrapes: each file is looked at once
+SETTLED = 35.0  # seconds after the start: each file has been looked at once more, and is read no more
 FORMATS = {"text": "text/plain;version=0.0.4", "OpenMetrics": "application/openmetrics-text;version=1.0.0"}
 
 
@@ -117,9 +119,26 @@ class Site:
         return (self.refreshes('result="failure"') - before) / (time.monotonic() - began)
 
 
+def first_tokens(url: str, key: str, folder: Path) -> dict[int, float]:
+    """CPU seconds of the daemon from a start without any token until the first one, and all, are in their
+    files."""
+    used: dict[int, float] = {}
+    with running(url, key, folder, planted=False) as site:
+        began = time.monotonic()
+        while TOKENS not in used:
+            written = sum(name.startswith("token-") for name in os.listdir(folder))
+            used |= {
+                stop: cpu_of(site.process.pid) for stop in (1, TOKENS) if stop <= written and stop not in used
+            }
+            if time.monotonic() - began > PATIENCE:
+                raise RuntimeError(f"only {written} tokens were written")
+            time.sleep(0.1)
+    return used
+
+
 class Cost(NamedTuple):
-    """Of one scrape: CPU seconds of the daemon, bytes of memory above the resident size before it, and bytes
-    that were sent."""
+    """Of one scrape: CPU seconds of the daemon beyond what it uses at rest, bytes of memory above the
+    resident size before it, and bytes that were sent."""
 
     cpu: float
     memory: int
@@ -131,15 +150,24 @@ def scrape_costs(url: str, key: str, folder: Path, tokens: int) -> list[Cost]:
     with running(url, key, folder, tokens) as site:
         if site.until_adopted(tokens) is None:
             raise RuntimeError(f"the daemon has not adopted {tokens} tokens")
-        return [_scrape_cost(site) for _ in range(SCRAPES + 1)][1:]  # the first one imports modules
+        time.sleep(SETTLED)
+        cpu, began = cpu_of(site.process.pid), time.monotonic()
+        time.sleep(REST)
+        return costs_at_rest(site, (cpu_of(site.process.pid) - cpu) / (time.monotonic() - began))
 
 
-def _scrape_cost(site: Site) -> Cost:
+def costs_at_rest(site: Site, idle: float) -> list[Cost]:
+    """The costs of several scrapes. `idle`: the share of a core that the daemon uses without them."""
+    return [_scrape_cost(site, idle) for _ in range(SCRAPES + 1)][1:]  # the first one imports modules
+
+
+def _scrape_cost(site: Site, idle: float) -> Cost:
     pid = site.process.pid
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # VmHWM begins anew (proc(5))
-    before, cpu = _status(pid, "VmRSS"), cpu_of(pid)
+    before, cpu, began = _status(pid, "VmRSS"), cpu_of(pid), time.monotonic()
     _, body = site.get("/metrics", FORMATS["OpenMetrics"], "gzip")
-    return Cost(cpu_of(pid) - cpu, _status(pid, "VmHWM") - before, len(body))
+    used = cpu_of(pid) - cpu - idle * (time.monotonic() - began)
+    return Cost(used, _status(pid, "VmHWM") - before, len(body))
 
 
 def _status(pid: int, name: str) -> int:
@@ -155,11 +183,12 @@ def cpu_of(pid: int) -> float:
 
 
 @contextmanager
-def running(url: str, key: str, folder: Path, count: int = TOKENS) -> Iterator[Site]:
+def running(url: str, key: str, folder: Path, count: int = TOKENS, *, planted: bool = True) -> Iterator[Site]:
+    """A daemon with this many tokens. `planted`: they are in their files already."""
     port = free_port()
     config = folder / "scale.yaml"
     names = [f"token-{number:05}" for number in range(count)]
-    for name in names:
+    for name in names if planted else ():
         plant(folder / name, age=0.0, key=key, issuer=url)
     tokens = [
         {"name": name, "key_file": str(folder / "scale.key"), "outputs": [{"file": str(folder / name)}]}

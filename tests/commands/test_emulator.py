@@ -158,9 +158,11 @@ def test_the_welcome_lines_work_in_a_shell(start: Callable[..., Started], given:
     emulator = start() if given == "printed" else start("--write-key", str(tmp_path / "a key"))
     token = json.loads(emulator.shell(r"curl \S+/accesstoken"))["data"]["access_token"]
     assert emulator.shell(r"curl -i \S+/rooms", TOKEN=token).startswith("HTTP/1.1 200")
+    assert json.loads(emulator.shell(r"curl \S+/oauth2/token"))["expires_in"] == 3600
+    assert json.loads(emulator.shell(r"curl \S+/v1/tokens"))["data"]["ttl"] == 60
     assert json.loads(emulator.shell("curl -X PUT"))["data"][0]["status"] == 503
     assert emulator.mint("whichever").status_code == 503
-    assert json.loads(emulator.shell(r"curl \S+/state"))["data"]["counts"]["outcomes"] == {"200": 1, "503": 1}
+    assert json.loads(emulator.shell(r"curl \S+/state"))["data"]["counts"]["outcomes"] == {"200": 3, "503": 1}
 
 
 def test_the_welcome_line_with_refresher_mint_prints_a_token(
@@ -223,6 +225,9 @@ def test_it_serves_https_with_a_certificate_and_its_key(
         (("--key-file", "/none/such"), "the key file /none/such cannot be read: No such file"),
         (("--write-key", "/none/such"), "--write-key: /none/such: No such file"),
         (("--min-lifetime", "soon"), "--min-lifetime: 'soon' is not a duration"),
+        (("--lifetime", "soon"), "--lifetime: 'soon' is not a duration"),
+        (("--json-answer", "{}"), "json_answer: is not a JSON object with the text $access_token; accepted:"),
+        (("--json-answer", "{"), "json_answer: is not a JSON object with the text $access_token; accepted:"),
         (("--cert", "/none/such"), "cert: /none/such cannot be used: No such file"),
         (("--key", "tls.key"), "key: is given without cert"),
     ],

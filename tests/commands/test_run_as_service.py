@@ -1,5 +1,8 @@
 """`refresher run` under a service manager: its notifications to systemd."""
 
+import signal
+import time
+
 import pytest
 
 from refresher.emulator.server import Emulator
@@ -35,6 +38,29 @@ def test_it_reports_ready_with_the_first_token_and_later_stopping(tmp_path, mana
         assert manager.heard_of("STOPPING=1") == ["STOPPING=1", "STATUS=stopping"]
         assert manager.heard_nothing()
         assert KEY not in running.said
+
+
+def test_each_reload_is_reported_from_its_begin_to_its_end(tmp_path, manager):
+    """With a mistake too. systemd compares the time of RELOADING=1 with that of its signal."""
+    (tmp_path / "key").write_text(KEY)
+    path = tmp_path / "refresher.yaml"
+    with Emulator(keys=[KEY]) as issuer:
+        tokens = "tokens: [{name: a, key_file: key, outputs: [{file: token}]}]"
+        good = f"issuer: {{url: '{issuer.url}'}}\n{tokens}\n"
+        path.write_text(good)
+        with Daemon("--config", path, NOTIFY_SOCKET=manager.name) as running:
+            assert manager.heard_of("valid in all their outputs: 1")[0] == "READY=1"
+            for event, text in (("ConfigurationApplied", good + "# more"), ("ConfigurationRefused", "[")):
+                path.write_text(text)
+                signalled = time.monotonic_ns() // 1000
+                running.send(signal.SIGHUP)
+                reloading, began = manager.heard_of("RELOADING=1")
+                assert reloading == "RELOADING=1"
+                assert signalled <= int(began.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
+                assert running.entries(event) == []
+                while (lines := manager.heard()) != ["READY=1"]:
+                    assert lines[0].startswith("STATUS=")
+                running.wait_for(event)
 
 
 def test_it_works_without_the_service_manager(tmp_path):

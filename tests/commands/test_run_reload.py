@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from refresher.emulator.server import Emulator
-from tests.commands.daemon import Daemon, eventually
+from tests.commands.daemon import KEY, Daemon, eventually
+from tests.commands.test_run_serves import ask
+from tests.issuer.peer import Peer, peer, silent
 
 RELOADED, REFUSED = "ConfigurationApplied", "ConfigurationRefused"
 
@@ -57,6 +61,12 @@ def token(name: str, *files: str, **more: Any) -> dict[str, Any]:
 
 
 A, B = token("a", "token-a"), token("b", "token-b")
+
+
+@pytest.fixture
+def issuer() -> Iterator[Emulator]:
+    with Emulator(keys=[KEY, f"{KEY}-of-another-token"]) as inlive:
+        yield inlive
 
 
 @pytest.fixture
@@ -228,27 +238,149 @@ def test_a_token_that_is_renamed_is_adopted_from_its_output(site):
     assert len(site.daemon.entries("TokenMinted")) == 1
 
 
-def test_an_output_that_a_token_of_another_lifetime_takes_over_always_holds_a_valid_token(site):
-    before = site.token("token-a")
-    site.reload(site.text(A | {"name": "taker", "lifetime": "30m"}))
+class Consumer:
+    """Reads files without a pause, as `valid` demands. A context manager: fails at the end, if it ever saw
+    a file that was gone or held no valid token."""
 
-    def after() -> str:
-        found = site.token("token-a")
-        assert site.issuer.valid(found)
-        return found if found != before else ""
+    def __init__(self, valid: Callable[[str], bool], *files: Path) -> None:
+        self._valid, self._files = valid, files
+        self._over = threading.Event()
+        self._wrong: list[str] = []
+        self.seen: dict[str, list[str]] = {path.name: [] for path in files}  # each value once, by file
+        self._thread = threading.Thread(target=self._read)
 
-    eventually(after, "the taker's token is published")
-    assert site.daemon.entries("TokenMinted", token="taker")
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        assert self._wrong == []
+
+    def _read(self) -> None:
+        while not self._over.is_set():
+            for path in self._files:
+                try:
+                    found = path.read_text()
+                except FileNotFoundError:
+                    found = "nothing"
+                if not self._valid(found):
+                    self._wrong.append(f"{path.name}: {found}")
+                if found not in self.seen[path.name][-1:]:
+                    self.seen[path.name].append(found)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"lifetime": "30m"}, {"key_file": "other-key"}],
+    ids=["another lifetime", "another key"],
+)
+@pytest.mark.parametrize("is_present", [True, False], ids=["of a token in use", "of a token that comes"])
+def test_an_output_that_another_token_takes_over_always_holds_a_valid_token(site, more, is_present):
+    (site.place / "other-key").write_text(site.issuer.keys[1].reveal())
+    if is_present:
+        site.reload(site.text(A, token("taker", "token-b", **more)))
+        site.has("token-b")
+    with Consumer(site.issuer.valid, site.place / "token-a") as consumer:
+        site.reload(site.text(token("taker", "token-a", *["token-b"] * is_present, **more)))
+        eventually(lambda: len(consumer.seen["token-a"]) > 1, "the taker's token is published")
+    first, last = consumer.seen["token-a"]
+    assert first != last
+    if is_present:
+        assert last == site.token("token-b")
+    assert len(site.daemon.entries("TokenMinted", token="taker")) == 1
+
+
+def test_two_tokens_that_swap_their_names_keep_their_outputs(site):
+    (site.place / "other-key").write_text(site.issuer.keys[1].reveal())
+    other = {"key_file": "other-key"}
+    site.reload(site.text(A, B | other))
+    site.has("token-b")
+    files = site.place / "token-a", site.place / "token-b"
+    with Consumer(site.issuer.valid, *files) as consumer:
+        site.reload(site.text(token("b", "token-a"), token("a", "token-b", **other)))
+        for name in ("a", "b"):
+            site.daemon.wait_for("TokenAdopted", token=name)
+    assert [len(values) for values in consumer.seen.values()] == [1, 1]
+    assert len(site.daemon.entries("TokenMinted")) == 2
+
+
+# What is under way
+
+
+@pytest.fixture
+def hanging() -> Iterator[Peer]:
+    """An issuer that accepts connections and never answers."""
+    with peer(silent) as serving:
+        yield serving
+
+
+def two_issuers(site: Site, hanging: Peer, *tokens: dict[str, Any], **issuers: Any) -> str:
+    known = {"good": {"url": site.issuer.url}, "slow": {"url": hanging.url, "timeout": "60s"}}
+    filled = [{"key_file": "key", "issuer": "good"} | token for token in tokens]
+    return json.dumps({"issuers": known | issuers, "tokens": filled})
+
+
+def test_a_token_and_its_issuer_go_while_the_issuer_hangs(site, hanging):
+    site.reload(two_issuers(site, hanging, A, B | {"issuer": "slow"}))
+    eventually(lambda: hanging.connections, "a mint is under way")
+    text = json.dumps({"issuers": {"good": {"url": site.issuer.url}}, "tokens": [A | {"key_file": "key"}]})
+    applied = site.reload(text)
+    assert applied["removed"] == 1
+    eventually(lambda: 'token="b"' not in site.daemon.get("/metrics").body, "its series are gone")
+    assert site.daemon.get("/readyz").status == 200
+    site.sighup()
+    site.daemon.wait_for(RELOADED, times=3)
+    assert not (site.place / "token-b").exists()
+    assert len(site.daemon.entries("TokenMinted", token="a")) == 1
+    assert site.daemon.end() == 0, "the mint that still hangs does not delay the end"
+
+
+def test_a_token_is_minted_at_its_new_issuer_while_the_former_one_hangs(site, hanging):
+    site.reload(two_issuers(site, hanging, A, B | {"issuer": "slow"}))
+    eventually(lambda: hanging.connections, "a mint is under way")
+    site.reload(two_issuers(site, hanging, A, B))
+    assert site.issuer.valid(site.has("token-b"))
+    assert not hanging.over.is_set()
+    assert site.daemon.entries("RefreshFailed", token="b") == []
+
+
+# The listener
+
+
+def test_the_listener_serves_the_tokens_of_the_present_configuration(place, issuer):
+    site = Site(place, issuer)
+    with tempfile.TemporaryDirectory() as folder:  # its path is short enough for a socket
+        socket = Path(folder) / "socket"
+        serve = {"serve": {"address": f"unix:{socket}"}}
+        site.put(site.text(A, **serve))
+        with Daemon("--config", site.path) as site.daemon:
+            site.daemon.wait_for("OutputWritten", output="serve:a")
+            before = ask(socket, "GET /token/a")
+            assert ask(socket, "GET /token/b")[0] == 404
+            site.reload(site.text(A, B, **serve))
+            site.daemon.wait_for("OutputWritten", output="serve:b")
+            served = json.loads(ask(socket, "GET /token/b")[1])["access_token"]
+            assert served == site.has("token-b")
+            assert ask(socket, "GET /token/a")[0] == before[0] == 200
+            site.reload(site.text(B, **serve))
+            eventually(lambda: ask(socket, "GET /token/a")[0] == 404, "the token that went is not served")
+            assert len(site.daemon.entries("TokenMinted", token="b")) == 1
 
 
 # Many reloads
 
 
-def test_a_hundred_reloads_leave_no_descriptor_or_thread_behind(site):
+def test_a_hundred_reloads_leave_no_descriptor_thread_or_memory_behind(site):
     process = Path(f"/proc/{site.daemon.process.pid}")
 
     def used() -> tuple[int, int]:
         return len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
+
+    def memory() -> int:
+        (line,) = (each for each in (process / "status").read_text().splitlines() if each.startswith("VmRSS"))
+        return int(line.split()[1])  # KiB
 
     def cycle(times: int) -> None:
         for _ in range(times):
@@ -256,9 +388,10 @@ def test_a_hundred_reloads_leave_no_descriptor_or_thread_behind(site):
             site.reload(site.text(A))
 
     cycle(5)
-    before = used()
+    before, memory_before = used(), memory()
     cycle(50)
     after = used()
+    assert memory() <= memory_before + 50 * 100  # less than 50 KiB for each reload
     assert after[0] <= before[0] + 2
     assert after[1] <= before[1] + 2
     assert len(site.daemon.entries("TokenMinted", token="a")) == 1

@@ -1,6 +1,7 @@
 """`refresher run` with several issuers: each mints its own tokens, and none holds back another."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from refresher.emulator.server import Emulator
 from refresher.executor import MINTS_AT_ONCE
 from tests.commands.daemon import Daemon, free_port, refresher
+from tests.issuer.peer import Caller, peer
 
 MANY = MINTS_AT_ONCE + 8  # more than one issuer may be asked for at once
+SECRET = "secret-of-the-clients"  # of issuers of other kinds
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_issuers_that_hang_do_not_hold_back_another(config: Any, other: Emulator
 def test_an_oauth2_issuer_mints(place: Path, issuer: Emulator) -> None:
     """The server is another refresher, whose listener serves OAuth2."""
     for name in ("secret", "client.key"):
-        (place / name).write_text("secret-of-the-clients")
+        (place / name).write_text(SECRET)
     address = f"127.0.0.1:{free_port()}"
     serve = ("--serve", address, "--serve-secret-file", place / "secret")
     files = ("--key-file", place / "key", "--to-file", place / "inner", "--name", "inner")
@@ -101,3 +104,75 @@ def test_an_oauth2_issuer_mints(place: Path, issuer: Emulator) -> None:
         (place / "client.key").write_text("another-secret")
         config.write_text(config.read_text().replace('outer"', 'other"'))
         assert refresher("once", "--config", config).code == 77
+
+
+def minting(caller: Caller) -> None:
+    """An OAuth2 server at /oauth, and a JSON endpoint elsewhere. They refuse other secrets than SECRET."""
+    while caller.request():
+        request = caller.peer.requests[-1]
+        head, _, sent = request.partition("\r\n\r\n")
+        number = len(caller.peer.requests)
+        if head.startswith("POST /oauth "):
+            answer = {"access_token": f"oauth-{number}", "token_type": "bearer", "expires_in": 600}
+        elif f"x-key: {SECRET}" in head:
+            answer = {"data": {"token": f"mint-{number}", "ttl": json.loads(sent)["ttl"]}}
+        else:
+            caller.answer(401, b'{"message": "no such key"}')
+            continue
+        caller.answer(200, json.dumps(answer).encode())
+
+
+@pytest.fixture
+def kinds(place: Path, issuer: Emulator) -> Iterator[Any]:
+    """Writes a configuration with an issuer of each kind, and a token of each. Yields what writes it."""
+    (place / "secret").write_text(SECRET)
+    path = place / "refresher.json"
+    with peer(minting) as server:
+
+        def written(**headers: str) -> Path:
+            mint = {
+                "mint": f"{server.url}/mint",
+                "headers": {"x-key": "$key"} | headers,
+                "json": {"ttl": "$lifetime"},
+                "answer": {"access_token": "data.token", "expires_in": "data.ttl"},
+            }
+            oauth2 = {"token_url": f"{server.url}/oauth", "client_id": "c"}
+            issuers = {"inlive": {"url": issuer.url}, "oauth2": oauth2, "mint": mint}
+            tokens = [token(name, name, key_file="secret") for name in issuers]
+            tokens[0]["key_file"] = "key"
+            path.write_text(json.dumps({"issuers": issuers, "tokens": tokens}))
+            return path
+
+        yield written
+
+
+def test_each_kind_of_issuer_is_proved_and_asked_once(kinds: Any, place: Path) -> None:
+    checked = refresher("check", "--config", kinds())
+    assert checked.code == 0, checked
+    assert checked.said.count(" accepted the key in ") == 3
+    published = []
+    for _ in range(2):  # the second pass adopts the tokens
+        ended = refresher("once", "--config", kinds())
+        assert ended.code == 0, ended
+        published.append([(place / name).read_text() for name in ("inlive", "oauth2", "mint")])
+    assert published[0] == published[1]
+    assert [token.split("-")[0] for token in published[0][1:]] == ["oauth", "mint"]
+    (place / "secret").write_text("another-secret-of-clients")
+    printed = refresher("mint", "mint", "--config", kinds())
+    assert printed.code == 77
+    assert "401: no such key" in printed.said
+
+
+def test_a_reload_changes_the_request_of_one_issuer(kinds: Any, place: Path) -> None:
+    with Daemon("--config", kinds()) as daemon:
+        for name in ("inlive", "oauth2", "mint"):
+            daemon.wait_for("OutputWritten", token=name)
+        kinds(**{"x-team": "$kye"})
+        daemon.send(signal.SIGHUP)
+        assert "$kye is not a placeholder" in daemon.wait_for("ConfigurationRefused")["message"]
+        kinds(**{"x-team": "studio"})
+        daemon.send(signal.SIGHUP)
+        assert daemon.wait_for("ConfigurationApplied")["changed"] == 1
+        daemon.wait_for("OutputWritten", token="mint", times=2)
+        assert len(daemon.entries("OutputWritten")) == 4
+        assert SECRET not in daemon.said

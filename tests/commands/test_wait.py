@@ -76,7 +76,7 @@ def test_a_time_out_reports_each_output_without_a_token_and_the_reason(gate, tmp
             f"expired: its token has expired; {ADVICE_ON[Code.EXPIRED]}",
             f"of-the-future: holds no token known to be valid; {ADVICE_ON[Code.NO_TOKEN]}",
             f"of-another-program: holds no token known to be valid; {ADVICE_ON[Code.NO_TOKEN]}",
-            "directory cannot be read: Is a directory (EISDIR); an output is a file: add the file's name to "
+            "directory: cannot be read: Is a directory (EISDIR); an output is a file: add the file's name to "
             f"the path; {ADVICE_ON[Code.NOT_READ]}",
         )
     ]

@@ -10,7 +10,14 @@ from refresher.config.options import json_schema, options_of
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.yaml"))
-NAMED_BY_USERS = (".data", ".labels", ".annotations", ".endpoint_params")  # the keys below
+NAMED_BY_USERS = (
+    ".data",
+    ".labels",
+    ".annotations",
+    ".endpoint_params",
+    ".headers",
+    ".json",
+)  # the keys below
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

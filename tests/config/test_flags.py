@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from refresher.config import flags
 from refresher.config.declarations import SECTIONS, TokenDefaults
+from refresher.config.json_mint import JsonIssuerSettings
 from refresher.config.loader import load
 from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.options import options_of, sections_below
@@ -21,12 +22,14 @@ def parser(groups=flags.GROUPS):
 
 def test_every_plain_option_but_those_of_hooks_has_a_flag_and_a_variable_of_its_own():
     """Flags describe one token for a trial: they neither remove an output nor decorate it."""
-    in_the_file_only = {*sections_below(FileOutputSettings), TokenDefaults, OAuth2IssuerSettings}
+    below = {*sections_below(FileOutputSettings), *sections_below(JsonIssuerSettings)}
+    in_the_file_only = {*below, TokenDefaults, OAuth2IssuerSettings, JsonIssuerSettings}
     plain = [
         option
         for section in (*(SECTIONS.keys() - in_the_file_only), flags.LogSettings)
         for option in options_of(section).values()
-        if not option.sections and option.key not in {"on_remove", "labels", "annotations", "issuer"}
+        if not option.sections
+        and option.key not in {"on_remove", "labels", "annotations", "issuer", "max_rate", "exclusive"}
     ]
     declared = [option for _, option in flags.declared_flags()]
     assert {option.flag for option in plain} | {"--config"} == {option.flag for option in declared}

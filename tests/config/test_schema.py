@@ -7,6 +7,7 @@ from jsonschema import Draft202012Validator
 
 from refresher.config.declarations import LeaderElectionSettings, Settings, TokenSettings
 from refresher.config.issuers import IssuerSettings
+from refresher.config.json_mint import AnswerSettings, JsonIssuerSettings
 from refresher.config.loader import load
 from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.options import json_schema, options_of
@@ -22,6 +23,8 @@ ROOMS = {
     Settings: (),
     IssuerSettings: ("issuer",),
     OAuth2IssuerSettings: ("issuers", 1),
+    JsonIssuerSettings: ("issuers", 2),
+    AnswerSettings: ("issuers", 2, "answer"),
     LeaderElectionSettings: ("leader_election",),
     ServeSettings: ("serve",),
     TokenSettings: ("tokens",),
@@ -43,7 +46,7 @@ each_plain_option = pytest.mark.parametrize(
 )
 
 # What a schema cannot say: limits of a duration written as text, ports and numeric addresses that do not
-# exist, the number of a group as text, the syntax of a template.
+# exist, the number of a group as text, the syntax of a template, names that differ only in capitals.
 WEAKER = {
     "timeout",
     "max_lifetime",
@@ -52,6 +55,9 @@ WEAKER = {
     "duration",
     "url",
     "token_url",
+    "mint",
+    "headers",
+    "json",
     "verify",
     "listen",
     "address",
@@ -127,6 +133,8 @@ def fitting(schema):
         return st.text()
     if schema["type"] == "array":
         return st.lists(fitting(schema["items"]) | st.none(), max_size=3)
+    if "propertyNames" not in schema:
+        return st.dictionaries(st.text(), st.sampled_from(["$key", "$lifetime s", "$$", "$a", 1, None]))
     keys = st.from_regex(schema["propertyNames"]["pattern"])
     item = schema["additionalProperties"]
     return st.dictionaries(keys, fitting(item) if item.keys() & {"pattern", "enum"} else st.text())

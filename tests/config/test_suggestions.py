@@ -15,6 +15,7 @@ from refresher.config.declarations import (
 from refresher.config.drafts import example_of
 from refresher.config.hooks import ExecHook, HttpHook, PidFileSignal, ProcessSignal
 from refresher.config.issuers import IssuerSettings
+from refresher.config.json_mint import AnswerSettings, JsonIssuerSettings
 from refresher.config.oauth2 import OAuth2IssuerSettings
 from refresher.config.options import Option, options_of
 from refresher.config.output_kinds import FileOutputSettings, SecretOutputSettings
@@ -25,6 +26,10 @@ AROUND: dict[type, str] = {
     Settings: "{line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
     IssuerSettings: "issuer:\n  {line}\ntokens: [{{name: t, key_file: key, outputs: [{{file: f}}]}}]\n",
     OAuth2IssuerSettings: "issuers:\n  i:\n    {line}\n"
+    "tokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
+    JsonIssuerSettings: "issuers:\n  i:\n    {line}\n"
+    "tokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
+    AnswerSettings: "issuers:\n  i:\n    mint: https://a.example\n    answer:\n      {line}\n"
     "tokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     ServeSettings: "serve:\n  {line}\ntokens: [{{name: t, key_file: k, outputs: [{{file: f}}]}}]\n",
     LeaderElectionSettings: "leader_election:\n  {line}\n"
@@ -41,12 +46,12 @@ WRONG_VALUES = (
     "9464", "99999", "0", "-1", "1", "0640", "0o640", "0777", "640", "1:30", "12:00", "9999:59", "100:75",
     "70", "0.5", "1.0", "1e3", "0x1F", "no", "Yes", "true", "~", "2026-11-28", "12345678901234567890",
     "studio:t", "My_Token", "jsn", "a b", "/x/", "localhost", "http://localhost",
-    "https://h/v1/keys/accesstoken", "$acces_token", "{}", "[]", "''",
+    "https://h/v1/keys/accesstoken", "$acces_token", "$.data.token", "{}", "[]", "''",
 )  # fmt: skip
 # Rules across options. Their messages say what is accepted beside the other option.
 BETWEEN_OPTIONS = (
     "^is for format|is not declared|^'template' needs|than max_lifetime of its issuer allows|"
-    "half of the lifetime"
+    "half of the lifetime|^no request contains"
 )
 PLAIN = [
     (section, option)
@@ -114,5 +119,6 @@ def test_the_suggestions_are_found(loaded_or_problems):
         ("name", "9464", '"9464"'),
         ("secret", "studio:t", "studio/t"),
         ("format", "jsn", "json"),
+        ("access_token", "$.data.token", "data.token"),
     } <= found
     assert ("duration", "12:00", "12h00m") not in found, "that is out of range"

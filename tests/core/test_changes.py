@@ -62,6 +62,17 @@ def test_a_new_output_is_inspected_and_gets_the_token_in_hand():
     assert (type(write), write.output, write.token) == (Write, "b", token(1))
 
 
+@pytest.mark.parametrize(("age", "kind"), [(1000.0, Write), (2400.0, Mint)])
+def test_a_token_that_ends_before_consumers_see_it_does_not_replace_a_better_one_in_a_new_output(age, kind):
+    slow = policy(output("a"), output("b", propagation_delay=1500.0))
+    driver = at_work(policy(output("a")))
+    driver.passes(age)
+    change(driver, slow, {B})
+    driver.steps()
+    driver.observe(Found("b", held(token(9, age=-age, key=NEW_KEY))))
+    assert [type(step) for step in driver.steps() if not isinstance(step, Inspect)] == [kind]
+
+
 def test_a_removed_output_is_forgotten_with_its_effects_in_flight():
     driver = Driver(TWO)
     driver.begin()

@@ -15,7 +15,8 @@ import yaml
 from tests import needs
 from tests.commands.daemon import eventually, free_port
 
-INTERVAL = "500ms"  # between two scrapes, and between two evaluations
+SCRAPE = "1s"  # between two scrapes, and the longest that one takes: the machine may be busy
+EVALUATION = "500ms"  # between two evaluations of the rules
 
 
 class Series(NamedTuple):
@@ -62,7 +63,7 @@ def prometheus(jobs: dict[str, list[str]], rules: str, folder: Path) -> Iterator
     program = needs.tool("prometheus")
     (folder / "rules.yaml").write_text(rules)
     configuration = {
-        "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL},
+        "global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": EVALUATION},
         "rule_files": ["rules.yaml"],
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": targets}]} for job, targets in jobs.items()

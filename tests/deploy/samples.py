@@ -55,13 +55,16 @@ class Refresher:
 
     def _run(self, name: str, driver: Driver, until: Instant) -> None:
         while True:
-            for step in driver.steps():
+            steps = driver.steps()
+            for step in steps:
                 if isinstance(step, Write) and self.disk:
                     self.daemon.observe(name, WriteFailed(step.output, self.disk, roll=1.0))
                 else:
                     driver.perform([step])
             if driver.minting is not None:
                 self._mint(name, driver)
+                continue
+            if steps:  # `wait` is of the moment before they ended
                 continue
             self.daemon._count(name)
             left = until.boot - driver.now.boot
@@ -102,7 +105,7 @@ def _samples(daemon: Daemon) -> Iterator[tuple[str, str, float]]:
 class Course:
     """The samples of several refreshers, scraped every `interval` seconds from second 0."""
 
-    def __init__(self, *refreshers: Refresher, interval: int = 15) -> None:
+    def __init__(self, *refreshers: Refresher, interval: int = 30) -> None:
         self.refreshers, self.interval, self.ticks = list(refreshers), interval, 0
         self._values: dict[str, dict[int, float]] = {}
         for each in refreshers:

@@ -99,13 +99,13 @@ def _firing(count: str, second: int, alerts: Iterable[str]) -> dict[str, object]
         (15 * MINUTE, FILE, 30),
         (15 * MINUTE, SECRET, 30),
         (HOUR, FILE, 60),
-        (HOUR, SECRET, 15),
+        (HOUR, SECRET, 30),
         (30 * DAY, FILE, 4 * HOUR),
     ],
 )
 def test_no_alert_fires_while_tokens_are_refreshed(tmp_path, lifetime, output, interval):
     course = Course(refresher("one", lifetime, output), interval=interval)
-    course.goes_on(max(1.5 * lifetime, 2 * HOUR))  # two refreshes at least
+    course.goes_on(max(1.5 * lifetime, HOUR))  # two refreshes at least
     check(tmp_path, course, ever=())
 
 
@@ -183,8 +183,8 @@ LEAD = [
     (5 * MINUTE, FILE, 15, 60),
     (15 * MINUTE, FILE, 15, 180),
     (15 * MINUTE, SECRET, 15, 60),
-    (HOUR, FILE, 15, 13 * MINUTE),
-    (HOUR, SECRET, 15, 10 * MINUTE),
+    (HOUR, FILE, 30, 13 * MINUTE),
+    (HOUR, SECRET, 30, 10 * MINUTE),
     (DAY, FILE, 600, 4 * HOUR),
     (30 * DAY, FILE, 6 * HOUR, 6 * DAY),
 ]
@@ -197,8 +197,8 @@ def test_an_outage_of_the_issuer_pages_in_time_and_resolves(tmp_path, lifetime, 
     course.goes_on(0.5 * lifetime - interval)
     one.issuer = UNREACHABLE
     hurt = lifetime - output.propagation_delay
-    course.goes_on(hurt - course.second)
     alarm = int((hurt - lead) // interval * interval)
+    course.goes_on(alarm + 2 * interval - course.second)
     ended = course.second
     one.issuer = None
     course.goes_on(0.3 * lifetime)
@@ -213,11 +213,14 @@ def test_a_token_that_has_expired_pages_until_there_is_another(tmp_path):
     course.goes_on(30 * MINUTE)
     one.issuer = UNREACHABLE
     course.goes_on(40 * MINUTE)
-    during = course.second - 15
+    during = course.second - course.interval
     one.issuer = None
     course.goes_on(10 * MINUTE)
     check(
-        tmp_path, course, (during, ["InliveRefreshOverdue", "InliveTokenExpired"]), (course.second - 15, ())
+        tmp_path,
+        course,
+        (during, ["InliveRefreshOverdue", "InliveTokenExpired"]),
+        (course.second - course.interval, ()),
     )
 
 
@@ -226,10 +229,16 @@ def test_an_output_that_never_got_a_token_pages(tmp_path):
     one.issuer = UNREACHABLE
     course = Course(one)
     course.goes_on(5 * MINUTE)
-    during = course.second - 15
+    during = course.second - course.interval
     one.issuer = None
     course.goes_on(5 * MINUTE)
-    check(tmp_path, course, (30, ()), (during, ["InliveOutputWithoutToken"]), (course.second - 15, ()))
+    check(
+        tmp_path,
+        course,
+        (30, ()),
+        (during, ["InliveOutputWithoutToken"]),
+        (course.second - course.interval, ()),
+    )
 
 
 @pytest.mark.parametrize(("lifetime", "lead"), [(15 * MINUTE, 180), (HOUR, 12 * MINUTE), (DAY, 4 * HOUR)])
@@ -259,14 +268,14 @@ def test_a_refused_key_is_a_ticket(tmp_path):
     one.issuer = KEY_REFUSED
     course.goes_on(15 * MINUTE)
     one.issuer = None
-    during = course.second - 15
+    during = course.second - course.interval
     course.goes_on(10 * MINUTE)
     check(
         tmp_path,
         course,
         (25 * MINUTE, ()),
         (during, ["InliveKeyRefused"]),
-        (course.second - 15, ()),
+        (course.second - course.interval, ()),
     )
 
 
@@ -294,11 +303,11 @@ def test_a_killed_process_that_comes_back_resolves_its_alerts(tmp_path):
     course.goes_on(20 * MINUTE)
     one.is_up = False
     course.goes_on(5 * MINUTE)
-    down = course.second - 15
+    down = course.second - course.interval
     one.is_up = True
     course.goes_on(30 * MINUTE)
     gone = ["InliveRefresherDown", "InliveRefresherGone"]
-    check(tmp_path, course, (down, gone), (course.second - 15, ()), ever=gone)
+    check(tmp_path, course, (down, gone), (course.second - course.interval, ()), ever=gone)
 
 
 def test_a_deployment_whose_pods_are_all_gone_pages(tmp_path):
@@ -313,7 +322,7 @@ def test_a_deployment_whose_pods_are_all_gone_pages(tmp_path):
         course,
         (21 * MINUTE, ()),
         (23 * MINUTE, ["InliveRefresherGone"]),
-        (course.second - 15, ["InliveRefresherGone", "InliveTokenUnattended"]),
+        (course.second - course.interval, ["InliveRefresherGone", "InliveTokenUnattended"]),
     )
 
 
@@ -324,9 +333,15 @@ def test_a_scheduler_that_hangs_pages(tmp_path):
     one.hangs = True
     course.goes_on(5 * MINUTE)
     one.hangs = False
-    hung = course.second - 15
+    hung = course.second - course.interval
     course.goes_on(5 * MINUTE)
-    check(tmp_path, course, (11 * MINUTE, ()), (hung, ["InliveLoopStuck"]), (course.second - 15, ()))
+    check(
+        tmp_path,
+        course,
+        (11 * MINUTE, ()),
+        (hung, ["InliveLoopStuck"]),
+        (course.second - course.interval, ()),
+    )
 
 
 def test_a_lease_without_a_leader_pages(tmp_path):
@@ -336,10 +351,16 @@ def test_a_lease_without_a_leader_pages(tmp_path):
     course.goes_on(10 * MINUTE)
     leader.leads(leads=False)
     course.goes_on(5 * MINUTE)
-    without = course.second - 15
+    without = course.second - course.interval
     elect(standby)
     course.goes_on(5 * MINUTE)
-    check(tmp_path, course, (without, ["InliveNoLeader"]), (course.second - 15, ()), ever=["InliveNoLeader"])
+    check(
+        tmp_path,
+        course,
+        (without, ["InliveNoLeader"]),
+        (course.second - course.interval, ()),
+        ever=["InliveNoLeader"],
+    )
 
 
 def test_more_mints_than_promised_are_a_ticket(tmp_path):
@@ -347,12 +368,44 @@ def test_more_mints_than_promised_are_a_ticket(tmp_path):
     one = refresher()
     course = Course(one)
     course.goes_on(HOUR)
-    normal = course.second - 15
+    normal = course.second - course.interval
     for _ in range(24):
         one.daemon.observe("studio", RefreshRequested())
         course.goes_on(5 * MINUTE)
-    alarm = course.second - 15
+    alarm = course.second - course.interval
     check(tmp_path, course, (normal, ()), (alarm, ["InliveTooManyMints"]), ever=["InliveTooManyMints"])
+
+
+def restarts(course: Course, *, new_name: bool, keeps: bool) -> None:
+    """Every ten minutes for five hours. `new_name`: as a new Pod. `keeps`: its output keeps the token."""
+    for number in range(30):
+        (old,) = course.refreshers
+        new = refresher(f"pod-{number}" if new_name else old.instance)
+        if keeps:
+            (before,), (after,) = old.daemon.tokens.values(), new.daemon.tokens.values()
+            after.contents = before.contents
+        course.refreshers.clear()
+        course.goes_on(MINUTE)
+        course.add(new)
+        course.goes_on(9 * MINUTE)
+
+
+@pytest.mark.parametrize("new_name", [False, True], ids=["process", "Pod"])
+def test_restarts_that_lose_the_token_each_time_are_a_ticket(tmp_path, new_name):
+    """Each process mints before its first scrape, so its counter never grows."""
+    course = Course(refresher(), interval=60)
+    course.goes_on(10 * MINUTE)
+    restarts(course, new_name=new_name, keeps=False)
+    alert = ["InliveTooManyMints"]
+    check(tmp_path, course, (30 * MINUTE, ()), (course.second - 60, alert), ever=alert)
+
+
+@pytest.mark.parametrize("new_name", [False, True], ids=["process", "Pod"])
+def test_restarts_that_keep_the_token_are_silent(tmp_path, new_name):
+    course = Course(refresher(), interval=60)
+    course.goes_on(10 * MINUTE)
+    restarts(course, new_name=new_name, keeps=True)
+    check(tmp_path, course, ever=())
 
 
 def _skewed(one: Refresher) -> None:
@@ -394,10 +447,12 @@ def test_dropped_log_lines_are_a_ticket(tmp_path):
     course.goes_on(10 * MINUTE)
     dropped.append(3)
     course.goes_on(5 * MINUTE)
-    during = course.second - 15
+    during = course.second - course.interval
     course.goes_on(20 * MINUTE)
     alert = ["InliveLogLinesDropped"]
-    check(tmp_path, course, (9 * MINUTE, ()), (during, alert), (course.second - 15, ()), ever=alert)
+    check(
+        tmp_path, course, (9 * MINUTE, ()), (during, alert), (course.second - course.interval, ()), ever=alert
+    )
 
 
 # --- `once --metrics-file`: node_exporter has the values of the last pass
@@ -407,9 +462,9 @@ def of_passes(tmp_path: Path, ends: str, success: str, expiry: str, *moments: tu
     """Three series with one value a minute, passes every ten minutes, and which alert fires when."""
     label = 'job="node",instance="a",token="studio"'
     series = {
-        f"{LAST_RUN[0]}{{{label}}}": ends,
-        f"{SUCCESS[0]}{{{label}}}": success,
-        f"{EVERY[0]}{{{label}}}": "600x99",
+        f"{LAST_RUN.name}{{{label}}}": ends,
+        f"{SUCCESS.name}{{{label}}}": success,
+        f"{EVERY.name}{{{label}}}": "600x99",
         f'token_refresher_output_token_expiry_timestamp_seconds{{{label},output="file:/a"}}': expiry,
     }
     test = {
@@ -462,5 +517,5 @@ def test_the_runbook_has_no_other_alerts():
 def test_they_use_existing_metrics(text):
     used = set(re.findall(r"token_refresher_(\w+)", text))
     assert used
-    of_once = {name.removeprefix("token_refresher_") for name, _ in (LAST_RUN, SUCCESS, EVERY)}
+    of_once = {metric.name.removeprefix("token_refresher_") for metric in (LAST_RUN, SUCCESS, EVERY)}
     assert used <= {*PROMISED, *of_once, "leader"}

@@ -1,12 +1,22 @@
 """The components for the Prometheus operator and for Grafana: scraping, alerts, dashboard."""
 
+import itertools
 import json
+import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from release import alerts
+from tests import needs
 from tests.deploy.rendering import OVERLAYS, component, used
+
+# The panels show the tokens in the outputs instead.
+BY_TIMES_OF_OUTPUTS = {
+    "token_refresher_token_expiry_timestamp_seconds",
+    "token_refresher_token_issued_timestamp_seconds",
+}
 
 
 @pytest.fixture
@@ -39,6 +49,27 @@ def test_the_sidecar_of_grafana_gets_the_dashboard(tmp_path):
     (dashboard,) = [each for each in objects.of("ConfigMap") if "dashboard.json" in each["data"]]
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert dashboard["data"]["dashboard.json"] == alerts.DASHBOARD.read_text()
+
+
+def test_the_dashboard_fits_grafana_s_schema():
+    checked = needs.go(Path(__file__).with_name("grafana"), "run", ".", str(alerts.DASHBOARD))
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_no_panels_of_the_dashboard_overlap():
+    places = [panel["gridPos"] for panel in json.loads(alerts.DASHBOARD.read_text())["panels"]]
+    for one, other in itertools.combinations(places, 2):
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        assert beside or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+
+
+def test_the_dashboard_answers_for_every_alert_of_a_daemon():
+    """Each metric that an alert reads is in a panel."""
+    dashboard = alerts.DASHBOARD.read_text()
+    used = set(re.findall(r"token_refresher_\w+", alerts.SOURCE.read_text()))
+    absent = {metric for metric in used if f"{metric}{{" not in dashboard}
+    assert absent == {metric for metric in used if "_once_" in metric} | BY_TIMES_OF_OUTPUTS
 
 
 def test_a_person_chooses_the_source_of_data_job_instance_and_token_of_the_dashboard():

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 
 GRANT = json.dumps({"ok": True, "data": {"access_token": "T0ken", "refresh_token": "r3fresh"}}).encode()
 
+DEADLINE = 15.0  # seconds; far more than accepting a connection takes
+
 Script = Callable[["Caller"], object]
 
 
@@ -99,7 +101,9 @@ class Peer:
         """Serve what clients have sent that have ended since. Waits for running clients until they close."""
         with socket.create_connection(("127.0.0.1", self.port)) as last:
             address = last.getsockname()
+        until = time.monotonic() + DEADLINE
         while address not in self._served:  # a listener accepts connections in their order
+            assert time.monotonic() < until, "the peer does not accept connections"
             time.sleep(0.001)
         for thread in tuple(self._served.values()):
             thread.join()

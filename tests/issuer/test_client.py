@@ -117,6 +117,14 @@ def test_a_transient_failure_is_retried_at_once(script: object, first: Outcome) 
     assert outcomes(result) == [first, OK]
 
 
+def test_a_paced_issuer_gets_one_request_an_attempt() -> None:
+    with peer(reset, granting) as issuer:
+        client = InliveIssuer(issuer.url, clock=SystemClock())
+        client.interval = 1.0
+        result = client.mint(KEY, 60.0, 5.0)
+    assert outcomes(result) == [UNREACHABLE]
+
+
 def test_the_time_sent_is_that_of_the_last_try() -> None:
     with peer(reset, granting) as issuer:
         begun = SystemClock().now()

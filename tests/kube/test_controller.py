@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from refresher.emulator.server import Emulator
+from release import crd
+from tests import needs
 from tests.commands.daemon import eventually, refresher
 from tests.kube.cluster import Cluster
 from tests.kube.connecting import kubeconfig
@@ -286,3 +288,27 @@ def test_a_wrong_command_line_starts_nothing(words, says, tmp_path):
     ended = refresher("controller", *words, KUBECONFIG=str(config))
     assert ended.code == 78
     assert says in ended.said
+
+
+def test_without_the_custom_resource_it_waits_and_says_what_to_install(issuer):
+    with Cluster(needs.kubernetes()) as bare, Team(bare, "studio", issuer) as team:
+        controller = team.start()
+        failure = controller.wait_for("WatchFailed")
+        assert "deploy/crd/accesstokens.yaml" in failure["message"]
+        assert controller.get("/readyz").status == 503
+        definition = crd.definition()
+        definition["spec"]["versions"][0]["name"] = "v1beta7"
+        for present in (definition, crd.definition()):
+            bare.kubectl("apply", "--server-side", "--filename=-", stdin=present)
+            name = f"crd/{present['metadata']['name']}"
+            bare.kubectl("wait", "--for=condition=Established", "--timeout=60s", name)
+            if present is definition:
+                seen = len(controller.entries("WatchFailed"))
+                time.sleep(2)  # the test needs it: another version does not help
+                assert controller.get("/readyz").status == 503
+                assert len(controller.entries("WatchFailed")) == seen, "logged once"
+                bare.kubectl("delete", "--wait=true", name)
+        team.set_key(issuer.keys[0].reveal())
+        team.create()
+        eventually(lambda: team.ready() == ("True", "valid"), "it is served", 45)
+        assert controller.get("/readyz").status == 200

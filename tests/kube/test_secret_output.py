@@ -20,7 +20,7 @@ from refresher.core.model import Holding
 from refresher.emulator.server import Emulator
 from refresher.errors import OutputError, OutputOutOfSightError
 from refresher.kube.api import KubeApi, connect
-from refresher.outputs.secret import SecretOutput
+from refresher.outputs.secret import READ_ANEW, SecretOutput
 from refresher.outputs.secret_body import LARGEST_SECRET, OWNER
 from refresher.outputs.secret_plan import planned
 from tests.issuer.peer import answering
@@ -545,3 +545,37 @@ def test_a_missing_cluster_is_a_configuration_error():
     )
     assert told.returncode == 78
     assert "no Kubernetes cluster is configured" in told.stderr
+
+
+def test_a_watched_secret_is_read_again_only_when_its_version_changes_or_after_a_while(place):
+    seen = [""]
+    wants = planned(f"{place.account.namespace}/{NAME}", "home", OURS, {"access-token": Format()}, URL)
+    output = SecretOutput(wants, place.api, watched=lambda: seen[0])
+    token = a_token()
+    output.write(token, NOW, SEALER)
+    seen[0] = place.stored()["metadata"]["resourceVersion"]
+    place.cluster.must("DELETE", place.path)
+    later = output.inspect(NOW + 30.0)
+    assert (later.facts.fingerprint, later.intact) == (token.facts.fingerprint, True)
+    assert later.facts.issued.age(NOW + 30.0) == pytest.approx(token.facts.issued.age(NOW) + 30, abs=0.001)
+    assert is_nothing(output.inspect(NOW + READ_ANEW))
+    output.write(token, NOW, SEALER)
+    for version in (place.stored()["metadata"]["resourceVersion"], "another", None):
+        seen[0] = version
+        assert output.inspect(NOW).intact
+    place.cluster.must("DELETE", place.path)
+    assert is_nothing(output.inspect(NOW)), "unknown to the watch"
+    seen[0] = "another"
+    assert is_nothing(output.inspect(NOW))
+
+
+def test_a_request_outside_the_secret_counts_if_it_is_newer(place):
+    asked = [5.0]
+    wants = planned(f"{place.account.namespace}/{NAME}", "home", OURS, {"access-token": Format()}, URL)
+    output = SecretOutput(wants, place.api, requested=lambda: asked[0])
+    assert output.inspect(NOW).refresh_requested == 5.0
+    output.write(a_token(), NOW, SEALER)
+    output.request_refresh(7.0)
+    assert output.inspect(NOW).refresh_requested == 7.0
+    asked[0] = 9.0
+    assert output.inspect(NOW).refresh_requested == 9.0

@@ -37,6 +37,14 @@ from refresher.core.notifications import (
     TokenRemoved,
     TokenVerified,
 )
+from refresher.core.object_notifications import (
+    ObjectAccepted,
+    ObjectRefused,
+    StatusNotWritten,
+    StatusWritten,
+    WatchFailed,
+    WatchRecovered,
+)
 from refresher.core.process_notifications import (
     ConfigurationApplied,
     ConfigurationRefused,
@@ -81,6 +89,7 @@ def of_failure(outcome: str, left: float) -> dict[str, object]:
     }
 
 
+NO_LEASE: dict[str, object] = {"lease": LEASE, "advice": ADVICE_ON[Code.LEASE_FAILED]}
 NO_KEY: dict[str, object] = {"advice": ADVICE_ON[Code.KEY_UNREADABLE]}
 
 
@@ -236,9 +245,16 @@ CASES = [
         {"lease": LEASE, "leads": False},
         (LEASE, "pod-2"),
     ),
-    Case(LeaderChanged(LEASE, leads=False, holder=""), INFO, {"lease": LEASE, "leads": False}, (LEASE,)),
-    Case(LeaseFailed(LEASE, "no answer", leads=True), WARNING, {"lease": LEASE}, (LEASE, "no answer")),
-    Case(LeaseFailed(LEASE, "no answer", leads=False), WARNING, {"lease": LEASE}, (LEASE, "no answer")),
+    Case(
+        LeaderChanged(LEASE, leads=False, holder=""),
+        INFO,
+        {"lease": LEASE, "leads": False},
+        (LEASE, "no process is known to hold"),
+    ),
+    Case(LeaseFailed(LEASE, "no answer", leads=True), WARNING, NO_LEASE, (LEASE, "no answer", "leads until")),
+    Case(
+        LeaseFailed(LEASE, "no answer", leads=False), WARNING, NO_LEASE, (LEASE, "mints and writes nothing")
+    ),
     Case(
         ConsumersUnserved(("secret:inlive/a", "secret:inlive/b")),
         ERROR,
@@ -247,6 +263,12 @@ CASES = [
     ),
     Case(ThreadsRefused("no thread for: issuer"), ERROR, {}, ("no thread for: issuer", "TasksMax=")),
     Case(TokenRemoved(), INFO, {}),
+    Case(ObjectRefused(("a: x", "b: y")), WARNING, {"problems": 2}, ("a: x; b: y", "fresh")),
+    Case(ObjectAccepted(), INFO, {}),
+    Case(WatchFailed("the Secrets", "no answer"), WARNING, {"watched": "the Secrets"}, ("no answer",)),
+    Case(WatchRecovered("the Secrets"), INFO, {"watched": "the Secrets"}),
+    Case(StatusNotWritten("no answer"), WARNING, {}, ("no answer",)),
+    Case(StatusWritten(), DEBUG, {}),
     Case(
         Crashed("Write", KeyError("studio")), ERROR, {"what": "Write"}, ("Write", "KeyError: 'studio'", "bug")
     ),
@@ -350,8 +372,11 @@ REPEATED = {
     HookFailed,
     KeySourceFailed,
     LeaseFailed,
+    ObjectRefused,
     OutputFailed,
     RefreshFailed,
+    StatusNotWritten,
+    WatchFailed,
 }
 
 
@@ -365,6 +390,8 @@ FAILED_READ = OutputFailed(FILE, "no", None, writing=False)
 FAILED_WRITE = OutputFailed(FILE, "no", None, writing=True)
 FAILED_KEY = KeySourceFailed("no", kept=True)
 FAILED_LEASE = LeaseFailed(LEASE, "no", leads=True)
+FAILED_OBJECT, FAILED_STATUS = ObjectRefused(("no",)), StatusNotWritten("no")
+FAILED_WATCH = WatchFailed("the Secrets", "no")
 BY_ANOTHER_KEY = token(key=SecretStr("another-key-000")).facts
 SLOW_MINT, SLOW_VERIFY, SLOW_HOOK = (
     Hanging(slot, "it", 10.0, 5.0) for slot in (MINT_SLOT, VERIFY_SLOT, Slot(HOOK, FILE))
@@ -381,6 +408,7 @@ SLOW_MINT, SLOW_VERIFY, SLOW_HOOK = (
         (OutputWritten(FILE, "new", WHOLE), {FAILED_READ, FAILED_WRITE}),
         (LeaderChanged(LEASE, leads=True, holder=""), {FAILED_LEASE}),
         (LeaderChanged(LEASE, leads=False, holder="pod-2"), {FAILED_LEASE}),
+        (LeaderChanged(LEASE, leads=False, holder="", failing=True), set()),
         (
             TokenMinted(Reason.SCHEDULED, BY_ANOTHER_KEY, failures=1),
             {SLOW_MINT},
@@ -389,10 +417,15 @@ SLOW_MINT, SLOW_VERIFY, SLOW_HOOK = (
         (LeaderChanged("inlive/other", leads=True, holder=""), set()),
         (KeyProven(WHOLE.key_fingerprint), set()),
         (KeyLoaded(WHOLE.key_fingerprint, changed=False), {FAILED_KEY}),
+        (ObjectAccepted(), {FAILED_OBJECT}),
+        (WatchRecovered("the Secrets"), {FAILED_WATCH}),
+        (WatchRecovered("the Leases"), set()),
+        (StatusWritten(), {FAILED_STATUS}),
     ],
 )
 def test_a_success_ends_the_failures_of_the_same_subject(success, ended):
     recovered = line_of(success, NOW).recovered
     slow = (SLOW_MINT, SLOW_VERIFY, SLOW_HOOK)
-    failures = (FAILED_KEY, FAILED_MINT, FAILED_READ, FAILED_WRITE, FAILED_LEASE, *slow)
+    of_objects = (FAILED_OBJECT, FAILED_WATCH, FAILED_STATUS)
+    failures = (FAILED_KEY, FAILED_MINT, FAILED_READ, FAILED_WRITE, FAILED_LEASE, *of_objects, *slow)
     assert {each for each in failures if line_of(each, NOW).failure.subject in recovered} == ended

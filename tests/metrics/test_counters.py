@@ -17,6 +17,7 @@ from refresher.core.notifications import (
     TokenMinted,
     TokenRemoved,
 )
+from refresher.core.problems import of_lease
 from refresher.core.process_notifications import Crashed, LeaderChanged, LeaseFailed
 from refresher.core.status import LeaseStatus
 from refresher.metrics.counters import BOUNDS, FAILURE, SUCCESS, Counters, Durations
@@ -152,6 +153,9 @@ STANDS_BY = LeaderChanged(LEASE, leads=False, holder="pod-2")
 OTHER = LeaderChanged("inlive/other", leads=True, holder="")
 SHAKY = LeaseFailed(LEASE, "no answer", leads=True)
 FAILED = LeaseFailed(LEASE, "no answer", leads=False)
+LAPSED = LeaderChanged(LEASE, leads=False, holder="", failing=True)
+ONCE = of_lease("no answer", None, NOW)
+TWICE = of_lease("no answer", ONCE, NOW)
 
 
 @pytest.mark.parametrize(
@@ -160,14 +164,15 @@ FAILED = LeaseFailed(LEASE, "no answer", leads=False)
         ((), ()),
         ((LEADS,), (LeaseStatus(LEASE, leads=True),)),
         ((LEADS, STANDS_BY), (LeaseStatus(LEASE, leads=False, holder="pod-2"),)),
-        ((LEADS, SHAKY), (LeaseStatus(LEASE, leads=True, problem="no answer"),)),
-        ((LEADS, FAILED), (LeaseStatus(LEASE, leads=False, problem="no answer"),)),
-        ((FAILED,), (LeaseStatus(LEASE, leads=False, problem="no answer"),)),
-        ((STANDS_BY, FAILED), (LeaseStatus(LEASE, leads=False, holder="pod-2", problem="no answer"),)),
+        ((LEADS, SHAKY), (LeaseStatus(LEASE, leads=True, problem=ONCE),)),
+        ((LEADS, FAILED), (LeaseStatus(LEASE, leads=False, problem=ONCE),)),
+        ((FAILED,), (LeaseStatus(LEASE, leads=False, problem=ONCE),)),
+        ((LEADS, SHAKY, LAPSED, FAILED), (LeaseStatus(LEASE, leads=False, problem=TWICE),)),
+        ((STANDS_BY, FAILED), (LeaseStatus(LEASE, leads=False, holder="pod-2", problem=ONCE),)),
         ((LEADS, SHAKY, LEADS), (LeaseStatus(LEASE, leads=True),)),
         (
             (LEADS, OTHER, FAILED),
-            (LeaseStatus("inlive/other", leads=True), LeaseStatus(LEASE, leads=False, problem="no answer")),
+            (LeaseStatus("inlive/other", leads=True), LeaseStatus(LEASE, leads=False, problem=ONCE)),
         ),
     ],
 )

@@ -280,7 +280,9 @@ from refresher.outputs.directories import Directory
 
 source, folder = sys.argv[1:]
 server = subprocess.Popen(["bindfs", "-f", source, folder])
+until = time.monotonic() + 10.0
 while not os.path.ismount(folder):
+    assert time.monotonic() < until, "bindfs has mounted nothing"
     time.sleep(0.01)
 directory = Directory(folder)
 server.send_signal(signal.SIGSTOP)

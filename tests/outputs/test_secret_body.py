@@ -12,7 +12,7 @@ from refresher.core.model import Holding, Proof
 from refresher.errors import KubeUnreachableError
 from refresher.outputs import secret_body, secret_plan
 from refresher.outputs.secret_body import LARGEST_SECRET, PREFIX
-from refresher.outputs.secret_plan import Plan
+from refresher.outputs.secret_plan import Controller, Plan
 from tests.outputs.tokens import LIFETIME, NOW, SEALER, a_token
 
 URL = "https://api.inlive.app"
@@ -464,3 +464,23 @@ def test_the_repr_of_a_secret_has_no_values():
     found = secret_body.seen(stored(others=b"precious"))
     assert "precious" not in f"{found} {found!r} {[found]}"
     assert "acc3ss" not in f"{found} {found!r} {[found]}"
+
+
+OBJECT = Controller("token-refresher.inlive.app/v1alpha1", "AccessToken", "studio", "uid-1")
+
+
+def test_a_secret_of_an_object_refers_to_it_and_is_not_intact_without():
+    wants = plan(controller=OBJECT)
+    document = stored(applied(wants=wants))
+    assert document["metadata"]["ownerReferences"] == [
+        {
+            "apiVersion": "token-refresher.inlive.app/v1alpha1", "kind": "AccessToken", "name": "studio",
+            "uid": "uid-1", "controller": True,
+        }
+    ]  # fmt: skip
+    assert holding(document, wants).intact
+    document["metadata"]["ownerReferences"][0]["uid"] = "uid-of-a-former-object"
+    assert not holding(document, wants).intact
+    del document["metadata"]["ownerReferences"]
+    assert not holding(document, wants).intact
+    assert "ownerReferences" not in applied()["metadata"]

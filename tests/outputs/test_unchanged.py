@@ -157,3 +157,10 @@ def test_a_remembered_token_has_the_age_that_its_files_state():
     assert found.facts.issued.wall == holding().facts.issued.wall
     assert found.facts.issued.age(set_back) == pytest.approx(holding().facts.issued.age(NOW + 60) - 1000)
     assert found.token.facts == found.facts
+
+
+def test_what_is_known_is_in_memory_once():
+    reading, kept = LastReading(), holding()
+    reading.holding(BEFORE, NOW)
+    reading.keep(BEFORE, kept, NOW + SETTLED)
+    assert reading.holding(BEFORE, NOW + 60) is kept

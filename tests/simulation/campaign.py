@@ -46,6 +46,7 @@ def table(outcomes: list[Outcome], seconds: float) -> str:
         ("scenario-days", f"{sum(outcome.plan.days for outcome in outcomes):,.0f}"),
         ("scenarios", f"{len(outcomes):,}"),
         ("  of which with two processes", f"{sum(o.plan.wants.processes > 1 for o in outcomes):,}"),
+        ("  of which with several tokens", f"{sum(bool(o.plan.wants.guests) for o in outcomes):,}"),
         ("  of which without lulls", f"{sum(o.plan.wants.dense for o in outcomes):,}"),
         ("troubles", f"{faults.total():,}"),
         *((f"  {kind.replace('_', ' ')}", f"{number:,}") for kind, number in faults.most_common()),

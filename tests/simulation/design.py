@@ -3,7 +3,21 @@
 All seconds.
 """
 
-from tests.simulation.wants import Wants
+from typing import Protocol
+
+
+class Timing(Protocol):
+    """What the numbers depend on: of a token, or of the only token of a scenario."""
+
+    @property
+    def lifetime(self) -> float: ...
+    @property
+    def refresh_at(self) -> float: ...
+    @property
+    def lives(self) -> float: ...
+    @property
+    def propagation_delay(self) -> float: ...
+
 
 TIMEOUT = 10.0  # issuer.timeout
 
@@ -12,28 +26,28 @@ def attempt(lifetime: float) -> float:
     return max(1.0, min(TIMEOUT, lifetime / 10))
 
 
-def latest(wants: Wants) -> float:
+def latest(wants: Timing) -> float:
     """The age at which a token is replaced at the latest."""
     margin = min(wants.propagation_delay + 60.0, wants.lives / 2)
     return min(wants.refresh_at * wants.lives, wants.lives - margin)
 
 
-def earliest(wants: Wants) -> float:
+def earliest(wants: Timing) -> float:
     """The age before which a token is not replaced without a reason of its own."""
     return max(soonest(wants), latest(wants) - 0.1 * wants.lives)
 
 
-def soonest(wants: Wants) -> float:
+def soonest(wants: Timing) -> float:
     """The age before which a reported end leads to no new token."""
     return max(1.0, 0.1 * wants.lives)
 
 
-def request_pause(wants: Wants) -> float:
+def request_pause(wants: Timing) -> float:
     """The age before which a request at an output leads to no new token."""
     return min(60.0, soonest(wants))
 
 
-def headroom(wants: Wants) -> float:
+def headroom(wants: Timing) -> float:
     """The longest outage that no consumer feels."""
     left = wants.lives - latest(wants) - wants.propagation_delay
     return max(0.0, left - max(1.0, min(60.0, left / 10)) - attempt(wants.lifetime))

@@ -192,8 +192,11 @@ class FileOnDisk:
             self._output.claim()
 
     def release(self, wanted: Callable[[], Collection[str]]) -> bool:
-        with self._disk.used_by(self._process, self.name):
-            return self._output.release(wanted)
+        try:
+            with self._disk.used_by(self._process, self.name):
+                return self._output.release(wanted)
+        finally:
+            self._process.here.look(self.name)
 
     def dry_run(self) -> tuple[str, ...]:
         with self._disk.used_by(self._process, self.name):

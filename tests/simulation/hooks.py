@@ -24,21 +24,22 @@ class Hooks:
         self.owed: Counter[tuple[str, str]] = Counter()
         self.written_at: dict[tuple[str, str], float] = {}
         self.settled_since: dict[tuple[str, str], float] = {}  # when the last run that succeeded began
-        self.served: dict[str, int] = {}  # by output: the token that its last run that succeeded found there
+        # By output: which token its last run that succeeded found there, and since when it was there.
+        self.served: dict[str, tuple[float, int]] = {}
 
     def check(self, here: "Installation") -> None:
         """All is well: the consumer of each file has been told of the newest token. A Secret does not
-        remember what is owed, so it is not checked once a process was killed."""
+        remember what is owed, so it is not checked once a process was killed, or a token renamed."""
         for name, place in here.outputs.items():
-            shows = here.promise.displays[name].shows
-            is_remembered = place.kind == "file" or not here.deaths
+            shows = here.promise.displays[name].history[-1]
+            is_remembered = place.kind == "file" or not here.forgets_hooks
             if (
                 here.wants.hooks
                 and name in here.configured
                 and is_remembered
                 and self.served.get(name) != shows
             ):
-                here.promise.violated(f"no hook has run for token {shows} in {place.name}")
+                here.promise.violated(f"no hook has run for token {shows[1]} in {place.name}")
 
 
 class HookLine:
@@ -49,6 +50,7 @@ class HookLine:
         self._hooks, self._process = hooks, process
         self._key = (output, "" if kind == "file" else process.name)
         self._remembers = kind == "file"
+        self._is_stopped = False
 
     def owe(self) -> None:
         self._hooks.owed[self._key] += 1
@@ -66,9 +68,9 @@ class HookLine:
         )
         if not owed and not beside <= LANDING:
             promise.violated(f"the hook of {self.output} runs, and nothing was written")
-        shows = promise.displays[self.output].shows
+        shows = promise.displays[self.output].history[-1]
         self._process.sleep(dice.choice((0.05, 1.0, LONGEST)))
-        if dice.random() < FAILS:
+        if dice.random() < FAILS or self._is_stopped:
             raise HookError("it failed")
         self._hooks.owed[self._key] -= owed  # not those that came meanwhile
         self._hooks.settled_since[self._key] = began
@@ -77,4 +79,5 @@ class HookLine:
         return "told the consumer"
 
     def stop(self) -> None:
-        """A run in virtual time ends with its process."""
+        """A run in virtual time goes on, and fails."""
+        self._is_stopped = True

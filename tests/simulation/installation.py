@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from refresher.core import rfc3339, status
 from refresher.core.effects import Effect, Mint, RunHook, Verify, Write
 from refresher.core.election import Election, timing_of
-from refresher.core.formats import Format, includes_refresh_token
+from refresher.core.formats import includes_refresh_token
+from refresher.core.instant import Instant
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, State, TokenPolicy
 from refresher.kube.paths import lease_path, secret_path
@@ -20,14 +23,15 @@ from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.secret import SecretOutput
 from refresher.ports import ManagedToken
 from tests.simulation.apiserver import ApiLine, ApiServer, VirtualElector
+from tests.simulation.desired import DesiredToken
 from tests.simulation.disk import Disk, FileOnDisk
 from tests.simulation.hooks import HookLine, Hooks
-from tests.simulation.issuer import Issuer, IssuerLine, KeyFile, VerifierLine
+from tests.simulation.issuer import Issuer, IssuerLine, KeyFile, VerifierLine, key_text
 from tests.simulation.machine import Machine
-from tests.simulation.process import Process
+from tests.simulation.process import Process, keeps_better
 from tests.simulation.promise import Promise
 from tests.simulation.virtual import World
-from tests.simulation.wants import TEMPLATE, Place, Wants, format_of
+from tests.simulation.wants import Guest, Place, Wants, format_of
 
 URL = "https://api.inlive.app"
 OWNER = LEASE = "inlive/token-refresher"
@@ -50,43 +54,64 @@ class Installation:
     def __init__(self, world: World, wants: Wants) -> None:
         self.world, self.wants = world, wants
         self.hooks = Hooks(world)
-        self.issuer = Issuer(world, {"s3cr3t-key-0"}, wants.slow, wants.longest)
-        self.key = KeyFile(world, "s3cr3t-key-0")
+        self.issuer = Issuer(world, set(), wants.slow, wants.longest)
         self.disk, self.api = Disk(), ApiServer(world)
-        self.outputs = {self._output_name(place): place for place in wants.places}
-        self.policy = TokenPolicy(
-            "studio",
-            lifetime=wants.lifetime,
-            refresh_at=wants.refresh_at,
-            timeout=10.0,
-            issuer=URL,
-            outputs=tuple(
-                OutputPolicy(
-                    name, place.propagation_delay, includes_refresh_token(format_of(place)), wants.hooks
-                )
-                for name, place in self.outputs.items()
-            ),
-            elected=wants.processes > 1,
-            verifies=wants.verifies,
-        )
-        propagation_delays = {name: place.propagation_delay for name, place in self.outputs.items()}
-        self.promise = Promise(world, self.issuer, self.policy, propagation_delays)
+        self.outputs = {self._output_name(place): place for place in wants.all_places}
+        self.tokens: list[DesiredToken] = []  # configured or not
+        self.key_watchers: list[Callable[[], None]] = []
+        for guest in (Guest(wants.lifetime, wants.refresh_at, wants.places), *wants.guests):
+            self._add_token(guest)
+        self.promise = Promise(world, self.issuer, self.tokens)
+        for token in self.tokens:
+            token.configured(world.now)
         alone = wants.processes == 1  # else wall clocks are kept right: who takes over relies on them
         self.machines = [
             Machine(world, 1 + wants.drift * (-1) ** n, 1 + wants.drift * alone, wall_ahead=0.3 * n)
             for n in range(wants.processes)
         ]
-        self.is_configured = True  # the token; without it nothing is done
-        self.configured = set(self.outputs)  # by name
         self._parts: dict[Process, Parts] = {}
         self.processes: list[Process | None] = [None] * wants.processes
         self.electors: dict[Process, VirtualElector] = {}
         self.threads_refused = False  # by the system, to every process
         self.lull = 0.0
+        self.forgets_hooks = False  # what a Secret owed was in the memory of a process or token that is gone
         self.downtime = 0.0
         self.deaths: Counter[str] = Counter()
         self.last_suspension: dict[str, float] = {}
         self._started = 0
+
+    def _add_token(self, guest: Guest) -> None:
+        number = len(self.tokens)
+        content = key_text(number, 0)
+        self.issuer.keys.add(content)
+        key = KeyFile(self.world, content, f"key {number}", f"key:{number}", self.key_watchers)
+        own = {self._output_name(place): place for place in guest.places}
+        self.tokens.append(
+            DesiredToken(
+                number,
+                f"token-{number}",
+                guest.lifetime,
+                guest.refresh_at,
+                self.wants.longest,
+                key,
+                own,
+                dict(own),
+            )
+        )
+
+    @property
+    def present(self) -> list[DesiredToken]:
+        """The tokens that are configured now."""
+        return [token for token in self.tokens if token.is_configured]
+
+    @property
+    def configured(self) -> dict[str, Place]:
+        """The outputs that are configured now, by name."""
+        return {name: place for token in self.tokens for name, place in token.outputs.items()}
+
+    def owner_of(self, output: str) -> DesiredToken:
+        """The token of a configured output."""
+        return next(token for token in self.tokens if output in token.outputs)
 
     # --- Processes.
 
@@ -108,42 +133,69 @@ class Installation:
     def _desired(self, process: Process) -> list[ManagedToken]:
         """What the configuration says now, for this process. Its parts are kept while they are needed."""
         parts = self._parts[process]
-        made: dict[str, object] = parts.made
-        if "issuer" not in made:
-            made["issuer"] = IssuerLine(self.issuer, process)
-            made["verifier"] = VerifierLine(self.issuer, process) if self.wants.verifies else None
-        for name, place in self.outputs.items():
-            if not self.is_configured or name not in self.configured:  # it is released; as in `Parts`
-                made.pop(name, None)
-                made.pop(f"hook of {name}", None)
-            elif name not in made:
-                made[name] = self._build(place, process, parts.api, parts.time_left)
-                made[f"hook of {name}"] = HookLine(self.hooks, process, name, place.kind)
-        if not self.is_configured:
-            return []
-        outputs = tuple(each for each in self.policy.outputs if each.name in self.configured)
-        managed = ManagedToken(
-            self.policy._replace(outputs=outputs),
-            self.key,
-            tuple(made[each.name] for each in outputs),
-            made["issuer"],
-            made["verifier"],
-            parts.time_left,
-            tuple(made[f"hook of {each.name}"] for each in outputs if each.has_hook),
+        before, parts.made = parts.made, {}
+
+        def part(name: str, make: Callable[[], object]) -> Any:  # as in `refresher.parts`
+            parts.made[name] = before[name] if name in before else make()
+            return parts.made[name]
+
+        def managed(token: DesiredToken) -> ManagedToken:
+            outputs = token.outputs.items()
+            return ManagedToken(
+                self._policy(token),
+                token.key,
+                tuple(
+                    part(name, partial(self._build, place, process, parts.api, parts.time_left))
+                    for name, place in outputs
+                ),
+                part("issuer", partial(IssuerLine, self.issuer, process)),
+                part("verifier", partial(VerifierLine, self.issuer, process))
+                if self.wants.verifies
+                else None,
+                parts.time_left,
+                tuple(
+                    part(
+                        f"hook of {token.name}, {name}",
+                        partial(HookLine, self.hooks, process, name, place.kind),
+                    )
+                    for name, place in outputs
+                    if self.wants.hooks
+                ),
+            )
+
+        return [managed(token) for token in self.present]
+
+    def _policy(self, token: DesiredToken) -> TokenPolicy:
+        return TokenPolicy(
+            token.name,
+            lifetime=token.lifetime,
+            refresh_at=token.refresh_at,
+            timeout=10.0,
+            issuer=URL,
+            outputs=tuple(
+                OutputPolicy(
+                    name, place.propagation_delay, includes_refresh_token(format_of(place)), self.wants.hooks
+                )
+                for name, place in token.outputs.items()
+            ),
+            elected=self.wants.processes > 1,
+            verifies=self.wants.verifies,
         )
-        return [managed]
 
     def reconfigure(self, anew: Collection[str] = ()) -> None:
         """Have every process follow the configuration as it is now, with the parts `anew` made once more."""
         self.world.disturb()
+        for token in self.tokens:
+            token.configured(self.world.now)
+        self.promise.owned(self.tokens)
         for process in self.living():
             for name in anew:
                 self._parts[process].made.pop(name, None)
             process.engine.apply(self._desired(process))
 
-    def state_of(self, process: Process) -> State | None:
-        """How the token stands in this process; None while it has none."""
-        return next((state for _, state in process.engine.view()), None)
+    def state_of(self, process: Process, token: DesiredToken) -> State | None:
+        """How the token stands in this process; None if it is unknown there."""
+        return next((state for policy, state in process.engine.view() if policy.name == token.name), None)
 
     def buried(self, process: Process) -> None:
         """It was killed; a successor comes after `downtime`."""
@@ -152,9 +204,8 @@ class Installation:
         self.promise.tell(
             f"{process.name} is killed" + f" before: {process.died_before}" * bool(process.died_before)
         )
-        state = self.state_of(process)
-        if (state and state.is_minting) or self.holds_unpublished(process):
-            self.promise.may_cost_a_mint("killed between a mint and its first write")
+        self.lost_mints(process, "killed between a mint and its first write")
+        self.forgets_hooks = True
         if self.threads_refused or self.disk.hang is not None:
             self.promise.may_cost_a_mint("killed while its successor cannot inspect the outputs")
         self.electors.pop(process, None)
@@ -164,16 +215,23 @@ class Installation:
         self.world.plan(self.world.now + self.downtime, self.world.disturb)
         self.downtime = 0.5
 
-    def holds_unpublished(self, process: Process) -> bool:
+    def lost_mints(self, process: Process, why: str, *, unpublished: bool = True) -> None:
+        """What the process does is lost: a mint under way, or a token that it has not published yet."""
+        for token in self.present:
+            state = self.state_of(process, token)
+            is_minting = state is not None and state.is_minting
+            if is_minting or (unpublished and self._holds_unpublished(state, token)):
+                self.promise.may_cost_a_mint(why, token.number)
+
+    def _holds_unpublished(self, state: State | None, token: DesiredToken) -> bool:
         """Whether it has minted a token that is lost with it: none shows as much of it as another needs."""
-        state = self.state_of(process)
         if state is None or state.facts is None or not state.minted_here:
             return False
         number = self.issuer.of_fingerprint[state.facts.fingerprint].number
-        shown = {name for name, display in self.promise.displays.items() if display.shows == number}
+        shown = {name for name in token.outputs if self.promise.displays[name].shows == number}
         forms = {self.outputs[name].form for name in shown}
         readable, whole = bool(forms - {"template"}), "inlive-sdk" in forms
-        missing = [place.form for name, place in self.outputs.items() if name not in shown]
+        missing = [place.form for name, place in token.outputs.items() if name not in shown]
         return any(not (whole if form == "inlive-sdk" else readable) for form in missing)
 
     def living(self) -> list[Process]:
@@ -204,23 +262,10 @@ class Installation:
             or leader.suspended_until > self.world.now
         ):
             return False
-        if not leader.engine.view():
-            return False
-        policy, state = leader.engine.view()[0]
-        now = leader.machine.now()
-        if state.proven is None or state.candidate or not state.leads:
-            return False
-        if state.proven.retry.failures and state.proven.retry.next_try > now.boot:
-            return False
-        if state.facts is None or state.is_minting:
-            return False
-        return not any(
-            output.holding is None
-            or output.holding.facts is None
-            or output.holding.facts.fingerprint != state.facts.fingerprint
-            or why_write(state, output, wants, now)
-            or output.hook.is_owed
-            for output, wants in zip(state.outputs, policy.outputs, strict=True)
+        now, view = leader.machine.now(), leader.engine.view()
+        names = {policy.name for policy, _ in view}
+        return names == {token.name for token in self.present} and all(
+            _is_well(policy, state, now) for policy, state in view
         )
 
     def spy(self) -> None:
@@ -267,6 +312,9 @@ class Installation:
             return self.disk.hangs(effect.output)
         return isinstance(effect, Write) or bool(self.api.fault or self.api.cut_off)
 
+    def releasing_takes_time(self, output: str) -> bool:
+        return self.outputs[output].kind == "secret" or self.disk.hangs(output)
+
     def look(self, name: str) -> None:
         self.promise.look(name, self.content(name))
 
@@ -304,7 +352,7 @@ class Installation:
             self.api.delete(self._secret_path(place))
         elif self._secret_path(place) in self.api.objects:
             stored = self.api.get(self._secret_path(place))
-            stored["data"] = dict.fromkeys(stored["data"], base64.b64encode(content).decode())
+            stored["data"] = dict.fromkeys(stored.get("data", ()), base64.b64encode(content).decode())
             self.api.put(self._secret_path(place), stored)
         self.look(name)
 
@@ -329,18 +377,39 @@ class Installation:
         return f"file:{self.file_path(place)}" if place.kind == "file" else f"secret:inlive/{place.name}"
 
     def _build(self, place: Place, process: Process, api: ApiLine, time_left: object) -> object:
-        form = Format(place.form, TEMPLATE if place.form == "template" else None)
+        form = format_of(place)
         if place.kind == "file":
-            output = FileOutput(Plan(self.file_path(place), URL, form))
+            output = FileOutput(Plan(self.file_path(place), URL, form, deletes=place.deletes))
             return FileOnDisk(output, self.disk, process)
         plan = secret_plan.planned(f"inlive/{place.name}", "inlive", OWNER, {"value": form}, URL)
-        return SecretOutput(plan, api, time_left)
+        return SecretOutput(plan, api, time_left, deletes=place.deletes)
 
     def close(self) -> None:
         for process in self.living():
             process.alive = False
         self.world.close()
         self.disk.close()
+
+
+def _is_well(policy: TokenPolicy, state: State, now: Instant) -> bool:
+    """Whether nothing is left to do for this token, at the leader."""
+    if state.proven is None or state.candidate or not state.leads:
+        return False
+    if state.proven.retry.failures and state.proven.retry.next_try > now.boot:
+        return False
+    if state.facts is None or state.is_minting:
+        return False
+    return not any(
+        output.holding is None
+        or output.holding.facts is None
+        or (
+            output.holding.facts.fingerprint != state.facts.fingerprint
+            and not keeps_better(state, output, now)
+        )
+        or why_write(state, output, wants, now)
+        or output.hook.is_owed
+        for output, wants in zip(state.outputs, policy.outputs, strict=True)
+    )
 
 
 def lease() -> str:

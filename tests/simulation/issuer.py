@@ -58,6 +58,19 @@ MOODS = (
 )
 
 
+def key_text(owner: int, version: int) -> str:
+    """A key of the token with this number (`DesiredToken`)."""
+    return f"{MARK}-key-{owner}-{version}"
+
+
+def owner_of(key: str) -> int:
+    """The number of the token whose key this is, or once was."""
+    return int(key.split("-")[2])
+
+
+TYPO = f"{MARK}-typo-{{}}-is-no-key"
+
+
 @dataclass
 class MintedToken:
     """What is true of a token, whatever anybody believes. `ends` in true time; `got`: somebody has it."""
@@ -70,6 +83,10 @@ class MintedToken:
     minted: float
     got: bool = False
     rejected: bool = False  # by the verifier
+
+    @property
+    def owner(self) -> int:
+        return owner_of(self.key)
 
 
 @dataclass
@@ -105,10 +122,15 @@ class Issuer:
             return Response(mood.status, headers, mood.body)
         if key not in self.keys:
             return Response(401, _JSON, b'{"ok": false, "message": "unauthorized"}')
-        token = self.minted[-1] if self.repeats and self.minted else self._mint(key, lifetime)
+        last = self.last(owner_of(key)) if self.repeats else None
+        token = last or self._mint(key, lifetime)
         issued = {"access_token": token.text, "refresh_token": token.refresh}
         headers = {**_JSON, "date": formatdate(EPOCH + self.world.now, usegmt=True)}
         return Response(200, headers, json.dumps({"ok": True, "data": issued}).encode())
+
+    def last(self, owner: int) -> MintedToken | None:
+        """The last token that was minted for this one; None without any."""
+        return next((each for each in reversed(self.minted) if each.owner == owner), None)
 
     def _mint(self, key: str, asked: float) -> MintedToken:
         number = len(self.minted)
@@ -133,6 +155,7 @@ class IssuerLine:
     """
 
     lane = "issuer:"
+    interval = 0.0
 
     def __init__(self, issuer: Issuer, process: Process) -> None:
         self._issuer, self._process = issuer, process
@@ -140,7 +163,7 @@ class IssuerLine:
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         issuer, process, dice = self._issuer, self._process, self._issuer.world.dice
         sent = process.machine.now()
-        process.here.promise.minting(process)
+        process.here.promise.minting(process, owner_of(key.reveal()))
         now = issuer.world.now
         if now < issuer.resolver_hangs_until:
             takes = budget + issuer.resolving_takes if issuer.resolving_takes else float("inf")
@@ -153,7 +176,8 @@ class IssuerLine:
         latency = min(latency, budget * 0.98)
         process.sleep(latency / 2)
         issuer.requests += 1
-        answer = None if mood is not None and mood.status < 2 else issuer.decide(key.reveal(), lifetime)
+        is_silent = mood is not None and mood.status < 2
+        answer = None if is_silent else issuer.decide(key.reveal(), lifetime)
         process.effect("the issuer has decided")
         if mood is not None and mood.status == 0:
             return self._declined(Outcome.UNREACHABLE, "connection refused", sent)
@@ -201,7 +225,7 @@ class KeyFile:
     content: str | None
     name: str = "key"
     lane: str = "key:"
-    watchers: list = field(default_factory=list)
+    watchers: list = field(default_factory=list)  # of all keys, where they share it
     hangs_until: float = 0.0  # true time: whoever reads it waits till then
 
     @property
@@ -214,7 +238,8 @@ class KeyFile:
 
     def have_read(self) -> None:
         """Polls that were left out, as they would have found nothing new, are made."""
-        watchers, self.watchers = self.watchers, []
+        watchers = self.watchers[:]
+        self.watchers.clear()
         for watcher in watchers:
             watcher()
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.simulation.troubles import ONLY_SETS
+
 
 class Mutation(NamedTuple):
     """`old` stands exactly once in `module`, a path in the package; `new` takes its place. `often`: the kinds
@@ -280,5 +282,75 @@ MUTATIONS = (
         "    pause = now.boot + schedule.soonest_requested(facts.lifetime) - facts.issued.age(now)\n",
         "    pause = now.boot\n",
         often=("refresh_is_requested",),
+    ),
+    Mutation(
+        "what is under way for a token that is gone counts for the next one of its name",
+        "tokens.py",
+        "            if work.step.slot in slots:\n",
+        "            if False:\n",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "what was given up for a token that is gone counts for the next one of its name",
+        "tokens.py",
+        "            if message.work.is_orphan:",
+        "            if False:",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "a token whose key and outputs are others is the same if its name is",
+        "ports.py",
+        "return self.key is former.key or any(output.name in own for output in former.outputs)",
+        "return True",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "an output that goes is not released",
+        "tokens.py",
+        "self._executor.release(name, output, lambda: self._wanted)",
+        "pass",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "an output that another token takes over is released",
+        "tokens.py",
+        "            if output.name not in wanted:\n",
+        "            if name not in after or output.name not in wanted:\n",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "an output is deleted although it is configured again",
+        "tokens.py",
+        "lambda: self._wanted)",
+        "lambda: ())",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "a token that is gone is woken",
+        "tokens.py",
+        "        self.alarms.clear(name)\n",
+        "",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "a token that is gone stays in the queues of lanes",
+        "tokens.py",
+        "        self._lanes.forget(name)\n",
+        "",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "a slot whose part was replaced stays busy",
+        "core/changes.py",
+        "    state = state.without_flights(replaced)._replace(outputs=outputs)\n",
+        "    state = state._replace(outputs=outputs)\n",
+        often=ONLY_SETS,
+    ),
+    Mutation(
+        "a token stays in hand although its lifetime was changed",
+        "core/changes.py",
+        "    if (before.issuer, before.lifetime) != (after.issuer, after.lifetime):\n",
+        "    if before.issuer != after.issuer:\n",
+        often=ONLY_SETS,
     ),
 )

@@ -1,15 +1,18 @@
 """One refresher process: the real engine and executor, on a machine's clocks, mortal at every effect."""
 
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from refresher.core.effects import Effect, Inspect, Mint, RunHook, Verify
 from refresher.core.events import KeysPolled
+from refresher.core.instant import Instant
 from refresher.core.machine import attempts
+from refresher.core.state import OutputState, State
 from refresher.engine import KEY_POLL, MOMENT, Engine
-from refresher.executor import KEYS, Executor
+from refresher.executor import KEYS, LIMITS, Executor
 from refresher.keys.poller import KeyPoller
-from refresher.lanes import Work
-from refresher.ports import ManagedToken, Message
+from refresher.lanes import Limit, Work
+from refresher.ports import ManagedToken, Message, Output
 from tests.simulation.machine import Machine, VirtualProcess
 from tests.simulation.virtual import KilledError
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from tests.simulation.installation import Installation
 
 NOT_SOON = float("inf")
+NARROW = {"issuer": Limit(1, 4), "file": Limit(1, 4), "secret": Limit(1, 4)}
 
 
 class Process(VirtualProcess):
@@ -40,12 +44,16 @@ class Process(VirtualProcess):
             clock=self.machine,
             mailbox=self.mailbox,
             observers=observers,
+            limits=LIMITS | NARROW if self.here.wants.narrow else LIMITS,
         )
         self.spawn(self._run)
 
     def _run(self) -> None:
-        self.engine.run()
-        self.here.promise.violated(f"{self.name} has ended by itself")
+        try:
+            self.engine.run()
+            self.here.promise.violated(f"{self.name} has ended by itself")
+        except Exception as error:  # noqa: BLE001 -- a bug of the program is what we look for
+            self.here.promise.violated(f"{self.name} has ended by a bug: {error!r}")
 
     @property
     def threads_refused(self) -> bool:  # type: ignore[override]
@@ -92,22 +100,42 @@ class Process(VirtualProcess):
 
     def quiet_until(self) -> float:
         """Until when (true time) this process would do nothing but look; now, if something is going on."""
-        if not self.engine.view():
-            return NOT_SOON
-        policy, state = self.engine.view()[0]
         now = self.machine.now()
         since = now.boot - (self.world.now - self.world.disturbed_at) * self.machine.rate
-        facts = state.facts
         is_burning = self.fuse is not None and self.fuse_waits_for is None
-        if facts is None or state.is_busy or self.mailbox or is_burning:
+        if self.mailbox or is_burning:
             return self.world.now
+        due = NOT_SOON
+        for policy, state in self.engine.view():
+            if not self._is_quiet(state, since, now):
+                return self.world.now
+            due = min([due, *(at for _, _, at in attempts(state, policy, now))])
+        return self.world.now + (due - now.boot) / self.machine.rate
+
+    def _is_quiet(self, state: State, since: float, now: Instant) -> bool:
+        """Whether nothing goes on about this token, and all its outputs were looked at since then."""
+        facts = state.facts
+        if facts is None or state.is_busy:
+            return False
         for output in state.outputs:
             held = output.holding.facts if output.holding is not None and output.holding.intact else None
-            is_as_wanted = held is not None and (held.fingerprint == facts.fingerprint or not state.leads)
+            is_as_wanted = held is not None and (
+                held.fingerprint == facts.fingerprint or not state.leads or keeps_better(state, output, now)
+            )
             if not is_as_wanted or output.inspected_at < since or output.hook.is_owed:
-                return self.world.now
-        due = min((at for _, _, at in attempts(state, policy, now)), default=NOT_SOON)
-        return self.world.now + (due - now.boot) / self.machine.rate
+                return False
+        return True
+
+
+def keeps_better(state: State, output: OutputState, now: Instant) -> bool:
+    """Whether the output keeps a better token, perhaps of another key, until the next mint: the token in hand
+    was adopted."""
+    return (
+        not state.minted_here
+        and state.facts is not None
+        and output.holding is not None
+        and output.holding.remaining(now) > state.facts.remaining(now)
+    )
 
 
 class VirtualExecutor(Executor):
@@ -125,6 +153,10 @@ class VirtualExecutor(Executor):
     def start(self, managed: ManagedToken, work: Work) -> None:
         self._process.workers.takes_time = lambda: self._process.here.takes_time(work.step)
         super().start(managed, work)
+
+    def release(self, token: str, output: Output, wanted: Callable[[], Collection[str]]) -> None:
+        self._process.workers.takes_time = lambda: self._process.here.releasing_takes_time(output.name)
+        super().release(token, output, wanted)
 
     def perform(self, managed: ManagedToken, step: Effect) -> Message:
         process = self._process
@@ -154,19 +186,21 @@ class VirtualExecutor(Executor):
 
     def read_keys(self, keys: KeyPoller) -> None:
         """Reading that would find nothing new is left out: it comes back within a poll of the next change."""
-        process, key = self._process, self._process.here.key
+        process, here = self._process, self._process.here
+        hangs = lambda: any(token.key.hangs for token in here.tokens)  # noqa: E731
 
         def read() -> None:
             messages = list(keys.poll(process.machine.now().boot))
             for message in messages:
                 process.mailbox.post(message)
-            if messages or key.hangs:
+            if messages or hangs():
                 process.mailbox.post(Message(None, KeysPolled()))
             else:
-                key.watchers.append(lambda: process.after(process.world.dice.uniform(0, KEY_POLL), begin))
+                soon = lambda: process.after(process.world.dice.uniform(0, KEY_POLL), begin)  # noqa: E731
+                here.key_watchers.append(soon)
 
         def begin() -> None:
-            process.workers.takes_time = lambda: key.hangs
+            process.workers.takes_time = hangs
             process.workers.submit(read, KEYS)
 
         begin()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from refresher.core.instant import Instant
 from refresher.core.notifications import Notification
 from refresher.core.process_notifications import Crashed
-from refresher.core.state import TokenPolicy
+from tests.simulation.desired import DesiredToken
 from tests.simulation.issuer import MARK, Issuer
 from tests.simulation.virtual import World
 
@@ -24,6 +24,8 @@ EFFECT = 10.0  # seconds: within this, a new key or an operator's word leads to 
 NOTHING = -1
 REQUESTED = "a request at an output"
 JUST_AFTER = 0.01  # seconds, when a token has ended
+LANDING = 1.0  # seconds: within this, what was under way when its token or its output went has landed
+STALE = 40.0  # seconds: within this, the new token of an output has put right what landed there
 
 _TOKEN = re.compile(rf"(?:e30\.[\w-]+\.)?{MARK}-access-(\d+)-[0-9a-f]*")
 _REFRESH = re.compile(rf"{MARK}-refresh-(\d+)-x?")
@@ -37,6 +39,10 @@ class Display:
     propagation_delay: float
     history: list[tuple[float, int]] = field(default_factory=lambda: [(0.0, NOTHING)])
     excused_until: float = 0.0
+    owner: int | None = 0  # the number of the token that is published there; None: it is not configured
+    former: int | None = None  # the owner before
+    owned_since: float = 0.0
+    deletes: bool = False  # on_remove: delete
 
     @property
     def label(self) -> str:
@@ -57,16 +63,16 @@ class Display:
 class Promise:
     """Watches one scenario. `broken`: every violation; `excuses`: what may cost a mint ahead of its time."""
 
-    def __init__(
-        self, world: World, issuer: Issuer, policy: TokenPolicy, propagation_delays: dict[str, float]
-    ) -> None:
-        self._world, self._issuer, self._policy = world, issuer, policy
+    def __init__(self, world: World, issuer: Issuer, tokens: list[DesiredToken]) -> None:
+        self._world, self._issuer, self._tokens = world, issuer, tokens
         self.displays = {
-            name: Display(name, propagation_delay) for name, propagation_delay in propagation_delays.items()
+            name: Display(name, place.propagation_delay, owner=token.number, deletes=place.deletes)
+            for token in tokens
+            for name, place in token.own.items()
         }
         self.story: list[str] = []
         self.broken: list[str] = []
-        self.excuses: list[tuple[float, str]] = []
+        self.excuses: list[tuple[float, str, int | None]] = []
         self.seen: Counter[str] = Counter()
         self._shown: set[int] = set()
 
@@ -101,11 +107,39 @@ class Promise:
         self.tell(f"{display.label} shows " + ("nothing" if number == NOTHING else f"token {number}"))
         if number != NOTHING and self._issuer.minted[number].rejected:
             self.violated(f"{display.label} shows token {number}, which was rejected")
+        self._check_writer(display, number)
         if number != NOTHING:
             ends = self._issuer.minted[number].ends + JUST_AFTER
             for lag in {0.0, display.propagation_delay}:
                 self._world.at(max(ends, self._world.now + lag), lambda: self._check(display))
         self._check(display)
+
+    def owned(self, tokens: list[DesiredToken]) -> None:
+        """The configuration has changed: from now on outputs may belong to other tokens, or to none."""
+        owners = {name: token.number for token in tokens for name in token.outputs}
+        for name, display in self.displays.items():
+            if owners.get(name) != display.owner:
+                display.former, display.owner = display.owner, owners.get(name)
+                display.owned_since = self._world.now
+
+    def _check_writer(self, display: Display, number: int) -> None:
+        """Only the token of an output is written there. What was under way when that changed may land."""
+        since = self._world.now - display.owned_since
+        if number == NOTHING:
+            if display.owner is None and not display.deletes:
+                self.violated(f"{display.label} is deleted, and on_remove says: keep")
+            return
+        writer = self._issuer.minted[number].owner
+        lands = STALE if display.owner is not None else LANDING
+        if writer != display.owner and not (writer == display.former and since <= lands):
+            self.violated(f"{display.label} shows token {number}, of another token than it is configured for")
+
+    def check_removed(self, name: str, failed: int) -> None:
+        """An output that is no longer configured was deleted, if that was demanded. `failed`: how often
+        deleting had failed before."""
+        display = self.displays[name]
+        if display.deletes and display.shows != NOTHING and self.seen["OutputNotDeleted"] == failed:
+            self.violated(f"{display.label} still shows a token, and on_remove says: delete")
 
     def check_all(self) -> None:
         for display in self.displays.values():
@@ -125,7 +159,7 @@ class Promise:
                 self.violated(f"{display.label} shows a token that has expired {ago:.1f} s ago")
             else:
                 continue
-            display.excused_until = now + self._policy.lifetime  # told once
+            display.excused_until = now + max(token.lifetime for token in self._tokens)  # told once
 
     def _number(self, name: str, content: bytes | None) -> int:
         """Whose token it is. Content that is not whole, or of two tokens, is a violation."""
@@ -144,11 +178,15 @@ class Promise:
 
     # --- 3: how often is minted.
 
-    def may_cost_a_mint(self, why: str) -> None:
-        self.excuses.append((self._world.now, why))
+    def may_cost_a_mint(self, why: str, token: int | None = None) -> None:
+        """Each token, or this one, may be minted once ahead of its time."""
+        self.excuses.append((self._world.now, why, token))
 
-    def minting(self, process: "Process") -> None:
+    def minting(self, process: "Process", token: int) -> None:
         self.seen["mint requests"] += 1
+        gone_since = self._tokens[token].gone_since
+        if gone_since is not None and self._world.now > max(gone_since, process.suspended_until) + LANDING:
+            self.violated(f"{process.name} mints {self._tokens[token].name}, which is not configured")
         if process.here.leads(process):
             return
         if self._world.now < process.suspended_until + 1.0:  # it cannot know yet that its lease has run out
@@ -156,18 +194,21 @@ class Promise:
         else:
             self.violated(f"{process.name} mints and does not lead")
 
-    def check_mints(self, shortest: float, attempt: float, pause: float) -> None:
-        """At most one mint in `shortest` seconds; each excuse pays for one that is too early. A request at an
-        output pays only after a `pause`.
+    def check_mints(self, desired: DesiredToken) -> None:
+        """At most one mint of this token as often as it may be minted; each excuse pays for one that is too
+        early. A request at an output pays only after a pause.
 
-        Counted from when the issuer decides, a whole `attempt` after the request at most."""
-        excuses = sorted(self.excuses)
+        Counted from when the issuer decides, a whole attempt after the request at most."""
+        excuses = sorted(
+            (time, why) for time, why, token in self.excuses if token is None or token == desired.number
+        )
         last = float("-inf")
         for token in self._issuer.minted:
-            if not token.got or token.rejected:  # nobody knows of it, or the verifier wanted another one
-                continue
-            if token.minted - last < shortest - attempt:
-                is_paused = token.minted - last < pause - attempt
+            if token.owner != desired.number or not token.got or token.rejected:
+                continue  # nobody knows of it, or the verifier wanted another one
+            pace = desired.fastest(last, token.minted)
+            if token.minted - last < pace.earliest - pace.attempt:
+                is_paused = token.minted - last < pace.request_pause - pace.attempt
                 paid = [
                     (time, why)
                     for time, why in excuses
@@ -178,27 +219,28 @@ class Promise:
                 else:
                     self.violated(
                         f"token {token.number} minted {token.minted - last:.0f} s after the one before,"
-                        f" sooner than {shortest:.0f} s, at {token.minted:.1f}"
+                        f" sooner than {pace.earliest:.0f} s, at {token.minted:.1f}"
                     )
             if token.number in self._shown:
                 last = token.minted
 
     def check_requests(self, days: float) -> None:
         """No storm: on the average one retry or probe in 90 s at most."""
-        allowed = len(self._issuer.minted) + 40 * days * 24 + 100
+        allowed = len(self._issuer.minted) + (40 * days * 24 + 100) * len(self._tokens)
         if self._issuer.requests > allowed:
             self.violated(f"{self._issuer.requests} requests for {len(self._issuer.minted)} tokens: a storm")
 
     # --- 4: keys.
 
-    def check_key_in_use(self, key: str) -> None:
-        used = next((each.key for each in reversed(self._issuer.minted)), None)
-        if used != key:
+    def check_key_in_use(self, key: str, token: int) -> None:
+        last = self._issuer.last(token)
+        if last is None or last.key != key:
             self.violated(f"{EFFECT:.0f} s after its file changed, the new key is not in use")
 
-    def check_minted_since(self, time: float) -> None:
-        """A request at an output was obeyed."""
-        if self._issuer.minted[-1].minted < time:
+    def check_minted_since(self, time: float, token: int) -> None:
+        """A request at an output was obeyed, or a new lifetime."""
+        last = self._issuer.last(token)
+        if last is None or last.minted < time:
             self.violated(f"no token was minted since {time:.1f}, although one was requested")
 
     # --- 5 and 6: no secret anywhere, and no end.

@@ -53,6 +53,7 @@ class Issuer:
     hangs: bool = False
     asked: list[float] = field(default_factory=list)  # true time
     lane: str = "issuer:https://issuer.test"
+    interval: float = 0.0
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
         sent = self.process.machine.now()

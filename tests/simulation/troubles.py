@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple, Self
 
-from tests.simulation.wants import Place, Wants
+from tests.simulation.wants import Guest, Place, Wants
 
 FILE_FORMS = ("token", "json", "env", "bearer", "header", "inlive-sdk", "envoy-sds", "template")
 ONLY_FILES = ("reboot", "output_cannot_be_written")
@@ -11,6 +11,7 @@ ONLY_SECRETS = ("api_fault",)
 ANY_FILE = ("output_hangs",)
 ONLY_VERIFIED = ("verifier_fails",)
 ONLY_TWO = ("leader_cut_off", "leadership_flaps", "lease_is_deleted")
+ONLY_SETS = ("token_changes", "token_is_renamed", "output_is_taken_over", "token_flaps")
 KINDS = (
     "outage",
     "outage",
@@ -48,7 +49,11 @@ KINDS = (
     "configuration_changes",
     "configuration_changes",
     *ONLY_TWO,
+    *(3 * ONLY_SETS),
 )
+HOUR = 3600.0
+LIFETIMES = (300.0, 300.0, 600.0, 600.0, 900.0, HOUR, HOUR, 2 * HOUR, 6 * HOUR, 24 * HOUR, 24 * HOUR)
+NOT_IN_NARROW_LANES = ("slow_answers", "resolver_hangs", "threads_refused", "output_hangs", "api_fault")
 WITHIN_AN_OUTAGE = ("kill", "suspended", "operator_asks")
 WITHIN_A_HANG = ("kill", "operator_asks")
 WITHIN_A_WAIT = (*WITHIN_A_HANG, "configuration_changes")
@@ -88,6 +93,8 @@ def drawn(seed: int, days: float | None = None, often: tuple[str, ...] = ()) -> 
     is one of the kinds in `often`."""
     dice = random.Random(seed)
     wants = _wants(dice)._replace(hooks=seed % 4 == 1)
+    if seed % 6 == 5 or any(kind in ONLY_SETS for kind in often):
+        wants = _with_guests(wants, seed)
     days = days or min(30.0, 40 * wants.lives / 86400) / (10 if wants.dense else 1)
     kinds = [kind for kind in KINDS if _is_possible(kind, wants)]
     favoured = [kind for kind in often if _is_possible(kind, wants)]
@@ -97,9 +104,7 @@ def drawn(seed: int, days: float | None = None, often: tuple[str, ...] = ()) -> 
 
 def _wants(dice: random.Random) -> Wants:
     processes = 2 if dice.random() < 0.3 else 1
-    lifetime = dice.choice(
-        (300.0, 300.0, 600.0, 600.0, 900.0, 3600.0, 3600.0, 2 * 3600.0, 6 * 3600.0, 24 * 3600.0, 24 * 3600.0)
-    )
+    lifetime = dice.choice(LIFETIMES)
     places = []
     for number in range(dice.randint(1, 3)):
         kind = "secret" if processes > 1 or dice.random() < 0.3 else "file"
@@ -120,10 +125,35 @@ def _wants(dice: random.Random) -> Wants:
     )
 
 
+def _with_guests(wants: Wants, seed: int) -> Wants:
+    """With one to three more tokens, whose outputs and lifetimes resemble those of the first."""
+    dice = random.Random(f"guests of {seed}")
+    kind, number = wants.places[0].kind, len(wants.places)
+    at = LIFETIMES.index(wants.lifetime)
+    guests = []
+    for _ in range(dice.choice((1, 1, 2, 3))):
+        places = []
+        for _ in range(dice.choice((1, 1, 2))):
+            places.append(Place(kind, dice.choice(FILE_FORMS), dice.choice((0.0, 10.0, 30.0)), number))
+            number += 1
+        near = LIFETIMES[max(0, at - 2) : at + 3]
+        guests.append(Guest(dice.choice(near), dice.choice((0.5, 0.7, 0.8)), tuple(places)))
+    deletes = lambda place: place._replace(deletes=dice.random() < 0.5)  # noqa: E731
+    return wants._replace(
+        places=tuple(map(deletes, wants.places)),
+        guests=tuple(guest._replace(places=tuple(map(deletes, guest.places))) for guest in guests),
+        dense=False,
+        longest=None,
+        narrow=wants.processes == 1 and dice.random() < 0.3,
+    )
+
+
 def _is_possible(kind: str, wants: Wants) -> bool:
+    if (kind in ONLY_SETS and not wants.guests) or (kind in NOT_IN_NARROW_LANES and wants.narrow):
+        return False
     if kind in ONLY_TWO and wants.processes < 2:
         return False
-    if kind in ONLY_FILES and any(place.kind != "file" for place in wants.places):
+    if kind in ONLY_FILES and any(place.kind != "file" for place in wants.all_places):
         return False
     if kind in ANY_FILE and not wants.has_file:
         return False

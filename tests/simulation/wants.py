@@ -14,10 +14,19 @@ class Place(NamedTuple):
     form: str
     propagation_delay: float
     number: int
+    deletes: bool = False  # on_remove: delete
 
     @property
     def name(self) -> str:
         return f"output-{self.number}"
+
+
+class Guest(NamedTuple):
+    """A further token, with a key and outputs of its own."""
+
+    lifetime: float
+    refresh_at: float
+    places: tuple[Place, ...]
 
 
 class Wants(NamedTuple):
@@ -33,6 +42,8 @@ class Wants(NamedTuple):
     dense: bool  # without lulls
     verifies: bool = False  # new tokens are tried out (issuer.verify)
     hooks: bool = False  # each output has a hook
+    guests: tuple[Guest, ...] = ()
+    narrow: bool = False  # lanes in which tokens often wait for each other
 
     @property
     def lives(self) -> float:
@@ -40,15 +51,19 @@ class Wants(NamedTuple):
 
     @property
     def propagation_delay(self) -> float:
-        return max(place.propagation_delay for place in self.places)
+        return max(place.propagation_delay for place in self.all_places)
+
+    @property
+    def all_places(self) -> tuple[Place, ...]:
+        return (*self.places, *(place for guest in self.guests for place in guest.places))
 
     @property
     def has_file(self) -> bool:
-        return any(place.kind == "file" for place in self.places)
+        return any(place.kind == "file" for place in self.all_places)
 
     @property
     def has_secret(self) -> bool:
-        return any(place.kind == "secret" for place in self.places)
+        return any(place.kind == "secret" for place in self.all_places)
 
 
 def format_of(place: Place) -> Format:

@@ -7,10 +7,11 @@ import pytest
 
 from refresher.core.advice import ADVICE_ON, Code
 from refresher.core.events import MintFailed, WriteFailed
+from refresher.core.problems import of_lease
 from refresher.core.process_notifications import ConfigurationApplied
 from refresher.core.status import LeaseStatus
 from refresher.status.document import OUTPUTS, Origin, status_document, unready_outputs
-from tests.core.builders import KEY, UNREACHABLE, token
+from tests.core.builders import KEY, NOW, UNREACHABLE, token
 from tests.observed import Daemon, at_work
 from tests.status.documents import FILE, ONE, document, elapse, in_trouble, refuse
 
@@ -86,17 +87,28 @@ def test_the_document_of_a_token_at_work() -> None:
     [
         (),
         (
-            LeaseStatus("inlive/a", leads=False, holder="pod-2", problem="no answer"),
+            LeaseStatus("inlive/a", leads=False, holder="pod-2", problem=of_lease("no answer", None, NOW)),
             LeaseStatus("inlive/b", leads=True),
         ),
     ],
 )
 def test_each_lease_is_an_object(leases: tuple[LeaseStatus, ...]) -> None:
     shown = json.loads(json.dumps(document(at_work("studio"), *leases)))["leases"]
-    assert shown == [
-        {"lease": each.lease, "leads": each.leads, "holder": each.holder, "problem": each.problem}
-        for each in leases
-    ]
+    problems = [each.pop("problem") for each in shown]
+    assert shown == [{"lease": each.lease, "leads": each.leads, "holder": each.holder} for each in leases]
+    assert (
+        problems
+        == [
+            {
+                "code": "lease_failed",
+                "message": "no answer",
+                "since": "2027-01-15T08:00:00Z",
+                "count": 1,
+                "advice": ADVICE_ON[Code.LEASE_FAILED],
+            },
+            None,
+        ][: len(leases)]
+    )
 
 
 def test_a_status_that_no_daemon_gave_names_its_source() -> None:

@@ -6,13 +6,16 @@ from base64 import b64encode
 from html.parser import HTMLParser
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 
 from refresher.core.advice import ADVICE_ON, Code
 from refresher.core.events import MintFailed, WriteFailed
+from refresher.core.problems import of_lease
 from refresher.core.status import LeaseStatus
 from refresher.status.page import POLICY, page
-from tests.core.builders import KEY, UNREACHABLE, token
+from refresher.status.selection import PER_PAGE, Selection, selection_of
+from tests.core.builders import KEY, NOW, UNREACHABLE, token
 from tests.observed import at_work
 from tests.status.documents import document, elapse, foreign_documents, in_trouble, refuse
 
@@ -146,7 +149,7 @@ def test_a_failure_while_every_token_is_valid_shows_in_title_verdict_and_token()
     read = Reader(page(document(daemon)))
     assert "! host-1: inlive-token-refresher" in read.texts
     assert "! Every output holds a valid token, but something fails" in read.texts
-    assert [section["class"] for section in read.named("section")] == ["token good", "token late"]
+    assert [section["class"] for section in read.named("section")] == ["token late", "token good"]
     assert "Tokens that need attention: 1 of 2" in read.texts
 
 
@@ -159,20 +162,82 @@ def test_an_expired_token_shows_how_long_ago_it_expired() -> None:
 
 
 def test_a_problem_with_a_lease_shows_in_the_title() -> None:
-    lease = LeaseStatus("inlive/a", leads=False, problem="403: forbidden")
+    lease = LeaseStatus("inlive/a", leads=False, problem=of_lease("403: forbidden", None, NOW))
     texts = Reader(page(document(at_work("studio"), lease))).texts
     assert "! host-1: inlive-token-refresher" in texts
-    assert "! 403: forbidden" in texts
+    assert any("403: forbidden" in text for text in texts)
 
 
 def test_the_page_renews_itself_only_when_asked() -> None:
     status = document(at_work("studio"))
-    still, renewing = Reader(page(status)), Reader(page(status, renews=True))
+    still, renewing = Reader(page(status)), Reader(page(status, Selection(renews=True)))
     refresh = {"http-equiv": "refresh", "content": "10"}
     assert refresh not in still.named("meta")
     assert refresh in renewing.named("meta")
     assert {"href": "?renew"} in still.named("a")
     assert {"href": "?"} in renewing.named("a")
+
+
+MANY = 2 * PER_PAGE + 1
+
+
+def names_on(read: Reader) -> list[str]:
+    """The tokens that have a section, in order. Each has the output "beside"."""
+    texts = [text.strip() for text in read.texts]
+    return [text for text in texts if re.fullmatch(r"(good|bad)-\d+", text)]
+
+
+def crowd() -> dict[str, Any]:
+    """Many tokens; the last one is not valid."""
+    tokens = [{"name": f"good-{number}", "valid": True, "outputs": []} for number in range(MANY - 1)]
+    tokens.append({"name": f"bad-{MANY - 1}", "valid": False, "outputs": []})
+    return {"valid": False, "tokens": tokens}
+
+
+def test_a_long_page_shows_first_what_needs_attention_and_links_to_the_next_page() -> None:
+    first = Reader(page(crowd()))
+    assert "Tokens that need attention: 1 of 201" in first.texts
+    assert names_on(first)[:3] == ["bad-200", "bad-200", "good-0"]  # in the list, and its section
+    assert len(names_on(first)) == 1 + PER_PAGE
+    assert {"href": "?page=2"} in first.named("a")
+    middle = Reader(page(crowd(), Selection(page=2))).named("a")
+    assert {"href": "?"} in middle
+    assert {"href": "?page=3"} in middle
+    last = Reader(page(crowd(), Selection(page=3)))
+    assert names_on(last) == ["good-199"]
+    assert "Tokens: 201 to 201 of 201" in last.texts
+    assert {"href": "?page=2"} in last.named("a")
+    assert {"href": "?page=4"} not in last.named("a")
+    assert "Tokens: none of 201" in Reader(page(crowd(), Selection(page=9))).texts
+
+
+def test_a_page_can_show_the_tokens_with_a_part_of_a_name() -> None:
+    read = Reader(page(crowd(), Selection("ad-2", renews=True)))
+    assert names_on(read) == ["bad-200", "bad-200"]
+    assert "ad-2" in read.texts
+    assert {"href": "?token=ad-2"} in read.named("a")  # stops renewing, and keeps the filter
+
+
+def test_a_short_page_has_no_pages() -> None:
+    assert {"aria-label": "Pages"} not in Reader(page(document(at_work("studio")))).named("nav")
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", Selection()),
+        ("renew", Selection(renews=True)),
+        ("token=a%26b&page=3", Selection("a&b", 3)),
+        ("page=0", Selection()),
+        ("page=-1", Selection()),
+        ("page=\u0663", Selection()),
+        (f"page={'9' * 5000}", Selection()),
+        ("token", Selection()),
+    ],
+)
+def test_the_query_of_an_address_selects_tokens(query: str, wanted: Selection) -> None:
+    assert selection_of(query) == wanted
+    assert selection_of(wanted.href.removeprefix("?")) == wanted
 
 
 def test_the_page_has_no_script_and_loads_nothing() -> None:

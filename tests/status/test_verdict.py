@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 
 from refresher.core.events import MintFailed, WriteFailed
+from refresher.core.problems import of_lease
 from refresher.core.status import LeaseStatus
 from refresher.status.verdict import Level, Verdict, line, verdict
-from tests.core.builders import KEY, KEY_REFUSED
+from tests.core.builders import KEY, KEY_REFUSED, NOW
 from tests.observed import Daemon, at_work
 from tests.status.documents import FILE, ONE, document, foreign_documents, in_trouble, refuse
 
@@ -37,7 +38,9 @@ def test_a_failure_while_consumers_are_served_is_a_warning() -> None:
     daemon.observe("studio", WriteFailed(FILE, "no space left", roll=1.0))
     level, summary = of(daemon)
     assert level == Level.WARNING
-    assert summary.startswith("WARNING - studio: not_written for 0s (since 2027-01-15T08:00:00Z, once): ")
+    assert summary.startswith(
+        f"WARNING - studio: {FILE}: not_written for 0s (since 2027-01-15T08:00:00Z, once): "
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,8 +76,11 @@ def test_tokens_that_live_shorter_than_requested_have_less_headroom() -> None:
 
 
 def test_the_problem_of_a_lease_is_a_warning() -> None:
-    lease = LeaseStatus("inlive/a", leads=True, problem="no answer")
-    assert of(at_work("studio"), lease) == Verdict(Level.WARNING, "WARNING - lease inlive/a: no answer")
+    lease = LeaseStatus("inlive/a", leads=True, problem=of_lease("no answer", None, NOW))
+    level, summary = of(at_work("studio"), lease)
+    assert level == Level.WARNING
+    assert summary.startswith("WARNING - lease_failed for ")
+    assert ", once): no answer; check the API server" in summary
 
 
 def test_a_refused_configuration_is_a_warning() -> None:
@@ -82,7 +88,7 @@ def test_a_refused_configuration_is_a_warning() -> None:
     refuse(daemon, "c.yaml:3: tokens is wrong")
     level, summary = of(daemon)
     assert level == Level.WARNING
-    assert summary.startswith("WARNING - configuration: configuration_refused for 0s (since ")
+    assert summary.startswith("WARNING - configuration_refused for 0s (since ")
     assert "c.yaml:3: tokens is wrong; correct the file" in summary
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.simulation import design
+from tests.simulation.desired import DesiredToken
 from tests.simulation.installation import LEASE_DURATION, Installation
 from tests.simulation.troubles import Plan, Trouble
 from tests.simulation.virtual import World
@@ -17,12 +18,16 @@ class Base:
 
     def __init__(self, plan: Plan, world: World, here: Installation) -> None:
         self.plan, self.world, self.here = plan, world, here
-        self.promise, self.issuer, self.key = here.promise, here.issuer, here.key
+        self.promise, self.issuer = here.promise, here.issuer
         self.lives = plan.wants.lives
         self.faults: Counter[str] = Counter()
         self._keys_made = 0
         self._hung_for_ever: Counter[str] = Counter()  # by process
         self._set_back_at = float("-inf")
+        self._lifetimes = [token.lifetime for token in here.tokens]
+        self._former_names: list[str] = []
+        # How long after the wall clock was set back a token in an output may be believed to be of the future.
+        self._remembers_for = 1.1 * (2 * max(self._lifetimes) if plan.wants.guests else self.lives) + 7200
         self._requested_for: list[float] = []  # wall times of the requests at outputs
         self._spare = NOT_SOON  # how long what comes along with a trouble may last
 
@@ -51,8 +56,9 @@ class Base:
         wants = self.plan.wants
         if wants.processes > 1:
             spare += LEASE_DURATION + 5.0
-        less = spare + abs(wants.drift) * wants.lives + 2 * wants.slow
-        return max(0.0, design.headroom(wants) - less)
+        less = spare + 2 * wants.slow
+        left = (design.headroom(each) - abs(wants.drift) * each.lives for each in self.here.present)
+        return max(0.0, min(left) - less)
 
     def _along_with(self, trouble: Trouble, lasts: float) -> None:
         """Another one may come on the way."""
@@ -69,6 +75,13 @@ class Base:
         return among[min(len(among) - 1, int(trouble.pick * len(among)))]
 
     def _may_change_leader(self, leader: object) -> None:
-        state = self.here.state_of(leader)
-        if (state and state.is_minting) or self.here.holds_unpublished(leader):
-            self.promise.may_cost_a_mint("leadership went between a mint and its first write")
+        self.here.lost_mints(leader, "leadership went between a mint and its first write")
+
+    def _token(self, trouble: Trouble) -> DesiredToken:
+        """The token that the trouble is about."""
+        present = tuple(self.here.present)
+        return self._pick(trouble._replace(pick=trouble.pick * 13 % 1), present)
+
+    def _excuse(self, seconds: float, token: DesiredToken) -> None:
+        """For so long nobody is owed a valid token in the outputs of this token."""
+        self.promise.excuse(seconds, *token.outputs)

@@ -4,6 +4,7 @@ from tests.simulation.happenings.base import Base
 from tests.simulation.troubles import Trouble
 
 SETTLING = 150.0  # seconds, after the start of a token: room for a look, an attempt, a write tried again
+REMOVED = 20.0  # seconds, within which an output that is not configured any more is deleted
 
 
 class OfTheConfiguration(Base):
@@ -11,7 +12,8 @@ class OfTheConfiguration(Base):
 
     def configuration_changes(self, trouble: Trouble) -> float:
         """A part is made anew, an output goes and comes back, or the whole token does."""
-        name = self._pick(trouble, tuple(self.here.outputs))
+        token = self._token(trouble)
+        name = self._pick(trouble, tuple(token.outputs))
         is_along = trouble.gap == 0.0  # with another trouble: nothing that outlasts it
         kind = int(trouble.pick * 997) % (2 if is_along else 4)
         leader = self.here.leader()
@@ -27,16 +29,29 @@ class OfTheConfiguration(Base):
             self.here.reconfigure(anew=("issuer", "verifier"))
             return 1.0
         lasts = trouble.lasts * self._at_most(2 * self.lives)
-        gone = tuple(self.here.outputs) if kind == 2 or len(self.here.outputs) == 1 else (name,)
-        self.promise.excuse(lasts + SETTLING + self.plan.wants.propagation_delay, *gone)
-        self.here.is_configured = len(gone) < len(self.here.outputs)
-        self.here.configured -= set(gone) if self.here.is_configured else set()
+        gone, before = (name,) if kind == 3 else tuple(token.outputs), dict(token.outputs)
+        self.promise.excuse(lasts + SETTLING + token.propagation_delay, *gone)
+        for each in gone:
+            del token.outputs[each]
         self.here.reconfigure()
+        self._expect_removal(gone, lasts)
 
         def end() -> None:
             self.promise.may_cost_a_mint("where the value of an adopted token is not known")
-            self.here.is_configured, self.here.configured = True, set(self.here.outputs)
+            token.outputs = before
             self.here.reconfigure()
 
-        labels = [name.rpartition("/")[2] for name in gone]
+        labels = [each.rpartition("/")[2] for each in gone]
         return self._until(lasts, f"not configured: {', '.join(labels)}", end)
+
+    def _expect_removal(self, outputs: tuple[str, ...], lasts: float) -> None:
+        """Unless it is killed meanwhile, the process deletes them, where that is demanded."""
+        deaths, failed = self.here.deaths.total(), self.promise.seen["OutputNotDeleted"]
+
+        def check() -> None:
+            if self.here.deaths.total() == deaths:
+                for name in outputs:
+                    self.promise.check_removed(name, failed)
+
+        if lasts > REMOVED:
+            self.world.plan(self.world.now + REMOVED, check)

@@ -47,22 +47,21 @@ class OfTheIssuer(Base):
 
     def token_ends_early(self, trouble: Trouble) -> float:
         """A consumer learns that its token has expired, and reports it."""
-        leader = self.here.leader()
-        state = self.here.state_of(leader) if leader else None
+        leader, desired = self.here.leader(), self._token(trouble)
+        state = self.here.state_of(leader, desired) if leader else None
         facts = state.facts if state else None
         if facts is None:
             return 0.0
         token = self.issuer.of_fingerprint[facts.fingerprint]
         token.ends = min(token.ends, self.world.now)
         age = self.world.now - token.minted
-        replaced = max(0.0, design.soonest(self.plan.wants) * 1.001 - age)
+        replaced = max(0.0, design.soonest(desired) * 1.001 - age)
         until = replaced + EFFECT + 2 * self.plan.wants.slow
-        self.promise.excuse(until + self.plan.wants.propagation_delay)
+        self._excuse(until + desired.propagation_delay, desired)
         self.promise.tell(f"token {token.number} ends early, and that is reported")
-        self.promise.may_cost_a_mint("its end was reported")
-        self.world.after(
-            replaced, lambda: self.promise.may_cost_a_mint("the next is believed to live as short")
-        )
+        self.promise.may_cost_a_mint("its end was reported", desired.number)
+        as_short = "the next is believed to live as short"
+        self.world.after(replaced, lambda: self.promise.may_cost_a_mint(as_short, desired.number))
         leader.mailbox.post(Message(None, ExpiryReported(facts.fingerprint)))
         self.world.plan(self.world.now + until, lambda: self._ask(leader))
         return until + 1.0

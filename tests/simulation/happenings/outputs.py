@@ -27,7 +27,7 @@ class OfTheOutputs(Base):
 
     def output_hangs(self, trouble: Trouble) -> float:
         """A step in flight is given up after a while at the latest, and tried anew within half a minute."""
-        files = tuple(name for name, place in self.here.outputs.items() if place.kind == "file")
+        files = tuple(name for name, place in self.here.configured.items() if place.kind == "file")
         which = self._pick(trouble, (*((name,) for name in files), files))
         how = self._pick(trouble._replace(pick=trouble.pick * 7 % 1), HANGS)
         spare = 40.0
@@ -48,7 +48,7 @@ class OfTheOutputs(Base):
         return self._until(lasts, f"{len(which)} of the files hang; what hangs {how}", undo)
 
     def output_cannot_be_written(self, trouble: Trouble) -> float:
-        name = self._pick(trouble, tuple(self.here.outputs))
+        name = self._pick(trouble, tuple(self.here.configured))
         code = self._pick(trouble._replace(pick=trouble.pick * 7 % 1), DISK_ERRORS)
         disk = self.here.disk
         disk.fails_with[name], disk.fails_reads = code, code == errno.EIO
@@ -65,9 +65,10 @@ class OfTheOutputs(Base):
     def refresh_is_requested(self, trouble: Trouble) -> float:
         """Once or several times, also for a time to come. Nothing is requested while the clock is behind the
         token: such a request counts as fulfilled."""
-        name = self._pick(trouble, tuple(self.here.outputs))
+        name = self._pick(trouble, tuple(self.here.configured))
         ahead = self._pick(trouble._replace(pick=trouble.pick * 7 % 1), REQUESTED_AHEAD)
-        machine, state = self.here.leader().machine, self.here.state_of(self.here.leader())
+        token, leader = self.here.owner_of(name), self.here.leader()
+        machine, state = leader.machine, self.here.state_of(leader, token)
         if state is None or state.facts is None or state.facts.issued.wall > machine.now().wall:
             return 0.0
         times = 1 + int(3 * trouble.lasts)
@@ -78,23 +79,27 @@ class OfTheOutputs(Base):
         last = self.world.now + (times - 1) * BETWEEN_REQUESTS
         if ahead == NEVER:
             return last - self.world.now + 1.0
-        obeyed = max(0.0, ahead) + design.request_pause(self.plan.wants) + INSPECT_EVERY + 30.0
+        obeyed = max(0.0, ahead) + design.request_pause(token) + INSPECT_EVERY + 30.0
+        since = last + ahead - 1.0
         if ahead >= 0:
-            self.world.plan(last + obeyed, lambda: self.promise.check_minted_since(last + ahead - 1.0))
+            self.world.plan(last + obeyed, lambda: self.promise.check_minted_since(since, token.number))
         return last + obeyed - self.world.now
 
     def _request(self, name: str, machine: Machine, ahead: float) -> None:
         self.promise.tell(f"a new token is requested at {self.here.outputs[name].name}, for {ahead:+.0f} s")
         self.here.request_refresh(name, machine.now().wall + ahead)
         self._requested_for.append(machine.now().wall + ahead)
+        owner = self.here.owner_of(name).number
         self.world.disturb()
         # A write meanwhile counts as an inspection there, but does not see the request.
         self.world.plan(self.world.now + INSPECT_EVERY, self.world.disturb)
         if ahead != NEVER:
-            self.world.plan(self.world.now + max(0.0, ahead), lambda: self.promise.may_cost_a_mint(REQUESTED))
+            self.world.plan(
+                self.world.now + max(0.0, ahead), lambda: self.promise.may_cost_a_mint(REQUESTED, owner)
+            )
 
     def _damage(self, trouble: Trouble, content: bytes | None) -> float:
-        name = self._pick(trouble, tuple(self.here.outputs))
+        name = self._pick(trouble, tuple(self.here.configured))
         self.promise.tell(f"{self.here.outputs[name].name} is {'deleted' if content is None else 'altered'}")
         self.promise.excuse(60.0, name)
         self.promise.may_cost_a_mint("where the value of an adopted token is not known")

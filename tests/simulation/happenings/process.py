@@ -42,7 +42,7 @@ class OfAProcess(Base):
     def _victim(self, trouble: Trouble) -> object:
         """Whose clock was set back while it held a token is spared: its successor would believe that the
         token is younger than it is, or of the future. That is two troubles."""
-        if self.world.now - self._set_back_at < 1.1 * self.lives + 7200:
+        if self.world.now - self._set_back_at < self._remembers_for:
             return None
         living = self.here.living()
         return self.here.leader() or (living[0] if living else None)
@@ -66,9 +66,7 @@ class OfAProcess(Base):
     def _suspend(self, victim: object, lasts: float) -> float:
         self.here.last_suspension[victim.name] = lasts
         victim.suspended_until = self.world.now + lasts
-        state = self.here.state_of(victim)
-        if state and state.is_minting:
-            self.promise.may_cost_a_mint("suspended between a mint and its first write")
+        self.here.lost_mints(victim, "suspended between a mint and its first write", unpublished=False)
         return self._until(lasts, f"{victim.name} is suspended", lambda: None)
 
     def threads_refused(self, trouble: Trouble) -> float:

@@ -1,6 +1,7 @@
 """The protocols between the engine and its adapters. Adapters promise no more than these."""
 
 import math
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -240,3 +241,12 @@ def intervals_of(managed_tokens: Iterable[ManagedToken]) -> dict[str, float]:
         if interval:
             intervals[lane] = max(interval, intervals.get(lane, 0.0))
     return intervals
+
+
+def notify(observers: Iterable[Observer], token: str, notification: Notification, now: Instant) -> None:
+    """Notify all observers. `token`: its name; empty if the whole process is concerned."""
+    for observer in observers:
+        try:
+            observer.on_notification(token, notification, now)
+        except Exception as error:  # noqa: BLE001 -- an observer's bug must not end the loop
+            sys.excepthook(type(error), error, error.__traceback__)

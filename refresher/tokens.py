@@ -3,8 +3,8 @@
 Only the engine's thread uses this module, except for `view` and `get`. No function waits.
 """
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from refresher.alarms import Alarms
@@ -23,13 +23,13 @@ from refresher.core.events import (
 from refresher.core.instant import Instant
 from refresher.core.machine import STALLED, next_step, observe
 from refresher.core.model import SecretStr, secrets_in
-from refresher.core.notifications import Hanging, Notification, OutputRemoved, TokenRemoved
+from refresher.core.notifications import Hanging, OutputRemoved, TokenRemoved
 from refresher.core.process_notifications import Crashed
 from refresher.core.state import State, TokenPolicy
 from refresher.core.urgency import urgency_of
 from refresher.executor import Executor, kind_of, subject_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
-from refresher.ports import ManagedToken, Message, Observer, Output, intervals_of
+from refresher.ports import ManagedToken, Message, Observer, Output, intervals_of, notify
 
 SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended
 
@@ -57,7 +57,8 @@ class Tokens:
         self._tokens = {
             managed.policy.name: Token(managed, State.initial(managed.policy)) for managed in managed_tokens
         }
-        self._executor, self._observers, self._hold, self._began = executor, observers, hold, began
+        self._executor, self._hold, self._began = executor, hold, began
+        self.notify = partial(notify, observers)
         self._lanes = Lanes(limits)
         self._lanes.pace(intervals_of(self.all_managed()))
         self.alarms = Alarms()
@@ -289,14 +290,6 @@ class Tokens:
         self._tokens[name] = Token(managed, after)
         for notification in notifications:
             self.notify(name, notification, now)
-
-    def notify(self, name: str, notification: Notification, now: Instant) -> None:
-        """Notify the observers. `name`: the token's; empty if the whole process is concerned."""
-        for observer in self._observers:
-            try:
-                observer.on_notification(name, notification, now)
-            except Exception as error:  # noqa: BLE001 -- an observer's bug must not end the loop
-                sys.excepthook(type(error), error, error.__traceback__)
 
 
 def _outputs_of(tokens: Mapping[str, Token]) -> Iterator[tuple[str, Output]]:

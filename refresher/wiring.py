@@ -77,8 +77,12 @@ def record_events(runtime: Runtime) -> None:
 
     def secrets_of(token: str) -> dict[str, Subject]:
         managed = runtime.engine.managed(token)
-        secrets = ((output.name, output.secret) for output in (managed.outputs if managed else ()))
-        return {output: Subject("Secret", *secret) for output, secret in secrets if secret}
+        outputs = managed.outputs if managed else ()
+        return {
+            output.name: Subject("Secret", namespace=output.secret[0], name=output.secret[1])
+            for output in outputs
+            if output.secret
+        }
 
     recorder = EventRecorder(api, secrets_of)
     runtime.events.append(recorder)

@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_argument(
         "--write-key", metavar="FILE", help="create this file with the new key instead of printing the key"
     )
+    _add_tls_arguments(parser)
+    _add_token_arguments(parser)
+
+
+def _add_tls_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cert", metavar="FILE", help="serve HTTPS with this certificate (PEM)")
     parser.add_argument(
         "--key",
@@ -68,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="cert_key",
         help="the private key of --cert (PEM), if not in the same file",
     )
+
+
+def _add_token_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jwt", action="store_true", help="issue JWTs instead of opaque tokens")
     parser.add_argument(
         "--min-lifetime",

@@ -215,7 +215,8 @@ class Upstream:
         if fault and fault.lifetime is not None:
             lifetime = fault.lifetime
         if fault and fault.same_token and client in self._last:
-            return Granted(*self._last[client], lifetime, now)
+            access, refresh = self._last[client]
+            return Granted(access, refresh, lifetime, now)
         issued = now + (fault.clock_offset if fault else 0.0)
         access = self._make_token(issued, lifetime)
         refresh = self._make_token(issued, 2 * lifetime)  # twice the lifetime [sdk]

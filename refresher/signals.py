@@ -24,8 +24,8 @@ GRACE = 4.0  # seconds for clean-up: any command ends within five (docs/reliabil
 
 # A stopped command ends with 128 + the number of the signal, as in shells, except these: stopping is the
 # normal end of the first two, and an interrupted `once` should be tried again.
-_STOPPED = {"run": os.EX_OK, "emulator": os.EX_OK, "once": os.EX_TEMPFAIL}
-_SERVED_LATER = {"run": (_signal.SIGUSR1, _signal.SIGHUP)}
+_STOPPED = {"run": os.EX_OK, "controller": os.EX_OK, "emulator": os.EX_OK, "once": os.EX_TEMPFAIL}
+_SERVED_LATER = dict.fromkeys(("run", "controller"), (_signal.SIGUSR1, _signal.SIGHUP))
 
 _before: dict[int, "Handler | int | None"] = {}  # what `begin` replaced
 _early: list[int] = []  # signals that arrived before the command could handle them

@@ -1,5 +1,6 @@
 """Signals at any moment: every command ends at once when it is stopped, also as PID 1 of a container."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,12 @@ from refresher.emulator.server import Emulator
 from tests.commands.daemon import KEY, ROOT, STOP_WITHIN, Daemon, eventually, plant, start
 from tests.issuer.peer import peer, silent
 
-STOPPED = {"run": 0, "emulator": 0, "once": 75}  # all other commands: 128 + the number of the signal
+STOPPED = {
+    "run": 0,
+    "controller": 0,
+    "emulator": 0,
+    "once": 75,
+}  # all other commands: 128 + the number of the signal
 ENDS_AT_ONCE = ("config", "completion")  # perhaps before the signal arrives
 
 # Modules that replace one of the standard library and act while they are imported.
@@ -176,19 +182,33 @@ def ways(command: str, place: Path, url: str) -> tuple[object, ...]:
         "refresh": token,
         "emulator": ("--listen", "127.0.0.1:0"),
         "demo": (),
+        "controller": issuer,
         "config": ("schema",),
         "completion": ("bash",),
     }[command]
 
 
+@contextmanager
+def cluster_at(url: str, path: Path) -> Iterator[None]:
+    """A file that names the API server at `url`."""
+    cluster = {"name": "silent", "cluster": {"server": url}}
+    context = {"name": "silent", "context": {"cluster": "silent", "user": "nobody", "namespace": "inlive"}}
+    user = {"name": "nobody", "user": {"token": "t"}}
+    document = {"current-context": "silent", "clusters": [cluster], "contexts": [context], "users": [user]}
+    path.write_text(json.dumps(document))
+    yield
+
+
 @pytest.mark.skipif(not may_have_namespaces(), reason="needs a PID namespace, which takes root (unshare)")
 @pytest.mark.parametrize("after", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_as_pid_1_every_command_ends_on_sigterm(tmp_path, command, after):
+def test_as_pid_1_every_command_ends_on_sigterm(tmp_path, command, after, monkeypatch):
     """`after`: seconds after the handler was installed. Before that, Python itself is starting."""
     (tmp_path / "key").write_text(KEY)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     with (
         peer(silent) as issuer,
+        cluster_at(issuer.url, tmp_path / "kubeconfig"),
         first_process(command, *ways(command, tmp_path, issuer.url)) as (parent, pid),
     ):
         eventually(lambda: handles(pid, signal.SIGTERM), "a handler")

@@ -112,7 +112,7 @@ def test_a_plugin_gets_critical_when_an_output_holds_no_token(call, tmp_path):
     called = call("status", "--to-file", tmp_path / "token", "--exit-code")
     assert called.code == 2
     assert called.out.startswith(
-        f"CRITICAL - default: file:{tmp_path}/token holds no valid token: no_token: "
+        f"CRITICAL - default: file:{tmp_path}/token holds no valid token: file:{tmp_path}/token: no_token: "
     )
 
 

@@ -41,7 +41,7 @@ def test_an_invalid_name_is_refused_with_what_is_accepted(value_type, noun, name
     with pytest.raises(MappingError) as refused:
         read(value_type, mapping(**{name: "x"}))
     [(key, problem)] = refused.value.problems
-    assert key == name
+    assert key == (name,)
     assert problem.startswith(f"not the name of a {noun}; accepted: [PREFIX/]NAME")
 
 

@@ -105,7 +105,7 @@ def test_an_error_code_has_its_outcome(status: int, error: str, outcome: Outcome
     found = meaning(status, {"error": error, "error_description": "Because."})
     assert isinstance(found, Declined)
     assert found.outcome is outcome
-    assert found.message.startswith(f"{status}: {error}: Because.")
+    assert found.message.startswith(f"{status}: {error}: Because")
     assert advice in found.message
 
 
@@ -119,7 +119,7 @@ def test_a_throttled_request_waits(status: int) -> None:
 def test_a_long_description_does_not_hide_the_code() -> None:
     found = meaning(400, {"error": "invalid_client", "error_description": "x" * 500})
     assert isinstance(found, Declined)
-    assert found.message == "400: invalid_client"
+    assert found.message == "400: invalid_client: check client_id and auth_method too"
 
 
 def test_a_message_does_not_repeat_the_secret() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from refresher.core.disclosure import HIDDEN
 from refresher.core.http_response import Response
 from refresher.errors import (
+    KubeApiMissingError,
     KubeConflictError,
     KubeDeniedError,
     KubeError,
@@ -75,7 +76,7 @@ def test_every_error_names_the_request_and_the_reason(code):
 @pytest.mark.parametrize("body", [b"404 page not found\n", HTML, b"[]", b'{"error": "nope"}', b""])
 def test_a_404_that_is_no_status_is_not_a_missing_object(body):
     """A proxy on the way may send a 404 although the Secret exists."""
-    assert type(raised_by(404, body)) is KubeRejectedError
+    assert type(raised_by(404, body)) is KubeApiMissingError
 
 
 @pytest.mark.parametrize("body", [HTML, b"", b"[]", b'"yes"', b"[" * 100_000])

@@ -224,6 +224,10 @@ def test_what_we_wrote_is_deleted_where_that_is_wanted(site):
 def test_what_another_program_wrote_is_not_deleted(site):
     deleted = {"name": "a", "outputs": [{"file": "token-a", "on_remove": "delete"}]}
     site.reload(site.text(deleted, B))
+    written = len(site.daemon.entries("OutputWritten", token="a"))
+    site.daemon.send(signal.SIGUSR1)
+    # From now on, the output is not inspected for half a minute. An inspection would put it right.
+    site.daemon.wait_for("OutputWritten", token="a", times=written + 1)
     (site.place / "token-a").write_text("theirs")
     site.reload(site.text(B))
     site.daemon.wait_for("OutputNotDeleted", token="a")

@@ -1,6 +1,5 @@
 """Builds the tokens of the engine from the settings: outputs, hooks, keys, issuer, verifier."""
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -21,7 +20,7 @@ from refresher.outputs import Cluster, build
 from refresher.outputs.directories import Directories
 from refresher.outputs.record import DEFAULT_OWNER
 from refresher.parts import Parts
-from refresher.ports import Clock, Issuer, ManagedToken, Output, Verifier
+from refresher.ports import Clock, Issuer, ManagedToken, Output, Verifier, forever
 
 if TYPE_CHECKING:
     from refresher.hooks import OutputHook
@@ -141,14 +140,14 @@ def published_tokens(
         if problems:
             raise ConfigurationError(problems)
     parts = parts or Parts()
-    cluster = Cluster(connect, owner(), elector.time_left if elector else lambda: math.inf)
+    cluster = Cluster(connect, owner(), elector.time_left if elector else forever)
     directories = parts.get(Directories, Directories)
     published = []
     for token in settings.tokens:
         minted_by = settings.issuer_of(token)
         outputs = tuple(
             parts.get(
-                _adapter_settings(output_settings, minted_by.url),
+                adapter_settings(output_settings, minted_by.url),
                 partial(build, output_settings, minted_by.url, cluster, directories),
             )
             for output_settings in token.outputs
@@ -158,7 +157,7 @@ def published_tokens(
     return published
 
 
-def _adapter_settings(output: OutputSettings, issuer_url: str) -> tuple[object, ...]:
+def adapter_settings(output: OutputSettings, issuer_url: str) -> tuple[object, ...]:
     """The settings of an output's adapter: not those of its policy and its hook."""
     return type(output), output._replace(propagation_delay=0.0, after=None), issuer_url
 

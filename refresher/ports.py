@@ -138,7 +138,7 @@ class Hook(Protocol):
         """Kill what it has started and what is still running. Later runs fail. Any thread may call this."""
 
 
-def _forever() -> float:
+def forever() -> float:
     return math.inf
 
 
@@ -153,7 +153,7 @@ class ManagedToken(NamedTuple):
     outputs: tuple[Output, ...]
     issuer: Issuer
     verifier: Verifier | None = None
-    time_left: Callable[[], float] = _forever
+    time_left: Callable[[], float] = forever
     hooks: tuple[Hook, ...] = ()
 
     def output(self, name: str) -> Output:

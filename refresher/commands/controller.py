@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import math
 import os
 import random
 import threading
@@ -23,6 +22,7 @@ from refresher.controller.scope import Scope, scope_of
 from refresher.errors import ConfigurationError, Problem
 from refresher.logs.observer import LogObserver
 from refresher.metrics.counters import Counters
+from refresher.ports import forever
 
 EXAMPLE = """\
   refresher controller --listen :9464 --lease token-refresher
@@ -126,7 +126,7 @@ class _Objects:
             runtime.mailbox,
             state=engine.state,
             is_current=lambda name: engine.managed(name) is tokens.current(name),
-            leads=lambda: (time_left or _always)() > 0,
+            leads=lambda: (time_left or forever)() > 0,
         )
         self._reconciler = Reconciler(engine, runtime.mailbox, tokens, self.watches, self._statuses)
         recorder = EventRecorder(api, tokens.subjects, about_pod=False)
@@ -137,7 +137,3 @@ class _Objects:
         self.watches.start(self._workers.run)
         self._workers.run(partial(self._reconciler.run, self._changed), "reconciler")
         self._statuses.start(self._workers.run)
-
-
-def _always() -> float:
-    return math.inf

@@ -38,8 +38,7 @@ def choose_issuers(root: Draft, problems: Problems) -> None:
     for name in named.keys() - in_use if INVALID not in in_use else ():
         problems.warn(("issuers", name), "no token has this issuer")
     for path, issuer in issuers_of(root).items():
-        minted = [token for token in root.drafts("tokens") if issuer_of(root, token) is issuer]
-        _check_rate(issuer, path, minted, problems)
+        _check_rate(root, issuer, path, problems)
 
 
 def issuer_of(root: Draft, token: Draft) -> Draft | None:
@@ -109,11 +108,14 @@ def _check_formats(token: Draft, issuer: Draft | None, problems: Problems) -> No
                     problems.add(output.place(key), f"{text}; write another format")
 
 
-def _check_rate(issuer: Draft, path: str, tokens: list[Draft], problems: Problems) -> None:
-    """Warn if the tokens need more requests than `max_rate` allows."""
+def _check_rate(root: Draft, issuer: Draft, path: str, problems: Problems) -> None:
+    """Warn if the tokens of this issuer need more requests than `max_rate` allows."""
     rate = issuer.get("max_rate")
+    if rate is None or rate is INVALID:
+        return
+    tokens = [token for token in root.drafts("tokens") if issuer_of(root, token) is issuer]
     pairs = [(token.get("lifetime"), token.get("refresh_at")) for token in tokens]
-    if rate is None or rate is INVALID or any(INVALID in pair for pair in pairs):
+    if any(INVALID in pair for pair in pairs):
         return
     needed = sum(1 / due_age(*pair, propagation_delay=0.0, jitter=0.5) for pair in pairs)  # a second
     if needed * rate.interval > 1:

@@ -85,6 +85,13 @@ EXCLUSIVE = Option(
 )
 
 
+def identity_of(url: str, *request: object) -> str:
+    """The identity of an issuer whose URL alone does not decide what a token may do. `request`: what does."""
+    import hashlib  # noqa: PLC0415 -- only where wanted
+
+    return f"{url}#{hashlib.sha256(repr(request).encode()).hexdigest()[:16]}"
+
+
 class IssuerSettings(NamedTuple):
     """An Inlive API."""
 

@@ -1,6 +1,5 @@
 """Options of an issuer of the kind ``mint``: any JSON endpoint that gives a token for a key."""
 
-import hashlib
 import re
 from string import Template
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -16,10 +15,11 @@ from refresher.config.issuers import (
     TIMEOUT,
     VERIFY,
     Rate,
+    identity_of,
 )
 from refresher.config.options import Option
 from refresher.config.quoting import described, shown, variables_alone
-from refresher.config.source_map import Mapping
+from refresher.config.source_map import Mapping, Path
 from refresher.config.value_types import (
     MappingError,
     ValueType,
@@ -103,7 +103,7 @@ def _parse_body(value: object) -> str:
     """JSON text, the same for the same content. Messages quote no value: it may be a secret."""
     if not isinstance(value, Mapping):
         raise not_accepted(f"{described(value)} is given", _BODY_ACCEPTED)
-    problems: list[tuple[tuple[str | int, ...], str]] = []
+    problems: list[tuple[Path, str]] = []
     _check(value, (), problems)
     if problems:
         raise MappingError(problems)
@@ -115,9 +115,7 @@ def _parse_body(value: object) -> str:
     return text
 
 
-def _check(
-    node: object, path: tuple[str | int, ...], problems: list[tuple[tuple[str | int, ...], str]]
-) -> None:
+def _check(node: object, path: Path, problems: list[tuple[Path, str]]) -> None:
     """Add what is wrong in `node`, at `path` in the body, to `problems`."""
     try:
         if isinstance(node, dict | list) and len(path) >= MOST_LEVELS:
@@ -139,9 +137,7 @@ def _check(
         problems.append((path, str(error)))
 
 
-def _check_name(
-    name: str, path: tuple[str | int, ...], problems: list[tuple[tuple[str | int, ...], str]]
-) -> None:
+def _check_name(name: str, path: Path, problems: list[tuple[Path, str]]) -> None:
     if set(Template(name).get_identifiers()) & set(VARIABLES):
         problems.append((path, "a variable in a name; write it in the value"))
 
@@ -252,8 +248,7 @@ class JsonIssuerSettings(NamedTuple):
     def identity(self) -> str:
         """See `IssuerSettings.identity`. The request and the field decide what a token may do."""
         headers = sorted((name.lower(), text) for name, text in self.headers)
-        what = repr((headers, self.body, self.answer.access_token))
-        return f"{self.mint}#{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+        return identity_of(self.mint, headers, self.body, self.answer.access_token)
 
     @property
     def plan(self) -> "JsonPlan":

@@ -1,6 +1,5 @@
 """Options of an issuer of the kind ``oauth2``: the token endpoint of any OAuth2 server."""
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -15,6 +14,7 @@ from refresher.config.issuers import (
     TIMEOUT,
     VERIFY,
     Rate,
+    identity_of,
 )
 from refresher.config.options import Option
 from refresher.config.quoting import described
@@ -141,8 +141,8 @@ class OAuth2IssuerSettings(NamedTuple):
     @property
     def identity(self) -> str:
         """See `IssuerSettings.identity`. Client, scopes and fields decide what a token may do."""
-        what = repr((self.client_id, sorted(self.scopes), sorted(self.endpoint_params)))
-        return f"{self.token_url}#{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+        params = sorted(self.endpoint_params)
+        return identity_of(self.token_url, self.client_id, sorted(self.scopes), params)
 
     @property
     def plan(self) -> "OAuth2Plan":

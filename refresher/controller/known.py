@@ -10,10 +10,10 @@ from refresher.core import rfc3339
 from refresher.core.keytext import parse_key
 from refresher.core.model import SecretStr
 from refresher.errors import ConfigurationError
+from refresher.outputs.secret_body import REFRESH
 
 KEY_LABEL = f"{OUR_PREFIX}key"  # on the Secrets with application keys
 KEY_SELECTOR = f"{KEY_LABEL}=true"
-REFRESH = f"{OUR_PREFIX}refresh"  # annotation: a request for a new token, as on Secrets
 
 
 class Known(NamedTuple):

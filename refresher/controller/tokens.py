@@ -1,12 +1,10 @@
 """Builds the managed tokens of `AccessToken` objects."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from refresher import assembly
-from refresher.assembly import Published
 from refresher.config.declarations import Settings
 from refresher.config.output_kinds import OutputSettings, SecretOutputSettings
 from refresher.controller.known import Known
@@ -18,7 +16,7 @@ from refresher.kube.events import Subject
 from refresher.outputs import secret_plan
 from refresher.outputs.secret import SecretOutput
 from refresher.outputs.secret_plan import Controller
-from refresher.ports import Clock, KeySource, ManagedToken, Output
+from refresher.ports import Clock, KeySource, ManagedToken, Output, forever
 
 
 class _Built(NamedTuple):
@@ -75,7 +73,9 @@ class ObjectTokens:
         same = before if before is not None and before.uid == known.uid else None
         settings = demand.token.outputs[0]
         outputs: tuple[Output, ...]
-        if same is not None and _adapter(same.demand.token.outputs[0]) == _adapter(settings):
+        url = self._issuer_settings.url
+        of_adapter = assembly.adapter_settings(settings, url)
+        if same is not None and assembly.adapter_settings(same.demand.token.outputs[0], url) == of_adapter:
             outputs = same.token.outputs
         else:
             outputs = (self._output(known, settings),)
@@ -83,10 +83,9 @@ class ObjectTokens:
         if same is not None and same.demand.key == demand.key:
             key = same.token.key
         policy = assembly.policy_of(demand.token, self._issuer_settings, outputs)
-        entry = Published(policy._replace(elected=self._time_left is not None), outputs)
-        token = ManagedToken(entry.policy, key, outputs, self._issuer, self._verifier)
-        if self._time_left is not None:
-            token = token._replace(time_left=self._time_left)
+        policy = policy._replace(elected=self._time_left is not None)
+        time_left = self._time_left or forever
+        token = ManagedToken(policy, key, outputs, self._issuer, self._verifier, time_left=time_left)
         return _Built(known.uid, demand, token)
 
     def _output(self, known: Known, settings: OutputSettings) -> SecretOutput:
@@ -98,17 +97,8 @@ class ObjectTokens:
         requested = partial(_requested, self._watches, known.token)
         plan = plan._replace(controller=owner)
         watched = partial(self._watches.token_version, plan.namespace, plan.secret)
-        time_left = self._time_left or _forever
+        time_left = self._time_left or forever
         return SecretOutput(plan, self._api, time_left, requested=requested, watched=watched)
-
-
-def _forever() -> float:
-    return math.inf
-
-
-def _adapter(output: OutputSettings) -> tuple[object, ...]:
-    """The settings of an output's adapter, without those of its policy."""
-    return type(output), output._replace(propagation_delay=0.0)
 
 
 def _requested(watches: Watches, token: str) -> float | None:

@@ -24,6 +24,7 @@ from refresher.outputs import secret_body
 from refresher.outputs.secret_body import Seen
 from refresher.outputs.secret_plan import Plan
 from refresher.outputs.unchanged import as_of
+from refresher.ports import forever
 
 READ_ANEW = 900.0  # seconds after which a Secret is read again although a watch sees no change
 
@@ -45,7 +46,7 @@ class SecretOutput:
         self,
         plan: Plan,
         api: KubeApi,
-        time_left: Callable[[], float] = lambda: math.inf,
+        time_left: Callable[[], float] = forever,
         *,
         deletes: bool = False,
         requested: Callable[[], float | None] = lambda: None,

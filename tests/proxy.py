@@ -121,7 +121,7 @@ class _Connection:
     def _carry(self, source: socket.socket, sink: socket.socket, *, up: bool) -> None:
         lost = False
         with contextlib.suppress(OSError):  # one of the ends is gone
-            while not self._over.is_set() and (piece := source.recv(65536)):
+            while not self._over.is_set() and (piece := self._received(source)):
                 lost |= self._is_lost(piece, up=up)
                 if not lost:
                     sink.sendall(piece)
@@ -129,3 +129,12 @@ class _Connection:
                 self._over.wait(_FAREWELL)
             if not self._over.is_set():
                 sink.shutdown(socket.SHUT_WR)
+
+    def _received(self, source: socket.socket) -> bytes:
+        """What has come; empty at the end. A reset by the server is one for the client too."""
+        try:
+            return source.recv(65536)
+        except OSError:
+            if source is self._server:
+                self.reset()
+            return b""

@@ -1,6 +1,7 @@
 """The way on which things go wrong: that they do, each in its own manner."""
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -114,3 +115,16 @@ def test_a_reset_is_one_for_old_connections_and_new_ones(proxy, client):
     # The reset may arrive while the client still connects.
     with pytest.raises(ConnectionResetError), socket.create_connection((HOST, proxy.port), PATIENCE) as new:
         new.recv(1)
+
+
+def test_a_reset_by_the_server_arrives():
+    with (
+        socket.create_server((HOST, 0)) as listening,
+        Proxy(listening.getsockname()[1]) as way,
+        socket.create_connection((HOST, way.port), PATIENCE) as client,
+    ):
+        server, _ = listening.accept()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server.close()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)

@@ -5,6 +5,7 @@ Only the engine's thread uses this module, except for `view` and `get`. No funct
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from refresher.alarms import Alarms
@@ -31,7 +32,7 @@ from refresher.executor import Executor, kind_of, subject_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import ManagedToken, Message, Observer, Output, intervals_of, notify
 
-SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended
+JUMP = 0.5  # seconds by which the wall clock may move against the boot clock before every token is woken
 
 
 class Token(NamedTuple):
@@ -51,13 +52,14 @@ class Tokens:
         observers: Sequence[Observer],
         limits: Mapping[str, Limit],
         hold: Callable[[str, Iterable[SecretStr]], None],
-        began: float,
+        began: Instant,
     ) -> None:
-        """`hold`: see `Engine`. `began`: when (boot seconds) the process began."""
+        """`hold`: see `Engine`. `began`: when the process began."""
         self._tokens = {
             managed.policy.name: Token(managed, State.initial(managed.policy)) for managed in managed_tokens
         }
-        self._executor, self._hold, self._began = executor, hold, began
+        self._executor, self._hold, self._began = executor, hold, began.boot
+        self._clocks_apart = began.wall - began.boot
         self.notify = partial(notify, observers)
         self._lanes = Lanes(limits)
         self._lanes.pace(intervals_of(self.all_managed()))
@@ -93,12 +95,21 @@ class Tokens:
 
     def wake(self, now: Instant) -> None:
         """Begin what is due, and handle what hangs."""
-        for name in self.alarms.due(now.boot):
+        for name in chain(self._after_a_jump(now), self.alarms.due(now.boot)):
             self._check_silent(name, now)
             self._apply(name, None, now)
         self._leave_stuck_queues(now)
         for name in self._lanes.admitted(now.boot):
             self._apply(name, None, now)
+
+    def _after_a_jump(self, now: Instant) -> Iterable[str]:
+        """Every token, if the wall clock was set: the moments of their next steps may have moved. Alarms are set
+        by the boot clock."""
+        apart = now.wall - now.boot
+        if abs(apart - self._clocks_apart) < JUMP:
+            return ()
+        self._clocks_apart = apart
+        return tuple(self._tokens)
 
     def settle_without_answers(self, now: Instant) -> None:
         """Count everything in flight as failed."""
@@ -257,7 +268,7 @@ class Tokens:
                 held_back |= managed.slots_in(managed.lane(step.slot))
         in_flight = self._lanes.of(name)
         checks = (min(work.began + self._patience(work), work.next_report) for work in in_flight)
-        self.alarms.set(name, min(step.until, now.boot + SLICE, *checks))
+        self.alarms.set(name, min((step.until, *checks)))
         state = self._tokens[name].state
         has_key = state.newest is not None or state.key_problem is not None
         awaited = state.awaits_another(now) and now.boot < self._began + STALLED

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
 from refresher.core import adoption, exclusive, hooks, observing, output_events, refresh_requests, schedule
-from refresher.core.backoff import INSPECT_EVERY, MOMENT
+from refresher.core.backoff import INSPECT_EVERY, INSPECT_WATCHED, MOMENT
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.effects import (
     VERIFY_SLOT,
@@ -289,7 +289,14 @@ def _next_inspection(output: OutputState, now: Instant) -> float:
 
     Count from the end of a failed inspection, which may have taken long, else from the start of the last
     inspection. Inspect an output without a valid token soon if another process owns it: that may exit.
+    A watched output can wait until its token ends. The fingerprint spreads the inspections of many outputs.
     """
     if output.held and output.is_without(now):
         return output.inspected_at + MOMENT
-    return output.reads.next_try if output.reads.failures else output.inspected_at + INSPECT_EVERY
+    if output.reads.failures:
+        return output.reads.next_try
+    soonest = output.inspected_at + INSPECT_EVERY
+    if output.held or output.holding is None or output.facts is None or not output.holding.watched:
+        return soonest
+    latest = INSPECT_WATCHED * (1 - schedule.jitter_of(output.facts.fingerprint) / 2)
+    return max(soonest, min(output.inspected_at + latest, now.boot + output.facts.remaining(now)))

@@ -73,9 +73,19 @@ class FileOutput:
             known = self._last_reading.holding(condition, now) if condition else None
             found = self._found(target, now) if known is None else known
             if condition and known is None and found.facts is not None:  # a record may be unreadable for now
-                self._last_reading.keep(condition, found, now)
+                found = self._last_reading.kept(condition, found, now)
             self._requests_at = None if found.owner else target
-            return found._replace(refresh_requested=self.request_seen())
+            requested = self.request_seen()
+            return found if requested is None else found._replace(refresh_requested=requested)
+
+    def has_changed(self) -> bool:
+        """See `ports.Output`."""
+        return self._last_reading.has_changed(self._present_condition)
+
+    def _present_condition(self) -> Condition | None:
+        with suppress(OSError):
+            return self._condition(self._target())
+        return None
 
     def _condition(self, target: str) -> Condition | None:
         """The condition of the file and its record; None if one is missing or the group is unknown."""

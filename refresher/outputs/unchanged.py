@@ -8,6 +8,7 @@ wrong.
 
 import os
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from refresher.core.instant import Instant, from_wall
@@ -52,11 +53,20 @@ class LastReading:
             return None
         return None if known[2] is None else as_of(known[2], now)
 
-    def keep(self, condition: Condition, holding: Holding, now: Instant) -> None:
-        """Remember `holding`, which was read after `holding` was called for this condition."""
+    def kept(self, condition: Condition, holding: Holding, now: Instant) -> Holding:
+        """Remember `holding`, which was read after `holding` was called for this condition, if it is old enough.
+        Then `has_changed` reports changes, and the returned holding is `watched`."""
         known = self._known
-        if known is not None and known[0] == condition and now.boot - known[1] >= SETTLED:
-            self._known = condition, known[1], holding
+        if known is None or known[0] != condition or now.boot - known[1] < SETTLED:
+            return holding
+        holding = holding._replace(watched=True)
+        self._known = condition, known[1], holding
+        return holding
+
+    def has_changed(self, present: Callable[[], Condition | None]) -> bool:
+        """Whether the output has another condition than the `watched` holding. False without one."""
+        known = self._known
+        return known is not None and known[2] is not None and known[0] != present()
 
 
 def as_of(holding: Holding, now: Instant) -> Holding:

@@ -10,7 +10,7 @@ from refresher.core.events import RefreshPlaced
 from refresher.errors import OutputError
 from refresher.outputs import refresh_file
 from refresher.outputs.file import FileOutput, Plan
-from refresher.outputs.request_poller import MOST_OUTPUTS, RequestPoller
+from refresher.outputs.poller import MOST_AT_ONCE, OutputPoller
 from refresher.ports import Message
 from tests.outputs.tokens import ISSUER_URL, NOW, SEALER, a_token
 from tests.simulation.site import Site
@@ -110,8 +110,8 @@ def test_a_request_that_cannot_be_placed_is_an_error_that_names_the_output(targe
 # The poller
 
 
-def polled(site: Site) -> RequestPoller:
-    return RequestPoller(site.managed_tokens.values())
+def polled(site: Site) -> OutputPoller:
+    return OutputPoller(site.managed_tokens.values())
 
 
 def test_the_poller_reports_each_request_once():
@@ -126,7 +126,7 @@ def test_the_poller_reports_each_request_once():
 
 
 def test_the_poller_leaves_many_outputs_to_the_inspections():
-    site = Site(*map(str, range(MOST_OUTPUTS + 1)))
+    site = Site(*map(str, range(MOST_AT_ONCE + 1)))
     site.outputs["0"].requested = AT
     assert list(polled(site).poll()) == []
 

@@ -184,6 +184,9 @@ class FileOnDisk:
     def request_refresh(self, at: float) -> None:
         self._output.request_refresh(at)
 
+    def has_changed(self) -> bool:
+        return self._output.has_changed()
+
     def request_seen(self) -> float | None:
         return self._output.request_seen()
 

@@ -32,6 +32,7 @@ from refresher.executor import Executor, kind_of, subject_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import ManagedToken, Message, Observer, Output, intervals_of, notify
 
+AFTER_A_BUG = 30.0  # seconds until the rules are applied again to a token with which they failed
 JUMP = 0.5  # seconds by which the wall clock may move against the boot clock before every token is woken
 
 
@@ -103,8 +104,7 @@ class Tokens:
             self._apply(name, None, now)
 
     def _after_a_jump(self, now: Instant) -> Iterable[str]:
-        """Every token, if the wall clock was set: the moments of their next steps may have moved. Alarms are set
-        by the boot clock."""
+        """Every token, if the wall clock was set: its next step may be due earlier. Alarms are boot seconds."""
         apart = now.wall - now.boot
         if abs(apart - self._clocks_apart) < JUMP:
             return ()
@@ -255,7 +255,7 @@ class Tokens:
             in_flight = {work.step.slot for work in self._lanes.of(name)}
             lost = state.in_flight.keys() - in_flight
             self._tokens[name] = Token(managed, state.without_flights(lost))
-            self.alarms.set(name, now.boot + SLICE)
+            self.alarms.set(name, now.boot + AFTER_A_BUG)
 
     def _advance(self, name: str, now: Instant) -> None:
         """Begin every step that is due for this token, and set its alarm."""

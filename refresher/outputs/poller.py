@@ -1,7 +1,7 @@
 """Compares outputs with their last inspection every few seconds, and looks for requests of new tokens.
 
-That costs microseconds for each output: a few calls of lstat(2), or a look at what a watch of the API server has
-seen. So an output that does not change need not be inspected.
+That costs microseconds for each output: a few calls of lstat(2), or the version that a watch of the API
+server has seen. So an output that does not change need not be inspected.
 """
 
 import threading
@@ -32,8 +32,8 @@ class OutputPoller:
         self._tokens = list(managed_tokens)
 
     def poll(self, now: float) -> Iterator[Message]:
-        """Messages about a part of the outputs: new requests, and outputs that need an inspection. `now`: boot
-        seconds. Never raises."""
+        """Messages about a part of the outputs: requests, and which outputs to inspect. `now`: boot seconds.
+        Never raises."""
         for managed in self._part():
             for output in managed.outputs:
                 yield from self._compare(managed.policy.name, output, now)

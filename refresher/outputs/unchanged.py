@@ -9,6 +9,7 @@ wrong.
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from refresher.core.instant import Instant, from_wall
@@ -45,16 +46,19 @@ class LastReading:
     def __init__(self) -> None:
         self._known: tuple[Condition, float, Holding | None] | None = None
 
-    def holding(self, condition: Condition, now: Instant) -> Holding | None:
+    def holding(self, condition: Condition | None, now: Instant) -> Holding | None:
         """What the output holds; None if it must be read. Call it before each reading."""
         known = self._known
+        if condition is None:
+            self._known = None
+            return None
         if known is None or known[0] != condition:
             self._known = condition, now.boot, None
             return None
         return None if known[2] is None else as_of(known[2], now)
 
-    def kept(self, condition: Condition, holding: Holding, now: Instant) -> Holding:
-        """Remember `holding`, which was read after `holding` was called for this condition, if it is old enough.
+    def kept(self, condition: Condition | None, holding: Holding, now: Instant) -> Holding:
+        """Remember `holding`, which was read after `holding` was called for this condition, if that is settled.
         Then `has_changed` reports changes, and the returned holding is `watched`."""
         known = self._known
         if known is None or known[0] != condition or now.boot - known[1] < SETTLED:
@@ -64,9 +68,13 @@ class LastReading:
         return holding
 
     def has_changed(self, present: Callable[[], Condition | None]) -> bool:
-        """Whether the output has another condition than the `watched` holding. False without one."""
+        """Whether the `present` condition differs from that of the `watched` holding. False without one."""
         known = self._known
-        return known is not None and known[2] is not None and known[0] != present()
+        if known is None or known[2] is None:
+            return False
+        with suppress(OSError):
+            return known[0] != present()
+        return True
 
 
 def as_of(holding: Holding, now: Instant) -> Holding:

@@ -58,8 +58,8 @@ class LastReading:
         return None if known[2] is None else as_of(known[2], now)
 
     def kept(self, condition: Condition | None, holding: Holding, now: Instant) -> Holding:
-        """Remember `holding`, which was read after `holding` was called for this condition, if that is settled.
-        Then `has_changed` reports changes, and the returned holding is `watched`."""
+        """Remember `holding`, which was read after `holding` was called, if the condition is settled. Then
+        `has_changed` reports changes, and the returned holding is `watched`."""
         known = self._known
         if known is None or known[0] != condition or now.boot - known[1] < SETTLED:
             return holding

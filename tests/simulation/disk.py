@@ -185,7 +185,8 @@ class FileOnDisk:
         self._output.request_refresh(at)
 
     def has_changed(self) -> bool:
-        return self._output.has_changed()
+        """A comparison that hangs is reported like a change."""
+        return self._disk.hangs(self.name) or self._output.has_changed()
 
     def request_seen(self) -> float | None:
         return self._output.request_seen()

@@ -104,7 +104,7 @@ class Tokens:
             self._apply(name, None, now)
 
     def _after_a_jump(self, now: Instant) -> Iterable[str]:
-        """Every token, after the wall clock was set: its next step may be due earlier. Alarms use the other."""
+        """Every token, if the wall clock was set: alarms are set by the boot clock, so they may be late."""
         apart = now.wall - now.boot
         if abs(apart - self._clocks_apart) < JUMP:
             return ()

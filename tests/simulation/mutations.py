@@ -163,8 +163,8 @@ MUTATIONS = (
     Mutation(
         "a changed file is believed to hold what it held before",
         "outputs/unchanged.py",
-        "        if known is None or known[0] != condition:\n            self._known = condition, now.boot, None\n",
-        "        if known is None:\n            self._known = condition, now.boot, None\n",
+        "        if known is None or known[0] != condition:\n            self._known = condition, now.boot",
+        "        if known is None:\n            self._known = condition, now.boot",
         often=("output_is_deleted", "output_is_altered"),
     ),
     Mutation(

@@ -12,8 +12,8 @@ from refresher.core.state import OutputState, State
 from refresher.engine import KEY_POLL, MOMENT, Engine
 from refresher.executor import KEYS, LIMITS, Executor
 from refresher.keys.poller import KeyPoller
-from refresher.outputs.poller import OutputPoller
 from refresher.lanes import Limit, Work
+from refresher.outputs.poller import OutputPoller
 from refresher.ports import ManagedToken, Message, Output
 from tests.simulation.machine import Machine, VirtualProcess
 from tests.simulation.virtual import KilledError
@@ -88,8 +88,8 @@ class Process(VirtualProcess):
             self.fuse -= 1
 
     def poll_outputs(self) -> None:
-        """Compare the outputs after a while, as one has changed: the poll comes late, its messages in any order,
-        and some of them twice. Polls that would find nothing are left out."""
+        """Compare the outputs after a while, because one has changed: late, with its messages in any
+        order, and some of them twice. Polls that would find nothing are left out."""
         dice = self.world.dice
 
         def poll() -> None:
@@ -149,8 +149,9 @@ class Process(VirtualProcess):
             is_as_wanted = held is not None and (
                 held.fingerprint == facts.fingerprint or not state.leads or keeps_better(state, output, now)
             )
-            is_known = output.inspected_at >= since or (output.holding.watched and not self.polls_pending)
-            if not is_as_wanted or not is_known or output.hook.is_owed:
+            if not is_as_wanted or output.hook.is_owed:
+                return False
+            if output.inspected_at < since and (self.polls_pending or not output.holding.watched):
                 return False
         return True
 

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from refresher.alarms import Alarms
+from refresher.alarms import Alarms, Clocks
 from refresher.core.changes import adapted
 from refresher.core.effects import HOOK, OUTPUT, Adopt, Effect, Inspect, RaiseAlarm, Slot, Step, Wait
 from refresher.core.events import (
@@ -33,7 +33,6 @@ from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import ManagedToken, Message, Observer, Output, intervals_of, notify
 
 AFTER_A_BUG = 30.0  # seconds until the rules are applied again to a token with which they failed
-JUMP = 0.5  # seconds by which the wall clock may move against the boot clock before every token is woken
 
 
 class Token(NamedTuple):
@@ -60,7 +59,7 @@ class Tokens:
             managed.policy.name: Token(managed, State.initial(managed.policy)) for managed in managed_tokens
         }
         self._executor, self._hold, self._began = executor, hold, began.boot
-        self._clocks_apart = began.wall - began.boot
+        self._clocks = Clocks(began)
         self.notify = partial(notify, observers)
         self._lanes = Lanes(limits)
         self._lanes.pace(intervals_of(self.all_managed()))
@@ -96,20 +95,13 @@ class Tokens:
 
     def wake(self, now: Instant) -> None:
         """Begin what is due, and handle what hangs."""
-        for name in chain(self._after_a_jump(now), self.alarms.due(now.boot)):
+        everything = tuple(self._tokens) if self._clocks.were_set(now) else ()
+        for name in chain(everything, self.alarms.due(now.boot)):
             self._check_silent(name, now)
             self._apply(name, None, now)
         self._leave_stuck_queues(now)
         for name in self._lanes.admitted(now.boot):
             self._apply(name, None, now)
-
-    def _after_a_jump(self, now: Instant) -> Iterable[str]:
-        """Every token, if the wall clock was set: alarms are set by the boot clock, so they may be late."""
-        apart = now.wall - now.boot
-        if abs(apart - self._clocks_apart) < JUMP:
-            return ()
-        self._clocks_apart = apart
-        return tuple(self._tokens)
 
     def settle_without_answers(self, now: Instant) -> None:
         """Count everything in flight as failed."""

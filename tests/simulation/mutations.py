@@ -156,8 +156,8 @@ MUTATIONS = (
     Mutation(
         "a change whose report is missed is never found",
         "core/machine.py",
-        "    latest = INSPECT_WATCHED * ",
-        "    latest = 100 * INSPECT_WATCHED * ",
+        "    latest = output.inspected_at + INSPECT_WATCHED * ",
+        "    latest = output.inspected_at + 100 * INSPECT_WATCHED * ",
         often=("output_is_deleted", "output_is_altered"),
     ),
     Mutation(

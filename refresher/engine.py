@@ -138,6 +138,8 @@ class Engine:
         self.last_turn = now = self._clock.now()
         while message is not None:
             self._deliver(message, now)
+            if self._is_over():  # ten thousand messages may still wait
+                return
             message = self._mailbox.take(0)
         self._poll_keys(now)
         self._tokens.wake(now)

@@ -242,6 +242,25 @@ def test_an_output_that_cannot_be_compared_because_of_a_bug_is_inspected_as_ofte
     assert site.memory.of(Crashed)
 
 
+def test_a_stop_does_not_wait_for_messages_that_keep_coming():
+    site = Site("a")
+
+    class Echo:
+        """Each notification posts a message with another one."""
+
+        def on_notification(self, token, notification, now):
+            site.mailbox.post(Message("a", None, (RequestIgnored("again"),)))
+
+    def stop() -> None:
+        site.observers.append(Echo())
+        site.mailbox.post(STOP)
+        site.mailbox.post(Message("a", None, (RequestIgnored("first"),)))
+
+    site.at(60.0, stop)
+    site.ends()
+    assert site.passed <= 60.0 + GRACE
+
+
 def test_that_it_turns_can_be_seen():
     site = Site("a", lifetime=24 * HOUR).runs(2 * HOUR)
     assert site.engine.last_turn.boot >= site.machine.now().boot - SLICE

@@ -473,7 +473,7 @@ def test_an_unreachable_api_server_is_reported_until_it_is_back(cluster, place):
     cluster.kill_apiserver()
     output = place.output()
     assert "Connection refused" in refused_write(output)
-    with pytest.raises(OutputOutOfSightError, match="^cannot be read: "):
+    with pytest.raises(OutputOutOfSightError, match=r"^cannot be read: "):
         output.inspect(NOW)
     cluster.start_apiserver()
     assert output.inspect(NOW).facts == a_token(1).facts

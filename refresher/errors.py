@@ -12,7 +12,8 @@ class KeyUnreadableError(RefresherError):
 
 
 class OutputError(RefresherError):
-    """An output cannot be read or written. The text begins with its name and says why, and what to do.
+    """An output cannot be read or written. The text says why, and what to do. It makes a sentence after the
+    output's name: "cannot be written: …".
 
     `retry_after`: `Retry-After` of the backend, in seconds.
     """
@@ -23,7 +24,7 @@ class OutputError(RefresherError):
 
 
 class OutputHeldError(OutputError):
-    """Another running process, which the text names, writes this output. For ``refresher once`` beside the
+    """Another running process writes this output. The text names it. For ``refresher once`` beside the
     daemon that is not a failure: the daemon serves the consumers."""
 
 

@@ -8,7 +8,7 @@ effect stays in flight for ever.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from refresher.core.effects import DryRun, Effect, Inspect, Mint, RunHook, Verify, Write
+from refresher.core.effects import HOOK, OUTPUT, DryRun, Effect, Inspect, Mint, RunHook, Verify, Write
 from refresher.core.events import (
     DryRunPassed,
     Ending,
@@ -275,8 +275,14 @@ class Executor:
         """See `Workers.stuck`."""
         return self._workers.stuck()
 
-    def failure(self, step: Effect, message: str, outcome: Outcome = Outcome.TIMEOUT) -> Ending:
-        """The event of an effect that failed without an answer."""
+    def unanswered(self, step: Effect, verb: str) -> Ending:
+        """The event of an effect that failed without an answer. `verb`: what its subject did, such as "has
+        not answered"."""
+        is_named = step.slot.kind in (OUTPUT, HOOK)  # their messages follow their names
+        message = verb if is_named else f"{subject_of(step)} {verb}"
+        return self._failed(step, message, Outcome.TIMEOUT)
+
+    def _failed(self, step: Effect, message: str, outcome: Outcome) -> Ending:
         event: Ending = kind_of(step).failed(step, message, outcome, self._roll())
         return event
 
@@ -288,7 +294,7 @@ class Executor:
         except Exception as error:  # noqa: BLE001 -- after a bug, too, the effect must end
             message = unforeseen(error)
             if isinstance(step, Write | DryRun | Inspect):
-                message = f"{step.output}: {message}"  # like an OutputError
-            event = self.failure(step, message, Outcome.BAD_RESPONSE)
+                message = f"failed: {message}"  # it follows the output's name, like an OutputError
+            event = self._failed(step, message, Outcome.BAD_RESPONSE)
             done = Done(event, (Crashed(type(step).__name__, error),))
         return Message(name, done.event, done.notifications)

@@ -95,8 +95,7 @@ class Tokens:
 
     def wake(self, now: Instant) -> None:
         """Begin what is due, and handle what hangs."""
-        everything = tuple(self._tokens) if self._clocks.were_set(now) else ()
-        for name in chain(everything, self.alarms.due(now.boot)):
+        for name in chain(self._tokens if self._clocks.were_set(now) else (), self.alarms.due(now.boot)):
             self._check_silent(name, now)
             self._apply(name, None, now)
         self._leave_stuck_queues(now)
@@ -220,8 +219,10 @@ class Tokens:
 
     def _give_up(self, work: Work, now: Instant, *, goes_on: bool = True) -> None:
         self._lanes.give_up(work, now.boot)
-        message = f"{subject_of(work.step)} has not answered for {now.boot - work.began:.0f} s: given up"
-        self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)
+        failure = self._executor.unanswered(
+            work.step, f"has not answered for {now.boot - work.began:.0f} s: given up"
+        )
+        self._apply(work.token, failure, now, goes_on=goes_on)
 
     def _leave_stuck_queues(self, now: Instant) -> None:
         """Fail the effects that wait for a hanging lane: they must not delay the rest of their token."""
@@ -231,8 +232,8 @@ class Tokens:
                 elsewhere = managed.adapters().keys() - managed.slots_in(lane)
                 step = next_step(state, managed.policy, now, elsewhere)
                 if not isinstance(step, Wait | Adopt | RaiseAlarm):
-                    message = f"{subject_of(step)} was not tried: earlier operations in {lane} still hang"
-                    self._apply(name, self._executor.failure(step, message), now)
+                    verb = f"was not tried: earlier operations in {lane} still hang"
+                    self._apply(name, self._executor.unanswered(step, verb), now)
 
     def _apply(self, name: str, event: Event | None, now: Instant, *, goes_on: bool = True) -> None:
         """Apply `event`, if any. If `goes_on`, begin the steps that follow."""
@@ -277,8 +278,8 @@ class Tokens:
         """Begin an effect. Returns False if it has to wait for its lane."""
         name, lane = managed.policy.name, managed.lane(step.slot)
         if self._lanes.is_wedged(name, step, lane, now.boot):
-            message = f"{subject_of(step)} was not tried: {WEDGED} earlier operations still hang"
-            self._observe(name, self._executor.failure(step, message), now)
+            verb = f"was not tried: {WEDGED} earlier operations still hang"
+            self._observe(name, self._executor.unanswered(step, verb), now)
         elif self._lanes.is_open_to(name, lane, now.boot):
             self._observe(name, Started(step), now)
             self._executor.start(managed, self._lanes.begin(name, step, lane, now.boot))

@@ -388,7 +388,7 @@ def test_settling_is_ended_by_a_signal_too():
 @pytest.mark.parametrize(
     ("hanging", "code", "problem"),
     [
-        ("output of b", 73, "output of b does not answer"),
+        ("output of b", 73, "OutputFailed(output='output of b', message='has not answered"),
         ("issuer", 75, "the issuer, or the resolver of its name, has not answered"),
         ("keys", 78, "key of a: its directory does not answer"),
         ("threads", 78, "the source of the key does not answer"),

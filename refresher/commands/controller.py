@@ -8,17 +8,18 @@ import threading
 from functools import partial
 
 from refresher import __version__, cli_options, exit_codes, wiring
-from refresher.commands.run import (
+from refresher.config import flags
+from refresher.config.declarations import Settings
+from refresher.controller.scope import Scope, scope_of
+from refresher.daemon import (
     FirstToken,
     bound,
     endpoints_server,
     obey_signals,
     reported_to_service_manager,
+    run_engine,
     serve,
 )
-from refresher.config import flags
-from refresher.config.declarations import Settings
-from refresher.controller.scope import Scope, scope_of
 from refresher.errors import ConfigurationError, Problem
 from refresher.logs.observer import LogObserver
 from refresher.metrics.counters import Counters
@@ -83,12 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         with reported_to_service_manager(runtime) as service:
             obey_signals(runtime, service, None)
-            if runtime.elector is not None:
-                runtime.elector.start(runtime.workers.run)
             objects.start()
-            runtime.engine.run()
-            if runtime.elector is not None:
-                runtime.elector.release()
+            run_engine(runtime)
     return exit_codes.DONE
 
 

@@ -45,9 +45,9 @@ def of_output(output: Output) -> Iterator[Finding]:
     try:
         caveats = output.dry_run()
     except OutputHeldError as error:  # most likely by the daemon; otherwise it can be written
-        yield Finding("output", 0, str(error), is_hint=True)
+        yield Finding("output", 0, f"{output.name} {error}", is_hint=True)
     except OutputError as error:
-        yield Finding("output", exit_codes.CANT_CREATE, str(error))
+        yield Finding("output", exit_codes.CANT_CREATE, f"{output.name} {error}")
     else:
         yield Finding("output", 0, f"{output.name} can be written")
         for caveat in caveats:

@@ -90,7 +90,7 @@ def _placed(published: assembly.Published, clock: Clock) -> Iterator[Request]:
         try:
             held[output.name] = output.inspect(now).facts
         except OutputError as error:
-            _complain(str(error))
+            _complain(f"{output.name} {error}")
     at = _time_of_request((facts for facts in held.values() if facts), now.wall)
     for output in published.outputs:
         if output.name not in held:
@@ -98,7 +98,7 @@ def _placed(published: assembly.Published, clock: Clock) -> Iterator[Request]:
         try:
             output.request_refresh(at)
         except OutputError as error:
-            _complain(str(error))
+            _complain(f"{output.name} {error}")
             continue
         print(f"{name}: requested a new token at {output.name}{_pause(held[output.name], clock)}", flush=True)
         yield Request(name, output, held[output.name])

@@ -59,7 +59,7 @@ def stalled(state: State, event: Stalled, now: Instant) -> Observed:
     """Report an output that does not answer, again and again: a hung file system raises no error."""
     output = state.output(event.output)
     step = "write" if event.writing else "read"
-    message = f"{output.name} does not answer: a {step} has not ended after {event.seconds:.0f} s"
+    message = f"does not answer: a {step} has not ended after {event.seconds:.0f} s"
     if event.writing:
         writes = output.writes.failed(message, output.writes.next_try, now.boot - event.seconds)
         output = output._replace(writes=writes)

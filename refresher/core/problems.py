@@ -46,7 +46,7 @@ def _of_mint(retry: Retry[Declined], declined: Declined, key: str, now: Instant)
 
 def of_output(output: OutputState, now: Instant, busy_since: float | None) -> Problem | None:
     """The gravest problem of an output at `now`. `busy_since`: when (boot seconds) the effect in flight
-    began. Its message does not repeat the output's name."""
+    began. Its message does not have the output's name."""
     if busy_since is not None and now.boot - busy_since > machine.STALLED:
         message = f"has not answered for {now.boot - busy_since:.0f} s"
         return _problem(Code.HANGS, message, busy_since, now)
@@ -56,10 +56,7 @@ def of_output(output: OutputState, now: Instant, busy_since: float | None) -> Pr
             code, progress = Code.NOT_WRITTEN, output.writes
         elif output.held:
             code, progress = Code.HELD, Retry()
-        message = output.problem.removeprefix(f"{output.name} ").removeprefix(
-            f"{output.name}: "
-        )  # `OutputError`
-        return _problem(code, message, progress.since, now, progress.failures or None)
+        return _problem(code, output.problem, progress.since, now, progress.failures or None)
     if output.holding is None:
         return _problem(Code.NOT_INSPECTED, "not inspected yet", None, now)
     if output.holding.remaining(now) > 0:

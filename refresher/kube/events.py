@@ -124,7 +124,7 @@ class EventRecorder:
                 text = f"the issuer accepts the key {facts.key_fingerprint}"
                 return _Report(token, "key", "KeyAccepted", text, is_over=True)
             case OutputFailed(output=output, message=message, writing=True) if output in secrets:
-                return _Report(token, output, "WriteFailed", message)
+                return _Report(token, output, "WriteFailed", f"{output} {message}")
             case OutputWritten(output=output) if output in secrets:
                 return _Report(token, output, "Written", f"{output} is written again", is_over=True)
         return None

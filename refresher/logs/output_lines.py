@@ -27,7 +27,7 @@ def failed(event: notifications.OutputFailed) -> Line:
     if event.hung_for:
         advice = ADVICE_ON[Code.HANGS]
         fields["advice"] = advice
-    verb, text = "write" if event.writing else "read", event.message
+    verb, text = "write" if event.writing else "read", f"{event.output} {event.message}"
     if event.expiry is not None:
         fields["expires_at"] = to_second(event.expiry.wall)
         text += f"; it holds a token valid until {fields['expires_at']}"
@@ -63,7 +63,8 @@ def forged(event: notifications.OutputForged) -> Line:
 
 
 def held(event: notifications.OutputHeld, *, retries: bool) -> Line:
-    return Line(logging.WARNING if retries else logging.INFO, event.message, {"output": event.output})
+    text = f"{event.output} {event.message}"
+    return Line(logging.WARNING if retries else logging.INFO, text, {"output": event.output})
 
 
 def hook_ran(event: notifications.HookRan) -> Line:
@@ -96,5 +97,5 @@ def deleted(event: notifications.OutputDeleted) -> Line:
 
 
 def not_deleted(event: notifications.OutputNotDeleted) -> Line:
-    text = f"the token in {event.output} was not deleted (on_remove: delete): {event.message}"
+    text = f"the token was not deleted (on_remove: delete): {event.output} {event.message}"
     return Line(logging.ERROR, text, {"output": event.output})

@@ -113,7 +113,7 @@ class FileOutput:
             obstacles.require_removable(os.path.dirname(target))
             with atomic.alone(record_path(target)), atomic.prepared(target, content, wanted) as value:
                 if self._is_released:  # this write was under way
-                    raise OutputError(f"{self.name} is not written: it is no longer configured")
+                    raise OutputError("is not written: it is no longer configured")
                 described, in_place = reading.recorded(target, now), reading.digest_in_place(target)
                 self._require_ours(described)
                 shown = permissions.shown(os.fstat(value.file), wanted)
@@ -129,9 +129,7 @@ class FileOutput:
                 caveats = _caveats(value.file, os.path.dirname(target), wanted)
             self._try_clear(target)
         if found != content:
-            raise OutputError(
-                f"{self.name} does not hold the value that was just written: check for another writer of it"
-            )
+            raise OutputError("does not hold the value that was just written: check for another writer of it")
         self._report(caveats)
 
     def dry_run(self) -> tuple[str, ...]:
@@ -187,7 +185,7 @@ class FileOutput:
     def _delete(self, target: str) -> bool:
         recorded, in_place = reading.recorded(target, Instant(0.0, 0.0)), reading.digest_in_place(target)
         if in_place is not None and (self._is_foreign(recorded) or in_place not in recorded.entries):
-            raise OutputError(f"{self.name} is not what this installation wrote there; delete it yourself")
+            raise OutputError("is not what this installation wrote there; delete it yourself")
         for path in (target, record_path(target), hook_owed_path(target), refresh_path(target)):
             with suppress(FileNotFoundError):
                 os.unlink(path)
@@ -231,7 +229,7 @@ class FileOutput:
             who = "a refresher in another container or on another machine"
             who += f" (it was last written by {last})" if last else ""
         raise OutputHeldError(
-            f"{self.name} belongs to {who}, which is running: give each its own file, or stop one of them"
+            f"belongs to {who}, which is running: give each its own file, or stop one of them"
         )
 
     def _is_foreign(self, recorded: Record) -> bool:
@@ -240,7 +238,7 @@ class FileOutput:
     def _require_ours(self, recorded: Record) -> None:
         if self._is_foreign(recorded):
             raise OutputError(
-                f"{self.name} cannot be written: it belongs to {recorded.owner!r}, and this installation is "
+                f"cannot be written: it belongs to {recorded.owner!r}, and this installation is "
                 f"{self._plan.owner!r}: name another file, or hand this one over by deleting "
                 f"{record_path(os.path.realpath(self._plan.path))}"
             )
@@ -269,7 +267,7 @@ class FileOutput:
             return Permissions(self._plan.mode, None if group is None else permissions.group_number(group))
         except KeyError as error:
             raise OutputError(
-                f"{self.name} cannot be given to the group {shown(str(group))}: this machine has no such "
+                f"cannot be given to the group {shown(str(group))}: this machine has no such "
                 "group; create it, or configure the number of a group"
             ) from error
 
@@ -279,7 +277,7 @@ class FileOutput:
         try:
             yield
         except OSError as error:
-            message = f"{self.name} cannot be {action}: {explained(error, self._plan.path)}"
+            message = f"cannot be {action}: {explained(error, self._plan.path)}"
             raise OutputError(message) from error
 
 

@@ -80,7 +80,7 @@ class MemoryOutput:
         """Nothing to do: no other process can reach it."""
 
     def request_refresh(self, at: float) -> None:  # noqa: ARG002 -- see the message
-        raise OutputError(f"{self.name} is in the memory of its daemon: send the daemon SIGUSR1")
+        raise OutputError("is in the memory of its daemon: send the daemon SIGUSR1")
 
     def has_changed(self) -> bool:
         return False

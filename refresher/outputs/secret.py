@@ -110,7 +110,7 @@ class SecretOutput:
         held = self._remember(written, self._holding(written, now), now)
         if held.facts is None or held.facts.fingerprint != token.facts.fingerprint or not held.intact:
             raise OutputError(
-                f"{self.name} does not hold what was just written: check for an admission webhook that "
+                "does not hold what was just written: check for an admission webhook that "
                 "changes its values, labels or annotations"
             )
 
@@ -138,7 +138,7 @@ class SecretOutput:
             if found is None or left <= 0:  # the leader does it
                 return False
             if found.owner != self._plan.owner:
-                raise OutputError(f"{self.name} is not this installation's ({found.owner!r} is its owner)")
+                raise OutputError(f"is not this installation's ({found.owner!r} is its owner)")
             # What a manifest leaves out is removed. Like a write, this fails if the Secret has changed since.
             names = {"name": self._plan.secret, "namespace": self._plan.namespace}
             metadata = names | {"resourceVersion": found.resource_version}
@@ -175,14 +175,14 @@ class SecretOutput:
         """
         found = self._read()
         if self._is_released:  # this write was under way
-            raise OutputError(f"{self.name} is not written: it is no longer configured")
+            raise OutputError("is not written: it is no longer configured")
         objection = secret_body.objection(found, self._plan, values)
         if objection is not None:
-            raise OutputError(f"{self.name} cannot be written: {objection}")
+            raise OutputError(f"cannot be written: {objection}")
         body = secret_body.manifest(found, self._plan, facts, values, sealer)
         left = math.inf if dry_run else self._time_left()
         if left <= 0:
-            raise OutputError(f"{self.name} is not written: another process leads now, or soon will")
+            raise OutputError("is not written: another process leads now, or soon will")
         return self._api.apply(self._path, body, force=True, dry_run=dry_run, timeout=min(TIMEOUT, left))
 
     @contextmanager
@@ -192,7 +192,7 @@ class SecretOutput:
             yield
         except KubeError as error:
             retry_after = error.retry_after if isinstance(error, KubeThrottledError) else None
-            message = f"{self.name} cannot be {action}: {self._explained(error)}"
+            message = f"cannot be {action}: {self._explained(error)}"
             raise kind(message, retry_after) from error
 
     def _explained(self, error: KubeError) -> str:

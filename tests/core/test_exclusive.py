@@ -24,7 +24,7 @@ from tests.core.builders import (
 
 ONE = policy(exclusive=True)
 TWO = policy(output("a"), output("b"), exclusive=True)
-FULL = "b: no space left on device"
+FULL = "no space left on device"
 DUE = 2520.0
 
 

@@ -34,7 +34,7 @@ from tests.core.builders import (
 )
 
 TWO = policy(output("a"), output("b"))
-FULL = "b: no space left on device"
+FULL = "no space left on device"
 NOT_VALID = OutputStatus("file", False, None, None, None, None, None)
 
 
@@ -159,9 +159,9 @@ def test_an_output_that_holds_the_former_token_is_valid_until_its_expiry():
 
 def test_an_unreadable_output_is_not_valid():
     driver = at_work()
-    driver.observe(InspectFailed("file", "file: permission denied"))
+    driver.observe(InspectFailed("file", "cannot be read: permission denied"))
     assert of_output(driver)._replace(problem=None) == NOT_VALID
-    assert message(of_output(driver)) == "permission denied"  # the name stands beside it
+    assert message(of_output(driver)) == "cannot be read: permission denied"
 
 
 def test_the_shortfall_of_a_lifetime_is_shown():
@@ -182,7 +182,7 @@ def test_a_secret_shows_its_owner_before_and_after_a_write():
 
 def test_an_output_out_of_sight_is_valid_until_its_last_seen_token_expires():
     driver = at_work()
-    driver.observe(InspectFailed("file", "file: no route", out_of_sight=True))
+    driver.observe(InspectFailed("file", "no route", out_of_sight=True))
     assert of_output(driver).valid
     assert [problem.message for problem in of(driver).problems] == ["file: no route"]
     driver.passes(3600.0)
@@ -311,13 +311,13 @@ def test_all_problems_are_listed_the_key_first_and_the_outputs_last():
     driver.declined(KEY_REFUSED, NEW_KEY)
     driver.observe(KeyUnreadable("key file /k: no such file"))
     driver.observe(WriteFailed("b", FULL, roll=1.0))
-    driver.observe(WriteFailed("a", "a: permission denied", roll=1.0))
+    driver.observe(WriteFailed("a", "permission denied", roll=1.0))
     assert [(problem.code, problem.message) for problem in of(driver).problems] == [
         ("key_unreadable", "key file /k: no such file"),
         ("key_refused", f"the issuer answered 403 (key {NEW_KEY.fingerprint})"),
         ("unreachable", f"connection refused (key {KEY.fingerprint})"),
         ("not_written", "a: permission denied"),
-        ("not_written", FULL),
+        ("not_written", f"b: {FULL}"),
     ]
 
 

@@ -107,10 +107,10 @@ def test_the_event_of_a_refused_key_says_that_consumers_have_no_token(recorder, 
 
 
 def test_the_event_of_a_refused_write_says_why(recorder, namespace):
-    recorder.on_notification(failed(namespace, "it is immutable"))
+    recorder.on_notification(failed(namespace, "cannot be written: it is immutable"))
     (event,) = recorder.events(namespace)
     assert (event["type"], event["reason"]) == ("Warning", "WriteFailed")
-    assert event["message"] == "token studio: it is immutable"
+    assert event["message"] == f"token studio: secret:{namespace}/mine cannot be written: it is immutable"
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,12 @@ def test_kubectl_shows_the_events_of_a_secret(recorder, cluster, namespace):
 def test_kubectl_shows_the_events_of_our_pod(cluster, namespace, account, tmp_path):
     api = in_pod(bound_to_a_pod(cluster, account, "refresher-7d9"), cluster.port)
     recorder = Recorder(api, cluster, (namespace, "mine"))
-    recorder.on_notification(failed(namespace, "it is immutable"))
+    recorder.on_notification(failed(namespace, "cannot be written: it is immutable"))
     recorder.events(namespace)
     shown = cluster.kubectl("describe", "pod", "refresher-7d9", "-n", namespace).stdout
     assert "WriteFailed" in shown
     assert "inlive-token-refresher" in shown
-    assert "token studio: it is immutable" in shown
+    assert f"token studio: secret:{namespace}/mine cannot be written: it is immutable" in shown
 
 
 def bound_to_a_pod(cluster: Cluster, account: Account, name: str) -> Path:

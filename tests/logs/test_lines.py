@@ -337,9 +337,9 @@ def test_a_failed_refresh_is_an_error_if_consumers_have_no_token_or_the_key_is_r
 
 def test_a_line_claims_nothing_about_an_output_that_cannot_be_read():
     """What the output holds is unknown; or it is a file beside it that cannot be read."""
-    message = f"{FILE} cannot be read: permission denied"
+    message = "cannot be read: permission denied"
     line = line_of(OutputFailed(FILE, message, None, writing=False), NOW)
-    assert line.text == f"{message}; {ADVICE_ON[Code.NOT_READ]}"
+    assert line.text == f"{FILE} {message}; {ADVICE_ON[Code.NOT_READ]}"
 
 
 @each_case

@@ -52,7 +52,7 @@ def test_a_file_of_another_running_process_is_refused(victim, path, act):
     with pytest.raises(OutputHeldError) as failure:
         ACTS[act](output_at(path))
     assert str(failure.value).startswith(
-        f"file:{path} belongs to the refresher with process {other.pid}, which is running: "
+        f"belongs to the refresher with process {other.pid}, which is running: "
     )
     assert [(file.stat().st_ino, file.read_bytes()) for file in (path, record_of(path))] == before
 
@@ -248,7 +248,7 @@ def test_a_file_of_another_installation_is_inspected_but_not_written(path):
         with pytest.raises(OutputError) as failure:
             act()
         assert str(failure.value) == (
-            f"file:{path} cannot be written: it belongs to 'studio', and this installation is 'lobby': name "
+            "cannot be written: it belongs to 'studio', and this installation is 'lobby': name "
             f"another file, or hand this one over by deleting {record_of(path)}"
         )
     assert path.read_bytes() == b"acc3ss-1-"

@@ -109,7 +109,7 @@ def test_a_directory_without_write_permission_is_reported_with_the_user(victim, 
     result = result_of(victim("write-as-nobody", path))
     user = NOBODY if os.geteuid() == 0 else os.geteuid()
     assert result["small"] == (
-        f"file:{path} cannot be written: Permission denied (EACCES); "
+        "cannot be written: Permission denied (EACCES); "
         f"let user {user} read the file, and list and write {open_folder}"
     )
     assert result["found"] is None

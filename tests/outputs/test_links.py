@@ -99,9 +99,9 @@ def test_a_link_that_another_user_may_have_made_is_not_followed(tmp_path, arrang
     result = {verb: refusal(file_output(path), verb) for verb in ("write", "inspect", "dry_run")}
     text = f"the symbolic link {link} is not followed: {why.format(folder=folder)}, or name a path without it"
     assert result == {
-        "write": f"file:{path} cannot be written: {text}",
-        "inspect": f"file:{path} cannot be read: {text}",
-        "dry_run": f"file:{path} cannot be written: {text}",
+        "write": f"cannot be written: {text}",
+        "inspect": f"cannot be read: {text}",
+        "dry_run": f"cannot be written: {text}",
     }
     with pytest.raises(OutputError):
         file_output(path).claim()

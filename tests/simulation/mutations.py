@@ -201,8 +201,8 @@ MUTATIONS = (
     Mutation(
         "what was given up is not tried anew",
         "tokens.py",
-        "        self._apply(work.token, self._executor.failure(work.step, message), now, goes_on=goes_on)\n",
-        "        del message, goes_on\n",
+        "        self._apply(work.token, failure, now, goes_on=goes_on)\n",
+        "        del failure, goes_on\n",
     ),
     Mutation(
         "nobody is told that an output hangs",

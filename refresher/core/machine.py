@@ -227,8 +227,10 @@ def due_at(
 def scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
     """When (boot seconds) the schedule replaces this token. The policy's horizon makes it earlier."""
     jitter = 0.0 if policy.exclusive else schedule.jitter_of(facts.fingerprint)
-    age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter)
-    return _when_aged(facts, max(schedule.soonest(facts.lifetime), age - policy.horizon), now)
+    age = schedule.due_age(
+        facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter, policy.horizon
+    )
+    return _when_aged(facts, age, now)
 
 
 def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:

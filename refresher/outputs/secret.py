@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from refresher.core import formats, rfc3339
@@ -64,7 +64,9 @@ class SecretOutput:
         self._plan = plan
         self._api, self._time_left, self._deletes = api, time_left, deletes
         self._requested, self._watched = requested, watched
-        self._last: tuple[str, float, Holding] | None = None  # version, when read (boot seconds), content
+        # As read last: version (empty if the Secret did not exist), when (boot seconds), content. None without
+        # a watch, which would notice a change.
+        self._last: tuple[str, float, Holding] | None = None
         self._is_released = False
         self._path = secret_path(plan.namespace, plan.secret)
 
@@ -76,28 +78,29 @@ class SecretOutput:
         else:
             with self._output_errors("read", OutputOutOfSightError):
                 found = self._read()
-            held = self._holding(found, now)
-            self._remember(found, held, now)
+            held = self._remembered(found, now)
         requests = [self._requested(), held.refresh_requested]
         return held._replace(refresh_requested=max(filter(None, requests), default=None))
 
-    def _remember(self, found: Seen | None, held: Holding, now: Instant) -> None:
-        is_watched = found is not None and self._watched() is not None
-        self._last = (found.resource_version, now.boot, held) if found and is_watched else None
+    def _remembered(self, found: Seen | None, now: Instant) -> Holding:
+        """The content of the Secret, which was read at `now`."""
+        held, version = Holding(), ""
+        if found is not None:
+            held, version = secret_body.holding(found, self._plan, now), found.resource_version
+            held = held._replace(refresh_requested=_refresh_requested(found, self._plan))
+        self._last = (version, now.boot, held) if self._watched() is not None else None
+        return held
 
-    def _holding(self, found: Seen | None, now: Instant) -> Holding:
-        if found is None:
-            return Holding()
-        held = secret_body.holding(found, self._plan, now)
-        return held._replace(refresh_requested=_refresh_requested(found, self._plan))
+    def _is_still_missing(self) -> bool:
+        """Whether the Secret did not exist when it was read last, and the watch has not seen it since."""
+        return self._last is not None and self._last[0] == self._watched() == ""
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`."""
         values = self._plan.render(token, now)
         with self._output_errors("written"):
             written = secret_body.seen(self._put(values, token.facts, sealer))
-        held = self._holding(written, now)
-        self._remember(written, held, now)
+        held = self._remembered(written, now)
         if held.facts is None or held.facts.fingerprint != token.facts.fingerprint or not held.intact:
             raise OutputError(
                 "does not hold what was just written: check for an admission webhook that "
@@ -161,9 +164,25 @@ class SecretOutput:
     ) -> dict[str, Any]:
         """Apply `values`. Returns the new Secret. Raises KubeError or OutputError.
 
-        Applies by force, because other clients may have changed our fields. `objection` protects theirs.
+        Applies by force, because other clients may have changed our fields. `objection` protects theirs. A
+        Secret that is still missing is not read again: if another client creates it, the apply conflicts.
         """
-        found = self._read()
+        if self._is_still_missing():
+            with suppress(KubeConflictError):
+                return self._put_over(None, values, facts, sealer, dry_run=dry_run)
+            self._last = None
+        return self._put_over(self._read(), values, facts, sealer, dry_run=dry_run)
+
+    def _put_over(
+        self,
+        found: Seen | None,
+        values: Mapping[str, bytes],
+        facts: TokenFacts,
+        sealer: Sealer,
+        *,
+        dry_run: bool,
+    ) -> dict[str, Any]:
+        """Apply `values` to the Secret that was read as `found`."""
         if self._is_released:  # this write was under way
             raise OutputError("is not written: it is no longer configured")
         objection = secret_body.objection(found, self._plan, values)

@@ -121,6 +121,7 @@ class _Objects:
             api,
             runtime.clock,
             runtime.mailbox,
+            stored=self.watches.stored,
             state=engine.state,
             is_current=lambda name: engine.managed(name) is tokens.current(name),
             leads=lambda: (time_left or forever)() > 0,

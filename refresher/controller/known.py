@@ -40,7 +40,7 @@ class Known(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An object as the API server has it: what we know of it, its version, and its status as `status_text`."""
+    """An object as the API server has it. `status`: as `status_text`."""
 
     known: Known
     version: int

@@ -57,8 +57,9 @@ class Written(NamedTuple):
 class StatusWriter:
     """`ports.Observer`. One thread calls `follow`, and WRITERS threads write.
 
-    `stored` returns the object of the token with this name, as the watch has seen it last. `state` returns the token with this name and its state. `is_current` returns whether the engine has the
-    present token of an object with this name. `leads` returns whether this process may write.
+    `stored` returns the object of the token with this name, as the watch has seen it last. `state` returns
+    the token with this name and its state. `is_current` returns whether the engine has the present token of
+    an object with this name. `leads` returns whether this process may write.
     """
 
     def __init__(  # noqa: PLR0913 -- the sources of a status

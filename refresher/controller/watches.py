@@ -22,8 +22,8 @@ TOKEN_SELECTOR = f"{MANAGED_BY}={LABELLED}"
 class Watches:
     """Three watches for each namespace of `scope`, or three for the whole cluster.
 
-    `changed` is called after each change except one of a status, `judged` with a collection and why it cannot be watched now, or
-    None. Any thread may call the functions that return what is known.
+    `changed` is called after each change except one of a status, `judged` with a collection and why it cannot
+    be watched now, or None. Any thread may call the functions that return what is known.
     """
 
     def __init__(  # noqa: PLR0913 -- all but the first two are keywords

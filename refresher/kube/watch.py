@@ -64,9 +64,10 @@ class Watch(Generic[Kept]):
 
     `keep` turns a document of the API server into what is kept in memory; `before` is what was kept of the
     object until now. It returns None to drop the object, and must not raise. `changed` is called after each
-    change of the objects for which `differs` returns True; it gets what was kept and what is kept now. `judged` is called with the reason while attempts fail, and with None while they
-    succeed; a connection that breaks and comes back at once is no failure. All three are called on the thread
-    of `run`. `roll` returns a random number from 0 to 1.
+    change of the objects. Another version of an object is a change if `differs(before, kept)`. `judged` is
+    called with the reason while attempts fail, and with None while they succeed; a connection that breaks and
+    comes back at once is no failure. All of these are called on the thread of `run`. `roll` returns a random
+    number from 0 to 1.
     """
 
     def __init__(  # noqa: PLR0913 -- all but the first two are keywords

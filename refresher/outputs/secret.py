@@ -64,7 +64,7 @@ class SecretOutput:
         self._plan = plan
         self._api, self._time_left, self._deletes = api, time_left, deletes
         self._requested, self._watched = requested, watched
-        # As read last: version (empty if the Secret did not exist), when (boot seconds), content. None without
+        # As read last: version (empty if the Secret was missing), when (boot seconds), content. None without
         # a watch, which would notice a change.
         self._last: tuple[str, float, Holding] | None = None
         self._is_released = False

@@ -115,9 +115,10 @@ def running(site: Site, url: str, command: Sequence[str] = COMMAND) -> Iterator[
     words = ["--issuer-url", url, "--lease", LEASE, "--listen", f"127.0.0.1:{free_port()}"]
     environ = os.environ | {"KUBECONFIG": str(site.account.kubeconfig)}
     log = Path(site.account.directory / "controller.log")
-    with log.open("wb") as stream, subprocess.Popen(
-        [*command, *words], env=environ, stderr=stream
-    ) as process:
+    with (
+        log.open("wb") as stream,
+        subprocess.Popen([*command, *words], env=environ, stderr=stream) as process,
+    ):
         try:
             yield process
         finally:

@@ -302,6 +302,22 @@ def test_a_wrong_command_line_starts_nothing(words, says, tmp_path):
     assert says in ended.said
 
 
+def test_each_variable_that_it_does_not_use_is_refused():
+    unused = {
+        "REFRESHER_TO_FILE": "/t",
+        "REFRESHER_CONFIG": "/c",
+        "REFRESHER_SERVE": ":1",
+        "REFRESHER_FORMAT": "x",
+    }
+    ended = refresher(
+        "controller", KUBECONFIG="/nowhere", REFRESHER_LISTEN=":1", REFRESHER_KEY_FILE="", **unused
+    )
+    assert ended.code == 78
+    assert {
+        line.split(": ")[1] for line in ended.said.splitlines() if "AccessToken objects" in line
+    } == unused.keys()
+
+
 def test_without_the_custom_resource_it_waits_and_says_what_to_install(issuer):
     with Cluster(needs.kubernetes()) as bare, Team(bare, "studio", issuer) as team:
         controller = team.start()

@@ -155,7 +155,7 @@ class StatusWriter:
         wanted = self._wanted(known, before, token, now)
         if wanted == before:
             return True
-        if not before and _is_in_the_making(wanted):
+        if not before.get("conditions") and _is_in_the_making(wanted):
             began = self._first_seen.setdefault(name, time.monotonic())
             if time.monotonic() - began < FIRST:
                 return True  # its token marks it, or it has its turn

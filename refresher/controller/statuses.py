@@ -25,7 +25,7 @@ from refresher.core.object_notifications import ObjectNotification, StatusNotWri
 from refresher.core.process_notifications import Crashed
 from refresher.core.state import State, TokenPolicy
 from refresher.core.status import TokenStatus, status_of
-from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError
+from refresher.errors import KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi
 from refresher.kube.paths import status_path
 from refresher.ports import Clock, Mailbox, Message
@@ -185,14 +185,15 @@ class StatusWriter:
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": KIND,
-            "metadata": {"namespace": known.namespace, "name": known.name, "uid": known.uid},
+            # The API server ignores a uid here. After a re-creation, the new object is marked, and put right.
+            "metadata": {"namespace": known.namespace, "name": known.name},
             "status": wanted,
         }
         kept = kept._replace(tried_at=time.monotonic())
         result: StatusNotWritten | StatusWritten = StatusWritten()
         try:
             answer = self._api.apply(status_path(known.namespace, known.name), body, force=True)
-        except (KubeNotFoundError, KubeConflictError):  # it was deleted; the watch reports that
+        except KubeNotFoundError:  # it was deleted; the watch reports that
             return True
         except KubeError as error:
             result = StatusNotWritten(str(error))

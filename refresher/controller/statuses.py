@@ -48,7 +48,6 @@ class Written(NamedTuple):
     """The status of an object as the API server has it (`known.status_text`). `tried_at`: the last attempt to
     write it, in monotonic seconds."""
 
-    uid: str
     version: int
     status: str
     tried_at: float = float("-inf")
@@ -167,8 +166,8 @@ class StatusWriter:
     def _kept(self, name: str, stored: Stored) -> Written:
         """What the API server has, by the newer of the watch and our own last write."""
         kept = self._written.get(name)
-        if kept is None or kept.uid != stored.known.uid:
-            return Written(stored.known.uid, stored.version, stored.status)
+        if kept is None:
+            return Written(stored.version, stored.status)
         if kept.version > stored.version:
             return kept
         kept = self._written[name] = kept._replace(version=stored.version, status=stored.status)

@@ -257,6 +257,26 @@ def test_a_namespace_that_terminates_stops_no_other(served, cluster, namespace):
     served.wait("next")
 
 
+def test_slow_and_refused_mints_delay_no_other_object(team):
+    team.set_key(team.issuer.keys[0].reveal())
+    team.set_key("a-wrong-application-key", "wrong")
+    slow, refused, others = ([f"{kind}{number}" for number in range(5)] for kind in ("slow", "refused", "n"))
+    team.issuer.faults(hang=True, count=len(slow), scope="mint")
+    team.start("--issuer-timeout", "5m")
+    for name in slow:
+        team.create(name)
+    eventually(lambda: team.issuer.counts.mints == len(slow), "the slow ones are minting")
+    for name in refused:
+        team.create(name, applicationKeySecretRef={"name": "wrong"})
+    for name in refused:
+        team.wait(name, status="False", reason="key_refused")
+    for name in others:
+        team.create(name)
+    for name in others:
+        team.wait(name)
+    assert {team.ready(name)[0] for name in slow} == {""}, "their tokens are in the making"
+
+
 def test_an_object_that_is_edited_all_the_time_delays_no_other(served):
     edits = 60
     served.create("busy")

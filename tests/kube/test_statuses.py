@@ -177,7 +177,9 @@ def test_a_message_in_which_only_a_number_differs_waits(place):
     place.see("number", "hangs for 5 s")
     place.waits_for("number", "hangs for 5 s")
     place.see("number", "hangs for 6 s")
-    place.pass_over(token)
+    for _ in range(2):
+        place.pass_over(token)
+        place.mark(token)
     assert place.ready("number")["message"] == "hangs for 5 s"
     place.see("number", "has ended after 7 s")
     place.waits_for("number", "has ended after 7 s")

@@ -23,9 +23,9 @@ COMMANDS = {
     "check": "test configuration, key, issuer and outputs, and report how to fix each failure",
     "status": "show the state of every token and output, but no secret",
     "wait": "block until every output holds a valid token",
-    "emulator": "run an Inlive API on this machine, to develop and test against",
+    "emulator": "run an Inlive API, and other kinds of issuers, on this machine, to develop and test against",
     "demo": "watch it work: an emulator, the daemon and a consumer on this machine, for half a minute",
-    "config": "print the JSON Schema of the configuration file",
+    "config": "print the configuration in effect, or the JSON Schema of its file",
     "completion": "print the completion script for a shell",
 }
 

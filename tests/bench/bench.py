@@ -26,7 +26,7 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
-from tests.bench import consumers, failover, growth, herd, hooks, proxies, scale
+from tests.bench import consumers, failover, growth, herd, hooks, proxies, renewals, scale
 from tests.bench.secret import served
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
@@ -310,6 +310,7 @@ def main(only: str = "") -> None:
             "scrape": lambda: scrapes(url, key),
             "growth": lambda: growth.measured(url, key, report, PICTURES / "growth.svg"),
             "herd": lambda: herd.measured(report, PICTURES / "herd.svg"),
+            "renewals": lambda: renewals.measured(url, key, report),
             "consumers": lambda: served_to_consumers(url, folder),
             "proxies": lambda: through_proxies(url, folder),
             "hooks": lambda: hooks.lateness(url, folder, report),

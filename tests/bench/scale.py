@@ -182,17 +182,23 @@ def cpu_of(pid: int) -> float:
     return sum(int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
+def names(count: int = TOKENS) -> list[str]:
+    """The names of the tokens and of their files."""
+    return [f"token-{number:05}" for number in range(count)]
+
+
 @contextmanager
-def running(url: str, key: str, folder: Path, count: int = TOKENS, *, planted: bool = True) -> Iterator[Site]:
-    """A daemon with this many tokens. `planted`: they are in their files already."""
+def running(
+    url: str, key: str, folder: Path, count: int = TOKENS, *, planted: bool = True, age: float = 0.0
+) -> Iterator[Site]:
+    """A daemon with this many tokens. `planted`: they are in their files already, `age` seconds old."""
     port = free_port()
     config = folder / "scale.yaml"
-    names = [f"token-{number:05}" for number in range(count)]
-    for name in names if planted else ():
-        plant(folder / name, age=0.0, key=key, issuer=url)
+    for name in names(count) if planted else ():
+        plant(folder / name, age=age, key=key, issuer=url)
     tokens = [
         {"name": name, "key_file": str(folder / "scale.key"), "outputs": [{"file": str(folder / name)}]}
-        for name in names
+        for name in names(count)
     ]
     (folder / "scale.key").write_text(key)
     config.write_text(json.dumps({"issuer": {"url": url}, "listen": f"127.0.0.1:{port}", "tokens": tokens}))

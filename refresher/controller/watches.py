@@ -2,7 +2,6 @@
 of the Secrets with tokens."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from refresher.config.kube_metadata import MANAGED_BY
@@ -135,12 +134,16 @@ class Watches:
 class WatchedKey:
     """`ports.KeySource` of a key in a watched Secret."""
 
-    lane = "key:kubernetes"
+    __slots__ = ("_watches", "lane", "name", "reference")
 
     def __init__(self, reference: KeyReference, watches: Watches) -> None:
-        self.reference = reference
+        self.reference, self._watches = reference, watches
         self.name = f"secret:{reference.namespace}/{reference.secret}[{reference.key}]"
-        self.read = partial(watches.key, reference)
+        self.lane = "key:kubernetes"
+
+    def read(self) -> SecretStr:
+        """See `ports.KeySource`."""
+        return self._watches.key(self.reference)
 
 
 def _demands_differ(before: Stored, after: Stored) -> bool:

@@ -43,7 +43,7 @@ def test_every_outcome_has_a_row_with_the_advice_of_the_log():
 
 
 def test_every_reason_of_an_event_has_a_row():
-    assert len(reasons()) == 6
+    assert len(reasons()) == 8
     assert rows("Events of Kubernetes").keys() == reasons()
 
 

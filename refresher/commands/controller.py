@@ -39,6 +39,8 @@ Replace one token now:
 signals:
   SIGTERM, SIGINT  stop      SIGUSR1  replace every token now (after a leak)"""
 
+GROUPS = ("issuer", "listen", "election", "log")  # of its flags and variables
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     served = parser.add_argument_group("served objects")
@@ -55,13 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     served.add_argument(
         "--selector", metavar="LABELS", help="serve only AccessTokens with these labels, as for kubectl get"
     )
-    flags.add_flags(parser, ("issuer", "listen", "election", "log"))
+    flags.add_flags(parser, GROUPS)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _expect_no_other_variables()
     found = cli_options.loaded(arguments, command="controller", needs=())
     settings = found.settings
-    _expect_no_tokens(settings)
     counters, first_token = Counters(), FirstToken()
     runtime = wiring.installation(settings, [LogObserver(), counters, first_token])
     home = runtime.assembly.connect().namespace
@@ -89,10 +91,13 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_codes.DONE
 
 
-def _expect_no_tokens(settings: Settings) -> None:
-    if settings.tokens or settings.issuers:
-        text = "the controller takes its tokens from AccessToken objects, and its one issuer from flags"
-        raise ConfigurationError((Problem("REFRESHER_…", f"{text}; unset the variables of a token"),))
+def _expect_no_other_variables() -> None:
+    text = (
+        "the controller does not use it, because it takes its tokens from AccessToken objects; unset it, or "
+        "start `refresher run`"
+    )
+    if names := flags.variables_beyond(GROUPS, os.environ):
+        raise ConfigurationError(tuple(Problem(name, text) for name in names))
 
 
 class _Objects:
@@ -121,6 +126,7 @@ class _Objects:
             api,
             runtime.clock,
             runtime.mailbox,
+            stored=self.watches.stored,
             state=engine.state,
             is_current=lambda name: engine.managed(name) is tokens.current(name),
             leads=lambda: (time_left or forever)() > 0,

@@ -111,6 +111,12 @@ def _help(option: Option) -> str:
     return f"{text}{note} [{option.variable}]"
 
 
+def variables_beyond(groups: Collection[str], environ: Mapping[str, str]) -> list[str]:
+    """The variables that are set although their options are in none of these `groups`."""
+    options = [option for _, option in declared_flags() if option.group not in groups]
+    return [option.variable for option in options if environ.get(option.variable)]
+
+
 def collect(arguments: Mapping[str, object], environ: Mapping[str, str]) -> list[Given]:
     """The values of flags, and of variables without their flag. An empty variable does not count."""
     found: list[Given] = []

@@ -6,6 +6,7 @@ has, and an object no more than once in `PAUSE`. A message in which only a numbe
 for which something hangs, waits for `PATIENCE`.
 """
 
+import json
 import re
 import threading
 import time
@@ -14,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from refresher.controller.conditions import NOT_STARTED, object_status
-from refresher.controller.known import Known
+from refresher.controller.known import Known, Stored, status_text
 from refresher.controller.spec import GROUP, KIND, VERSION
 from refresher.core import rfc3339
 from refresher.core.advice import Code
@@ -24,7 +25,7 @@ from refresher.core.object_notifications import ObjectNotification, StatusNotWri
 from refresher.core.process_notifications import Crashed
 from refresher.core.state import State, TokenPolicy
 from refresher.core.status import TokenStatus, status_of
-from refresher.errors import KubeConflictError, KubeError, KubeNotFoundError
+from refresher.errors import KubeError, KubeNotFoundError
 from refresher.kube.api import KubeApi
 from refresher.kube.paths import status_path
 from refresher.ports import Clock, Mailbox, Message
@@ -43,28 +44,21 @@ _NUMBER = re.compile(r"[0-9]+")
 _TIMES = ("expiresAt", "refreshDue")
 
 
-class Subject(NamedTuple):
-    """An object, and why it cannot be used as it is."""
-
-    known: Known
-    mistakes: tuple[str, ...]
-
-
 class Written(NamedTuple):
-    """The status of an object as the API server has it. `tried_at`: the last attempt to write it, in
-    monotonic seconds."""
+    """The status of an object as the API server has it (`known.status_text`). `tried_at`: the last attempt to
+    write it, in monotonic seconds."""
 
-    uid: str
     version: int
-    status: Mapping[str, Any]
+    status: str
     tried_at: float = float("-inf")
 
 
 class StatusWriter:
     """`ports.Observer`. One thread calls `follow`, and WRITERS threads write.
 
-    `state` returns the token with this name and its state. `is_current` returns whether the engine has the
-    present token of an object with this name. `leads` returns whether this process may write.
+    `stored` returns the object of the token with this name, as the watch has seen it last. `state` returns
+    the token with this name and its state. `is_current` returns whether the engine has the present token of
+    an object with this name. `leads` returns whether this process may write.
     """
 
     def __init__(  # noqa: PLR0913 -- the sources of a status
@@ -73,15 +67,17 @@ class StatusWriter:
         clock: Clock,
         mailbox: Mailbox,
         *,
+        stored: Callable[[str], Stored | None],
         state: Callable[[str], tuple[TokenPolicy, State] | None],
         is_current: Callable[[str], bool],
         leads: Callable[[], bool],
     ) -> None:
         self._api, self._clock, self._mailbox = api, clock, mailbox
-        self._state, self._is_current, self._leads = state, is_current, leads
+        self._stored, self._state, self._is_current, self._leads = stored, state, is_current, leads
         self._lock = threading.Lock()
         self._marked: list[set[str]] = [set() for _ in range(WRITERS)]
-        self._subjects: Mapping[str, Subject] = {}
+        self._objects: Mapping[str, Known] = {}
+        self._mistakes: Mapping[str, tuple[str, ...]] = {}  # by uid
         self._written: dict[str, Written] = {}
         self._first_seen: dict[str, float] = {}  # monotonic seconds, of objects without a status
 
@@ -91,10 +87,14 @@ class StatusWriter:
 
     def follow(self, objects: Mapping[str, Known], mistakes: Mapping[str, tuple[str, ...]]) -> None:
         """Write the status of exactly these objects, by the names of their tokens. `mistakes`: by uid."""
-        subjects = {name: Subject(known, mistakes.get(known.uid, ())) for name, known in objects.items()}
-        before, self._subjects = self._subjects, subjects
-        self._mark(name for name, subject in subjects.items() if before.get(name) != subject)
-        for name in before.keys() - subjects.keys():
+        before, mistakes_before = self._objects, self._mistakes
+        self._objects, self._mistakes = objects, mistakes
+        self._mark(
+            name
+            for name, known in objects.items()
+            if before.get(name) is not known or mistakes.get(known.uid) != mistakes_before.get(known.uid)
+        )
+        for name in before.keys() - objects.keys():
             self._written.pop(name, None)
             self._first_seen.pop(name, None)
 
@@ -115,92 +115,93 @@ class StatusWriter:
             time.sleep(PERIOD)
             leads = self._leads()
             if leads and not led:
-                self._mark(tuple(self._subjects))
+                self._mark(tuple(self._objects))
             led = leads
             if not leads:
                 continue
             with self._lock:
                 names, self._marked[share] = self._marked[share], set()
-            for _ in range(1 + int(len(self._subjects) / WRITERS * PERIOD / ROUND)):
+            for _ in range(1 + int(len(self._objects) / WRITERS * PERIOD / ROUND)):
                 name = next(turns, None)
                 if name is None:
-                    turns = iter([name for name in self._subjects if _share(name) == share])
+                    turns = iter([name for name in self._objects if _share(name) == share])
                     break
                 names.add(name)
             for name in names:
                 self._try(name)
 
     def _try(self, name: str) -> None:
-        subject = self._subjects.get(name)
-        if subject is None or not self._leads():
+        known, stored = self._objects.get(name), self._stored(name)
+        if known is None or stored is None or not self._leads():
             return
         try:
-            is_done = self._serve(name, subject)
+            # If the watch has seen another demand since, `follow` comes next and marks the object.
+            is_done = known is not stored.known or self._serve(name, stored)
         except Exception as error:  # noqa: BLE001 -- a bug must not end the statuses of other objects
             self._mailbox.post(Message(None, None, (Crashed("writing a status", error),)))
         else:
             if not is_done:
                 self._mark((name,))
 
-    def _serve(self, name: str, subject: Subject) -> bool:
+    def _serve(self, name: str, stored: Stored) -> bool:
         """Write the status of one object if that is due. Returns False to come back to it soon."""
-        known = subject.known
         if not self._is_current(name):
             return False
-        now, found = self._clock.now(), self._state(name)
+        known, now, found = stored.known, self._clock.now(), self._state(name)
         token = status_of(found[1], found[0], now) if found is not None else None
-        kept = self._kept(name, known)
-        wanted = self._wanted(known, kept.status, token, subject.mistakes, now)
-        if wanted == kept.status:
+        kept = self._kept(name, stored)
+        before = json.loads(kept.status)
+        wanted = self._wanted(known, before, token, now)
+        if wanted == before:
             return True
-        if not kept.status and _is_in_the_making(wanted):
+        if not before.get("conditions") and _is_in_the_making(wanted):
             began = self._first_seen.setdefault(name, time.monotonic())
             if time.monotonic() - began < FIRST:
                 return True  # its token marks it, or it has its turn
-        is_minor = _without_numbers(wanted) == _without_numbers(kept.status)
+        is_minor = _without_numbers(wanted) == _without_numbers(before)
         if time.monotonic() - kept.tried_at < (PATIENCE if is_minor else PAUSE):
             return is_minor  # if so, it waits for its turn
         return self._write(name, known, wanted, kept)
 
-    def _kept(self, name: str, known: Known) -> Written:
+    def _kept(self, name: str, stored: Stored) -> Written:
         """What the API server has, by the newer of the watch and our own last write."""
-        version = int(known.version) if known.version.isdigit() else 0
         kept = self._written.get(name)
-        if kept is None or kept.uid != known.uid:
-            return Written(known.uid, version, known.status)
-        return kept if kept.version >= version else kept._replace(version=version, status=known.status)
+        if kept is None:
+            return Written(stored.version, stored.status)
+        if kept.version > stored.version:
+            return kept
+        kept = self._written[name] = kept._replace(version=stored.version, status=stored.status)
+        return kept
 
     def _wanted(
-        self,
-        known: Known,
-        before: Mapping[str, Any],
-        token: TokenStatus | None,
-        mistakes: tuple[str, ...],
-        now: Instant,
+        self, known: Known, before: Mapping[str, Any], token: TokenStatus | None, now: Instant
     ) -> dict[str, Any]:
         document = {"metadata": {"generation": known.generation}, "status": before}
-        wanted = object_status(document, token, mistakes, now.wall)
+        wanted = object_status(document, token, self._mistakes.get(known.uid, ()), now.wall)
         return wanted | {field: before[field] for field in _TIMES if _is_steady(before, wanted, field)}
 
     def _write(self, name: str, known: Known, wanted: Mapping[str, Any], kept: Written) -> bool:
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": KIND,
-            "metadata": {"namespace": known.namespace, "name": known.name, "uid": known.uid},
+            # The API server ignores a uid here. After a re-creation, the new object is marked, and put right.
+            "metadata": {"namespace": known.namespace, "name": known.name},
             "status": wanted,
         }
         kept = kept._replace(tried_at=time.monotonic())
         result: StatusNotWritten | StatusWritten = StatusWritten()
         try:
             answer = self._api.apply(status_path(known.namespace, known.name), body, force=True)
-        except (KubeNotFoundError, KubeConflictError):  # it was deleted; the watch reports that
+        except KubeNotFoundError:  # it was deleted; the watch reports that
             return True
         except KubeError as error:
             result = StatusNotWritten(str(error))
             kept = kept._replace(tried_at=time.monotonic() + AFTER_FAILURE - PAUSE)
         else:
             version = str(answer.get("metadata", {}).get("resourceVersion", ""))
-            kept = kept._replace(version=int(version) if version.isdigit() else kept.version, status=wanted)
+            kept = kept._replace(
+                version=int(version) if version.isdigit() else kept.version, status=status_text(wanted)
+            )
         self._written[name] = kept
         self._mailbox.post(Message(name, None, (result,)))
         return isinstance(result, StatusWritten)

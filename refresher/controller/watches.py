@@ -2,11 +2,10 @@
 of the Secrets with tokens."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from refresher.config.kube_metadata import MANAGED_BY
-from refresher.controller.known import KEY_SELECTOR, Keys, Known, keys_in, known
+from refresher.controller.known import KEY_SELECTOR, Keys, Known, Stored, keys_in, stored
 from refresher.controller.scope import Scope
 from refresher.controller.spec import KIND, KeyReference
 from refresher.core.model import SecretStr
@@ -22,8 +21,8 @@ TOKEN_SELECTOR = f"{MANAGED_BY}={LABELLED}"
 class Watches:
     """Three watches for each namespace of `scope`, or three for the whole cluster.
 
-    `changed` is called after each change, `judged` with a collection and why it cannot be watched now, or
-    None. Any thread may call the functions that return what is known.
+    `changed` is called after each change except one of a status, `judged` with a collection and why it cannot
+    be watched now, or None. Any thread may call the functions that return what is known.
     """
 
     def __init__(  # noqa: PLR0913 -- all but the first two are keywords
@@ -37,22 +36,22 @@ class Watches:
         roll: Callable[[], float],
         timing: Timing = BY_DEFAULT,
     ) -> None:
-        def keep(document: Mapping[str, Any], before: Known | None) -> Known | None:
-            return known(document, before, longest)
+        def keep(document: Mapping[str, Any], before: Stored | None) -> Stored | None:
+            return stored(document, before, longest)
 
         def judge(collection: Collection, error: KubeError | None) -> None:
             judged(collection, None if error is None else _explained(error))
             changed()  # the first result, also a failure, decides whether objects wait for their keys
 
         common: Any = {"changed": changed, "judged": judge, "roll": roll, "timing": timing}
-        self._objects: dict[str, Watch[Known]] = {}
+        self._objects: dict[str, Watch[Stored]] = {}
         self._keys: dict[str, Watch[Keys]] = {}
         self._tokens: dict[str, Watch[str]] = {}  # their versions
         for namespace in scope.namespaces or ("",):
             where = f"in namespace {namespace}" if namespace else "of the cluster"
             objects = Collection(f"the {KIND}s {where}", accesstokens_path(namespace), scope.selector)
             keys = Collection(f"the key Secrets {where}", secrets_path(namespace), KEY_SELECTOR)
-            self._objects[namespace] = Watch(api, objects, keep=keep, **common)
+            self._objects[namespace] = Watch(api, objects, keep=keep, differs=_demands_differ, **common)
             self._keys[namespace] = Watch(api, keys, keep=keys_in, **common)
             tokens = Collection(
                 f"the token Secrets {where}", secrets_path(namespace), TOKEN_SELECTOR, metadata_only=True
@@ -78,11 +77,16 @@ class Watches:
         for namespace, watch in self._objects.items():
             keys = self._keys[namespace]
             if keys.has_listed or keys.failure is not None:
-                found |= {item.token: item for item in watch.objects().values()}
+                found |= {item.known.token: item.known for item in watch.objects().values()}
         return found
 
     def object(self, token: str) -> Known | None:
         """The object of the token with this name."""
+        found = self.stored(token)
+        return found.known if found else None
+
+    def stored(self, token: str) -> Stored | None:
+        """The object of the token with this name, as the API server has it."""
         namespace, _, name = token.partition("/")
         watch = _of(self._objects, namespace)
         return watch.get((namespace, name)) if watch else None
@@ -130,12 +134,20 @@ class Watches:
 class WatchedKey:
     """`ports.KeySource` of a key in a watched Secret."""
 
-    lane = "key:kubernetes"
+    __slots__ = ("_watches", "lane", "name", "reference")
 
     def __init__(self, reference: KeyReference, watches: Watches) -> None:
-        self.reference = reference
+        self.reference, self._watches = reference, watches
         self.name = f"secret:{reference.namespace}/{reference.secret}[{reference.key}]"
-        self.read = partial(watches.key, reference)
+        self.lane = "key:kubernetes"
+
+    def read(self) -> SecretStr:
+        """See `ports.KeySource`."""
+        return self._watches.key(self.reference)
+
+
+def _demands_differ(before: Stored, after: Stored) -> bool:
+    return before.known is not after.known
 
 
 def _version(document: Mapping[str, Any], _before: str | None) -> str:

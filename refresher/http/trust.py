@@ -54,8 +54,7 @@ class Trust:
     ) -> None:
         self.ca_file, self._client, self._verify = ca_file, client_certificate, verify
         self._lock = threading.Lock()
-        self._context: ssl.SSLContext | None = None
-        self._loaded: object = None  # stamps of the files in use
+        self._loaded: tuple[ssl.SSLContext, object] | None = None  # and the stamps of the files in use
         self._reported: object = None  # stamps of the unusable files that were logged last
         self.problem = ""  # why the current files are not in use; "" if they are
         self.authorities = Authorities(ca_file)
@@ -63,32 +62,38 @@ class Trust:
     def context(self) -> ssl.SSLContext:
         """The context for the current files: the same object while they do not change. Raises UnusableError
         if no files could ever be used."""
-        with self._lock:
-            authorities = Authorities(self.ca_file) if self.ca_file else _system_store()
-            stamps = tuple(map(_stamp, self._paths(authorities)))
-            if self._context is None or stamps != self._loaded:
-                self._renew(authorities, stamps)
-            if self._context is None:
-                raise UnusableError(self.problem)
-            return self._context
+        authorities = Authorities(self.ca_file) if self.ca_file else _system_store()
+        loaded = self._loaded  # without the lock: many threads would queue for it at each request
+        if loaded is None or self._stamps(authorities) != loaded[1]:
+            with self._lock:
+                loaded, stamps = self._loaded, self._stamps(authorities)
+                if loaded is None or stamps != loaded[1]:
+                    loaded = self._renew(authorities, stamps)
+        if loaded is None:
+            raise UnusableError(self.problem)
+        return loaded[0]
+
+    def _stamps(self, authorities: Authorities) -> tuple[object, ...]:
+        return tuple(map(_stamp, self._paths(authorities)))
 
     def _paths(self, authorities: Authorities) -> Iterator[str]:
         yield from filter(None, (authorities.file, *authorities.directories.split(os.pathsep)))
         yield from filter(None, self._client or ())
 
-    def _renew(self, authorities: Authorities, stamps: object) -> None:
+    def _renew(self, authorities: Authorities, stamps: object) -> tuple[ssl.SSLContext, object] | None:
         """Load the files. After a failure the next call loads them again: descriptors may have run out."""
         try:
             context = self._load(authorities)
         except UnusableError as error:
             self.problem = str(error)
-            if self._context is not None and stamps != self._reported:
+            if self._loaded is not None and stamps != self._reported:
                 _log.warning("%s; the certificates that were read before stay in use", error)
             self._reported = stamps
-            return
-        if self._context is not None:
+            return self._loaded
+        if self._loaded is not None:
             _log.info("%s has changed: its new certificates are in use now", authorities)
-        self._context, self._loaded, self._reported, self.problem = context, stamps, None, ""
+        self._loaded, self._reported, self.problem = (context, stamps), None, ""
+        return self._loaded
 
     def _load(self, authorities: Authorities) -> ssl.SSLContext:
         context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if self._verify else ssl.CERT_NONE)

@@ -15,6 +15,7 @@ from refresher.core.instant import Instant
 from refresher.core.model import Outcome
 from refresher.core.notifications import (
     KeyLoaded,
+    KeySourceFailed,
     Notification,
     OutputFailed,
     OutputWritten,
@@ -23,6 +24,7 @@ from refresher.core.notifications import (
     TokenRemoved,
 )
 from refresher.core.object_notifications import ObjectAccepted, ObjectRefused
+from refresher.core.process_notifications import LeaderChanged
 from refresher.core.rfc3339 import to_second
 from refresher.core.values import distinct
 from refresher.errors import KubeDeniedError, KubeError
@@ -50,7 +52,7 @@ class Subject(NamedTuple):
 
 
 class _Report(NamedTuple):
-    """A failure of a token, or its end. `problem`: "key", or the name of the output."""
+    """A failure of a token, or its end. `problem`: "key", "key source", "object", or an output's name."""
 
     token: str
     problem: str
@@ -60,11 +62,21 @@ class _Report(NamedTuple):
 
 
 # the only notifications for Events
-_REPORTED = (RefreshFailed, TokenMinted, OutputFailed, OutputWritten, ObjectRefused, ObjectAccepted)
+_REPORTED = (
+    KeySourceFailed,
+    KeyLoaded,
+    RefreshFailed,
+    TokenMinted,
+    OutputFailed,
+    OutputWritten,
+    ObjectRefused,
+    ObjectAccepted,
+)
 
 
 class EventRecorder:
-    """`ports.Observer` that writes Events: a key is refused, a Secret cannot be written, it works again.
+    """`ports.Observer` that writes Events: a key cannot be read or is refused, a Secret cannot be written, it
+    works again.
 
     It writes one Event at once, then one every five minutes with the number of failures, and one at the end.
     A thread of its own writes them, so that a slow API server does not delay the engine. Events that cannot
@@ -75,12 +87,14 @@ class EventRecorder:
         self, api: KubeApi, subjects: Callable[[str], Mapping[str, Subject]], *, about_pod: bool = True
     ) -> None:
         """`subjects` returns what an Event about each Secret of the named token is about, by the name of the
-        output. `about_pod`: write each Event about our own Pod, too."""
+        output; nothing while another process writes them. `about_pod`: write each Event about our own Pod,
+        too."""
         pod = api.pod if about_pod else None
         self._pods = (Subject("Pod", api.namespace, pod.name, pod.uid),) if pod else ()
         self._subjects_of = subjects
         self._newest: dict[str, str] = {}  # token -> fingerprint of its key that was read last
         self._failing: set[tuple[str, str]] = set()
+        self._unsent: dict[tuple[str, str], _Report] = {}  # failures that have had no subject yet
         self._writer = _Writer(api)
 
     def on_notification(self, token: str, notification: Notification, now: Instant) -> None:
@@ -89,14 +103,29 @@ class EventRecorder:
         elif isinstance(notification, TokenRemoved):
             self._newest.pop(token, None)
             self._failing = {failing for failing in self._failing if failing[0] != token}
-        if not isinstance(notification, _REPORTED):
+            self._unsent = {
+                failing: report for failing, report in self._unsent.items() if failing[0] != token
+            }
+        elif isinstance(notification, LeaderChanged) and notification.leads:
+            for unsent in tuple(self._unsent.values()):
+                self._submit(unsent, self._subjects_of(unsent.token), now)
+        if isinstance(notification, _REPORTED):
+            subjects = self._subjects_of(token)
+            if (report := self._report(token, notification, subjects, now)) is not None:
+                self._submit(report, subjects, now)
+
+    def _submit(self, report: _Report, subjects: Mapping[str, Subject], now: Instant) -> None:
+        """Write Events about `subjects`. Without any, a failure waits until this process leads: some failures
+        are reported only once."""
+        failing = report.token, report.problem
+        self._unsent.pop(failing, None)
+        if report.is_over and failing not in self._failing:
             return
-        subjects = self._subjects_of(token)
-        report = self._report(token, notification, subjects, now)
-        if report is None or (report.is_over and (token, report.problem) not in self._failing):
+        if not subjects and not report.is_over:
+            self._unsent[failing] = report
             return
         change = self._failing.discard if report.is_over else self._failing.add
-        change((token, report.problem))
+        change(failing)
         affected = (subjects[report.problem],) if report.problem in subjects else tuple(subjects.values())
         self._writer.submit(report, (*affected, *self._pods), now)
 
@@ -112,6 +141,12 @@ class EventRecorder:
                 return _Report(token, "object", "Invalid", "; ".join(problems))
             case ObjectAccepted():
                 return _Report(token, "object", "Valid", "the object has no mistakes any more", is_over=True)
+            case KeySourceFailed(message=message, kept=kept):
+                then = "the last key stays in use until a restart" if kept else "no token can be minted"
+                return _Report(token, "key source", "KeyUnreadable", f"{message}; {then}")
+            case KeyLoaded(fingerprint=fingerprint):
+                text = f"the key {fingerprint} is read"
+                return _Report(token, "key source", "KeyRead", text, is_over=True)
         return self._report_about_token(token, notification, secrets, now)
 
     def _report_about_token(

@@ -15,6 +15,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from operator import is_not
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from refresher.errors import (
@@ -63,9 +64,10 @@ class Watch(Generic[Kept]):
 
     `keep` turns a document of the API server into what is kept in memory; `before` is what was kept of the
     object until now. It returns None to drop the object, and must not raise. `changed` is called after each
-    change of the objects. `judged` is called with the reason while attempts fail, and with None while they
-    succeed; a connection that breaks and comes back at once is no failure. All three are called on the thread
-    of `run`. `roll` returns a random number from 0 to 1.
+    change of the objects. Another version of an object is a change if `differs(before, kept)`. `judged` is
+    called with the reason while attempts fail, and with None while they succeed; a connection that breaks and
+    comes back at once is no failure. All of these are called on the thread of `run`. `roll` returns a random
+    number from 0 to 1.
     """
 
     def __init__(  # noqa: PLR0913 -- all but the first two are keywords
@@ -78,12 +80,13 @@ class Watch(Generic[Kept]):
         judged: Callable[[Collection, KubeError | None], None],
         roll: Callable[[], float],
         timing: Timing = BY_DEFAULT,
+        differs: Callable[[Kept, Kept], bool] = is_not,
     ) -> None:
         self.collection = collection
         self.has_listed = False  # since then `objects` is what the API server has
         self.failure: KubeError | None = None  # why attempts fail; None while they succeed
         self._api, self._keep, self._changed, self._judged = api, keep, changed, judged
-        self._roll, self._timing = roll, timing
+        self._roll, self._timing, self._differs = roll, timing, differs
         self._objects: dict[Name, Kept] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -201,7 +204,7 @@ class Watch(Generic[Kept]):
                     self._objects.pop(name, None)
                 else:
                     self._objects[name] = kept
-            if kept is not before:
+            if kept is not before and (kept is None or before is None or self._differs(before, kept)):
                 self._changed()
         self._version = version
 

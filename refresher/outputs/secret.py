@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from refresher.core import formats, rfc3339
@@ -64,7 +64,9 @@ class SecretOutput:
         self._plan = plan
         self._api, self._time_left, self._deletes = api, time_left, deletes
         self._requested, self._watched = requested, watched
-        self._last: tuple[str, float, Holding] | None = None  # version, when read (boot seconds), content
+        # As read last: version (empty if the Secret was missing), when (boot seconds), content. None without
+        # a watch, which would notice a change.
+        self._last: tuple[str, float, Holding] | None = None
         self._requested_before: float | None = None  # by `requested`, at the last inspection
         self._is_released = False
         self._path = secret_path(plan.namespace, plan.secret)
@@ -77,7 +79,7 @@ class SecretOutput:
         else:
             with self._output_errors("read", OutputOutOfSightError):
                 found = self._read()
-            held = self._remember(found, self._holding(found, now), now)
+                held = self._remembered(found, now)
         self._requested_before = requested
         requests = [requested, held.refresh_requested]
         return held._replace(refresh_requested=max(filter(None, requests), default=None))
@@ -87,27 +89,27 @@ class SecretOutput:
         last = self._last
         return last is not None and (self._watched(), self._requested()) != (last[0], self._requested_before)
 
-    def _remember(self, found: Seen | None, held: Holding, now: Instant) -> Holding:
-        """The holding, `watched` if a watch follows the Secret."""
-        if found is None or self._watched() is None:
-            self._last = None
-            return held
-        held = held._replace(watched=True)
-        self._last = found.resource_version, now.boot, held
+    def _remembered(self, found: Seen | None, now: Instant) -> Holding:
+        """The content of the Secret, which was read at `now`; `watched` if a watch follows it."""
+        is_followed = self._watched() is not None
+        held, version = Holding(), ""
+        if found is not None:
+            held, version = secret_body.holding(found, self._plan, now), found.resource_version
+            requested = _refresh_requested(found, self._plan)
+            held = held._replace(refresh_requested=requested, watched=is_followed)
+        self._last = (version, now.boot, held) if is_followed else None
         return held
 
-    def _holding(self, found: Seen | None, now: Instant) -> Holding:
-        if found is None:
-            return Holding()
-        held = secret_body.holding(found, self._plan, now)
-        return held._replace(refresh_requested=_refresh_requested(found, self._plan))
+    def _is_still_missing(self) -> bool:
+        """Whether the Secret did not exist when it was read last, and the watch has not seen it since."""
+        return self._last is not None and self._last[0] == self._watched() == ""
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         """See `ports.Output`."""
         values = self._plan.render(token, now)
         with self._output_errors("written"):
             written = secret_body.seen(self._put(values, token.facts, sealer))
-        held = self._remember(written, self._holding(written, now), now)
+        held = self._remembered(written, now)
         if held.facts is None or held.facts.fingerprint != token.facts.fingerprint or not held.intact:
             raise OutputError(
                 "does not hold what was just written: check for an admission webhook that "
@@ -171,9 +173,25 @@ class SecretOutput:
     ) -> dict[str, Any]:
         """Apply `values`. Returns the new Secret. Raises KubeError or OutputError.
 
-        Applies by force, because other clients may have changed our fields. `objection` protects theirs.
+        Applies by force, because other clients may have changed our fields. `objection` protects theirs. A
+        Secret that is still missing is not read again: if another client creates it, the apply conflicts.
         """
-        found = self._read()
+        if self._is_still_missing():
+            with suppress(KubeConflictError):
+                return self._put_over(None, values, facts, sealer, dry_run=dry_run)
+            self._last = None
+        return self._put_over(self._read(), values, facts, sealer, dry_run=dry_run)
+
+    def _put_over(
+        self,
+        found: Seen | None,
+        values: Mapping[str, bytes],
+        facts: TokenFacts,
+        sealer: Sealer,
+        *,
+        dry_run: bool,
+    ) -> dict[str, Any]:
+        """Apply `values` to the Secret that was read as `found`."""
         if self._is_released:  # this write was under way
             raise OutputError("is not written: it is no longer configured")
         objection = secret_body.objection(found, self._plan, values)

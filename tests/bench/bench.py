@@ -1,8 +1,8 @@
 """The figures of the README. Each is a count, or a ratio of two things measured in turn on this machine.
 
 make bench              everything, about twenty minutes
-make bench ONLY=start   one of: start, memory, idle, secret and failover (after make kube), scale, first,
-                        scrape, growth, herd, consumers, proxies, hooks, mints
+make bench ONLY=start   one of: start, memory, idle, secret, failover and controller (after make kube),
+                        scale, first, scrape, growth, herd, consumers, proxies, hooks, mints
 
 growth and herd also draw docs/growth.svg and docs/herd.svg. docs/performance.md explains the figures.
 """
@@ -26,7 +26,7 @@ import requests
 from refresher.clock import SystemClock
 from refresher.core.model import Granted, SecretStr
 from refresher.issuer.client import InliveIssuer
-from tests.bench import consumers, failover, growth, herd, hooks, proxies, renewals, scale
+from tests.bench import consumers, controller, failover, growth, herd, hooks, proxies, renewals, scale
 from tests.bench.secret import served
 from tests.kube import binaries
 from tests.kube.cluster import Cluster
@@ -305,6 +305,7 @@ def main(only: str = "") -> None:
             "idle": lambda: idle(url, folder),
             "secret": lambda: secret(url, folder),
             "failover": lambda: succession(folder),
+            "controller": lambda: controller.measured(url, key, report),
             "scale": lambda: at_scale(url, key),
             "first": lambda: first_tokens(url, key),
             "scrape": lambda: scrapes(url, key),

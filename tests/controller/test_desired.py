@@ -5,12 +5,12 @@ from typing import Any
 from refresher.controller.desired import judge
 from refresher.controller.known import Known
 from tests.controller.objects import spec
-from tests.controller.test_known import first, stored
+from tests.controller.test_known import document, first
 
 
 def named(name: str, created: str, secret: str = "token", **more: Any) -> Known:
     return first(
-        stored(spec(secret={"name": secret}), name=name, uid=name, creationTimestamp=created, **more)
+        document(spec(secret={"name": secret}), name=name, uid=name, creationTimestamp=created, **more)
     )
 
 

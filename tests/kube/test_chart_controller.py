@@ -324,6 +324,23 @@ def test_an_upgrade_upgrades_the_custom_resource_and_an_uninstall_keeps_it(
     assert helm("upgrade", "--install", NAME, CHART, namespace=elsewhere, values=without).returncode == 0
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["after keep: true", "from the beginning"])
+def test_without_keep_an_uninstall_deletes_the_custom_resource_and_every_object(cluster, place, helm, first):
+    for keep in dict.fromkeys((first, False)):
+        values = {"mode": "controller", "crds": {"keep": keep}}
+        done = helm("upgrade", "--install", NAME, CHART, *TAKE_OVER, values=values)
+        assert done.returncode == 0, done.stderr
+    cluster.kubectl("wait", "--for=condition=Established", CUSTOM, "--timeout=60s")
+    declare(cluster, place)
+    try:
+        assert helm("uninstall", NAME).returncode == 0
+        gone = f"the API server has deleted {CUSTOM}"
+        eventually(lambda: cluster.kubectl("get", CUSTOM, check=False).returncode != 0, gone, 60)
+    finally:  # for other tests
+        cluster.kubectl("apply", "--server-side", f"--filename={crd.CRD}")
+        cluster.kubectl("wait", "--for=condition=Established", CUSTOM, "--timeout=60s")
+
+
 # GitOps
 
 

@@ -122,8 +122,9 @@ def test_a_bad_new_key_takes_nothing_away_and_says_so(served):
 
 def test_a_key_secret_may_come_later_be_emptied_and_replaced(team):
     team.create()
-    team.start()
+    team.start("--lease", LEASE)
     condition = team.wait(status="False", reason="key_unreadable")
+    eventually(lambda: "KeyUnreadable" in dict(team.events()), "there is an Event")
     assert f"kubectl label secret key --namespace={team.namespace} {GROUP}/key=true" in condition["message"]
     key = team.issuer.keys[0].reveal()
     team.set_key(key, label=None)
@@ -256,15 +257,33 @@ def test_a_namespace_that_terminates_stops_no_other(served, cluster, namespace):
     served.wait("next")
 
 
+def test_slow_and_refused_mints_delay_no_other_object(team):
+    team.set_key(team.issuer.keys[0].reveal())
+    team.set_key("a-wrong-application-key", "wrong")
+    slow, refused, others = ([f"{kind}{number}" for number in range(5)] for kind in ("slow", "refused", "n"))
+    team.issuer.faults(hang=True, count=len(slow), scope="mint")
+    team.start("--issuer-timeout", "5m")
+    for name in slow:
+        team.create(name)
+    eventually(lambda: team.issuer.counts.mints == len(slow), "the slow ones are minting")
+    for name in refused:
+        team.create(name, applicationKeySecretRef={"name": "wrong"})
+    for name in refused:
+        team.wait(name, status="False", reason="key_refused")
+    for name in others:
+        team.create(name)
+    for name in others:
+        team.wait(name)
+    assert {team.ready(name)[0] for name in slow} == {""}, "their tokens are in the making"
+
+
 def test_an_object_that_is_edited_all_the_time_delays_no_other(served):
-    until, edits = time.monotonic() + 3, 0
+    edits = 60
     served.create("busy")
-    while time.monotonic() < until:
-        edits += 1
-        served.change("busy", spec={"secret": {"labels": {"edit": str(edits)}}})
-        if edits == 20:
+    for edit in range(edits + 1):
+        served.change("busy", spec={"secret": {"labels": {"edit": str(edit)}}})
+        if edit == 20:
             served.create("next")
-    assert edits >= 40
     served.wait("next")
     served.wait("busy")
     eventually(lambda: served.secret("busy")["metadata"]["labels"].get("edit") == str(edits), "the last one")
@@ -301,6 +320,22 @@ def test_a_wrong_command_line_starts_nothing(words, says, tmp_path):
     ended = refresher("controller", *words, KUBECONFIG=str(config))
     assert ended.code == 78
     assert says in ended.said
+
+
+def test_each_variable_that_it_does_not_use_is_refused():
+    unused = {
+        "REFRESHER_TO_FILE": "/t",
+        "REFRESHER_CONFIG": "/c",
+        "REFRESHER_SERVE": ":1",
+        "REFRESHER_FORMAT": "x",
+    }
+    ended = refresher(
+        "controller", KUBECONFIG="/nowhere", REFRESHER_LISTEN=":1", REFRESHER_KEY_FILE="", **unused
+    )
+    assert ended.code == 78
+    assert {
+        line.split(": ")[1] for line in ended.said.splitlines() if "AccessToken objects" in line
+    } == unused.keys()
 
 
 def test_without_the_custom_resource_it_waits_and_says_what_to_install(issuer):

@@ -9,7 +9,16 @@ import pytest
 
 from refresher.core.instant import Instant
 from refresher.core.model import Outcome, Reason
-from refresher.core.notifications import KeyLoaded, OutputFailed, OutputWritten, RefreshFailed, TokenMinted
+from refresher.core.notifications import (
+    KeyLoaded,
+    KeySourceFailed,
+    OutputFailed,
+    OutputWritten,
+    RefreshFailed,
+    TokenMinted,
+    TokenRemoved,
+)
+from refresher.core.process_notifications import LeaderChanged
 from refresher.kube.api import KubeApi
 from refresher.kube.events import EVERY, WAITING, EventRecorder, Subject
 from refresher.kube.paths import events_path, secrets_path
@@ -28,6 +37,9 @@ REFUSED = RefreshFailed(
     Reason.SCHEDULED, Outcome.KEY_REFUSED, "401: no such key", KEY.fingerprint, wait=300.0, left=600.0
 )
 ACCEPTED = TokenMinted(Reason.SCHEDULED, FACTS, failures=1)
+UNREADABLE = KeySourceFailed("the key file /run/key does not exist", kept=False)
+READ = KeyLoaded(KEY.fingerprint, changed=False)
+LEADS = LeaderChanged("refresher", leads=True, holder="")
 NO_NEWS = RefreshFailed(Reason.SCHEDULED, Outcome.TIMEOUT, "late", KEY.fingerprint, wait=1.0, left=600.0)
 
 
@@ -106,6 +118,31 @@ def test_the_event_of_a_refused_key_says_that_consumers_have_no_token(recorder, 
     assert "; consumers have no valid token; " in recorder.events(namespace)[0]["message"]
 
 
+@pytest.mark.parametrize(("kept", "then"), [(False, "no token can be minted"), (True, "the last key stays")])
+def test_the_event_of_an_unreadable_key_says_why_and_what_follows(recorder, namespace, kept, then):
+    recorder.on_notification(UNREADABLE._replace(kept=kept))
+    (event,) = recorder.events(namespace)
+    assert (event["type"], event["reason"], event["count"]) == ("Warning", "KeyUnreadable", 1)
+    assert event["message"].startswith(f"token studio: {UNREADABLE.message}; {then}")
+
+
+def test_a_failure_that_is_reported_once_has_its_event_as_soon_as_this_process_leads(api, cluster, namespace):
+    recorder = Recorder(api, cluster)
+    subjects: dict[str, Subject] = {}
+    recorder.recorder = EventRecorder(api, lambda _: subjects)
+    for name in ("over", "gone", "studio"):
+        recorder.on_notification(UNREADABLE, of=name)
+    recorder.on_notification(READ, of="over")
+    recorder.on_notification(TokenRemoved(), of="gone")
+    recorder.on_notification(LEADS._replace(leads=False), of="")
+    subjects["secret"] = Subject("Secret", namespace, "mine")
+    assert recorder.events(namespace) == []
+    for _ in range(2):
+        recorder.on_notification(LEADS, of="")
+    (event,) = recorder.events(namespace)
+    assert event["message"].startswith("token studio: ")
+
+
 def test_the_event_of_a_refused_write_says_why(recorder, namespace):
     recorder.on_notification(failed(namespace, "cannot be written: it is immutable"))
     (event,) = recorder.events(namespace)
@@ -116,10 +153,11 @@ def test_the_event_of_a_refused_write_says_why(recorder, namespace):
 @pytest.mark.parametrize(
     ("trouble", "end", "reason"),
     [
+        (lambda _: UNREADABLE, lambda _: READ, "KeyRead"),
         (lambda _: REFUSED, lambda _: ACCEPTED, "KeyAccepted"),
         (failed, written, "Written"),
     ],
-    ids=["key", "write"],
+    ids=["key source", "key", "write"],
 )
 def test_the_end_of_a_failure_is_a_normal_event(recorder, namespace, trouble, end, reason):
     recorder.on_notification(trouble(namespace))

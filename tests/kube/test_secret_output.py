@@ -587,6 +587,31 @@ def test_a_comparison_reports_what_the_watch_sees_until_an_inspection_has_seen_i
     assert not output.has_changed(), "nothing was promised"
 
 
+def test_a_watched_secret_that_is_missing_is_read_only_once(place):
+    reads = []
+    wants = planned(f"{place.account.namespace}/{NAME}", "home", OURS, {"access-token": Format()}, URL)
+    api = Meddled(place.api, lambda: reads.append(1))
+    output = SecretOutput(wants, api, watched=lambda: "")
+    assert is_nothing(output.inspect(NOW))
+    assert is_nothing(output.inspect(NOW + 30.0))
+    output.dry_run()
+    output.write(a_token(), NOW, SEALER)
+    assert (len(reads), place.content()) == (1, b"acc3ss-1-")
+    assert output.inspect(NOW).intact, "the watch is late"
+    assert len(reads) == 2
+
+
+def test_a_secret_that_the_watch_does_not_see_is_not_overwritten(place):
+    wants = planned(f"{place.account.namespace}/{NAME}", "home", OURS, {"access-token": Format()}, URL)
+    output = SecretOutput(wants, place.api, watched=lambda: "")
+    assert is_nothing(output.inspect(NOW))
+    place.make(data={"access-token": "dXNlcg=="})
+    with pytest.raises(OutputError, match="another client keeps a value"):
+        output.dry_run()
+    assert "another client keeps a value" in refused_write(output)
+    assert place.content() == b"user"
+
+
 def test_a_request_outside_the_secret_counts_if_it_is_newer(place):
     asked = [5.0]
     wants = planned(f"{place.account.namespace}/{NAME}", "home", OURS, {"access-token": Format()}, URL)

@@ -67,28 +67,36 @@ class SecretOutput:
         # As read last: version (empty if the Secret was missing), when (boot seconds), content. None without
         # a watch, which would notice a change.
         self._last: tuple[str, float, Holding] | None = None
+        self._requested_before: float | None = None  # by `requested`, at the last inspection
         self._is_released = False
         self._path = secret_path(plan.namespace, plan.secret)
 
     def inspect(self, now: Instant) -> Holding:
         """See `ports.Output`. Also describes a Secret of another installation."""
-        version, last = self._watched(), self._last
+        version, last, requested = self._watched(), self._last, self._requested()
         if last is not None and version == last[0] and now.boot - last[1] < READ_ANEW:
             held = as_of(last[2], now)
         else:
             with self._output_errors("read", OutputOutOfSightError):
                 found = self._read()
             held = self._remembered(found, now)
-        requests = [self._requested(), held.refresh_requested]
+        self._requested_before = requested
+        requests = [requested, held.refresh_requested]
         return held._replace(refresh_requested=max(filter(None, requests), default=None))
 
+    def has_changed(self) -> bool:
+        """See `ports.Output`. The watch has seen another version or another request, or it fails."""
+        last = self._last
+        return last is not None and (self._watched(), self._requested()) != (last[0], self._requested_before)
+
     def _remembered(self, found: Seen | None, now: Instant) -> Holding:
-        """The content of the Secret, which was read at `now`."""
-        held, version = Holding(), ""
+        """The content of the Secret, which was read at `now`. `watched` if a watch follows the Secret: it may
+        miss that a missing one is created without our label."""
+        held, version, is_watched = Holding(), "", self._watched() is not None
         if found is not None:
             held, version = secret_body.holding(found, self._plan, now), found.resource_version
-            held = held._replace(refresh_requested=_refresh_requested(found, self._plan))
-        self._last = (version, now.boot, held) if self._watched() is not None else None
+            held = held._replace(refresh_requested=_refresh_requested(found, self._plan), watched=is_watched)
+        self._last = (version, now.boot, held) if is_watched else None
         return held
 
     def _is_still_missing(self) -> bool:

@@ -79,7 +79,7 @@ class SecretOutput:
         else:
             with self._output_errors("read", OutputOutOfSightError):
                 found = self._read()
-            held = self._remembered(found, now)
+                held = self._remembered(found, now)
         self._requested_before = requested
         requests = [requested, held.refresh_requested]
         return held._replace(refresh_requested=max(filter(None, requests), default=None))
@@ -90,13 +90,14 @@ class SecretOutput:
         return last is not None and (self._watched(), self._requested()) != (last[0], self._requested_before)
 
     def _remembered(self, found: Seen | None, now: Instant) -> Holding:
-        """The content of the Secret, which was read at `now`. `watched` if a watch follows the Secret: it may
-        miss that a missing one is created without our label."""
-        held, version, is_watched = Holding(), "", self._watched() is not None
+        """The content of the Secret, which was read at `now`; `watched` if a watch follows it."""
+        is_followed = self._watched() is not None
+        held, version = Holding(), ""
         if found is not None:
             held, version = secret_body.holding(found, self._plan, now), found.resource_version
-            held = held._replace(refresh_requested=_refresh_requested(found, self._plan), watched=is_watched)
-        self._last = (version, now.boot, held) if is_watched else None
+            requested = _refresh_requested(found, self._plan)
+            held = held._replace(refresh_requested=requested, watched=is_followed)
+        self._last = (version, now.boot, held) if is_followed else None
         return held
 
     def _is_still_missing(self) -> bool:

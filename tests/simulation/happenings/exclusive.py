@@ -1,0 +1,77 @@
+"""Troubles that matter where a new token ends the old one."""
+
+import errno
+from functools import partial
+
+from refresher.core.effects import Write
+from tests.simulation.happenings.process import OfAProcess
+from tests.simulation.issuer import MOODS
+from tests.simulation.troubles import Trouble
+
+REHEARSED_BEFORE = 1.5  # seconds from a first attempt, which fails, until the output cannot be written
+LONGEST_ANSWER = 30.0  # seconds for which answers get lost
+SHORTER = 0.8  # of the lifetime, which the issuer grants to one token
+OVER = 100.0  # seconds, within which a killed write is made good
+
+
+class OfAnExclusiveIssuer(OfAProcess):
+    """A mint is due when it would do harm."""
+
+    def mint_without_an_output(self, trouble: Trouble) -> float:
+        """An output cannot be written when a new token is requested. In half of the cases it could at a first
+        attempt, which fails."""
+        name = self._pick(trouble, tuple(self.here.configured))
+        lasts = trouble.lasts * self._bearable(spare=60.0)
+        fails = partial(self._deny, name, is_denied=True)
+        if trouble.pick * 7 % 1 < 0.5:
+            fails()
+        else:
+            self.issuer.mood = next(mood for mood in MOODS if mood.name == "500")
+            self.world.plan(self.world.now + REHEARSED_BEFORE, fails)
+            self.world.plan(self.world.now + 2.0 + 0.8 * lasts * (trouble.pick * 13 % 1), self._recover)
+        self.operator_asks(trouble)
+        undo = partial(self._deny, name, is_denied=False)
+        return self._until(
+            REHEARSED_BEFORE + 1.0 + lasts, f"{name.rpartition('/')[2]} cannot be written", undo
+        )
+
+    def _recover(self) -> None:
+        self.issuer.mood = None
+
+    def _deny(self, name: str, *, is_denied: bool) -> None:
+        disk, denied = self.here.disk, self.here.api.denied
+        if self.here.outputs[name].kind == "file":
+            disk.fails_with = {name: errno.ENOSPC} if is_denied else {}
+        elif is_denied:
+            denied.add(self.here.secret_path(self.here.outputs[name]))
+        else:
+            denied.clear()
+
+    def answer_is_lost(self, trouble: Trouble) -> float:
+        """The issuer mints, and nobody gets the token."""
+        self.issuer.mood = next(mood for mood in MOODS if mood.name == "answers get lost")
+        self.operator_asks(trouble)
+        return self._until(trouble.lasts * LONGEST_ANSWER, "answers get lost", self._recover)
+
+    def output_is_held(self, trouble: Trouble) -> float:
+        """After a kill, another process owns an output for a while, and publishes nothing."""
+        name = self._pick(trouble, tuple(self.here.configured))
+        lasts = 6.0 + trouble.lasts * self._bearable(spare=60.0)
+        held = self.here.disk.held_elsewhere
+        self.kill(trouble)
+        held.add(name)
+        self.world.plan(self.world.now + 0.9 * lasts, lambda: self.operator_asks(trouble))
+        return self._until(lasts, f"another process owns {name.rpartition('/')[2]}", held.clear)
+
+    def shorter_token(self, trouble: Trouble) -> float:
+        """A token ends the old one and lives shorter, and its writer is killed."""
+        before = self.issuer.longest
+        self.issuer.longest = SHORTER * self.lives
+        self._light_fuse(trouble, Write, 11 * len(self.here.configured))
+        self.operator_asks(trouble)
+
+        def end() -> None:
+            self.issuer.longest = before
+            self.operator_asks(trouble)
+
+        return self._until(OVER, "tokens live shorter", end) + OVER

@@ -36,6 +36,18 @@ def rehearsals(state: State, now: Instant) -> Iterator[DryRun | Wait]:
             yield Wait(min(again, now.boot + remaining) if remaining else again, f"rehearsing {output.name}")
 
 
+def failed_rehearsals(state: State) -> tuple[OutputState, ...]:
+    """The outputs that hold the token in hand and failed a dry run."""
+    return tuple(
+        output
+        for output in state.outputs
+        if output.writes.failures
+        and state.facts
+        and output.facts
+        and output.facts.fingerprint == state.facts.fingerprint
+    )
+
+
 def _at_stake(state: State, now: Instant) -> list[OutputState]:
     """The outputs whose consumers a mint may harm. An unknown output counts too while another output holds a
     valid token, which it may share. Otherwise a hanging output would prevent the first mint for ever."""

@@ -249,11 +249,16 @@ def is_publishable(state: State, now: Instant) -> bool:
     return False
 
 
-def _dry_run(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """Check whether an output can be written, unless a mint `is_publishable` already."""
-    if state.newest is None or is_publishable(state, now):
+def _dry_run(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    """Check whether an output can be written, unless a mint `is_publishable` already. After a failed
+    rehearsal check again until one passes, also if no mint is due any more: else the failure would stay."""
+    if state.newest is None:
         return
-    for output in state.outputs:
+    if is_publishable(state, now):
+        outputs = exclusive.failed_rehearsals(state) if policy.exclusive else ()
+    else:
+        outputs = state.outputs
+    for output in outputs:
         if output.holding is None or output.held or state.flight(output.slot):
             continue
         if now.boot >= output.writes.next_try:

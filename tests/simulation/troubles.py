@@ -184,23 +184,19 @@ def _exclusive(wants: Wants, seed: int) -> Wants:
 
 
 def _is_possible(kind: str, wants: Wants) -> bool:
-    if wants.exclusive and kind not in (*ONLY_EXCLUSIVE, *WITH_EXCLUSIVE):
-        return False
-    if kind in ONLY_EXCLUSIVE and not wants.exclusive:
-        return False
-    if kind == "output_is_held" and wants.has_secret:
-        return False
-    if (kind in ONLY_SETS and not wants.guests) or (kind in NOT_IN_NARROW_LANES and wants.narrow):
-        return False
-    if kind in ONLY_TWO and wants.processes < 2:
-        return False
-    if kind in ONLY_FILES and any(place.kind != "file" for place in wants.all_places):
-        return False
-    if kind in ANY_FILE and not wants.has_file:
-        return False
-    if kind in ONLY_VERIFIED and not wants.verifies:
-        return False
-    return kind not in ONLY_SECRETS or wants.has_secret
+    only_files = (*ONLY_FILES, "output_is_held")
+    needs = (
+        (kind not in ONLY_SETS or bool(wants.guests)),
+        (kind not in NOT_IN_NARROW_LANES or not wants.narrow),
+        (kind not in ONLY_TWO or wants.processes > 1),
+        (kind not in only_files or all(place.kind == "file" for place in wants.all_places)),
+        (kind not in ANY_FILE or wants.has_file),
+        (kind not in ONLY_VERIFIED or wants.verifies),
+        (kind not in ONLY_SECRETS or wants.has_secret),
+        (kind not in ONLY_EXCLUSIVE or wants.exclusive),
+        (not wants.exclusive or kind in (*ONLY_EXCLUSIVE, *WITH_EXCLUSIVE)),
+    )
+    return all(needs)
 
 
 def _trouble(dice: random.Random, kinds: list[str]) -> Trouble:

@@ -41,7 +41,7 @@ class OfAnExclusiveIssuer(OfAProcess):
     def _deny(self, name: str, *, is_denied: bool) -> None:
         disk, denied = self.here.disk, self.here.api.denied
         if self.here.outputs[name].kind == "file":
-            disk.fails_with = {name: errno.ENOSPC} if is_denied else {}
+            disk.fails_with, disk.fails_reads = {name: errno.ENOSPC} if is_denied else {}, False
         elif is_denied:
             denied.add(self.here.secret_path(self.here.outputs[name]))
         else:

@@ -83,7 +83,7 @@ def test_an_output_that_cannot_be_written_prevents_no_mint_once_its_token_has_ex
     driver = at_work(TWO._replace(lifetime=3607.0), first=token(lifetime=3607.0))  # no inspection is due then
     driver.plays_dry_runs = True
     assert play(driver, b_fails=True, seconds=4000.0) == Mint(KEY, Reason.SCHEDULED)
-    assert driver.now.boot == token().facts.issued.boot + 3607.0
+    assert driver.now.boot == pytest.approx(token().facts.issued.boot + 3607.0)
 
 
 @pytest.mark.parametrize("cause", ["a new key", "a request"])
@@ -215,7 +215,7 @@ def test_a_failed_dry_run_is_repeated_although_no_mint_is_due_any_more():
     assert driver.steps() == [DryRun("file")]
     driver.observe(WriteFailed("file", FULL, roll=1.0))
     driver.observe(KeyRead(KEY))
-    assert driver.until(DryRun)[1] == DryRun("file")
+    assert driver.until(DryRun)[0] < 60.0  # a mint is due much later
     driver.observe(DryRunPassed("file"))
     assert driver.state.output("file").problem is None
     assert DryRun("file") not in driver.steps()

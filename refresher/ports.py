@@ -138,6 +138,9 @@ class Hook(Protocol):
         """Kill what it has started and what is still running. Later runs fail. Any thread may call this."""
 
 
+SHORTEST_EXCLUSIVE_MINT = 1.5  # seconds of leadership that a mint at an exclusive issuer needs; of 2 at least
+
+
 def forever() -> float:
     return math.inf
 
@@ -194,8 +197,19 @@ class ManagedToken(NamedTuple):
         return self.key is former.key or any(output.name in own for output in former.outputs)
 
     def may_act(self) -> bool:
-        """Whether this process may mint for this token now."""
+        """Whether this process leads."""
         return not self.policy.elected or self.time_left() > 0
+
+    def may_mint(self) -> bool:
+        """Whether to begin a mint now. One that ends the old token needs time to be answered."""
+        least = SHORTEST_EXCLUSIVE_MINT if self.policy.exclusive else 0.0
+        return not self.policy.elected or self.time_left() > least
+
+    def mint_budget(self) -> float:
+        """Seconds for an attempt to mint. One that ends the old token must end before another process may
+        lead: it could end the token of that process. 0 or less: too late."""
+        budget = self.policy.attempt_budget
+        return min(budget, self.time_left()) if self.policy.exclusive else budget
 
 
 class Desired(NamedTuple):

@@ -33,7 +33,7 @@ class ApiServer:
         self.world = world
         self.fault: str | None = None
         self.cut_off: dict[str, str] = {}  # by process's name
-        self.denied: set[str] = set()  # paths that nobody may write
+        self.denied: set[tuple[str, str]] = set()  # paths, and the process that may not write there; "": none
         self.objects: dict[str, dict[str, Any]] = {}
         self._versions = itertools.count(2)
 
@@ -144,7 +144,7 @@ class ApiLine:
 
     def _fail_before(self, timeout: float, changed: str = "") -> None:
         self._expect_pauses()
-        if changed in self._server.denied:
+        if {(changed, ""), (changed, self._process.name)} & self._server.denied:
             raise KubeDeniedError("not permitted (403)")
         match self._server.fault_for(self._process):
             case "unreachable":

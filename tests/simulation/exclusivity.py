@@ -109,7 +109,7 @@ class Exclusivity:
             disk = here.disk
             return name in disk.fails_with or disk.hangs(name) or name in disk.held_elsewhere
         path = here.secret_path(here.outputs[name])
-        return bool(here.api.fault or here.api.cut_off or path in here.api.denied)
+        return bool(here.api.fault or here.api.cut_off or (path, "") in here.api.denied)
 
 
 def _label(name: str) -> str:

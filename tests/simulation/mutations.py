@@ -91,9 +91,9 @@ MUTATIONS = (
     Mutation(
         "an attempt is tried again inside an attempt",
         "executor.py",
-        "    result = managed.issuer.mint(step.key, policy.lifetime, policy.attempt_budget)\n",
+        "    result = managed.issuer.mint(step.key, policy.lifetime, budget)\n",
         "    for _ in range(3):\n"
-        "        result = managed.issuer.mint(step.key, policy.lifetime, policy.attempt_budget)\n"
+        "        result = managed.issuer.mint(step.key, policy.lifetime, budget)\n"
         "        if not isinstance(result.answer, Declined):\n"
         "            break\n",
     ),
@@ -408,6 +408,13 @@ MUTATIONS = (
         "    return Holding(owner=holding.owner) if facts.issued.wall < current.issued.wall else holding\n",
         "    return holding\n",
         often=("shorter_token", "output_is_held"),
+    ),
+    Mutation(
+        "exclusive: a mint goes on while another process leads already",
+        "ports.py",
+        "        return min(budget, self.time_left()) if self.policy.exclusive else budget\n",
+        "        return budget\n",
+        often=("mint_as_leadership_ends",),
     ),
     Mutation(
         "exclusive: two processes mint for one client",

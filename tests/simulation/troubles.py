@@ -10,9 +10,15 @@ ONLY_FILES = ("reboot", "output_cannot_be_written")
 ONLY_SECRETS = ("api_fault",)
 ANY_FILE = ("output_hangs",)
 ONLY_VERIFIED = ("verifier_fails",)
-ONLY_TWO = ("leader_cut_off", "leadership_flaps", "lease_is_deleted")
+ONLY_TWO = ("leader_cut_off", "leadership_flaps", "lease_is_deleted", "mint_as_leadership_ends")
 ONLY_SETS = ("token_changes", "token_is_renamed", "output_is_taken_over", "token_flaps")
-ONLY_EXCLUSIVE = ("mint_without_an_output", "answer_is_lost", "output_is_held", "shorter_token")
+ONLY_EXCLUSIVE = (
+    "mint_without_an_output",
+    "answer_is_lost",
+    "output_is_held",
+    "shorter_token",
+    "mint_as_leadership_ends",
+)
 WITH_EXCLUSIVE = (
     "outage",
     "slow_answers",
@@ -68,7 +74,7 @@ KINDS = (
     *ONLY_VERIFIED,
     "configuration_changes",
     "configuration_changes",
-    *ONLY_TWO,
+    *ONLY_TWO[:3],
     *(3 * ONLY_SETS),
     *(3 * ONLY_EXCLUSIVE),
 )

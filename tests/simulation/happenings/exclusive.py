@@ -5,6 +5,7 @@ from functools import partial
 
 from refresher.core.effects import Write
 from tests.simulation.happenings.process import OfAProcess
+from tests.simulation.installation import LEASE_DURATION, lease
 from tests.simulation.issuer import MOODS
 from tests.simulation.troubles import Trouble
 
@@ -43,7 +44,7 @@ class OfAnExclusiveIssuer(OfAProcess):
         if self.here.outputs[name].kind == "file":
             disk.fails_with, disk.fails_reads = {name: errno.ENOSPC} if is_denied else {}, False
         elif is_denied:
-            denied.add(self.here.secret_path(self.here.outputs[name]))
+            denied.add((self.here.secret_path(self.here.outputs[name]), ""))
         else:
             denied.clear()
 
@@ -62,6 +63,22 @@ class OfAnExclusiveIssuer(OfAProcess):
         held.add(name)
         self.world.plan(self.world.now + 0.9 * lasts, lambda: self.operator_asks(trouble))
         return self._until(lasts, f"another process owns {name.rpartition('/')[2]}", held.clear)
+
+    def mint_as_leadership_ends(self, trouble: Trouble) -> float:
+        """A leader may not renew its Lease. It is asked for a token shortly before its leadership ends, the
+        issuer takes long to answer, and the next leader is asked for a token too."""
+        leader = self.here.leader()
+        self.issuer.dawdles = True
+        self._may_change_leader(leader)
+        self.here.api.denied.add((lease(), leader.name))
+        for seconds in (LEASE_DURATION * 2 / 3 - 3.0 * trouble.pick, LEASE_DURATION + 1.5):
+            self.world.plan(self.world.now + seconds, lambda: self.operator_asks(trouble))
+
+        def end() -> None:
+            self.issuer.dawdles = False
+            self.here.api.denied.clear()
+
+        return self._until(2 * LEASE_DURATION, f"{leader.name} cannot renew its Lease", end)
 
     def shorter_token(self, trouble: Trouble) -> float:
         """A token ends the old one and lives shorter, and its writer is killed."""

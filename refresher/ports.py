@@ -138,7 +138,8 @@ class Hook(Protocol):
         """Kill what it has started and what is still running. Later runs fail. Any thread may call this."""
 
 
-SHORTEST_EXCLUSIVE_MINT = 1.5  # seconds of leadership that a mint at an exclusive issuer needs; of 2 at least
+# Seconds of leadership that a mint at an exclusive issuer needs. The shortest Lease, of 3 s, gives 2 s.
+SHORTEST_EXCLUSIVE_MINT = 1.5
 
 
 def forever() -> float:

@@ -76,7 +76,7 @@ class Promise:
         self.broken: list[str] = []
         self.excuses: list[tuple[float, str, int | None]] = []
         self.seen: Counter[str] = Counter()
-        self._shown: set[int] = set()
+        self.shown: set[int] = set()
         # True time until which consumers of an output may lack the newest token: see `Exclusivity`.
         self.may_be_without_until: Callable[[Display, int], float] = lambda _display, _number: 0.0
 
@@ -106,7 +106,7 @@ class Promise:
         if number == display.shows:
             return
         display.history.append((self._world.now, number))
-        self._shown.add(number)
+        self.shown.add(number)
         del display.history[:-8]
         self.tell(f"{display.label} shows " + ("nothing" if number == NOTHING else f"token {number}"))
         if number != NOTHING and self._issuer.minted[number].rejected:
@@ -233,7 +233,7 @@ class Promise:
                         f"token {token.number} minted {token.minted - last:.0f} s after the one before,"
                         f" sooner than {pace.earliest:.0f} s, at {token.minted:.1f}"
                     )
-            if token.number in self._shown:
+            if token.number in self.shown:
                 last = token.minted
 
     def check_requests(self, days: float) -> None:

@@ -55,12 +55,18 @@ class OfAnExclusiveIssuer(OfAProcess):
         return self._until(trouble.lasts * LONGEST_ANSWER, "answers get lost", self._recover)
 
     def output_is_held(self, trouble: Trouble) -> float:
-        """After a kill, another process owns an output for a while, and publishes nothing."""
+        """After a kill, another process owns an output for a while, and publishes nothing. In half of the cases
+        no output has a token then."""
         name = self._pick(trouble, tuple(self.here.configured))
         lasts = 6.0 + trouble.lasts * self._bearable(spare=60.0)
         held = self.here.disk.held_elsewhere
         self.kill(trouble)
         held.add(name)
+        if trouble.pick * 7 % 1 < 0.5:
+            self.promise.excuse(lasts + 60.0)
+            self.promise.may_cost_a_mint("all outputs were deleted")
+            for each in self.here.configured:
+                self.here.damage(each, None)
         self.world.plan(self.world.now + 0.9 * lasts, lambda: self.operator_asks(trouble))
         return self._until(lasts, f"another process owns {name.rpartition('/')[2]}", held.clear)
 

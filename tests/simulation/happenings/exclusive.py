@@ -23,7 +23,8 @@ class OfAnExclusiveIssuer(OfAProcess):
         attempt, which fails."""
         name = self._pick(trouble, tuple(self.here.configured))
         lasts = trouble.lasts * self._bearable(spare=60.0)
-        fails = partial(self._deny, name, is_denied=True)
+        code = errno.EIO if trouble.pick * 17 % 1 < 0.4 else errno.ENOSPC
+        fails = partial(self._deny, name, code)
         if trouble.pick * 7 % 1 < 0.5:
             fails()
         else:
@@ -31,7 +32,7 @@ class OfAnExclusiveIssuer(OfAProcess):
             self.world.plan(self.world.now + REHEARSED_BEFORE, fails)
             self.world.plan(self.world.now + 2.0 + 0.8 * lasts * (trouble.pick * 13 % 1), self._recover)
         self.operator_asks(trouble)
-        undo = partial(self._deny, name, is_denied=False)
+        undo = partial(self._deny, name, None)
         return self._until(
             REHEARSED_BEFORE + 1.0 + lasts, f"{name.rpartition('/')[2]} cannot be written", undo
         )
@@ -39,11 +40,12 @@ class OfAnExclusiveIssuer(OfAProcess):
     def _recover(self) -> None:
         self.issuer.mood = None
 
-    def _deny(self, name: str, *, is_denied: bool) -> None:
+    def _deny(self, name: str, code: int | None) -> None:
+        """Have writes of this output fail, and reads of a file too if that is an I/O error; None: no more."""
         disk, denied = self.here.disk, self.here.api.denied
         if self.here.outputs[name].kind == "file":
-            disk.fails_with, disk.fails_reads = {name: errno.ENOSPC} if is_denied else {}, False
-        elif is_denied:
+            disk.fails_with, disk.fails_reads = ({name: code} if code else {}), code == errno.EIO
+        elif code:
             denied.add((self.here.secret_path(self.here.outputs[name]), ""))
         else:
             denied.clear()
@@ -55,8 +57,8 @@ class OfAnExclusiveIssuer(OfAProcess):
         return self._until(trouble.lasts * LONGEST_ANSWER, "answers get lost", self._recover)
 
     def output_is_held(self, trouble: Trouble) -> float:
-        """After a kill, another process owns an output for a while, and publishes nothing. In half of the cases
-        no output has a token then."""
+        """After a kill, another process owns an output for a while, and publishes nothing. In half of
+        the cases no output has a token then."""
         name = self._pick(trouble, tuple(self.here.configured))
         lasts = 6.0 + trouble.lasts * self._bearable(spare=60.0)
         held = self.here.disk.held_elsewhere

@@ -396,13 +396,6 @@ MUTATIONS = (
         often=ONLY_EXCLUSIVE,
     ),
     Mutation(
-        "exclusive: the token that lives longest is adopted, not the newest",
-        "core/adoption.py",
-        "pair[0].issued.wall if newest else pair[0].remaining(now)",
-        "pair[0].remaining(now)",
-        often=("shorter_token", "output_is_held"),
-    ),
-    Mutation(
         "exclusive: an older token that was found counts as valid",
         "core/exclusive.py",
         "    return Holding(owner=holding.owner) if facts.issued.wall < current.issued.wall else holding\n",

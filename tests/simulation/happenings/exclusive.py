@@ -12,7 +12,9 @@ from tests.simulation.troubles import Trouble
 REHEARSED_BEFORE = 1.5  # seconds from a first attempt, which fails, until the output cannot be written
 LONGEST_ANSWER = 30.0  # seconds for which answers get lost
 SHORTER = 0.8  # of the lifetime, which the issuer grants to one token
-OVER = 100.0  # seconds, within which a killed write is made good
+AFTER_IT_IS_SHOWN = {"file": 0.6, "secret": 0.2}  # of the effects of a write
+YOUNG = 20.0  # seconds
+OVER = 160.0  # seconds, longer than what `exclusivity.RECOVERED` allows
 
 
 class OfAnExclusiveIssuer(OfAProcess):
@@ -89,14 +91,18 @@ class OfAnExclusiveIssuer(OfAProcess):
         return self._until(2 * LEASE_DURATION, f"{leader.name} cannot renew its Lease", end)
 
     def shorter_token(self, trouble: Trouble) -> float:
-        """A token ends the old one and lives shorter, and its writer is killed."""
-        before = self.issuer.longest
-        self.issuer.longest = SHORTER * self.lives
-        self._light_fuse(trouble, Write, 11 * len(self.here.configured))
+        """A young token is ended by one that lives shorter, whose writer is killed after the first write."""
+        before, kind = self.issuer.longest, self.plan.wants.places[0].kind
         self.operator_asks(trouble)
+
+        def replace() -> None:
+            self.issuer.longest = SHORTER * self.lives
+            self._light_fuse(trouble._replace(pick=AFTER_IT_IS_SHOWN[kind]), Write, 11)
+            self.operator_asks(trouble)
 
         def end() -> None:
             self.issuer.longest = before
             self.operator_asks(trouble)
 
-        return self._until(OVER, "tokens live shorter", end) + OVER
+        self.world.plan(self.world.now + YOUNG, replace)
+        return self._until(YOUNG + OVER, "a young token is replaced by a shorter one", end) + OVER

@@ -1,7 +1,14 @@
-"""The time of the next step of each token: a heap of boot seconds, with one alarm for each token."""
+"""The time of the next step of each token: a heap of boot seconds, with one alarm for each token.
+
+A token may expire by the wall clock. If that was set, the alarms no longer fit: every token has to be woken.
+"""
 
 import heapq
 from collections.abc import Iterator
+
+from refresher.core.instant import Instant
+
+JUMP = 0.5  # seconds by which the wall clock may move against the boot clock
 
 
 class Alarms:
@@ -33,3 +40,18 @@ class Alarms:
             _, name = heapq.heappop(self._heap)
             del self._at[name]
             yield name
+
+
+class Clocks:
+    """Notices when the wall clock was set."""
+
+    def __init__(self, now: Instant) -> None:
+        self._apart = now.wall - now.boot
+
+    def were_set(self, now: Instant) -> bool:
+        """Whether the wall clock has moved by `JUMP` since this returned True, or since the start."""
+        apart = now.wall - now.boot
+        if abs(apart - self._apart) < JUMP:
+            return False
+        self._apart = apart
+        return True

@@ -161,7 +161,7 @@ def obey_signals(
         runtime.mailbox.post(Message(None, event, notifications))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        post(Stopping())
+        runtime.mailbox.post_first(Message(None, Stopping()))
         if service is not None:
             service.stopping()
 

@@ -22,7 +22,7 @@ from refresher.core.state import State, TokenPolicy
 from refresher.executor import LIMITS, POLLS, Executor
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit
-from refresher.outputs.request_poller import RequestPoller
+from refresher.outputs.poller import OutputPoller
 from refresher.ports import (
     Clock,
     Desired,
@@ -33,8 +33,9 @@ from refresher.ports import (
     Observer,
     intervals_of,
 )
-from refresher.tokens import SLICE, Tokens
+from refresher.tokens import Tokens
 
+SLICE = 30.0  # seconds of sleep at most: clocks jump, and machines are suspended
 KEY_POLL = 2.0  # seconds between polls; a new key is in use within 10 s, so the mint has 8 s
 POLL_PATIENCE = 3.0  # seconds after which the next poll skips a directory that does not answer
 NOT_SOON, NEVER_YET = float("inf"), float("-inf")
@@ -59,10 +60,11 @@ class Engine:
         """`hold`: called with a token's name and all its secrets, before observers get any notification that
         may repeat a new one."""
         self._executor, self._clock, self._mailbox = executor, clock, mailbox
-        self._last_news = clock.now().boot
-        self._tokens = Tokens(managed_tokens, executor, observers, limits, hold, began=self._last_news)
+        began = clock.now()
+        self._last_news = began.boot
+        self._tokens = Tokens(managed_tokens, executor, observers, limits, hold, began)
         self._keys = KeyPoller(_keys_of(self._tokens.all_managed()))
-        self._requests = RequestPoller(self._tokens.all_managed())
+        self._outputs = OutputPoller(self._tokens.all_managed())
         self._next_poll = NEVER_YET
         self._polls = 0  # under way
         self._refused: str | None = None  # which work waits because the system refuses threads
@@ -136,6 +138,8 @@ class Engine:
         self.last_turn = now = self._clock.now()
         while message is not None:
             self._deliver(message, now)
+            if self._is_over():  # ten thousand messages may still wait
+                return
             message = self._mailbox.take(0)
         self._poll_keys(now)
         self._tokens.wake(now)
@@ -156,8 +160,8 @@ class Engine:
         self._polls += 1
         self._next_poll = now.boot + POLL_PATIENCE if self._polls < POLLS else NOT_SOON
         self._executor.read_keys(self._keys)
-        if not is_first:  # the first inspection finds requests too
-            self._executor.find_requests(self._requests)
+        if not is_first:  # the first inspections come before any comparison
+            self._executor.poll_outputs(self._outputs)
 
     def _deliver(self, message: Message, now: Instant) -> None:
         match message.event:
@@ -177,7 +181,7 @@ class Engine:
     def _follow(self, desired: Mapping[str, ManagedToken], now: Instant) -> None:
         is_stopping = self._stop_by != NOT_SOON
         self._keys.follow(_keys_of(desired.values()))
-        self._requests.follow(desired.values())
+        self._outputs.follow(desired.values())
         self._executor.prepare(desired.values())
         self._tokens.follow(desired, now, stopping=is_stopping)
         if not is_stopping:

@@ -37,7 +37,7 @@ from refresher.core.state import TokenPolicy
 from refresher.errors import HookError, OutputError, OutputHeldError, OutputOutOfSightError, unforeseen
 from refresher.keys.poller import KeyPoller
 from refresher.lanes import Limit, Work, pool_of
-from refresher.outputs.request_poller import RequestPoller
+from refresher.outputs.poller import OutputPoller
 from refresher.ports import Clock, Mailbox, ManagedToken, Message, Output
 from refresher.workers import Workers
 
@@ -262,14 +262,14 @@ class Executor:
 
         self._workers.submit(read, KEYS)
 
-    def find_requests(self, requests: RequestPoller) -> None:
-        """Look for requests at outputs on a worker thread. It posts a message for each."""
+    def poll_outputs(self, outputs: OutputPoller) -> None:
+        """Compare outputs on a worker thread. It posts the messages."""
 
-        def look() -> None:
-            for message in requests.poll():
+        def poll() -> None:
+            for message in outputs.poll(self._clock.now().boot):
                 self._mailbox.post(message)
 
-        self._workers.submit(look, KEYS)
+        self._workers.submit(poll, KEYS)
 
     def tend(self) -> str | None:
         """See `Workers.tend`."""

@@ -88,6 +88,10 @@ class Output(Protocol):
         """Request a token that is issued at wall time `at` or later. `inspect` returns the request, in every
         process; the newest one counts. Readers of the token see no change. Raises OutputError."""
 
+    def has_changed(self) -> bool:
+        """Whether it may have changed since `inspect` returned a holding that is `watched`. False if that was
+        never so. Costs microseconds. Any thread may call this at any time. Never raises."""
+
     def request_seen(self) -> float | None:
         """The request that `inspect` would return, if that costs microseconds; else None. Any thread may call
         this at any time. Never raises."""

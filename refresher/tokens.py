@@ -5,9 +5,10 @@ Only the engine's thread uses this module, except for `view` and `get`. No funct
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
-from refresher.alarms import Alarms
+from refresher.alarms import Alarms, Clocks
 from refresher.core.changes import adapted
 from refresher.core.effects import HOOK, OUTPUT, Adopt, Effect, Inspect, RaiseAlarm, Slot, Step, Wait
 from refresher.core.events import (
@@ -31,7 +32,7 @@ from refresher.executor import Executor, kind_of, subject_of
 from refresher.lanes import WEDGED, Lanes, Limit, Work
 from refresher.ports import ManagedToken, Message, Observer, Output, intervals_of, notify
 
-SLICE = 30.0  # seconds; wake every token at least so often: clocks jump, machines are suspended
+AFTER_A_BUG = 30.0  # seconds until the rules are applied again to a token with which they failed
 
 
 class Token(NamedTuple):
@@ -51,13 +52,14 @@ class Tokens:
         observers: Sequence[Observer],
         limits: Mapping[str, Limit],
         hold: Callable[[str, Iterable[SecretStr]], None],
-        began: float,
+        began: Instant,
     ) -> None:
-        """`hold`: see `Engine`. `began`: when (boot seconds) the process began."""
+        """`hold`: see `Engine`. `began`: when the process began."""
         self._tokens = {
             managed.policy.name: Token(managed, State.initial(managed.policy)) for managed in managed_tokens
         }
-        self._executor, self._hold, self._began = executor, hold, began
+        self._executor, self._hold, self._began = executor, hold, began.boot
+        self._clocks = Clocks(began)
         self.notify = partial(notify, observers)
         self._lanes = Lanes(limits)
         self._lanes.pace(intervals_of(self.all_managed()))
@@ -93,7 +95,7 @@ class Tokens:
 
     def wake(self, now: Instant) -> None:
         """Begin what is due, and handle what hangs."""
-        for name in self.alarms.due(now.boot):
+        for name in chain(self._tokens if self._clocks.were_set(now) else (), self.alarms.due(now.boot)):
             self._check_silent(name, now)
             self._apply(name, None, now)
         self._leave_stuck_queues(now)
@@ -246,7 +248,7 @@ class Tokens:
             in_flight = {work.step.slot for work in self._lanes.of(name)}
             lost = state.in_flight.keys() - in_flight
             self._tokens[name] = Token(managed, state.without_flights(lost))
-            self.alarms.set(name, now.boot + SLICE)
+            self.alarms.set(name, now.boot + AFTER_A_BUG)
 
     def _advance(self, name: str, now: Instant) -> None:
         """Begin every step that is due for this token, and set its alarm."""
@@ -259,7 +261,7 @@ class Tokens:
                 held_back |= managed.slots_in(managed.lane(step.slot))
         in_flight = self._lanes.of(name)
         checks = (min(work.began + self._patience(work), work.next_report) for work in in_flight)
-        self.alarms.set(name, min(step.until, now.boot + SLICE, *checks))
+        self.alarms.set(name, min((step.until, *checks)))
         state = self._tokens[name].state
         has_key = state.newest is not None or state.key_problem is not None
         awaited = state.awaits_another(now) and now.boot < self._began + STALLED

@@ -18,17 +18,27 @@ class Mailbox(Generic[Message]):
     """A queue. Any thread and any signal handler may post to it, because SimpleQueue.put is reentrant."""
 
     def __init__(self) -> None:
-        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()  # None: see `_urgent`
+        self._urgent: deque[Message] = deque()
 
     def post(self, message: Message) -> None:
         self._messages.put(message)
 
+    def post_first(self, message: Message) -> None:
+        """Post a message that overtakes all others."""
+        self._urgent.append(message)
+        self._messages.put(None)
+
     def take(self, timeout: float) -> Message | None:
-        """The next message, or None if none came within `timeout` seconds."""
-        try:
-            return self._messages.get(timeout=max(0.0, timeout))
-        except queue.Empty:
-            return None
+        """The next message, or None if none came within `timeout` seconds, or soon after an urgent one."""
+        if not self._urgent:
+            try:
+                message = self._messages.get(timeout=max(0.0, timeout))
+            except queue.Empty:
+                return None
+            if message is not None:
+                return message
+        return self._urgent.popleft() if self._urgent else None
 
 
 class Workers:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from refresher import exit_codes
+from refresher.core.backoff import INSPECT_WATCHED
 from refresher.core.effects import MINT_SLOT
 from refresher.core.events import (
     LeadershipChanged,
@@ -193,6 +194,7 @@ def test_no_sleep_is_longer_than_a_slice():
 
 def test_a_wall_clock_that_jumps_is_noticed_within_a_slice():
     site = Site("a", lifetime=24 * HOUR)
+    site.outputs["a"].watched = True  # so no inspection wakes the token
 
     def jump() -> None:
         site.machine.wall_ahead += 48 * HOUR
@@ -202,6 +204,61 @@ def test_a_wall_clock_that_jumps_is_noticed_within_a_slice():
     (first, _), (second, _) = site.memory.of(TokenMinted)
     assert first - site.began < 1.0
     assert HOUR <= second - site.began <= HOUR + SLICE + ERRAND
+
+
+def inspected_after(site: Site, seconds: float) -> int:
+    """How often the output of `a` was called from then on, in the hour that the site runs."""
+    before = []
+    site.at(seconds, lambda: before.append(site.outputs["a"].calls))
+    site.runs(HOUR)
+    return site.outputs["a"].calls - before[0]
+
+
+def test_an_output_whose_changes_are_reported_is_inspected_rarely():
+    site = Site("a", lifetime=24 * HOUR)
+    site.outputs["a"].watched = True
+    assert HOUR / INSPECT_WATCHED - 1 <= inspected_after(site, 60.0) <= 2 * HOUR / INSPECT_WATCHED + 1
+
+
+def test_a_change_of_a_watched_output_is_noticed_within_half_a_minute():
+    site = Site("a", lifetime=24 * HOUR)
+    output = site.outputs["a"]
+    output.watched = True
+
+    def alter() -> None:
+        output.content, output.altered = None, True
+
+    site.at(100.0, alter)
+    site.runs(HOUR)
+    _, (restored, _) = output.written
+    assert restored - site.began <= 100.0 + SLICE
+
+
+def test_an_output_that_cannot_be_compared_because_of_a_bug_is_inspected_as_often_as_others():
+    site = Site("a", lifetime=24 * HOUR)
+    output = site.outputs["a"]
+    output.watched, output.has_changed = True, lambda: 1 / 0
+    assert inspected_after(site, 60.0) >= (HOUR - 60.0) / SLICE - 2
+    assert site.memory.of(Crashed)
+
+
+def test_a_stop_does_not_wait_for_messages_that_keep_coming():
+    site = Site("a")
+
+    class Echo:
+        """Each notification posts a message with another one."""
+
+        def on_notification(self, token, notification, now):
+            site.mailbox.post(Message("a", None, (RequestIgnored("again"),)))
+
+    def stop() -> None:
+        site.observers.append(Echo())
+        site.mailbox.post(STOP)
+        site.mailbox.post(Message("a", None, (RequestIgnored("first"),)))
+
+    site.at(60.0, stop)
+    site.ends()
+    assert site.passed <= 60.0 + GRACE
 
 
 def test_that_it_turns_can_be_seen():

@@ -118,6 +118,9 @@ class AnOutput:
         if self.claim_error is not None:
             raise self.claim_error
 
+    def has_changed(self) -> bool:
+        return False
+
     def request_seen(self) -> None:
         """None was placed."""
 

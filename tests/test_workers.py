@@ -178,6 +178,25 @@ def test_an_empty_mailbox_returns_none_after_the_timeout(timeout):
     assert Mailbox[int]().take(timeout) is None
 
 
+def test_an_urgent_message_overtakes_all_others_and_none_is_lost():
+    mailbox = Mailbox[str]()
+    for message in ("a", "b"):
+        mailbox.post(message)
+    mailbox.post_first("stop")
+    taken = [mailbox.take(0) for _ in range(5)]
+    assert taken[0] == "stop"
+    assert [message for message in taken[1:] if message is not None] == ["a", "b"]
+
+
+def test_an_urgent_message_wakes_who_waits():
+    mailbox, taken = Mailbox[str](), []
+    waiting = threading.Thread(target=lambda: taken.append(mailbox.take(PATIENCE)))
+    waiting.start()
+    mailbox.post_first("stop")
+    waiting.join()
+    assert taken == ["stop"]
+
+
 def test_a_waiting_thread_gets_a_message_when_it_is_posted():
     mailbox = Mailbox[str]()
     workers = Workers({"pool": 1})

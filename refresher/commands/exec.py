@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         stopped_by.append(number)
-        runtime.mailbox.post(Message(None, Stopping()))
+        runtime.mailbox.post_first(Message(None, Stopping()))
 
     signals.take_over({signal.SIGTERM: stop, signal.SIGINT: stop})
     runtime.engine.settle()

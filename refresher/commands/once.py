@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     cli_options.configure_log(found.log, runtime.secrets.blot_out, level="warning")
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        runtime.mailbox.post(Message(None, Stopping()))
+        runtime.mailbox.post_first(Message(None, Stopping()))
 
     signals.take_over({signal.SIGTERM: stop, signal.SIGINT: stop})
     runtime.engine.settle()

@@ -27,12 +27,15 @@ from refresher.errors import (
 from refresher.status.document import OUTPUTS as OUTPUTS_ALONE
 from refresher.status.document import Origin, status_document
 from refresher.status.outputs import status_of_outputs
+from refresher.status.rows import objects, shown
+from refresher.status.selection import matches
 from refresher.status.table import UNLIMITED, table
 from refresher.status.verdict import Level, line, verdict
 
 TIMEOUT = 5.0  # seconds to connect to the daemon of --url, and between two parts of its response
 LOCAL_TIMEOUT = 2.0  # seconds, for the daemon at the configured `listen:`: the outputs answer otherwise
 WATCH_EVERY = "2s"
+TERMINAL_LIMIT = 20  # tokens: with their outputs and problems they fill a screen
 LARGEST_BODY = 64 * 1024 * 1024  # bytes of a response; ten thousand tokens take a tenth of it
 
 _BLOCK = 64 * 1024
@@ -40,6 +43,7 @@ _BLOCK = 64 * 1024
 EXAMPLE = """\
   refresher status --config /etc/inlive/refresher.yaml   # of the daemon at its listen:, or of the outputs
   refresher status --url localhost:9464 --watch
+  refresher status --url localhost:9464 'studio-*'   # of these tokens
   refresher status --to-file /var/run/inlive/access-token --json
   refresher status --config /etc/inlive/refresher.yaml --exit-code   # for Nagios and Icinga
 
@@ -50,6 +54,18 @@ Document = Mapping[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "token",
+        nargs="?",
+        default="",
+        metavar="NAME",
+        help="show only tokens whose names contain this, or match it as a whole if it has * or ?",
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="COUNT",
+        help=f"show at most so many tokens in the table. Default: {TERMINAL_LIMIT} on a terminal, else all",
+    )
     parser.add_argument(
         "--url", metavar="URL", help="ask the daemon that listens there: HOST, HOST:PORT or http://HOST:PORT"
     )
@@ -70,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _limit(arguments)
     if arguments.exit_code:
         return _checked(arguments)
     look = _source(arguments)
@@ -100,7 +117,18 @@ def _text(document: Document, arguments: argparse.Namespace) -> str:
     if arguments.json:
         return json.dumps(document, indent=2)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED
-    return table(document, width, colour=watching.has_colour(sys.stdout, os.environ))
+    colour = watching.has_colour(sys.stdout, os.environ)
+    return table(document, width, colour=colour, most=_limit(arguments))
+
+
+def _limit(arguments: argparse.Namespace) -> int:
+    """How many tokens the table shows at most. Raises ConfigurationError."""
+    given = arguments.limit
+    if given is None:
+        return TERMINAL_LIMIT if sys.stdout.isatty() else UNLIMITED
+    if given.isascii() and given.isdigit() and 0 < len(given) < 10 and int(given) > 0:
+        return int(given)
+    raise ConfigurationError((Problem("--limit", f"{given!r} is not accepted; accepted: 1 to 999999999"),))
 
 
 def _text_or_reason(look: Callable[[], Document], arguments: argparse.Namespace) -> str:
@@ -113,7 +141,23 @@ def _text_or_reason(look: Callable[[], Document], arguments: argparse.Namespace)
 
 
 def _source(arguments: argparse.Namespace) -> Callable[[], Document]:
-    """A function that returns the present status. Raises ConfigurationError."""
+    """A function that returns the present status of the tokens asked for. Raises ConfigurationError."""
+    look = _of_all(arguments)
+    return lambda: selected(look(), arguments.token)
+
+
+def selected(document: Document, pattern: str) -> Document:
+    """The document with only the tokens that `pattern` selects, and valid if these are. Raises
+    ConfigurationError if it selects none."""
+    if not pattern:
+        return document
+    tokens = [token for token in objects(document, "tokens") if matches(shown(token.get("name")), pattern)]
+    if not tokens:
+        raise ConfigurationError((Problem("NAME", f"no token has a name that matches {pattern!r}"),))
+    return {**document, "tokens": tokens, "valid": all(token.get("valid") is True for token in tokens)}
+
+
+def _of_all(arguments: argparse.Namespace) -> Callable[[], Document]:
     if arguments.url is not None:
         try:
             url = parse_daemon_url(arguments.url)

@@ -35,9 +35,12 @@ state follows from facts, so two fields cannot disagree.
 
 *Each output* (`OutputState`)::
 
-        unknown ──Inspect──► Found ──► holds the token in hand ──► inspected every 30 s
+        unknown ──Inspect──► Found ──► holds the token in hand ──► inspected every 30 s (*)
                     │           └────► holds another, or nothing ──► Write ──► Written
                     └► InspectFailed: out of sight: keep the last holding; else: it holds nothing
+
+(*) An output whose changes are reported (`Holding.watched`) is inspected every 15 minutes at most, until a
+`WatchEnded` reports a change. Then it is inspected 30 s after its last inspection.
 
 *The hook of an output* (`HookState`): each write owes one run. A failed run is a `Retry`. A newer write
 replaces a run that is still owed. An adoption owes none.

@@ -8,6 +8,7 @@ LONGEST_WITHOUT_TOKEN = 30.0
 LONGEST_RETRY_AFTER = 15 * 60.0  # an issuer's mistake must not put us to sleep for a day
 _WITH_RETRY_AFTER = (Outcome.THROTTLED, Outcome.BAD_RESPONSE)  # outcomes whose `retry_after` counts
 INSPECT_EVERY = 30.0  # a deleted or altered output is restored within a minute
+INSPECT_WATCHED = 15 * 60.0  # at most, for outputs whose changes are reported: a report may be missed
 MOMENT = 1.0  # before an output out of sight is inspected again; doubles with each failure
 KEY_PROBE = 5 * 60.0  # how often a refused key is tried again: revoked keys may become valid again
 

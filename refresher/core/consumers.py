@@ -1,6 +1,6 @@
 """Which token consumers have, and for how long."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from refresher.core import schedule
 from refresher.core.instant import Instant
@@ -23,13 +23,12 @@ def left_to_consumers(state: State, policy: TokenPolicy, now: Instant) -> float:
     return min(left(*pair) for pair in zip(state.outputs, policy.outputs, strict=True))
 
 
-def beyond_reach(state: State, policy: TokenPolicy) -> Iterator[OutputState]:
+def beyond_reach(state: State, policy: TokenPolicy) -> Sequence[OutputState]:
     """The outputs that do not hold the token in hand and that it can never be written to."""
     if state.token is not None and state.token.is_complete:
-        return
-    for output, output_policy in zip(state.outputs, policy.outputs, strict=True):
-        if is_beyond_reach(state, output, output_policy):
-            yield output
+        return ()
+    pairs = zip(state.outputs, policy.outputs, strict=True)
+    return [output for output, output_policy in pairs if is_beyond_reach(state, output, output_policy)]
 
 
 def is_beyond_reach(state: State, output: OutputState, output_policy: OutputPolicy) -> bool:

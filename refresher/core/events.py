@@ -192,10 +192,18 @@ class LeadershipChanged(NamedTuple):
 
 @distinct
 class RefreshPlaced(NamedTuple):
-    """A request at the output: a token that was issued before wall time `at` is to be replaced."""
+    """A request at the output: a token that was issued before wall time `at` is to be replaced. None: the
+    request was withdrawn."""
 
     output: str
-    at: float
+    at: float | None
+
+
+@distinct
+class WatchEnded(NamedTuple):
+    """The output may have changed, or its changes cannot be seen for now (`Holding.watched`)."""
+
+    output: str
 
 
 @distinct
@@ -220,6 +228,7 @@ Event = (
     | RefreshPlaced
     | RefreshRequested
     | Stopping
+    | WatchEnded
 )
 
 

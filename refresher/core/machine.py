@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
 from refresher.core import adoption, exclusive, hooks, observing, output_events, refresh_requests, schedule
-from refresher.core.backoff import INSPECT_EVERY, MOMENT
+from refresher.core.backoff import INSPECT_EVERY, INSPECT_WATCHED, MOMENT
 from refresher.core.consumers import beyond_reach, serves_another_key
 from refresher.core.effects import (
     VERIFY_SLOT,
@@ -227,8 +227,10 @@ def due_at(
 def scheduled(facts: TokenFacts, policy: TokenPolicy, now: Instant) -> float:
     """When (boot seconds) the schedule replaces this token. The policy's horizon makes it earlier."""
     jitter = 0.0 if policy.exclusive else schedule.jitter_of(facts.fingerprint)
-    age = schedule.due_age(facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter)
-    return _when_aged(facts, max(schedule.soonest(facts.lifetime), age - policy.horizon), now)
+    age = schedule.due_age(
+        facts.lifetime, policy.refresh_at, policy.propagation_delay, jitter, policy.horizon
+    )
+    return _when_aged(facts, age, now)
 
 
 def _when_aged(facts: TokenFacts, age: float, now: Instant) -> float:
@@ -273,11 +275,8 @@ def _raise_alarm(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[S
         return
     at = state.unserved_since + UNSERVED
     unserved = tuple(output.name for output in state.outputs if output.is_without(now))
-    yield (
-        RaiseAlarm(unserved)
-        if now.boot >= at and unserved
-        else Wait(max(at, now.boot + MOMENT), "raising an alarm")
-    )
+    is_due = now.boot >= at and unserved
+    yield RaiseAlarm(unserved) if is_due else Wait(max(at, now.boot + MOMENT), "raising an alarm")
 
 
 def _inspect_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
@@ -292,9 +291,16 @@ def _inspect_again(state: State, _policy: TokenPolicy, now: Instant) -> Iterator
 def _next_inspection(output: OutputState, now: Instant) -> float:
     """When (boot seconds) to inspect the output next.
 
-    Count from the end of a failed inspection, which may have taken long, else from the start of the last
-    inspection. Inspect an output without a valid token soon if another process owns it: that may exit.
+    Count from the end of a failed inspection, which may have taken long, else from the start of the last.
+    Inspect an output without a valid token soon if another process owns it: that may exit. A watched output
+    can wait until its token ends. The fingerprint spreads the inspections of many outputs.
     """
     if output.held and output.is_without(now):
         return output.inspected_at + MOMENT
-    return output.reads.next_try if output.reads.failures else output.inspected_at + INSPECT_EVERY
+    if output.reads.failures:
+        return output.reads.next_try
+    soonest = output.inspected_at + INSPECT_EVERY
+    if output.held or output.holding is None or output.facts is None or not output.holding.watched:
+        return soonest
+    latest = output.inspected_at + INSPECT_WATCHED * (1 - schedule.jitter_of(output.facts.fingerprint) / 2)
+    return max(soonest, min(latest, now.boot + output.facts.remaining(now)))

@@ -121,7 +121,8 @@ class Holding(NamedTuple):
     to read it back. `intact`: content and mode are as they were written. `owner`: the installation that its
     record names; empty without one. `proof`: shows that a holder of the key wrote the record;
     None once it was checked. `refresh_requested`: a token that was issued before this wall time is to be
-    replaced; None without a request.
+    replaced; None without a request. `watched`: an event reports the next change of the output, so that it
+    need not be inspected soon.
     """
 
     facts: TokenFacts | None = None
@@ -130,6 +131,7 @@ class Holding(NamedTuple):
     owner: str = ""
     proof: Proof | None = None
     refresh_requested: float | None = None
+    watched: bool = False
 
     def remaining(self, now: Instant) -> float:
         """Seconds for which its token is still valid; 0 without a valid token."""

@@ -22,6 +22,7 @@ from refresher.core.events import (
     Started,
     Stopping,
     Verified,
+    WatchEnded,
     WriteFailed,
     Written,
 )
@@ -56,6 +57,8 @@ def observe(  # noqa: C901, PLR0911 -- a line for each event
             return output_events.refresh_placed(state, event), ()
         case RefreshRequested():
             return _refresh_requested(state), ()
+        case WatchEnded():
+            return output_events.watch_ended(state, event), ()
         case Stopping():
             return state._replace(stopping=True), ()
 

@@ -7,6 +7,7 @@ from refresher.core.events import (
     InspectFailed,
     RefreshPlaced,
     Stalled,
+    WatchEnded,
     WriteFailed,
     Written,
 )
@@ -74,6 +75,17 @@ def refresh_placed(state: State, event: RefreshPlaced) -> State:
     if not state.has_output(event.output):
         return state
     return state.with_output(state.output(event.output)._replace(refresh_requested=event.at))
+
+
+def watch_ended(state: State, event: WatchEnded) -> State:
+    """The machine inspects the output as often as one without a watch. So an output that another program
+    changes all the time is not restored all the time."""
+    if not state.has_output(event.output):
+        return state
+    output = state.output(event.output)
+    if output.holding is None or not output.holding.watched:
+        return state
+    return state.with_output(output._replace(holding=output.holding._replace(watched=False)))
 
 
 def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: float) -> Observed:

@@ -1,7 +1,7 @@
 """All metrics in the formats that Prometheus scrapes, computed at each scrape."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -19,11 +19,10 @@ from refresher.core.model import Outcome, Verdict
 from refresher.core.state import State, TokenPolicy
 from refresher.core.status import ConfigurationStatus
 from refresher.metrics.counters import BOUNDS, Counters
-from refresher.metrics.series import METRICS, PREFIX, Description, Scrape
+from refresher.metrics.series import PREFIX, Description, Scrape, families
 from refresher.ports import Clock
 
 _END = b"# EOF\n"  # the last line in OpenMetrics
-_PIECE = 256  # lines: they take a few milliseconds
 _ROW = 320  # bytes of one token in a `Scrape`, roughly
 
 
@@ -104,14 +103,11 @@ class Metrics:
 
 
 def _of_tokens(taken: Scrape, encode: Callable[[Collector], bytes]) -> Iterator[bytes]:
-    for metric, samples in METRICS:
-        lines = samples(taken)
-        text = "".join(islice(lines, _PIECE))
-        if text:
-            yield encode(_Described(metric)).removesuffix(_END)
-        while text:
-            yield text.encode()
-            text = "".join(islice(lines, _PIECE))
+    for metric, texts in families(taken):
+        head = encode(_Described(metric)).removesuffix(_END)
+        for text in filter(None, texts):
+            yield head + text.encode()
+            head = b""
 
 
 class _Described(Collector):

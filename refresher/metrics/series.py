@@ -17,6 +17,7 @@ from refresher.core.values import distinct
 from refresher.metrics.counters import FAILURE, SUCCESS, Counters
 
 PREFIX = "token_refresher_"
+PART = 256  # tokens: their rows take a few milliseconds
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -95,17 +96,18 @@ HOOK_RUNS = Description(
 
 
 class Row(NamedTuple):
-    """One token at the moment of the scrape. `label`: its name as a label. `facts`: of its current token.
-    The rest are wall times: when that token expires, when the schedule replaces it, and when the next attempt
-    is planned."""
+    """One token at the moment of the scrape. `label`: its name as a label. `outputs`: the names of its
+    outputs as labels, in the order of `State.outputs`. `facts`: of its current token. The rest are wall times
+    as text: when that token expires, when the schedule replaces it, when the next attempt is planned."""
 
+    name: str
     label: str
-    policy: TokenPolicy
+    outputs: list[str]
     state: State
     facts: TokenFacts | None
-    expiry: float | None
-    due: float | None
-    planned: float | None
+    expiry: str | None
+    due: str | None
+    planned: str | None
 
 
 class Scrape:
@@ -114,24 +116,28 @@ class Scrape:
     def __init__(self, view: Iterable[tuple[TokenPolicy, State]], counters: Counters, now: Instant) -> None:
         self.counters, self.now = counters, now
         self._view = tuple(view)
-        self._known: list[Row] = []
+        self._known: list[list[Row]] = []
 
     def __len__(self) -> int:
         """How many tokens there are."""
         return len(self._view)
 
-    def rows(self) -> Iterator[Row]:
-        """A row for each token. The first caller computes them one by one, between which the server answers
-        probes; only one caller at a time."""
+    def parts(self) -> Iterator[list[Row]]:
+        """A row for each token, in lists of up to PART. The first caller computes them one by one, between
+        which the server answers probes; only one caller at a time."""
         yield from self._known
-        for policy, state in self._view[len(self._known) :]:
-            row = self._row(policy, state)
-            self._known.append(row)
-            yield row
+        for first in range(PART * len(self._known), len(self._view), PART):
+            part = [self._row(policy, state) for policy, state in self._view[first : first + PART]]
+            self._known.append(part)
+            yield part
 
     def wall(self, boot: float) -> float:
         """The wall time of this boot second."""
         return self.now.wall + boot - self.now.boot
+
+    def expiry(self, facts: TokenFacts) -> str:
+        """When this token expires."""
+        return _seconds(self.now.wall + facts.remaining(self.now))
 
     def _row(self, policy: TokenPolicy, state: State) -> Row:
         now = self.now
@@ -139,100 +145,93 @@ class Scrape:
         due = status.refresh_due(state, policy, now)
         planned = status.next_attempt(state, policy, now, due)
         return Row(
+            policy.name,
             f'token="{escaped(policy.name)}"',
-            policy,
+            [f'output="{escaped(output.name)}"' for output in state.outputs],
             state,
             facts,
-            None if facts is None else now.wall + facts.remaining(now),
-            None if due is None else self.wall(due),
-            None if planned is None else self.wall(planned[1]),
+            None if facts is None else self.expiry(facts),
+            None if due is None else _seconds(self.wall(due)),
+            None if planned is None else _seconds(self.wall(planned[1])),
         )
 
 
-Lines = Iterator[str]
+Rows = list[Row]
+Lines = Iterable[str]
 
 
-def _expiries(of: Scrape) -> Lines:
-    for row in of.rows():
-        if row.expiry is not None:
-            yield _seconds(EXPIRY, row.label, row.expiry)
+def _expiries(name: str, rows: Rows, _of: Scrape) -> Lines:
+    return [f"{name}{{{row.label}}} {row.expiry}\n" for row in rows if row.expiry]
 
 
-def _issued(of: Scrape) -> Lines:
-    for row in of.rows():
-        if row.facts is not None:
-            yield _seconds(ISSUED, row.label, row.facts.issued.wall)
+def _issued(name: str, rows: Rows, _of: Scrape) -> Lines:
+    return [f"{name}{{{row.label}}} {row.facts.issued.wall:.3f}\n" for row in rows if row.facts]
 
 
-def _shortfalls(of: Scrape) -> Lines:
-    for row in of.rows():
+def _shortfalls(name: str, rows: Rows, _of: Scrape) -> Lines:
+    for row in rows:
         facts = row.facts
         if facts is not None and facts.requested != facts.lifetime:
-            yield _seconds(SHORTFALL, row.label, facts.requested - facts.lifetime)
+            yield f"{name}{{{row.label}}} {_seconds(facts.requested - facts.lifetime)}\n"
 
 
-def _due(of: Scrape) -> Lines:
-    for row in of.rows():
-        if row.due is not None:
-            yield _seconds(REFRESH_DUE, row.label, row.due)
+def _due(name: str, rows: Rows, _of: Scrape) -> Lines:
+    return [f"{name}{{{row.label}}} {row.due}\n" for row in rows if row.due]
 
 
-def _planned(of: Scrape) -> Lines:
-    for row in of.rows():
-        if row.planned is not None:
-            yield _seconds(NEXT_REFRESH, row.label, row.planned)
+def _planned(name: str, rows: Rows, _of: Scrape) -> Lines:
+    return [f"{name}{{{row.label}}} {row.planned}\n" for row in rows if row.planned]
 
 
-def _failing(of: Scrape) -> Lines:
-    for row in of.rows():
+def _failing(name: str, rows: Rows, of: Scrape) -> Lines:
+    for row in rows:
         since = status.failing_since(row.state)
         if since is not None:
-            yield _seconds(FAILING_SINCE, row.label, of.wall(since))
+            yield f"{name}{{{row.label}}} {_seconds(of.wall(since))}\n"
 
 
-def _keys(of: Scrape) -> Lines:
-    for row in of.rows():
+def _keys(name: str, rows: Rows, _of: Scrape) -> Lines:
+    for row in rows:
         newest = row.state.newest
         if newest is not None:
-            yield _count(KEY_ACCEPTED, row.label, not newest.is_refused)
+            yield f"{name}{{{row.label}}} {0 if newest.is_refused else 1}\n"
 
 
-def _output_expiries(of: Scrape) -> Lines:
-    for row in of.rows():
-        for output in row.state.outputs:
+def _output_expiries(name: str, rows: Rows, of: Scrape) -> Lines:
+    for row in rows:
+        for label, output in zip(row.outputs, row.state.outputs, strict=True):
             facts = output.facts
             if facts is not None:
-                expiry = of.now.wall + facts.remaining(of.now)
-                yield _seconds(OUTPUT_EXPIRY, f'output="{escaped(output.name)}",{row.label}', expiry)
+                expiry = row.expiry if facts is row.facts else of.expiry(facts)
+                yield f"{name}{{{label},{row.label}}} {expiry}\n"
 
 
-def _refreshes(of: Scrape) -> Lines:
-    for row in of.rows():
-        for (reason, result), count in of.counters.refreshes(row.policy.name).items():
-            yield _count(REFRESHES, f'reason="{reason}",result="{result}",{row.label}', count)
+def _refreshes(name: str, rows: Rows, of: Scrape) -> Lines:
+    for row in rows:
+        for (reason, result), count in of.counters.refreshes(row.name).items():
+            yield f'{name}{{reason="{reason}",result="{result}",{row.label}}} {count}\n'
 
 
-def _writes(of: Scrape) -> Lines:
+def _writes(name: str, rows: Rows, of: Scrape) -> Lines:
     """The successful writes of an output are there from the start, also at 0, so that a query can find an
     output without a token: ``…writes_total unless on (token, output) …output_token_expiry…``."""
-    for row in of.rows():
-        counts = of.counters.output_writes(row.policy.name)
-        for output in row.state.outputs:
-            name = escaped(output.name)
+    for row in rows:
+        counts = of.counters.output_writes(row.name)
+        for label, output in zip(row.outputs, row.state.outputs, strict=True):
             succeeded = counts.get((output.name, SUCCESS), 0)
-            yield _count(WRITES, f'output="{name}",result="{SUCCESS}",{row.label}', succeeded)
+            yield f'{name}{{{label},result="{SUCCESS}",{row.label}}} {succeeded}\n'
             failed = counts.get((output.name, FAILURE))
             if failed is not None:
-                yield _count(WRITES, f'output="{name}",result="{FAILURE}",{row.label}', failed)
+                yield f'{name}{{{label},result="{FAILURE}",{row.label}}} {failed}\n'
 
 
-def _hook_runs(of: Scrape) -> Lines:
-    for row in of.rows():
-        for (output, result), count in of.counters.hook_runs(row.policy.name).items():
-            yield _count(HOOK_RUNS, f'output="{escaped(output)}",result="{result}",{row.label}', count)
+def _hook_runs(name: str, rows: Rows, of: Scrape) -> Lines:
+    for row in rows:
+        for (output, result), count in of.counters.hook_runs(row.name).items():
+            yield f'{name}{{output="{escaped(output)}",result="{result}",{row.label}}} {count}\n'
 
 
-METRICS: tuple[tuple[Description, Callable[[Scrape], Lines]], ...] = (
+METRICS: tuple[tuple[Description, Callable[[str, Rows, Scrape], Lines]], ...] = (
     (EXPIRY, _expiries),
     (ISSUED, _issued),
     (SHORTFALL, _shortfalls),
@@ -247,15 +246,20 @@ METRICS: tuple[tuple[Description, Callable[[Scrape], Lines]], ...] = (
 )
 
 
-def _seconds(metric: Description, labels: str, value: float) -> str:
+def families(taken: Scrape) -> Iterator[tuple[Description, Iterator[str]]]:
+    """Each metric and its lines, in pieces of up to PART tokens. A piece may be empty."""
+    for metric, lines in METRICS:
+        yield metric, _pieces(metric, lines, taken)
+
+
+def _pieces(metric: Description, lines: Callable[[str, Rows, Scrape], Lines], taken: Scrape) -> Iterator[str]:
+    return ("".join(lines(metric.name, rows, taken)) for rows in taken.parts())
+
+
+def _seconds(value: float) -> str:
     """A time or a duration, in milliseconds. The two clocks are read a moment apart; with more digits an
     unchanged expiry would seem to change."""
-    return f"{metric.name}{{{labels}}} {value:.3f}\n"
-
-
-def _count(metric: Description, labels: str, value: int) -> str:
-    """A count, or a truth value as 1 or 0."""
-    return f"{metric.name}{{{labels}}} {value:d}\n"
+    return f"{value:.3f}"
 
 
 def escaped(name: str) -> str:

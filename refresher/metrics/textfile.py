@@ -12,12 +12,12 @@ from refresher.metrics.series import (
     EXPIRY,
     ISSUED,
     KEY_ACCEPTED,
-    METRICS,
     OUTPUT_EXPIRY,
     PREFIX,
     Description,
     Scrape,
     escaped,
+    families,
 )
 
 # Of the daemon's metrics. The others describe a process, or count from its start. The due time is left out: a
@@ -44,20 +44,20 @@ def metrics_of_pass(
     """The content of the file. `every`: seconds between two calls; 0 if unknown. `succeeded`: whether the
     pass did all that it should for a token."""
     taken = Scrape(view, Counters(), now)
-    families = [(metric, samples(taken)) for metric, samples in METRICS if metric in KEPT]
-    families += [
+    found = [(metric, lines) for metric, lines in families(taken) if metric in KEPT]
+    found += [
         (LAST_RUN, _samples(LAST_RUN, ((policy.name, f"{now.wall:.3f}") for policy, _ in view))),
         (SUCCESS, _samples(SUCCESS, ((policy.name, f"{succeeded(state):d}") for policy, state in view))),
     ]
     if every:
-        families.append((EVERY, _samples(EVERY, ((policy.name, f"{every:g}") for policy, _ in view))))
-    return "".join(text for metric, samples in families for text in _family(metric, list(samples)))
+        found.append((EVERY, _samples(EVERY, ((policy.name, f"{every:g}") for policy, _ in view))))
+    return "".join(_family(metric, "".join(lines)) for metric, lines in found)
 
 
-def _family(metric: Description, samples: list[str]) -> Iterator[str]:
-    if samples:
-        yield f"# HELP {metric.name} {metric.help_text}\n# TYPE {metric.name} {metric.kind}\n"
-        yield from samples
+def _family(metric: Description, lines: str) -> str:
+    if not lines:
+        return ""
+    return f"# HELP {metric.name} {metric.help_text}\n# TYPE {metric.name} {metric.kind}\n{lines}"
 
 
 def _samples(metric: Description, values: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -70,12 +70,18 @@ class FileOutput:
             target = self._target()
             self._try_clear(target)
             condition = self._condition(target)
-            known = self._last_reading.holding(condition, now) if condition else None
-            found = self._found(target, now) if known is None else known
-            if condition and known is None and found.facts is not None:  # a record may be unreadable for now
-                self._last_reading.keep(condition, found, now)
+            found = self._last_reading.holding(condition, now)
+            if found is None:
+                found = self._found(target, now)
+                if found.facts is not None:  # a record may be unreadable for now
+                    found = self._last_reading.kept(condition, found, now)
             self._requests_at = None if found.owner else target
-            return found._replace(refresh_requested=self.request_seen())
+            requested = self.request_seen()
+            return found if requested is None else found._replace(refresh_requested=requested)
+
+    def has_changed(self) -> bool:
+        """See `ports.Output`."""
+        return self._last_reading.has_changed(lambda: self._condition(self._target()))
 
     def _condition(self, target: str) -> Condition | None:
         """The condition of the file and its record; None if one is missing or the group is unknown."""

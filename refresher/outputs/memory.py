@@ -82,6 +82,9 @@ class MemoryOutput:
     def request_refresh(self, at: float) -> None:  # noqa: ARG002 -- see the message
         raise OutputError("is in the memory of its daemon: send the daemon SIGUSR1")
 
+    def has_changed(self) -> bool:
+        return False
+
     def request_seen(self) -> float | None:
         return None
 

@@ -65,25 +65,36 @@ class SecretOutput:
         self._api, self._time_left, self._deletes = api, time_left, deletes
         self._requested, self._watched = requested, watched
         self._last: tuple[str, float, Holding] | None = None  # version, when read (boot seconds), content
+        self._requested_before: float | None = None  # by `requested`, at the last inspection
         self._is_released = False
         self._path = secret_path(plan.namespace, plan.secret)
 
     def inspect(self, now: Instant) -> Holding:
         """See `ports.Output`. Also describes a Secret of another installation."""
-        version, last = self._watched(), self._last
+        version, last, requested = self._watched(), self._last, self._requested()
         if last is not None and version == last[0] and now.boot - last[1] < READ_ANEW:
             held = as_of(last[2], now)
         else:
             with self._output_errors("read", OutputOutOfSightError):
                 found = self._read()
-            held = self._holding(found, now)
-            self._remember(found, held, now)
-        requests = [self._requested(), held.refresh_requested]
+            held = self._remember(found, self._holding(found, now), now)
+        self._requested_before = requested
+        requests = [requested, held.refresh_requested]
         return held._replace(refresh_requested=max(filter(None, requests), default=None))
 
-    def _remember(self, found: Seen | None, held: Holding, now: Instant) -> None:
-        is_watched = found is not None and self._watched() is not None
-        self._last = (found.resource_version, now.boot, held) if found and is_watched else None
+    def has_changed(self) -> bool:
+        """See `ports.Output`. The watch has seen another version or another request, or it fails."""
+        last = self._last
+        return last is not None and (self._watched(), self._requested()) != (last[0], self._requested_before)
+
+    def _remember(self, found: Seen | None, held: Holding, now: Instant) -> Holding:
+        """The holding, `watched` if a watch follows the Secret."""
+        if found is None or self._watched() is None:
+            self._last = None
+            return held
+        held = held._replace(watched=True)
+        self._last = found.resource_version, now.boot, held
+        return held
 
     def _holding(self, found: Seen | None, now: Instant) -> Holding:
         if found is None:
@@ -96,8 +107,7 @@ class SecretOutput:
         values = self._plan.render(token, now)
         with self._output_errors("written"):
             written = secret_body.seen(self._put(values, token.facts, sealer))
-        held = self._holding(written, now)
-        self._remember(written, held, now)
+        held = self._remember(written, self._holding(written, now), now)
         if held.facts is None or held.facts.fingerprint != token.facts.fingerprint or not held.intact:
             raise OutputError(
                 "does not hold what was just written: check for an admission webhook that "

@@ -8,6 +8,8 @@ wrong.
 
 import os
 import struct
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from refresher.core.instant import Instant, from_wall
@@ -44,19 +46,35 @@ class LastReading:
     def __init__(self) -> None:
         self._known: tuple[Condition, float, Holding | None] | None = None
 
-    def holding(self, condition: Condition, now: Instant) -> Holding | None:
+    def holding(self, condition: Condition | None, now: Instant) -> Holding | None:
         """What the output holds; None if it must be read. Call it before each reading."""
         known = self._known
+        if condition is None:
+            self._known = None
+            return None
         if known is None or known[0] != condition:
             self._known = condition, now.boot, None
             return None
         return None if known[2] is None else as_of(known[2], now)
 
-    def keep(self, condition: Condition, holding: Holding, now: Instant) -> None:
-        """Remember `holding`, which was read after `holding` was called for this condition."""
+    def kept(self, condition: Condition | None, holding: Holding, now: Instant) -> Holding:
+        """Remember `holding`, which was read after `holding` was called, if the condition is settled. Then
+        `has_changed` reports changes, and the returned holding is `watched`."""
         known = self._known
-        if known is not None and known[0] == condition and now.boot - known[1] >= SETTLED:
-            self._known = condition, known[1], holding
+        if known is None or known[0] != condition or now.boot - known[1] < SETTLED:
+            return holding
+        holding = holding._replace(watched=True)
+        self._known = condition, known[1], holding
+        return holding
+
+    def has_changed(self, present: Callable[[], Condition | None]) -> bool:
+        """Whether the `present` condition differs from that of the `watched` holding. False without one."""
+        known = self._known
+        if known is None or known[2] is None:
+            return False
+        with suppress(OSError):
+            return known[0] != present()
+        return True
 
 
 def as_of(holding: Holding, now: Instant) -> Holding:

@@ -16,19 +16,22 @@ from typing import Any, NamedTuple
 from refresher.core.durations import humanized
 from refresher.status.rows import (
     UNKNOWN,
+    URGENCY,
+    Kind,
     Row,
     RowProblem,
     advice_once,
     configuration_since,
+    kind_of,
     lease_lines,
     number,
     objects,
     problems_of_daemon,
-    rows,
+    rows_by_token,
     shown,
     wall,
 )
-from refresher.status.selection import ALL, Selection, links_between, visible_of
+from refresher.status.selection import ALL, Selection, links_between, matches, visible_of
 
 EVERY = 10  # seconds between two renewals
 
@@ -102,19 +105,19 @@ class _Entry(NamedTuple):
 
     status: Object
     row: Row
-    kind: str
+    kind: Kind
     outputs: tuple["_Entry", ...] = ()
 
 
 def page(document: Object, wanted: Selection = ALL) -> str:
     """A status document as HTML, with all its texts escaped. Fields that are missing or misformed are left
     out. The tokens that need attention come first. The verdict is that of all tokens."""
-    tokens = sorted(_entries(document), key=lambda token: list(_WORDS).index(token.kind), reverse=True)
+    tokens = sorted(_entries(document), key=lambda token: URGENCY[token.kind])
     kind = _verdict(document, tokens)
     host = shown(document.get("host"))
     title = f"{'' if kind == 'good' else '! '}{'' if host == UNKNOWN else f'{host}: '}inlive-token-refresher"
     renewal = f'<meta http-equiv="refresh" content="{EVERY}">\n' if wanted.renews else ""
-    matching = [token for token in tokens if wanted.token in token.row.name]
+    matching = [token for token in tokens if matches(token.row.name, wanted.token)]
     visible = visible_of(matching, wanted)
     return f"""\
 <!DOCTYPE html>
@@ -142,21 +145,13 @@ def page(document: Object, wanted: Selection = ALL) -> str:
 
 
 def _entries(document: Object) -> Iterator[_Entry]:
-    row = rows(document)
-    for token in objects(document, "tokens"):
-        of_token = next(row)
-        below = [(output, next(row)) for output in objects(token, "outputs")]
-        outputs = tuple(_Entry(output, of_output, _kind(of_output)) for output, of_output in below)
-        problems = any(entry.row.problems for entry in outputs)
-        yield _Entry(token, of_token, _kind(of_token, fails=problems), outputs)
+    for token, (row, *below) in zip(objects(document, "tokens"), rows_by_token(document), strict=True):
+        outputs = zip(objects(token, "outputs"), below, strict=True)
+        entries = tuple(_Entry(output, of_output, kind_of(of_output)) for output, of_output in outputs)
+        yield _Entry(token, row, kind_of(row, *below), entries)
 
 
-def _kind(row: Row, *, fails: bool = False) -> str:
-    valid = "late" if row.problems or fails else "good"
-    return {"yes": valid, "NO": "bad"}.get(row.valid, "unknown")
-
-
-def _verdict(document: Object, tokens: list[_Entry]) -> str:
+def _verdict(document: Object, tokens: list[_Entry]) -> Kind:
     """The kind of the whole document."""
     if not isinstance(document.get("valid"), bool):
         return "unknown"

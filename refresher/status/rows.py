@@ -5,7 +5,8 @@ The document may come from a daemon of another version: fields that are missing 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, Literal, NamedTuple
 
 from refresher.core.disclosure import printable
 from refresher.core.durations import humanized
@@ -13,6 +14,11 @@ from refresher.core.rfc3339 import parse, to_second
 
 UNKNOWN = "-"
 LARGEST_COUNT = 10**9  # more failures in a row than any daemon has
+
+
+Kind = Literal["good", "late", "bad", "unknown"]
+# What needs attention first: a smaller number comes first.
+URGENCY: Mapping[Kind, int] = {"unknown": 0, "bad": 1, "late": 2, "good": 3}
 
 
 class RowProblem(NamedTuple):
@@ -44,13 +50,18 @@ class Row(NamedTuple):
 
 def rows(document: Mapping[str, Any]) -> Iterator[Row]:
     """A row for each token, followed by the rows of its outputs."""
+    return chain.from_iterable(rows_by_token(document))
+
+
+def rows_by_token(document: Mapping[str, Any]) -> Iterator[tuple[Row, ...]]:
+    """For each token its row, then the rows of its outputs."""
     time = wall(document.get("time"))
     for token in objects(document, "tokens"):
         outputs = [_output_row(output, time) for output in objects(token, "outputs")]
         below = {f"{output.name}: {problem.message}" for output in outputs for problem in output.problems}
         problems = [_problem(problem, time) for problem in objects(token, "problems")]
         due, is_overdue = _due(token, time)
-        yield Row(
+        row = Row(
             shown(token.get("name")),
             is_output=False,
             valid=_validity(token.get("valid")),
@@ -61,7 +72,17 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
             remark=f"due {due}" if is_overdue else "",
             problems=tuple(problem for problem in problems if problem.message not in below),
         )
-        yield from outputs
+        yield (row, *outputs)
+
+
+def kind_of(row: Row, *outputs: Row) -> Kind:
+    """``good``: all is well. ``late``: valid, but something fails, perhaps at an output. ``bad``: not
+    valid."""
+    if row.valid == UNKNOWN:
+        return "unknown"
+    if row.valid == "NO":
+        return "bad"
+    return "late" if any(each.problems for each in (row, *outputs)) else "good"
 
 
 def _output_row(output: Mapping[str, Any], time: float | None) -> Row:

@@ -1,6 +1,7 @@
-"""Which tokens a page shows: a part of their names, and a page of limited length."""
+"""Which tokens a page or a table shows: those with matching names, and a limited number of them."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from html import escape
 from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qs, urlencode
@@ -11,7 +12,7 @@ PER_PAGE = 100  # tokens; one takes 1 kB of HTML
 
 
 class Selection(NamedTuple):
-    """What the reader asked for. `token`: a part of the names. `page`: counted from 1. `renews`: the browser
+    """What the reader asked for. `token`: see `matches`. `page`: counted from 1. `renews`: the browser
     loads the page again and again."""
 
     token: str = ""
@@ -38,6 +39,14 @@ def selection_of(query: str) -> Selection:
 ALL = Selection()
 
 
+def matches(name: str, pattern: str) -> bool:
+    """Whether `pattern` selects the token of this name. With ``*`` (any text) or ``?`` (any character) it
+    describes the whole name, otherwise it is a part of the name."""
+    if "*" in pattern or "?" in pattern:
+        return fnmatchcase(name, pattern.replace("[", "[[]"))
+    return pattern in name
+
+
 def visible_of(matching: Sequence[Shown], wanted: Selection) -> Sequence[Shown]:
     """Those on the wanted page."""
     first = (wanted.page - 1) * PER_PAGE
@@ -50,7 +59,7 @@ def links_between(wanted: Selection, matching: int) -> str:
         return ""
     numbers = visible_of(range(1, matching + 1), wanted)
     which = f"{numbers[0]} to {numbers[-1]} of {matching}" if numbers else f"none of {matching}"
-    named = f" with <bdi>{escape(wanted.token)}</bdi> in their names" if wanted.token else ""
+    named = f" that match <bdi>{escape(wanted.token)}</bdi>" if wanted.token else ""
     pages = {"Previous page": wanted.page - 1, "Next page": wanted.page + 1}
     items = "".join(
         f'<li><a href="{escape(wanted._replace(page=number).href)}">{text}</a></li>'

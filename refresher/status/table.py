@@ -7,14 +7,16 @@ from typing import Any
 
 from refresher.status.rows import (
     UNKNOWN,
+    URGENCY,
     Row,
     RowProblem,
     advice_once,
     configuration_since,
     headline,
+    kind_of,
     lease_lines,
     problems_of_daemon,
-    rows,
+    rows_by_token,
     source_line,
 )
 
@@ -26,15 +28,29 @@ WIDEST = (5, 9, 20, 28)  # columns of each head after the first; the names have 
 GOOD, BAD, WARN, TODO, PLAIN = "32", "1;31", "33", "1", ""  # SGR parameters (ECMA-48): colours of lines
 
 
-def table(document: Mapping[str, Any], width: int = UNLIMITED, *, colour: bool = False) -> str:
+def table(
+    document: Mapping[str, Any], width: int = UNLIMITED, *, colour: bool = False, most: int = UNLIMITED
+) -> str:
     """The lines of a status document: one for each token and, indented, for each output. Problems follow
-    below, each with what to do.
+    below, each with what to do. Tokens that need attention come first. `most`: how many tokens to show; the
+    last line has the number of the others.
 
     A line takes at most `width` columns, if that is at least 60. Only a name without enough room is
     shortened. `colour`: add escape sequences for a terminal.
     """
-    lines = [*_above(document, width), (PLAIN, ""), *_lines(list(rows(document)), width)]
+    tokens = sorted(rows_by_token(document), key=lambda rows: URGENCY[kind_of(*rows)])
+    found = [row for rows in tokens[:most] for row in rows]
+    lines = [*_above(document, width), (PLAIN, ""), *_lines(found, width), *_omitted(tokens[most:], width)]
     return "\n".join(f"\x1b[{style}m{text}\x1b[0m" if colour and style else text for style, text in lines)
+
+
+def _omitted(tokens: Sequence[tuple[Row, ...]], width: int) -> Iterator[tuple[str, str]]:
+    if not tokens:
+        return
+    unwell = sum(kind_of(*rows) != "good" for rows in tokens)
+    text = f"{len(tokens)} more tokens, {unwell} of them need attention: give a NAME or --limit to see others"
+    yield PLAIN, ""
+    yield from ((WARN if unwell else PLAIN, line) for line in wrapped(text, width))
 
 
 def _above(document: Mapping[str, Any], width: int) -> Iterator[tuple[str, str]]:

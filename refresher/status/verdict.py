@@ -3,13 +3,12 @@
 https://nagios-plugins.org/doc/guidelines.html: the exit code is the state, the first line is the summary.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from refresher.core.durations import humanized
-from refresher.status.rows import Row, RowProblem, number, objects, problems_of_daemon, rows, shown
+from refresher.status.rows import Row, RowProblem, number, objects, problems_of_daemon, rows_by_token, shown
 
 
 class Level(IntEnum):
@@ -56,9 +55,7 @@ def _findings(document: Mapping[str, Any]) -> Iterator[Verdict]:
     tokens = objects(document, "tokens")
     if not tokens or not isinstance(document.get("valid"), bool):
         yield Verdict(Level.UNKNOWN, "the status names no token")
-    shown_rows = iter(rows(document))
-    for token in tokens:
-        row, *outputs = itertools.islice(shown_rows, 1 + len(objects(token, "outputs")))
+    for token, (row, *outputs) in zip(tokens, rows_by_token(document), strict=True):
         yield from _of_token(token, row, outputs)
     for problem in problems_of_daemon(document):
         yield Verdict(Level.WARNING, _sentence(problem))

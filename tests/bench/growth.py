@@ -14,7 +14,7 @@ from tests.bench import picture, scale
 from tests.bench.secret import resident_of
 
 COUNTS = (1, 10, 100, 1_000, 10_000)
-IDLE_SECONDS = 60.0  # twice the interval between two looks at an output
+IDLE_SECONDS = 60.0  # each output is compared several times
 BARE = """
 import os, requests, time
 print(time.process_time(), int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))

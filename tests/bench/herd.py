@@ -21,7 +21,7 @@ from tests.bench import picture
 LIFETIME, REFRESH_AT, TIMEOUT = 3600.0, 0.70, 10.0
 LATENCY = 0.05  # seconds for a response of the issuer
 MINT_CPU = 0.005  # seconds of a core for a mint with its write and log lines (ONLY=first)
-LOOK_CPU = 0.00047  # the same for a look at an output that has not changed (ONLY=growth)
+REST_CPU = 0.037 / 10_000  # of a core, for comparing and inspecting one output (ONLY=growth)
 OUTAGE = 2 * LIFETIME, 3 * LIFETIME  # seconds after the start
 END = 6 * LIFETIME
 MINUTE = 60.0
@@ -85,14 +85,14 @@ def course(tokens: int, seed: int = 1) -> Course:
 
 
 def looks_of(tokens: int) -> float:
-    """The share of a core that looking at the outputs takes."""
-    return tokens / backoff.INSPECT_EVERY * LOOK_CPU
+    """The share of a core that comparing and inspecting the outputs takes."""
+    return tokens * REST_CPU
 
 
 def most_tokens() -> int:
     """The number of tokens that fill one core."""
     period = LIFETIME * (REFRESH_AT - schedule.JITTER / 2)
-    return int(1 / (LOOK_CPU / backoff.INSPECT_EVERY + MINT_CPU / period))
+    return int(1 / (REST_CPU + MINT_CPU / period))
 
 
 def _due_age(token: int, serial: int) -> float:

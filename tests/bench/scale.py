@@ -21,8 +21,8 @@ SCRAPES = 7  # of each format, in turn
 PROBES = 200
 OUTAGE = 20.0  # seconds
 PATIENCE = 180.0  # seconds to wait for a restart
-REST = 30.0  # seconds to measure what the daemon uses without scrapes: each file is looked at once
-SETTLED = 35.0  # seconds after the start: each file has been looked at once more, and is read no more
+REST = 30.0  # seconds to measure what the daemon uses without scrapes: each file is compared once
+SETTLED = 45.0  # seconds after the start: each file was inspected once more, and is only compared from now on
 FORMATS = {"text": "text/plain;version=0.0.4", "OpenMetrics": "application/openmetrics-text;version=1.0.0"}
 
 

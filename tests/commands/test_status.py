@@ -112,6 +112,53 @@ def test_every_token_of_a_configuration(call, tmp_path):
     assert re.findall(r"^(\w+) +(yes|NO) ", called.out, re.MULTILINE) == [("studio", "NO"), ("stage", "yes")]
 
 
+@pytest.fixture
+def crowd(call, tmp_path):
+    """Runs ``refresher status`` on thirty tokens; the last one is not valid."""
+    names = [*(f"studio-{number:02}" for number in range(29)), "stage"]
+    tokens = [{"name": name, "key_file": "absent", "outputs": [{"file": name}]} for name in names]
+    (tmp_path / "refresher.json").write_text(json.dumps({"tokens": tokens}))
+    for name in names[:-1]:
+        plant(tmp_path / name, age=60.0)
+    return lambda *more: call("status", "--config", tmp_path / "refresher.json", *more)
+
+
+def tokens_in(text):
+    return re.findall(r"^([a-z0-9-]+) +(?:yes|NO) ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count", "code"), [("studio", 29, 0), ("studio-0?", 10, 0), ("stage", 1, 75), ("st*", 30, 75)]
+)
+def test_a_pattern_selects_tokens_and_the_exit_code_is_of_these(crowd, pattern, count, code):
+    called = crowd(pattern)
+    assert (len(tokens_in(called.out)), called.code) == (count, code)
+    as_json = json.loads(crowd(pattern, "--json").out)
+    assert (len(as_json["tokens"]), as_json["valid"]) == (count, code == 0)
+
+
+def test_a_pattern_that_selects_no_token_is_an_error(crowd):
+    called = crowd("studio-?")
+    assert called.code == 78
+    assert "'studio-?'" in called.err
+    assert crowd("studio-?", "--exit-code").code == 3
+
+
+def test_a_limit_shows_what_needs_attention_and_counts_the_rest(crowd):
+    assert len(tokens_in(crowd().out)) == 30  # a pipe has no limit
+    called = crowd("--limit", "2")
+    assert tokens_in(called.out) == ["stage", "studio-00"]
+    assert "28 more tokens, 0 of them" in called.out
+    assert len(json.loads(crowd("--limit", "2", "--json").out)["tokens"]) == 30
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "1" * 10])
+def test_an_invalid_limit_is_reported(crowd, limit):
+    called = crowd(f"--limit={limit}")
+    assert called.code == 78
+    assert "--limit" in called.err
+
+
 def test_a_pipe_gets_whole_paths(status, tmp_path):
     folder = tmp_path / "/".join(["a-directory-with-a-long-name"] * 5)
     folder.mkdir(parents=True)

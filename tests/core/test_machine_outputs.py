@@ -2,12 +2,14 @@
 
 import pytest
 
+from refresher.core.backoff import INSPECT_EVERY, INSPECT_WATCHED
 from refresher.core.effects import Inspect, Mint, Wait, Write
 from refresher.core.events import (
     Found,
     InspectFailed,
     RefreshRequested,
     Started,
+    WatchEnded,
     WriteFailed,
     Written,
 )
@@ -46,6 +48,42 @@ def test_a_hanging_write_delays_no_other():
     driver.observe(Written("a", token(2, age=-2520.0)))  # b hangs
     driver.contents["a"] = Holding()
     assert driver.until(Write) == (30.0, write("a", token(2, age=-2520.0), "repair"))
+
+
+def watched() -> Driver:
+    """A driver whose only output is watched since its inspection now."""
+    a_day = token(2, lifetime=86400.0)
+    driver = at_work(policy(output("file"), lifetime=86400.0), first=a_day)
+    driver.contents["file"] = held(a_day)._replace(watched=True)
+    _, inspection = driver.until(Inspect)
+    driver.perform([inspection])
+    return driver
+
+
+def test_a_watched_output_is_inspected_rarely():
+    waits = watched().until(Inspect)[0]
+    assert INSPECT_WATCHED / 2 <= waits <= INSPECT_WATCHED
+
+
+def test_an_output_whose_watch_has_ended_is_inspected_half_a_minute_after_the_last_inspection():
+    driver = watched()
+    driver.passes(10.0)
+    driver.observe(WatchEnded("file"))
+    assert driver.until(Inspect)[0] == INSPECT_EVERY - 10.0
+
+
+def test_an_output_whose_watch_ends_later_is_inspected_at_once():
+    driver = watched()
+    driver.passes(100.0)
+    driver.observe(WatchEnded("file"))
+    assert isinstance(next_step(driver.state, driver.policy, driver.now), Inspect)
+
+
+def test_a_watched_output_that_no_minted_token_reaches_is_inspected_when_its_token_ends():
+    """A standby finds out then whether the leader has failed."""
+    driver = Driver(policy(output("file"), elected=True), held(token(2, age=3500.0))._replace(watched=True))
+    driver.begin()
+    assert driver.until(Inspect)[0] == 100.0
 
 
 def test_writes_are_retried_at_least_every_half_minute():

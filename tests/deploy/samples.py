@@ -10,7 +10,7 @@ from refresher.core.events import KeyRead, LeadershipChanged, Minted, WriteFaile
 from refresher.core.instant import Instant
 from refresher.core.model import Declined
 from refresher.core.process_notifications import LeaderChanged
-from refresher.metrics.series import METRICS, Scrape
+from refresher.metrics.series import Scrape, families
 from tests.core.builders import KEY, NOW, Driver, token
 from tests.deploy.rendering import DEPLOY
 from tests.observed import OK, Daemon
@@ -95,8 +95,8 @@ def _samples(daemon: Daemon) -> Iterator[tuple[str, str, float]]:
             own = ",".join(f'{key}="{value}"' for key, value in sample.labels.items())
             yield sample.name, own, sample.value
     taken = Scrape(daemon.view(), daemon.counters, daemon.clock.now())
-    for _, lines in METRICS:
-        for line in lines(taken):
+    for _, lines in families(taken):
+        for line in "".join(lines).splitlines():
             series, _, value = line.rpartition(" ")
             name, _, own = series.partition("{")
             yield name, own.rstrip("}"), float(value)

@@ -13,7 +13,7 @@ import pytest
 from tests import needs
 from tests.commands.daemon import eventually
 from tests.kube.diagnosis import recovers, refresh, running, standing, wait_until_reported, writes
-from tests.kube.installation import Installation
+from tests.kube.installation import ENOUGH, Installation
 
 DURATION = 3  # seconds that a Lease lasts
 
@@ -88,21 +88,20 @@ def test_without_etcd_the_minted_token_waits_for_its_write(cluster, minute_long)
 
 def test_a_fresh_service_account_token_restores_the_daemon(cluster, minute_long, tmp_path):
     account = minute_long.account
-    soon = cluster.credentials.altered(
-        account.token, exp=int(time.time()) - 55
-    )  # the server forgives a minute
+    other = cluster.service_account(account.namespace, "revoked", ENOUGH)
     file, kubeconfig = tmp_path / "its-token", tmp_path / "kubeconfig"
-    file.write_text(soon)
+    file.write_text(other.token)
     document = json.loads(account.kubeconfig.read_text())
     document["users"][0]["user"] = {"tokenFile": str(file)}
     kubeconfig.write_text(json.dumps(document))
     daemon = running(minute_long, KUBECONFIG=str(kubeconfig))
     held = minute_long.token()
+    cluster.must("DELETE", f"/api/v1/namespaces/{other.namespace}/serviceaccounts/{other.name}")
 
-    def has_expired() -> bool:
-        return cluster.ask("GET", minute_long.path, token=soon).status_code == 401
+    def is_refused() -> bool:
+        return cluster.ask("GET", minute_long.path, token=other.token).status_code == 401
 
-    eventually(has_expired, "the API server, which remembers it for ten seconds, refuses it", within=30.0)
+    eventually(is_refused, "the API server, which remembers it for ten seconds, refuses it", within=30.0)
     refresh(daemon)
     wait_until_reported(daemon, "401")
     assert writes(minute_long, daemon, "failure") >= 1

@@ -569,6 +569,24 @@ def test_a_watched_secret_is_read_again_only_when_its_version_changes_or_after_a
     assert is_nothing(output.inspect(NOW))
 
 
+def test_a_comparison_reports_what_the_watch_sees_until_an_inspection_has_seen_it(place):
+    seen, asked = [""], [None]
+    wants = planned(f"{place.account.namespace}/{NAME}", "home", OURS, {"access-token": Format()}, URL)
+    output = SecretOutput(wants, place.api, watched=lambda: seen[0], requested=lambda: asked[0])
+    output.write(a_token(), NOW, SEALER)
+    seen[0] = place.stored()["metadata"]["resourceVersion"]
+    assert output.inspect(NOW).watched
+    assert not output.has_changed()
+    asked[0] = 5.0
+    assert output.has_changed()
+    output.inspect(NOW)
+    assert not output.has_changed()
+    seen[0] = None  # the watch fails
+    assert output.has_changed()
+    assert not output.inspect(NOW).watched
+    assert not output.has_changed(), "nothing was promised"
+
+
 def test_a_request_outside_the_secret_counts_if_it_is_newer(place):
     asked = [5.0]
     wants = planned(f"{place.account.namespace}/{NAME}", "home", OURS, {"access-token": Format()}, URL)

@@ -3,7 +3,7 @@
 import pytest
 
 from refresher.core.state import OutputPolicy, TokenPolicy
-from refresher.metrics.series import METRICS, Scrape
+from refresher.metrics.series import Scrape, families
 from tests.core.builders import ISSUER_URL, UNREACHABLE, Driver
 from tests.deploy.samples import Course, Refresher
 from tests.observed import Daemon
@@ -13,7 +13,7 @@ HOUR = 3600
 
 def series(daemon: Daemon) -> list[str]:
     taken = Scrape(daemon.view(), daemon.counters, daemon.clock.now())
-    return [line.partition(" ")[0] for _, lines in METRICS for line in lines(taken)]
+    return [line.partition(" ")[0] for _, lines in families(taken) for line in "".join(lines).splitlines()]
 
 
 @pytest.mark.parametrize(("outputs", "well", "most"), [(1, 9, 12), (2, 11, 15)])

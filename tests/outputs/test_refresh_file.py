@@ -1,19 +1,14 @@
 """A request beside a file counts only if its writer may replace the token, and costs little to look for."""
 
 import os
-import threading
 
 import pytest
 
 from refresher.config.output_kinds import refresh_path
-from refresher.core.events import RefreshPlaced
 from refresher.errors import OutputError
 from refresher.outputs import refresh_file
 from refresher.outputs.file import FileOutput, Plan
-from refresher.outputs.request_poller import MOST_OUTPUTS, RequestPoller
-from refresher.ports import Message
 from tests.outputs.tokens import ISSUER_URL, NOW, SEALER, a_token
-from tests.simulation.site import Site
 
 AT = 1_793_872_860.5
 ANOTHER = 4242  # a user
@@ -104,49 +99,3 @@ def test_a_request_that_cannot_be_placed_is_an_error(target):
     output = FileOutput(Plan(str(target.parent / "absent" / "token"), ISSUER_URL))
     with pytest.raises(OutputError, match=r"^cannot be asked for a new token: .*absent"):
         output.request_refresh(AT)
-
-
-# The poller
-
-
-def polled(site: Site) -> RequestPoller:
-    return RequestPoller(site.managed_tokens.values())
-
-
-def test_the_poller_reports_each_request_once():
-    site = Site("a", "b")
-    poller = polled(site)
-    assert list(poller.poll()) == []
-    site.outputs["b"].requested = AT
-    assert list(poller.poll()) == [Message("b", RefreshPlaced("output of b", AT))]
-    assert list(poller.poll()) == []
-    site.outputs["b"].requested = AT + 1
-    assert list(poller.poll()) == [Message("b", RefreshPlaced("output of b", AT + 1))]
-
-
-def test_the_poller_leaves_many_outputs_to_the_inspections():
-    site = Site(*map(str, range(MOST_OUTPUTS + 1)))
-    site.outputs["0"].requested = AT
-    assert list(polled(site).poll()) == []
-
-
-def test_a_directory_that_hangs_does_not_delay_the_others():
-    site = Site("a", "b")
-    gate, entered = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        assert not entered.is_set(), "another thread enters it"
-        entered.set()
-        gate.wait(15.0)
-
-    site.outputs["a"].request_seen = hang
-    site.outputs["b"].requested = AT
-    poller = polled(site)
-    hanging = threading.Thread(target=lambda: list(poller.poll()))
-    hanging.start()
-    try:
-        assert entered.wait(15.0)
-        assert list(poller.poll()) == [Message("b", RefreshPlaced("output of b", AT))]
-    finally:
-        gate.set()
-        hanging.join()

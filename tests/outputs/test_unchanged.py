@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import time
 from contextlib import contextmanager
 
@@ -117,6 +118,47 @@ def test_the_next_inspection_sees_a_change(known, change):
     assert not output.inspect(NOW + 60).intact
 
 
+def move_the_directory(path):
+    os.rename(path.parent, f"{path.parent}-elsewhere")
+
+
+def lead_elsewhere(path):
+    """A link of the configuration leads to another directory with the same files."""
+    shutil.copytree(path.parent, f"{path.parent}-copy")
+    move_the_directory(path)
+    path.parent.symlink_to(f"{path.parent}-copy")
+
+
+@pytest.mark.parametrize("change", [*CHANGES, move_the_directory, lead_elsewhere])
+def test_a_comparison_reports_a_change_until_an_inspection_has_seen_it(known, change):
+    output, path = known
+    assert output.inspect(NOW + 60).watched
+    assert not output.has_changed()
+    change(path)
+    assert [output.has_changed(), output.has_changed()] == [True, True]
+    output.inspect(NOW + 90)
+    output.inspect(NOW + 120)
+    assert not output.has_changed()
+
+
+def test_an_output_that_may_still_change_unseen_is_not_watched(tmp_path):
+    output = FileOutput(Plan(str(tmp_path / "token"), "https://api.inlive.app", Format("token")))
+    output.write(a_token(), NOW, SEALER)
+    assert not output.inspect(NOW).watched
+    assert not output.inspect(NOW + (SETTLED - 0.1)).watched
+    assert not output.has_changed()
+    assert output.inspect(NOW + SETTLED).watched
+
+
+def test_a_write_of_our_own_is_seen_like_a_change_and_then_no_more(known):
+    output, _ = known
+    output.inspect(NOW + 60)
+    output.write(a_token(2), NOW + 70, SEALER)
+    found = [output.inspect(NOW + seconds) for seconds in (100, 130)]
+    assert [(each.intact, each.watched) for each in found] == [(True, False), (True, True)]
+    assert not output.has_changed()
+
+
 def test_a_request_beside_unchanged_files_is_seen(known):
     output, _ = known
     output.request_refresh(NOW.wall + 50)
@@ -127,14 +169,14 @@ def test_a_request_beside_unchanged_files_is_seen(known):
 def test_a_reading_counts_if_no_later_change_can_have_the_same_time(seconds, is_kept):
     last = LastReading()
     last.holding(BEFORE, NOW)
-    last.keep(BEFORE, holding(), NOW + seconds)
-    assert last.holding(BEFORE, NOW + 60) == (holding() if is_kept else None)
+    last.kept(BEFORE, holding(), NOW + seconds)
+    assert last.holding(BEFORE, NOW + 60) == (holding()._replace(watched=True) if is_kept else None)
 
 
 def test_a_change_forgets_the_reading_also_if_it_is_undone():
     last = LastReading()
     last.holding(BEFORE, NOW)
-    last.keep(BEFORE, holding(), NOW + 30)
+    last.kept(BEFORE, holding(), NOW + 30)
     assert last.holding(AFTER, NOW + 60) is None
     assert last.holding(BEFORE, NOW + 90) is None
 
@@ -143,7 +185,7 @@ def test_a_late_reading_of_another_condition_is_dropped():
     last = LastReading()
     last.holding(BEFORE, NOW)
     last.holding(AFTER, NOW + 30)
-    last.keep(BEFORE, holding(), NOW + 60)
+    last.kept(BEFORE, holding(), NOW + 60)
     assert last.holding(BEFORE, NOW + 90) is None
 
 
@@ -151,7 +193,7 @@ def test_a_remembered_token_has_the_age_that_its_files_state():
     """A wall clock that was wrong at the reading makes no token older for good."""
     last = LastReading()
     last.holding(BEFORE, NOW)
-    last.keep(BEFORE, holding(), NOW + 30)
+    last.kept(BEFORE, holding(), NOW + 30)
     set_back = Instant(NOW.wall + 60 - 1000, NOW.boot + 60)
     found = last.holding(BEFORE, set_back)
     assert found.facts.issued.wall == holding().facts.issued.wall
@@ -162,5 +204,5 @@ def test_a_remembered_token_has_the_age_that_its_files_state():
 def test_what_is_known_is_in_memory_once():
     reading, kept = LastReading(), holding()
     reading.holding(BEFORE, NOW)
-    reading.keep(BEFORE, kept, NOW + SETTLED)
+    kept = reading.kept(BEFORE, kept, NOW + SETTLED)
     assert reading.holding(BEFORE, NOW + 60) is kept

@@ -188,6 +188,10 @@ class FileOnDisk:
     def request_refresh(self, at: float) -> None:
         self._output.request_refresh(at)
 
+    def has_changed(self) -> bool:
+        """A comparison that hangs is reported like a change."""
+        return self._disk.hangs(self.name) or self._output.has_changed()
+
     def request_seen(self) -> float | None:
         return self._output.request_seen()
 

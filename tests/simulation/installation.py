@@ -323,8 +323,11 @@ class Installation:
     def releasing_takes_time(self, output: str) -> bool:
         return self.outputs[output].kind == "secret" or self.disk.hangs(output)
 
-    def look(self, name: str) -> None:
+    def look(self, name: str, *, missed: bool = False) -> None:
+        """The output was perhaps changed. `missed`: no poll of any process will report that."""
         self.promise.look(name, self.content(name))
+        for process in self.living():
+            (process.miss_change if missed else process.poll_outputs)()
 
     def look_at_path(self, path: str) -> None:
         for name, place in self.outputs.items():
@@ -352,8 +355,8 @@ class Installation:
         seen = secret_body.seen(stored)
         return b"\n".join(seen.values.values())
 
-    def damage(self, name: str, content: bytes | None) -> None:
-        """Somebody else deletes an output, or puts `content` there."""
+    def damage(self, name: str, content: bytes | None, *, missed: bool = False) -> None:
+        """Somebody else deletes an output, or puts `content` there. `missed`: see `look`."""
         place = self.outputs[name]
         if place.kind == "file":
             if content is None:
@@ -368,13 +371,14 @@ class Installation:
             stored = self.api.get(self.secret_path(place))
             stored["data"] = dict.fromkeys(stored.get("data", ()), base64.b64encode(content).decode())
             self.api.put(self.secret_path(place), stored)
-        self.look(name)
+        self.look(name, missed=missed)
 
     def request_refresh(self, name: str, at: float) -> None:
         """A writer of the output requests there a token that is issued at wall time `at` or later."""
         place = self.outputs[name]
         if place.kind == "file":
             refresh_file.place(self.file_path(place), at)
+            self.look(name)
         elif self.secret_path(place) in self.api.objects:
             stored = self.api.get(self.secret_path(place))
             requested = {secret_body.REFRESH: rfc3339.to_microsecond(at)}

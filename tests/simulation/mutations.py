@@ -143,8 +143,29 @@ MUTATIONS = (
     Mutation(
         "an altered output is not looked at again",
         "core/machine.py",
-        "else output.inspected_at + INSPECT_EVERY\n",
-        "else output.inspected_at + 100 * INSPECT_EVERY\n",
+        "    soonest = output.inspected_at + INSPECT_EVERY\n",
+        "    soonest = output.inspected_at + 100 * INSPECT_EVERY\n",
+    ),
+    Mutation(
+        "a change that is reported is not inspected",
+        "core/output_events.py",
+        "holding=output.holding._replace(watched=False)",
+        "holding=output.holding",
+        often=("output_is_deleted", "output_is_altered"),
+    ),
+    Mutation(
+        "a change whose report is missed is never found",
+        "core/machine.py",
+        "    latest = output.inspected_at + INSPECT_WATCHED * ",
+        "    latest = output.inspected_at + 100 * INSPECT_WATCHED * ",
+        often=("output_is_deleted", "output_is_altered"),
+    ),
+    Mutation(
+        "a changed file is believed to hold what it held before",
+        "outputs/unchanged.py",
+        "        if known is None or known[0] != condition:\n            self._known = condition, now.boot",
+        "        if known is None:\n            self._known = condition, now.boot",
+        often=("output_is_deleted", "output_is_altered"),
     ),
     Mutation(
         "a leader is not fenced: it leads on while its Lease may have run out",

@@ -97,17 +97,25 @@ class Output:
     written: list[tuple[float, str]] = field(default_factory=list)  # true time, fingerprint of the token
     includes_refresh_token: bool = False
     requested: float | None = None
+    watched: bool = False
+    altered: bool = False  # since the last inspection, if it is watched
     released: list[float] = field(default_factory=list)  # true time
     secret: tuple[str, str] | None = None
 
     def inspect(self, now: Instant) -> Holding:
         self._call()
-        return Holding(self.content.facts, self.content, intact=True) if self.content else Holding()
+        self.altered = False
+        if self.content is None:
+            return Holding()
+        return Holding(self.content.facts, self.content, intact=True, watched=self.watched)
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
         self._call()
         self.content = token
         self.written.append((self.process.world.now, token.facts.fingerprint))
+
+    def has_changed(self) -> bool:
+        return self.altered
 
     def request_seen(self) -> float | None:
         return self.requested

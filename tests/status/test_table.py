@@ -107,6 +107,28 @@ def test_a_pipe_gets_whole_names_and_one_line_for_each_problem() -> None:
     assert any("the key file" in line and line.endswith("of it") for line in lines)
 
 
+def test_tokens_that_need_attention_come_first_and_the_last_line_counts_the_omitted_ones() -> None:
+    valid = {"valid": True, "outputs": [], "problems": []}
+    failing = {**valid, "problems": [{"code": "mint_failed", "message": "refused"}]}
+    tokens = {
+        "a": valid,
+        "b": failing,
+        "c": {**valid, "valid": False},
+        "d": {**valid, "valid": None},
+        "e": valid,
+    }
+    crowd = {"tokens": [{"name": name, **token} for name, token in tokens.items()]}
+
+    def names(lines: str) -> list[str]:
+        return re.findall(r"^([a-e]) ", lines, re.MULTILINE)
+
+    assert names(layout.table(crowd)) == ["d", "c", "b", "a", "e"]
+    assert "more tokens" not in layout.table(crowd, most=5)
+    shortest = layout.table(crowd, most=2)
+    assert names(shortest) == ["d", "c"]
+    assert shortest.splitlines()[-1].startswith("3 more tokens, 1 of them need attention")
+
+
 def test_a_narrow_terminal_shows_no_times_of_expiry() -> None:
     daemon = at_work("studio", outputs=ONE)
     lines = layout.table(document(daemon), 70).splitlines()

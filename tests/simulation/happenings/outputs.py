@@ -2,7 +2,7 @@
 
 import errno
 
-from refresher.core.backoff import INSPECT_EVERY
+from refresher.core.backoff import INSPECT_EVERY, INSPECT_WATCHED
 from refresher.core.machine import STALLED
 from refresher.executor import GIVE_UP
 from refresher.lanes import COUNTS_FOR
@@ -19,6 +19,7 @@ LONG_FOR_EVER = 3 * GIVE_UP  # what hangs on a server that is gone holds its thr
 NEVER = 1e9
 REQUESTED_AHEAD = (0.0, 0.0, -10.0, 30.0, 300.0, NEVER)  # seconds
 BETWEEN_REQUESTS = 20.0
+MISSED = 0.2  # `Trouble.lasts` below which no poll reports a change
 DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -39,6 +40,8 @@ class OfTheOutputs(Base):
         lasts = trouble.lasts * self._bearable(spare=spare)
         if how == "for ever":
             lasts = min(lasts, LONG_FOR_EVER) if before < 2 else 0.0
+        for process in self.here.living():
+            process.poll_outputs()
         self.here.disk.hang = Hang(which, self.world.now + lasts, how == "fails", how == "for ever")
         self._along_with(trouble, lasts)
         if trouble.also is None and lasts > REPORTED:
@@ -101,7 +104,9 @@ class OfTheOutputs(Base):
     def _damage(self, trouble: Trouble, content: bytes | None) -> float:
         name = self._pick(trouble, tuple(self.here.configured))
         self.promise.tell(f"{self.here.outputs[name].name} is {'deleted' if content is None else 'altered'}")
-        self.promise.excuse(60.0, name)
+        missed = trouble.lasts < MISSED
+        lasts = 60.0 + (INSPECT_WATCHED if missed else 0.0)
+        self.promise.excuse(lasts, name)
         self.promise.may_cost_a_mint("where the value of an adopted token is not known")
-        self.here.damage(name, content)
-        return 60.0
+        self.here.damage(name, content, missed=missed)
+        return lasts

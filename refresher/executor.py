@@ -58,8 +58,6 @@ MINT_GRACE = 5.0  # seconds beyond the budget; an attempt needs them only if the
 HOOK_GRACE = 5.0  # seconds beyond the time-out of a run; needed only if the system hangs
 GIVE_UP = 60.0  # seconds for an effect on an output; two calls to a slow API server take 20 s
 
-_NO_LONGER_LEADS = Declined(Outcome.TIMEOUT, "not requested: this process no longer leads")
-
 AnEffect = TypeVar("AnEffect", bound=Effect)
 
 
@@ -85,10 +83,8 @@ class Kind(NamedTuple, Generic[AnEffect]):
 
 
 def _mint(managed: ManagedToken, step: Mint, _clock: Clock, roll: float) -> Done:
-    policy, budget = managed.policy, managed.mint_budget()
-    if budget <= 0:
-        return Done(MintFailed(step.key, _NO_LONGER_LEADS, roll))
-    result = managed.issuer.mint(step.key, policy.lifetime, budget)
+    policy = managed.policy
+    result = managed.mint(step.key)
     notifications = (IssuerAnswered(result.tries, result.skew),)
     if isinstance(result.answer, Declined):
         return Done(MintFailed(step.key, result.answer, roll), notifications)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from refresher.core.effects import DryRun, Wait
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, TokenFacts
-from refresher.core.state import OutputState, State
+from refresher.core.state import OutputState, State, TokenPolicy
 
 REHEARSAL_LASTS = 10.0  # seconds for which a dry run proves that an output can be written
 
@@ -36,8 +36,11 @@ def rehearsals(state: State, now: Instant) -> Iterator[DryRun | Wait]:
             yield Wait(min(again, now.boot + remaining) if remaining else again, f"rehearsing {output.name}")
 
 
-def failed_rehearsals(state: State) -> tuple[OutputState, ...]:
-    """The outputs that hold the token in hand and failed a dry run."""
+def failed_rehearsals(state: State, policy: TokenPolicy) -> tuple[OutputState, ...]:
+    """The outputs that hold the token in hand and failed a dry run. It is repeated until it passes, also if
+    no mint is due any more: else the failure would stay."""
+    if not policy.exclusive:
+        return ()
     return tuple(
         output
         for output in state.outputs

@@ -252,16 +252,9 @@ def is_publishable(state: State, now: Instant) -> bool:
 
 
 def _dry_run(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """Check whether an output can be written, unless a mint `is_publishable` already. After a failed
-    rehearsal check again until one passes, also if no mint is due any more: else the failure would stay."""
-    if state.newest is None:
-        return
-    if is_publishable(state, now):
-        outputs = exclusive.failed_rehearsals(state) if policy.exclusive else ()
-    else:
-        outputs = state.outputs
-    for output in outputs:
-        if output.holding is None or output.held or state.flight(output.slot):
+    """Check whether an output can be written, unless a mint `is_publishable` and no rehearsal has failed."""
+    for output in exclusive.failed_rehearsals(state, policy) if is_publishable(state, now) else state.outputs:
+        if state.newest is None or output.holding is None or output.held or state.flight(output.slot):
             continue
         if now.boot >= output.writes.next_try:
             yield DryRun(output.name)

@@ -91,9 +91,9 @@ MUTATIONS = (
     Mutation(
         "an attempt is tried again inside an attempt",
         "executor.py",
-        "    result = managed.issuer.mint(step.key, policy.lifetime, budget)\n",
+        "    result = managed.mint(step.key)\n",
         "    for _ in range(3):\n"
-        "        result = managed.issuer.mint(step.key, policy.lifetime, budget)\n"
+        "        result = managed.mint(step.key)\n"
         "        if not isinstance(result.answer, Declined):\n"
         "            break\n",
     ),
@@ -426,8 +426,8 @@ MUTATIONS = (
     Mutation(
         "exclusive: a mint goes on while another process leads already",
         "ports.py",
-        "        return min(budget, self.time_left()) if self.policy.exclusive else budget\n",
-        "        return budget\n",
+        "            budget = min(budget, self.time_left())\n",
+        "            pass\n",
         often=("mint_as_leadership_ends",),
     ),
     Mutation(

@@ -84,7 +84,7 @@ class Kind(NamedTuple, Generic[AnEffect]):
 
 def _mint(managed: ManagedToken, step: Mint, _clock: Clock, roll: float) -> Done:
     policy = managed.policy
-    result = managed.issuer.mint(step.key, policy.lifetime, policy.attempt_budget)
+    result = managed.mint(step.key)
     notifications = (IssuerAnswered(result.tries, result.skew),)
     if isinstance(result.answer, Declined):
         return Done(MintFailed(step.key, result.answer, roll), notifications)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from refresher.core.effects import HOOK, MINT_SLOT, OUTPUT, VERIFY_SLOT, Slot
 from refresher.core.events import Event, KeysPolled
 from refresher.core.instant import Instant
-from refresher.core.model import Holding, MintResult, SecretStr, Token, Verification
+from refresher.core.model import Declined, Holding, MintResult, Outcome, SecretStr, Token, Verification
 from refresher.core.notifications import Notification
 from refresher.core.seal import Sealer
 from refresher.core.state import TokenPolicy
@@ -142,6 +142,11 @@ class Hook(Protocol):
         """Kill what it has started and what is still running. Later runs fail. Any thread may call this."""
 
 
+# Seconds of leadership that a mint at an exclusive issuer needs. The shortest Lease, of 3 s, gives 2 s.
+SHORTEST_EXCLUSIVE_MINT = 1.5
+_NO_LONGER_LEADS = Declined(Outcome.TIMEOUT, "not requested: this process no longer leads")
+
+
 def forever() -> float:
     return math.inf
 
@@ -198,8 +203,23 @@ class ManagedToken(NamedTuple):
         return self.key is former.key or any(output.name in own for output in former.outputs)
 
     def may_act(self) -> bool:
-        """Whether this process may mint for this token now."""
+        """Whether this process leads."""
         return not self.policy.elected or self.time_left() > 0
+
+    def may_mint(self) -> bool:
+        """Whether to begin a mint now. One that ends the old token needs time to be answered."""
+        least = SHORTEST_EXCLUSIVE_MINT if self.policy.exclusive else 0.0
+        return not self.policy.elected or self.time_left() > least
+
+    def mint(self, key: SecretStr) -> MintResult:
+        """Request a token. An attempt that ends the old token must end before another process may lead: it
+        could end the token of that process."""
+        budget = self.policy.attempt_budget
+        if self.policy.exclusive:
+            budget = min(budget, self.time_left())
+        if budget <= 0:
+            return MintResult(_NO_LONGER_LEADS, Instant(0.0, 0.0), ())
+        return self.issuer.mint(key, self.policy.lifetime, budget)
 
 
 class Desired(NamedTuple):

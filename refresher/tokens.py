@@ -272,7 +272,7 @@ class Tokens:
 
     def _next_step(self, name: str, now: Instant, held_back: set[Slot]) -> Step:
         managed, state = self._tokens[name]
-        return next_step(state, managed.policy, now, held_back, may_mint=managed.may_act())
+        return next_step(state, managed.policy, now, held_back, may_mint=managed.may_mint())
 
     def _take_up(self, managed: ManagedToken, step: Effect, now: Instant) -> bool:
         """Begin an effect. Returns False if it has to wait for its lane."""

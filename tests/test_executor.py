@@ -200,6 +200,34 @@ def test_a_mint_passes_key_lifetime_and_budget_to_the_issuer(site):
     assert site.issuer.asked == (KEY, 3600.0, 10.0)
 
 
+def elected(site, *, exclusive: bool, time_left: float) -> None:
+    led = site.managed.policy._replace(elected=True, exclusive=exclusive)
+    site.managed = site.managed._replace(policy=led, time_left=lambda: time_left)
+
+
+@pytest.mark.parametrize(("exclusive", "budget"), [(True, 4.0), (False, 10.0)])
+def test_a_mint_that_ends_the_old_token_ends_before_another_process_may_lead(site, exclusive, budget):
+    elected(site, exclusive=exclusive, time_left=4.0)
+    site.does(MINT)
+    assert site.issuer.asked == (KEY, 3600.0, budget)
+
+
+def test_a_mint_that_ends_the_old_token_is_not_sent_after_leadership_has_ended(site):
+    elected(site, exclusive=True, time_left=0.0)
+    message = site.does(MINT)
+    assert site.issuer.asked is None
+    assert message.event.declined.message == "not requested: this process no longer leads"
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "time_left", "may"),
+    [(True, 1.6, True), (True, 1.4, False), (False, 1.4, True), (False, 0.0, False)],
+)
+def test_a_mint_that_ends_the_old_token_needs_time_to_be_answered(site, exclusive, time_left, may):
+    elected(site, exclusive=exclusive, time_left=time_left)
+    assert site.managed.may_mint() is may
+
+
 def test_a_granted_token_is_returned_with_all_its_facts(site):
     message = site.does(MINT)
     assert isinstance(message.event, Minted)

@@ -155,10 +155,11 @@ def _proof_findings(
     for number, path in enumerate(paths, start=1):
         shortest = min(token.lifetime for token in tokens if token.key_file == path)
         least = LEAST_TO_VERIFY if settings.verify else 0.0
-        result, lifetime = _prove(issuer, keys[path], shortest, settings.timeout, least)
+        tried = _lifetimes(shortest, least) if settings.requests_lifetime else (shortest,)
+        result = _prove(issuer, keys[path], tried, schedule.attempt_budget(settings.timeout, shortest))
         skew = result.skew if skew is None else skew
         if not isinstance(result.answer, Declined):
-            proof = f"minted a token of {format_duration(lifetime)} to prove it"
+            proof = f"minted a token of {format_duration(result.answer.lifetime)} to prove it"
             yield Finding("issuer", 0, f"{url} accepted the key in {path}; {proof}")
             if settings.exclusive:
                 yield ended_finding(url)
@@ -175,22 +176,22 @@ def _proof_findings(
         yield of_clock(skew)
 
 
-def _prove(
-    issuer: Issuer, key: SecretStr, shortest: float, timeout: float, least: float
-) -> tuple[MintResult, float]:
-    """Mint a token of the shortest lifetime that the issuer accepts, from `least` to `shortest` (seconds).
+def _lifetimes(shortest: float, least: float) -> tuple[float, ...]:
+    """The lifetimes to try, from `least` to `shortest` (seconds), which the daemon asks for."""
+    return (*(seconds for seconds in PROOF_LIFETIMES if least <= seconds < shortest), shortest)
 
-    `shortest` is the lifetime that the daemon asks for. An attempt may take as long as the daemon's. Returns
-    the last result and its lifetime.
-    """
-    for lifetime in (*(seconds for seconds in PROOF_LIFETIMES if least <= seconds < shortest), shortest):
-        result = issuer.mint(key, lifetime, schedule.attempt_budget(timeout, shortest))
+
+def _prove(issuer: Issuer, key: SecretStr, lifetimes: Sequence[float], budget: float) -> MintResult:
+    """Mint a token of the first of these lifetimes that the issuer accepts. `budget`: seconds for each
+    attempt, as for the daemon's. Returns the last result."""
+    for lifetime in lifetimes:
+        result = issuer.mint(key, lifetime, budget)
         is_lifetime_refused = (
             isinstance(result.answer, Declined) and result.answer.outcome is Outcome.BAD_RESPONSE
         )
         if not is_lifetime_refused:
             break
-    return result, lifetime
+    return result
 
 
 def _verify_findings(settings: AnyIssuer, token: SecretStr) -> Iterator[Finding]:

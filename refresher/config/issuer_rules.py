@@ -4,7 +4,7 @@ from math import ceil
 
 from refresher.config.drafts import INVALID, Draft
 from refresher.config.issuers import IssuerSettings
-from refresher.config.json_mint import JsonIssuerSettings, sends_key
+from refresher.config.json_mint import JsonIssuerSettings, sends
 from refresher.config.options import first_of, options_of
 from refresher.config.quoting import did_you_mean, shown
 from refresher.config.source_map import Problems
@@ -57,7 +57,7 @@ def _check_key_is_sent(issuer: Draft, problems: Problems) -> None:
     if issuer.section is not JsonIssuerSettings:
         return
     headers, body = issuer.get("headers"), issuer.get("json")
-    if INVALID not in (headers, body) and not sends_key(headers, body):
+    if INVALID not in (headers, body) and not sends("key", headers, body):
         example = "headers: {authorization: Bearer $key}"
         problems.add(
             issuer.place("mint"), f"no request contains $key; write it in headers or json: {example}"

@@ -116,3 +116,8 @@ class IssuerSettings(NamedTuple):
     def identity(self) -> str:
         """What outputs record. A token with another identity is another issuer's, and is not adopted."""
         return self.url
+
+    @property
+    def requests_lifetime(self) -> bool:
+        """Whether a request contains the lifetime. Otherwise the issuer alone decides it."""
+        return True

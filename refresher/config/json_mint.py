@@ -251,6 +251,11 @@ class JsonIssuerSettings(NamedTuple):
         return identity_of(self.mint, headers, self.body, self.answer.access_token)
 
     @property
+    def requests_lifetime(self) -> bool:
+        """See `IssuerSettings.requests_lifetime`."""
+        return sends("lifetime", self.headers, self.body)
+
+    @property
     def plan(self) -> "JsonPlan":
         """How to reach it."""
         from refresher.core.issuer_plans import JsonPlan  # noqa: PLC0415 -- only where wanted
@@ -258,7 +263,7 @@ class JsonIssuerSettings(NamedTuple):
         return JsonPlan(url=self.mint, headers=self.headers, body=self.body, **self.answer._asdict())
 
 
-def sends_key(headers: Pairs, body: str | None) -> bool:
-    """Whether a request contains the key."""
+def sends(variable: str, headers: Pairs, body: str | None) -> bool:
+    """Whether a request contains this variable."""
     texts = (*(text for _, text in headers), body or "")
-    return any("key" in Template(text).get_identifiers() for text in texts)
+    return any(variable in Template(text).get_identifiers() for text in texts)

@@ -145,6 +145,11 @@ class OAuth2IssuerSettings(NamedTuple):
         return identity_of(self.token_url, self.client_id, sorted(self.scopes), params)
 
     @property
+    def requests_lifetime(self) -> bool:
+        """See `IssuerSettings.requests_lifetime`. RFC 6749 has no such parameter."""
+        return False
+
+    @property
     def plan(self) -> "OAuth2Plan":
         """How to reach it."""
         from refresher.core.issuer_plans import OAuth2Plan  # noqa: PLC0415 -- only where wanted

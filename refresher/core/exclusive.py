@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from refresher.core.effects import DryRun, Wait
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, TokenFacts
-from refresher.core.state import OutputState, State
+from refresher.core.state import OutputState, State, TokenPolicy
 
 REHEARSAL_LASTS = 10.0  # seconds for which a dry run proves that an output can be written
 
@@ -34,6 +34,21 @@ def rehearsals(state: State, now: Instant) -> Iterator[DryRun | Wait]:
             remaining = output.holding.remaining(now) if output.holding else 0.0
             again = max(output.writes.next_try, now.boot + REHEARSAL_LASTS)
             yield Wait(min(again, now.boot + remaining) if remaining else again, f"rehearsing {output.name}")
+
+
+def failed_rehearsals(state: State, policy: TokenPolicy) -> tuple[OutputState, ...]:
+    """The outputs that hold the token in hand and failed a dry run. It is repeated until it passes, also if
+    no mint is due any more: else the failure would stay."""
+    if not policy.exclusive:
+        return ()
+    return tuple(
+        output
+        for output in state.outputs
+        if output.writes.failures
+        and state.facts
+        and output.facts
+        and output.facts.fingerprint == state.facts.fingerprint
+    )
 
 
 def _at_stake(state: State, now: Instant) -> list[OutputState]:

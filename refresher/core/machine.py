@@ -251,12 +251,10 @@ def is_publishable(state: State, now: Instant) -> bool:
     return False
 
 
-def _dry_run(state: State, _policy: TokenPolicy, now: Instant) -> Iterator[Step]:
-    """Check whether an output can be written, unless a mint `is_publishable` already."""
-    if state.newest is None or is_publishable(state, now):
-        return
-    for output in state.outputs:
-        if output.holding is None or output.held or state.flight(output.slot):
+def _dry_run(state: State, policy: TokenPolicy, now: Instant) -> Iterator[Step]:
+    """Check whether an output can be written, unless a mint `is_publishable` and no rehearsal has failed."""
+    for output in exclusive.failed_rehearsals(state, policy) if is_publishable(state, now) else state.outputs:
+        if state.newest is None or output.holding is None or output.held or state.flight(output.slot):
             continue
         if now.boot >= output.writes.next_try:
             yield DryRun(output.name)

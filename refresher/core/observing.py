@@ -88,7 +88,7 @@ def _ended(  # noqa: C901, PLR0911 -- a line for each event
         case Found():
             return output_events.found(state, policy, event, now, began)
         case InspectFailed():
-            return output_events.inspect_failed(state, event, now, began)
+            return output_events.inspect_failed(state, policy, event, now, began)
         case HookEnded():
             return hooks.ended(state, event, now)
 

@@ -96,8 +96,10 @@ def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: 
     writes = state.leads and not event.held  # otherwise another process writes the output
     was_in_place = output.published is not None and _holds(output.holding) == output.published
     disturbed = writes and was_in_place and held != output.published
-    if writes and output.writes.failures and state.facts and held == state.facts.fingerprint:
-        # The write that counted as failed did succeed; only its answer was lost.
+    is_new_there = state.facts is not None and _holds(output.holding) != held == state.facts.fingerprint
+    if writes and output.writes.failures and state.facts and is_new_there:
+        # The write that counted as failed did succeed; only its answer was lost. If the token was known to be
+        # there, a dry run has failed.
         output = output._replace(refresh_requested=event.holding.refresh_requested)
         return _settled(state, policy, output, holding, state.facts, began)
     published = output.published if writes else held
@@ -176,15 +178,18 @@ def _believed(found: Holding, state: State, policy: TokenPolicy, now: Instant) -
     return exclusive.living(found, state.facts) if policy.exclusive else found
 
 
-def inspect_failed(state: State, event: InspectFailed, now: Instant, began: float) -> Observed:
-    """Keep the holding of an output that is only out of sight: consumers may still have its token.
+def inspect_failed(
+    state: State, policy: TokenPolicy, event: InspectFailed, now: Instant, began: float
+) -> Observed:
+    """Keep the holding of an output that is only out of sight: consumers may still have its token. If a mint
+    would end that token, keep the holding of any unreadable output, but write it again.
 
     `began`: when (boot seconds) the inspection began.
     """
     output = state.output(event.output)
     next_try = now.boot + backoff.inspect_wait(output.reads.failures + 1)
     after = output._replace(
-        holding=output.holding if event.out_of_sight else Holding(),
+        holding=output.holding if event.out_of_sight else _unreadable(output.holding, policy),
         inspected_at=began,
         reads=output.reads.failed(event.message, next_try, now.boot)
         if event.out_of_sight
@@ -194,6 +199,10 @@ def inspect_failed(state: State, event: InspectFailed, now: Instant, began: floa
         return state.with_output(after), ()
     failed = _output_failed(output, event.message, now, writing=False)
     return state.with_output(after), (failed._replace(series=after.reads.series),)
+
+
+def _unreadable(known: Holding | None, policy: TokenPolicy) -> Holding:
+    return known._replace(intact=False) if policy.exclusive and known is not None else Holding()
 
 
 def _output_failed(output: OutputState, message: str, now: Instant, *, writing: bool) -> OutputFailed:

@@ -1,6 +1,7 @@
 """`refresher run` with several issuers: each mints its own tokens, and none holds back another."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +97,10 @@ def test_an_oauth2_issuer_mints(place: Path, issuer: Emulator) -> None:
     with Daemon("--issuer-url", issuer.url, *files, *serve) as server:
         server.wait_for("OutputWritten", output=f"file:{place}/inner")
         checked = refresher("check", "--config", config)
-        assert f"issuer: http://{address}/oauth2/token accepted the key in " in checked.said
+        proof = rf"issuer: http://{address}/oauth2/token accepted the key in \S+; minted a token of (\d+)m"
+        granted = re.search(proof, checked.said)  # by the server: a lifetime is not requested
+        assert granted is not None, checked
+        assert 50 <= int(granted[1]) < 60
         for _ in range(2):  # the second pass adopts the token
             ended = refresher("once", "--config", config)
             assert ended.code == 0, ended

@@ -3,10 +3,11 @@
 import pytest
 
 from refresher.core.effects import Adopt, DryRun, Inspect, Mint
-from refresher.core.events import DryRunPassed, Found, KeyRead, RefreshRequested, WriteFailed
+from refresher.core.events import DryRunPassed, Found, InspectFailed, KeyRead, RefreshRequested, WriteFailed
 from refresher.core.exclusive import REHEARSAL_LASTS
 from refresher.core.machine import STALLED
 from refresher.core.model import Holding, Reason
+from refresher.core.notifications import OutputWritten
 from tests.core.builders import (
     KEY,
     NEW_KEY,
@@ -82,7 +83,7 @@ def test_an_output_that_cannot_be_written_prevents_no_mint_once_its_token_has_ex
     driver = at_work(TWO._replace(lifetime=3607.0), first=token(lifetime=3607.0))  # no inspection is due then
     driver.plays_dry_runs = True
     assert play(driver, b_fails=True, seconds=4000.0) == Mint(KEY, Reason.SCHEDULED)
-    assert driver.now.boot == token().facts.issued.boot + 3607.0
+    assert driver.now.boot == pytest.approx(token().facts.issued.boot + 3607.0)
 
 
 @pytest.mark.parametrize("cause", ["a new key", "a request"])
@@ -194,3 +195,36 @@ def test_another_process_that_owns_an_output_mints():
         driver.observe(Found("a", held(theirs), held="process 7 owns it"))
         assert driver.steps() == [Adopt("a", held(theirs)), write("b", theirs, "new")]
         driver.perform([write("b", theirs, "new")])
+
+
+def test_a_failed_dry_run_is_reported_until_one_passes():
+    driver = running(TWO)
+    driver.until(DryRun)
+    driver.observe(DryRunPassed("a"))
+    driver.observe(WriteFailed("b", FULL, roll=1.0))
+    notified = driver.observe(Found("b", held(token(1))))
+    assert driver.state.output("b").problem == FULL
+    assert not any(isinstance(each, OutputWritten) for each in notified)
+    assert play(driver, b_fails=False, seconds=31.0) == Mint(KEY, Reason.SCHEDULED)
+    assert driver.state.output("b").problem is None
+
+
+def test_a_failed_dry_run_is_repeated_although_no_mint_is_due_any_more():
+    driver = running(ONE)
+    driver.observe(KeyRead(NEW_KEY))
+    assert driver.steps() == [DryRun("file")]
+    driver.observe(WriteFailed("file", FULL, roll=1.0))
+    driver.observe(KeyRead(KEY))
+    assert driver.until(DryRun)[0] < 60.0  # a mint is due much later
+    driver.observe(DryRunPassed("file"))
+    assert driver.state.output("file").problem is None
+    assert DryRun("file") not in driver.steps()
+
+
+def test_an_unreadable_output_may_still_have_readers_and_is_rehearsed():
+    driver = running(ONE)
+    driver.until(DryRun)
+    driver.observe(InspectFailed("file", "cannot be read: Input/output error", out_of_sight=False))
+    assert not driver.state.output("file").is_without(driver.now)
+    assert driver.steps() == [write("file", token(1), "repair")]
+    assert driver.minting is None

@@ -33,6 +33,7 @@ class ApiServer:
         self.world = world
         self.fault: str | None = None
         self.cut_off: dict[str, str] = {}  # by process's name
+        self.denied: set[tuple[str, str]] = set()  # paths, and the process that may not write there; "": none
         self.objects: dict[str, dict[str, Any]] = {}
         self._versions = itertools.count(2)
 
@@ -102,9 +103,10 @@ class ApiLine:
     def _try_out(self, path: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Nothing is stored: not before, not after the answer was lost."""
         self._pass_time(0.05)
-        self._fail_before(timeout)
+        self._fail_before(timeout, path)
         if self._server.fault_for(self._process) == "answers get lost":
             self._hang(timeout)
+        self._process.here.proven_at_path(path)
         return _copied(body)
 
     def _change(self, path: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
@@ -118,7 +120,7 @@ class ApiLine:
         if fault == "writes arrive late":
             late = server.world.dice.uniform(0, 2 * TIMEOUT)
             server.world.after(timeout + late, lambda: self._arrive_late(path, body))
-        self._fail_before(timeout)
+        self._fail_before(timeout, path)
         try:
             stored = server.put(path, body)
         except KubeConflictError:
@@ -130,6 +132,7 @@ class ApiLine:
         if fault == "answers get lost":
             self._hang(timeout)
         self._pass_time(latency)
+        self._process.here.proven_at_path(path)
         return stored
 
     def _arrive_late(self, path: str, body: Mapping[str, Any]) -> None:
@@ -139,8 +142,10 @@ class ApiLine:
             return  # as it should be: somebody was there meanwhile
         self._process.here.look_at_path(path)
 
-    def _fail_before(self, timeout: float) -> None:
+    def _fail_before(self, timeout: float, changed: str = "") -> None:
         self._expect_pauses()
+        if {(changed, ""), (changed, self._process.name)} & self._server.denied:
+            raise KubeDeniedError("not permitted (403)")
         match self._server.fault_for(self._process):
             case "unreachable":
                 raise KubeUnreachableError("the API server: connection refused")

@@ -37,6 +37,11 @@ def earliest(wants: Timing) -> float:
     return max(soonest(wants), latest(wants) - 0.1 * wants.lives)
 
 
+def earliest_exclusive(wants: Timing) -> float:
+    """As `earliest`, at an issuer whose new token ends the old one: there is no jitter."""
+    return max(soonest(wants), latest(wants))
+
+
 def soonest(wants: Timing) -> float:
     """The age before which a reported end leads to no new token."""
     return max(1.0, 0.1 * wants.lives)

@@ -31,6 +31,7 @@ class DesiredToken:
     own: dict[str, Place]
     outputs: dict[str, Place] = field(default_factory=dict)
     paces: list[Pace] = field(default_factory=list)
+    is_exclusive: bool = False
     gone_since: float | None = None  # true time since when it is not configured
 
     @property
@@ -51,7 +52,8 @@ class DesiredToken:
             self.gone_since = now if self.gone_since is None else self.gone_since
         else:
             self.gone_since = None
-            earliest, pause = design.earliest(self), design.request_pause(self)
+            earliest = design.earliest_exclusive(self) if self.is_exclusive else design.earliest(self)
+            pause = design.request_pause(self)
             self.paces.append(Pace(now, 0.999 * earliest, design.attempt(self.lifetime), 0.999 * pause))
 
     def fastest(self, since: float, until: float) -> Pace:

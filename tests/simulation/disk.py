@@ -17,6 +17,7 @@ from refresher.config.output_kinds import LOCK_FILE
 from refresher.core.instant import Instant
 from refresher.core.model import Holding, Token
 from refresher.core.seal import Sealer
+from refresher.errors import OutputHeldError
 from refresher.outputs.file import FileOutput
 from tests.simulation.process import Process
 from tests.simulation.virtual import KilledError
@@ -48,6 +49,7 @@ class Disk:
         self.path = os.path.realpath(self._folder.name)
         self.fails_with: dict[str, int] = {}  # by output
         self.fails_reads = False
+        self.held_elsewhere: set[str] = set()  # outputs that another process owns
         self.hang: Hang | None = None
         self._process: Process | None = None
         self._output = ""
@@ -175,9 +177,11 @@ class FileOnDisk:
             return self._output.inspect(now)
 
     def write(self, token: Token, now: Instant, sealer: Sealer) -> None:
+        self._require_free()
         try:
             with self._disk.used_by(self._process, self.name):
                 self._output.write(token, now, sealer)
+            self._process.here.exclusivity.proven(self.name)
         finally:  # dead or alive: what do readers see now?
             self._process.here.look(self.name)
 
@@ -192,6 +196,7 @@ class FileOnDisk:
         return self._output.request_seen()
 
     def claim(self) -> None:
+        self._require_free()
         with self._disk.used_by(self._process, self.name):
             self._output.claim()
 
@@ -204,7 +209,15 @@ class FileOnDisk:
 
     def dry_run(self) -> tuple[str, ...]:
         with self._disk.used_by(self._process, self.name):
-            return self._output.dry_run()
+            caveats = self._output.dry_run()
+        self._require_free()
+        self._process.here.exclusivity.proven(self.name)
+        return caveats
+
+    def _require_free(self) -> None:
+        """Locks of files do not exclude the processes here, which are one."""
+        if self.name in self._disk.held_elsewhere:
+            raise OutputHeldError("belongs to another process, which is running")
 
 
 _in_use: Disk | None = None

@@ -17,7 +17,7 @@ from refresher.core.formats import includes_refresh_token
 from refresher.core.instant import Instant
 from refresher.core.machine import why_write
 from refresher.core.state import OutputPolicy, State, TokenPolicy
-from refresher.kube.paths import lease_path, secret_path
+from refresher.kube import paths
 from refresher.outputs import refresh_file, secret_body, secret_plan
 from refresher.outputs.file import FileOutput, Plan
 from refresher.outputs.secret import SecretOutput
@@ -25,6 +25,7 @@ from refresher.ports import ManagedToken
 from tests.simulation.apiserver import ApiLine, ApiServer, VirtualElector
 from tests.simulation.desired import DesiredToken
 from tests.simulation.disk import Disk, FileOnDisk
+from tests.simulation.exclusivity import Exclusivity
 from tests.simulation.hooks import HookLine, Hooks
 from tests.simulation.issuer import Issuer, IssuerLine, KeyFile, VerifierLine, key_text
 from tests.simulation.machine import Machine
@@ -54,7 +55,7 @@ class Installation:
     def __init__(self, world: World, wants: Wants) -> None:
         self.world, self.wants = world, wants
         self.hooks = Hooks(world)
-        self.issuer = Issuer(world, set(), wants.slow, wants.longest)
+        self.issuer = Issuer(world, set(), wants.slow, wants.longest, wants.exclusive)
         self.disk, self.api = Disk(), ApiServer(world)
         self.outputs = {self._output_name(place): place for place in wants.all_places}
         self.tokens: list[DesiredToken] = []  # configured or not
@@ -62,6 +63,9 @@ class Installation:
         for guest in (Guest(wants.lifetime, wants.refresh_at, wants.places), *wants.guests):
             self._add_token(guest)
         self.promise = Promise(world, self.issuer, self.tokens)
+        self.exclusivity = Exclusivity(self)
+        if wants.exclusive:
+            self.promise.may_be_without_until = self.exclusivity.may_be_without_until
         for token in self.tokens:
             token.configured(world.now)
         alone = wants.processes == 1  # else wall clocks are kept right: who takes over relies on them
@@ -79,6 +83,7 @@ class Installation:
         self.deaths: Counter[str] = Counter()
         self.last_suspension: dict[str, float] = {}
         self._started = 0
+        self.last_start = 0.0  # true time
 
     def _add_token(self, guest: Guest) -> None:
         number = len(self.tokens)
@@ -96,6 +101,7 @@ class Installation:
                 key,
                 own,
                 dict(own),
+                is_exclusive=self.wants.exclusive,
             )
         )
 
@@ -117,6 +123,7 @@ class Installation:
 
     def start(self, number: int) -> None:
         self._started += 1
+        self.last_start = self.world.now
         process = Process(self, self.machines[number], f"process-{self._started}")
         self.processes[number] = process
         time_left = lambda: math.inf  # noqa: E731
@@ -180,6 +187,7 @@ class Installation:
             ),
             elected=self.wants.processes > 1,
             verifies=self.wants.verifies,
+            exclusive=self.wants.exclusive,
         )
 
     def reconfigure(self, anew: Collection[str] = ()) -> None:
@@ -323,11 +331,17 @@ class Installation:
 
     def look_at_path(self, path: str) -> None:
         for name, place in self.outputs.items():
-            if place.kind == "secret" and self._secret_path(place) == path:
+            if place.kind == "secret" and self.secret_path(place) == path:
                 self.look(name)
                 self.promise.told(
                     repr(self.api.objects[path].get("metadata")) if path in self.api.objects else ""
                 )
+
+    def proven_at_path(self, path: str) -> None:
+        """A dry run or a write of this object has succeeded."""
+        for name, place in self.outputs.items():
+            if place.kind == "secret" and self.secret_path(place) == path:
+                self.exclusivity.proven(name)
 
     def content(self, name: str) -> bytes | None:
         place = self.outputs[name]
@@ -335,7 +349,7 @@ class Installation:
             with suppress(FileNotFoundError), open(self.file_path(place), "rb") as file:
                 return file.read()
             return None
-        stored = self.api.objects.get(self._secret_path(place))
+        stored = self.api.objects.get(self.secret_path(place))
         if stored is None:
             return None
         seen = secret_body.seen(stored)
@@ -352,11 +366,11 @@ class Installation:
                 with open(self.file_path(place), "wb") as file:
                     file.write(content)
         elif content is None:
-            self.api.delete(self._secret_path(place))
-        elif self._secret_path(place) in self.api.objects:
-            stored = self.api.get(self._secret_path(place))
+            self.api.delete(self.secret_path(place))
+        elif self.secret_path(place) in self.api.objects:
+            stored = self.api.get(self.secret_path(place))
             stored["data"] = dict.fromkeys(stored.get("data", ()), base64.b64encode(content).decode())
-            self.api.put(self._secret_path(place), stored)
+            self.api.put(self.secret_path(place), stored)
         self.look(name, missed=missed)
 
     def request_refresh(self, name: str, at: float) -> None:
@@ -365,17 +379,17 @@ class Installation:
         if place.kind == "file":
             refresh_file.place(self.file_path(place), at)
             self.look(name)
-        elif self._secret_path(place) in self.api.objects:
-            stored = self.api.get(self._secret_path(place))
+        elif self.secret_path(place) in self.api.objects:
+            stored = self.api.get(self.secret_path(place))
             requested = {secret_body.REFRESH: rfc3339.to_microsecond(at)}
             stored["metadata"]["annotations"] = stored["metadata"]["annotations"] | requested
-            self.api.put(self._secret_path(place), stored)
+            self.api.put(self.secret_path(place), stored)
 
     def file_path(self, place: Place) -> str:
         return os.path.join(self.disk.path, place.name)
 
-    def _secret_path(self, place: Place) -> str:
-        return secret_path("inlive", place.name)
+    def secret_path(self, place: Place) -> str:
+        return paths.secret_path("inlive", place.name)
 
     def _output_name(self, place: Place) -> str:
         return f"file:{self.file_path(place)}" if place.kind == "file" else f"secret:inlive/{place.name}"
@@ -418,4 +432,4 @@ def _is_well(policy: TokenPolicy, state: State, now: Instant) -> bool:
 
 def lease() -> str:
     namespace, name = LEASE.split("/")
-    return lease_path(namespace, name)
+    return paths.lease_path(namespace, name)

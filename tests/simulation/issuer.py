@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import NamedTuple
 
 from refresher.core.http_response import Response
+from refresher.core.instant import Instant
 from refresher.core.issuer_response import classify
 from refresher.core.model import (
     Declined,
@@ -82,6 +83,8 @@ class MintedToken:
     key: str
     minted: float
     got: bool = False
+    got_at: float = 0.0
+    by: Process | None = None  # which process has asked for it
     rejected: bool = False  # by the verifier
 
     @property
@@ -97,6 +100,7 @@ class Issuer:
     keys: set[str]
     slow: float
     longest: float | None
+    exclusive: bool = False  # a new token ends the old one
     mood: Mood | None = None
     repeats: bool = False  # its last token, instead of a new one
     verdict: Verdict = Verdict.GOOD  # on new tokens
@@ -108,7 +112,7 @@ class Issuer:
     of_fingerprint: dict[str, MintedToken] = field(default_factory=dict)
     requests: int = 0
 
-    def decide(self, key: str, lifetime: float) -> Response:
+    def decide(self, key: str, lifetime: float, by: Process) -> Response:
         """The answer to one request, and what it changes here."""
         mood = self.mood
         if mood is not None and mood.status != 2:
@@ -123,7 +127,7 @@ class Issuer:
         if key not in self.keys:
             return Response(401, _JSON, b'{"ok": false, "message": "unauthorized"}')
         last = self.last(owner_of(key)) if self.repeats else None
-        token = last or self._mint(key, lifetime)
+        token = last or self._mint(key, lifetime, by)
         issued = {"access_token": token.text, "refresh_token": token.refresh}
         headers = {**_JSON, "date": formatdate(EPOCH + self.world.now, usegmt=True)}
         return Response(200, headers, json.dumps({"ok": True, "data": issued}).encode())
@@ -132,8 +136,11 @@ class Issuer:
         """The last token that was minted for this one; None without any."""
         return next((each for each in reversed(self.minted) if each.owner == owner), None)
 
-    def _mint(self, key: str, asked: float) -> MintedToken:
+    def _mint(self, key: str, asked: float, by: Process) -> MintedToken:
         number = len(self.minted)
+        former = self.last(owner_of(key))
+        if self.exclusive and former is not None:
+            former.ends = min(former.ends, self.world.now)
         lives = min(asked, self.longest or asked)
         text = f"{MARK}-access-{number}-{self.world.dice.getrandbits(64):016x}"
         if self.longest is not None:
@@ -141,7 +148,13 @@ class Issuer:
             claims = json.dumps({"iat": issued, "exp": issued + lives}).encode()
             text = f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.{text}"
         token = MintedToken(
-            number, text, f"{MARK}-refresh-{number}-x", self.world.now + lives, key, self.world.now
+            number,
+            text,
+            f"{MARK}-refresh-{number}-x",
+            self.world.now + lives,
+            key,
+            self.world.now,
+            by=by,
         )
         self.minted.append(token)
         self.of_fingerprint[fingerprint(text)] = token
@@ -161,7 +174,7 @@ class IssuerLine:
         self._issuer, self._process = issuer, process
 
     def mint(self, key: SecretStr, lifetime: float, budget: float) -> MintResult:
-        issuer, process, dice = self._issuer, self._process, self._issuer.world.dice
+        issuer, process = self._issuer, self._process
         sent = process.machine.now()
         process.here.promise.minting(process, owner_of(key.reveal()))
         now = issuer.world.now
@@ -170,14 +183,24 @@ class IssuerLine:
             issuer.world.hang(min(issuer.resolver_hangs_until, now + takes))
             process.stay_suspended()
             return self._declined(Outcome.TIMEOUT, "the resolver does not answer", sent)
+        owner = owner_of(key.reveal())
         process.effect("a mint is sent")
+        process.here.exclusivity.mint_begins(process, owner)
+        try:
+            return self._asked(key, lifetime, budget, sent)
+        finally:
+            process.here.exclusivity.mint_ends(process, owner)
+
+    def _asked(self, key: SecretStr, lifetime: float, budget: float, sent: Instant) -> MintResult:
+        issuer, process, dice = self._issuer, self._process, self._issuer.world.dice
         mood = issuer.mood
         latency = budget * dice.uniform(0.8, 0.98) if issuer.dawdles else dice.uniform(0.02, issuer.slow)
         latency = min(latency, budget * 0.98)
         process.sleep(latency / 2)
         issuer.requests += 1
         is_silent = mood is not None and mood.status < 2
-        answer = None if is_silent else issuer.decide(key.reveal(), lifetime)
+        answer = None if is_silent else issuer.decide(key.reveal(), lifetime, process)
+        process.here.exclusivity.check(owner_of(key.reveal()))
         process.effect("the issuer has decided")
         if mood is not None and mood.status == 0:
             return self._declined(Outcome.UNREACHABLE, "connection refused", sent)
@@ -187,14 +210,14 @@ class IssuerLine:
         process.sleep(latency / 2)
         meaning = classify(answer, key, lifetime, process.machine.now().wall)
         if not isinstance(meaning, Declined):
-            process.here.promise.tell(
-                f"{process.name} gets token {issuer.of_fingerprint[meaning.access.fingerprint].number}"
-            )
-            issuer.of_fingerprint[meaning.access.fingerprint].got = True
+            token = issuer.of_fingerprint[meaning.access.fingerprint]
+            process.here.promise.tell(f"{process.name} gets token {token.number}")
+            token.got, token.got_at = True, issuer.world.now
+            process.here.exclusivity.check(token.owner)
         outcome = meaning.outcome if isinstance(meaning, Declined) else Outcome.OK
         return MintResult(meaning, sent, (Try(outcome, latency),))
 
-    def _declined(self, outcome: Outcome, message: str, sent: object) -> MintResult:
+    def _declined(self, outcome: Outcome, message: str, sent: Instant) -> MintResult:
         return MintResult(Declined(outcome, message), sent, (Try(outcome, 0.1),))
 
 

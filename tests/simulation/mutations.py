@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.simulation.troubles import ONLY_SETS
+from tests.simulation.troubles import ONLY_EXCLUSIVE, ONLY_SETS
 
 
 class Mutation(NamedTuple):
@@ -91,9 +91,9 @@ MUTATIONS = (
     Mutation(
         "an attempt is tried again inside an attempt",
         "executor.py",
-        "    result = managed.issuer.mint(step.key, policy.lifetime, policy.attempt_budget)\n",
+        "    result = managed.mint(step.key)\n",
         "    for _ in range(3):\n"
-        "        result = managed.issuer.mint(step.key, policy.lifetime, policy.attempt_budget)\n"
+        "        result = managed.mint(step.key)\n"
         "        if not isinstance(result.answer, Declined):\n"
         "            break\n",
     ),
@@ -250,7 +250,7 @@ MUTATIONS = (
     Mutation(
         "what cannot be seen for the moment is gone",
         "core/output_events.py",
-        "holding=output.holding if event.out_of_sight else Holding(),",
+        "holding=output.holding if event.out_of_sight else _unreadable(output.holding, policy),",
         "holding=Holding(),",
     ),
     Mutation(
@@ -373,5 +373,68 @@ MUTATIONS = (
         "    if (before.issuer, before.lifetime) != (after.issuer, after.lifetime):\n",
         "    if before.issuer != after.issuer:\n",
         often=ONLY_SETS,
+    ),
+    Mutation(
+        "exclusive: nothing is rehearsed before a mint",
+        "core/machine.py",
+        "elif before := tuple(exclusive.rehearsals(state, now)) if policy.exclusive else ():",
+        "elif before := ():",
+        often=ONLY_EXCLUSIVE,
+    ),
+    Mutation(
+        "exclusive: a rehearsal counts for too long",
+        "core/exclusive.py",
+        "REHEARSAL_LASTS = 10.0 ",
+        "REHEARSAL_LASTS = 60.0 ",
+        often=ONLY_EXCLUSIVE,
+    ),
+    Mutation(
+        "exclusive: one rehearsed output is enough",
+        "core/exclusive.py",
+        "    return [output for output in state.outputs if not output.is_without(now)]\n",
+        "    return [output for output in state.outputs if not output.is_without(now)][:1]\n",
+        often=ONLY_EXCLUSIVE,
+    ),
+    Mutation(
+        "exclusive: an unreadable output has no readers",
+        "core/output_events.py",
+        "    return known._replace(intact=False) if policy.exclusive and known is not None else Holding()\n",
+        "    return Holding()\n",
+        often=("output_cannot_be_written", "mint_without_an_output"),
+    ),
+    Mutation(
+        "exclusive: a failed dry run counts as a write whose answer was lost",
+        "core/output_events.py",
+        "_holds(output.holding) != held == state.facts.fingerprint",
+        "held == state.facts.fingerprint",
+        often=ONLY_EXCLUSIVE,
+    ),
+    Mutation(
+        "exclusive: jitter makes mints earlier",
+        "core/machine.py",
+        "    jitter = 0.0 if policy.exclusive else schedule.jitter_of(facts.fingerprint)\n",
+        "    jitter = schedule.jitter_of(facts.fingerprint)\n",
+        often=ONLY_EXCLUSIVE,
+    ),
+    Mutation(
+        "exclusive: an older token that was found counts as valid",
+        "core/exclusive.py",
+        "    return Holding(owner=holding.owner) if facts.issued.wall < current.issued.wall else holding\n",
+        "    return holding\n",
+        often=("shorter_token", "output_is_held"),
+    ),
+    Mutation(
+        "exclusive: a mint goes on while another process leads already",
+        "ports.py",
+        "            budget = min(budget, self.time_left())\n",
+        "            pass\n",
+        often=("mint_as_leadership_ends",),
+    ),
+    Mutation(
+        "exclusive: two processes mint for one client",
+        "core/machine.py",
+        "    if policy.exclusive and exclusive.is_shared(state):\n",
+        "    if False:\n",
+        often=("output_is_held", "kill"),
     ),
 )

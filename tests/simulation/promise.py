@@ -7,6 +7,7 @@ that was ever in it.
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EFFECT = 10.0  # seconds: within this, a new key or an operator's word leads to its mint
 NOTHING = -1
+NOT_SOON = float("inf")
 REQUESTED = "a request at an output"
 JUST_AFTER = 0.01  # seconds, when a token has ended
 LANDING = 1.0  # seconds: within this, what was under way when its token or its output went has landed
@@ -74,7 +76,9 @@ class Promise:
         self.broken: list[str] = []
         self.excuses: list[tuple[float, str, int | None]] = []
         self.seen: Counter[str] = Counter()
-        self._shown: set[int] = set()
+        self.shown: set[int] = set()
+        # True time until which consumers of an output may lack the newest token: see `Exclusivity`.
+        self.may_be_without_until: Callable[[Display, int], float] = lambda _display, _number: 0.0
 
     def tell(self, text: str) -> None:
         self.story.append(f"{self._world.now:12.1f}  {text}")
@@ -93,7 +97,7 @@ class Promise:
             if until > display.excused_until:
                 display.excused_until = until
                 for lag in {0.0, display.propagation_delay}:
-                    self._world.at(until + lag, lambda display=display: self._check(display))
+                    self._world.at(until + lag, lambda display=display: self.check(display))
 
     def look(self, name: str, content: bytes | None) -> None:
         """The output was perhaps changed: what is in it now?"""
@@ -102,7 +106,7 @@ class Promise:
         if number == display.shows:
             return
         display.history.append((self._world.now, number))
-        self._shown.add(number)
+        self.shown.add(number)
         del display.history[:-8]
         self.tell(f"{display.label} shows " + ("nothing" if number == NOTHING else f"token {number}"))
         if number != NOTHING and self._issuer.minted[number].rejected:
@@ -111,8 +115,8 @@ class Promise:
         if number != NOTHING:
             ends = self._issuer.minted[number].ends + JUST_AFTER
             for lag in {0.0, display.propagation_delay}:
-                self._world.at(max(ends, self._world.now + lag), lambda: self._check(display))
-        self._check(display)
+                self._world.at(max(ends, self._world.now + lag), lambda: self.check(display))
+        self.check(display)
 
     def owned(self, tokens: list[DesiredToken]) -> None:
         """The configuration has changed: from now on outputs may belong to other tokens, or to none."""
@@ -143,15 +147,20 @@ class Promise:
 
     def check_all(self) -> None:
         for display in self.displays.values():
-            self._check(display)
+            self.check(display)
 
-    def _check(self, display: Display) -> None:
+    def check(self, display: Display) -> None:
         now = self._world.now
         for lag in {0.0, display.propagation_delay}:
             self.seen["consumer checks"] += 1
             if now < display.excused_until + lag:
                 continue
             number = display.seen_after(lag, now)
+            until = self.may_be_without_until(display, number) + lag
+            if now < until and not self._is_valid(number):
+                if until < NOT_SOON:
+                    self._world.at(until, lambda: self.check(display))
+                continue
             if number == NOTHING:
                 self.violated(f"{display.label} shows no token")
             elif self._issuer.minted[number].ends < now:
@@ -160,6 +169,9 @@ class Promise:
             else:
                 continue
             display.excused_until = now + max(token.lifetime for token in self._tokens)  # told once
+
+    def _is_valid(self, number: int) -> bool:
+        return number != NOTHING and self._issuer.minted[number].ends >= self._world.now
 
     def _number(self, name: str, content: bytes | None) -> int:
         """Whose token it is. Content that is not whole, or of two tokens, is a violation."""
@@ -221,7 +233,7 @@ class Promise:
                         f"token {token.number} minted {token.minted - last:.0f} s after the one before,"
                         f" sooner than {pace.earliest:.0f} s, at {token.minted:.1f}"
                     )
-            if token.number in self._shown:
+            if token.number in self.shown:
                 last = token.minted
 
     def check_requests(self, days: float) -> None:

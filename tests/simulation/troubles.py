@@ -10,8 +10,34 @@ ONLY_FILES = ("reboot", "output_cannot_be_written")
 ONLY_SECRETS = ("api_fault",)
 ANY_FILE = ("output_hangs",)
 ONLY_VERIFIED = ("verifier_fails",)
-ONLY_TWO = ("leader_cut_off", "leadership_flaps", "lease_is_deleted")
+ONLY_TWO = ("leader_cut_off", "leadership_flaps", "lease_is_deleted", "mint_as_leadership_ends")
 ONLY_SETS = ("token_changes", "token_is_renamed", "output_is_taken_over", "token_flaps")
+ONLY_EXCLUSIVE = (
+    "mint_without_an_output",
+    "answer_is_lost",
+    "output_is_held",
+    "shorter_token",
+    "mint_as_leadership_ends",
+)
+WITH_EXCLUSIVE = (
+    "outage",
+    "slow_answers",
+    "kill",
+    "kill_in_a_write",
+    "kill_in_a_mint",
+    "suspended",
+    "new_key",
+    "output_is_deleted",
+    "operator_asks",
+    "refresh_is_requested",
+    "output_cannot_be_written",
+    "output_hangs",
+    "api_fault",
+    "leader_cut_off",
+    "leadership_flaps",
+    "lease_is_deleted",
+)
+EXCLUSIVE_FORMS = ("token", "json", "bearer")  # adopted with its value, so that the others get it too
 KINDS = (
     "outage",
     "outage",
@@ -48,8 +74,9 @@ KINDS = (
     *ONLY_VERIFIED,
     "configuration_changes",
     "configuration_changes",
-    *ONLY_TWO,
+    *ONLY_TWO[:3],
     *(3 * ONLY_SETS),
+    *(3 * ONLY_EXCLUSIVE),
 )
 HOUR = 3600.0
 LIFETIMES = (300.0, 300.0, 600.0, 600.0, 900.0, HOUR, HOUR, 2 * HOUR, 6 * HOUR, 24 * HOUR, 24 * HOUR)
@@ -93,7 +120,9 @@ def drawn(seed: int, days: float | None = None, often: tuple[str, ...] = ()) -> 
     is one of the kinds in `often`."""
     dice = random.Random(seed)
     wants = _wants(dice)._replace(hooks=seed % 4 == 1)
-    if seed % 6 == 5 or any(kind in ONLY_SETS for kind in often):
+    if seed % 7 == 4 or any(kind in ONLY_EXCLUSIVE for kind in often):
+        wants = _exclusive(wants, seed)
+    elif seed % 6 == 5 or any(kind in ONLY_SETS for kind in often):
         wants = _with_guests(wants, seed)
     days = days or min(30.0, 40 * wants.lives / 86400) / (10 if wants.dense else 1)
     kinds = [kind for kind in KINDS if _is_possible(kind, wants)]
@@ -148,18 +177,32 @@ def _with_guests(wants: Wants, seed: int) -> Wants:
     )
 
 
+def _exclusive(wants: Wants, seed: int) -> Wants:
+    """With an issuer whose new token ends the old one. One that grants less has to state that, as a JWT."""
+    dice = random.Random(f"exclusive {seed}")
+    readable = lambda place: place._replace(form=dice.choice(EXCLUSIVE_FORMS))  # noqa: E731
+    return wants._replace(
+        places=tuple(map(readable, wants.places)),
+        longest=wants.longest or wants.lifetime,
+        verifies=False,
+        exclusive=True,
+    )
+
+
 def _is_possible(kind: str, wants: Wants) -> bool:
-    if (kind in ONLY_SETS and not wants.guests) or (kind in NOT_IN_NARROW_LANES and wants.narrow):
-        return False
-    if kind in ONLY_TWO and wants.processes < 2:
-        return False
-    if kind in ONLY_FILES and any(place.kind != "file" for place in wants.all_places):
-        return False
-    if kind in ANY_FILE and not wants.has_file:
-        return False
-    if kind in ONLY_VERIFIED and not wants.verifies:
-        return False
-    return kind not in ONLY_SECRETS or wants.has_secret
+    only_files = (*ONLY_FILES, "output_is_held")
+    needs = (
+        (kind not in ONLY_SETS or bool(wants.guests)),
+        (kind not in NOT_IN_NARROW_LANES or not wants.narrow),
+        (kind not in ONLY_TWO or wants.processes > 1),
+        (kind not in only_files or all(place.kind == "file" for place in wants.all_places)),
+        (kind not in ANY_FILE or wants.has_file),
+        (kind not in ONLY_VERIFIED or wants.verifies),
+        (kind not in ONLY_SECRETS or wants.has_secret),
+        (kind not in ONLY_EXCLUSIVE or wants.exclusive),
+        (not wants.exclusive or kind in (*ONLY_EXCLUSIVE, *WITH_EXCLUSIVE)),
+    )
+    return all(needs)
 
 
 def _trouble(dice: random.Random, kinds: list[str]) -> Trouble:

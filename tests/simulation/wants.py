@@ -44,6 +44,7 @@ class Wants(NamedTuple):
     hooks: bool = False  # each output has a hook
     guests: tuple[Guest, ...] = ()
     narrow: bool = False  # lanes in which tokens often wait for each other
+    exclusive: bool = False  # a new token ends the old one
 
     @property
     def lives(self) -> float:

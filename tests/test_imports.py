@@ -179,7 +179,7 @@ def catches_all(node: ast.AST) -> bool:
 
 def test_every_error_there_is_is_caught_in_fourteen_places_only():
     """The rules of one token, one observer, the effects, the reading of one key, the comparison of an output,
-    a request over HTTP, a scrape, one step of an election, one Event, one line of the log, a reload, a step of
+    a request over HTTP, a scrape, one step of an election, one Event, a line of the log, a reload, a step of
     a watch, a look at the objects, one of their statuses: a bug must end no more than what it happened in."""
     found = {named(path) for path in MODULES if any(catches_all(node) for node in ast.walk(tree(path)))}
     assert found == {

@@ -97,8 +97,9 @@ class OfTheOutputs(Base):
         # A write meanwhile counts as an inspection there, but does not see the request.
         self.world.plan(self.world.now + INSPECT_EVERY, self.world.disturb)
         if ahead != NEVER:
+            # A second early, because the clock of the machine may be fast.
             self.world.plan(
-                self.world.now + max(0.0, ahead), lambda: self.promise.may_cost_a_mint(REQUESTED, owner)
+                self.world.now + max(0.0, ahead - 1.0), lambda: self.promise.may_cost_a_mint(REQUESTED, owner)
             )
 
     def _damage(self, trouble: Trouble, content: bytes | None) -> float:

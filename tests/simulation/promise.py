@@ -41,6 +41,7 @@ class Display:
     propagation_delay: float
     history: list[tuple[float, int]] = field(default_factory=lambda: [(0.0, NOTHING)])
     excused_until: float = 0.0
+    checked_again_at: float = 0.0  # true time
     owner: int | None = 0  # the number of the token that is published there; None: it is not configured
     former: int | None = None  # the owner before
     owned_since: float = 0.0
@@ -158,8 +159,7 @@ class Promise:
             number = display.seen_after(lag, now)
             until = self.may_be_without_until(display, number) + lag
             if now < until and not self._is_valid(number):
-                if until < NOT_SOON:
-                    self._world.at(until, lambda: self.check(display))
+                self._check_again(display, until)
                 continue
             if number == NOTHING:
                 self.violated(f"{display.label} shows no token")
@@ -169,6 +169,13 @@ class Promise:
             else:
                 continue
             display.excused_until = now + max(token.lifetime for token in self._tokens)  # told once
+
+    def _check_again(self, display: Display, at: float) -> None:
+        """At that time, once: a check plans the next one, so two of them would be thousands after a while."""
+        if at < display.checked_again_at or display.checked_again_at <= self._world.now:
+            display.checked_again_at = at
+            if at < NOT_SOON:
+                self._world.at(at, lambda: self.check(display))
 
     def _is_valid(self, number: int) -> bool:
         return number != NOTHING and self._issuer.minted[number].ends >= self._world.now

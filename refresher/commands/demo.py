@@ -128,6 +128,7 @@ class Stage:
         self._token_file = os.path.join(folder, "access-token")
         self._socket = os.path.join(folder, "sock")
         self._daemon: subprocess.Popen[str] | None = None
+        self._log: threading.Thread | None = None  # repeats the log of the daemon until that ends
         self._began = time.monotonic()
         self._put_key(inlive.keys[0])
 
@@ -193,8 +194,10 @@ class Stage:
     def _until(self, step: str, happened: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not happened():
-            if self._daemon is not None and self._daemon.poll() is not None:
-                raise StoryBrokenError(f"the daemon has ended, exit code {self._daemon.returncode}")
+            # Not by `poll` again and again: SIGTERM in one moment of it would leave a lock held for ever, and
+            # so nothing could wait for the daemon any more.
+            if self._daemon is not None and self._log is not None and not self._log.is_alive():
+                raise StoryBrokenError(f"the daemon has ended, exit code {self._daemon.wait(PATIENCE)}")
             if time.monotonic() > deadline:
                 raise StoryBrokenError(f"waited {PATIENCE:.0f} s for {step}")
             time.sleep(0.05)
@@ -220,14 +223,14 @@ class Stage:
         ) as process:
             try:
                 self._daemon = process
-                echo = threading.Thread(target=self._echo, args=(process.stderr,), daemon=True)
-                echo.start()
+                self._log = threading.Thread(target=self._echo, args=(process.stderr,), daemon=True)
+                self._log.start()
                 self._until("the first token", lambda: os.path.exists(self._token_file))
                 yield
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(PATIENCE)
-            echo.join(PATIENCE)
+            self._log.join(PATIENCE)
 
     def _echo(self, log: IO[str]) -> None:
         for line in log:

@@ -23,7 +23,7 @@ from refresher.metrics.series import PREFIX, Description, Scrape, families
 from refresher.ports import Clock
 
 _END = b"# EOF\n"  # the last line in OpenMetrics
-_ROW = 320  # bytes of one token in a `Scrape`, roughly
+_ROW = 560  # bytes of one token with one output in a `Scrape`, as tracemalloc counts them
 
 
 class Metrics:

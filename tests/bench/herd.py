@@ -38,12 +38,12 @@ class Course(NamedTuple):
 
 
 class _Issuer:
-    """`MINTS_AT_ONCE` requests at once, and one core with what looks leave of it."""
+    """`MINTS_AT_ONCE` requests at once, and one core with what the outputs at rest leave of it."""
 
-    def __init__(self, looks: float) -> None:
+    def __init__(self, rest: float) -> None:
         self._free = [0.0] * MINTS_AT_ONCE
         self._core = 0.0
-        self._cost = MINT_CPU / (1 - looks)
+        self._cost = MINT_CPU / (1 - rest)
 
     def answered(self, asked: float) -> float:
         """When a mint that is due at `asked` has ended."""
@@ -57,7 +57,7 @@ class _Issuer:
 def course(tokens: int, seed: int = 1) -> Course:
     """`tokens` tokens from a start without any, over six lifetimes."""
     dice = random.Random(seed)
-    issuer = _Issuer(looks_of(tokens))
+    issuer = _Issuer(rest_of(tokens))
     due = [(0.0, token, 0) for token in range(tokens)]  # when, which, failures in a row
     expiry = [0.0] * tokens
     is_late: list[bool] = [True] * tokens  # the first token has no due time, and an outage is no lateness
@@ -84,7 +84,7 @@ def course(tokens: int, seed: int = 1) -> Course:
     return Course(mints, lateness, len(expired))
 
 
-def looks_of(tokens: int) -> float:
+def rest_of(tokens: int) -> float:
     """The share of a core that comparing and inspecting the outputs takes."""
     return tokens * REST_CPU
 
@@ -112,9 +112,9 @@ def measured(report: Callable[[str, str, str], None], image: Path) -> None:
     """Report the courses, and draw that of 10,000 tokens."""
     for tokens in COUNTS:
         count = f"{tokens:,} tokens, simulated"
-        looks = looks_of(tokens)
-        report(f"{count}: looks at outputs, share of a core", f"{looks:.0%}", "less than 100 %")
-        if looks >= 1:
+        rest = rest_of(tokens)
+        report(f"{count}: outputs at rest, share of a core", f"{rest:.0%}", "less than 100 %")
+        if rest >= 1:
             continue
         seen = course(tokens)
         report("the same: start to all minted", f"{sorted(seen.mints)[tokens - 1]:.0f} s", "")

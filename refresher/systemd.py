@@ -44,6 +44,8 @@ class SystemdNotifier:
         self._view, self._last_turn, self._clock = view, last_turn, clock
         self._stop = Mailbox[str]()
         self._is_ready, self._is_reachable = False, True
+        # Held during a turn: a reload that READY=1 allowed must find `_is_ready` set.
+        self._turning = threading.Lock()
         self._next = clock.now().boot
         self._has_begun, self._has_ended = threading.Event(), threading.Event()
 
@@ -58,7 +60,9 @@ class SystemdNotifier:
     def reloading(self) -> None:
         """Notify the manager that a reload begins. `systemctl reload` waits for `reloaded`, if the unit has
         ``Type=notify`` (with ``ExecReload=``) or ``Type=notify-reload``. Any thread may call this."""
-        if self._is_ready:  # READY=1 must not come early
+        with self._turning:
+            is_ready = self._is_ready
+        if is_ready:  # READY=1 must not come early
             # The manager compares this with the time of its own signal.
             self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
@@ -85,6 +89,10 @@ class SystemdNotifier:
 
     def turn(self) -> float:
         """Send what is due now. Returns the seconds until the next turn."""
+        with self._turning:
+            return self._turn()
+
+    def _turn(self) -> float:
         now = self._clock.now()
         statuses = [status_of(state, policy, now) for policy, state in self._view()]
         lines = [] if self._is_ready or not all(status.valid for status in statuses) else ["READY=1"]

@@ -163,6 +163,30 @@ def test_a_stalled_manager_does_not_block_the_end(tmp_path):
     stalled.close()
 
 
+def test_a_reload_that_readiness_allowed_is_reported(manager):
+    """The manager may demand it before the thread that sent READY=1 runs on; it waits for the end."""
+    looking, go_on = threading.Event(), threading.Event()
+
+    class Slow(Daemon):
+        def view(self):
+            looking.set()
+            go_on.wait()
+            return super().view()
+
+    service = Slow(at_work()).service(manager.name)
+    turn, reload = threading.Thread(target=service.turn), threading.Thread(target=service.reloading)
+    turn.start()
+    looking.wait()
+    reload.start()
+    reload.join(0.2)  # without the wait for the turn, it ends at once and says nothing
+    go_on.set()
+    turn.join()
+    reload.join()
+    assert manager.heard()[0] == "READY=1"
+    assert not manager.heard_nothing()
+    assert manager.heard()[0] == "RELOADING=1"
+
+
 def test_an_unreachable_manager_is_logged_once_each_time(tmp_path, caplog):
     name = str(tmp_path / "notify")
     daemon = Daemon(at_work())

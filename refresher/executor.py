@@ -44,10 +44,12 @@ from refresher.workers import Workers
 # Pools. Those of outputs are "file", "secret" and "serve"; that of hooks is "hook".
 KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"
 MINTS_AT_ONCE = 16
+SLOW = 2.0  # seconds after which a request to an issuer no longer keeps another one waiting
 # Several threads write the outputs of one directory, because a write mostly waits for the disk.
 LIMITS: Mapping[str, Limit] = {
-    ISSUER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4),  # each mints, however many hang
-    VERIFIER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4),
+    # Each issuer mints, however many others hang.
+    ISSUER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4, slow_after=SLOW),
+    VERIFIER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4, slow_after=SLOW),
     "file": Limit(8, pool=128),
     "secret": Limit(20, pool=40),
     "serve": Limit(1, pool=4),

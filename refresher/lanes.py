@@ -35,8 +35,8 @@ class Limit(NamedTuple):
     """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones.
 
     `reserved`: effects that each lane may have, including given-up ones, even if its pool is full. So a lane
-    that works goes on, however many others hang. `slow_after`: the seconds after which an effect counts in its
-    lane as a given-up one does: apart, up to the same number again.
+    that works goes on, however many others hang. `slow_after`: the seconds after which an effect counts as a
+    given-up one does: apart, up to the same number again.
     """
 
     lane: int
@@ -100,7 +100,7 @@ class Lanes:
         return self.has_room(lane, now) and (lane not in self._queues or self._called == (lane, token))
 
     def next_opening(self, now: float) -> float:
-        """When (boot seconds) a lane may open by time alone for a token that waits; infinite if none waits."""
+        """When (boot seconds) time alone may open a lane for a token that waits; infinite if none waits."""
         paced = (self._opens[lane] for lane in self._queues.keys() & self._opens.keys())
         slow = (self._slow_at(work) for lane in self._queues for work in self._in_lane.get(lane, ()))
         return min(chain(paced, (at for at in slow if at > now)), default=math.inf)

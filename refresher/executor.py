@@ -44,12 +44,11 @@ from refresher.workers import Workers
 # Pools. Those of outputs are "file", "secret" and "serve"; that of hooks is "hook".
 KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"
 MINTS_AT_ONCE = 16
-SLOW = 2.0  # seconds after which a request to an issuer no longer keeps another one waiting
+# Each issuer mints, however many others hang. A request of 2 s no longer keeps another one waiting.
+_REQUESTS = Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4, slow_after=2.0)
 # Several threads write the outputs of one directory, because a write mostly waits for the disk.
 LIMITS: Mapping[str, Limit] = {
-    # Each issuer mints, however many others hang.
-    ISSUER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4, slow_after=SLOW),
-    VERIFIER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4, slow_after=SLOW),
+    **dict.fromkeys((ISSUER, VERIFIER), _REQUESTS),
     "file": Limit(8, pool=128),
     "secret": Limit(20, pool=40),
     "serve": Limit(1, pool=4),

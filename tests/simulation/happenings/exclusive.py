@@ -99,6 +99,7 @@ class OfAnExclusiveIssuer(OfAProcess):
             self.issuer.longest = SHORTER * self.lives
             self._light_fuse(trouble._replace(pick=AFTER_IT_IS_SHOWN[kind]), Write, 11)
             self.operator_asks(trouble)
+            self.promise.may_cost_a_mint("a token that lives shorter is due sooner")
 
         def end() -> None:
             self.issuer.longest = before

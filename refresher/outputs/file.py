@@ -62,22 +62,17 @@ class FileOutput:
         self._may_have_stale = False  # temporary files of a killed process, to remove as soon as possible
 
     def inspect(self, now: Instant) -> Holding:
-        """See `ports.Output`. If the record does not describe the content, its expiry is unknown.
-
-        Reads the files only if they may have changed (`unchanged`).
-        """
+        """See `ports.Output`. If the record does not describe the content, its expiry is unknown."""
         with self._output_errors("read"):
             target = self._target()
             self._try_clear(target)
             condition = self._condition(target)
-            found = self._last_reading.holding(condition, now)
-            if found is None:
-                found = self._found(target, now)
-                if found.facts is not None:  # a record may be unreadable for now
-                    found = self._last_reading.kept(condition, found, now)
+            self._last_reading.begins(condition, now)
+            found = self._found(target, now)
+            is_readable = found.facts is not None  # a record may be unreadable for now
+            watched = is_readable and self._last_reading.counts(condition, now)
             self._requests_at = None if found.owner else target
-            requested = self.request_seen()
-            return found if requested is None else found._replace(refresh_requested=requested)
+            return found._replace(watched=watched, refresh_requested=self.request_seen())
 
     def has_changed(self) -> bool:
         """See `ports.Output`."""

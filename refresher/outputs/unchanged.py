@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from refresher.core.instant import Instant
+from refresher.core.state import NEVER
 from refresher.outputs.permissions import Permissions
 
 SETTLED = 2.0  # seconds; the coarsest timestamps are those of FAT
@@ -39,12 +40,14 @@ def _packed(status: os.stat_result) -> bytes:
 
 
 class _Seen(NamedTuple):
-    """`since`: when (boot seconds) the files were first seen in this condition. `is_settled`: a reading since
-    then counts."""
+    """`since`: when (boot seconds) the files were first seen in this condition; NEVER once a reading counts."""
 
     condition: Condition
     since: float
-    is_settled: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        return self.since == NEVER
 
 
 class LastReading:
@@ -68,7 +71,7 @@ class LastReading:
         seen = self._seen
         if seen is None or seen.condition != condition or now.boot - seen.since < SETTLED:
             return False
-        self._seen = seen._replace(is_settled=True)
+        self._seen = seen._replace(since=NEVER)
         return True
 
     def has_changed(self, present: Callable[[], Condition | None]) -> bool:

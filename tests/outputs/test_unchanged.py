@@ -151,17 +151,18 @@ def test_after_a_change_that_was_undone_a_reading_does_not_count_yet():
     assert not last.has_changed(lambda: AFTER)
 
 
-def test_a_late_reading_of_another_condition_does_not_count():
+def test_a_reading_does_not_count_if_another_thread_has_seen_another_condition_meanwhile():
     last = LastReading()
     last.begins(BEFORE, NOW)
-    last.begins(AFTER, NOW + 30)
-    assert not last.counts(BEFORE, NOW)
-    assert not last.has_changed(lambda: AFTER)
+    last.begins(BEFORE, NOW + 30)
+    last.begins(AFTER, NOW + 20)
+    assert not last.counts(BEFORE, NOW + 30)
+    assert not last.has_changed(lambda: BEFORE)
 
 
 def test_a_reading_in_an_unknown_condition_does_not_count():
     last = LastReading()
     last.begins(BEFORE, NOW)
-    last.begins(None, NOW + 30)
-    assert not last.counts(None, NOW + 30)
-    assert not reading(last, BEFORE, NOW + 60)
+    assert not reading(last, None, NOW + 30)
+    assert not reading(last, None, NOW + 60)
+    assert not reading(last, BEFORE, NOW + 90)

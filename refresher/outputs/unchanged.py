@@ -40,7 +40,7 @@ def _packed(status: os.stat_result) -> bytes:
 
 
 class _Seen(NamedTuple):
-    """`since`: when (boot seconds) the files were first seen in this condition; NEVER once a reading counts."""
+    """`since`: when (boot seconds) the files were first seen so; NEVER once a reading counts."""
 
     condition: Condition
     since: float

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from refresher.core.instant import Instant
 
+MOST_STALE = 1.25  # entries of the heap for each alarm: replaced alarms stay in it until it is built anew
+SPARE = 64  # further entries
 JUMP = 0.5  # seconds by which the wall clock may move against the boot clock
 
 
@@ -23,6 +25,9 @@ class Alarms:
         if self._at.get(name) != at:
             self._at[name] = at
             heapq.heappush(self._heap, (at, name))
+            if len(self._heap) > MOST_STALE * len(self._at) + SPARE:
+                self._heap = [(at, name) for name, at in self._at.items()]
+                heapq.heapify(self._heap)
 
     def clear(self, name: str) -> None:
         """Remove the alarm of `name`."""

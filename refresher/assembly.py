@@ -159,7 +159,7 @@ def published_tokens(
 
 def adapter_settings(output: OutputSettings, issuer_url: str) -> tuple[object, ...]:
     """The settings of an output's adapter: not those of its policy and its hook."""
-    return type(output), output._replace(propagation_delay=0.0, after=None), issuer_url
+    return type(output), *output._replace(propagation_delay=0.0, after=None), issuer_url
 
 
 def hooks_of(

@@ -46,7 +46,7 @@ class Reloader:
         was built from."""
         self._load, self._runtime, self._service = load, runtime, service
         self._path = loaded.config_path or ""
-        self._settings, self._warnings = loaded.settings, loaded.warnings
+        self._settings, self._warnings = loaded.without_tokens().settings, loaded.warnings
         self._tokens = {token.policy.name: token for token in runtime.tokens}
         self._proved = self._seen = loaded.digest  # the content of the file: its digest, or why there is none
 
@@ -103,7 +103,8 @@ class Reloader:
         for warning in loaded.warnings:
             if warning not in self._warnings:
                 _log.warning("configuration: %s", warning)
-        known, self._tokens, self._settings, self._warnings = self._tokens, managed, settings, loaded.warnings
+        known, self._tokens = self._tokens, managed
+        self._settings, self._warnings = settings._replace(tokens=()), loaded.warnings
         return _difference(known, managed, ignored)
 
 

@@ -51,9 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     cwd, found = os.getcwd(), cli_options.loaded(arguments, command="run", needs=(KEY, OUTPUTS))
-    settings = found.settings
     counters, first_token = Counters(), FirstToken()
-    runtime = wiring.installation(settings, [LogObserver(), counters, first_token])
+    runtime = wiring.installation(found.settings, [LogObserver(), counters, first_token])
+    found = found.without_tokens()
+    settings = found.settings
     if found.config_path is not None:
         counters.configuration = ConfigurationStatus(runtime.clock.now().wall)
     dropped = cli_options.configure_log(found.log, runtime.secrets.blot_out)
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             __version__,
             os.getpid(),
             " and ".join(issuer.url for issuer in settings.all_issuers),
-            len(settings.tokens),
+            len(runtime.tokens),
             listening.described(),
         )
         with reported_to_service_manager(runtime) as service:

@@ -8,6 +8,7 @@ has followed them.
 import os
 import re
 import stat
+import sys
 from typing import TYPE_CHECKING, Any
 
 from refresher.config.quoting import described, shown_path
@@ -191,7 +192,7 @@ class _Building:
 
     @staticmethod
     def _key(event: Any, mapping: Mapping) -> str:
-        key, line = str(event.value), int(event.start_mark.line) + 1
+        key, line = sys.intern(str(event.value)), int(event.start_mark.line) + 1  # the same in all tokens
         if key == "<<" and event.implicit[0]:
             raise _unsupported(event, "merge keys (<<) are not supported; write the values out")
         if key in mapping.lines:

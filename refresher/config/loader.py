@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from refresher.config import flags
 from refresher.config.declarations import (
@@ -42,6 +42,11 @@ class Loaded(NamedTuple):
     template: str | None
     log: flags.LogSettings
     digest: str  # of the content of the file; empty without a file
+
+    def without_tokens(self) -> Self:
+        """The rest, to keep: ten thousand tokens have 5 MB of settings, which nothing needs once the adapters
+        are built."""
+        return self._replace(settings=self.settings._replace(tokens=()))
 
 
 def load(

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from refresher.core.effects import Slot
-from refresher.core.state import Credential, OutputState, Retry, State, TokenPolicy
+from refresher.core.state import NO_FAILURES, Credential, OutputState, State, TokenPolicy
 
 
 def adapted(
@@ -22,7 +22,7 @@ def adapted(
     outputs = tuple(known.get(output.name, OutputState(output.name)) for output in after.outputs)
     state = state.without_flights(replaced)._replace(outputs=outputs)
     if not same_key:
-        state = state._replace(key_reads=Retry())
+        state = state._replace(key_reads=NO_FAILURES)
     if before.issuer != after.issuer:
         state = _with_new_issuer(state)
     if not after.verifies:

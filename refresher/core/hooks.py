@@ -12,7 +12,7 @@ from refresher.core.events import HookEnded
 from refresher.core.instant import Instant
 from refresher.core.mints import Observed
 from refresher.core.notifications import HookFailed, HookRan
-from refresher.core.state import Retry, State, TokenPolicy
+from refresher.core.state import NO_FAILURES, State, TokenPolicy
 
 RUN_TIMEOUT = 30.0  # seconds that one run may take
 
@@ -36,7 +36,7 @@ def ended(state: State, event: HookEnded, now: Instant) -> Observed:
     output = state.output(event.output)
     hook = output.hook
     if event.problem is None:
-        after = hook._replace(settled=max(event.write, hook.settled), runs=Retry())
+        after = hook._replace(settled=max(event.write, hook.settled), runs=NO_FAILURES)
         return state.with_output(output._replace(hook=after)), (HookRan(output.name, event.did or ""),)
     wait = 0.0
     if event.write == hook.writes and hook.is_owed:

@@ -30,7 +30,7 @@ from refresher.core.instant import Instant
 from refresher.core.mints import Observed
 from refresher.core.model import Holding, Reason
 from refresher.core.notifications import ConsumersUnserved, KeyLoaded, KeySourceFailed, Series, TokenAdopted
-from refresher.core.state import NEVER, Credential, Retry, State, TokenPolicy
+from refresher.core.state import NEVER, NO_FAILURES, Credential, State, TokenPolicy
 
 
 def observe(  # noqa: C901, PLR0911 -- a line for each event
@@ -123,7 +123,7 @@ def _name(credential: Credential) -> str:
 def _key_read(state: State, event: KeyRead) -> Observed:
     fingerprint = event.key.fingerprint
     recovered = state.key_problem is not None
-    state = state._replace(key_reads=Retry())
+    state = state._replace(key_reads=NO_FAILURES)
     if state.newest is not None and _name(state.newest) == fingerprint:
         return state, ((KeyLoaded(fingerprint, changed=False),) if recovered else ())
     if state.proven is not None and _name(state.proven) == fingerprint:
@@ -179,7 +179,7 @@ def _leadership_changed(state: State, event: LeadershipChanged, now: Instant) ->
         )
         return output_events.with_service(state, now)
     if state.leads and not event.leads:
-        outputs = tuple(output._replace(writes=Retry()) for output in state.outputs)
+        outputs = tuple(output._replace(writes=NO_FAILURES) for output in state.outputs)
         return state._replace(
             outputs=outputs, leads=False, trial=None, requested_reason=None, requested_during_mint=False
         )

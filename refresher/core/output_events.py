@@ -24,7 +24,7 @@ from refresher.core.notifications import (
     OutputWritten,
 )
 from refresher.core.seal import Sealer
-from refresher.core.state import NEVER, OutputState, Retry, State, TokenPolicy
+from refresher.core.state import NEVER, NO_FAILURES, OutputState, State, TokenPolicy
 
 
 def written(state: State, policy: TokenPolicy, event: Written, now: Instant) -> Observed:
@@ -52,7 +52,7 @@ def write_failed(state: State, event: WriteFailed, now: Instant) -> Observed:
 
 def dry_run_passed(state: State, event: DryRunPassed, now: Instant) -> State:
     output = state.output(event.output)
-    return state.with_output(output._replace(writes=Retry(), writable=True, rehearsed_at=now.boot))
+    return state.with_output(output._replace(writes=NO_FAILURES, writable=True, rehearsed_at=now.boot))
 
 
 def stalled(state: State, event: Stalled, now: Instant) -> Observed:
@@ -107,7 +107,7 @@ def found(state: State, policy: TokenPolicy, event: Found, now: Instant, began: 
         holding=holding,
         published=published or held,  # at the first inspection: published by a predecessor
         inspected_at=began,
-        reads=Retry(),
+        reads=NO_FAILURES,
         held=event.held,
         forged=is_forged,
         hook=output.hook.owed_again() if event.hook_owed else output.hook,
@@ -171,9 +171,10 @@ def _holds(holding: Holding | None) -> str | None:
 
 def _believed(found: Holding, state: State, policy: TokenPolicy, now: Instant) -> Holding:
     """`found`, with the remembered facts if it is the token in hand: they have both clocks' readings, an
-    output has only the wall clock's."""
+    output has only the wall clock's. An equal token is the same object, so that it is in memory once."""
     if found.facts and state.facts and found.facts.fingerprint == state.facts.fingerprint:
-        return found._replace(facts=state.facts)
+        token = found.token and found.token._replace(facts=state.facts)
+        return found._replace(facts=state.facts, token=state.token if token == state.token else token)
     found = adoption.believed(found, now)
     return exclusive.living(found, state.facts) if policy.exclusive else found
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from refresher.core import schedule
 from refresher.core.effects import MINT_SLOT, OUTPUT, Effect, Slot
@@ -98,6 +98,9 @@ class Retry(NamedTuple, Generic[Problem]):
         return None if self.since is None else Series(self.since, self.failures or None)
 
 
+NO_FAILURES: Retry[Any] = Retry()  # one object in all states, so that ten thousand tokens take less memory
+
+
 @distinct
 class Credential(NamedTuple):
     """A key and the progress of minting with it.
@@ -106,7 +109,7 @@ class Credential(NamedTuple):
     """
 
     key: SecretStr
-    retry: Retry[Declined] = Retry()
+    retry: Retry[Declined] = NO_FAILURES
     is_refused: bool = False
 
 
@@ -117,7 +120,7 @@ class HookState(NamedTuple):
 
     writes: int = 0
     settled: int = 0
-    runs: Retry[str] = Retry()
+    runs: Retry[str] = NO_FAILURES
 
     @property
     def is_owed(self) -> bool:
@@ -147,8 +150,8 @@ class OutputState(NamedTuple):
     holding: Holding | None = None
     published: str | None = None
     inspected_at: float = NEVER
-    writes: Retry[str] = Retry()
-    reads: Retry[str] = Retry()
+    writes: Retry[str] = NO_FAILURES
+    reads: Retry[str] = NO_FAILURES
     writable: bool = False
     rehearsed_at: float = NEVER
     forged: bool = False
@@ -185,6 +188,9 @@ class InFlight(NamedTuple):
     since: float
 
 
+NO_FLIGHTS: Mapping[Slot, InFlight] = MappingProxyType({})  # one object, as above
+
+
 @distinct
 class Trial(NamedTuple):
     """A new token that is checked before it is published, until boot second `until`."""
@@ -213,11 +219,11 @@ class State(NamedTuple):
     outputs: tuple[OutputState, ...]
     proven: Credential | None = None
     candidate: Credential | None = None
-    key_reads: Retry[str] = Retry()
+    key_reads: Retry[str] = NO_FAILURES
     facts: TokenFacts | None = None
     token: Token | None = None
     minted_here: bool = False
-    in_flight: Mapping[Slot, InFlight] = MappingProxyType({})
+    in_flight: Mapping[Slot, InFlight] = NO_FLIGHTS
     trial: Trial | None = None
     requested_reason: Reason | None = None
     requested_during_mint: bool = False
@@ -280,9 +286,8 @@ class State(NamedTuple):
         """The state with these slots free."""
         if not any(slot in self.in_flight for slot in slots):
             return self
-        return self._replace(
-            in_flight={slot: flight for slot, flight in self.in_flight.items() if slot not in slots}
-        )
+        left = {slot: flight for slot, flight in self.in_flight.items() if slot not in slots}
+        return self._replace(in_flight=left or NO_FLIGHTS)
 
     @property
     def is_minting(self) -> bool:

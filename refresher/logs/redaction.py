@@ -35,7 +35,7 @@ class SecretIndex:
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, dict[str, SecretStr]] = {}
+        self._held: dict[str, tuple[SecretStr, ...]] = {}
         self._holders: dict[str, int] = {}  # by a secret's text: how many hold it
         self._replaced: dict[str, SecretStr] = {}  # oldest first
         self._tables: dict[int, dict[str, tuple[SecretStr, ...]]] = {
@@ -45,11 +45,11 @@ class SecretIndex:
     def hold(self, holder: str, secrets: Iterable[SecretStr]) -> None:
         """Set the secrets of `holder`, a token. Its former ones are replaced."""
         after = {secret.reveal(): secret for secret in secrets}
-        before = self._held.get(holder, {})
+        before = {secret.reveal(): secret for secret in self._held.get(holder, ())}
         if after.keys() == before.keys():
             return
         if after:
-            self._held[holder] = after
+            self._held[holder] = tuple(after.values())
         else:  # the token was removed
             del self._held[holder]
         for text in after.keys() - before.keys():

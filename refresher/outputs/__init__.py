@@ -1,6 +1,7 @@
 """Where tokens are published: adapters of `ports.Output`, built from settings."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from refresher.config.output_kinds import DELETE, FileOutputSettings, OutputSettings, SecretOutputSettings
@@ -10,6 +11,8 @@ from refresher.ports import Output
 
 if TYPE_CHECKING:
     from refresher.kube.api import KubeApi
+
+_format = lru_cache(maxsize=64)(Format)  # ten thousand outputs have few different ones
 
 
 class Cluster(NamedTuple):
@@ -34,8 +37,8 @@ def build(
         case FileOutputSettings(path, name, template, mode, group, on_remove=on_remove):
             from refresher.outputs import file  # noqa: PLC0415 - only the kinds in use
 
-            format_, deletes = Format(name, template), on_remove == DELETE
-            plan = file.Plan(path, issuer_url, format_, mode, group, cluster.owner, deletes)
+            deletes = on_remove == DELETE
+            plan = file.Plan(path, issuer_url, _format(name, template), mode, group, cluster.owner, deletes)
             return file.FileOutput(plan, directories)
         case SecretOutputSettings(on_remove=on_remove):
             api = cluster.connect()  # first: the adapter imports the Kubernetes client

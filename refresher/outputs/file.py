@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -45,11 +46,27 @@ class FileOutput:
     The process that writes a file first owns it while it lives. After that the installation owns it.
     """
 
+    __slots__ = (
+        "_directories",
+        "_directory",
+        "_identity",
+        "_is_released",
+        "_last_reading",
+        "_may_have_stale",
+        "_plan",
+        "_reported",
+        "_requests_at",
+        "includes_refresh_token",
+        "lane",
+        "name",
+    )
+
+    secret: tuple[str, str] | None = None
+
     def __init__(self, plan: Plan, directories: Directories | None = None) -> None:
         """All file outputs of a process share `directories`."""
         self.name = f"file:{plan.path}"
-        self.lane = f"file:{os.path.dirname(plan.path)}"
-        self.secret: tuple[str, str] | None = None
+        self.lane = sys.intern(f"file:{os.path.dirname(plan.path)}")  # of many outputs
         self.includes_refresh_token = formats.includes_refresh_token(plan.format)
         self._plan = plan
         self._identity = plan.format.identity(plan.issuer_url)
@@ -62,22 +79,17 @@ class FileOutput:
         self._may_have_stale = False  # temporary files of a killed process, to remove as soon as possible
 
     def inspect(self, now: Instant) -> Holding:
-        """See `ports.Output`. If the record does not describe the content, its expiry is unknown.
-
-        Reads the files only if they may have changed (`unchanged`).
-        """
+        """See `ports.Output`. If the record does not describe the content, its expiry is unknown."""
         with self._output_errors("read"):
             target = self._target()
             self._try_clear(target)
             condition = self._condition(target)
-            found = self._last_reading.holding(condition, now)
-            if found is None:
-                found = self._found(target, now)
-                if found.facts is not None:  # a record may be unreadable for now
-                    found = self._last_reading.kept(condition, found, now)
+            self._last_reading.begins(condition, now)
+            found = self._found(target, now)
+            is_readable = found.facts is not None  # a record may be unreadable for now
+            watched = is_readable and self._last_reading.counts(condition, now)
             self._requests_at = None if found.owner else target
-            requested = self.request_seen()
-            return found if requested is None else found._replace(refresh_requested=requested)
+            return found._replace(watched=watched, refresh_requested=self.request_seen())
 
     def has_changed(self) -> bool:
         """See `ports.Output`."""
@@ -126,7 +138,7 @@ class FileOutput:
                 with atomic.replaced(record_path(target), after, wanted):
                     value.put_in_place()
                     found, _ = atomic.read(target, reading.LARGEST_FILE)
-                caveats = _caveats(value.file, os.path.dirname(target), wanted)
+                caveats = permissions.caveats(value.file, os.path.dirname(target), wanted)
             self._try_clear(target)
         if found != content:
             raise OutputError("does not hold the value that was just written: check for another writer of it")
@@ -143,7 +155,7 @@ class FileOutput:
                 obstacles.probe(path)
             self._require_ours(reading.recorded(target, Instant(0.0, 0.0)))
             with atomic.prepared(record_file, bytes(_PAGE), wanted, lasting=False) as trial:
-                caveats = _caveats(trial.file, os.path.dirname(target), wanted)
+                caveats = permissions.caveats(trial.file, os.path.dirname(target), wanted)
         folder, name = os.path.split(target)
         self._require_free(target, self._at(folder).holder(name))
         return caveats
@@ -208,7 +220,7 @@ class FileOutput:
         target = links.resolve(self._plan.path)
         with suppress(FileNotFoundError):
             atomic.require_regular(os.lstat(target))
-        return target
+        return self._plan.path if target == self._plan.path else target  # a path is in memory once
 
     def _at(self, folder: str) -> Directory:
         if self._directory is None or self._directory.path != folder:
@@ -283,16 +295,3 @@ class FileOutput:
 
 def _this_process() -> Writer:
     return Writer(os.getpid(), os.uname().nodename)
-
-
-def _caveats(file: int, folder: str, wanted: Permissions) -> tuple[str, ...]:
-    """Warnings about a file that can be written, but not exactly as configured."""
-    caveats = []
-    if problem := permissions.not_kept(wanted, permissions.shown(os.fstat(file), wanted)):
-        caveats.append(problem)
-    if readers := permissions.other_readers(file):
-        caveats.append(
-            f"the default access control list of {folder} lets {readers} read the token, whatever its mode "
-            f"says; `setfacl -k {folder}` removes it"
-        )
-    return tuple(caveats)

@@ -112,6 +112,19 @@ def _effect(wanted: int, kept: int) -> str:
     return " (its group cannot read the token)" if wanted & ~kept & stat.S_IRGRP else ""
 
 
+def caveats(file: int, folder: str, wanted: Permissions) -> tuple[str, ...]:
+    """Warnings about a file that can be written, but not exactly as configured."""
+    found = []
+    if problem := not_kept(wanted, shown(os.fstat(file), wanted)):
+        found.append(problem)
+    if readers := other_readers(file):
+        found.append(
+            f"the default access control list of {folder} lets {readers} read the token, whatever its mode "
+            f"says; `setfacl -k {folder}` removes it"
+        )
+    return tuple(found)
+
+
 def other_readers(file: int) -> str | None:
     """The other users and groups that an access control list lets read this file; None if there are none."""
     try:

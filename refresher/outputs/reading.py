@@ -20,7 +20,8 @@ def holding(entry: Entry, content: bytes, *, intact: bool) -> Holding:
     access, refresh = credentials
     if access.fingerprint != entry.facts.fingerprint:
         return Holding()
-    return Holding(entry.facts, Token(entry.facts, access, refresh), intact, proof=entry.proof)
+    facts = entry.facts._replace(fingerprint=access.fingerprint)  # in memory once
+    return Holding(facts, Token(facts, access, refresh), intact, proof=entry.proof)
 
 
 def recorded(target: str, now: Instant) -> Record:

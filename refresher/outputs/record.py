@@ -20,6 +20,7 @@ random to guess, and the first 16 digits are the fingerprint, which is public an
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -194,12 +195,12 @@ def parse_entry(recorded: object, now: Instant) -> tuple[str, Entry] | None:
             if is_sound:
                 facts = TokenFacts(
                     issued=from_wall(issued, now),
-                    lifetime=float(lifetime),
+                    lifetime=float(requested if lifetime == requested else lifetime),
                     requested=float(requested),
-                    key_fingerprint=key_fingerprint,
+                    key_fingerprint=sys.intern(key_fingerprint),  # of many tokens
                     fingerprint=token_fingerprint,
                     has_refresh_token=has_refresh_token,
-                    issuer=issuer,
+                    issuer=sys.intern(issuer),  # as above
                 )
                 entry = Entry(format_, facts, _kept(others.get("permissions")))
                 seal = others.get("seal")

@@ -23,7 +23,6 @@ from refresher.kube.paths import secret_path
 from refresher.outputs import secret_body
 from refresher.outputs.secret_body import Seen
 from refresher.outputs.secret_plan import Plan
-from refresher.outputs.unchanged import as_of
 from refresher.ports import forever
 
 READ_ANEW = 900.0  # seconds after which a Secret is read again although a watch sees no change
@@ -75,7 +74,7 @@ class SecretOutput:
         """See `ports.Output`. Also describes a Secret of another installation."""
         version, last, requested = self._watched(), self._last, self._requested()
         if last is not None and version == last[0] and now.boot - last[1] < READ_ANEW:
-            held = as_of(last[2], now)
+            held = secret_body.as_of(last[2], now)
         else:
             with self._output_errors("read", OutputOutOfSightError):
                 found = self._read()

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from refresher.config.kube_metadata import MANAGED_BY, OUR_PREFIX
 from refresher.core import formats
 from refresher.core.formats import Credentials, Format
-from refresher.core.instant import Instant
+from refresher.core.instant import Instant, from_wall
 from refresher.core.model import Holding, Token, TokenFacts
 from refresher.core.seal import Sealer
 from refresher.errors import KubeUnreachableError
@@ -37,6 +37,7 @@ REFRESH = f"{PREFIX}refresh"
 LABEL, LABELLED = MANAGED_BY, "inlive-token-refresher"
 TYPE = "Opaque"
 LARGEST_SECRET = 1024 * 1024  # bytes of all values: MaxSecretSize, k8s.io/api/core/v1
+SAME = 0.001  # seconds: two clocks that are read one after the other never agree exactly
 
 _NOT_TEXT = ("lifetime", "requested_lifetime", "has_refresh_token")
 
@@ -155,6 +156,17 @@ def holding(found: Seen, plan: Plan, now: Instant) -> Holding:
     if not only_templates:
         return Holding(owner=found.owner)
     return Holding(facts, None, intact, found.owner, described.proof)
+
+
+def as_of(holding: Holding, now: Instant) -> Holding:
+    """`holding` as if it were read now: annotations record only the wall time."""
+    if holding.facts is None:
+        return holding
+    issued = from_wall(holding.facts.issued.wall, now)
+    if abs(issued.boot - holding.facts.issued.boot) < SAME:
+        return holding  # the same objects, so that ten thousand tokens are in memory once
+    facts = holding.facts._replace(issued=issued)
+    return holding._replace(facts=facts, token=holding.token and holding.token._replace(facts=facts))
 
 
 def objection(found: Seen | None, plan: Plan, values: Mapping[str, bytes]) -> str | None:

@@ -1,38 +1,37 @@
-"""Remembers what a file output held, so that an inspection need not read files that have not changed.
+"""Compares a file output with its last reading, so that an output that has not changed need not be inspected.
 
-Timestamps have a granularity: a change in the same tick as the change before it leaves no trace. So a content
-is remembered only if it was read `SETTLED` seconds or more after its files were first seen in this condition.
-Any later change then has another timestamp. Only differences count, so the clock of a file server may be
-wrong.
+Timestamps have a granularity: a change in the same tick as the change before it leaves no trace. So a reading
+counts only if it began `SETTLED` seconds or more after its files were first seen in this condition. Any later
+change then has another timestamp. Only differences count, so the clock of a file server may be wrong.
+
+What was read is not kept: the state of the token has it, and ten thousand tokens would be in memory twice. An
+inspection, every few minutes, reads the files.
 """
 
+import hashlib
 import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from refresher.core.instant import Instant, from_wall
-from refresher.core.model import Holding
+from refresher.core.instant import Instant
+from refresher.core.state import NEVER
 from refresher.outputs.permissions import Permissions
 
 SETTLED = 2.0  # seconds; the coarsest timestamps are those of FAT
-SAME = 0.001  # seconds: two clocks that are read one after the other never agree exactly
 
 _STATUS = "QQqqq"
 
-
-class Condition(NamedTuple):
-    """What decides about a holding: the status of the files, and the permissions that are configured. Every
-    change of a content, mode, owner or access control list changes the time of the inode (st_ctime)."""
-
-    files: bytes
-    wanted: Permissions
+Condition = bytes
+"""A digest of what decides about a holding: the status of the files, and the permissions that are configured.
+Every change of a content, mode, owner or access control list changes the time of the inode (st_ctime)."""
 
 
 def condition_of(paths: tuple[str, ...], wanted: Permissions) -> Condition:
     """The present condition of these files. Raises OSError."""
-    return Condition(b"".join(_packed(os.lstat(path)) for path in paths), wanted)
+    described = b"".join(_packed(os.lstat(path)) for path in paths) + str(wanted).encode()
+    return hashlib.sha256(described).digest()
 
 
 def _packed(status: os.stat_result) -> bytes:
@@ -40,49 +39,46 @@ def _packed(status: os.stat_result) -> bytes:
     return struct.pack(_STATUS, status.st_dev, status.st_ino, status.st_size, *times)
 
 
+class _Seen(NamedTuple):
+    """`since`: when (boot seconds) the files were first seen so; NEVER once a reading counts."""
+
+    condition: Condition
+    since: float
+
+    @property
+    def is_settled(self) -> bool:
+        return self.since == NEVER
+
+
 class LastReading:
-    """What one output held when it was read last. Several threads may use it: one may hang."""
+    """When a reading of one output counts. Several threads may use it: one may hang."""
+
+    __slots__ = ("_seen",)
 
     def __init__(self) -> None:
-        self._known: tuple[Condition, float, Holding | None] | None = None
+        self._seen: _Seen | None = None
 
-    def holding(self, condition: Condition | None, now: Instant) -> Holding | None:
-        """What the output holds; None if it must be read. Call it before each reading."""
-        known = self._known
+    def begins(self, condition: Condition | None, now: Instant) -> None:
+        """A reading begins in this condition; None if that is unknown."""
         if condition is None:
-            self._known = None
-            return None
-        if known is None or known[0] != condition:
-            self._known = condition, now.boot, None
-            return None
-        return None if known[2] is None else as_of(known[2], now)
+            self._seen = None
+        elif self._seen is None or self._seen.condition != condition:
+            self._seen = _Seen(condition, now.boot)
 
-    def kept(self, condition: Condition | None, holding: Holding, now: Instant) -> Holding:
-        """Remember `holding`, which was read after `holding` was called, if the condition is settled. Then
-        `has_changed` reports changes, and the returned holding is `watched`."""
-        known = self._known
-        if known is None or known[0] != condition or now.boot - known[1] < SETTLED:
-            return holding
-        holding = holding._replace(watched=True)
-        self._known = condition, known[1], holding
-        return holding
-
-    def has_changed(self, present: Callable[[], Condition | None]) -> bool:
-        """Whether the `present` condition differs from that of the `watched` holding. False without one."""
-        known = self._known
-        if known is None or known[2] is None:
+    def counts(self, condition: Condition | None, now: Instant) -> bool:
+        """Whether the reading that began in this condition, at `now`, counts. Then `has_changed` reports any
+        change after it."""
+        seen = self._seen
+        if seen is None or seen.condition != condition or now.boot - seen.since < SETTLED:
             return False
-        with suppress(OSError):
-            return known[0] != present()
+        self._seen = seen._replace(since=NEVER)
         return True
 
-
-def as_of(holding: Holding, now: Instant) -> Holding:
-    """`holding` as if it were read now: files record only the wall time."""
-    if holding.facts is None:
-        return holding
-    issued = from_wall(holding.facts.issued.wall, now)
-    if abs(issued.boot - holding.facts.issued.boot) < SAME:
-        return holding  # the same objects, so that ten thousand tokens are in memory once
-    facts = holding.facts._replace(issued=issued)
-    return holding._replace(facts=facts, token=holding.token and holding.token._replace(facts=facts))
+    def has_changed(self, present: Callable[[], Condition | None]) -> bool:
+        """Whether the `present` condition differs from that of the reading that counts. False without one."""
+        seen = self._seen
+        if seen is None or not seen.is_settled:
+            return False
+        with suppress(OSError):
+            return seen.condition != present()
+        return True

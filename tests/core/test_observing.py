@@ -645,3 +645,17 @@ def test_a_key_is_proven_only_by_a_token(story):
         if isinstance(event, Minted):
             proven.add(event.key.fingerprint)
         assert driver.state.proven is None or driver.state.proven.key.fingerprint in proven
+
+
+def test_a_token_that_an_inspection_finds_again_is_in_memory_once():
+    driver = at_work()
+    again = token()
+    driver.observe(Found("file", Holding(again.facts, again, intact=True)))
+    assert driver.state.output("file").holding.token is driver.state.token
+
+
+def test_a_token_without_its_refresh_token_is_not_taken_for_the_whole_one():
+    driver = at_work()
+    partial = token()._replace(refresh_token=None)
+    driver.observe(Found("file", Holding(partial.facts, partial, intact=True)))
+    assert driver.state.output("file").holding.token.refresh_token is None

@@ -484,3 +484,19 @@ def test_a_secret_of_an_object_refers_to_it_and_is_not_intact_without():
     del document["metadata"]["ownerReferences"]
     assert not holding(document, wants).intact
     assert "ownerReferences" not in applied()["metadata"]
+
+
+def test_a_remembered_token_has_the_age_that_its_annotations_state():
+    """A wall clock that was wrong at the reading makes no token older for good."""
+    token = a_token()
+    held = Holding(token.facts, token, intact=True)
+    set_back = Instant(NOW.wall + 60 - 1000, NOW.boot + 60)
+    found = secret_body.as_of(held, set_back)
+    assert found.facts.issued.wall == token.facts.issued.wall
+    assert found.facts.issued.age(set_back) == pytest.approx(token.facts.issued.age(NOW + 60) - 1000)
+    assert found.token.facts == found.facts
+
+
+def test_a_remembered_token_is_in_memory_once():
+    held = Holding(a_token().facts, a_token(), intact=True)
+    assert secret_body.as_of(held, NOW + 60) is held

@@ -1,39 +1,18 @@
-"""Files that have not changed are not read again, and no change is missed."""
+"""A comparison misses no change, and an inspection reads the files."""
 
 import os
-import resource
 import shutil
 import time
-from contextlib import contextmanager
 
 import pytest
 
 from refresher.config.output_kinds import record_path
 from refresher.core.formats import Format
-from refresher.core.instant import Instant
-from refresher.core.model import Holding
-from refresher.errors import OutputError
 from refresher.outputs.file import FileOutput, Plan
-from refresher.outputs.permissions import Permissions
-from refresher.outputs.unchanged import SETTLED, Condition, LastReading
+from refresher.outputs.unchanged import SETTLED, LastReading
 from tests.outputs.tokens import NOW, SEALER, a_token
 
-BEFORE, AFTER = (Condition(status, Permissions(0o600)) for status in (b"before", b"after"))
-
-
-def holding(number=1):
-    token = a_token(number)
-    return Holding(token.facts, token, intact=True)
-
-
-@contextmanager
-def nothing_can_be_opened():
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+BEFORE, AFTER = b"before", b"after"
 
 
 def await_tick(folder):
@@ -48,7 +27,7 @@ def await_tick(folder):
 
 @pytest.fixture
 def known(tmp_path):
-    """An output whose files were read and need not be read again, and its path."""
+    """An output that need not be inspected until it changes, and its path."""
     path = tmp_path / "token"
     output = FileOutput(Plan(str(path), "https://api.inlive.app", Format("token")))
     output.write(a_token(), NOW, SEALER)
@@ -56,22 +35,6 @@ def known(tmp_path):
         assert output.inspect(NOW + seconds).intact
     await_tick(tmp_path)
     return output, path
-
-
-def test_unchanged_files_are_not_read_again(known):
-    output, _ = known
-    with nothing_can_be_opened():
-        found = output.inspect(NOW + 60)
-    assert found.intact
-    assert found.token.access == a_token().access
-
-
-def test_files_are_read_again_soon_after_they_were_first_seen(tmp_path):
-    output = FileOutput(Plan(str(tmp_path / "token"), "https://api.inlive.app", Format("token")))
-    output.write(a_token(), NOW, SEALER)
-    output.inspect(NOW)
-    with nothing_can_be_opened(), pytest.raises(OutputError):
-        output.inspect(NOW + SETTLED)
 
 
 def overwrite(path):
@@ -165,44 +128,41 @@ def test_a_request_beside_unchanged_files_is_seen(known):
     assert output.inspect(NOW + 60).refresh_requested == pytest.approx(NOW.wall + 50, abs=0.001)
 
 
-@pytest.mark.parametrize(("seconds", "is_kept"), [(0, False), (SETTLED - 0.1, False), (SETTLED, True)])
-def test_a_reading_counts_if_no_later_change_can_have_the_same_time(seconds, is_kept):
+def reading(last, condition, at):
+    """Whether a reading counts that begins at `at` and finds this condition."""
+    last.begins(condition, at)
+    return last.counts(condition, at)
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(0, False), (SETTLED - 0.1, False), (SETTLED, True)])
+def test_a_reading_counts_if_no_later_change_can_have_the_same_time(seconds, counts):
     last = LastReading()
-    last.holding(BEFORE, NOW)
-    last.kept(BEFORE, holding(), NOW + seconds)
-    assert last.holding(BEFORE, NOW + 60) == (holding()._replace(watched=True) if is_kept else None)
+    last.begins(BEFORE, NOW)
+    assert reading(last, BEFORE, NOW + seconds) == counts
+    assert last.has_changed(lambda: AFTER) == counts
 
 
-def test_a_change_forgets_the_reading_also_if_it_is_undone():
+def test_after_a_change_that_was_undone_a_reading_does_not_count_yet():
     last = LastReading()
-    last.holding(BEFORE, NOW)
-    last.kept(BEFORE, holding(), NOW + 30)
-    assert last.holding(AFTER, NOW + 60) is None
-    assert last.holding(BEFORE, NOW + 90) is None
+    last.begins(BEFORE, NOW)
+    assert reading(last, BEFORE, NOW + 30)
+    assert not reading(last, AFTER, NOW + 60)
+    assert not reading(last, BEFORE, NOW + 90)
+    assert not last.has_changed(lambda: AFTER)
 
 
-def test_a_late_reading_of_another_condition_is_dropped():
+def test_a_reading_does_not_count_if_another_thread_has_seen_another_condition_meanwhile():
     last = LastReading()
-    last.holding(BEFORE, NOW)
-    last.holding(AFTER, NOW + 30)
-    last.kept(BEFORE, holding(), NOW + 60)
-    assert last.holding(BEFORE, NOW + 90) is None
+    last.begins(BEFORE, NOW)
+    last.begins(BEFORE, NOW + 30)
+    last.begins(AFTER, NOW + 20)
+    assert not last.counts(BEFORE, NOW + 30)
+    assert not last.has_changed(lambda: BEFORE)
 
 
-def test_a_remembered_token_has_the_age_that_its_files_state():
-    """A wall clock that was wrong at the reading makes no token older for good."""
+def test_a_reading_in_an_unknown_condition_does_not_count():
     last = LastReading()
-    last.holding(BEFORE, NOW)
-    last.kept(BEFORE, holding(), NOW + 30)
-    set_back = Instant(NOW.wall + 60 - 1000, NOW.boot + 60)
-    found = last.holding(BEFORE, set_back)
-    assert found.facts.issued.wall == holding().facts.issued.wall
-    assert found.facts.issued.age(set_back) == pytest.approx(holding().facts.issued.age(NOW + 60) - 1000)
-    assert found.token.facts == found.facts
-
-
-def test_what_is_known_is_in_memory_once():
-    reading, kept = LastReading(), holding()
-    reading.holding(BEFORE, NOW)
-    kept = reading.kept(BEFORE, kept, NOW + SETTLED)
-    assert reading.holding(BEFORE, NOW + 60) is kept
+    last.begins(BEFORE, NOW)
+    assert not reading(last, None, NOW + 30)
+    assert not reading(last, None, NOW + 60)
+    assert not reading(last, BEFORE, NOW + 90)

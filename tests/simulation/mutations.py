@@ -161,10 +161,10 @@ MUTATIONS = (
         often=("output_is_deleted", "output_is_altered"),
     ),
     Mutation(
-        "a changed file is believed to hold what it held before",
+        "a comparison misses a change",
         "outputs/unchanged.py",
-        "        if known is None or known[0] != condition:\n            self._known = condition, now.boot",
-        "        if known is None:\n            self._known = condition, now.boot",
+        "            return seen.condition != present()\n",
+        "            return False and bool(present())\n",
         often=("output_is_deleted", "output_is_altered"),
     ),
     Mutation(

@@ -130,7 +130,7 @@ def _remaining(expires: float | None, now: Instant) -> float | None:
 
 
 def unready_outputs(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dict[str, Any]]:
-    """Token, output and problem of each output that holds no valid token, of the first `MOST_REASONS` at most.
+    """Token, output and problem of the outputs that hold no valid token: of the first `MOST_REASONS` of them.
     Empty when all outputs hold one."""
     reasons = (
         {

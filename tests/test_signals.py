@@ -128,6 +128,27 @@ def test_without_a_free_descriptor_a_command_continues():
     subprocess.run([sys.executable, "-c", WITHOUT_DESCRIPTORS], cwd=ROOT, timeout=30, check=True)
 
 
+KEEPS_AN_OBJECT = """\
+import atexit, os, sys
+class Kept:
+    def __del__(self, write=os.write):
+        write(1, b"destroyed ")
+os.kept = Kept()
+atexit.register(lambda: os.write(1, b"exit function "))
+sys.argv = ["refresher", "--version"]
+from refresher.__main__ import main
+main()
+"""
+
+
+def test_a_process_ends_with_its_exit_functions_and_without_destroying_objects():
+    """Ten thousand tokens would take seconds."""
+    ended = subprocess.run(
+        [sys.executable, "-c", KEEPS_AN_OBJECT], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (ended.stdout.rpartition("\n")[2], ended.stderr) == ("exit function ", "")
+
+
 # As PID 1
 
 

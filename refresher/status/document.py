@@ -4,6 +4,7 @@ They are made of `TokenStatus` values, which contain no secret.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, NamedTuple
 
 from refresher.core.instant import Instant
@@ -20,6 +21,7 @@ from refresher.core.status import (
 )
 
 DAEMON, OUTPUTS = "daemon", "outputs"
+MOST_REASONS = 100  # more fill the log of a probe; and all of ten thousand take 0.1 s of CPU for each probe
 
 
 class Origin(NamedTuple):
@@ -128,8 +130,9 @@ def _remaining(expires: float | None, now: Instant) -> float | None:
 
 
 def unready_outputs(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> list[dict[str, Any]]:
-    """Token, output and problem of each output that holds no valid token. Empty when all outputs hold one."""
-    return [
+    """Token, output and problem of the outputs that hold no valid token: of the first `MOST_REASONS` of them.
+    Empty when all outputs hold one."""
+    reasons = (
         {
             "token": policy.name,
             "output": output.name,
@@ -139,4 +142,5 @@ def unready_outputs(view: Iterable[tuple[TokenPolicy, State]], now: Instant) -> 
         for output in state.outputs
         if not holds_valid_token(output, now)
         for problem in (of_output(output, now, state.busy_since(output)),)
-    ]
+    )
+    return list(islice(reasons, MOST_REASONS))

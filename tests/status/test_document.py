@@ -10,7 +10,13 @@ from refresher.core.events import MintFailed, WriteFailed
 from refresher.core.problems import of_lease
 from refresher.core.process_notifications import ConfigurationApplied
 from refresher.core.status import LeaseStatus
-from refresher.status.document import OUTPUTS, Origin, status_document, unready_outputs
+from refresher.status.document import (
+    MOST_REASONS,
+    OUTPUTS,
+    Origin,
+    status_document,
+    unready_outputs,
+)
 from tests.core.builders import KEY, NOW, UNREACHABLE, token
 from tests.observed import Daemon, at_work
 from tests.status.documents import FILE, ONE, document, elapse, in_trouble, refuse
@@ -197,6 +203,13 @@ def test_each_output_without_a_valid_token_is_not_ready() -> None:
             "problem": FULL,
         },
     ]
+
+
+def test_of_many_outputs_without_a_token_the_first_are_listed() -> None:
+    """All of ten thousand would take a tenth of a second for each probe."""
+    names = [f"token-{number}" for number in range(MOST_REASONS + 1)]
+    listed = [reason["token"] for reason in unready(Daemon(*names))]
+    assert listed == names[:MOST_REASONS]
 
 
 def test_a_failing_output_that_holds_a_valid_token_is_ready() -> None:

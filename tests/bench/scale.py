@@ -100,7 +100,7 @@ class Site:
                 ready = False
             if ready and self.adopted() == tokens:
                 return time.monotonic() - self._began
-            time.sleep(0.1)
+            time.sleep(1.0)  # no probe asks more often
         return None
 
     def adopted(self) -> int:

@@ -18,6 +18,7 @@ from refresher.metrics.counters import FAILURE, SUCCESS, Counters
 
 PREFIX = "token_refresher_"
 PART = 256  # tokens: their lines take a few milliseconds
+JOINED = 4  # parts whose lines are sent together once they are known: each piece costs the server 0.05 ms
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -247,23 +248,25 @@ class Scrape:
         return len(self._view)
 
     def lines(self, metric: Description) -> Iterator[str]:
-        """The lines of this metric, in pieces of up to PART tokens. Only once for each metric."""
-        for texts in self._parts():
-            text = texts.pop(metric)
-            if text:
-                start = f"{metric.name}{{"
-                yield start + text[:-1].replace("\n", f"\n{start}") + "\n"
+        """The lines of this metric, in pieces that take a few milliseconds each. The first call computes the
+        lines of all metrics. Only once for each metric, and one metric at a time."""
+        start = f"{metric.name}{{"
+        for text in filter(None, self._texts(metric)):
+            yield start + text[:-1].replace("\n", f"\n{start}") + "\n"
 
-    def _parts(self) -> Iterator[dict[Description, str]]:
-        yield from self._unsent
-        for first in range(PART * len(self._unsent), len(self._view), PART):
+    def _texts(self, metric: Description) -> Iterator[str]:
+        known = tuple(self._unsent)
+        for first in range(0, len(known), JOINED):
+            yield "".join([texts.pop(metric) for texts in known[first : first + JOINED]])
+        for first in range(PART * len(known), len(self._view), PART):
             part = Part(self._view[first : first + PART], self.counters, self.now)
-            self._unsent.append({metric: "".join(lines(part)) for metric, lines in METRICS.items()})
-            yield self._unsent[-1]
+            texts = {each: "".join(lines_of(part)) for each, lines_of in METRICS.items()}
+            self._unsent.append(texts)
+            yield texts.pop(metric)
 
 
 def families(taken: Scrape) -> Iterator[tuple[Description, Iterator[str]]]:
-    """Each metric and its lines, in pieces of up to PART tokens. The lines of one metric at a time."""
+    """Each metric and its lines, in pieces (`Scrape.lines`)."""
     return ((metric, taken.lines(metric)) for metric in METRICS)
 
 

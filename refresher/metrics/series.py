@@ -175,10 +175,10 @@ def _timestamps(labels: list[str], times: list[str | None]) -> Lines:
 
 
 def _failing(part: Part) -> Lines:
-    return _timestamps(
-        part.labels,
-        [None if since is None else part.wall(since) for since in map(status.failing_since, part.states)],
-    )
+    for label, state in zip(part.labels, part.states, strict=True):
+        since = status.failing_since(state)
+        if since is not None:
+            yield f"{label}}} {part.wall(since)}\n"
 
 
 def _keys(part: Part) -> Lines:

@@ -45,7 +45,8 @@ RUN python3 -m pip uninstall --quiet --yes pip setuptools wheel; \
 COPY --from=build /dependencies /
 COPY --from=build /program /
 
-ENV PATH=/opt/refresher/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+# glibc would give each of many threads an arena of its own, and each keeps what one large response needed.
+ENV PATH=/opt/refresher/bin:$PATH PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
 USER 65532:65532
 EXPOSE 9464
 ENTRYPOINT ["refresher"]

@@ -132,7 +132,7 @@ class Engine:
 
     def _turn(self) -> None:
         now = self._clock.now()
-        nearest = min(self._next_poll, self._stop_by, self._tokens.nearest())
+        nearest = min(self._next_poll, self._stop_by, self._tokens.nearest(now))
         patience = SLICE if self._refused is None else MOMENT
         message = self._mailbox.take(min(patience, nearest - now.boot))
         self.last_turn = now = self._clock.now()

@@ -44,18 +44,18 @@ from refresher.workers import Workers
 # Pools. Those of outputs are "file", "secret" and "serve"; that of hooks is "hook".
 KEYS, ISSUER, VERIFIER = "keys", "issuer", "verify"
 MINTS_AT_ONCE = 16
-# Several threads write the outputs of one directory, because a write mostly waits for the disk.
+# Each issuer mints, however many others hang.
+_REQUESTS = Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4, slow_after=2.0)
 LIMITS: Mapping[str, Limit] = {
-    ISSUER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4),  # each mints, however many hang
-    VERIFIER: Limit(MINTS_AT_ONCE, pool=16 * MINTS_AT_ONCE, reserved=4),
-    "file": Limit(8, pool=128),
+    ISSUER: _REQUESTS,
+    VERIFIER: _REQUESTS,
+    "file": Limit(8, pool=128),  # a write mostly waits for the disk
     "secret": Limit(20, pool=40),
     "serve": Limit(1, pool=4),
     "hook": Limit(1, pool=16),
 }
 POLLS = 32  # polls of the keys at once: one, and one more for each directory that hangs
-MINT_GRACE = 5.0  # seconds beyond the budget; an attempt needs them only if the system hangs
-HOOK_GRACE = 5.0  # seconds beyond the time-out of a run; needed only if the system hangs
+MINT_GRACE = HOOK_GRACE = 5.0  # seconds beyond the budget or time-out; needed only if the system hangs
 GIVE_UP = 60.0  # seconds for an effect on an output; two calls to a slow API server take 20 s
 
 AnEffect = TypeVar("AnEffect", bound=Effect)

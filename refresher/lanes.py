@@ -8,12 +8,16 @@ A given-up effect may never end, for example if its file system was unmounted an
 for a time, which doubles as more threads hang. A long hang costs few threads, and a lane that works again is
 used again.
 
+An effect of an issuer that takes long makes room too, before anybody gives it up: a few tokens for which the
+issuer answers slowly must not delay all the others.
+
 A lane may be paced: then an effect begins only `interval` seconds after the one before it.
 """
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from refresher.core.effects import OUTPUT, Effect, Slot
@@ -31,12 +35,14 @@ class Limit(NamedTuple):
     """The most effects in flight: in one lane, and in all lanes of its pool including given-up ones.
 
     `reserved`: effects that each lane may have, including given-up ones, even if its pool is full. So a lane
-    that works goes on, however many others hang.
+    that works goes on, however many others hang. `slow_after`: the seconds after which an effect counts as a
+    given-up one does: apart, up to the same number again.
     """
 
     lane: int
     pool: int
     reserved: int = 0
+    slow_after: float = math.inf
 
     @property
     def threads(self) -> float:
@@ -93,21 +99,27 @@ class Lanes:
         """Whether an effect of this token may begin: the lane has room, and no other token waits for it."""
         return self.has_room(lane, now) and (lane not in self._queues or self._called == (lane, token))
 
-    def next_opening(self) -> float:
-        """When (boot seconds) a paced lane opens for a token that waits; infinite if none waits."""
-        opens = (self._opens[lane] for lane in self._queues.keys() & self._opens.keys())
-        return min(opens, default=float("inf"))
+    def next_opening(self, now: float) -> float:
+        """When (boot seconds) time alone may open a lane for a token that waits; infinite if none waits."""
+        paced = (self._opens[lane] for lane in self._queues.keys() & self._opens.keys())
+        slow = (self._slow_at(work) for lane in self._queues for work in self._in_lane.get(lane, ()))
+        return min(chain(paced, (at for at in slow if at > now)), default=math.inf)
 
     def _has_capacity(self, lane: str, now: float) -> bool:
         pool = pool_of(lane)
         limit = self._limits[pool]
-        in_flight = len(self._in_lane.get(lane, ()))
+        works = self._in_lane.get(lane, ())
+        in_flight = len(works)
         is_reserved = in_flight + len(self._given_up.get(lane, ())) < limit.reserved
         return (
-            in_flight < limit.lane
+            (in_flight < limit.lane or sum(now < self._slow_at(work) for work in works) < limit.lane)
             and in_flight + len(self._counting(lane, now)) < 2 * limit.lane
             and (is_reserved or self._in_pool[pool] < limit.pool)
         )
+
+    def _slow_at(self, work: Work) -> float:
+        """When (boot seconds) this effect begins to count as slow."""
+        return work.began + self._limits[pool_of(work.lane)].slow_after
 
     def is_wedged(self, token: str, step: Effect, lane: str, now: float) -> bool:
         """Whether so many effects hang on this output that another one would only waste a thread."""

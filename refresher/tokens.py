@@ -89,9 +89,9 @@ class Tokens:
         for name in self._tokens:
             self._apply(name, None, now)
 
-    def nearest(self) -> float:
+    def nearest(self, now: Instant) -> float:
         """The boot second at which something is due next."""
-        return min(self.alarms.nearest(), self._lanes.next_opening())
+        return min(self.alarms.nearest(), self._lanes.next_opening(now.boot))
 
     def wake(self, now: Instant) -> None:
         """Begin what is due, and handle what hangs."""

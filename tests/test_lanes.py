@@ -224,6 +224,53 @@ def test_a_lane_with_only_given_up_effects_is_stuck(lanes):
     assert list(lanes.stuck(0.0, SILENT)) == [("issuer", ("1",))]
 
 
+# --- What is slow
+
+
+@pytest.fixture
+def hurried():
+    """Lanes with room for two effects each, and for two more while effects take more than 3 s."""
+    return Lanes({"issuer": Limit(2, pool=99, slow_after=3.0), "file": Limit(2, pool=99)})
+
+
+def test_slow_effects_make_room_for_as_many_again(hurried):
+    first, _ = begun(hurried, "issuer", "a", "b", at=10.0)
+    assert not hurried.has_room("issuer", 12.9)
+    assert hurried.has_room("issuer", 13.0)
+    begun(hurried, "issuer", "c", "d", at=13.0)
+    assert not hurried.has_room("issuer", 99.0)
+    hurried.end(first)
+    assert hurried.has_room("issuer", 99.0)
+
+
+def test_slow_effects_and_given_up_ones_make_room_once(hurried):
+    first, second = begun(hurried, "issuer", "a", "b", at=10.0)
+    hurried.give_up(first, 10.0)
+    begun(hurried, "issuer", "c", at=10.0)
+    assert hurried.has_room("issuer", 13.0)
+    begun(hurried, "issuer", "d", at=13.0)
+    assert not hurried.has_room("issuer", 14.0)
+    hurried.end(second)
+    assert hurried.has_room("issuer", 14.0)
+
+
+def test_a_slow_output_makes_no_room(hurried):
+    begun(hurried, A, "a", "b", at=10.0)
+    assert not hurried.has_room(A, 99.0)
+
+
+def test_a_lane_announces_when_its_effects_become_slow_only_while_a_token_waits(hurried):
+    begun(hurried, "issuer", "a", at=9.0)
+    begun(hurried, "issuer", "b", at=10.0)
+    assert hurried.next_opening(11.0) == math.inf
+    hurried.wait("c", "issuer", CALM)
+    assert hurried.next_opening(11.0) == 12.0
+    assert hurried.next_opening(12.0) == 13.0
+    assert hurried.next_opening(13.0) == math.inf  # only their end makes room now
+    assert list(hurried.admitted(11.9)) == []
+    assert list(hurried.admitted(12.0)) == ["c"]
+
+
 # --- The pace
 
 
@@ -239,9 +286,9 @@ def test_a_paced_lane_opens_an_interval_after_each_beginning(roomy):
 def test_a_paced_lane_announces_when_it_opens_only_while_a_token_waits(roomy):
     roomy.pace({"issuer": 2.0})
     begun(roomy, "issuer", "x", at=10.0)
-    assert roomy.next_opening() == float("inf")
+    assert roomy.next_opening(10.0) == math.inf
     roomy.wait("y", "issuer", CALM)
-    assert roomy.next_opening() == 12.0
+    assert roomy.next_opening(10.0) == 12.0
     assert list(roomy.admitted(11.9)) == []
     assert list(roomy.admitted(12.0)) == ["y"]
 

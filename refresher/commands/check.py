@@ -10,13 +10,13 @@ from refresher.clock import SystemClock
 from refresher.commands import listening
 from refresher.commands.findings import (
     Finding,
-    ended_finding,
-    exclusive_finding,
     of_clock,
+    of_ended,
+    of_exclusive,
     of_headroom,
     of_hook,
     of_output,
-    single_process_findings,
+    of_single_process,
 )
 from refresher.config import flags
 from refresher.config.addresses import namespaced
@@ -136,11 +136,11 @@ def _issuer_findings(
     if offline:
         yield Finding("issuer", 0, f"{issuer.url} was not contacted (--offline)")
     elif issuer.exclusive and not ends_tokens:
-        yield exclusive_finding(issuer.url)
+        yield of_exclusive(issuer.url)
     else:
         yield from _proof_findings(issuer, tokens, keys)
     if issuer.exclusive and settings.leader_election is None:
-        yield from single_process_findings(token for token in tokens if secret_names(token.outputs, ""))
+        yield from of_single_process(token for token in tokens if secret_names(token.outputs, ""))
 
 
 def _proof_findings(
@@ -162,7 +162,7 @@ def _proof_findings(
             proof = f"minted a token of {format_duration(result.answer.lifetime)} to prove it"
             yield Finding("issuer", 0, f"{url} accepted the key in {path}; {proof}")
             if settings.exclusive:
-                yield ended_finding(url)
+                yield of_ended(url)
             yield from _verify_findings(settings, result.answer.access)
             continue
         outcome = result.answer.outcome

@@ -75,17 +75,17 @@ def of_hook(hook: "OutputHook", *, offline: bool) -> Finding:
     return Finding("hook", 0, f"of {hook.output}: {would}")
 
 
-def exclusive_finding(url: str) -> Finding:
+def of_exclusive(url: str) -> Finding:
     text = f"{url} was not asked for a token, which would end the one in use (exclusive); --mint does it"
     return Finding("issuer", 0, text, is_hint=True)
 
 
-def ended_finding(url: str) -> Finding:
+def of_ended(url: str) -> Finding:
     text = f"the token in use has ended at {url} (exclusive); publish a new one now: refresher refresh"
     return Finding("issuer", 0, text, is_hint=True)
 
 
-def single_process_findings(tokens: Iterable[TokenSettings]) -> Iterator[Finding]:
+def of_single_process(tokens: Iterable[TokenSettings]) -> Iterator[Finding]:
     """Hints about tokens in Secrets, which several processes without a Lease may write."""
     for token in tokens:
         text = (

@@ -30,7 +30,7 @@ def judge(objects: Iterable[Known], key_secrets: Collection[tuple[str, str]]) ->
             mistakes[known.uid] = (*known.mistakes, text)
         else:
             claims.append((known, secret))
-    losers = rivals((_metadata(known), secret) for known, secret in claims)
+    losers = rivals(claims)
     for known, _ in claims:
         if known.uid in losers:
             mistakes[known.uid] = (*known.mistakes, mistake(losers[known.uid]))
@@ -44,7 +44,3 @@ def secret_of(known: Known) -> tuple[str, str] | None:
         return None
     ((_, name),) = secret_names(known.demand.token.outputs, known.namespace)
     return known.namespace, name
-
-
-def _metadata(known: Known) -> dict[str, str]:
-    return {"uid": known.uid, "name": known.name, "creationTimestamp": known.created}

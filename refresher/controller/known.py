@@ -58,12 +58,18 @@ def stored(document: Mapping[str, Any], before: Stored | None, longest: float) -
         return None
     former = before.known if before is not None and before.known.uid == str(metadata["uid"]) else None
     found = _known(document, former, longest)
-    version, status = str(metadata.get("resourceVersion", "")), document.get("status")
+    status = document.get("status")
     return Stored(
         former if former is not None and former == found else found,
-        int(version) if version.isdigit() else 0,
+        version_of(document),
         status_text(status if isinstance(status, Mapping) else {}),
     )
+
+
+def version_of(document: Mapping[str, Any]) -> int:
+    """The resourceVersion of an object: a higher one is newer. 0 if there is none."""
+    version = str(document.get("metadata", {}).get("resourceVersion", ""))
+    return int(version) if version.isdigit() else 0
 
 
 def status_text(status: Mapping[str, Any]) -> str:

@@ -1,23 +1,24 @@
 """Which of several `AccessToken` objects gets a Secret. No I/O."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+from refresher.controller.known import Known
 
 
-def rivals(objects: Iterable[tuple[Mapping[str, Any], tuple[str, str]]]) -> dict[str, str]:
+def rivals(objects: Iterable[tuple[Known, tuple[str, str]]]) -> dict[str, str]:
     """The objects that do not get their Secret, by uid, each with the name of the object that gets it.
 
-    `objects`: the metadata of each valid object, with namespace and name of the Secret it demands. The oldest
-    object wins, so that a new one takes nothing away. Of objects of the same second, the uid decides, which
-    every process knows: a fail-over changes nothing.
+    `objects`: each with namespace and name of the Secret it demands. The oldest object wins, so that a new
+    one takes nothing away. Of objects of the same second, the uid decides, which every process knows: a
+    fail-over changes nothing.
     """
-    claims: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for metadata, secret in objects:
-        claims.setdefault(secret, []).append(metadata)
+    claims: dict[tuple[str, str], list[Known]] = {}
+    for known, secret in objects:
+        claims.setdefault(secret, []).append(known)
     losing: dict[str, str] = {}
     for claimants in claims.values():
         winner, *others = sorted(claimants, key=_age)
-        losing |= {metadata["uid"]: winner["name"] for metadata in others}
+        losing |= {known.uid: winner.name for known in others}
     return losing
 
 
@@ -29,5 +30,5 @@ def mistake(winner: str) -> str:
     )
 
 
-def _age(metadata: Mapping[str, Any]) -> tuple[str, str]:
-    return metadata["creationTimestamp"], metadata["uid"]
+def _age(known: Known) -> tuple[str, str]:
+    return known.created, known.uid

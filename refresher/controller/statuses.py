@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from refresher.controller.conditions import NOT_STARTED, object_status
-from refresher.controller.known import Known, Stored, status_text
+from refresher.controller.known import Known, Stored, status_text, version_of
 from refresher.controller.spec import GROUP, KIND, VERSION
 from refresher.core import rfc3339
 from refresher.core.advice import Code
@@ -198,10 +198,7 @@ class StatusWriter:
             result = StatusNotWritten(str(error))
             kept = kept._replace(tried_at=time.monotonic() + AFTER_FAILURE - PAUSE)
         else:
-            version = str(answer.get("metadata", {}).get("resourceVersion", ""))
-            kept = kept._replace(
-                version=int(version) if version.isdigit() else kept.version, status=status_text(wanted)
-            )
+            kept = kept._replace(version=version_of(answer) or kept.version, status=status_text(wanted))
         self._written[name] = kept
         self._mailbox.post(Message(name, None, (result,)))
         return isinstance(result, StatusWritten)

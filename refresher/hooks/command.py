@@ -68,7 +68,8 @@ class Command:
         self._running = process
         is_over = False
         try:
-            check_runs_again(self._is_stopped)  # it may have been stopped before `_running` was set
+            if self._is_stopped:  # before `_running` was set
+                _kill(process)
             end = _watch(process, deadline)
             is_over = not end.problem
         except OSError as error:

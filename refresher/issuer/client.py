@@ -16,12 +16,12 @@ class HttpIssuer(ABC):
     """`ports.Issuer` at one endpoint. A kind of issuer defines its request and dialect."""
 
     interval = 0.0  # seconds; see `ports.Issuer`
+    # One response at a time, of all issuers: 1 MiB of JSON takes 20 MiB or more as objects.
+    _parsing = threading.Lock()
 
     def __init__(self, lane: str, endpoint: Endpoint, dialect: Dialect, clock: Clock) -> None:
         self.lane = lane
         self._endpoint, self._dialect, self._clock = endpoint, dialect, clock
-        # Parse one response at a time: 1 MiB of JSON takes 20 MiB or more as objects.
-        self._parsing = threading.Lock()
 
     @abstractmethod
     def _call(self, key: SecretStr, lifetime: float) -> Call:

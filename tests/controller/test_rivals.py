@@ -2,13 +2,14 @@ import itertools
 
 import pytest
 
+from refresher.controller.known import Known
 from refresher.controller.rivals import mistake, rivals
 
 OLD, NEW = "2026-11-05T10:00:00Z", "2026-11-05T10:00:01Z"
 
 
 def claim(name, created, secret="token", uid=None):
-    return {"name": name, "creationTimestamp": created, "uid": uid or name}, ("studio", secret)
+    return Known("studio", name, uid or name, 1, created, None), ("studio", secret)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,8 @@ def test_the_oldest_object_gets_the_secret_in_whatever_order_they_are_listed(cla
 
 
 def test_secrets_of_different_namespaces_are_different():
-    (metadata, _), other = claim("a", OLD), claim("b", NEW)
-    assert rivals([(metadata, ("elsewhere", "token")), other]) == {}
+    (known, _), other = claim("a", OLD), claim("b", NEW)
+    assert rivals([(known, ("elsewhere", "token")), other]) == {}
 
 
 def test_the_loser_is_told_who_wins():

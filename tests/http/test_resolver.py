@@ -3,6 +3,7 @@ silent."""
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -70,10 +71,8 @@ def a_resolver_that_hangs() -> None:
             result = mint(issuer, 0.2)
             assert isinstance(result.answer, Declined)
             assert [each.outcome for each in result.tries] == [Outcome.TIMEOUT]
-            problem = (
-                "could not be resolved within 0.2 s: the resolver does not answer (see /etc/resolv.conf)"
-            )
-            assert problem in result.answer.message, result.answer
+            assert re.search(r"could not be resolved within 0\.\d+ s: ", result.answer.message)
+            assert "the resolver does not answer (see /etc/resolv.conf)" in result.answer.message
             assert look_ups() == 1, "they do not pile up"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from refresher.emulator.server import Emulator
+from refresher.executor import MINTS_AT_ONCE
 from release import crd
 from tests import needs
 from tests.commands.daemon import eventually, refresher
@@ -258,9 +259,11 @@ def test_a_namespace_that_terminates_stops_no_other(served, cluster, namespace):
 
 
 def test_slow_and_refused_mints_delay_no_other_object(team):
+    """More are slow than the issuer has places for."""
     team.set_key(team.issuer.keys[0].reveal())
     team.set_key("a-wrong-application-key", "wrong")
-    slow, refused, others = ([f"{kind}{number}" for number in range(5)] for kind in ("slow", "refused", "n"))
+    slow = [f"slow{number}" for number in range(MINTS_AT_ONCE + 4)]
+    refused, others = ([f"{kind}{number}" for number in range(5)] for kind in ("refused", "n"))
     team.issuer.faults(hang=True, count=len(slow), scope="mint")
     team.start("--issuer-timeout", "5m")
     for name in slow:

@@ -89,7 +89,8 @@ def status_of(state: State, policy: TokenPolicy, now: Instant) -> TokenStatus:
         for output in state.outputs
     )
     facts = current(state, now)
-    due, planned = refresh_due(state, policy, now), next_attempt(state, policy, now)
+    due = refresh_due(state, policy, now)
+    planned = next_attempt(state, policy, now, due)
     newest = state.newest
     return TokenStatus(
         name=policy.name,

@@ -23,7 +23,7 @@ from refresher.metrics.series import PREFIX, Description, Scrape, families
 from refresher.ports import Clock
 
 _END = b"# EOF\n"  # the last line in OpenMetrics
-_ROW = 560  # bytes of one token with one output in a `Scrape`, as tracemalloc counts them
+_LINES = 400  # bytes of one token with one output in a `Scrape`, as tracemalloc counts them
 
 
 class Metrics:
@@ -74,7 +74,7 @@ class Metrics:
         of_process = encode(self._registry)
         end = _END if of_process.endswith(_END) else b""
         pieces = chain([of_process.removesuffix(_END)], _of_tokens(taken, encode), filter(None, [end]))
-        return pieces, content_type, len(taken) * _ROW
+        return pieces, content_type, len(taken) * _LINES
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the process, for prometheus_client."""
@@ -105,7 +105,7 @@ class Metrics:
 def _of_tokens(taken: Scrape, encode: Callable[[Collector], bytes]) -> Iterator[bytes]:
     for metric, texts in families(taken):
         head = encode(_Described(metric)).removesuffix(_END)
-        for text in filter(None, texts):
+        for text in texts:
             yield head + text.encode()
             head = b""
 

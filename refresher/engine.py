@@ -1,7 +1,7 @@
 """The only loop: wakes tokens when they are due, starts their effects on worker threads, applies the results.
 
-One thread runs the loop, so the rules need no lock. Other threads may call `view` at any time: its
-states are frozen values.
+One thread runs the loop, so the rules need no lock. Other threads may call `view` at any time: it returns a
+snapshot of frozen values.
 
 The set of tokens is a value too. `apply` posts a new set. The loop compares it with the present set, keeps
 what has not changed, and adapts each state (core/changes.py).
@@ -97,8 +97,8 @@ class Engine:
                 self._tokens.settle_without_answers(now)
         self._tokens.stop_hooks()
 
-    def view(self) -> Iterator[tuple[TokenPolicy, State]]:
-        """Every token of this moment with its present state, from any thread."""
+    def view(self) -> tuple[tuple[TokenPolicy, State], ...]:
+        """Every token with its state: a snapshot, from any thread."""
         return self._tokens.view()
 
     def managed(self, name: str) -> ManagedToken | None:

@@ -67,10 +67,10 @@ class Tokens:
         self._wanted: Collection[str] = ()  # the outputs after the last change
         self.unsettled = set(self._tokens)
 
-    def view(self) -> Iterator[tuple[TokenPolicy, State]]:
-        """Every token of this moment with its present state, from any thread."""
+    def view(self) -> tuple[tuple[TokenPolicy, State], ...]:
+        """Every token with its state: a snapshot, from any thread."""
         # A changed set of tokens is a new dictionary, so no thread ever sees half of a change.
-        return ((token.managed.policy, token.state) for token in self._tokens.values())
+        return tuple((token.managed.policy, token.state) for token in self._tokens.values())
 
     def get(self, name: str) -> Token | None:
         """This token; None if it is unknown. From any thread."""

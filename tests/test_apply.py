@@ -209,7 +209,7 @@ def test_no_token_at_all_is_a_set_of_tokens_too():
     apply_after(site, MINUTE)
     site.post(HOUR, STOP)
     site.ends()
-    assert list(site.engine.view()) == []
+    assert site.engine.view() == ()
     assert site.engine.managed("a") is None
 
 

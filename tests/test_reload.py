@@ -316,8 +316,8 @@ def test_a_thousand_reloads_leave_no_object_and_no_descriptor_behind(tmp_path, i
             site.reloader.reload()
         site.path.write_text(one)
         site.reloader.reload()
-        eventually(lambda: len(list(site.runtime.engine.view())) == 1, "one token is left")
-        eventually(lambda: not next(site.runtime.engine.view())[1].is_busy, "it is at rest")
+        eventually(lambda: len(site.runtime.engine.view()) == 1, "one token is left")
+        eventually(lambda: not site.runtime.engine.view()[0][1].is_busy, "it is at rest")
         site.observed.clear()
         return objects()
 

@@ -93,7 +93,7 @@ def test_a_burst_of_large_responses_takes_little_memory(script: Script) -> None:
         "from tests.issuer.ask import KEY\n"
         "issuer = InliveIssuer(sys.argv[1], SystemClock(), pool_size=32)\n"
         "with ThreadPoolExecutor(32) as pool:\n"
-        "    list(pool.map(lambda _: issuer.mint(KEY, 3600.0, 30.0), range(96)))\n"
+        "    list(pool.map(lambda _: issuer.mint(KEY, 3600.0, 30.0), range(64)))\n"
         "print(re.search(r'VmHWM:\\s*([0-9]+) kB', open('/proc/self/status').read())[1])"
     )
     with peer(script) as server:

@@ -15,13 +15,13 @@ from tests.simulation.wants import Place, Wants
 ALONE = Wants(3600.0, 0.7, (Place("file", "json", 0.0, 0),), 1, 0.1, None, 0.0, dense=False)
 
 
-@pytest.mark.timeout(900)  # it takes about 60 s of CPU time, and a busy machine takes long for that
+@pytest.mark.timeout(900)  # it takes about 100 s of CPU time, and a busy machine takes long for that
 def test_no_consumer_is_ever_without_a_valid_token() -> None:
-    outcomes = campaign(range(10_000, 20_000), days=300.0, workers=2)
+    outcomes = campaign(range(10_000, 20_000), days=200.0, workers=2)
     failed = [outcome for outcome in outcomes if outcome.broken]
     assert not failed, explained(failed[0])
-    assert sum(outcome.mints for outcome in outcomes) > 1_200
-    assert sum(outcome.kills.total() for outcome in outcomes) > 60
+    assert sum(outcome.mints for outcome in outcomes) > 800
+    assert sum(outcome.kills.total() for outcome in outcomes) > 40
 
 
 @pytest.mark.parametrize("seed", [0, 3, 7])

@@ -195,7 +195,7 @@ def parse_entry(recorded: object, now: Instant) -> tuple[str, Entry] | None:
             if is_sound:
                 facts = TokenFacts(
                     issued=from_wall(issued, now),
-                    lifetime=float(requested if lifetime == requested else lifetime),
+                    lifetime=float(requested if lifetime == requested else lifetime),  # mostly one number
                     requested=float(requested),
                     key_fingerprint=sys.intern(key_fingerprint),  # of many tokens
                     fingerprint=token_fingerprint,
